@@ -1,0 +1,56 @@
+//! Lease and retry arithmetic. Clock readings come in as arguments.
+
+use super::limits::{LEASE_MARGIN_PART, RENEWALS_PER_LEASE, RETRY_DELAY_FIRST, RETRY_DELAY_MAX};
+use std::time::{Duration, Instant};
+
+/// How long a claim may be trusted after the request that made or renewed it was **sent**. Redis counts from when it ran
+/// the script, which is later, so this ends first; `lease / LEASE_MARGIN_PART` covers clocks that run at different speeds.
+/// (Gray and Cheriton, "Leases", 1989: the holder must stop before the grantor.)
+pub fn trusted_until(sent: Instant, lease: Duration) -> Instant {
+    sent + lease - lease / LEASE_MARGIN_PART
+}
+
+/// Time between two renewals of a lease.
+pub fn renew_every(lease: Duration) -> Duration {
+    lease / RENEWALS_PER_LEASE
+}
+
+/// Delay before the attempt after `failed` failed ones: doubling from [`RETRY_DELAY_FIRST`] to [`RETRY_DELAY_MAX`],
+/// of which `jitter` (0 to 1) moves it within the upper half, so that tasks that failed together don't return together.
+pub fn retry_delay(failed: u32, jitter: f64) -> Duration {
+    let doublings = failed.saturating_sub(1).min(31);
+    let full = RETRY_DELAY_FIRST
+        .saturating_mul(1 << doublings)
+        .min(RETRY_DELAY_MAX);
+    full.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn retry_delays_grow_to_a_bound() {
+        assert_eq!(retry_delay(1, 1.0), RETRY_DELAY_FIRST);
+        assert_eq!(retry_delay(1, 0.0), RETRY_DELAY_FIRST / 2);
+        assert_eq!(retry_delay(2, 1.0), RETRY_DELAY_FIRST * 2);
+        assert_eq!(retry_delay(u32::MAX, 1.0), RETRY_DELAY_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn trust_ends_before_the_lease(lease_ms in 1_000u64..1_000_000) {
+            let sent = Instant::now();
+            let lease = Duration::from_millis(lease_ms);
+            prop_assert!(trusted_until(sent, lease) < sent + lease);
+            prop_assert!(trusted_until(sent, lease) > sent + renew_every(lease) * 3);
+        }
+
+        #[test]
+        fn a_later_failure_never_waits_less(failed in 1u32..100, jitter in 0.0f64..1.0) {
+            prop_assert!(retry_delay(failed + 1, jitter) >= retry_delay(failed, jitter));
+            prop_assert!(retry_delay(failed, jitter) <= RETRY_DELAY_MAX);
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Every bound of the system, each a named constant with its unit. No logic here.
+//!
+//! A bound that a flag can change has its default here too.
+
+use std::time::Duration;
+
+/// Longest task id that is taken from a record, in bytes.
+pub const TASK_ID_MAX_BYTES: usize = 128;
+/// Largest task record that is parsed, in bytes; a longer one is rejected unread.
+pub const TASK_RECORD_MAX_BYTES: usize = 256 * 1024;
+/// Most target ranges in one task. An argument vector of the kernel holds them with room to spare.
+pub const TASK_TARGETS_MAX: usize = 4096;
+/// Most port ranges in one task.
+pub const TASK_PORTS_MAX: usize = 4096;
+/// Longest single word of masscan's argument vector, in bytes (Linux allows 128 KiB: MAX_ARG_STRLEN).
+pub const ARGUMENT_MAX_BYTES: usize = 120 * 1024;
+/// Most probes (addresses × ports) of one task: masscan's index is 64 bits, 2^56 leaves room for retries.
+pub const TASK_PROBES_MAX: u128 = 1 << 56;
+/// Highest seed: 53 bits, so that JSON readers that take numbers for doubles keep it.
+pub const SEED_MAX: u64 = (1 << 53) - 1;
+/// Highest rate that a task may ask for, in packets per second.
+pub const BAND_WIDTH_MAX_PPS: u64 = 100_000_000;
+/// Rate of a task that doesn't ask for one, in packets per second.
+pub const BAND_WIDTH_DEFAULT_PPS: u64 = 1000;
+/// Most retries that masscan is asked for, in probes after the first.
+pub const RETRIES_MAX: u32 = 16;
+/// masscan's wait for late answers after the last probe, in seconds.
+pub const WAIT_DEFAULT_S: u32 = 10;
+/// Longest such wait that a task may ask for, in seconds.
+pub const WAIT_MAX_S: u32 = 600;
+/// Attempts that a task gets where it doesn't say.
+pub const ATTEMPTS_DEFAULT: u32 = 3;
+/// Most attempts that a task may ask for.
+pub const ATTEMPTS_MAX: u32 = 100;
+/// Longest time-out of an attempt, in seconds (30 days).
+pub const TIMEOUT_MAX_S: u32 = 30 * 24 * 3600;
+/// Servers that a task may lose under it (lease expired) before it ends: it may be what kills them.
+pub const LOST_SERVERS_MAX: u32 = 10;
+
+/// Longest error text that is stored or shown, in characters.
+pub const ERROR_TEXT_MAX_CHARS: usize = 300;
+/// Longest piece of foreign text that a message quotes, in characters.
+pub const QUOTED_TEXT_MAX_CHARS: usize = 60;
+/// Longest line of masscan's output that is kept, in bytes; the rest of a longer line is dropped.
+pub const MASSCAN_LINE_MAX_BYTES: usize = 4096;
+/// Lines of masscan's own words (stderr) that are kept for an error message.
+pub const MASSCAN_WORDS_MAX_LINES: usize = 8;
+
+/// How long a claim lasts without renewal, by default.
+pub const LEASE_DEFAULT: Duration = Duration::from_secs(15);
+/// Shortest lease that may be asked for.
+pub const LEASE_MIN: Duration = Duration::from_secs(2);
+/// Longest lease that may be asked for.
+pub const LEASE_MAX: Duration = Duration::from_secs(600);
+/// A lease is renewed this many times in its length, so that two renewals may fail.
+pub const RENEWALS_PER_LEASE: u32 = 5;
+/// A server stops trusting its lease this part of its length before Redis calls it expired.
+pub const LEASE_MARGIN_PART: u32 = 10;
+
+/// Longest time for which a server leaves a task to a less loaded one.
+pub const DEFERRAL_MAX: Duration = Duration::from_millis(1000);
+/// A server whose last heartbeat is older than this is left out of the deferral.
+pub const HEARTBEAT_FRESH: Duration = Duration::from_secs(3);
+/// Time between two heartbeats, and between two looks for orders (cancel, pause).
+pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(1000);
+/// A server entry of the table is dropped after this long without a heartbeat.
+pub const SERVER_FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
+/// `dispatch` looks for work this often even when nobody nudged it.
+pub const DISPATCH_TICK: Duration = Duration::from_millis(200);
+/// Ready tasks that one claim looks at; those behind wait for the next one.
+pub const CLAIM_WINDOW_TASKS: usize = 64;
+/// A task that waited this long for rate to come free is no longer overtaken by smaller ones.
+pub const RATE_RESERVED_AFTER: Duration = Duration::from_secs(30);
+
+/// First delay before a failed attempt is repeated.
+pub const RETRY_DELAY_FIRST: Duration = Duration::from_secs(2);
+/// Longest delay before a failed attempt is repeated.
+pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(300);
+/// Delay before a task that Kafka's absence suspended may be claimed again.
+pub const SUSPENDED_DELAY: Duration = Duration::from_secs(5);
+
+/// Slots of a server (scans at a time) by default.
+pub const SLOTS_DEFAULT: usize = 2;
+/// Most slots of a server.
+pub const SLOTS_MAX: usize = 64;
+
+/// Events of one scan that may wait for its thread.
+pub const SCAN_EVENTS_MAX: usize = 4096;
+/// Orders (cancel, lost, drain …) that may wait for a scan's thread.
+pub const SCAN_ORDERS_MAX: usize = 8;
+/// Threads that produce findings, each with its own connection.
+pub const RESULTS_THREADS: usize = 2;
+/// Messages (findings and marks) that may wait for one `results` thread.
+pub const RESULTS_QUEUE_MAX: usize = 64 * 1024;
+/// Bytes of findings that a server holds unacknowledged before it suspends scans.
+pub const RESULTS_BUFFER_BYTES: usize = 64 * 1024 * 1024;
+/// Most findings in one produce request.
+pub const RESULTS_BATCH_MAX: usize = 1000;
+/// A finding waits at most this long for others to share its request.
+pub const RESULTS_LINGER: Duration = Duration::from_millis(50);
+/// Progress updates that may wait for `progress`.
+pub const PROGRESS_QUEUE_MAX: usize = 1024;
+/// Live progress is written to Redis this often.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(300);
+/// Claims whose end may wait for `settle`.
+pub const SETTLE_QUEUE_MAX: usize = 4096;
+
+/// Kafka's long poll: how long a fetch waits for a record.
+pub const FETCH_WAIT: Duration = Duration::from_millis(500);
+/// Records of one ingest call.
+pub const INGEST_BATCH_MAX: usize = 500;
+/// Bytes fetched at a time from one partition.
+pub const FETCH_BYTES: i32 = 4 * 1024 * 1024;
+/// Bytes fetched at a time where one record is larger than [`FETCH_BYTES`]: Fetch v0 stalls on it otherwise.
+pub const FETCH_BYTES_LARGE: i32 = 128 * 1024 * 1024;
+/// How long a broker may take for an acknowledgement by all in-sync replicas.
+pub const PRODUCE_ACK_WAIT: Duration = Duration::from_secs(10);
+/// How long one TCP connection attempt to Kafka or Redis may take.
+pub const CONNECT_WAIT: Duration = Duration::from_secs(2);
+/// How long a client program waits for Kafka or Redis before it gives up.
+pub const CLIENT_WAIT: Duration = Duration::from_secs(5);
+/// How long a Redis command may take.
+pub const REDIS_ANSWER_WAIT: Duration = Duration::from_secs(3);
+/// First pause after a failed connection or request.
+pub const RECONNECT_FIRST: Duration = Duration::from_millis(100);
+/// Longest pause after a failed connection or request.
+pub const RECONNECT_MAX: Duration = Duration::from_secs(2);
+/// A message that repeats (waiting for Kafka …) is logged at most this often.
+pub const REPEATED_LOG_EVERY: Duration = Duration::from_secs(10);
+/// The group's offsets are looked at this often, and committed when they moved.
+pub const COMMIT_EVERY: Duration = Duration::from_millis(500);
+/// The group's offsets are committed at least this often, so that Kafka's retention doesn't expire them.
+pub const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(30 * 60);
+/// Metadata (leaders, partitions added) is read again this often.
+pub const METADATA_EVERY: Duration = Duration::from_secs(60);
+
+/// Ended tasks stay in Redis this long.
+pub const ENDED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// masscan may hang after completion (masscan issues 144, 558): it is ended this long after its wait is over.
+pub const WATCHDOG_AFTER_WAIT: Duration = Duration::from_millis(1000);
+/// masscan prints its progress several times a second: without a line for this long it is taken for hung.
+pub const WATCHDOG_SILENCE: Duration = Duration::from_secs(30);
+/// After an interrupt masscan gets this long to write its last findings before it is killed.
+pub const INTERRUPT_WAIT: Duration = Duration::from_secs(2);
+/// Answers to what was sent longer ago than this plus the task's wait are certain to have been seen.
+pub const SETTLED_AFTER: Duration = Duration::from_secs(2);
+/// A drain has this long from the first signal to the process's exit.
+pub const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// A milestone of progress is logged every so many percent.
+pub const MILESTONE_PERCENT: u32 = 25;
+/// A server that failed a task leaves its next attempt to others this long, if there are others with room.
+pub const FAILED_SERVER_AVOIDED: Duration = Duration::from_secs(30);
+/// Expired claims that one look takes away from their servers.
+pub const REAP_BATCH_MAX: usize = 100;
+/// `settle` looks at what it could not settle this often.
+pub const SETTLE_TICK: Duration = Duration::from_millis(50);
+/// A task whose hash is gone when it ends is looked for this many leases: a lost Redis is being rebuilt.
+pub const SETTLE_GONE_WAIT_LEASES: u32 = 2;
+/// Bytes of records in one ingest call.
+pub const INGEST_BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Batches of findings that may wait for one `results` thread; their bytes are bounded by [`RESULTS_BUFFER_BYTES`].
+pub const RESULTS_BATCHES_MAX: usize = 1024;
+/// A scan looks at its lease, its time-out and its findings this often.
+pub const SCAN_TICK: Duration = Duration::from_millis(100);
+/// A scan that is given back waits this long for its findings to be acknowledged, so that its checkpoint is closer.
+pub const RELEASE_FLUSH_WAIT: Duration = Duration::from_secs(3);
+/// Of [`DRAIN_MAX`], what is kept for ending the process itself.
+pub const DRAIN_RESERVE: Duration = Duration::from_millis(500);
+/// How long Kafka may take for a request, beyond the wait that the request itself asks for. The `kafka` crate's own is 120 s.
+pub const KAFKA_ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// How long a topic may take to come up with its leaders after a first request has made Kafka create it.
+pub const TOPIC_WAIT: Duration = Duration::from_secs(3);
+/// Largest first answer (to ApiVersions) that is taken for Kafka's, in bytes; Kafka 3.9's has about 400.
+pub const KAFKA_HELLO_MAX_BYTES: usize = 64 * 1024;
+/// Attempts to find a group's coordinator in one request: the first use of a fresh Kafka makes its offsets topic.
+pub const COORDINATOR_TRIES: u32 = 30;
+/// Pause between two such attempts.
+pub const COORDINATOR_PAUSE: Duration = Duration::from_millis(100);
+/// Least bytes fetched at a time from one of many partitions, which share [`FETCH_BYTES`].
+pub const FETCH_PARTITION_BYTES_MIN: i32 = 128 * 1024;
+/// Pause before a fetch is repeated that came back early and without a record.
+pub const FETCH_AGAIN_PAUSE: Duration = Duration::from_millis(50);
+/// Offsets that one fetch tries, one by one, to find the end of a batch that can't be read.
+pub const FETCH_SKIP_MAX_OFFSETS: i64 = 100;
+/// Bytes of messages in one produce request. A broker takes 1 MiB of one partition by default (message.max.bytes), counted
+/// after it has packed all messages of a request into one batch.
+pub const PRODUCE_REQUEST_BYTES: usize = 1_000_000;
+/// Longest name of a group or a server, in bytes.
+pub const NAME_MAX_BYTES: usize = 64;
+/// Longest name of a topic, in bytes: Kafka's own bound.
+pub const TOPIC_MAX_BYTES: usize = 249;
+/// Most tasks of one push. Records of this many fit into well under 100 MiB.
+pub const PUSH_TASKS_MAX: usize = 100_000;
+/// Tasks that `scanpush status` shows where no id is given: the newest ones.
+pub const STATUS_TASKS_MAX: usize = 50;
+/// Columns that a table of `scanpush` keeps to where the output is no terminal that has more.
+pub const TABLE_COLUMNS: usize = 80;

@@ -1,0 +1,29 @@
+//! Pure types: what a task, a finding, a state is, and the rules between them.
+//!
+//! **Invariant:** nothing here does I/O, sleeps, reads a clock or knows Kafka, Redis or masscan's process; times come in
+//! as arguments. Text from outside becomes a type here or an [`Invalid`] that names it.
+
+pub mod backoff;
+pub mod checkpoint;
+pub mod finding;
+pub mod lease;
+pub mod limits;
+pub mod names;
+pub mod ports;
+pub mod progress;
+pub mod state;
+pub mod status;
+pub mod targets;
+pub mod task;
+pub mod text;
+
+pub use backoff::Backoff;
+pub use finding::{Finding, FindingRecord};
+pub use names::{GroupName, ServerName, TopicName};
+pub use ports::Ports;
+pub use progress::Progress;
+pub use state::State;
+pub use status::StatusRecord;
+pub use targets::Targets;
+pub use task::{Task, TaskId};
+pub use text::Invalid;

@@ -1,0 +1,25 @@
+//! How far a scan is, as masscan last said.
+
+use serde::Serialize;
+
+/// One reading of masscan's progress line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Progress {
+    /// 0 to 100, of the probes to send.
+    pub percent: f64,
+    /// Packets per second over the last moments.
+    pub rate_pps: f64,
+    /// masscan's own estimate of the sending left, in seconds; none once it only waits.
+    pub remaining_s: Option<u64>,
+    /// Seconds that it still waits for late answers; negative when overdue (FACTS); none while it sends.
+    pub waiting_s: Option<i64>,
+    /// Answers seen by masscan in this run.
+    pub found: u64,
+}
+
+impl Progress {
+    /// True once every probe was sent and masscan only waits for late answers.
+    pub fn all_sent(&self) -> bool {
+        self.percent >= 100.0 && self.waiting_s.is_some()
+    }
+}

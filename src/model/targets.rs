@@ -1,0 +1,337 @@
+//! Targets: addresses, CIDR blocks and ranges of IPv4 and IPv6, as sets of ranges. Nothing is expanded address by address.
+
+use super::limits::TASK_TARGETS_MAX;
+use super::text::Invalid;
+use ipnet::IpNet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+const EXPECTED: &str =
+    "is not an address, a CIDR block or a range like 10.0.0.1, 10.0.0.0/24, 10.0.0.1-10.0.0.9";
+
+/// A run of addresses of one family, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AddressRange {
+    family: Family,
+    first: u128,
+    last: u128,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    fn address(self, bits: u128) -> IpAddr {
+        match self {
+            Family::V4 => {
+                let bits = u32::try_from(bits)
+                    .expect("an IPv4 range is made from IPv4 addresses only, so 32 bits hold it");
+                Ipv4Addr::from(bits).into()
+            }
+            Family::V6 => Ipv6Addr::from(bits).into(),
+        }
+    }
+}
+
+impl AddressRange {
+    fn new(first: IpAddr, last: IpAddr) -> Option<AddressRange> {
+        let (family, first, last) = match (first, last) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => (
+                Family::V4,
+                u128::from(u32::from(a)),
+                u128::from(u32::from(b)),
+            ),
+            (IpAddr::V6(a), IpAddr::V6(b)) => (Family::V6, u128::from(a), u128::from(b)),
+            _ => return None,
+        };
+        (first <= last).then_some(AddressRange {
+            family,
+            first,
+            last,
+        })
+    }
+
+    /// The lowest address.
+    pub fn first(&self) -> IpAddr {
+        self.family.address(self.first)
+    }
+
+    /// The highest address.
+    pub fn last(&self) -> IpAddr {
+        self.family.address(self.last)
+    }
+
+    /// Number of addresses; the whole of IPv6 counts as `u128::MAX`.
+    pub fn count(&self) -> u128 {
+        (self.last - self.first).saturating_add(1)
+    }
+
+    fn touches(&self, next: &AddressRange) -> bool {
+        self.family == next.family && next.first <= self.last.saturating_add(1)
+    }
+}
+
+impl FromStr for AddressRange {
+    type Err = Invalid;
+
+    /// Parses `ADDRESS`, `ADDRESS/PREFIX` (host bits are cleared, as masscan does) or `ADDRESS-ADDRESS`.
+    fn from_str(text: &str) -> Result<AddressRange, Invalid> {
+        if let Some((first, last)) = text.split_once('-') {
+            let parse = |address: &str| address.trim().parse::<IpAddr>();
+            let (Ok(first), Ok(last)) = (parse(first), parse(last)) else {
+                return Err(Invalid::new(text, EXPECTED));
+            };
+            return AddressRange::new(first, last).ok_or_else(|| {
+                Invalid::new(
+                    text,
+                    "runs backwards or mixes IPv4 and IPv6: write the lower address first",
+                )
+            });
+        }
+        let net = if text.contains('/') {
+            text.parse::<IpNet>().ok()
+        } else {
+            text.parse::<IpAddr>().ok().map(IpNet::from)
+        };
+        let net = net.ok_or_else(|| Invalid::new(text, wrong(text)))?.trunc();
+        let last = match net {
+            IpNet::V4(net) => net.broadcast().into(),
+            IpNet::V6(net) => net.broadcast().into(),
+        };
+        Ok(AddressRange::new(net.network(), last)
+            .expect("the network address of a block is not above its last address"))
+    }
+}
+
+impl fmt::Display for AddressRange {
+    /// `ADDRESS`, `ADDRESS/PREFIX` where it is exactly one block, else `ADDRESS-ADDRESS`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, last) = (self.first(), self.last());
+        if first == last {
+            return write!(f, "{first}");
+        }
+        let bits: u8 = if first.is_ipv4() { 32 } else { 128 };
+        let host_bits = (self.first ^ self.last).checked_ilog2().unwrap_or(0) as u8 + 1;
+        let block = IpNet::new(first, bits - host_bits)
+            .ok()
+            .filter(|net| net.network() == first && net.broadcast() == last);
+        match block {
+            Some(net) => write!(f, "{net}"),
+            None => write!(f, "{first}-{last}"),
+        }
+    }
+}
+
+/// A set of addresses: sorted ranges that neither overlap nor touch. May be empty (an exclusion list often is).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Targets(Vec<AddressRange>);
+
+impl Targets {
+    /// The set of all addresses in `ranges`, in any order, overlapping or not.
+    pub fn from_ranges(mut ranges: Vec<AddressRange>) -> Targets {
+        ranges.sort_unstable();
+        let mut merged: Vec<AddressRange> = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            match merged.last_mut() {
+                Some(last) if last.touches(&range) => last.last = last.last.max(range.last),
+                _ => merged.push(range),
+            }
+        }
+        Targets(merged)
+    }
+
+    /// Number of addresses; saturates at `u128::MAX`.
+    pub fn count(&self) -> u128 {
+        self.0
+            .iter()
+            .fold(0, |sum, range| sum.saturating_add(range.count()))
+    }
+
+    /// The ranges in ascending order, IPv4 first.
+    pub fn ranges(&self) -> &[AddressRange] {
+        &self.0
+    }
+
+    /// True where the set holds no address.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The addresses of `self` that are not in `excluded`.
+    pub fn without(&self, excluded: &Targets) -> Targets {
+        let mut left = Vec::with_capacity(self.0.len());
+        for range in &self.0 {
+            let mut rest = Some(*range);
+            for hole in excluded.0.iter().filter(|hole| hole.family == range.family) {
+                let Some(now) = rest else { break };
+                if hole.last < now.first || hole.first > now.last {
+                    continue;
+                }
+                if hole.first > now.first {
+                    left.push(AddressRange {
+                        last: hole.first - 1,
+                        ..now
+                    });
+                }
+                rest = (hole.last < now.last).then(|| AddressRange {
+                    first: hole.last + 1,
+                    ..now
+                });
+            }
+            left.extend(rest);
+        }
+        Targets(left)
+    }
+}
+
+impl FromStr for Targets {
+    type Err = Invalid;
+
+    /// Parses a comma-separated list of [`AddressRange`]s; an empty text is an error, an empty set is [`Targets::default`].
+    fn from_str(text: &str) -> Result<Targets, Invalid> {
+        if text.trim().is_empty() {
+            return Err(Invalid::new(
+                text,
+                "is an empty list: give addresses, CIDR blocks or ranges",
+            ));
+        }
+        let mut ranges = Vec::new();
+        for item in text.split(',') {
+            if ranges.len() == TASK_TARGETS_MAX {
+                return Err(Invalid::about(format!(
+                    "has more than {TASK_TARGETS_MAX} entries"
+                )));
+            }
+            ranges.push(item.trim().parse()?);
+        }
+        Ok(Targets::from_ranges(ranges))
+    }
+}
+
+impl fmt::Display for Targets {
+    /// The ranges with commas between them: what `--range` of masscan and `ip_range` of a task take.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, range) in self.0.iter().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            write!(f, "{comma}{range}")?;
+        }
+        Ok(())
+    }
+}
+
+fn wrong(text: &str) -> &'static str {
+    let looks_like_a_name = text.bytes().any(|b| b.is_ascii_alphabetic())
+        && text.contains('.')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-');
+    if looks_like_a_name {
+        "is a host name: names are not resolved here, give its address"
+    } else {
+        EXPECTED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn targets(text: &str) -> Targets {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn lists_become_sets_of_ranges() {
+        for (text, shown, count) in [
+            ("172.16.0.0/24", "172.16.0.0/24", 256),
+            ("172.16.0.77/24", "172.16.0.0/24", 256),
+            ("10.0.0.1", "10.0.0.1", 1),
+            ("10.0.0.1-10.0.0.9", "10.0.0.1-10.0.0.9", 9),
+            ("10.0.0.0-10.0.0.255", "10.0.0.0/24", 256),
+            ("10.0.0.0/25, 10.0.0.128/25", "10.0.0.0/24", 256),
+            ("10.0.0.5,10.0.0.1", "10.0.0.1,10.0.0.5", 2),
+            ("0.0.0.0/0", "0.0.0.0/0", 1 << 32),
+            ("fd00::/120", "fd00::/120", 256),
+            ("fd00::1,10.0.0.1", "10.0.0.1,fd00::1", 2),
+            ("::/0", "::/0", u128::MAX),
+        ] {
+            let set = targets(text);
+            assert_eq!(set.to_string(), shown, "{text}");
+            assert_eq!(set.count(), count, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_target_is_named() {
+        for (text, named) in [
+            ("", "empty list"),
+            ("10.0.0.0/33", "\"10.0.0.0/33\" is not"),
+            ("10.0.0/8", "\"10.0.0/8\" is not"),
+            ("10.0.0.9-10.0.0.1", "runs backwards"),
+            ("10.0.0.1-fd00::1", "mixes IPv4 and IPv6"),
+            ("5-1", "\"5-1\" is not"),
+            ("10.0.0.1,", "\"\" is not"),
+            ("example.org", "host name"),
+            ("--banners", "\"--banners\" is not"),
+            ("10.0.0.1;reboot", "\"10.0.0.1;reboot\" is not"),
+            ("10.0.0.1 -oX /etc/passwd", "is not"),
+            ("10.0.0.1\n10.0.0.2", "\\n"),
+        ] {
+            let error = text.parse::<Targets>().unwrap_err().to_string();
+            assert!(error.contains(named), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_hole_is_carved_out() {
+        for (all, holes, left) in [
+            (
+                "10.0.0.0/24",
+                "10.0.0.7",
+                "10.0.0.0-10.0.0.6,10.0.0.8-10.0.0.255",
+            ),
+            ("10.0.0.0/24", "10.0.0.0/25", "10.0.0.128/25"),
+            ("10.0.0.0/24", "10.0.0.0/8", ""),
+            ("10.0.0.0/24", "fd00::/8", "10.0.0.0/24"),
+            (
+                "10.0.0.0/30,10.0.1.0/30",
+                "10.0.0.3-10.0.1.0",
+                "10.0.0.0-10.0.0.2,10.0.1.1-10.0.1.3",
+            ),
+        ] {
+            assert_eq!(targets(all).without(&targets(holes)).to_string(), left);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn without_agrees_with_sets(
+            all in prop::collection::vec((0u32..200, 0u32..20), 1..8),
+            holes in prop::collection::vec((0u32..200, 0u32..20), 0..8),
+        ) {
+            let ranges = |spans: &[(u32, u32)]| Targets::from_ranges(spans.iter()
+                .filter_map(|&(first, length)| AddressRange::new(Ipv4Addr::from(first).into(), Ipv4Addr::from(first + length).into()))
+                .collect());
+            let member = |spans: &[(u32, u32)], address: u32| spans.iter().any(|&(first, length)| (first..=first + length).contains(&address));
+            let left = ranges(&all).without(&ranges(&holes));
+            for address in 0..230u32 {
+                let expected = member(&all, address) && !member(&holes, address);
+                let found = left.ranges().iter().any(|range| (range.first..=range.last).contains(&u128::from(address)));
+                prop_assert_eq!(found, expected);
+            }
+        }
+
+        #[test]
+        fn what_is_shown_parses_to_the_same(spans in prop::collection::vec((any::<u32>(), 0u32..70_000), 1..8)) {
+            let set = Targets::from_ranges(spans.iter()
+                .filter_map(|&(first, length)| AddressRange::new(Ipv4Addr::from(first).into(), Ipv4Addr::from(first.saturating_add(length)).into()))
+                .collect());
+            prop_assert_eq!(set.to_string().parse::<Targets>().unwrap(), set);
+        }
+    }
+}

@@ -1,0 +1,629 @@
+//! A scan task: the record on `scan-tasks`, and the validated value that everything else works with.
+//!
+//! The wire form is the original's four fields plus optional ones; unknown fields are ignored. What a record says as text
+//! becomes a typed value here or the record is rejected: no text of it goes any further.
+
+use super::limits::*;
+use super::ports::Ports;
+use super::targets::Targets;
+use super::text::{Invalid, one_line};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// A task's name: 1 to 128 printable ASCII characters without spaces. Ours are nanoids; foreign ones are kept as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct TaskId(String);
+
+impl TaskId {
+    /// A new random id (nanoid, 21 characters). It never begins with a dash: on a command line that would be a flag.
+    pub fn random() -> TaskId {
+        loop {
+            let id = nanoid::nanoid!();
+            if !id.starts_with('-') {
+                return TaskId(id);
+            }
+        }
+    }
+
+    /// The id of a record that has none of its own: where it lies in the topic.
+    pub fn of_record(partition: i32, offset: i64) -> TaskId {
+        TaskId(format!("record-{partition}-{offset}"))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TaskId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<TaskId, Invalid> {
+        let printable = text.bytes().all(|b| b.is_ascii_graphic());
+        if text.is_empty() || text.len() > TASK_ID_MAX_BYTES || !printable {
+            return Err(Invalid::new(
+                text,
+                format!(
+                    "is not an id: 1 to {TASK_ID_MAX_BYTES} printable ASCII characters, no spaces"
+                ),
+            ));
+        }
+        Ok(TaskId(text.to_owned()))
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// 0 to 9; the higher is claimed first. 5 where a task doesn't say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Priority(u8);
+
+impl Priority {
+    /// The number, 0 to 9.
+    pub fn get(self) -> u8 {
+        self.0
+    }
+}
+
+impl Default for Priority {
+    fn default() -> Priority {
+        Priority(5)
+    }
+}
+
+impl TryFrom<u64> for Priority {
+    type Error = Invalid;
+
+    fn try_from(number: u64) -> Result<Priority, Invalid> {
+        bounded(number, 0, 9).map(|number| Priority(number as u8))
+    }
+}
+
+/// Packets per second, from 1 to [`BAND_WIDTH_MAX_PPS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BandWidth(u64);
+
+impl BandWidth {
+    /// Packets per second.
+    pub fn pps(self) -> u64 {
+        self.0
+    }
+}
+
+impl Default for BandWidth {
+    fn default() -> BandWidth {
+        BandWidth(BAND_WIDTH_DEFAULT_PPS)
+    }
+}
+
+impl TryFrom<u64> for BandWidth {
+    type Error = Invalid;
+
+    fn try_from(pps: u64) -> Result<BandWidth, Invalid> {
+        bounded(pps, 1, BAND_WIDTH_MAX_PPS).map(BandWidth)
+    }
+}
+
+impl FromStr for BandWidth {
+    type Err = Invalid;
+
+    /// Parses `800`, `10k`, `1.5m` (thousands and millions of packets per second).
+    fn from_str(text: &str) -> Result<BandWidth, Invalid> {
+        let wrong = || {
+            Invalid::new(
+                text,
+                format!(
+                    "is not a rate in packets per second from 1 to {BAND_WIDTH_MAX_PPS}, like 800, 10k or 1.5m"
+                ),
+            )
+        };
+        let (number, unit) = match text.to_ascii_lowercase().strip_suffix(['k', 'm']) {
+            Some(number) if text.ends_with(['k', 'K']) => (number.to_owned(), 1e3),
+            Some(number) => (number.to_owned(), 1e6),
+            None => (text.to_owned(), 1.0),
+        };
+        let plain = !number.is_empty()
+            && number.len() <= 20
+            && number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        let fraction_without_unit = unit == 1.0 && number.contains('.');
+        if !plain || fraction_without_unit {
+            return Err(wrong());
+        }
+        let pps = number.parse::<f64>().map_err(|_| wrong())? * unit;
+        if !(1.0..=BAND_WIDTH_MAX_PPS as f64).contains(&pps) {
+            return Err(wrong());
+        }
+        Ok(BandWidth(pps.round() as u64))
+    }
+}
+
+/// One part of a job whose probes are dealt out to several tasks: masscan's `--shard index/count`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// From 1 to `count`.
+    pub index: u32,
+    /// Number of shards of the job.
+    pub count: u32,
+}
+
+impl FromStr for Shard {
+    type Err = Invalid;
+
+    /// Parses `2/16`.
+    fn from_str(text: &str) -> Result<Shard, Invalid> {
+        let parts = text
+            .split_once('/')
+            .and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
+        match parts {
+            Some((index, count)) if index >= 1 && index <= count => Ok(Shard { index, count }),
+            _ => Err(Invalid::new(text, "is not a shard like 2/16")),
+        }
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.count)
+    }
+}
+
+/// A validated scan task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// Its name, unique in the group.
+    pub task_id: TaskId,
+    /// What to scan; not empty.
+    pub ip_range: Targets,
+    /// The ports of each address.
+    pub ports: Ports,
+    /// The rate asked for, in packets per second.
+    pub band_width: BandWidth,
+    /// Higher is claimed first.
+    pub priority: Priority,
+    /// Probes after the first, per address and port (masscan's `--retries`).
+    pub retries: u32,
+    /// Seconds that masscan waits for answers after the last probe.
+    pub wait_s: u32,
+    /// Most seconds an attempt may take; none = no limit.
+    pub timeout_s: Option<u32>,
+    /// Attempts before it is failed.
+    pub attempts: u32,
+    /// Addresses left out of `ip_range`; often empty.
+    pub exclude: Targets,
+    /// masscan's `--seed`: the order of the probes, the same for each attempt.
+    pub seed: u64,
+    /// The part of the probes that is this task's.
+    pub shard: Option<Shard>,
+    /// The job that it belongs to.
+    pub job_id: Option<TaskId>,
+}
+
+/// A record that is no valid task: what is wrong, and its id if that much could be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The record's own id, where it has a valid one.
+    pub task_id: Option<TaskId>,
+    /// One line: the field, its value, what would be right.
+    pub reason: String,
+}
+
+impl Task {
+    /// A task of its three necessary parts; everything else as for a record that doesn't say.
+    pub fn new(task_id: TaskId, ip_range: Targets, ports: Ports, band_width: BandWidth) -> Task {
+        Task {
+            seed: default_seed(&task_id),
+            task_id,
+            ip_range,
+            ports,
+            band_width,
+            priority: Priority::default(),
+            retries: 0,
+            wait_s: WAIT_DEFAULT_S,
+            timeout_s: None,
+            attempts: ATTEMPTS_DEFAULT,
+            exclude: Targets::default(),
+            shard: None,
+            job_id: None,
+        }
+    }
+
+    /// Reads the value of a `scan-tasks` record. Rejects what is too long, no JSON object, lacks a field or holds a value
+    /// that is not of its type or bound.
+    pub fn from_record(value: &[u8]) -> Result<Task, Rejected> {
+        let reject = |task_id: Option<TaskId>, reason: &dyn fmt::Display| Rejected {
+            task_id,
+            reason: one_line(&reason.to_string()),
+        };
+        if value.len() > TASK_RECORD_MAX_BYTES {
+            let reason = format!(
+                "the record has {} bytes, a task at most {TASK_RECORD_MAX_BYTES}",
+                value.len()
+            );
+            return Err(reject(None, &reason));
+        }
+        let json: serde_json::Value = serde_json::from_slice(value)
+            .map_err(|error| reject(None, &format!("the record is not JSON: {error}")))?;
+        let task_id = match json.get("task_id").and_then(|id| id.as_str()) {
+            Some(text) => Some(
+                text.parse::<TaskId>()
+                    .map_err(|error| reject(None, &error.of("task_id")))?,
+            ),
+            None => None,
+        };
+        TaskRecord::deserialize(json)
+            .map_err(|error| format!("the record is not a task: {error}"))
+            .and_then(|record| Task::try_from(record).map_err(|error| error.to_string()))
+            .map_err(|reason| reject(task_id, &reason))
+    }
+
+    /// The value of this task's record: JSON that [`Task::from_record`] reads back to the same task.
+    pub fn to_record(&self) -> String {
+        serde_json::to_string(&TaskRecord::from(self))
+            .expect("strings and integers always serialise to JSON")
+    }
+
+    /// Addresses × ports of the whole task, exclusions left out: the range over which masscan's index runs
+    /// (for a shard too: FACTS).
+    pub fn probes(&self) -> u128 {
+        self.ip_range
+            .without(&self.exclude)
+            .count()
+            .saturating_mul(u128::from(self.ports.count()))
+    }
+}
+
+/// The record as it stands in JSON. `band_width` is a string of digits, as in the original; a number is taken too.
+#[derive(Serialize, Deserialize)]
+struct TaskRecord {
+    task_id: String,
+    ip_range: String,
+    ports: String,
+    band_width: TextOrNumber,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    priority: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retries: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wait_s: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timeout_s: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attempts: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exclude: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shard: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    job_id: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum TextOrNumber {
+    Text(String),
+    Number(u64),
+}
+
+impl TryFrom<TaskRecord> for Task {
+    type Error = Invalid;
+
+    fn try_from(record: TaskRecord) -> Result<Task, Invalid> {
+        let task_id: TaskId = field("task_id", record.task_id.parse())?;
+        let number = |name, value: Option<u64>, default: u32, low: u32, high: u32| {
+            let value = value.unwrap_or(default.into());
+            field(name, bounded(value, low.into(), high.into())).map(|value| value as u32)
+        };
+        let task = Task {
+            ip_range: field("ip_range", record.ip_range.parse())?,
+            ports: field("ports", record.ports.parse())?,
+            band_width: field(
+                "band_width",
+                match record.band_width {
+                    TextOrNumber::Text(text) => text.parse(),
+                    TextOrNumber::Number(pps) => pps.try_into(),
+                },
+            )?,
+            priority: field(
+                "priority",
+                record
+                    .priority
+                    .map_or(Ok(Priority::default()), |p| p.try_into()),
+            )?,
+            retries: number("retries", record.retries, 0, 0, RETRIES_MAX)?,
+            wait_s: number("wait_s", record.wait_s, WAIT_DEFAULT_S, 0, WAIT_MAX_S)?,
+            timeout_s: match record.timeout_s {
+                Some(_) => Some(number("timeout_s", record.timeout_s, 1, 1, TIMEOUT_MAX_S)?),
+                None => None,
+            },
+            attempts: number(
+                "attempts",
+                record.attempts,
+                ATTEMPTS_DEFAULT,
+                1,
+                ATTEMPTS_MAX,
+            )?,
+            exclude: match record.exclude.as_deref() {
+                None | Some("") => Targets::default(),
+                Some(text) => field("exclude", text.parse())?,
+            },
+            seed: field(
+                "seed",
+                bounded(
+                    record.seed.unwrap_or_else(|| default_seed(&task_id)),
+                    0,
+                    SEED_MAX,
+                ),
+            )?,
+            shard: field("shard", record.shard.map(|s| s.parse()).transpose())?,
+            job_id: field("job_id", record.job_id.map(|id| id.parse()).transpose())?,
+            task_id,
+        };
+        check_whole(&task)?;
+        Ok(task)
+    }
+}
+
+impl From<&Task> for TaskRecord {
+    fn from(task: &Task) -> TaskRecord {
+        TaskRecord {
+            task_id: task.task_id.to_string(),
+            ip_range: task.ip_range.to_string(),
+            ports: task.ports.to_string(),
+            band_width: TextOrNumber::Text(task.band_width.pps().to_string()),
+            priority: Some(task.priority.get().into()),
+            retries: Some(task.retries.into()),
+            wait_s: Some(task.wait_s.into()),
+            timeout_s: task.timeout_s.map(u64::from),
+            attempts: Some(task.attempts.into()),
+            exclude: (!task.exclude.is_empty()).then(|| task.exclude.to_string()),
+            seed: Some(task.seed),
+            shard: task.shard.map(|shard| shard.to_string()),
+            job_id: task.job_id.as_ref().map(|id| id.to_string()),
+        }
+    }
+}
+
+/// What no single field shows: that something is left to scan, and that masscan can count and take it.
+fn check_whole(task: &Task) -> Result<(), Invalid> {
+    let probes = task.probes();
+    if probes == 0 {
+        return Err(Invalid::about(
+            "exclude: leaves no address of ip_range to scan",
+        ));
+    }
+    if probes > TASK_PROBES_MAX {
+        return Err(Invalid::about(format!(
+            "ip_range: {probes} probes (addresses × ports) are more than masscan can count, at most 2^56: split the task"
+        )));
+    }
+    for (name, text) in [
+        ("ip_range", task.ip_range.to_string()),
+        ("ports", task.ports.to_string()),
+        ("exclude", task.exclude.to_string()),
+    ] {
+        if text.len() > ARGUMENT_MAX_BYTES {
+            return Err(Invalid::about(format!(
+                "{name}: {} bytes are more than fit into one argument of masscan, at most {ARGUMENT_MAX_BYTES}: split the task",
+                text.len()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn field<T>(name: &str, value: Result<T, Invalid>) -> Result<T, Invalid> {
+    value.map_err(|error| error.of(name))
+}
+
+fn bounded(number: u64, low: u64, high: u64) -> Result<u64, Invalid> {
+    if (low..=high).contains(&number) {
+        return Ok(number);
+    }
+    Err(Invalid::about(format!(
+        "{number} is not a number from {low} to {high}"
+    )))
+}
+
+/// The seed of a task that names none: from its id (FNV-1a), so that it is the same wherever the record is read again.
+fn default_seed(task_id: &TaskId) -> u64 {
+    let hash = task_id
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    hash & SEED_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn original() -> serde_json::Value {
+        json!({"task_id": "6f9619ff-8b86-d011-b42d-00c04fc964ff", "ip_range": "172.16.0.0/24", "ports": "443", "band_width": "800"})
+    }
+
+    fn with(field: &str, value: serde_json::Value) -> Result<Task, Rejected> {
+        let mut record = original();
+        record[field] = value;
+        Task::from_record(record.to_string().as_bytes())
+    }
+
+    #[test]
+    fn the_originals_four_fields_are_a_task() {
+        let task = Task::from_record(original().to_string().as_bytes()).unwrap();
+        assert_eq!(
+            task.task_id.as_str(),
+            "6f9619ff-8b86-d011-b42d-00c04fc964ff"
+        );
+        assert_eq!(task.ip_range.to_string(), "172.16.0.0/24");
+        assert_eq!(task.band_width.pps(), 800);
+        assert_eq!((task.priority.get(), task.retries, task.wait_s), (5, 0, 10));
+        assert_eq!(task.probes(), 256);
+        assert_eq!(Task::from_record(task.to_record().as_bytes()), Ok(task));
+    }
+
+    #[test]
+    fn optional_and_unknown_fields() {
+        assert_eq!(
+            with("colour", json!("red")).unwrap(),
+            with("x", json!(1)).unwrap()
+        );
+        assert_eq!(
+            with("band_width", json!(900)).unwrap().band_width.pps(),
+            900
+        );
+        assert_eq!(with("priority", json!(9)).unwrap().priority.get(), 9);
+        assert_eq!(
+            with("shard", json!("2/3"))
+                .unwrap()
+                .shard
+                .unwrap()
+                .to_string(),
+            "2/3"
+        );
+        assert_eq!(
+            with("exclude", json!("172.16.0.0/25")).unwrap().probes(),
+            128
+        );
+        assert_eq!(with("seed", json!(7)).unwrap().seed, 7);
+        assert_eq!(
+            with("seed", json!(null)).unwrap().seed,
+            with("x", json!(1)).unwrap().seed
+        );
+    }
+
+    #[test]
+    fn a_bad_field_is_named_with_its_value() {
+        for (field, value, named) in [
+            ("task_id", json!(""), "task_id: \"\" is not an id"),
+            ("task_id", json!("a b"), "task_id: \"a b\""),
+            ("task_id", json!("x".repeat(129)), "task_id: \"xxx"),
+            (
+                "task_id",
+                json!(7),
+                "invalid type: integer `7`, expected a string",
+            ),
+            (
+                "ip_range",
+                json!("10.0.0.0/33"),
+                "ip_range: \"10.0.0.0/33\" is not",
+            ),
+            ("ip_range", json!("--banners"), "ip_range: \"--banners\""),
+            (
+                "ip_range",
+                json!("10.0.0.1 ;reboot"),
+                "ip_range: \"10.0.0.1 ;reboot\"",
+            ),
+            ("ip_range", json!("x".repeat(1 << 17)), "bytes more)"),
+            ("ip_range", json!("::/0"), "probes"),
+            (
+                "ports",
+                json!("-oX /etc/passwd"),
+                "ports: \"-oX /etc/passwd\"",
+            ),
+            ("ports", json!("80\n443"), "ports: \"80\\n443\""),
+            ("band_width", json!("0"), "band_width: \"0\" is not a rate"),
+            ("band_width", json!("fast"), "band_width: \"fast\""),
+            ("band_width", json!(0), "band_width: 0 is not"),
+            ("band_width", json!(-1), "band_width"),
+            (
+                "priority",
+                json!(10),
+                "priority: 10 is not a number from 0 to 9",
+            ),
+            ("wait_s", json!(100_000), "wait_s: 100000"),
+            ("attempts", json!(0), "attempts: 0"),
+            ("timeout_s", json!(0), "timeout_s: 0"),
+            ("shard", json!("4/3"), "shard: \"4/3\""),
+            (
+                "exclude",
+                json!("172.16.0.0/12"),
+                "exclude: leaves no address",
+            ),
+        ] {
+            let rejected = with(field, value.clone()).unwrap_err();
+            let known = field != "task_id";
+            assert!(
+                rejected.reason.contains(named) || field == "band_width" && value == json!(-1),
+                "{field} {value}: {}",
+                rejected.reason
+            );
+            assert_eq!(rejected.task_id.is_some(), known, "{field} {value}");
+            assert!(rejected.reason.chars().count() <= ERROR_TEXT_MAX_CHARS);
+        }
+    }
+
+    #[test]
+    fn what_is_no_task_at_all_is_rejected() {
+        for (value, named) in [
+            (&b"{"[..], "not JSON"),
+            (b"", "not JSON"),
+            (b"[]", "not a task"),
+            (b"\"x\"", "not a task"),
+            (b"\xff\xfe", "not JSON"),
+            (b"{\"task_id\":\"a\"}", "missing field `ip_range`"),
+        ] {
+            let rejected = Task::from_record(value).unwrap_err();
+            assert!(rejected.reason.contains(named), "{}", rejected.reason);
+        }
+        let huge = vec![b' '; TASK_RECORD_MAX_BYTES + 1];
+        assert!(
+            Task::from_record(&huge)
+                .unwrap_err()
+                .reason
+                .contains("bytes")
+        );
+        let deep = "[".repeat(100_000);
+        assert!(Task::from_record(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_random_id_can_stand_on_a_command_line() {
+        for _ in 0..1000 {
+            let id = TaskId::random();
+            assert!(
+                id.as_str().len() == 21 && !id.as_str().starts_with('-'),
+                "{id}"
+            );
+        }
+    }
+
+    #[test]
+    fn rates() {
+        for (text, pps) in [
+            ("1", 1),
+            ("800", 800),
+            ("10k", 10_000),
+            ("1.5m", 1_500_000),
+            ("1.5K", 1500),
+        ] {
+            assert_eq!(text.parse::<BandWidth>().unwrap().pps(), pps, "{text}");
+        }
+        for text in [
+            "",
+            "0",
+            "0.1",
+            "k",
+            "-5",
+            "1e3",
+            "10kk",
+            "1.2.3k",
+            "inf",
+            "NaN",
+            "999999999999",
+            "１",
+        ] {
+            assert!(text.parse::<BandWidth>().is_err(), "{text}");
+        }
+    }
+}

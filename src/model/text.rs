@@ -1,0 +1,80 @@
+//! Foreign text made safe to show, and the error that names it.
+
+use super::limits::{ERROR_TEXT_MAX_CHARS, QUOTED_TEXT_MAX_CHARS};
+use std::fmt;
+
+/// A value that is not what it should be: one line that names it and says what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid(String);
+
+impl Invalid {
+    /// `value` as it came (quoted and shortened here), and what it should have been: `"is not …"`.
+    pub fn new(value: &str, wrong: impl fmt::Display) -> Invalid {
+        Invalid(format!("{} {wrong}", quoted(value)))
+    }
+
+    /// An error that isn't about one value: a list that is empty, a field that is missing.
+    pub fn about(what: impl fmt::Display) -> Invalid {
+        Invalid(what.to_string())
+    }
+
+    /// The same error with the name of the flag or field before it.
+    pub fn of(self, name: &str) -> Invalid {
+        Invalid(format!("{name}: {}", self.0))
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// Foreign text in quotes, control characters escaped, no longer than [`QUOTED_TEXT_MAX_CHARS`].
+pub fn quoted(text: &str) -> String {
+    let mut shown: String = text.chars().take(QUOTED_TEXT_MAX_CHARS).collect();
+    let rest = text.len() - shown.len();
+    let ellipsis = if rest > 0 {
+        format!("… (and {rest} bytes more)")
+    } else {
+        String::new()
+    };
+    shown = shown.escape_debug().to_string();
+    format!("\"{shown}\"{ellipsis}")
+}
+
+/// Foreign text as one printable line of at most [`ERROR_TEXT_MAX_CHARS`], for logs and records.
+pub fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words
+        .join(" ")
+        .chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .take(ERROR_TEXT_MAX_CHARS)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoting_escapes_and_shortens() {
+        assert_eq!(quoted("a\nb\x1b"), "\"a\\nb\\u{1b}\"");
+        let long = "x".repeat(1 << 20);
+        assert!(quoted(&long).len() < 120);
+        assert!(quoted(&long).ends_with("bytes more)"));
+        assert_eq!(quoted("é"), "\"é\"");
+    }
+
+    #[test]
+    fn one_line_has_no_line_break_and_a_bound() {
+        assert_eq!(one_line(" a\r\n b\tc\x07 "), "a b c\u{fffd}");
+        assert_eq!(
+            one_line(&"y ".repeat(4096)).chars().count(),
+            ERROR_TEXT_MAX_CHARS
+        );
+    }
+}
