@@ -32,4 +32,5 @@
 //! 9. Every queue, buffer, retry and wait has a named bound with its unit: `model/limits.rs`.
 //! 10. masscan gets an argument vector built from parsed types: `masscan/arguments.rs`.
 
+pub mod masscan;
 pub mod model;

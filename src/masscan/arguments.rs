@@ -1,0 +1,119 @@
+//! From typed values to masscan's argument vector. Pure.
+
+use crate::model::{Targets, Task};
+use std::fmt;
+
+/// What one run of masscan is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct ScanArguments<'a> {
+    /// The task.
+    pub task: &'a Task,
+    /// Packets per second; at most what the task asks for.
+    pub rate_pps: u64,
+    /// Where in the task's probes it begins; 0 = from the first.
+    pub resume_index: u64,
+    /// What this server may not scan, besides the task's own exclusions; usually empty.
+    pub exclude: &'a Targets,
+}
+
+impl ScanArguments<'_> {
+    /// The argument vector, without the program. Findings come as NDJSON on standard output (`-oD -`).
+    ///
+    /// Each value is the `Display` of a parsed type: digits, addresses, commas, dashes, colons, slashes.
+    pub fn to_vec(&self) -> Vec<String> {
+        let task = self.task;
+        let mut words: Vec<String> = vec!["-oD".to_owned(), "-".to_owned()];
+        let mut flag = |name: &str, value: &dyn fmt::Display| {
+            words.extend([name.to_owned(), value.to_string()]);
+        };
+        flag("--range", &task.ip_range);
+        flag("-p", &task.ports);
+        flag("--rate", &self.rate_pps);
+        flag("--wait", &task.wait_s);
+        flag("--seed", &task.seed);
+        if task.retries > 0 {
+            flag("--retries", &task.retries);
+        }
+        if let Some(shard) = &task.shard {
+            flag("--shard", shard);
+        }
+        let excluded: Vec<_> = [&task.exclude, self.exclude]
+            .into_iter()
+            .flat_map(Targets::ranges)
+            .copied()
+            .collect();
+        if !excluded.is_empty() {
+            flag("--exclude", &Targets::from_ranges(excluded));
+        }
+        if self.resume_index > 0 {
+            flag("--resume-index", &self.resume_index);
+        }
+        words
+    }
+}
+
+impl fmt::Display for ScanArguments<'_> {
+    /// As a person would type it; no value needs quotes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_vec().join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn task(record: serde_json::Value) -> Task {
+        Task::from_record(record.to_string().as_bytes()).unwrap()
+    }
+
+    fn shown(task: &Task, resume_index: u64, exclude: &str) -> String {
+        let exclude: Targets = match exclude {
+            "" => Targets::default(),
+            list => list.parse().unwrap(),
+        };
+        ScanArguments {
+            task,
+            rate_pps: 500,
+            resume_index,
+            exclude: &exclude,
+        }
+        .to_string()
+    }
+
+    #[test]
+    fn a_task_becomes_a_command_line() {
+        let plain = task(serde_json::json!({
+            "task_id": "a", "ip_range": "172.16.0.0/24", "ports": "443", "band_width": "800", "seed": 7
+        }));
+        assert_eq!(
+            shown(&plain, 0, ""),
+            "-oD - --range 172.16.0.0/24 -p 443 --rate 500 --wait 10 --seed 7"
+        );
+        let full = task(serde_json::json!({
+            "task_id": "a", "ip_range": "172.16.0.0/24,fd00::/120", "ports": "U:53,T:80-90", "band_width": "800", "seed": 7,
+            "retries": 2, "wait_s": 3, "shard": "2/4", "exclude": "172.16.0.9"
+        }));
+        assert_eq!(
+            shown(&full, 99, "172.16.0.8"),
+            "-oD - --range 172.16.0.0/24,fd00::/120 -p 80-90,U:53 --rate 500 --wait 3 --seed 7 --retries 2 --shard 2/4 \
+             --exclude 172.16.0.8/31 --resume-index 99"
+        );
+    }
+
+    proptest! {
+        /// Whatever text a record holds: either it is no task, or every word of the vector is one of our flags or harmless.
+        #[test]
+        fn no_text_of_a_record_reaches_masscan(ip_range in "[-0-9a-f.:/, ;$\n]{1,30}", ports in "[-0-9TUS:, ;]{1,20}") {
+            let record = serde_json::json!({"task_id": "a", "ip_range": ip_range, "ports": ports, "band_width": "1"});
+            let Ok(task) = Task::from_record(record.to_string().as_bytes()) else { return Ok(()) };
+            let words = ScanArguments { task: &task, rate_pps: 1, resume_index: 0, exclude: &Targets::default() }.to_vec();
+            let ours = ["-oD", "-", "--range", "-p", "--rate", "--wait", "--seed"];
+            for word in &words {
+                let value = word.bytes().all(|b| b.is_ascii_hexdigit() || b"US.:/,-".contains(&b));
+                prop_assert!(ours.contains(&word.as_str()) || (value && !word.starts_with('-')), "{word:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! A line of masscan's NDJSON output (`-oD -`) to a finding. Pure.
+
+use crate::model::finding::Word;
+use crate::model::ports::Proto;
+use crate::model::{Finding, Invalid};
+use serde::{Deserialize, Deserializer};
+use std::net::IpAddr;
+
+/// Reads one line, without its line break. None for an empty line and for a record that is no port's status (a banner).
+/// Errs, naming the line, where it is not what masscan 1.3.2 prints.
+pub fn parse(line: &[u8]) -> Result<Option<Finding>, Invalid> {
+    let line = line.trim_ascii();
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let printed: Printed<'_> = serde_json::from_slice(line).map_err(|error| {
+        Invalid::new(
+            &String::from_utf8_lossy(line),
+            format!("is not a finding of masscan: {error}"),
+        )
+    })?;
+    if printed.rec_type != "status" {
+        return Ok(None);
+    }
+    let data: Data = serde_json::from_str(printed.data.get()).map_err(|error| {
+        Invalid::new(
+            &String::from_utf8_lossy(line),
+            format!("is not a finding of masscan: {error}"),
+        )
+    })?;
+    Ok(Some(Finding {
+        ip: printed.ip,
+        port: printed.port,
+        proto: printed.proto,
+        status: data.status,
+        reason: data.reason,
+        ttl: data.ttl,
+        timestamp: printed.timestamp,
+    }))
+}
+
+/// `{"ip":"172.16.0.130","timestamp":"1795333296","port":443,"proto":"tcp","rec_type":"status","data":{…}}`
+#[derive(Deserialize)]
+struct Printed<'a> {
+    ip: IpAddr,
+    #[serde(deserialize_with = "number_or_text")]
+    timestamp: u64,
+    port: u16,
+    proto: Proto,
+    #[serde(borrow)]
+    rec_type: &'a str,
+    #[serde(borrow)]
+    data: &'a serde_json::value::RawValue,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    status: Word,
+    reason: Word,
+    ttl: u8,
+}
+
+/// masscan prints the timestamp as a string of digits.
+fn number_or_text<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either<'a> {
+        Number(u64),
+        Text(&'a str),
+    }
+    match Either::deserialize(from)? {
+        Either::Number(number) => Ok(number),
+        Either::Text(text) => text.parse().map_err(serde::de::Error::custom),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = r#"{"ip":"172.16.0.130","timestamp":"1795333296","port":443,"proto":"tcp","rec_type":"status","data":{"status":"open","reason":"syn-ack","ttl":64}}"#;
+
+    #[test]
+    fn a_line_of_masscans() {
+        let finding = parse(format!("{LINE}\r").as_bytes()).unwrap().unwrap();
+        assert_eq!(finding.ip.to_string(), "172.16.0.130");
+        assert_eq!(
+            (finding.port, finding.ttl, finding.timestamp),
+            (443, 64, 1_795_333_296)
+        );
+        assert_eq!(finding.proto, Proto::Tcp);
+        assert_eq!(
+            (finding.status.as_str(), finding.reason.as_str()),
+            ("open", "syn-ack")
+        );
+        let v6 = LINE.replace("172.16.0.130", "fd00::1");
+        assert!(parse(v6.as_bytes()).unwrap().unwrap().ip.is_ipv6());
+    }
+
+    #[test]
+    fn what_is_no_finding_is_passed_over_or_named() {
+        assert_eq!(parse(b""), Ok(None));
+        assert_eq!(parse(b" \r"), Ok(None));
+        let banner = r#"{"ip":"172.16.0.1","timestamp":"1","port":80,"proto":"tcp","rec_type":"banner","data":{"service_name":"http","banner":"x"}}"#;
+        assert_eq!(parse(banner.as_bytes()), Ok(None));
+        for line in [
+            "{".to_owned(),
+            "rate: 1".to_owned(),
+            LINE[..60].to_owned(),
+            LINE.replace("443", "70000"),
+            LINE.replace("\"tcp\"", "\"ip\""),
+            LINE.replace("172.16.0.130", "172.16.0.300"),
+            LINE.replace("\"open\"", "\"OPEN; rm\""),
+            LINE.replace("1795333296", "soon"),
+        ] {
+            assert!(parse(line.as_bytes()).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Finding the masscan program and asking for its version. Scans nothing.
+
+use crate::model::limits::{CLIENT_WAIT, QUOTED_TEXT_MAX_CHARS};
+use crate::model::text::one_line;
+use std::fmt;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Why masscan can't be run here.
+#[derive(Debug)]
+pub enum ProgramError {
+    /// No such program.
+    NotFound(PathBuf),
+    /// A file, but not one that may be run.
+    NotExecutable(PathBuf),
+    /// The system refuses to start it.
+    Start {
+        /// What was to be started.
+        program: PathBuf,
+        /// The system's words.
+        error: io::Error,
+    },
+    /// It ran, but is not masscan.
+    NotMasscan(PathBuf),
+}
+
+impl fmt::Display for ProgramError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProgramError::NotFound(program) => write!(
+                f,
+                "{} not found: install masscan (apt install masscan) or give its path in -masscan",
+                program.display()
+            ),
+            ProgramError::NotExecutable(program) => write!(
+                f,
+                "{} may not be run: make it executable or give another path in -masscan",
+                program.display()
+            ),
+            ProgramError::Start { program, error } => {
+                write!(f, "{} cannot be started: {error}", program.display())
+            }
+            ProgramError::NotMasscan(program) => write!(
+                f,
+                "{} does not say that it is masscan: give masscan's path in -masscan",
+                program.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ProgramError {}
+
+/// The path of `program`: itself where it has a slash, else the first one in PATH.
+pub fn find(program: &Path) -> Result<PathBuf, ProgramError> {
+    let candidates: Vec<PathBuf> = if program.components().count() > 1 || program.is_absolute() {
+        vec![program.to_owned()]
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path)
+            .map(|folder| folder.join(program))
+            .collect()
+    };
+    let mut refused = None;
+    for candidate in candidates {
+        match candidate.metadata() {
+            Ok(file) if file.is_file() && file.permissions().mode() & 0o111 != 0 => {
+                return Ok(candidate);
+            }
+            Ok(_) => refused = refused.or(Some(candidate)),
+            Err(_) => {}
+        }
+    }
+    Err(match refused {
+        Some(refused) => ProgramError::NotExecutable(refused),
+        None => ProgramError::NotFound(program.to_owned()),
+    })
+}
+
+/// What `program --version` says of its version: `1.3.2`. Gives up after [`CLIENT_WAIT`].
+pub fn version(program: &Path) -> Result<String, ProgramError> {
+    const LOOK_EVERY: Duration = Duration::from_millis(10);
+    const OUTPUT_MAX_BYTES: u64 = 4096;
+    let path = find(program)?;
+    let start = |error| ProgramError::Start {
+        program: path.clone(),
+        error,
+    };
+    let mut child = Command::new(&path)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(start)?;
+    let give_up = Instant::now() + CLIENT_WAIT;
+    while child.try_wait().map_err(start)?.is_none() {
+        if Instant::now() >= give_up {
+            child.kill().and_then(|()| child.wait()).map_err(start)?;
+            return Err(ProgramError::NotMasscan(path));
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    let mut output = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        stdout
+            .take(OUTPUT_MAX_BYTES)
+            .read_to_end(&mut output)
+            .map_err(start)?;
+    }
+    let output = String::from_utf8_lossy(&output);
+    let version = output
+        .split_once("Masscan version ")
+        .and_then(|(_, rest)| rest.split_whitespace().next())
+        .map(one_line)
+        .filter(|version| version.len() <= QUOTED_TEXT_MAX_CHARS);
+    version.ok_or(ProgramError::NotMasscan(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_program_is_found_or_its_lack_is_named() {
+        assert!(find(Path::new("sh")).unwrap().is_absolute());
+        assert!(matches!(
+            find(Path::new("no-such-program")),
+            Err(ProgramError::NotFound(_))
+        ));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("masscan");
+        fs::write(&file, "").unwrap();
+        assert!(matches!(find(&file), Err(ProgramError::NotExecutable(_))));
+        assert!(matches!(
+            find(folder.path()),
+            Err(ProgramError::NotExecutable(_))
+        ));
+    }
+
+    #[test]
+    fn what_is_not_masscan_has_no_version() {
+        assert!(matches!(
+            version(Path::new("true")),
+            Err(ProgramError::NotMasscan(_))
+        ));
+    }
+}

@@ -1,0 +1,158 @@
+//! masscan's standard error: progress lines, ended by `\r`, and words, ended by `\n`. Pure.
+
+use crate::model::Progress;
+use crate::model::text::one_line;
+
+/// One line of masscan's.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Said {
+    /// A progress line.
+    Progress(Progress),
+    /// Anything else, as one printable line.
+    Words(String),
+}
+
+/// What one line says; none where it is blank.
+pub fn said(line: &[u8]) -> Option<Said> {
+    let text = String::from_utf8_lossy(line);
+    let text = text.trim();
+    if text.is_empty() {
+        return None;
+    }
+    Some(match progress(text) {
+        Some(progress) => Said::Progress(progress),
+        None => Said::Words(one_line(text)),
+    })
+}
+
+/// Of masscan's words, those that say why it failed; none where they are only its greeting.
+pub fn cause<'a>(words: impl DoubleEndedIterator<Item = &'a str>) -> Option<String> {
+    const GREETINGS: [&str; 5] = [
+        "Starting masscan",
+        "Initiating ",
+        "Scanning ",
+        "waiting ",
+        "saving resume file",
+    ];
+    let greets = |line: &str| GREETINGS.iter().any(|greeting| line.starts_with(greeting));
+    let mut kept: Vec<&str> = words.rev().filter(|line| !greets(line)).take(2).collect();
+    kept.reverse();
+    (!kept.is_empty()).then(|| one_line(&kept.join("; ")))
+}
+
+/// Reads `rate:  2.00-kpps, 20.80% done,   0:01:23 remaining, found=785` and
+/// `rate:  0.00-kpps, 100.00% done, waiting 3-secs, found=208`.
+fn progress(line: &str) -> Option<Progress> {
+    let mut parts = line.strip_prefix("rate:")?.split(',').map(str::trim);
+    let rate_pps = rate(parts.next()?)?;
+    let percent: f64 = parts.next()?.strip_suffix("% done")?.trim().parse().ok()?;
+    if !(0.0..=100.0).contains(&percent) {
+        return None;
+    }
+    let mut progress = Progress {
+        percent,
+        rate_pps,
+        ..Progress::default()
+    };
+    for part in parts {
+        if let Some(time) = part.strip_suffix(" remaining") {
+            progress.remaining_s = Some(clock(time.trim())?);
+        } else if let Some(seconds) = part.strip_prefix("waiting ") {
+            progress.waiting_s = Some(seconds.strip_suffix("-secs")?.parse().ok()?);
+        } else if let Some(found) = part.strip_prefix("found=") {
+            progress.found = found.parse().ok()?;
+        }
+    }
+    Some(progress)
+}
+
+/// `2.00-kpps` → 2000.
+fn rate(text: &str) -> Option<f64> {
+    let (number, unit) = text.split_once('-')?;
+    let factor = match unit {
+        "pps" => 1.0,
+        "kpps" => 1e3,
+        "mpps" => 1e6,
+        _ => return None,
+    };
+    let rate = number.trim().parse::<f64>().ok()? * factor;
+    (rate.is_finite() && rate >= 0.0).then_some(rate)
+}
+
+/// `0:01:23` → 83.
+fn clock(text: &str) -> Option<u64> {
+    text.split(':').try_fold(0u64, |sum, part| {
+        sum.checked_mul(60)?.checked_add(part.trim().parse().ok()?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SENDING: &str = "rate:  2.00-kpps, 20.80% done,   0:01:23 remaining, found=785       ";
+    const WAITING: &str = "rate:  0.00-kpps, 100.00% done, waiting -694-secs, found=208       ";
+
+    #[test]
+    fn progress_lines() {
+        let sending = progress(SENDING.trim()).unwrap();
+        assert_eq!(
+            (
+                sending.percent,
+                sending.rate_pps,
+                sending.remaining_s,
+                sending.found
+            ),
+            (20.8, 2000.0, Some(83), 785)
+        );
+        assert!(!sending.all_sent());
+        let waiting = progress(WAITING.trim()).unwrap();
+        assert_eq!((waiting.waiting_s, waiting.found), (Some(-694), 208));
+        assert!(waiting.all_sent());
+        let interrupted =
+            progress("rate:  0.00-kpps, 48.90% done, waiting -9-secs, found=4006").unwrap();
+        assert!(!interrupted.all_sent());
+        for line in [
+            "rate: fast",
+            "rate: 1.0-kpps",
+            "rate: 1-kpps, 101.00% done",
+            "rate: nan-kpps, 1% done",
+            "rate: 1-xpps, 1% done",
+        ] {
+            assert_eq!(progress(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_progress_is_words() {
+        assert!(matches!(said(SENDING.as_bytes()), Some(Said::Progress(_))));
+        assert_eq!(
+            said(b" FAIL:\tno\x07 "),
+            Some(Said::Words("FAIL: no\u{fffd}".to_owned()))
+        );
+        assert_eq!(said(b"  "), None);
+    }
+
+    #[test]
+    fn the_cause_is_what_is_no_greeting() {
+        let words = [
+            "Starting masscan 1.3.2 (x)",
+            "Initiating SYN Stealth Scan",
+            "FAIL: permission denied",
+            "[hint] need to sudo",
+        ];
+        assert_eq!(
+            cause(words.into_iter()).unwrap(),
+            "FAIL: permission denied; [hint] need to sudo"
+        );
+        assert_eq!(cause(["Starting masscan 1.3.2"].into_iter()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(line in prop::collection::vec(any::<u8>(), 0..500)) {
+            said(&line);
+        }
+    }
+}
