@@ -32,5 +32,6 @@
 //! 9. Every queue, buffer, retry and wait has a named bound with its unit: `model/limits.rs`.
 //! 10. masscan gets an argument vector built from parsed types: `masscan/arguments.rs`.
 
+pub mod bus;
 pub mod masscan;
 pub mod model;

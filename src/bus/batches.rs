@@ -1,0 +1,79 @@
+//! How much goes into one produce request. Pure.
+//!
+//! A broker weighs what it stores: it packs all messages that a request brings for a partition into one batch of its own format
+//! (v2), compressed or not, and refuses the batch above `max.message.bytes`. How well that compresses is unknown beforehand, so
+//! the weight here is that of the plain messages.
+
+use super::producer::Message;
+
+/// Bytes that a message costs beside key and value: in the request 26 (format v0), in the stored batch up to 21.
+const MESSAGE_OVERHEAD_BYTES: usize = 26;
+
+/// What `message` adds to a request, in bytes.
+pub(super) fn weight(message: &Message) -> usize {
+    message.key.len() + message.value.len() + MESSAGE_OVERHEAD_BYTES
+}
+
+/// Splits `0..weights.len()` into runs that weigh at most `limit` bytes each; what is heavier by itself goes alone, for the
+/// broker to judge.
+pub(super) fn batches(weights: &[usize], limit: usize) -> Vec<Vec<usize>> {
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    let mut sum = 0;
+    for (index, &weight) in weights.iter().enumerate() {
+        match batches.last_mut() {
+            Some(batch) if sum + weight <= limit => {
+                batch.push(index);
+                sum += weight;
+            }
+            _ => {
+                batches.push(vec![index]);
+                sum = weight;
+            }
+        }
+    }
+    batches
+}
+
+/// A batch in two; `None` where it is a single message.
+pub(super) fn halves(batch: &[usize]) -> Option<(Vec<usize>, Vec<usize>)> {
+    let (first, second) = batch.split_at(batch.len() / 2);
+    (!first.is_empty()).then(|| (first.to_vec(), second.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn batches_hold_what_fits() {
+        for (weights, expected) in [
+            (&[][..], vec![]),
+            (&[5], vec![vec![0]]),
+            (&[5, 5], vec![vec![0, 1]]),
+            (&[5, 6], vec![vec![0], vec![1]]),
+            (&[1, 99, 1, 1], vec![vec![0], vec![1], vec![2, 3]]),
+        ] {
+            assert_eq!(batches(weights, 10), expected, "{weights:?}");
+        }
+    }
+
+    #[test]
+    fn a_single_message_has_no_halves() {
+        assert_eq!(halves(&[7]), None);
+        assert_eq!(halves(&[1, 2, 3]), Some((vec![1], vec![2, 3])));
+    }
+
+    proptest! {
+        #[test]
+        fn each_message_is_in_one_batch(weights in prop::collection::vec(1usize..2000, 0..200)) {
+            let split = batches(&weights, 1000);
+            let all: Vec<usize> = split.iter().flatten().copied().collect();
+            prop_assert_eq!(all, (0..weights.len()).collect::<Vec<_>>());
+            for batch in split {
+                let sum: usize = batch.iter().map(|&index| weights[index]).sum();
+                prop_assert!(sum <= 1000 || batch.len() == 1);
+            }
+        }
+    }
+}
