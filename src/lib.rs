@@ -33,5 +33,6 @@
 //! 10. masscan gets an argument vector built from parsed types: `masscan/arguments.rs`.
 
 pub mod bus;
+pub mod ledger;
 pub mod masscan;
 pub mod model;

@@ -1,0 +1,108 @@
+-- Reports a server's load and, where it has room, claims the best task for it. ARGV: server, a name for this call, lease
+-- (ms), slots, slots free, tasks held, rate in use, rate limit (0 = none), deferral (ms), heartbeat age that counts as alive
+-- (ms), ready tasks to look at, wait after which a large task is no longer overtaken (ms), how long a server that failed a
+-- task leaves it to others (ms), version, how long a silent server is remembered (ms).
+-- Returns {'none'}, {'deferred'} (a less loaded server is given a moment), {'vanished', id} (its hash is lost: the caller
+-- reports it), or {'task', field, value, …}.
+local server, call, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local slots, free, held = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local rate_used, max_rate = tonumber(ARGV[7]), tonumber(ARGV[8])
+local deferral_ms, fresh_ms, window = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+local reserved_ms, avoid_ms, version = tonumber(ARGV[12]), tonumber(ARGV[13]), ARGV[14]
+local forgotten_ms = tonumber(ARGV[15])
+local me = server_key(server)
+
+local function report(held_now, free_now)
+  redis.call('ZADD', servers_key, now_ms, server)
+  redis.call('HSET', me, 'slots', slots, 'free', free_now, 'held', held_now, 'rate_used', whole(rate_used),
+    'max_rate', whole(max_rate), 'version', version, 'seen_ms', whole(now_ms))
+  redis.call('PEXPIRE', me, forgotten_ms)
+  redis.call('ZREMRANGEBYSCORE', servers_key, '-inf', now_ms - forgotten_ms)
+end
+
+-- The same call again: its answer was lost on the way. The claim it made still stands unless the lease ran out.
+local last = redis.call('HMGET', me, 'call', 'call_task', 'call_fence')
+if last[1] == call and last[2] and claim_state(last[2], last[3]) == 'ok' then
+  redis.call('ZADD', running_key, now_ms + lease_ms, last[2])
+  local task = redis.call('HGETALL', task_key(last[2]))
+  table.insert(task, 1, 'task')
+  return task
+end
+
+-- Retries whose time has come are ready again.
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed_key, '-inf', now_ms, 'LIMIT', 0, window)) do
+  local score = redis.call('HGET', task_key(id), 'score')
+  if score then
+    redis.call('HSET', task_key(id), 'ready_ms', whole(now_ms))
+    redis.call('ZADD', ready_key, score, id)
+  end
+  redis.call('ZREM', delayed_key, id)
+end
+
+report(held, free)
+if free <= 0 then return {'none'} end
+
+-- The other servers that are alive and have a slot free.
+local others = {}
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', servers_key, now_ms - fresh_ms, '+inf')) do
+  if name ~= server then
+    local load = redis.call('HMGET', server_key(name), 'free', 'held', 'slots', 'rate_used', 'max_rate')
+    if tonumber(load[1] or 0) > 0 then
+      others[#others + 1] = {
+        load = tonumber(load[2]) / tonumber(load[3]), rate_used = tonumber(load[4]), max_rate = tonumber(load[5]),
+      }
+    end
+  end
+end
+
+-- A task above a server's limit runs at the limit, so it needs no more than that.
+local function fits(band_width, used, limit)
+  return limit == 0 or used + math.min(band_width, limit) <= limit
+end
+
+local function better_placed(band_width, load)
+  for _, other in ipairs(others) do
+    if other.load < load and fits(band_width, other.rate_used, other.max_rate) then return true end
+  end
+  return false
+end
+
+local function anyone_else(band_width)
+  for _, other in ipairs(others) do
+    if fits(band_width, other.rate_used, other.max_rate) then return true end
+  end
+  return false
+end
+
+local deferred = false
+for _, id in ipairs(redis.call('ZRANGE', ready_key, 0, window - 1)) do
+  local key = task_key(id)
+  local task = redis.call('HMGET', key, 'band_width', 'ready_ms', 'failed_server', 'fence', 'attempt', 'status')
+  if task[6] ~= 'queued' then
+    redis.call('ZREM', ready_key, id)
+    return {'vanished', id}
+  end
+  local band_width, waited = tonumber(task[1]), now_ms - tonumber(task[2])
+  if not fits(band_width, rate_used, max_rate) then
+    -- Smaller tasks may go before a large one, but not for ever.
+    if waited > reserved_ms then break end
+  elseif task[3] == server and waited < avoid_ms and anyone_else(band_width) then
+    deferred = true
+  elseif waited < deferral_ms and better_placed(band_width, held / slots) then
+    deferred = true
+  else
+    local fence = next_fence(task[4])
+    local attempt = tonumber(task[5] or 0) + 1
+    redis.call('ZREM', ready_key, id)
+    redis.call('ZADD', running_key, now_ms + lease_ms, id)
+    redis.call('HSET', key, 'status', 'running', 'server', server, 'fence', fence, 'attempt', attempt,
+      'started_ms', whole(now_ms), 'updated_ms', whole(now_ms))
+    redis.call('HDEL', key, 'error', 'retry_ms', 'rate_pps', 'remaining_s')
+    report(held + 1, free - 1)
+    redis.call('HSET', me, 'call', call, 'call_task', id, 'call_fence', fence)
+    local claimed = redis.call('HGETALL', key)
+    table.insert(claimed, 1, 'task')
+    return claimed
+  end
+end
+return {deferred and 'deferred' or 'none'}

@@ -1,0 +1,388 @@
+//! A claim from its beginning to its end: claim, renew, progress, then finish or release; and the reaping of expired ones.
+
+use super::connection::Ledger;
+use super::error::LedgerError;
+use super::fields::Fields;
+use super::intake::script;
+use crate::model::limits::*;
+use crate::model::text::quoted;
+use crate::model::{Progress, State, Task, TaskId};
+use redis::Script;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+static CLAIM: LazyLock<Script> = script!("claim.lua");
+static RENEW: LazyLock<Script> = script!("renew.lua");
+static PROGRESS: LazyLock<Script> = script!("progress.lua");
+static VERDICT: LazyLock<Script> = script!("verdict.lua");
+static FINISH: LazyLock<Script> = script!("finish.lua");
+static RELEASE: LazyLock<Script> = script!("release.lua");
+static REAP: LazyLock<Script> = script!("reap.lua");
+
+/// A server's load, as the others see it when they decide whom to leave a task to.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// Scans that may send at a time.
+    pub slots: usize,
+    /// Slots without a scan that sends.
+    pub free: usize,
+    /// Claims held, those included whose scans only wait for late answers.
+    pub held: usize,
+    /// Packets per second that the sending scans may use.
+    pub rate_used: u64,
+    /// Most packets per second of this server; none = no limit.
+    pub max_rate: Option<u64>,
+}
+
+/// What names a claim: every write of a running task compares its fence.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// The task.
+    pub task_id: TaskId,
+    /// Grows with every claim of the task.
+    pub fence: u64,
+}
+
+/// A claimed task with all that its scan needs.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The claim.
+    pub claim: Claim,
+    /// What to scan.
+    pub task: Task,
+    /// The number of this attempt, from 1.
+    pub attempt: u32,
+    /// Servers lost under this task so far.
+    pub lost: u32,
+    /// Where this attempt begins: masscan's `--resume-index`.
+    pub resume_index: u64,
+    /// Findings made before that index.
+    pub resume_found: u64,
+    /// Partition of its record.
+    pub partition: i32,
+    /// Offset of its record.
+    pub offset: i64,
+}
+
+/// The answer to a call for a task.
+#[derive(Debug)]
+pub enum Answer {
+    /// Nothing here for this server.
+    None,
+    /// A less loaded server is given a moment: ask again soon.
+    Deferred,
+    /// The task's hash is lost while its id was queued.
+    Vanished(String),
+    /// This server's, for one lease.
+    Task(Box<Claimed>),
+    /// Claimed, but its hash is not what this program wrote: it has to be ended.
+    Unreadable(Claim, LedgerError),
+}
+
+/// Whether a claim still stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimState {
+    /// It stands.
+    Ok,
+    /// Somebody else's by now, or nobody's: stop, write nothing more.
+    Lost,
+    /// Redis has no such task: it lost its data, and the rebuild may bring the claim back.
+    Gone,
+}
+
+/// A task that has to be ended by this server: its end is decided, its terminal record may be missing.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// The claim under which it is ended.
+    pub claim: Claim,
+    /// The terminal state.
+    pub status: State,
+    /// Why, if not completed.
+    pub error: Option<String>,
+    /// Findings.
+    pub found: u64,
+    /// Attempts begun.
+    pub attempt: u32,
+    /// Where another attempt would begin.
+    pub resume_index: u64,
+    /// Partition of its record.
+    pub partition: i32,
+    /// Offset of its record.
+    pub offset: i64,
+}
+
+/// One expired claim and what became of it.
+#[derive(Debug)]
+pub enum Reaped {
+    /// The task is queued again: its new state, under the claim that was taken away.
+    Requeued {
+        /// The server that stopped renewing.
+        lost_server: String,
+        /// The task, with the state `queued`.
+        task: Ending,
+    },
+    /// This server has to end the task: its end was decided already, or it lost too many servers.
+    Ending {
+        /// The server that stopped renewing.
+        lost_server: String,
+        /// The task, under this server's claim.
+        task: Ending,
+    },
+}
+
+/// How a task goes back to the queue.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// Not claimable before this.
+    pub delay: Duration,
+    /// The attempt doesn't count (drain, suspension).
+    pub gives_back_attempt: bool,
+    /// This server failed it: others are asked first.
+    pub failed_here: bool,
+    /// Why, for the task's `error`.
+    pub error: Option<String>,
+    /// Where the next attempt begins.
+    pub resume_index: u64,
+    /// Findings made before that index.
+    pub resume_found: u64,
+}
+
+/// Live progress of one claim.
+#[derive(Clone, Debug)]
+pub struct LiveProgress {
+    /// Whose.
+    pub claim: Claim,
+    /// masscan's reading.
+    pub progress: Progress,
+    /// Findings so far, those of earlier attempts before `resume_index` included.
+    pub found: u64,
+    /// What is certain: where another server could go on.
+    pub resume_index: u64,
+    /// Findings made before that index.
+    pub resume_found: u64,
+}
+
+impl Ledger {
+    /// Reports `load` and claims the best task that fits it, for one `lease`. `call` names this call: repeated with the same
+    /// name after a lost answer, it gives the same task.
+    pub fn claim(
+        &mut self,
+        server: &str,
+        call: &str,
+        lease: Duration,
+        load: &Load,
+    ) -> Result<Answer, LedgerError> {
+        let arguments = [
+            server.to_owned(),
+            call.to_owned(),
+            ms(lease),
+            load.slots.to_string(),
+            load.free.to_string(),
+            load.held.to_string(),
+            load.rate_used.to_string(),
+            load.max_rate.unwrap_or(0).to_string(),
+            ms(DEFERRAL_MAX),
+            ms(HEARTBEAT_FRESH),
+            CLAIM_WINDOW_TASKS.to_string(),
+            ms(RATE_RESERVED_AFTER),
+            ms(FAILED_SERVER_AVOIDED),
+            env!("CARGO_PKG_VERSION").to_owned(),
+            ms(SERVER_FORGOTTEN_AFTER),
+        ];
+        let mut answer: Vec<String> = self.call(&CLAIM, &arguments)?;
+        let fields = answer.split_off(answer.len().min(1));
+        match answer.first().map(String::as_str) {
+            Some("none") => Ok(Answer::None),
+            Some("deferred") => Ok(Answer::Deferred),
+            Some("vanished") => Ok(Answer::Vanished(fields.concat())),
+            Some("task") => claimed(Fields::from_flat(fields)),
+            other => Err(malformed("the answer of claim.lua", other.unwrap_or(""))),
+        }
+    }
+
+    /// Takes this server out of the table of servers: others no longer wait for it.
+    pub fn leave(&mut self, server: &str) -> Result<(), LedgerError> {
+        let (servers, entry) = (self.key("servers"), self.key(&format!("server:{server}")));
+        self.run(|connection| {
+            redis::pipe()
+                .cmd("ZREM")
+                .arg(&servers)
+                .arg(server)
+                .ignore()
+                .cmd("DEL")
+                .arg(&entry)
+                .ignore()
+                .query(connection)
+        })
+    }
+
+    /// Renews `claims` for one `lease` and says of each whether it stands.
+    pub fn renew(
+        &mut self,
+        lease: Duration,
+        claims: &[Claim],
+    ) -> Result<Vec<ClaimState>, LedgerError> {
+        let mut arguments = vec![ms(lease)];
+        for claim in claims {
+            arguments.extend([claim.task_id.to_string(), claim.fence.to_string()]);
+        }
+        let words: Vec<String> = self.call(&RENEW, &arguments)?;
+        words.iter().map(|word| state(word)).collect()
+    }
+
+    /// Writes live progress of several claims; those that no longer stand are passed over.
+    pub fn progress(&mut self, updates: &[LiveProgress]) -> Result<(), LedgerError> {
+        let mut arguments = Vec::with_capacity(updates.len() * 8);
+        for update in updates {
+            let progress = &update.progress;
+            arguments.extend([
+                update.claim.task_id.to_string(),
+                update.claim.fence.to_string(),
+                format!("{:.2}", progress.percent),
+                format!("{:.0}", progress.rate_pps),
+                progress
+                    .remaining_s
+                    .map_or(String::new(), |s| s.to_string()),
+                update.found.to_string(),
+                update.resume_index.to_string(),
+                update.resume_found.to_string(),
+            ]);
+        }
+        self.call::<String>(&PROGRESS, &arguments).map(drop)
+    }
+
+    /// Decides how a claimed task ends; to be followed by its terminal record and [`Ledger::finish`].
+    pub fn verdict(&mut self, ending: &Ending) -> Result<ClaimState, LedgerError> {
+        let arguments = [
+            ending.claim.task_id.to_string(),
+            ending.claim.fence.to_string(),
+            ending.status.to_string(),
+            ending.error.clone().unwrap_or_default(),
+            ending.found.to_string(),
+        ];
+        self.call::<String>(&VERDICT, &arguments)
+            .and_then(|word| state(&word))
+    }
+
+    /// Ends a task whose terminal record Kafka has acknowledged.
+    pub fn finish(&mut self, claim: &Claim) -> Result<ClaimState, LedgerError> {
+        let arguments = [
+            claim.task_id.to_string(),
+            claim.fence.to_string(),
+            ms(ENDED_KEPT),
+        ];
+        self.call::<String>(&FINISH, &arguments)
+            .and_then(|word| state(&word))
+    }
+
+    /// Gives a claimed task back to the queue.
+    pub fn release(&mut self, claim: &Claim, how: &Release) -> Result<ClaimState, LedgerError> {
+        let flag = |set: bool| if set { "1" } else { "0" }.to_owned();
+        let arguments = [
+            claim.task_id.to_string(),
+            claim.fence.to_string(),
+            ms(how.delay),
+            flag(how.gives_back_attempt),
+            flag(how.failed_here),
+            how.error.clone().unwrap_or_default(),
+            how.resume_index.to_string(),
+            how.resume_found.to_string(),
+        ];
+        self.call::<String>(&RELEASE, &arguments)
+            .and_then(|word| state(&word))
+    }
+
+    /// Takes at most `most` expired claims away from their servers. Those to be ended are this server's, for one `lease`.
+    pub fn reap(
+        &mut self,
+        server: &str,
+        lease: Duration,
+        most: usize,
+    ) -> Result<Vec<Reaped>, LedgerError> {
+        let arguments = [
+            server.to_owned(),
+            ms(lease),
+            most.to_string(),
+            LOST_SERVERS_MAX.to_string(),
+        ];
+        let entries: Vec<Vec<String>> = self.call(&REAP, &arguments)?;
+        entries.into_iter().map(reaped).collect()
+    }
+}
+
+fn ms(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}
+
+fn malformed(what: &str, value: &str) -> LedgerError {
+    LedgerError::Malformed {
+        what: what.to_owned(),
+        value: quoted(value),
+    }
+}
+
+fn state(word: &str) -> Result<ClaimState, LedgerError> {
+    match word {
+        "ok" => Ok(ClaimState::Ok),
+        "lost" => Ok(ClaimState::Lost),
+        "gone" => Ok(ClaimState::Gone),
+        other => Err(malformed("the answer about a claim", other)),
+    }
+}
+
+fn claim_of(fields: &Fields) -> Result<Claim, LedgerError> {
+    Ok(Claim {
+        task_id: fields.need("task_id")?,
+        fence: fields.need("fence")?,
+    })
+}
+
+fn claimed(fields: Fields) -> Result<Answer, LedgerError> {
+    let claim = claim_of(&fields)?;
+    Ok(match claimed_task(&claim, &fields) {
+        Ok(claimed) => Answer::Task(Box::new(claimed)),
+        Err(error) => Answer::Unreadable(claim, error),
+    })
+}
+
+fn claimed_task(claim: &Claim, fields: &Fields) -> Result<Claimed, LedgerError> {
+    let record: String = fields.need("record")?;
+    let task = Task::from_record(record.as_bytes()).map_err(|rejected| {
+        malformed(
+            &format!("the record of task {}", claim.task_id),
+            &rejected.reason,
+        )
+    })?;
+    Ok(Claimed {
+        claim: claim.clone(),
+        task,
+        attempt: fields.need("attempt")?,
+        lost: fields.get("lost")?.unwrap_or(0),
+        resume_index: fields.get("resume_index")?.unwrap_or(0),
+        resume_found: fields.get("resume_found")?.unwrap_or(0),
+        partition: fields.need("partition")?,
+        offset: fields.need("offset")?,
+    })
+}
+
+fn reaped(mut entry: Vec<String>) -> Result<Reaped, LedgerError> {
+    let fields = Fields::from_flat(entry.split_off(entry.len().min(2)));
+    let [what, lost_server] = <[String; 2]>::try_from(entry)
+        .map_err(|entry| malformed("an answer of reap.lua", &entry.concat()))?;
+    let requeued = what == "requeued";
+    let task = Ending {
+        claim: claim_of(&fields)?,
+        status: fields.need(if requeued { "status" } else { "ending" })?,
+        error: fields.text("error").map(str::to_owned),
+        found: fields.get("found")?.unwrap_or(0),
+        attempt: fields.get("attempt")?.unwrap_or(0),
+        resume_index: fields.get("resume_index")?.unwrap_or(0),
+        partition: fields.need("partition")?,
+        offset: fields.need("offset")?,
+    };
+    Ok(if requeued {
+        Reaped::Requeued { lost_server, task }
+    } else {
+        Reaped::Ending { lost_server, task }
+    })
+}

@@ -1,0 +1,83 @@
+//! One connection to Redis that is made again after an error. Each thread has its own, so that none waits for another.
+
+use super::error::LedgerError;
+use super::url::RedisUrl;
+use crate::model::limits::{CONNECT_WAIT, REDIS_ANSWER_WAIT};
+use redis::{Client, Connection, FromRedisValue, RedisResult, Script};
+
+/// The claim table of one group over one connection.
+pub struct Ledger {
+    client: Client,
+    at: RedisUrl,
+    prefix: String,
+    connection: Option<Connection>,
+}
+
+impl Ledger {
+    /// For `group` in the Redis at `at`. Connects with the first call, and again with the first one after an error.
+    pub fn new(at: &RedisUrl, group: &str) -> Ledger {
+        Ledger {
+            client: Client::open(at.info())
+                .expect("a RedisUrl holds connection info that the client has parsed itself"),
+            at: at.clone(),
+            prefix: format!("scan:{{{group}}}:"),
+            connection: None,
+        }
+    }
+
+    /// As [`Ledger::new`], and connects now; errs where Redis can't be reached or refuses.
+    pub fn connect(at: &RedisUrl, group: &str) -> Result<Ledger, LedgerError> {
+        let mut ledger = Ledger::new(at, group);
+        ledger.run(|connection| redis::cmd("PING").query::<()>(connection))?;
+        Ok(ledger)
+    }
+
+    /// The key of this group named `name`.
+    pub(super) fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Runs a script on this group's keys. After an error that may have left the connection out of step it is dropped.
+    pub(super) fn call<T: FromRedisValue>(
+        &mut self,
+        script: &Script,
+        arguments: &[String],
+    ) -> Result<T, LedgerError> {
+        let prefix = self.prefix.clone();
+        self.run(|connection| {
+            let mut call = script.key(prefix.as_str());
+            for argument in arguments {
+                call.arg(argument.as_str());
+            }
+            call.invoke(connection)
+        })
+    }
+
+    pub(super) fn run<T>(
+        &mut self,
+        work: impl FnOnce(&mut Connection) -> RedisResult<T>,
+    ) -> Result<T, LedgerError> {
+        let result = match self.connected() {
+            Ok(connection) => work(connection),
+            Err(error) => Err(error),
+        };
+        result.map_err(|error| {
+            // An answer that came too late would be taken for the next call's: never reuse the connection.
+            self.connection = None;
+            LedgerError::redis(&self.at, &error)
+        })
+    }
+
+    fn connected(&mut self) -> RedisResult<&mut Connection> {
+        if self.connection.is_none() {
+            let connection = self.client.get_connection_with_timeout(CONNECT_WAIT)?;
+            connection.set_read_timeout(Some(REDIS_ANSWER_WAIT))?;
+            connection.set_write_timeout(Some(REDIS_ANSWER_WAIT))?;
+            self.connection = Some(connection);
+        }
+        Ok(self
+            .connection
+            .as_mut()
+            .expect("it was filled by the lines above"))
+    }
+}

@@ -1,0 +1,81 @@
+-- Takes a run of records of one partition and moves its cursor, by compare-and-set. ARGV: partition, cursor as the caller
+-- knows it, epoch as the caller knows it, cursor behind the records, records lost before them (the log began later), server,
+-- lease (ms), then one JSON object a record: {offset, task_id, fate, fields}. fate is
+--   ready      to be claimed
+--   held       was running when Redis was lost: kept for its server for one lease
+--   ended      ended before Redis was lost
+--   rejected   no valid task: the caller ends it, under the fence that is returned
+-- Returns {'moved'} where the cursor is another by now, else {'ok', outcome, …} with an outcome a record:
+-- added, known (the same record, read again), duplicate (another record has this id), ended, or a rejected one's fence.
+local partition, cursor, epoch, next_cursor, lost = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local server, lease_ms = ARGV[6], tonumber(ARGV[7])
+if not intact(partition) then return {'moved'} end
+local now_at = redis.call('HMGET', cursor_key, partition, partition .. ':epoch')
+if now_at[1] ~= cursor or now_at[2] ~= epoch then return {'moved'} end
+
+-- A task whose place in the queues was lost with a key is put back: by its hash it has not ended.
+local function requeue_if_nowhere(id)
+  for _, queue in ipairs({ready_key, delayed_key, running_key, paused_key}) do
+    if redis.call('ZSCORE', queue, id) then return end
+  end
+  local task = redis.call('HMGET', task_key(id), 'status', 'score')
+  if task[1] == 'queued' then
+    redis.call('ZADD', ready_key, task[2], id)
+  elseif task[1] == 'paused' then
+    redis.call('ZADD', paused_key, task[2], id)
+  else
+    redis.call('ZADD', running_key, now_ms + lease_ms, id)
+  end
+end
+
+local records = {}
+for i = 8, #ARGV do records[#records + 1] = cjson.decode(ARGV[i]) end
+
+local outcomes = {'ok'}
+local arrival = tonumber(redis.call('HGET', cursor_key, 'arrival') or 0)
+for _, record in ipairs(records) do
+  local id, offset = record.task_id, whole(record.offset)
+  local key = task_key(id)
+  local known = redis.call('HMGET', key, 'partition', 'offset', 'finished_ms')
+  local outcome = 'added'
+  if known[1] == partition and known[2] == offset then
+    outcome = 'known'
+    if not known[3] then
+      redis.call('ZADD', open_key(partition), offset, id)
+      requeue_if_nowhere(id)
+    end
+  elseif known[1] then
+    outcome = 'duplicate'
+  elseif record.fate == 'ended' then
+    outcome = 'ended'
+  else
+    arrival = math.max(arrival + 1, now_ms)
+    local score = ready_score(tonumber(record.fields.priority) or 5, arrival)
+    local hash = {
+      'task_id', id, 'partition', partition, 'offset', offset, 'score', whole(score),
+      'queued_ms', whole(now_ms), 'ready_ms', whole(now_ms), 'updated_ms', whole(now_ms),
+    }
+    for name, value in pairs(record.fields) do
+      hash[#hash + 1] = name
+      hash[#hash + 1] = value
+    end
+    redis.call('HSET', key, unpack(hash))
+    redis.call('ZADD', open_key(partition), offset, id)
+    if record.fate == 'ready' then
+      redis.call('HSET', key, 'status', 'queued')
+      redis.call('ZADD', ready_key, score, id)
+    elseif record.fate == 'held' then
+      redis.call('HSET', key, 'status', 'running', 'started_ms', whole(now_ms))
+      redis.call('ZADD', running_key, now_ms + lease_ms, id)
+    else
+      outcome = next_fence(0)
+      redis.call('HSET', key, 'status', 'rejected', 'ending', 'rejected', 'fence', outcome, 'server', server)
+      redis.call('ZADD', running_key, now_ms + lease_ms, id)
+    end
+  end
+  outcomes[#outcomes + 1] = outcome
+end
+redis.call('HSET', cursor_key, partition, next_cursor, 'arrival', whole(arrival))
+if lost > 0 then redis.call('HINCRBY', cursor_key, 'lost_records', lost) end
+redis.call('ZADD', open_key(partition), next_cursor, CURSOR_MEMBER)
+return outcomes

@@ -1,0 +1,295 @@
+//! The way into the claim table: cursors, ingest, and what the group may commit.
+
+use super::connection::Ledger;
+use super::error::LedgerError;
+use crate::model::text::quoted;
+use crate::model::{Task, TaskId};
+use redis::Script;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+macro_rules! script {
+    ($file:literal) => {
+        LazyLock::new(|| {
+            Script::new(concat!(
+                include_str!("prelude.lua"),
+                "\n",
+                include_str!($file)
+            ))
+        })
+    };
+}
+pub(super) use script;
+
+static CURSORS: LazyLock<Script> = script!("cursors.lua");
+static BEGIN: LazyLock<Script> = script!("begin.lua");
+static INGEST: LazyLock<Script> = script!("ingest.lua");
+static COMMITTABLE: LazyLock<Script> = script!("committable.lua");
+
+/// Where the group stands in one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The next offset to ingest.
+    pub next: i64,
+    /// Below this offset, tasks may have ended or be running: look at `scan-status` before ingesting them.
+    pub until: i64,
+    /// The name of the beginning after which this cursor counts.
+    pub epoch: String,
+}
+
+/// What becomes of a record at ingest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// A task to be claimed; `attempt` and `resume_index` are from before a lost Redis, else 0.
+    Ready {
+        /// Attempts begun so far.
+        attempt: u32,
+        /// Where the next one continues.
+        resume_index: u64,
+    },
+    /// It was running when Redis was lost: kept for its server for one lease.
+    Held {
+        /// That server.
+        server: String,
+        /// The claim under which it runs.
+        fence: u64,
+        /// Attempts begun so far.
+        attempt: u32,
+        /// Where a next one would continue.
+        resume_index: u64,
+    },
+    /// It ended before Redis was lost.
+    Ended,
+    /// No valid task.
+    Rejected {
+        /// One line: why.
+        reason: String,
+    },
+}
+
+/// One record on its way into the claim table.
+#[derive(Clone, Debug)]
+pub struct NewTask {
+    /// Where its record lies.
+    pub offset: i64,
+    /// Its id, also where it is no valid task.
+    pub task_id: TaskId,
+    /// The task; none where it is rejected.
+    pub task: Option<Task>,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+/// A run of records of one partition.
+#[derive(Debug)]
+pub struct Ingest<'a> {
+    /// The partition.
+    pub partition: i32,
+    /// The cursor that the caller read; the call changes nothing where it is another by now.
+    pub cursor: &'a Cursor,
+    /// The offset behind the last record.
+    pub next: i64,
+    /// Records that Kafka no longer has between the cursor and the first record.
+    pub lost_records: u64,
+    /// The caller, who ends the rejected ones.
+    pub server: &'a str,
+    /// Lease of held and rejected ones.
+    pub lease: Duration,
+    /// The records, in order.
+    pub tasks: &'a [NewTask],
+}
+
+/// What ingest did with one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Taken up.
+    Added,
+    /// Read again, nothing changed.
+    Known,
+    /// Another record has this id: dropped.
+    Duplicate,
+    /// Ended before Redis was lost: dropped.
+    Ended,
+    /// No valid task: the caller ends it, under this fence.
+    Rejected {
+        /// The fence.
+        fence: u64,
+    },
+}
+
+/// The answer of an ingest call.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ingested {
+    /// Somebody else moved the cursor, or the partition has to be begun: read the cursors again.
+    Moved,
+    /// Done: an outcome for each record.
+    Done(Vec<Outcome>),
+}
+
+impl Ledger {
+    /// The cursor of each of `partitions`; none for one that has to be begun.
+    pub fn cursors(
+        &mut self,
+        partitions: &[i32],
+    ) -> Result<BTreeMap<i32, Option<Cursor>>, LedgerError> {
+        let names: Vec<String> = partitions.iter().map(i32::to_string).collect();
+        let found: Vec<Vec<Option<String>>> = self.call(&CURSORS, &names)?;
+        partitions
+            .iter()
+            .zip(found)
+            .map(|(&partition, cursor)| Ok((partition, parse_cursor(partition, cursor)?)))
+            .collect()
+    }
+
+    /// Begins a partition whose cursor is missing at offset `from`. What lies below `log_end` may have ended already.
+    /// False where another server was first.
+    pub fn begin(
+        &mut self,
+        partition: i32,
+        from: i64,
+        log_end: i64,
+        epoch: &str,
+    ) -> Result<bool, LedgerError> {
+        let arguments = [
+            partition.to_string(),
+            from.to_string(),
+            log_end.to_string(),
+            epoch.to_owned(),
+        ];
+        self.call(&BEGIN, &arguments)
+    }
+
+    /// Takes records into the claim table and moves the cursor past them, at once or not at all.
+    pub fn ingest(&mut self, run: &Ingest<'_>) -> Result<Ingested, LedgerError> {
+        let mut arguments = vec![
+            run.partition.to_string(),
+            run.cursor.next.to_string(),
+            run.cursor.epoch.clone(),
+            run.next.to_string(),
+            run.lost_records.to_string(),
+            run.server.to_owned(),
+            run.lease.as_millis().to_string(),
+        ];
+        arguments.extend(run.tasks.iter().map(wire));
+        let mut answer = self.call::<Vec<String>>(&INGEST, &arguments)?.into_iter();
+        if answer.next().as_deref() != Some("ok") {
+            return Ok(Ingested::Moved);
+        }
+        let outcomes: Vec<Outcome> = answer
+            .map(|word| parse_outcome(&word))
+            .collect::<Result<_, _>>()?;
+        if outcomes.len() != run.tasks.len() {
+            return Err(LedgerError::Malformed {
+                what: "the number of ingest.lua's outcomes".to_owned(),
+                value: outcomes.len().to_string(),
+            });
+        }
+        Ok(Ingested::Done(outcomes))
+    }
+
+    /// For each of `partitions` the offset that the group may commit; those whose state is not whole are left out.
+    pub fn committable(&mut self, partitions: &[i32]) -> Result<BTreeMap<i32, i64>, LedgerError> {
+        let names: Vec<String> = partitions.iter().map(i32::to_string).collect();
+        let offsets: Vec<String> = self.call(&COMMITTABLE, &names)?;
+        Ok(partitions
+            .iter()
+            .zip(offsets)
+            .filter_map(|(&partition, offset)| Some((partition, offset.parse().ok()?)))
+            .collect())
+    }
+}
+
+fn parse_cursor(partition: i32, found: Vec<Option<String>>) -> Result<Option<Cursor>, LedgerError> {
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let mut words = found.into_iter().map(Option::unwrap_or_default);
+    let mut next = || words.next().unwrap_or_default();
+    let (cursor, until, epoch) = (next(), next(), next());
+    match (cursor.parse(), until.parse()) {
+        (Ok(next), Ok(until)) => Ok(Some(Cursor { next, until, epoch })),
+        _ => Err(LedgerError::Malformed {
+            what: format!("the cursor of partition {partition}"),
+            value: quoted(&format!("{cursor} until {until}")),
+        }),
+    }
+}
+
+fn parse_outcome(word: &str) -> Result<Outcome, LedgerError> {
+    Ok(match word {
+        "added" => Outcome::Added,
+        "known" => Outcome::Known,
+        "duplicate" => Outcome::Duplicate,
+        "ended" => Outcome::Ended,
+        fence => Outcome::Rejected {
+            fence: fence.parse().map_err(|_| LedgerError::Malformed {
+                what: "an outcome of ingest.lua".to_owned(),
+                value: quoted(fence),
+            })?,
+        },
+    })
+}
+
+/// One record as ingest.lua takes it. Field values are strings: a Lua number would lose the last digits of a fence.
+fn wire(new: &NewTask) -> String {
+    #[derive(Serialize)]
+    struct Wire<'a> {
+        offset: i64,
+        task_id: &'a str,
+        fate: &'a str,
+        fields: Map<String, Value>,
+    }
+    let mut fields = new.task.as_ref().map(task_fields).unwrap_or_default();
+    let mut set = |name: &str, value: String| fields.insert(name.to_owned(), json!(value));
+    let fate = match &new.fate {
+        Fate::Ready {
+            attempt,
+            resume_index,
+        } => {
+            set("attempt", attempt.to_string());
+            set("resume_index", resume_index.to_string());
+            "ready"
+        }
+        Fate::Held {
+            server,
+            fence,
+            attempt,
+            resume_index,
+        } => {
+            set("server", server.clone());
+            set("fence", fence.to_string());
+            set("attempt", attempt.to_string());
+            set("resume_index", resume_index.to_string());
+            "held"
+        }
+        Fate::Ended => "ended",
+        Fate::Rejected { reason } => {
+            set("error", reason.clone());
+            "rejected"
+        }
+    };
+    serde_json::to_string(&Wire {
+        offset: new.offset,
+        task_id: new.task_id.as_str(),
+        fate,
+        fields,
+    })
+    .expect("strings and integers always serialise to JSON")
+}
+
+/// The task as fields of its hash: the ones that people and scripts read, and the whole record for the server that claims it.
+fn task_fields(task: &Task) -> Map<String, Value> {
+    let mut fields = Map::new();
+    let mut set = |name: &str, value: String| fields.insert(name.to_owned(), json!(value));
+    set("record", task.to_record());
+    set("ip_range", task.ip_range.to_string());
+    set("ports", task.ports.to_string());
+    set("band_width", task.band_width.pps().to_string());
+    set("priority", task.priority.get().to_string());
+    set("progress", "0".to_owned());
+    set("found", "0".to_owned());
+    fields
+}

@@ -1,0 +1,50 @@
+-- What every script of the ledger begins with: the key names and the clock. KEYS[1] is the group's prefix
+-- `scan:{<group>}:`; its hash tag keeps all keys of a group on one node of a cluster.
+--
+-- Rules for all scripts: check everything before the first write (Redis does not roll back), and give the same end state
+-- when the same call arrives twice. Judge leases by Redis' clock alone.
+local prefix = KEYS[1]
+local cursor_key = prefix .. 'cursor'
+local ready_key = prefix .. 'ready'
+local delayed_key = prefix .. 'delayed'
+local running_key = prefix .. 'running'
+local paused_key = prefix .. 'paused'
+local servers_key = prefix .. 'servers'
+
+-- The member of an `open` set that stands for the cursor. Its score is the cursor, so the lowest score of the set is what
+-- the group may commit, and a set without it is a lost set, never an empty one. No task id contains a space.
+local CURSOR_MEMBER = 'next offset'
+
+local clock = redis.call('TIME')
+local now_us = clock[1] * 1000000 + clock[2]
+local now_ms = math.floor(now_us / 1000)
+
+local function task_key(id) return prefix .. 'task:' .. id end
+local function open_key(partition) return prefix .. 'open:' .. partition end
+local function server_key(name) return prefix .. 'server:' .. name end
+local function whole(number) return string.format('%.0f', number) end
+
+-- A partition is intact when its cursor and its open set are both there and agree.
+local function intact(partition)
+  local cursor = redis.call('HGET', cursor_key, partition)
+  local mark = redis.call('ZSCORE', open_key(partition), CURSOR_MEMBER)
+  return cursor and mark and tonumber(cursor) == tonumber(mark)
+end
+
+-- A fence grows with every claim, and across a Redis that lost the previous one (microseconds only grow).
+local function next_fence(previous)
+  return whole(math.max((tonumber(previous) or 0) + 1, now_us))
+end
+
+-- Higher priority first, then first come: 10 tiers of 10^13, in each the arrival.
+local function ready_score(priority, arrival)
+  return (9 - priority) * 1e13 + arrival
+end
+
+-- Whether `fence` is the claim under which the task runs now: 'ok', 'lost' (somebody else's, or nobody's), 'gone' (no such task).
+local function claim_state(id, fence)
+  local held = redis.call('HMGET', task_key(id), 'fence', 'status')
+  if not held[2] then return 'gone' end
+  if held[1] == fence and redis.call('ZSCORE', running_key, id) then return 'ok' end
+  return 'lost'
+end

@@ -1,0 +1,92 @@
+//! Where Redis is. The password in the URL is for the connection only: what is shown hides it.
+
+use crate::model::Invalid;
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use std::fmt;
+use std::str::FromStr;
+
+/// A validated `redis://[user:password@]host[:port][/db]` or `unix:///path` URL.
+#[derive(Clone)]
+pub struct RedisUrl(ConnectionInfo);
+
+impl RedisUrl {
+    pub(super) fn info(&self) -> ConnectionInfo {
+        self.0.clone()
+    }
+}
+
+impl FromStr for RedisUrl {
+    type Err = Invalid;
+
+    /// Errors quote no part of the text: it may hold a password.
+    fn from_str(text: &str) -> Result<RedisUrl, Invalid> {
+        const EXPECTED: &str = "is not a URL like redis://localhost:6379, redis://:password@host:6379/0 or unix:///run/redis.sock";
+        if text.starts_with("rediss://") {
+            return Err(Invalid::about(
+                "rediss:// (TLS) is not built in: give a redis:// URL, through a tunnel where the way is not private",
+            ));
+        }
+        let known = ["redis://", "unix://", "redis+unix://"];
+        if !known.iter().any(|scheme| text.starts_with(scheme)) {
+            return Err(Invalid::about(format!("the value {EXPECTED}")));
+        }
+        text.into_connection_info()
+            .map(RedisUrl)
+            .map_err(|_| Invalid::about(format!("the value {EXPECTED}")))
+    }
+}
+
+impl fmt::Display for RedisUrl {
+    /// The URL without user and password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let db = self.0.redis_settings().db();
+        match self.0.addr() {
+            ConnectionAddr::Tcp(host, port) => write!(f, "redis://{host}:{port}")?,
+            other => write!(f, "unix://{other}")?,
+        }
+        if db != 0 {
+            write!(f, "/{db}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_has_no_password() {
+        for (text, shown) in [
+            ("redis://localhost", "redis://localhost:6379"),
+            ("redis://localhost:7000", "redis://localhost:7000"),
+            ("redis://me:secret@host:1/2", "redis://host:1/2"),
+            ("redis://:secret@host", "redis://host:6379"),
+            ("unix:///run/r.sock", "unix:///run/r.sock"),
+        ] {
+            let url: RedisUrl = text.parse().unwrap();
+            assert_eq!(url.to_string(), shown);
+            assert!(!format!("{url} {url:?}").contains("secret"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_without_quoting_it() {
+        for text in [
+            "",
+            "localhost:6379",
+            "http://:secret@x",
+            "rediss://:secret@x",
+            "redis://:secret@x:port",
+        ] {
+            let error = text.parse::<RedisUrl>().unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}
