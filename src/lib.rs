@@ -33,6 +33,9 @@
 //! 10. masscan gets an argument vector built from parsed types: `masscan/arguments.rs`.
 
 pub mod bus;
+pub mod exit;
+pub mod flags;
 pub mod ledger;
 pub mod masscan;
 pub mod model;
+pub mod scanpush;

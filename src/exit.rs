@@ -1,0 +1,101 @@
+//! How both programs end: every exit code, and the one place that turns an error into its line on stderr. No other file
+//! knows a code's number.
+
+use crate::model::Invalid;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// What the operating system is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done.
+    Success,
+    /// 1: it could not be done.
+    Failed,
+    /// 2: the command line is wrong; nothing was done.
+    Usage,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Success => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+        })
+    }
+}
+
+/// Why a program ends before its work is done.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line is wrong; the error names the flag and its value.
+    Usage(Invalid),
+    /// It could not be done: one line that says what and why, ready to be shown.
+    Runtime(String),
+    /// It could not be done, and the lines that say so are already written.
+    Said,
+    /// Whoever read our output has gone (`| head`): nothing is wrong, and nobody is left to tell.
+    ClosedPipe,
+}
+
+impl From<Invalid> for Failure {
+    fn from(error: Invalid) -> Failure {
+        Failure::Usage(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// An error of our own output; other I/O has its own error types.
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
+            _ => Failure::Runtime(format!("the output can't be written: {error}")),
+        }
+    }
+}
+
+/// Says on `err` in one line, begun with the program's name, why it ended, and returns how.
+pub fn report(program: &str, result: Result<(), Failure>, err: &mut dyn Write) -> Exit {
+    let (line, exit) = match result {
+        Ok(()) | Err(Failure::ClosedPipe) => return Exit::Success,
+        Err(Failure::Said) => return Exit::Failed,
+        Err(Failure::Usage(error)) => (error.to_string(), Exit::Usage),
+        Err(Failure::Runtime(line)) => (line, Exit::Failed),
+    };
+    // Where stderr is closed too, the exit code is all that can be told.
+    let _ = writeln!(err, "{program}: {line}");
+    exit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_end_has_its_line_and_its_code() {
+        for (failure, line, exit) in [
+            (
+                Failure::Usage(Invalid::new("x", "is wrong")),
+                "p: \"x\" is wrong\n",
+                Exit::Usage,
+            ),
+            (Failure::Runtime("no".into()), "p: no\n", Exit::Failed),
+            (Failure::Said, "", Exit::Failed),
+            (
+                io::Error::from(io::ErrorKind::BrokenPipe).into(),
+                "",
+                Exit::Success,
+            ),
+            (
+                io::Error::from(io::ErrorKind::StorageFull).into(),
+                "p: the output can't be written: no storage space\n",
+                Exit::Failed,
+            ),
+        ] {
+            let mut err = Vec::new();
+            assert_eq!(report("p", Err(failure), &mut err), exit);
+            assert_eq!(String::from_utf8(err).unwrap(), line);
+        }
+    }
+}

@@ -1,0 +1,610 @@
+//! Flags in Go's style: `-name value`, `-name=value` and `--name` alike, for every program and command of the project.
+//!
+//! A command lists its flags as a table of [`Flag`]; [`read`] checks a command line against it, and the [`Reader`] it
+//! returns hands out typed values. The table is also what the help text is made from, so a flag, its default and its
+//! help are written once.
+//!
+//! **Invariant:** pure: nothing here prints, exits or looks at the environment. Every error is one line that names
+//! the flag, its value and what would be right.
+//!
+//! pico-args does the lookup, but refuses words with one dash and lets a value be taken for a flag. So [`read`] first
+//! brings the command line into a form that has only one reading.
+
+pub mod shared;
+pub mod suggest;
+pub mod values;
+
+use crate::model::Invalid;
+use crate::model::text::quoted;
+use std::convert::Infallible;
+use std::ffi::OsString;
+use suggest::nearest;
+
+/// One flag of a command.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    /// As pico-args wants it, `--ip`; shown as `-ip`.
+    key: &'static str,
+    takes: Takes,
+    help: &'static str,
+}
+
+/// What follows the flag; the first text is what the help calls its value.
+#[derive(Clone, Copy, Debug)]
+enum Takes {
+    Nothing,
+    Required(&'static str),
+    Optional(&'static str),
+    Default(&'static str, &'static str),
+}
+
+impl Flag {
+    /// A flag without a value: on when given. `key` has two dashes here and in the others.
+    pub const fn switch(key: &'static str, help: &'static str) -> Flag {
+        let takes = Takes::Nothing;
+        Flag { key, takes, help }
+    }
+
+    /// A flag that must be given. `value` is what the help calls its value: `TARGETS`.
+    pub const fn required(key: &'static str, value: &'static str, help: &'static str) -> Flag {
+        let takes = Takes::Required(value);
+        Flag { key, takes, help }
+    }
+
+    /// A flag that may be left out and has no default.
+    pub const fn optional(key: &'static str, value: &'static str, help: &'static str) -> Flag {
+        let takes = Takes::Optional(value);
+        Flag { key, takes, help }
+    }
+
+    /// A flag that counts as given with the value `default` where it is left out.
+    pub const fn with_default(
+        key: &'static str,
+        value: &'static str,
+        default: &'static str,
+        help: &'static str,
+    ) -> Flag {
+        let takes = Takes::Default(value, default);
+        Flag { key, takes, help }
+    }
+
+    /// The flag as people write it: `-ip`.
+    pub fn shown(&self) -> &'static str {
+        &self.key[1..]
+    }
+
+    /// The flag without dashes: `ip`.
+    pub fn name(&self) -> &'static str {
+        &self.key[2..]
+    }
+
+    /// What the help calls its value; none for a switch.
+    pub fn value(&self) -> Option<&'static str> {
+        match self.takes {
+            Takes::Nothing => None,
+            Takes::Required(value) | Takes::Optional(value) | Takes::Default(value, _) => {
+                Some(value)
+            }
+        }
+    }
+
+    /// The value it has where it is left out, as one would write it.
+    pub fn default(&self) -> Option<&'static str> {
+        match self.takes {
+            Takes::Default(_, default) => Some(default),
+            _ => None,
+        }
+    }
+
+    /// True where a command line without it is an error.
+    pub fn is_required(&self) -> bool {
+        matches!(self.takes, Takes::Required(_))
+    }
+
+    /// What it is for, in a line.
+    pub fn help(&self) -> &'static str {
+        self.help
+    }
+
+    /// `-ip TARGETS`, or `-json`.
+    pub fn usage(&self) -> String {
+        match self.value() {
+            Some(value) => format!("{} {value}", self.shown()),
+            None => self.shown().to_owned(),
+        }
+    }
+}
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub enum Asked {
+    /// `-help` or `-h` stands somewhere in it, whatever else is wrong with it.
+    Help,
+    /// `-version` does.
+    Version,
+    /// To do the work.
+    Run(Reader),
+}
+
+/// A checked command line, from which a command takes its values. After the last one: [`Reader::finish`].
+#[derive(Debug)]
+pub struct Reader {
+    flags: pico_args::Arguments,
+    words: Vec<String>,
+}
+
+/// Checks `args` (without the program's and the command's name) against a command's table. Errors on what needs no
+/// knowledge of values: an unknown flag, one given twice, one without its value or with an empty one, text that is
+/// not UTF-8. A value that begins with a dash must be written `-name=-value` (a lone `-` is a value); after `--`
+/// there are only words.
+pub fn read(args: Vec<OsString>, table: &[Flag]) -> Result<Asked, Invalid> {
+    if asks_for(&args, &["-help", "--help", "-h"]) {
+        return Ok(Asked::Help);
+    }
+    if asks_for(&args, &["-version", "--version"]) {
+        return Ok(Asked::Version);
+    }
+    let mut given: Vec<Given> = Vec::new();
+    let mut words = Vec::new();
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        let text = utf8(arg)?;
+        if text == "--" {
+            words.extend(args.map(utf8).collect::<Result<Vec<_>, _>>()?);
+            break;
+        }
+        if !looks_like_a_flag(&text) {
+            words.push(text);
+            continue;
+        }
+        let new = given_flag(&text, &mut args, table)?;
+        if let Some(first) = given.iter().find(|first| first.flag.key == new.flag.key) {
+            return Err(given_twice(first, &new));
+        }
+        given.push(new);
+    }
+    let normal = given.iter().filter_map(normalised).collect();
+    Ok(Asked::Run(Reader {
+        flags: pico_args::Arguments::from_vec(normal),
+        words,
+    }))
+}
+
+impl Reader {
+    /// The value of a flag that is required or has a default, through `parse`. Errors where it is missing or `parse`
+    /// refuses it, with the flag's name before the reason.
+    pub fn value<T>(
+        &mut self,
+        flag: &Flag,
+        parse: impl FnOnce(&str) -> Result<T, Invalid>,
+    ) -> Result<T, Invalid> {
+        let text = match (self.text(flag)?, flag.default()) {
+            (Some(text), _) => text,
+            (None, Some(default)) => default.to_owned(),
+            (None, None) => return Err(needed(flag, "is required")),
+        };
+        parse(&text).map_err(|error| error.of(flag.shown()))
+    }
+
+    /// The value of a flag that may be left out.
+    pub fn optional<T>(
+        &mut self,
+        flag: &Flag,
+        parse: impl FnOnce(&str) -> Result<T, Invalid>,
+    ) -> Result<Option<T>, Invalid> {
+        self.text(flag)?
+            .map(|text| parse(&text))
+            .transpose()
+            .map_err(|error| error.of(flag.shown()))
+    }
+
+    /// Whether a switch is on.
+    pub fn switch(&mut self, flag: &Flag) -> bool {
+        self.flags.contains(flag.key)
+    }
+
+    /// The words that belong to no flag (task ids, say), in their order.
+    pub fn words(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.words)
+    }
+
+    /// Errors on words that nobody took.
+    pub fn finish(self) -> Result<(), Invalid> {
+        debug_assert!(
+            self.flags.finish().is_empty(),
+            "a flag of the table is never read"
+        );
+        match self.words.first() {
+            None => Ok(()),
+            Some(word) => Err(Invalid::new(
+                word,
+                "belongs to no flag (a list is one word: commas, no spaces)",
+            )),
+        }
+    }
+
+    fn text(&mut self, flag: &Flag) -> Result<Option<String>, Invalid> {
+        self.flags
+            .opt_value_from_fn(flag.key, |text| Ok::<_, Infallible>(text.to_owned()))
+            .map_err(|error| Invalid::about(error).of(flag.shown()))
+    }
+}
+
+/// The help text's list of flags: their usage, then what they are for, in lines of at most 80 columns.
+pub fn help_of(table: &[Flag]) -> String {
+    let mut help = String::new();
+    for flag in table {
+        let note = match (flag.is_required(), flag.default()) {
+            (true, _) => " (required)".to_owned(),
+            (_, Some(default)) => format!(" (default {default})"),
+            _ => String::new(),
+        };
+        help += &entry(&flag.usage(), &format!("{}{note}", flag.help()));
+    }
+    help + &entry("-help, -h", "show this text") + &entry("-version", "show the version")
+}
+
+/// One entry of a help text: `left`, then `right` in a column of its own, wrapped.
+pub fn entry(left: &str, right: &str) -> String {
+    const COLUMN: usize = 24;
+    const WIDTH: usize = 80 - COLUMN;
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in right.split(' ') {
+        let line = lines
+            .last_mut()
+            .expect("begun with one line and never emptied");
+        if !line.is_empty() && line.len() + 1 + word.len() > WIDTH {
+            lines.push(word.to_owned());
+            continue;
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    let next_line = format!("\n{:COLUMN$}", "");
+    let room = COLUMN - 4;
+    let first = match left.chars().count() <= room {
+        true => format!("  {left:<room$}  "),
+        false => format!("  {left}{next_line}"),
+    };
+    first + &lines.join(&next_line) + "\n"
+}
+
+/// A flag of the command line with its value; a switch has `true` or `false`.
+struct Given {
+    flag: Flag,
+    value: String,
+}
+
+fn asks_for(args: &[OsString], spellings: &[&str]) -> bool {
+    args.iter()
+        .take_while(|arg| *arg != "--")
+        .any(|arg| spellings.iter().any(|spelling| arg == spelling))
+}
+
+/// The flag in the word `text`, with the value that it holds or that is next in `rest`.
+fn given_flag(
+    text: &str,
+    rest: &mut impl Iterator<Item = OsString>,
+    table: &[Flag],
+) -> Result<Given, Invalid> {
+    let (name, attached) = split(text);
+    let flag = find(name, table)?;
+    let value = match (flag.takes, attached) {
+        (Takes::Nothing, attached) => switch_value(&flag, attached)?,
+        (_, Some(value)) => value.to_owned(),
+        (_, None) => following_value(&flag, rest.next())?,
+    };
+    if value.is_empty() {
+        return Err(needed(&flag, "\"\" is an empty value"));
+    }
+    Ok(Given { flag, value })
+}
+
+/// Whether a word of a command line is a flag. A lone `-` is none: it means standard input, by custom.
+pub fn looks_like_a_flag(text: &str) -> bool {
+    text.len() > 1 && text.starts_with('-')
+}
+
+/// `-name=value` as its parts; one dash or two.
+pub fn split(text: &str) -> (&str, Option<&str>) {
+    let bare = text
+        .strip_prefix("--")
+        .or(text.strip_prefix('-'))
+        .unwrap_or(text);
+    match bare.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (bare, None),
+    }
+}
+
+fn find(name: &str, table: &[Flag]) -> Result<Flag, Invalid> {
+    if let Some(flag) = table.iter().find(|flag| flag.name() == name) {
+        return Ok(*flag);
+    }
+    let names = table.iter().map(Flag::name).chain(["help", "version"]);
+    let hint = match nearest(name, names) {
+        Some(near) => format!("did you mean -{near}?"),
+        None => "-help lists the flags".to_owned(),
+    };
+    Err(Invalid::new(
+        &format!("-{name}"),
+        format!("is no flag of this command: {hint}"),
+    ))
+}
+
+/// Go's flags of type bool take `=true` and `=false`. The value of a switch that is off has no place in the normal
+/// form.
+fn switch_value(flag: &Flag, attached: Option<&str>) -> Result<String, Invalid> {
+    match attached {
+        None | Some("true") => Ok("true".to_owned()),
+        Some("false") => Ok("false".to_owned()),
+        Some(value) => {
+            let error = Invalid::new(
+                value,
+                format!("is too much: {} takes no value", flag.shown()),
+            );
+            Err(error.of(flag.shown()))
+        }
+    }
+}
+
+fn following_value(flag: &Flag, next: Option<OsString>) -> Result<String, Invalid> {
+    let Some(next) = next else {
+        return Err(needed(flag, "has no value"));
+    };
+    let value = utf8(next).map_err(|error| error.of(flag.shown()))?;
+    if !looks_like_a_flag(&value) {
+        return Ok(value);
+    }
+    let name = flag.shown();
+    let instead = format!(
+        "stands where the value should: write {}, or {name}={value} if it is meant",
+        flag.usage()
+    );
+    Err(Invalid::new(&value, instead).of(name))
+}
+
+fn given_twice(first: &Given, second: &Given) -> Invalid {
+    let (one, other) = (quoted(&first.value), quoted(&second.value));
+    Invalid::about(format!("is given twice, {one} and {other}: give it once"))
+        .of(first.flag.shown())
+}
+
+/// What goes to pico-args: `--name`, or `--name="value"` in one word, so that no value can be taken for a flag.
+/// pico-args removes one pair of quotes around such a value, hence the pair: what stands between them arrives as it was
+/// typed.
+fn normalised(Given { flag, value }: &Given) -> Option<OsString> {
+    match (flag.takes, value.as_str()) {
+        (Takes::Nothing, "false") => None,
+        (Takes::Nothing, _) => Some(flag.key.into()),
+        _ => Some(format!("{}=\"{value}\"", flag.key).into()),
+    }
+}
+
+fn utf8(arg: OsString) -> Result<String, Invalid> {
+    arg.into_string()
+        .map_err(|arg| Invalid::new(&arg.to_string_lossy(), "is not UTF-8 text"))
+}
+
+fn needed(flag: &Flag, what: &str) -> Invalid {
+    Invalid::about(format!("{what}: write {} ({})", flag.usage(), flag.help())).of(flag.shown())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Ports;
+    use crate::model::task::BandWidth;
+    use std::os::unix::ffi::OsStringExt;
+
+    const IP: Flag = Flag::required("--ip", "TARGETS", "addresses");
+    const RATE: Flag = Flag::with_default("--rate", "PPS", "1k", "packets per second");
+    const PORTS: Flag = Flag::optional("--ports", "PORTS", "ports");
+    const JSON: Flag = Flag::switch("--json", "as JSON");
+    const V: Flag = Flag::switch("--v", "say more");
+    const TABLE: &[Flag] = &[IP, RATE, PORTS, JSON, V];
+
+    fn args(line: &[&str]) -> Vec<OsString> {
+        line.iter().map(OsString::from).collect()
+    }
+
+    fn reader(line: &[&str]) -> Result<Reader, Invalid> {
+        match read(args(line), TABLE)? {
+            Asked::Run(reader) => Ok(reader),
+            other => panic!("{line:?}: {other:?}"),
+        }
+    }
+
+    type Taken = (String, u64, Option<String>, bool, bool);
+
+    fn taken(line: &[&str]) -> Result<Taken, Invalid> {
+        let mut reader = reader(line)?;
+        let text = |text: &str| Ok(text.to_owned());
+        let taken = (
+            reader.value(&IP, text)?,
+            reader.value(&RATE, |text| text.parse::<BandWidth>())?.pps(),
+            reader
+                .optional(&PORTS, |text| text.parse::<Ports>())?
+                .map(|ports| ports.to_string()),
+            reader.switch(&JSON),
+            reader.switch(&V),
+        );
+        reader.finish()?;
+        Ok(taken)
+    }
+
+    #[test]
+    fn the_three_spellings_read_alike() {
+        let all = ("a".to_owned(), 2000, Some("80".to_owned()), true, true);
+        for line in [
+            &["-ip", "a", "-rate", "2k", "-ports", "80", "-json", "-v"][..],
+            &[
+                "--ip", "a", "--rate", "2k", "--ports", "80", "--json", "--v",
+            ],
+            &["-ip=a", "-rate=2k", "-ports=80", "-json=true", "-v"],
+            &["-v", "--json", "--ports=80", "--rate=2000", "--ip=a"],
+        ] {
+            assert_eq!(taken(line).unwrap(), all, "{line:?}");
+        }
+        let defaults = ("a".to_owned(), 1000, None, false, false);
+        assert_eq!(taken(&["-ip", "a", "-json=false"]).unwrap(), defaults);
+    }
+
+    #[test]
+    fn a_value_arrives_as_it_was_typed() {
+        for (word, value) in [
+            ("-ip=--ports", "--ports"),
+            ("-ip=-1", "-1"),
+            ("-ip=a=b", "a=b"),
+            ("-ip=\"a\"", "\"a\""),
+            ("-ip=\"", "\""),
+            ("-ip='", "'"),
+            ("-ip= a ", " a "),
+            ("-ip=é\n", "é\n"),
+        ] {
+            assert_eq!(taken(&[word]).unwrap().0, value, "{word}");
+        }
+        assert_eq!(taken(&["-ip", "-"]).unwrap().0, "-");
+        assert_eq!(taken(&["-ip", "\"a\" "]).unwrap().0, "\"a\" ");
+    }
+
+    #[test]
+    fn an_error_names_the_flag_the_value_and_what_would_be_right() {
+        for (line, error) in [
+            (&[][..], "-ip: is required: write -ip TARGETS (addresses)"),
+            (&["-ip"], "-ip: has no value: write -ip TARGETS (addresses)"),
+            (
+                &["-ip", ""],
+                "-ip: \"\" is an empty value: write -ip TARGETS (addresses)",
+            ),
+            (
+                &["-ip="],
+                "-ip: \"\" is an empty value: write -ip TARGETS (addresses)",
+            ),
+            (
+                &["-ip", "-ports", "80"],
+                "-ip: \"-ports\" stands where the value should: write -ip TARGETS, or -ip=-ports if it is meant",
+            ),
+            (&["-ip", "--", "80"], "-ip: \"--\" stands where"),
+            (
+                &["-ip", "a", "-ip=b"],
+                "-ip: is given twice, \"a\" and \"b\": give it once",
+            ),
+            (&["-ip", "a", "-v", "--v"], "-v: is given twice"),
+            (
+                &["-ip", "a", "b"],
+                "\"b\" belongs to no flag (a list is one word: commas, no spaces)",
+            ),
+            (&["-ip", "a", "--", "-x"], "\"-x\" belongs to no flag"),
+            (
+                &["-prots", "80"],
+                "\"-prots\" is no flag of this command: did you mean -ports?",
+            ),
+            (
+                &["-hepl"],
+                "\"-hepl\" is no flag of this command: did you mean -help?",
+            ),
+            (
+                &["-banners"],
+                "\"-banners\" is no flag of this command: -help lists the flags",
+            ),
+            (&["--banners=x"], "\"-banners\" is no flag"),
+            (&["---ip", "a"], "\"--ip\" is no flag"),
+            (&["-=a"], "\"-\" is no flag"),
+            (
+                &["-vv"],
+                "\"-vv\" is no flag of this command: did you mean -v?",
+            ),
+            (&["-a\nb\x1b"], "\"-a\\nb\\u{1b}\" is no flag"),
+            (
+                &["-ip", "a", "-json=yes"],
+                "-json: \"yes\" is too much: -json takes no value",
+            ),
+            (
+                &["-ip", "a", "-ports", "0"],
+                "-ports: \"0\" is not a port list",
+            ),
+            (
+                &["-ip", "a", "-rate", "fast"],
+                "-rate: \"fast\" is not a rate",
+            ),
+        ] {
+            let shown = taken(line).unwrap_err().to_string();
+            assert!(shown.contains(error), "{line:?}: {shown}");
+            assert!(!shown.contains('\n'), "{line:?}: {shown}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_an_error_and_no_panic() {
+        let bad = || OsString::from_vec(b"a\xff".to_vec());
+        for line in [
+            vec![bad()],
+            vec!["-ip".into(), bad()],
+            vec![OsString::from_vec(b"-ip=\xff".to_vec())],
+            vec!["--".into(), bad()],
+        ] {
+            let error = read(line, TABLE).unwrap_err().to_string();
+            assert!(error.contains("is not UTF-8 text"), "{error}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_win_over_whatever_else_is_wrong() {
+        for line in [
+            &["-help"][..],
+            &["--help"],
+            &["-h"],
+            &["-bogus", "-h"],
+            &["-ip", "-help"],
+            &["-version", "-help"],
+        ] {
+            assert!(
+                matches!(read(args(line), TABLE), Ok(Asked::Help)),
+                "{line:?}"
+            );
+        }
+        for line in [&["-version"][..], &["x", "--version"]] {
+            assert!(
+                matches!(read(args(line), TABLE), Ok(Asked::Version)),
+                "{line:?}"
+            );
+        }
+        for line in [&["--", "-help"][..], &["-ip=-help"], &["help"]] {
+            assert!(
+                matches!(read(args(line), TABLE), Ok(Asked::Run(_))),
+                "{line:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn words_keep_their_order() {
+        let mut reader = reader(&["b", "-v", "a", "--", "-c", "--"]).unwrap();
+        assert_eq!(reader.words(), ["b", "a", "-c", "--"]);
+        assert!(reader.switch(&V));
+        reader.finish().unwrap();
+    }
+
+    #[test]
+    fn the_help_lists_every_flag_within_80_columns() {
+        let help = help_of(TABLE);
+        for flag in TABLE {
+            assert!(
+                help.contains(&format!("\n  {}", flag.usage()))
+                    || help.starts_with("  -ip TARGETS")
+            );
+        }
+        assert!(help.contains("packets per second (default 1k)"));
+        assert!(help.contains("addresses (required)"));
+        let long = entry("-a-flag-of-quite-some-length VALUE", &"word ".repeat(40));
+        assert!(
+            long.lines()
+                .chain(help.lines())
+                .all(|line| line.len() <= 80),
+            "{help}{long}"
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! Values that several flags share: whole numbers and lengths of time, each within its bounds.
+
+use crate::model::Invalid;
+
+/// A parser for a whole number from `low` to `high`.
+pub fn number(low: u32, high: u32) -> impl Fn(&str) -> Result<u32, Invalid> {
+    move |text| {
+        digits(text)
+            .and_then(|number| u32::try_from(number).ok())
+            .filter(|number| (low..=high).contains(number))
+            .ok_or_else(|| Invalid::new(text, format!("is not a number from {low} to {high}")))
+    }
+}
+
+/// A parser for a length of time from `low` to `high` seconds: `90`, `90s`, `30m`, `2h`, `1d`; without a unit, seconds.
+pub fn seconds(low: u32, high: u32) -> impl Fn(&str) -> Result<u32, Invalid> {
+    move |text| {
+        parse_seconds(text)
+            .and_then(|seconds| u32::try_from(seconds).ok())
+            .filter(|seconds| (low..=high).contains(seconds))
+            .ok_or_else(|| {
+                let wrong = format!(
+                    "is not a time from {low} to {high} seconds, like 90, 90s, 30m, 2h or 1d"
+                );
+                Invalid::new(text, wrong)
+            })
+    }
+}
+
+fn parse_seconds(text: &str) -> Option<u64> {
+    const UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3600), ('d', 24 * 3600)];
+    let (count, unit_s) = UNITS
+        .iter()
+        .find_map(|&(letter, unit_s)| Some((text.strip_suffix(letter)?, unit_s)))
+        .unwrap_or((text, 1));
+    digits(count)?.checked_mul(unit_s)
+}
+
+/// Digits alone: `u64::from_str` would take a leading plus as well.
+fn digits(text: &str) -> Option<u64> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_within_bounds() {
+        let parse = number(1, 64);
+        assert_eq!(parse("1"), Ok(1));
+        assert_eq!(parse("64"), Ok(64));
+        for text in [
+            "",
+            "0",
+            "65",
+            "-1",
+            "+1",
+            "1.5",
+            "two",
+            "99999999999999999999",
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert_eq!(error, format!("\"{text}\" is not a number from 1 to 64"));
+        }
+    }
+
+    #[test]
+    fn times_within_bounds() {
+        let parse = seconds(1, 100_000);
+        for (text, expected) in [
+            ("90", 90),
+            ("90s", 90),
+            ("30m", 1800),
+            ("2h", 7200),
+            ("1d", 86_400),
+        ] {
+            assert_eq!(parse(text), Ok(expected), "{text}");
+        }
+        for text in [
+            "",
+            "s",
+            "0",
+            "2d",
+            "1.5h",
+            "1h30m",
+            "-5",
+            "+5",
+            "5 m",
+            "99999999999999999999d",
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(
+                error.contains("is not a time from 1 to 100000 seconds"),
+                "{error}"
+            );
+        }
+    }
+}

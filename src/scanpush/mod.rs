@@ -1,0 +1,205 @@
+//! scanpush, the client: pushes scan tasks and shows what became of them. One file a command; this one finds the
+//! command, shows help, and knows no command's own flags.
+//!
+//! **Invariant:** a command checks its whole command line before it connects to anything or prints a line.
+//!
+//! | file | what |
+//! |---|---|
+//! | `push.rs` | puts tasks on Kafka; what scanpush does without a command's name |
+//! | `status.rs` | shows tasks from Redis |
+//! | `options.rs` | flags that every command takes |
+//! | `table.rs` | rows that fit a terminal |
+//! | `output.rs` | stdout and stderr; keeps control characters away from the terminal |
+//!
+//! A new command is a file with a `COMMAND`, and its line in `COMMANDS`.
+
+mod options;
+mod output;
+mod push;
+mod status;
+mod table;
+
+use crate::exit::{self, Exit, Failure};
+use crate::flags::shared::CONNECTION;
+use crate::flags::suggest::nearest;
+use crate::flags::{self, Asked, Flag, Reader};
+use crate::model::Invalid;
+use output::Output;
+use std::ffi::OsString;
+use std::io;
+
+/// Every command; the first one runs where none is named.
+const COMMANDS: &[Command] = &[push::COMMAND, status::COMMAND];
+
+/// What scanpush can be told to do.
+struct Command {
+    /// The word on the command line.
+    name: &'static str,
+    /// What it does, in a line of the list of commands.
+    about: &'static str,
+    /// What follows `scanpush` in the usage line.
+    usage: &'static str,
+    /// All its flags, [`CONNECTION`] among them.
+    flags: &'static [Flag],
+    /// The end of its help text: examples and what else a user should know.
+    more: &'static str,
+    /// Takes its values from the reader, finishes it, then does the work.
+    run: fn(Reader, &mut Output<'_>) -> Result<(), Failure>,
+}
+
+/// Runs scanpush with `args` (without the program's name) on the process's own stdout and stderr. Returns the exit
+/// code.
+pub fn main(args: Vec<OsString>) -> Exit {
+    let (mut out, mut err) = (io::BufWriter::new(io::stdout().lock()), io::stderr());
+    let mut output = Output::of_process(&mut out, &mut err);
+    let result = run(args, &mut output);
+    // What was printed before an error stays printed, and comes before the error's line.
+    let flushed = output.flush();
+    exit::report("scanpush", result.and(flushed), &mut err)
+}
+
+fn run(args: Vec<OsString>, output: &mut Output<'_>) -> Result<(), Failure> {
+    let (command, args) = choose(args)?;
+    match flags::read(args, command.flags)? {
+        Asked::Help => output.text(&help(command)),
+        Asked::Version => output.text(concat!("scanpush ", env!("CARGO_PKG_VERSION"), "\n")),
+        Asked::Run(reader) => (command.run)(reader, output),
+    }
+}
+
+/// The command that `args` name, and `args` without its name. Its name is the first word, or stands after flags of
+/// [`CONNECTION`].
+fn choose(mut args: Vec<OsString>) -> Result<(&'static Command, Vec<OsString>), Invalid> {
+    let Some(at) = first_word(&args) else {
+        return Ok((&COMMANDS[0], args));
+    };
+    let word = args.remove(at).to_string_lossy().into_owned();
+    match COMMANDS.iter().find(|command| command.name == word) {
+        Some(command) => Ok((command, args)),
+        None => Err(no_command(&word)),
+    }
+}
+
+fn first_word(args: &[OsString]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let word = args.get(at)?.to_str()?;
+        if !flags::looks_like_a_flag(word) {
+            return Some(at);
+        }
+        let (name, value) = flags::split(word);
+        if !CONNECTION.iter().any(|flag| flag.name() == name) {
+            return None;
+        }
+        at += if value.is_some() { 1 } else { 2 };
+    }
+}
+
+fn no_command(word: &str) -> Invalid {
+    let names = || COMMANDS.iter().map(|command| command.name);
+    let hint = match nearest(word, names()) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!(
+            "there are {}, and scanpush -ip TARGETS -ports PORTS to push",
+            names().collect::<Vec<_>>().join(", ")
+        ),
+    };
+    Invalid::new(word, format!("is no command: {hint}"))
+}
+
+fn help(command: &Command) -> String {
+    let mut text = format!("usage: scanpush {}\n\n{}\n", command.usage, command.about);
+    if command.name == COMMANDS[0].name {
+        text += "\ncommands (scanpush COMMAND -help shows more):\n";
+        for command in COMMANDS {
+            text += &flags::entry(command.name, command.about);
+        }
+    }
+    text += &format!(
+        "\nflags (-name value, -name=value and --name are alike):\n{}",
+        flags::help_of(command.flags)
+    );
+    text + "\n" + command.more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(line: &[&str]) -> (Exit, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let args = line.iter().map(OsString::from).collect();
+        let result = run(args, &mut Output::new(&mut out, &mut err, None, false));
+        let exit = exit::report("scanpush", result, &mut err);
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (exit, text(out), text(err))
+    }
+
+    fn chosen(line: &[&str]) -> Result<(&'static str, Vec<OsString>), Invalid> {
+        choose(line.iter().map(OsString::from).collect())
+            .map(|(command, args)| (command.name, args))
+    }
+
+    #[test]
+    fn the_first_word_is_the_command_and_push_needs_none() {
+        for (line, name, rest) in [
+            (&[][..], "push", &[][..]),
+            (&["-ip", "status"], "push", &["-ip", "status"]),
+            (&["push", "-ip", "a"], "push", &["-ip", "a"]),
+            (&["status", "a"], "status", &["a"]),
+            (
+                &["-kafka", "k:1", "--redis=r", "status", "a"],
+                "status",
+                &["-kafka", "k:1", "--redis=r", "a"],
+            ),
+            (
+                &["-kafka", "k:1", "-ip", "status"],
+                "push",
+                &["-kafka", "k:1", "-ip", "status"],
+            ),
+            (&["-kafka"], "push", &["-kafka"]),
+        ] {
+            let rest: Vec<OsString> = rest.iter().map(OsString::from).collect();
+            assert_eq!(chosen(line).unwrap(), (name, rest), "{line:?}");
+        }
+        for (word, hint) in [
+            ("statsu", "did you mean status?"),
+            ("172.16.0.0/24", "there are push, status"),
+            ("", "there are"),
+        ] {
+            let error = chosen(&[word]).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("\"{word}\" is no command: {hint}")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_command_has_help_within_80_columns_and_the_connection_flags() {
+        for command in COMMANDS {
+            let (exit, out, err) = said(&[command.name, "-help"]);
+            assert_eq!((exit, err.as_str()), (Exit::Success, ""));
+            assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");
+            assert!(out.contains("examples:\n  scanpush "), "{out}");
+            for flag in command.flags.iter().chain(CONNECTION) {
+                assert!(
+                    out.contains(&format!("\n  {}", flag.usage())),
+                    "{} {}",
+                    command.name,
+                    flag.shown()
+                );
+            }
+        }
+        assert!(said(&["-h"]).1.contains("\n  status "));
+    }
+
+    #[test]
+    fn the_version_is_a_line() {
+        let version = format!("scanpush {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(
+            said(&["status", "--version"]),
+            (Exit::Success, version, String::new())
+        );
+    }
+}

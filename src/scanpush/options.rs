@@ -1,0 +1,36 @@
+//! Flags that every command of scanpush takes.
+
+use crate::bus::Brokers;
+use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
+use crate::flags::{Flag, Reader};
+use crate::ledger::RedisUrl;
+use crate::model::{GroupName, Invalid, TopicName};
+
+/// Output for programs.
+pub const JSON: Flag = Flag::switch("--json", "print each task as one line of JSON");
+
+/// Where the fleet is. A command that needs only a part of it takes and checks the rest all the same: a shell alias may
+/// carry these flags.
+#[derive(Debug)]
+pub struct Connection {
+    /// Kafka's brokers to begin with.
+    pub kafka: Brokers,
+    /// Redis, with its password.
+    pub redis: RedisUrl,
+    /// Topic of tasks.
+    pub topic: TopicName,
+    /// The servers' group.
+    pub group: GroupName,
+}
+
+impl Connection {
+    /// Takes the flags of [`CONNECTION`](crate::flags::shared::CONNECTION).
+    pub fn read(reader: &mut Reader) -> Result<Connection, Invalid> {
+        Ok(Connection {
+            kafka: reader.value(&KAFKA, str::parse)?,
+            redis: reader.value(&REDIS, str::parse)?,
+            topic: reader.value(&TOPIC, str::parse)?,
+            group: reader.value(&GROUP, str::parse)?,
+        })
+    }
+}

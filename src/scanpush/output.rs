@@ -1,0 +1,166 @@
+//! What scanpush prints: results on stdout, all else on stderr.
+//!
+//! **Invariant:** no control character from outside reaches a terminal through here, and a reader that has gone is no
+//! error of ours.
+
+use crate::exit::Failure;
+use crate::model::limits::TABLE_COLUMNS;
+use serde::Serialize;
+use std::io::{IsTerminal, Write};
+
+/// The two streams and what is known about them.
+pub struct Output<'a> {
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+    columns: Option<usize>,
+    err_is_terminal: bool,
+}
+
+impl<'a> Output<'a> {
+    /// Streams of any kind; `columns` is the terminal's width where `out` is one.
+    pub fn new(
+        out: &'a mut dyn Write,
+        err: &'a mut dyn Write,
+        columns: Option<usize>,
+        err_is_terminal: bool,
+    ) -> Output<'a> {
+        Output {
+            out,
+            err,
+            columns,
+            err_is_terminal,
+        }
+    }
+
+    /// For writers onto the process's own stdout and stderr: asks the system what these are.
+    pub fn of_process(out: &'a mut dyn Write, err: &'a mut dyn Write) -> Output<'a> {
+        let stdout = std::io::stdout();
+        let columns = stdout.is_terminal().then(|| {
+            let size = rustix::termios::tcgetwinsize(&stdout);
+            size.map_or(0, |size| usize::from(size.ws_col))
+        });
+        Output::new(out, err, columns, std::io::stderr().is_terminal())
+    }
+
+    /// Whether a person reads stdout directly.
+    pub fn is_terminal(&self) -> bool {
+        self.columns.is_some()
+    }
+
+    /// Columns that a table may take: the terminal's, [`TABLE_COLUMNS`] at least.
+    pub fn columns(&self) -> usize {
+        self.columns.unwrap_or(0).max(TABLE_COLUMNS)
+    }
+
+    /// A text of our own, with its line breaks.
+    pub fn text(&mut self, text: &str) -> Result<(), Failure> {
+        Ok(self.out.write_all(text.as_bytes())?)
+    }
+
+    /// A line on stdout; control characters in it are replaced.
+    pub fn line(&mut self, line: &str) -> Result<(), Failure> {
+        Ok(writeln!(self.out, "{}", harmless(line))?)
+    }
+
+    /// A value as one line of JSON on stdout.
+    pub fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let json = serde_json::to_string(value)
+            .map_err(|error| Failure::Runtime(format!("can't be written as JSON: {error}")))?;
+        Ok(writeln!(self.out, "{}", escaped(&json))?)
+    }
+
+    /// A line on stderr that is part of what went wrong. Where stderr is gone, nobody wants it.
+    pub fn problem(&mut self, line: &str) {
+        let _ = writeln!(self.err, "{}", harmless(line));
+    }
+
+    /// A line on stderr for a person: only where stderr is a terminal.
+    pub fn remark(&mut self, line: &str) {
+        if self.err_is_terminal {
+            self.problem(line);
+        }
+    }
+
+    /// Everything printed so far is on its way.
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        Ok(self.out.flush()?)
+    }
+}
+
+fn harmless(line: &str) -> String {
+    let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    line.chars().map(visible).collect()
+}
+
+/// JSON need not escape DEL and U+0080 to U+009F, but terminals obey some of them. They can only stand inside its
+/// strings.
+fn escaped(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c.is_control() {
+            true => escaped += &format!("\\u{:04x}", u32::from(c)),
+            false => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn control_characters_do_not_get_through() {
+        let hostile = "a\x1b[2J\n\u{9b}31m\x7fb";
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut output = Output::new(&mut out, &mut err, None, true);
+        output.line(hostile).unwrap();
+        output.json(&hostile).unwrap();
+        output.problem(hostile);
+        output.remark(hostile);
+        let json = String::from_utf8(out.clone())
+            .unwrap()
+            .lines()
+            .nth(1)
+            .unwrap()
+            .to_owned();
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), hostile);
+        for printed in [out, err] {
+            let text = String::from_utf8(printed).unwrap();
+            assert_eq!(
+                text.chars().filter(|c| c.is_control()).collect::<String>(),
+                "\n\n"
+            );
+        }
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_told_apart() {
+        struct Gone;
+        impl Write for Gone {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (mut out, mut err) = (Gone, Gone);
+        let mut output = Output::new(&mut out, &mut err, None, true);
+        assert!(matches!(output.line("x"), Err(Failure::ClosedPipe)));
+        assert!(matches!(output.json(&1), Err(Failure::ClosedPipe)));
+        output.problem("nobody reads this");
+    }
+
+    #[test]
+    fn tables_are_as_wide_as_the_terminal_but_not_narrower_than_80() {
+        for (terminal, columns) in [(None, 80), (Some(0), 80), (Some(40), 80), (Some(132), 132)] {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            assert_eq!(
+                Output::new(&mut out, &mut err, terminal, false).columns(),
+                columns
+            );
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Rows of text in columns that fit a width. Pure: what it returns is printed elsewhere.
+
+/// A column of a table.
+pub struct Column {
+    /// Its name, above it.
+    pub header: &'static str,
+    /// Where its cells stand in it.
+    pub side: Side,
+    /// How narrow it may become where the table is too wide, in characters; none: not at all.
+    pub least: Option<usize>,
+}
+
+/// The side of a column at which its cells stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Words.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// A row: a cell for each column, and below it a line of its own where there is more to say.
+pub struct Row {
+    /// As many as there are columns.
+    pub cells: Vec<String>,
+    /// An indented line below the cells, cut to the table's width.
+    pub below: Option<String>,
+}
+
+/// The lines of a table, headers first, each at most `width` characters where the columns' least widths allow. The
+/// first columns give way first; what doesn't fit is cut in its middle, since names differ at their ends.
+pub fn lines(columns: &[Column], rows: &[Row], width: usize) -> Vec<String> {
+    let widths = widths(columns, rows, width);
+    let headers: Vec<&str> = columns.iter().map(|column| column.header).collect();
+    let mut lines = vec![line(columns, &widths, &headers)];
+    for row in rows {
+        let cells: Vec<&str> = row.cells.iter().map(String::as_str).collect();
+        lines.push(line(columns, &widths, &cells));
+        if let Some(below) = &row.below {
+            lines.push(format!("  {}", beginning(below, width.saturating_sub(2))));
+        }
+    }
+    lines
+}
+
+fn widths(columns: &[Column], rows: &[Row], width: usize) -> Vec<usize> {
+    let mut widths: Vec<usize> = columns.iter().map(|column| length(column.header)).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(&row.cells) {
+            *width = (*width).max(length(cell));
+        }
+    }
+    let spaces = columns.len().saturating_sub(1);
+    let mut excess = (widths.iter().sum::<usize>() + spaces).saturating_sub(width);
+    for (width, column) in widths.iter_mut().zip(columns) {
+        let Some(least) = column.least else { continue };
+        let given = excess.min(width.saturating_sub(least));
+        *width -= given;
+        excess -= given;
+    }
+    widths
+}
+
+fn line(columns: &[Column], widths: &[usize], cells: &[&str]) -> String {
+    let mut line = String::new();
+    for ((column, &width), cell) in columns.iter().zip(widths).zip(cells) {
+        let cell = shortened(cell, width);
+        line += &match column.side {
+            Side::Left => format!("{cell:<width$} "),
+            Side::Right => format!("{cell:>width$} "),
+        };
+    }
+    line.trim_end().to_owned()
+}
+
+/// At most `width` characters of `text`, cut in the middle.
+fn shortened(text: &str, width: usize) -> String {
+    let length = length(text);
+    if length <= width {
+        return text.to_owned();
+    }
+    let kept = width.saturating_sub(1);
+    let front: String = text.chars().take(kept.div_ceil(2)).collect();
+    let back: String = text.chars().skip(length - kept / 2).collect();
+    format!("{front}…{back}")
+}
+
+/// At most `width` characters of `text`, cut at the end.
+fn beginning(text: &str, width: usize) -> String {
+    if length(text) <= width {
+        return text.to_owned();
+    }
+    let front: String = text.chars().take(width.saturating_sub(1)).collect();
+    front + "…"
+}
+
+fn length(text: &str) -> usize {
+    text.chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: &[Column] = &[
+        Column {
+            header: "ID",
+            side: Side::Left,
+            least: None,
+        },
+        Column {
+            header: "N",
+            side: Side::Right,
+            least: None,
+        },
+        Column {
+            header: "SERVER",
+            side: Side::Left,
+            least: Some(6),
+        },
+        Column {
+            header: "TARGET",
+            side: Side::Left,
+            least: Some(8),
+        },
+    ];
+
+    fn row(cells: [&str; 4], below: Option<&str>) -> Row {
+        Row {
+            cells: cells.map(str::to_owned).into(),
+            below: below.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_they_need_to_be() {
+        let rows = [
+            row(["a", "1", "s", "t"], None),
+            row(["bcd", "200", "-", ""], Some("why")),
+        ];
+        assert_eq!(
+            lines(COLUMNS, &rows, 80),
+            [
+                "ID    N SERVER TARGET",
+                "a     1 s      t",
+                "bcd 200 -",
+                "  why"
+            ]
+        );
+        assert_eq!(lines(COLUMNS, &[], 80), ["ID N SERVER TARGET"]);
+    }
+
+    #[test]
+    fn what_is_too_wide_gives_way_from_the_first_column_on() {
+        let rows = [row(
+            ["a", "1", "scanner-eu-1-k3f9", "10.0.0.1-10.0.0.200"],
+            Some("a long reason for it all"),
+        )];
+        for (width, expected) in [
+            (42, "a  1 scanner-eu-1-k3f9 10.0.0.1-10.0.0.200"),
+            (36, "a  1 scann…-k3f9 10.0.0.1-10.0.0.200"),
+            (28, "a  1 sca…f9 10.0.0.1…0.0.200"),
+            (10, "a  1 sca…f9 10.0…200"),
+        ] {
+            let lines = lines(COLUMNS, &rows, width);
+            assert_eq!(lines[1], expected);
+            assert!(lines[2].chars().count() <= width);
+        }
+    }
+
+    #[test]
+    fn texts_are_cut() {
+        for (text, width, cut) in [
+            ("abc", 3, "abc"),
+            ("abcdef", 5, "ab…ef"),
+            ("abcdef", 4, "ab…f"),
+            ("äöüß", 3, "ä…ß"),
+            ("ab", 1, "…"),
+            ("ab", 0, "…"),
+        ] {
+            assert_eq!(shortened(text, width), cut);
+        }
+        assert_eq!(beginning("abcdef", 4), "abc…");
+    }
+}

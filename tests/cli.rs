@@ -1,0 +1,278 @@
+//! scanpush as a shell sees it: exit code, stdout, stderr. No Kafka and no Redis here: what is tried needs none, or
+//! must find none.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::ffi::OsStringExt;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a push may take to say that nobody answers, with some room for a loaded machine.
+const REFUSED_WITHIN: Duration = Duration::from_secs(5);
+const SILENT_WITHIN: Duration = Duration::from_secs(6);
+
+fn scanpush<A: Into<OsString>>(line: impl IntoIterator<Item = A>) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_scanpush"))
+        .args(line.into_iter().map(Into::into))
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary that cargo just built starts")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("scanpush prints UTF-8")
+}
+
+/// A command line that is right but for what `changed` puts in. Its Kafka would refuse, so that a test that wrongly
+/// gets that far has another exit code.
+fn push_with(changed: &[&str]) -> Vec<String> {
+    let mut line = vec!["-kafka=127.0.0.1:1".to_owned()];
+    for (flag, value) in [("-ip", "172.16.0.0/24"), ("-ports", "443")] {
+        if !changed.iter().any(|word| word.starts_with(flag)) {
+            line.extend([flag.to_owned(), value.to_owned()]);
+        }
+    }
+    line.extend(changed.iter().map(|word| (*word).to_owned()));
+    line
+}
+
+#[track_caller]
+fn assert_usage_error<A: Into<OsString>>(line: impl IntoIterator<Item = A>, named: &[&str]) {
+    let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
+    let output = scanpush(line.clone());
+    let err = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{line:?}: {err}");
+    assert_eq!(text(&output.stdout), "", "{line:?}");
+    assert!(
+        err.starts_with("scanpush: ") && err.ends_with('\n') && err.lines().count() == 1,
+        "{line:?}: {err:?}"
+    );
+    for name in named {
+        assert!(err.contains(name), "{line:?} lacks {name:?}: {err}");
+    }
+}
+
+#[test]
+fn a_bad_value_is_one_line_with_flag_value_and_remedy() {
+    for (changed, named) in [
+        (&["-ip", "here"][..], &["-ip: \"here\"", "10.0.0.0/24"][..]),
+        (
+            &["-ip", "scanme.example.org"],
+            &["-ip: \"scanme.example.org\"", "host name"],
+        ),
+        (&["-ip", "10.0.0.0/33"], &["-ip: \"10.0.0.0/33\"", "is not"]),
+        (&["-ip", "5-1"], &["-ip: \"5-1\"", "is not"]),
+        (
+            &["-ip", "10.0.0.5-10.0.0.1"],
+            &["-ip: \"10.0.0.5-10.0.0.1\"", "lower address first"],
+        ),
+        (&["-ip", "256.0.0.1"], &["-ip: \"256.0.0.1\"", "is not"]),
+        (
+            &["-ip", "10.0.0.1,,10.0.0.2"],
+            &["-ip: \"10.0.0.1,,10.0.0.2\"", "empty entry"],
+        ),
+        (&["-ip", ","], &["-ip: \",\"", "empty entry"]),
+        (&["-ip", ""], &["-ip: \"\"", "TARGETS"]),
+        (&["-ip="], &["-ip: \"\"", "TARGETS"]),
+        (&["-ip=--banners"], &["-ip: \"--banners\"", "is not"]),
+        (
+            &["-ip", "10.0.0.1;reboot"],
+            &["-ip: \"10.0.0.1;reboot\"", "is not"],
+        ),
+        (
+            &["-ip", "10.0.0.1\n10.0.0.2"],
+            &["-ip: \"10.0.0.1\\n10.0.0.2\"", "is not"],
+        ),
+        (&["-ports", "0"], &["-ports: \"0\"", "1 to 65535"]),
+        (&["-ports", "70000"], &["-ports: \"70000\"", "1 to 65535"]),
+        (&["-ports", "5-1"], &["-ports: \"5-1\"", "lower port first"]),
+        (&["-ports", "http"], &["-ports: \"http\"", "80,443"]),
+        (&["-ports", ""], &["-ports: \"\"", "80,443"]),
+        (&["-ports", " "], &["-ports: \"\"", "80,443"]),
+        (&["-ports", ","], &["-ports: \"\"", "80,443"]),
+        (
+            &["-bandwidth", "0"],
+            &["-bandwidth: \"0\"", "800, 10k or 1.5m"],
+        ),
+        (
+            &["-bandwidth", "fast"],
+            &["-bandwidth: \"fast\"", "800, 10k or 1.5m"],
+        ),
+        (
+            &["-bandwidth=-5"],
+            &["-bandwidth: \"-5\"", "800, 10k or 1.5m"],
+        ),
+        (&["-priority", "10"], &["-priority: \"10\"", "0 to 9"]),
+        (&["-retries", "many"], &["-retries: \"many\"", "0 to 16"]),
+        (&["-wait", "soon"], &["-wait: \"soon\"", "0 to 600"]),
+        (&["-attempts", "0"], &["-attempts: \"0\"", "1 to 100"]),
+        (&["-timeout", "1w"], &["-timeout: \"1w\"", "2h"]),
+        (&["-id", "two words"], &["-id: \"two words\"", "no spaces"]),
+        (
+            &["-kafka", "localhost:0"],
+            &["-kafka: \"localhost:0\"", "65535"],
+        ),
+        (&["-redis", "localhost"], &["-redis: ", "redis://"]),
+        (&["-topic", "a b"], &["-topic: \"a b\"", "1 to 249"]),
+        (&["-group", "{a}"], &["-group: \"{a}\"", "1 to 64"]),
+    ] {
+        let mut line = push_with(changed);
+        // The last word stands for itself: a flag that push_with gives too would be one given twice.
+        if changed[0].starts_with("-kafka") {
+            line.remove(0);
+        }
+        assert_usage_error(line, named);
+    }
+}
+
+#[test]
+fn a_bad_command_line_is_one_line_with_the_word_and_the_remedy() {
+    for (changed, named) in [
+        (
+            &["-prots", "80"][..],
+            &["\"-prots\"", "did you mean -ports?"][..],
+        ),
+        (&["--banners"], &["\"-banners\"", "-help"]),
+        (&["-priority"], &["-priority: has no value", "0 to 9"]),
+        (
+            &["-priority", "-json"],
+            &["-priority: \"-json\"", "-priority N"],
+        ),
+        (
+            &["-priority", "1", "--priority=2"],
+            &["-priority: is given twice", "\"1\" and \"2\""],
+        ),
+        (&["10.0.0.9"], &["\"10.0.0.9\"", "commas"]),
+        (&["-json", "yes", "please"], &["\"yes\""]),
+        (&["-json=yes"], &["-json: \"yes\"", "no value"]),
+    ] {
+        assert_usage_error(push_with(changed), named);
+    }
+    assert_usage_error(["-ports", "80"], &["-ip: is required", "-ip TARGETS"]);
+    assert_usage_error(
+        ["-ip", "10.0.0.1"],
+        &["-ports: is required", "-ports PORTS"],
+    );
+    assert_usage_error(
+        ["-ip", "10.0.0.1", "-ports"],
+        &["-ports: has no value", "-ports PORTS"],
+    );
+    assert_usage_error([""; 0], &["-ip: is required"]);
+    assert_usage_error(["statsu"], &["\"statsu\"", "did you mean status?"]);
+    assert_usage_error(["172.16.0.0/24"], &["\"172.16.0.0/24\"", "-ip TARGETS"]);
+    assert_usage_error(["status", "a b"], &["\"a b\" is not an id"]);
+    assert_usage_error(["status", "-ip", "10.0.0.1"], &["\"-ip\"", "-help"]);
+    assert_usage_error(
+        [
+            OsString::from("-ip"),
+            OsString::from_vec(b"10.0.0.1\xff".to_vec()),
+        ],
+        &["-ip: ", "is not UTF-8"],
+    );
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    for line in [
+        &["-help"][..],
+        &["-h"],
+        &["--help"],
+        &["status", "-help"],
+        &["-version"],
+    ] {
+        let output = scanpush(line);
+        assert_eq!(output.status.code(), Some(0), "{line:?}");
+        assert!(
+            !output.stdout.is_empty() && output.stderr.is_empty(),
+            "{line:?}"
+        );
+    }
+}
+
+/// What scanpush says, in how long, where nobody useful is at `address`.
+#[track_caller]
+fn assert_nobody_there(line: &[&str], address: &str, reason: &str, within: Duration) {
+    let begun = Instant::now();
+    let output = scanpush(line.iter().copied());
+    let (took, err) = (begun.elapsed(), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert_eq!(text(&output.stdout), "");
+    assert!(took < within, "{took:?}: {err}");
+    assert!(
+        err.contains(address) && err.to_lowercase().contains(reason),
+        "{err}"
+    );
+    assert!(
+        err.starts_with("scanpush: ") && err.lines().count() == 1,
+        "{err}"
+    );
+    for debug in ["Error", "Os {", "Some(", "os error", "kind:", "panicked"] {
+        assert!(!err.contains(debug), "{err}");
+    }
+}
+
+/// A port of this machine that refuses: taken, then given back.
+fn refusing_port() -> u16 {
+    listener()
+        .local_addr()
+        .expect("a listener has an address")
+        .port()
+}
+
+fn listener() -> TcpListener {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("some port of this machine is free")
+}
+
+#[test]
+fn a_port_that_refuses_is_named_with_the_reason() {
+    let address = format!("127.0.0.1:{}", refusing_port());
+    let kafka = ["-ip=172.16.0.1", "-ports=443", "-kafka", &address];
+    assert_nobody_there(&kafka, &address, "connection refused", REFUSED_WITHIN);
+    let redis = ["status", "-redis", &format!("redis://{address}")];
+    assert_nobody_there(&redis, &address, "connection refused", REFUSED_WITHIN);
+}
+
+#[test]
+fn a_peer_that_says_nothing_is_given_up() {
+    let silent = listener();
+    let address = silent
+        .local_addr()
+        .expect("a listener has an address")
+        .to_string();
+    let kafka = ["-ip=172.16.0.1", "-ports=443", "-kafka", &address];
+    assert_nobody_there(&kafka, &address, "no answer", SILENT_WITHIN);
+    let redis = ["status", "-redis", &format!("redis://{address}")];
+    assert_nobody_there(&redis, &address, "did not answer in time", SILENT_WITHIN);
+}
+
+#[test]
+fn a_host_that_does_not_resolve_is_named_with_the_reason() {
+    // RFC 6761: .invalid never resolves.
+    let kafka = [
+        "-ip=172.16.0.1",
+        "-ports=443",
+        "-kafka",
+        "kafka.invalid:9092",
+    ];
+    assert_nobody_there(&kafka, "kafka.invalid:9092", "name", REFUSED_WITHIN);
+    let redis = ["status", "-redis", "redis://redis.invalid"];
+    assert_nobody_there(&redis, "redis.invalid:6379", "name", REFUSED_WITHIN);
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_scanpush"))
+        .arg("-help")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary that cargo just built starts");
+    drop(child.stdout.take());
+    let mut err = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().expect("it was asked for"));
+    stderr.read_to_string(&mut err).expect("stderr is UTF-8");
+    let status = child.wait().expect("the child was started here");
+    assert_eq!((status.code(), err.as_str()), (Some(0), ""));
+    assert_eq!(stderr.fill_buf().expect("stderr is at its end").len(), 0);
+}
