@@ -38,4 +38,5 @@ pub mod flags;
 pub mod ledger;
 pub mod masscan;
 pub mod model;
+pub mod scand;
 pub mod scanpush;

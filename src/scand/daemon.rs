@@ -1,0 +1,396 @@
+//! Starts the threads, waits for a signal, and joins the threads in the order that loses nothing:
+//! stop claiming → checkpoint the scans → flush findings → settle → commit.
+
+use super::budget::Budget;
+use super::commit::Commit;
+use super::dispatch::{Assignment, Dispatch};
+use super::holdings::Holdings;
+use super::lease::Lease;
+use super::options::Options;
+use super::outage::{Outage, Stop};
+use super::poll::Poll;
+use super::results::{Backlog, Batch};
+use super::scan::{Outlets, Scans};
+use super::settle::{Settle, Settlement};
+use super::{logging, progress, results, scan, signals};
+use crate::bus::{GroupOffsets, Producer, Reader};
+use crate::exit::Exit;
+use crate::ledger::Ledger;
+use crate::masscan;
+use crate::model::limits::*;
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use log::{error, info, warn};
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+/// Runs a server until a signal ends it.
+pub fn run(options: &Options) -> Exit {
+    if let Err(error) = logging::start(
+        options.name.as_str(),
+        options.debug,
+        options.log_file.as_deref(),
+    ) {
+        eprintln!("scand: -log-file: cannot be opened for writing: {error}");
+        return Exit::Usage;
+    }
+    info!("scand {} starts: {options}", env!("CARGO_PKG_VERSION"));
+    match masscan::version(&options.masscan) {
+        Ok(version) => info!("masscan {version}"),
+        Err(error) => warn!("every scan on this server will fail: {error}"),
+    }
+    let signals = match signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            error!("cannot listen for signals: {error}");
+            return Exit::Failed;
+        }
+    };
+    if !wait_for_peers(options, &signals) {
+        return Exit::Success;
+    }
+    let server = match Server::start(options) {
+        Ok(server) => server,
+        Err(error) => {
+            error!("cannot start a thread: {error}");
+            return Exit::Failed;
+        }
+    };
+    info!("ready: waiting for tasks on {}", options.topic);
+    let signal = signals.recv().unwrap_or("the end of the signals thread");
+    info!("{signal}: no new claims; running scans are given back (a second signal ends at once)");
+    server.drain(&signals)
+}
+
+/// Waits until Kafka and Redis have answered once, and says what it waits for. False where a signal came first.
+fn wait_for_peers(options: &Options, signals: &Receiver<&'static str>) -> bool {
+    // The thread tries and waits; a signal ends the process even while it waits for an answer.
+    let (ready, done) = bounded(1);
+    let options = options.clone();
+    let waiting = thread::Builder::new().name("start".into()).spawn(move || {
+        wait_for_redis(&options);
+        wait_for_kafka(&options);
+        let _ = ready.send(());
+    });
+    if let Err(error) = waiting {
+        error!("cannot start a thread: {error}");
+        return false;
+    }
+    select! {
+        recv(done) -> _ => true,
+        recv(signals) -> signal => {
+            info!("{}: ends before it began", signal.unwrap_or("signal"));
+            false
+        }
+    }
+}
+
+fn wait_for_redis(options: &Options) {
+    let mut outage = Outage::new("reach Redis");
+    loop {
+        let policy = Ledger::connect(&options.redis, options.group.as_str())
+            .and_then(|mut ledger| ledger.evicting_policy());
+        match policy {
+            Ok(None) => break,
+            Ok(Some(policy)) => {
+                warn!(
+                    "Redis may throw tasks away when its memory is full (maxmemory-policy {policy}): set it to noeviction"
+                );
+                break;
+            }
+            Err(error) => thread::sleep(outage.note(&error)),
+        }
+    }
+    outage.over();
+}
+
+/// Reads the metadata of all three topics, which makes them where the broker makes topics by itself.
+fn wait_for_kafka(options: &Options) {
+    let mut outage = Outage::new("reach Kafka");
+    for topic in [
+        &options.topic,
+        &options.results_topic,
+        &options.status_topic,
+    ] {
+        while let Err(error) = Reader::connect(&options.kafka, topic.as_str()) {
+            thread::sleep(outage.note(&error));
+        }
+    }
+    outage.over();
+}
+
+/// A running server: its threads, and the ends of the channels that stop them.
+struct Server {
+    /// Threads that take up work.
+    intake: Vec<JoinHandle<()>>,
+    scans: Vec<JoinHandle<()>>,
+    /// Threads that bring things to Kafka and Redis: they end when the scans' channels are closed and empty.
+    delivery: Vec<JoinHandle<()>>,
+    lease: JoinHandle<()>,
+    commit: JoinHandle<()>,
+    stop_intake: Sender<()>,
+    stop_lease: Sender<()>,
+    stop_commit: Sender<()>,
+}
+
+impl Server {
+    fn start(options: &Options) -> io::Result<Server> {
+        let parts = Parts::new(options);
+        let (stop_intake, intake_stop) = bounded(0);
+        let (stop_lease, lease_stop) = bounded(0);
+        let (stop_commit, commit_stop) = bounded(0);
+        let (settle, settlements) = bounded(SETTLE_QUEUE_MAX);
+        let (ended, ends) = bounded(1);
+        let (work, nudges) = bounded(1);
+        let budget = Budget::new(
+            options.slots,
+            options.max_rate.map(|rate| rate.pps()),
+            work.clone(),
+        );
+        let (assignments, assigned) = bounded(budget.scans_max());
+
+        let mut delivery = Vec::new();
+        let outlets = parts.start_delivery(&mut delivery, settle.clone(), settlements, ended)?;
+        let scans = parts.start_scans(budget.scans_max(), &outlets, &assigned)?;
+        let lease = parts.start_lease(settle.clone(), intake_stop.clone(), lease_stop)?;
+        let commit = parts.start_commit(ends, commit_stop)?;
+        let intake = vec![
+            parts.start_poll(settle.clone(), work, intake_stop.clone())?,
+            parts.start_dispatch(budget, assignments, settle, nudges, intake_stop)?,
+        ];
+        Ok(Server {
+            intake,
+            scans,
+            delivery,
+            lease,
+            commit,
+            stop_intake,
+            stop_lease,
+            stop_commit,
+        })
+    }
+
+    /// Brings everything down in order, within [`DRAIN_MAX`]; a signal on `signals` ends it at once.
+    fn drain(self, signals: &Receiver<&'static str>) -> Exit {
+        let began = Instant::now();
+        let (finished, done) = bounded(1);
+        let joining = thread::Builder::new().name("drain".into()).spawn(move || {
+            self.join();
+            let _ = finished.send(());
+        });
+        if let Err(error) = joining {
+            error!("cannot start a thread: {error}");
+            return Exit::Failed;
+        }
+        let exit = select! {
+            recv(done) -> _ => {
+                info!("ended in order after {:.1} s", began.elapsed().as_secs_f64());
+                Exit::Success
+            }
+            recv(signals) -> signal => {
+                warn!("{}: ends at once; the leases of its scans run out", signal.unwrap_or("signal"));
+                Exit::Failed
+            }
+            default(DRAIN_MAX - DRAIN_RESERVE) => {
+                warn!("could not end in order within {} s; what it still held goes to other servers when its lease runs out", DRAIN_MAX.as_secs());
+                Exit::Failed
+            }
+        };
+        log::logger().flush();
+        exit
+    }
+
+    fn join(self) {
+        drop(self.stop_intake);
+        join_all(self.intake);
+        join_all(self.scans);
+        join_all(self.delivery);
+        drop(self.stop_lease);
+        join_all(vec![self.lease]);
+        drop(self.stop_commit);
+        join_all(vec![self.commit]);
+    }
+}
+
+fn join_all(threads: Vec<JoinHandle<()>>) {
+    for thread in threads {
+        let name = thread.thread().name().unwrap_or("?").to_owned();
+        if thread.join().is_err() {
+            error!("the thread {name} ended by a panic");
+        }
+    }
+}
+
+/// What several threads share, and the starting of each.
+struct Parts<'a> {
+    options: &'a Options,
+    holdings: Arc<Holdings>,
+    backlog: Arc<Backlog>,
+}
+
+impl Parts<'_> {
+    fn new(options: &Options) -> Parts<'_> {
+        Parts {
+            options,
+            holdings: Arc::default(),
+            backlog: Arc::default(),
+        }
+    }
+
+    fn ledger(&self) -> Ledger {
+        Ledger::new(&self.options.redis, self.options.group.as_str())
+    }
+
+    fn producer(&self, topic: &crate::model::TopicName, compression: bool) -> Producer {
+        Producer::new(&self.options.kafka, topic.as_str(), compression)
+    }
+
+    fn group_offsets(&self) -> GroupOffsets {
+        GroupOffsets::new(
+            &self.options.kafka,
+            self.options.group.as_str(),
+            self.options.topic.as_str(),
+        )
+    }
+
+    /// `results-N`, `progress` and `settle`. Gives the outlets of each `results` thread's scans.
+    fn start_delivery(
+        &self,
+        threads: &mut Vec<JoinHandle<()>>,
+        settle: Sender<Settlement>,
+        settlements: Receiver<Settlement>,
+        ended: Sender<()>,
+    ) -> io::Result<Vec<Outlets>> {
+        let (progress, updates) = bounded(PROGRESS_QUEUE_MAX);
+        let mut outlets = Vec::new();
+        for n in 1..=RESULTS_THREADS {
+            let (results, batches) = bounded::<Batch>(RESULTS_BATCHES_MAX);
+            let producer = self.producer(&self.options.results_topic, true);
+            let backlog = self.backlog.clone();
+            threads.push(spawn(format!("results-{n}"), move || {
+                results::run(producer, batches, &backlog);
+            })?);
+            outlets.push(Outlets {
+                results,
+                progress: progress.clone(),
+                settle: settle.clone(),
+            });
+        }
+        let ledger = self.ledger();
+        threads.push(spawn("progress".to_owned(), move || {
+            progress::run(ledger, updates);
+        })?);
+        let settler = Settle {
+            server: self.options.name.to_string(),
+            lease: self.options.lease,
+            holdings: self.holdings.clone(),
+            ledger: self.ledger(),
+            producer: self.producer(&self.options.status_topic, false),
+            inbox: settlements,
+            ended,
+        };
+        threads.push(spawn("settle".to_owned(), move || settler.run())?);
+        Ok(outlets)
+    }
+
+    fn start_scans(
+        &self,
+        count: usize,
+        outlets: &[Outlets],
+        assigned: &Receiver<Assignment>,
+    ) -> io::Result<Vec<JoinHandle<()>>> {
+        let scans = Arc::new(Scans {
+            server: self.options.name.to_string(),
+            masscan: self.options.masscan.clone(),
+            holdings: self.holdings.clone(),
+            backlog: self.backlog.clone(),
+        });
+        (1..=count)
+            .zip(outlets.iter().cycle())
+            .map(|(n, outlets)| {
+                let (scans, outlets, assigned) = (scans.clone(), outlets.clone(), assigned.clone());
+                spawn(format!("scan-{n}"), move || {
+                    scan::run(&scans, &outlets, &assigned);
+                })
+            })
+            .collect()
+    }
+
+    fn start_lease(
+        &self,
+        settle: Sender<Settlement>,
+        draining: Stop,
+        stop: Stop,
+    ) -> io::Result<JoinHandle<()>> {
+        let lease = Lease {
+            server: self.options.name.to_string(),
+            lease: self.options.lease,
+            holdings: self.holdings.clone(),
+            ledger: self.ledger(),
+            settle,
+            draining,
+            stop,
+        };
+        spawn("lease".to_owned(), move || lease.run())
+    }
+
+    fn start_commit(&self, ended: Receiver<()>, stop: Stop) -> io::Result<JoinHandle<()>> {
+        let commit = Commit {
+            ledger: self.ledger(),
+            group_offsets: self.group_offsets(),
+            ended,
+            stop,
+        };
+        spawn("commit".to_owned(), move || commit.run())
+    }
+
+    fn start_poll(
+        &self,
+        settle: Sender<Settlement>,
+        work: Sender<()>,
+        stop: Stop,
+    ) -> io::Result<JoinHandle<()>> {
+        let poll = Poll {
+            server: self.options.name.to_string(),
+            lease: self.options.lease,
+            brokers: self.options.kafka.clone(),
+            topic: self.options.topic.to_string(),
+            status_topic: self.options.status_topic.to_string(),
+            group_offsets: self.group_offsets(),
+            ledger: self.ledger(),
+            holdings: self.holdings.clone(),
+            settle,
+            work,
+            stop,
+        };
+        spawn("poll".to_owned(), move || poll.run())
+    }
+
+    fn start_dispatch(
+        &self,
+        budget: Arc<Budget>,
+        assignments: Sender<Assignment>,
+        settle: Sender<Settlement>,
+        work: Receiver<()>,
+        stop: Stop,
+    ) -> io::Result<JoinHandle<()>> {
+        let dispatch = Dispatch {
+            server: self.options.name.to_string(),
+            lease: self.options.lease,
+            ledger: self.ledger(),
+            budget,
+            holdings: self.holdings.clone(),
+            backlog: self.backlog.clone(),
+            assignments,
+            settle,
+            work,
+            stop,
+        };
+        spawn("dispatch".to_owned(), move || dispatch.run())
+    }
+}
+
+fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name).spawn(work)
+}

@@ -1,0 +1,159 @@
+//! The thread `dispatch`: reports this server's load, claims tasks while a slot is free, and hands them to the scan threads.
+
+use super::budget::{Budget, Permit};
+use super::holdings::{Holding, Holdings, Order};
+use super::outage::{Outage, Stop, stopped};
+use super::results::Backlog;
+use super::settle::Settlement;
+use crate::ledger::{Answer, Claimed, Ending, Ledger, LedgerError};
+use crate::model::State;
+use crate::model::limits::DISPATCH_TICK;
+use crossbeam_channel::{Receiver, Sender, select};
+use log::{debug, error, info};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A claimed task on its way to a scan thread.
+#[derive(Debug)]
+pub struct Assignment {
+    /// The task and its claim.
+    pub claimed: Claimed,
+    /// How long the claim may be trusted.
+    pub holding: Arc<Holding>,
+    /// Orders about it.
+    pub orders: Receiver<Order>,
+    /// Its slot and rate.
+    pub permit: Permit,
+}
+
+/// The thread's own things.
+pub struct Dispatch {
+    /// This server's name.
+    pub server: String,
+    /// How long a claim lasts.
+    pub lease: Duration,
+    /// Its own connection to Redis.
+    pub ledger: Ledger,
+    /// Slots and rate.
+    pub budget: Arc<Budget>,
+    /// The claims of this server.
+    pub holdings: Arc<Holdings>,
+    /// Findings that wait for Kafka: no new scans while there are many.
+    pub backlog: Arc<Backlog>,
+    /// To the scan threads.
+    pub assignments: Sender<Assignment>,
+    /// Where a claim goes whose task can't be read.
+    pub settle: Sender<Settlement>,
+    /// Nudges: new tasks, or something came free.
+    pub work: Receiver<()>,
+    /// Closed = claim nothing more, tell the scans to drain.
+    pub stop: Stop,
+}
+
+impl Dispatch {
+    /// Runs until `stop` is closed; then tells every scan to drain and takes the server out of the table.
+    pub fn run(mut self) {
+        let mut outage = Outage::new("claim tasks");
+        while !stopped(&self.stop) {
+            match self.claim_while_free() {
+                Ok(()) => outage.over(),
+                Err(error) => {
+                    if !outage.pause(&error, &self.stop) {
+                        break;
+                    }
+                    continue;
+                }
+            }
+            select! {
+                recv(self.stop) -> _ => break,
+                recv(self.work) -> _ => {}
+                default(DISPATCH_TICK) => {}
+            }
+        }
+        for holding in self.holdings.all() {
+            holding.order(Order::Drain);
+        }
+        if let Err(error) = self.ledger.leave(&self.server) {
+            debug!("could not leave the table of servers: {error}");
+        }
+    }
+
+    fn claim_while_free(&mut self) -> Result<(), LedgerError> {
+        loop {
+            let mut load = self.budget.load();
+            if !self.backlog.has_room_for_more_scans() {
+                load.free = 0;
+            }
+            let (answer, sent) = self.claim(&load)?;
+            match answer {
+                Answer::None | Answer::Deferred => return Ok(()),
+                Answer::Vanished(id) => error!(
+                    "task {id}: its Redis hash is gone while it was queued; it is read again from Kafka when the group is rebuilt"
+                ),
+                Answer::Unreadable(claim, error) => {
+                    self.holdings.take(&claim, sent, self.lease);
+                    self.end_unreadable(claim, &error);
+                }
+                Answer::Task(claimed) => self.assign(*claimed, sent),
+            }
+            if stopped(&self.stop) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One claim. Where the answer is lost on the way, the same call is made once more: it gives the same task.
+    fn claim(&mut self, load: &crate::ledger::Load) -> Result<(Answer, Instant), LedgerError> {
+        let call = nanoid::nanoid!();
+        let sent = Instant::now();
+        match self.ledger.claim(&self.server, &call, self.lease, load) {
+            Ok(answer) => Ok((answer, sent)),
+            Err(first) => {
+                debug!("claiming again: {first}");
+                let sent = Instant::now();
+                self.ledger
+                    .claim(&self.server, &call, self.lease, load)
+                    .map(|answer| (answer, sent))
+            }
+        }
+    }
+
+    fn assign(&mut self, claimed: Claimed, sent: Instant) {
+        let (holding, orders) = self.holdings.take(&claimed.claim, sent, self.lease);
+        let permit = self.budget.take(claimed.task.band_width.pps());
+        let load = self.budget.load();
+        info!(
+            "task {}: claimed, attempt {} (now {} of {} slots sending, {} scans, {} pps)",
+            claimed.claim.task_id,
+            claimed.attempt,
+            load.slots - load.free.min(load.slots),
+            load.slots,
+            load.held,
+            load.rate_used
+        );
+        let assignment = Assignment {
+            claimed,
+            holding,
+            orders,
+            permit,
+        };
+        if self.assignments.send(assignment).is_err() {
+            error!("the scan threads are gone: the claim runs out and another server takes it");
+        }
+    }
+
+    fn end_unreadable(&self, claim: crate::ledger::Claim, error: &LedgerError) {
+        error!("task {}: {error}", claim.task_id);
+        let ending = Ending {
+            claim,
+            status: State::Failed,
+            error: Some(error.to_string()),
+            found: 0,
+            attempt: 0,
+            resume_index: 0,
+            partition: -1,
+            offset: -1,
+        };
+        let _ = self.settle.send(Settlement::End(ending));
+    }
+}

@@ -1,0 +1,169 @@
+//! What `scan-status` tells about tasks that are read again from `scan-tasks`: a Redis that lost its data is rebuilt from
+//! the group's committed offsets, and this says which of the tasks behind them have ended or were running.
+
+use crate::bus::{Brokers, BusError, Fetched, Reader};
+use crate::ledger::Fate;
+use crate::model::limits::FETCH_WAIT;
+use crate::model::{State, StatusRecord};
+use log::info;
+use std::collections::{BTreeMap, HashMap};
+
+/// The last known state of every task at or above some offsets, by id.
+#[derive(Debug, Default)]
+pub struct History(HashMap<String, StatusRecord>);
+
+impl History {
+    /// Reads all of `scan-status` up to its present end and keeps what concerns records of `scan-tasks` at or above `from`
+    /// (partition → offset). Memory grows with those tasks only, not with the topic.
+    pub fn read(
+        brokers: &Brokers,
+        status_topic: &str,
+        from: &BTreeMap<i32, i64>,
+    ) -> Result<History, BusError> {
+        let mut reader = Reader::connect(brokers, status_topic)?;
+        let ranges = reader.log_ranges()?;
+        let mut cursors: BTreeMap<i32, i64> =
+            ranges.iter().map(|(&p, range)| (p, range.first)).collect();
+        let mut history = History::default();
+        let mut read = 0usize;
+        loop {
+            cursors.retain(|partition, next| *next < ranges[partition].next);
+            if cursors.is_empty() {
+                break;
+            }
+            for (partition, fetched) in reader.fetch(&cursors, FETCH_WAIT)? {
+                let Some(next) = cursors.get_mut(&partition) else {
+                    continue;
+                };
+                match fetched {
+                    Fetched::Records(records) => {
+                        for record in records {
+                            *next = record.offset + 1;
+                            read += 1;
+                            history.note(&record.value, from);
+                        }
+                    }
+                    Fetched::Unreadable { next: behind, .. } => *next = behind,
+                    // Its retention has cut it in the meantime.
+                    Fetched::OutOfRange => {
+                        *next = reader
+                            .log_ranges()?
+                            .get(&partition)
+                            .map_or(i64::MAX, |range| range.first)
+                    }
+                    Fetched::Away { .. } => {}
+                    Fetched::Gone => *next = i64::MAX,
+                }
+            }
+        }
+        info!(
+            "read {read} records of {status_topic}: {} tasks have a history there",
+            history.0.len()
+        );
+        Ok(history)
+    }
+
+    fn note(&mut self, value: &[u8], from: &BTreeMap<i32, i64>) {
+        // Foreign records on this topic say nothing about our tasks.
+        let Ok(record) = serde_json::from_slice::<StatusRecord>(value) else {
+            return;
+        };
+        let concerns = from
+            .get(&record.partition)
+            .is_some_and(|&first| record.offset >= first);
+        if !concerns {
+            return;
+        }
+        match self.0.get(&record.task_id) {
+            Some(known) if known.status.is_terminal() => {}
+            // Servers write independently: the record of an older claim may come after that of a newer one.
+            Some(known) if record.fence < known.fence => {}
+            _ => {
+                self.0.insert(record.task_id.clone(), record);
+            }
+        }
+    }
+
+    /// What becomes of the task `id` when its record is read again; `Ready` from the beginning where nothing is known.
+    pub fn fate(&self, id: &str) -> Fate {
+        let Some(record) = self.0.get(id) else {
+            return Fate::Ready {
+                attempt: 0,
+                resume_index: 0,
+            };
+        };
+        match record.status {
+            state if state.is_terminal() => Fate::Ended,
+            State::Running => Fate::Held {
+                server: record.server.clone(),
+                fence: record.fence,
+                attempt: record.attempt,
+                resume_index: record.resume_index,
+            },
+            _ => Fate::Ready {
+                attempt: record.attempt,
+                resume_index: record.resume_index,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::settle::record_of;
+    use super::*;
+
+    fn note(history: &mut History, id: &str, status: State, offset: i64) {
+        let record = StatusRecord {
+            status,
+            fence: 7,
+            ..record_of(&id.parse().unwrap(), "s1", 2, 0, offset)
+        };
+        let value = serde_json::to_vec(&record).unwrap();
+        history.note(&value, &BTreeMap::from([(0, 10)]));
+    }
+
+    #[test]
+    fn the_last_state_counts_and_a_terminal_one_stays() {
+        let mut history = History::default();
+        note(&mut history, "ended", State::Running, 10);
+        note(&mut history, "ended", State::Completed, 10);
+        note(&mut history, "ended", State::Queued, 10);
+        note(&mut history, "runs", State::Queued, 11);
+        note(&mut history, "runs", State::Running, 11);
+        note(&mut history, "waits", State::Running, 12);
+        note(&mut history, "waits", State::Queued, 12);
+        note(&mut history, "committed", State::Running, 9);
+        note(&mut history, "overtaken", State::Running, 13);
+        let late = StatusRecord {
+            fence: 0,
+            ..record_of(&"overtaken".parse().unwrap(), "s2", 0, 0, 13)
+        };
+        history.note(
+            &serde_json::to_vec(&late).unwrap(),
+            &BTreeMap::from([(0, 10)]),
+        );
+        history.note(b"not ours", &BTreeMap::new());
+        assert_eq!(history.fate("ended"), Fate::Ended);
+        assert!(matches!(
+            history.fate("runs"),
+            Fate::Held {
+                fence: 7,
+                attempt: 2,
+                ..
+            }
+        ));
+        assert!(matches!(
+            history.fate("waits"),
+            Fate::Ready { attempt: 2, .. }
+        ));
+        assert!(matches!(
+            history.fate("overtaken"),
+            Fate::Held { fence: 7, .. }
+        ));
+        assert!(matches!(
+            history.fate("committed"),
+            Fate::Ready { attempt: 0, .. }
+        ));
+    }
+}

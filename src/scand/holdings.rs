@@ -1,0 +1,127 @@
+//! The claims that this server holds, shared by its threads: how long each may be trusted, and where its orders go.
+//! No I/O: `lease` renews, `dispatch` adds, `settle` removes.
+
+use crate::ledger::Claim;
+use crate::model::TaskId;
+use crate::model::lease::trusted_until;
+use crate::model::limits::SCAN_ORDERS_MAX;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What a scan's thread is told about its claim. Handled before anything that masscan says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The claim is somebody else's by now: stop, write nothing more.
+    Lost,
+    /// The server is going down: checkpoint, give the task back.
+    Drain,
+}
+
+/// One claim of this server.
+#[derive(Debug)]
+pub struct Holding {
+    /// Which.
+    pub claim: Claim,
+    trusted_until: Mutex<Instant>,
+    orders: Sender<Order>,
+}
+
+impl Holding {
+    /// Whether the lease can still be trusted at `now`, by this server's own clock.
+    pub fn is_trusted(&self, now: Instant) -> bool {
+        now < *lock(&self.trusted_until)
+    }
+
+    /// The claim was renewed by a request sent at `sent`.
+    pub fn renewed(&self, sent: Instant, lease: Duration) {
+        let mut until = lock(&self.trusted_until);
+        *until = (*until).max(trusted_until(sent, lease));
+    }
+
+    /// Tells the scan's thread. An order that finds no reader or a full queue isn't needed: the scan is ending already.
+    pub fn order(&self, order: Order) {
+        let _ = self.orders.try_send(order);
+    }
+}
+
+/// All claims of this server.
+#[derive(Debug, Default)]
+pub struct Holdings(Mutex<HashMap<TaskId, Arc<Holding>>>);
+
+impl Holdings {
+    /// Takes up a claim that a request sent at `sent` made for one `lease`.
+    pub fn take(
+        &self,
+        claim: &Claim,
+        sent: Instant,
+        lease: Duration,
+    ) -> (Arc<Holding>, Receiver<Order>) {
+        let (orders, inbox) = bounded(SCAN_ORDERS_MAX);
+        let holding = Arc::new(Holding {
+            claim: claim.clone(),
+            trusted_until: Mutex::new(trusted_until(sent, lease)),
+            orders,
+        });
+        lock(&self.0).insert(claim.task_id.clone(), holding.clone());
+        (holding, inbox)
+    }
+
+    /// Drops a claim, unless the task was claimed anew in the meantime.
+    pub fn drop_claim(&self, claim: &Claim) {
+        let mut held = lock(&self.0);
+        if held.get(&claim.task_id).is_some_and(|h| h.claim == *claim) {
+            held.remove(&claim.task_id);
+        }
+    }
+
+    /// All of them, in no order.
+    pub fn all(&self) -> Vec<Arc<Holding>> {
+        lock(&self.0).values().cloned().collect()
+    }
+}
+
+/// A lock whose holder panicked still guards whole values here: each critical section writes one.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(id: &str, fence: u64) -> Claim {
+        Claim {
+            task_id: id.parse().unwrap(),
+            fence,
+        }
+    }
+
+    #[test]
+    fn trust_ends_before_the_lease_and_grows_with_a_renewal() {
+        let (holdings, start, lease) =
+            (Holdings::default(), Instant::now(), Duration::from_secs(10));
+        let (holding, _orders) = holdings.take(&claim("a", 1), start, lease);
+        assert!(holding.is_trusted(start + Duration::from_secs(8)));
+        assert!(!holding.is_trusted(start + Duration::from_secs(9)));
+        holding.renewed(start + Duration::from_secs(5), lease);
+        assert!(holding.is_trusted(start + Duration::from_secs(13)));
+        holding.renewed(start, lease);
+        assert!(
+            holding.is_trusted(start + Duration::from_secs(13)),
+            "a late answer takes nothing back"
+        );
+    }
+
+    #[test]
+    fn an_old_claim_does_not_drop_a_new_one() {
+        let (holdings, now, lease) = (Holdings::default(), Instant::now(), Duration::from_secs(10));
+        holdings.take(&claim("a", 1), now, lease);
+        holdings.take(&claim("a", 2), now, lease);
+        holdings.drop_claim(&claim("a", 1));
+        assert_eq!(holdings.all().len(), 1);
+        holdings.drop_claim(&claim("a", 2));
+        assert!(holdings.all().is_empty());
+    }
+}

@@ -1,0 +1,170 @@
+//! The thread `lease`: renews this server's claims and takes expired ones away from servers that no longer renew theirs.
+//!
+//! **Invariant:** it does no Kafka work and has its own connection to Redis, so that a stuck Kafka costs no lease.
+
+use super::holdings::{Holding, Holdings, Order};
+use super::outage::{Outage, Stop, stopped};
+use super::settle::{Settlement, record_of, state_record};
+use crate::ledger::{Claim, ClaimState, Ledger, LedgerError, Reaped};
+use crate::model::lease::renew_every;
+use crate::model::limits::{HEARTBEAT_EVERY, REAP_BATCH_MAX};
+use crossbeam_channel::{RecvTimeoutError, Sender};
+use log::{error, warn};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The thread's own things.
+pub struct Lease {
+    /// This server's name.
+    pub server: String,
+    /// How long a claim lasts without renewal.
+    pub lease: Duration,
+    /// The claims of this server.
+    pub holdings: Arc<Holdings>,
+    /// Its own connection to Redis.
+    pub ledger: Ledger,
+    /// Where tasks go that a lost server left to be ended.
+    pub settle: Sender<Settlement>,
+    /// Closed when the server begins to go down: no more reaping.
+    pub draining: Stop,
+    /// Closed when nothing is held any more.
+    pub stop: Stop,
+}
+
+impl Lease {
+    /// Runs until `stop` is closed.
+    pub fn run(self) {
+        let Lease {
+            server,
+            lease,
+            holdings,
+            mut ledger,
+            settle,
+            draining,
+            stop,
+        } = self;
+        let mut settle = Some(settle);
+        let mut outage = Outage::new("renew leases in Redis");
+        // After Redis was away every lease looks expired. Those that can renew get one whole lease to do so.
+        let mut reaps_from = Instant::now() + lease;
+        loop {
+            if stopped(&draining) {
+                settle = None;
+            }
+            let began = Instant::now();
+            let result = renew(&mut ledger, &holdings, lease).and_then(|()| match &settle {
+                Some(settle) if began >= reaps_from => {
+                    reap(&mut ledger, &server, lease, &holdings, settle)
+                }
+                _ => Ok(()),
+            });
+            match result {
+                Ok(()) => outage.over(),
+                Err(error) => {
+                    reaps_from = Instant::now() + lease;
+                    if !outage.pause(&error, &stop) {
+                        return;
+                    }
+                    continue;
+                }
+            }
+            let pause = renew_every(lease).min(HEARTBEAT_EVERY);
+            if stop.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
+        }
+    }
+}
+
+fn renew(ledger: &mut Ledger, holdings: &Holdings, lease: Duration) -> Result<(), LedgerError> {
+    let held = holdings.all();
+    if held.is_empty() {
+        return Ok(());
+    }
+    let claims: Vec<Claim> = held.iter().map(|holding| holding.claim.clone()).collect();
+    let sent = Instant::now();
+    let states = ledger.renew(lease, &claims)?;
+    for (holding, state) in held.iter().zip(states) {
+        renewed(holdings, holding, state, sent, lease);
+    }
+    Ok(())
+}
+
+fn renewed(
+    holdings: &Holdings,
+    holding: &Arc<Holding>,
+    state: ClaimState,
+    sent: Instant,
+    lease: Duration,
+) {
+    match state {
+        ClaimState::Ok => holding.renewed(sent, lease),
+        // Redis lost its data: the claim stands as long as the lease can be trusted; the rebuild brings it back.
+        ClaimState::Gone => {}
+        ClaimState::Lost => {
+            warn!(
+                "task {}: the claim is no longer this server's",
+                holding.claim.task_id
+            );
+            holding.order(Order::Lost);
+            holdings.drop_claim(&holding.claim);
+        }
+    }
+}
+
+fn reap(
+    ledger: &mut Ledger,
+    server: &str,
+    lease: Duration,
+    holdings: &Holdings,
+    settle: &Sender<Settlement>,
+) -> Result<(), LedgerError> {
+    let sent = Instant::now();
+    for reaped in ledger.reap(server, lease, REAP_BATCH_MAX)? {
+        let settlement = match reaped {
+            Reaped::Requeued { lost_server, task } => {
+                warn!(
+                    "task {}: server {lost_server} stopped renewing its lease, the task is queued again",
+                    task.claim.task_id
+                );
+                Settlement::Announce {
+                    record: state_record(server, &task),
+                    told: None,
+                }
+            }
+            Reaped::Ending { lost_server, task } => {
+                error!(
+                    "task {}: server {lost_server} stopped renewing its lease, ending the task as {}",
+                    task.claim.task_id, task.status
+                );
+                holdings.take(&task.claim, sent, lease);
+                Settlement::End(task)
+            }
+        };
+        // A full queue: an end comes back to one of the servers when its lease runs out again; a record that is only told
+        // is missed by nobody but a rebuild, which then holds the task for one lease.
+        if settle.try_send(settlement).is_err() {
+            warn!("too much to settle: some of it is left for later");
+        }
+    }
+    Ok(())
+}
+
+/// The record that says that a claim began.
+pub fn running_record(
+    claimed: &crate::ledger::Claimed,
+    server: &str,
+) -> crate::model::StatusRecord {
+    crate::model::StatusRecord {
+        status: crate::model::State::Running,
+        fence: claimed.claim.fence,
+        resume_index: claimed.resume_index,
+        ..record_of(
+            &claimed.claim.task_id,
+            server,
+            claimed.attempt,
+            claimed.partition,
+            claimed.offset,
+        )
+    }
+}

@@ -1,0 +1,380 @@
+//! scand's options: every flag with its default, and the validated settings that the rest of scand works with.
+//! Nothing else of scand looks at the command line, and nothing here opens a connection or a file.
+
+use crate::bus::Brokers;
+use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
+use crate::flags::{self, Asked, Flag, Reader, values};
+use crate::ledger::RedisUrl;
+use crate::model::limits::{LEASE_MAX, LEASE_MIN, SLOTS_MAX};
+use crate::model::task::BandWidth;
+use crate::model::{GroupName, Invalid, ServerName, TopicName};
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Letters and digits after the host name in a server's name: two servers of one host collide once in 1.7 million.
+const SUFFIX_CHARS: usize = 4;
+
+const RESULTS_TOPIC: Flag = Flag::with_default(
+    "--results-topic",
+    "NAME",
+    "scan-results",
+    "Kafka topic of findings",
+);
+const STATUS_TOPIC: Flag = Flag::with_default(
+    "--status-topic",
+    "NAME",
+    "scan-status",
+    "Kafka topic of changes of state",
+);
+const NAME: Flag = Flag::optional(
+    "--name",
+    "NAME",
+    "this server in findings and logs, unique in the group (default the host name and four random characters)",
+);
+const SLOTS: Flag = Flag::with_default("--slots", "N", "2", "scans at a time, 1 to 64");
+const MAX_RATE: Flag = Flag::optional(
+    "--max-rate",
+    "PPS",
+    "packets per second of all scans together, like 800, 10k, 1.5m (default no limit)",
+);
+const MASSCAN: Flag = Flag::with_default(
+    "--masscan",
+    "PATH",
+    "masscan",
+    "the masscan program; without a slash it is looked up in PATH",
+);
+const LEASE: Flag = Flag::with_default(
+    "--lease",
+    "SECONDS",
+    "15",
+    "a task of a server that is silent for so long goes to another one, 2 to 600 s",
+);
+const LOG_FILE: Flag = Flag::optional("--log-file", "FILE", "write the log to this file too");
+const DEBUG: Flag = Flag::switch("--v", "log at debug level");
+
+/// Every flag, in the order of the help text.
+pub const FLAGS: &[Flag] = &[
+    GROUP,
+    KAFKA,
+    REDIS,
+    TOPIC,
+    RESULTS_TOPIC,
+    STATUS_TOPIC,
+    NAME,
+    SLOTS,
+    MAX_RATE,
+    MASSCAN,
+    LEASE,
+    LOG_FILE,
+    DEBUG,
+];
+
+const INTRODUCTION: &str = "\
+scand runs the scans that scanpush pushes. Any number of them, started with the
+same -group on one or many machines, share the tasks.
+
+usage: scand [flags]
+
+flags:
+";
+
+const EXAMPLES: &str = "
+examples:
+  scand -group scanners
+  scand -group dmz -kafka k1:9092,k2:9092 -redis redis://:secret@r1:6379 \\
+        -name dmz-1 -slots 4 -max-rate 50k -log-file /var/log/scand.log
+
+masscan needs raw sockets: run scand as root, or once
+  setcap cap_net_raw+ep \"$(readlink -f \"$(command -v masscan)\")\"
+SIGINT or SIGTERM ends scand and leaves its tasks to the others; a second one
+ends it at once.
+";
+
+/// What a command line asks of scand.
+#[derive(Debug)]
+pub enum Request {
+    /// To show this text.
+    Show(String),
+    /// To run with these settings.
+    Run(Box<Options>),
+}
+
+/// The validated settings of a server.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The servers of this group share their tasks.
+    pub group: GroupName,
+    /// Kafka's brokers to begin with.
+    pub kafka: Brokers,
+    /// Redis, with its password.
+    pub redis: RedisUrl,
+    /// Topic of tasks.
+    pub topic: TopicName,
+    /// Topic of findings.
+    pub results_topic: TopicName,
+    /// Topic of changes of state.
+    pub status_topic: TopicName,
+    /// This server's name.
+    pub name: ServerName,
+    /// Scans at a time.
+    pub slots: usize,
+    /// Packets per second of all scans together; none = no limit.
+    pub max_rate: Option<BandWidth>,
+    /// The masscan program.
+    pub masscan: PathBuf,
+    /// How long a claim lasts without renewal.
+    pub lease: Duration,
+    /// Where the log goes besides stderr.
+    pub log_file: Option<PathBuf>,
+    /// Whether debug lines are logged.
+    pub debug: bool,
+}
+
+/// What `args` (without the program's name) ask for. Errors in one line that names the flag and its value.
+pub fn parse(args: Vec<OsString>) -> Result<Request, Invalid> {
+    match flags::read(args, FLAGS)? {
+        Asked::Help => Ok(Request::Show(help())),
+        Asked::Version => Ok(Request::Show(format!(
+            "scand {}\n",
+            env!("CARGO_PKG_VERSION")
+        ))),
+        Asked::Run(reader) => Ok(Request::Run(Box::new(resolve(reader)?))),
+    }
+}
+
+/// The help text.
+pub fn help() -> String {
+    format!("{INTRODUCTION}{}{EXAMPLES}", flags::help_of(FLAGS))
+}
+
+fn resolve(mut reader: Reader) -> Result<Options, Invalid> {
+    let path = |text: &str| Ok(PathBuf::from(text));
+    let lease_s = values::seconds(LEASE_MIN.as_secs() as u32, LEASE_MAX.as_secs() as u32);
+    let slots = values::number(1, SLOTS_MAX as u32);
+    let options = Options {
+        group: reader.value(&GROUP, str::parse)?,
+        kafka: reader.value(&KAFKA, str::parse)?,
+        redis: reader.value(&REDIS, str::parse)?,
+        topic: reader.value(&TOPIC, str::parse)?,
+        results_topic: reader.value(&RESULTS_TOPIC, str::parse)?,
+        status_topic: reader.value(&STATUS_TOPIC, str::parse)?,
+        name: reader
+            .optional(&NAME, str::parse)?
+            .unwrap_or_else(default_name),
+        slots: reader.value(&SLOTS, slots)? as usize,
+        max_rate: reader.optional(&MAX_RATE, str::parse)?,
+        masscan: reader.value(&MASSCAN, path)?,
+        lease: Duration::from_secs(reader.value(&LEASE, lease_s)?.into()),
+        log_file: reader.optional(&LOG_FILE, path)?,
+        debug: reader.switch(&DEBUG),
+    };
+    reader.finish()?;
+    check_topics_differ(&options)?;
+    Ok(options)
+}
+
+/// A topic that held two kinds of records would be read as rejected tasks without end.
+fn check_topics_differ(options: &Options) -> Result<(), Invalid> {
+    let topics = [
+        (TOPIC, &options.topic),
+        (RESULTS_TOPIC, &options.results_topic),
+        (STATUS_TOPIC, &options.status_topic),
+    ];
+    for (i, (flag, topic)) in topics.iter().enumerate() {
+        let Some((other, _)) = topics[..i].iter().find(|(_, earlier)| earlier == topic) else {
+            continue;
+        };
+        let same = format!(
+            "is the topic of {} too: each kind of record needs its own",
+            other.shown()
+        );
+        return Err(Invalid::new(topic.as_str(), same).of(flag.shown()));
+    }
+    Ok(())
+}
+
+/// The host's name, so that a reader of logs knows the machine, and a random end, so that servers on one host differ.
+fn default_name() -> ServerName {
+    const ALPHABET: [char; 36] = [
+        'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r',
+        's', 't', 'u', 'v', 'w', 'x', 'y', 'z', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9',
+    ];
+    let system = rustix::system::uname();
+    let suffix = nanoid::nanoid!(SUFFIX_CHARS, &ALPHABET);
+    ServerName::of_host(&system.nodename().to_string_lossy(), &suffix)
+}
+
+impl fmt::Display for Options {
+    /// The effective settings in one line for the log, flag by flag, the password of Redis hidden.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "-group {} -name {} -kafka {} -redis {} -topic {} -results-topic {} -status-topic {} -slots {}",
+            self.group,
+            self.name,
+            self.kafka,
+            self.redis,
+            self.topic,
+            self.results_topic,
+            self.status_topic,
+            self.slots
+        )?;
+        if let Some(rate) = self.max_rate {
+            write!(f, " -max-rate {}", rate.pps())?;
+        }
+        write!(
+            f,
+            " -masscan {} -lease {}",
+            self.masscan.display(),
+            self.lease.as_secs()
+        )?;
+        if let Some(file) = &self.log_file {
+            write!(f, " -log-file {}", file.display())?;
+        }
+        f.write_str(if self.debug { " -v" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::limits::{LEASE_DEFAULT, SLOTS_DEFAULT};
+
+    fn request(line: &[&str]) -> Result<Request, Invalid> {
+        parse(line.iter().map(OsString::from).collect())
+    }
+
+    fn options(line: &[&str]) -> Options {
+        match request(line) {
+            Ok(Request::Run(options)) => *options,
+            other => panic!("{line:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_documents() {
+        let options = options(&[]);
+        assert_eq!(options.group.as_str(), "scanners");
+        assert_eq!(options.kafka.to_string(), "localhost:9092");
+        assert_eq!(options.redis.to_string(), "redis://localhost:6379");
+        assert_eq!(options.topic.as_str(), "scan-tasks");
+        assert_eq!(options.results_topic.as_str(), "scan-results");
+        assert_eq!(options.status_topic.as_str(), "scan-status");
+        assert_eq!(options.slots, SLOTS_DEFAULT);
+        assert_eq!(options.lease, LEASE_DEFAULT);
+        assert_eq!(options.masscan, PathBuf::from("masscan"));
+        assert!(SLOTS.help().contains(&format!("1 to {SLOTS_MAX}")));
+        assert!(LEASE.help().contains(&format!(
+            "{} to {} s",
+            LEASE_MIN.as_secs(),
+            LEASE_MAX.as_secs()
+        )));
+        assert_eq!(
+            (options.max_rate, options.log_file, options.debug),
+            (None, None, false)
+        );
+    }
+
+    #[test]
+    fn two_servers_of_one_host_have_two_names() {
+        let (one, other) = (options(&[]).name, options(&[]).name);
+        assert_ne!(one, other);
+        assert_eq!(one.as_str().parse::<ServerName>().as_ref(), Ok(&one));
+    }
+
+    #[test]
+    fn the_summary_says_everything_but_the_password_and_can_be_given_again() {
+        let line = [
+            "-group=g",
+            "-name=n",
+            "-kafka=k1:9092,k2:9093",
+            "-redis=redis://:secret@r:7000/2",
+            "-topic=a",
+            "-results-topic=b",
+            "-status-topic=c",
+            "-slots=64",
+            "-max-rate=50k",
+            "-masscan=/opt/masscan",
+            "-lease=1m",
+            "-log-file=/tmp/l",
+            "-v",
+        ];
+        assert_eq!(
+            options(&line).to_string(),
+            "-group g -name n -kafka k1:9092,k2:9093 -redis redis://r:7000/2 -topic a -results-topic b -status-topic c \
+             -slots 64 -max-rate 50000 -masscan /opt/masscan -lease 60 -log-file /tmp/l -v"
+        );
+        let summary = options(&["-group=g", "-name=n"]).to_string();
+        let again: Vec<&str> = summary.split(' ').collect();
+        assert_eq!(options(&again).to_string(), summary);
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_its_flag() {
+        for (line, named) in [
+            (
+                &["-group", "a b"][..],
+                "-group: \"a b\" is not a group name",
+            ),
+            (&["-group", "{a}"], "-group: \"{a}\""),
+            (&["-kafka", "k1:x"], "-kafka: \"k1:x\""),
+            (&["-kafka", "k1,"], "-kafka: \"\" is not HOST:PORT"),
+            (&["-redis", "localhost:6379"], "-redis: "),
+            (&["-redis", "rediss://x"], "-redis: rediss:// (TLS)"),
+            (&["-topic", ".."], "-topic: \"..\""),
+            (&["-results-topic", "a/b"], "-results-topic: \"a/b\""),
+            (
+                &["-status-topic", "scan-tasks"],
+                "-status-topic: \"scan-tasks\" is the topic of -topic too",
+            ),
+            (
+                &["-topic", "x", "-results-topic", "x"],
+                "-results-topic: \"x\" is the topic of -topic too",
+            ),
+            (&["-name", "é"], "-name: \"é\" is not a server name"),
+            (
+                &["-slots", "0"],
+                "-slots: \"0\" is not a number from 1 to 64",
+            ),
+            (&["-slots", "65"], "-slots: \"65\""),
+            (&["-max-rate", "0"], "-max-rate: \"0\" is not a rate"),
+            (
+                &["-lease", "1"],
+                "-lease: \"1\" is not a time from 2 to 600",
+            ),
+            (&["-lease", "601"], "-lease: \"601\""),
+            (
+                &["-leese", "15"],
+                "\"-leese\" is no flag of this command: did you mean -lease?",
+            ),
+            (&["start"], "\"start\" belongs to no flag"),
+        ] {
+            let error = request(line).unwrap_err().to_string();
+            assert!(error.contains(named), "{line:?}: {error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn help_fits_80_columns_and_has_every_flag() {
+        let Ok(Request::Show(text)) = request(&["-help"]) else {
+            panic!("-help shows no text");
+        };
+        for flag in FLAGS {
+            assert!(
+                text.contains(&format!("\n  {}", flag.usage())),
+                "{}",
+                flag.shown()
+            );
+        }
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+        assert!(
+            matches!(request(&["-version"]), Ok(Request::Show(text)) if text.starts_with("scand "))
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! The `results` threads: bring findings to Kafka, each batch acknowledged by all in-sync replicas before it counts.
+//!
+//! A scan always goes to the same thread, so its findings are acknowledged in the order in which masscan printed them: "the
+//! first n are acknowledged" is what a checkpoint rests on. Nothing here is ever dropped; the memory bound is kept by the
+//! scans, which ask [`Backlog::has_room`] and suspend.
+
+use super::outage::Outage;
+use crate::bus::{Message, Producer};
+use crate::model::limits::{RESULTS_BATCH_MAX, RESULTS_BUFFER_BYTES};
+use crossbeam_channel::Receiver;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Findings of one scan on their way: how many Kafka has acknowledged.
+#[derive(Debug, Default)]
+pub struct Delivery(AtomicU64);
+
+impl Delivery {
+    /// The first so many findings of the scan are acknowledged.
+    pub fn acknowledged(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Bytes of findings that this server holds unacknowledged.
+#[derive(Debug, Default)]
+pub struct Backlog(AtomicUsize);
+
+impl Backlog {
+    /// Whether scans may go on handing findings over.
+    pub fn has_room(&self) -> bool {
+        self.0.load(Ordering::Relaxed) < RESULTS_BUFFER_BYTES
+    }
+
+    /// Whether new scans may begin: half of the buffer is left for them.
+    pub fn has_room_for_more_scans(&self) -> bool {
+        self.0.load(Ordering::Relaxed) < RESULTS_BUFFER_BYTES / 2
+    }
+
+    /// A batch of `bytes` was handed over.
+    pub fn grow(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn shrink(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Findings of one scan, in the order in which masscan printed them.
+#[derive(Debug)]
+pub struct Batch {
+    /// Records for `scan-results`.
+    pub messages: Vec<Message>,
+    /// Where their acknowledgement is counted.
+    pub delivery: Arc<Delivery>,
+}
+
+impl Batch {
+    /// Size of keys and values.
+    pub fn bytes(&self) -> usize {
+        self.messages
+            .iter()
+            .map(|message| message.key.len() + message.value.len())
+            .sum()
+    }
+}
+
+/// Produces every batch that comes, until the channel is closed and empty. Where Kafka is away it tries again without end.
+pub fn run(mut producer: Producer, batches: Receiver<Batch>, backlog: &Backlog) {
+    let mut outage = Outage::new("write findings");
+    while let Ok(first) = batches.recv() {
+        let mut together = vec![first];
+        let mut count = together[0].messages.len();
+        while count < RESULTS_BATCH_MAX
+            && let Ok(next) = batches.try_recv()
+        {
+            count += next.messages.len();
+            together.push(next);
+        }
+        deliver(&mut producer, together, backlog, &mut outage);
+    }
+}
+
+fn deliver(producer: &mut Producer, together: Vec<Batch>, backlog: &Backlog, outage: &mut Outage) {
+    let bytes = together.iter().map(Batch::bytes).sum();
+    let mut messages = Vec::new();
+    let mut counts = Vec::with_capacity(together.len());
+    for batch in together {
+        counts.push((batch.delivery, batch.messages.len() as u64));
+        messages.extend(batch.messages);
+    }
+    // A cut connection leaves open whether they arrived: they are sent again, for delivery is at least once.
+    while let Err(error) = producer.send(&messages) {
+        std::thread::sleep(outage.note(&error));
+    }
+    outage.over();
+    backlog.shrink(bytes);
+    for (delivery, count) in counts {
+        delivery.0.fetch_add(count, Ordering::Release);
+    }
+}

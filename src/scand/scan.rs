@@ -1,0 +1,497 @@
+//! The threads `scan-N`: one masscan each, from its start to the handing over of its end.
+//!
+//! The loop is "next event, handle event": orders about the claim first, then the tick, then what masscan says. Nothing in
+//! it waits for Kafka or Redis: findings go out through a bounded buffer, and when that is full the scan is suspended.
+
+use super::dispatch::Assignment;
+use super::holdings::{Holdings, Order};
+use super::lease::running_record;
+use super::outcome::{Outcome, Run, Stopped};
+use super::results::{Backlog, Batch, Delivery};
+use super::settle::{Settlement, record_of};
+use crate::bus::Message;
+use crate::ledger::{Ending, LiveProgress, Release};
+use crate::masscan::{self, Child, Event, Exit, ScanArguments};
+use crate::model::checkpoint::Checkpoint;
+use crate::model::lease::retry_delay;
+use crate::model::limits::*;
+use crate::model::text::one_line;
+use crate::model::{Finding, FindingRecord, Progress, State, StatusRecord, Targets};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select_biased, tick};
+use log::{debug, error, info, warn};
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What the scan threads share.
+pub struct Scans {
+    /// This server's name.
+    pub server: String,
+    /// masscan's path, or its name to be found in PATH.
+    pub masscan: PathBuf,
+    /// The claims of this server.
+    pub holdings: Arc<Holdings>,
+    /// Findings that wait for Kafka.
+    pub backlog: Arc<Backlog>,
+}
+
+/// Where one scan thread sends to.
+#[derive(Clone)]
+pub struct Outlets {
+    /// To the `results` thread of this scan thread.
+    pub results: Sender<Batch>,
+    /// To `progress`.
+    pub progress: Sender<LiveProgress>,
+    /// To `settle`.
+    pub settle: Sender<Settlement>,
+}
+
+/// Runs assigned scans one after the other, until there are no more.
+pub fn run(scans: &Scans, outlets: &Outlets, assignments: &Receiver<Assignment>) {
+    while let Ok(assignment) = assignments.recv() {
+        let began = Instant::now();
+        let mut scan = Scan::new(scans, outlets, assignment);
+        let outcome = scan.run();
+        scan.hand_over(outcome, began.elapsed());
+    }
+}
+
+/// One scan.
+struct Scan<'a> {
+    scans: &'a Scans,
+    outlets: &'a Outlets,
+    assignment: Assignment,
+    began: Instant,
+    /// Findings not handed over yet, and how many masscan has printed.
+    pending: Vec<Message>,
+    printed: u64,
+    unreadable: u64,
+    delivery: Arc<Delivery>,
+    checkpoint: Checkpoint,
+    progress: Progress,
+    all_sent_at: Option<Instant>,
+    interrupted_at: Option<Instant>,
+    heard_at: Instant,
+    milestone: u32,
+    words: VecDeque<String>,
+}
+
+impl<'a> Scan<'a> {
+    fn new(scans: &'a Scans, outlets: &'a Outlets, assignment: Assignment) -> Scan<'a> {
+        let claimed = &assignment.claimed;
+        let range = claimed.task.probes();
+        let now = Instant::now();
+        Scan {
+            checkpoint: Checkpoint::new(range, claimed.task.wait_s, claimed.resume_index),
+            progress: Progress {
+                percent: claimed.resume_index as f64 * 100.0 / range as f64,
+                ..Progress::default()
+            },
+            scans,
+            outlets,
+            assignment,
+            began: now,
+            pending: Vec::new(),
+            printed: 0,
+            unreadable: 0,
+            delivery: Arc::default(),
+            all_sent_at: None,
+            interrupted_at: None,
+            heard_at: now,
+            milestone: 0,
+            words: VecDeque::new(),
+        }
+    }
+
+    /// Runs masscan to its end and waits for its findings to be acknowledged.
+    fn run(&mut self) -> Outcome {
+        if let Some(stopped) = self.announce() {
+            return self.ended(Some(stopped), Exit::Code(0));
+        }
+        let outcome = match self.start() {
+            Ok((child, events)) => self.follow(child, &events),
+            Err(cause) => Outcome::Failed(cause),
+        };
+        self.assignment.permit.stop_sending();
+        self.flush(outcome)
+    }
+
+    /// Tells Kafka that the task runs, and waits until it knows: a Redis that is lost later is rebuilt from that record.
+    fn announce(&self) -> Option<Stopped> {
+        let (told, answer) = bounded(1);
+        let record = running_record(&self.assignment.claimed, &self.scans.server);
+        let announcement = Settlement::Announce {
+            record,
+            told: Some(told),
+        };
+        if self.outlets.settle.send(announcement).is_err() {
+            return Some(Stopped::Ordered(Order::Drain));
+        }
+        let ticks = tick(SCAN_TICK);
+        loop {
+            select_biased! {
+                recv(self.assignment.orders) -> order => return Some(Stopped::Ordered(order.unwrap_or(Order::Lost))),
+                recv(answer) -> _ => return None,
+                recv(ticks) -> _ => if !self.is_trusted() {
+                    return Some(Stopped::Untrusted);
+                },
+            }
+        }
+    }
+
+    fn start(&mut self) -> Result<(Child, Receiver<Event>), String> {
+        let claimed = &self.assignment.claimed;
+        let arguments = ScanArguments {
+            task: &claimed.task,
+            rate_pps: self.assignment.permit.rate_pps(),
+            resume_index: claimed.resume_index,
+            exclude: &Targets::default(),
+        };
+        let id = &claimed.claim.task_id;
+        if claimed.resume_index > 0 {
+            info!(
+                "task {id}: continues at index {} of {} ({:.2} %)",
+                claimed.resume_index,
+                claimed.task.probes(),
+                self.progress.percent
+            );
+        }
+        info!("task {id}: {} {arguments}", self.scans.masscan.display());
+        let (events, inbox) = bounded(SCAN_EVENTS_MAX);
+        let child = masscan::spawn(&self.scans.masscan, &arguments, events)
+            .map_err(|error| one_line(&error.to_string()))?;
+        self.heard_at = Instant::now();
+        Ok((child, inbox))
+    }
+
+    /// Handles events until masscan's output has ended.
+    fn follow(&mut self, mut child: Child, events: &Receiver<Event>) -> Outcome {
+        let ticks = tick(SCAN_TICK);
+        let mut stopped = None;
+        loop {
+            let stop = select_biased! {
+                recv(self.assignment.orders) -> order => Some(Stopped::Ordered(order.unwrap_or(Order::Lost))),
+                recv(ticks) -> _ => self.on_tick(),
+                recv(events) -> event => match event {
+                    Ok(event) => self.on_event(event),
+                    Err(_) => break,
+                },
+            };
+            if let (None, Some(why)) = (&stopped, stop) {
+                debug!(
+                    "task {}: ending masscan: {why:?}",
+                    self.assignment.claimed.claim.task_id
+                );
+                // Its output is line-buffered: what it has found is out already, so there is nothing to wait for.
+                child.kill();
+                stopped = Some(why);
+            }
+        }
+        let exit = child.wait();
+        self.ended(stopped, exit)
+    }
+
+    fn on_event(&mut self, event: Event) -> Option<Stopped> {
+        match event {
+            Event::Finding(finding) => return self.on_finding(finding),
+            Event::Progress(progress) => self.on_progress(progress),
+            Event::Words(words) => {
+                debug!(
+                    "task {}: masscan: {words}",
+                    self.assignment.claimed.claim.task_id
+                );
+                if self.words.len() == MASSCAN_WORDS_MAX_LINES {
+                    self.words.pop_front();
+                }
+                self.words.push_back(words);
+            }
+            Event::Unreadable(line) => {
+                self.unreadable += 1;
+                if self.unreadable == 1 {
+                    warn!(
+                        "task {}: a line of masscan's is no finding: {line}",
+                        self.assignment.claimed.claim.task_id
+                    );
+                }
+            }
+        }
+        None
+    }
+
+    fn on_finding(&mut self, finding: Finding) -> Option<Stopped> {
+        self.printed += 1;
+        let record = FindingRecord {
+            task_id: self.assignment.claimed.claim.task_id.as_str(),
+            server: self.scans.server.as_str(),
+            attempt: self.assignment.claimed.attempt,
+            finding,
+        };
+        let message = Message {
+            key: record.finding.ip.to_string().into_bytes(),
+            value: serde_json::to_vec(&record)
+                .expect("strings, numbers and addresses always serialise to JSON"),
+        };
+        self.scans
+            .backlog
+            .grow(message.key.len() + message.value.len());
+        self.pending.push(message);
+        if self.pending.len() >= RESULTS_BATCH_MAX {
+            self.send_pending();
+        }
+        (!self.scans.backlog.has_room()).then_some(Stopped::Backlog)
+    }
+
+    /// Hands findings over. Where the queue is full they stay here: their bytes are counted already.
+    fn send_pending(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let batch = Batch {
+            messages: std::mem::take(&mut self.pending),
+            delivery: self.delivery.clone(),
+        };
+        if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) =
+            self.outlets.results.try_send(batch)
+        {
+            self.pending = batch.messages;
+        }
+    }
+
+    fn on_progress(&mut self, mut progress: Progress) {
+        let now = Instant::now();
+        self.heard_at = now;
+        progress.percent = progress.percent.max(self.progress.percent);
+        self.progress = progress;
+        if progress.all_sent() && self.all_sent_at.is_none() {
+            self.all_sent_at = Some(now);
+            self.assignment.permit.stop_sending();
+        }
+        if progress.waiting_s.is_some() && !progress.all_sent() {
+            self.interrupted_at.get_or_insert(now);
+        }
+        self.checkpoint.observe(
+            now,
+            progress.percent,
+            self.printed,
+            self.delivery.acknowledged(),
+        );
+        self.log_milestone();
+        // The newest is enough: where the channel is full, the next reading comes in a moment.
+        let _ = self.outlets.progress.try_send(LiveProgress {
+            claim: self.assignment.claimed.claim.clone(),
+            progress,
+            found: self.found(),
+            resume_index: self.checkpoint.resume_index(),
+            resume_found: self.resume_found(),
+        });
+    }
+
+    fn log_milestone(&mut self) {
+        let reached = self.progress.percent as u32 / MILESTONE_PERCENT;
+        if reached > self.milestone {
+            self.milestone = reached;
+            info!(
+                "task {}: {:.2} %, {:.0} pps, found {}",
+                self.assignment.claimed.claim.task_id,
+                self.progress.percent,
+                self.progress.rate_pps,
+                self.found()
+            );
+        }
+    }
+
+    fn on_tick(&mut self) -> Option<Stopped> {
+        self.send_pending();
+        let now = Instant::now();
+        let task = &self.assignment.claimed.task;
+        let waited_enough = |since: Instant| {
+            now.duration_since(since) >= wait_of(task.wait_s) + WATCHDOG_AFTER_WAIT
+        };
+        if !self.assignment.holding.is_trusted(now) {
+            return Some(Stopped::Untrusted);
+        }
+        if task
+            .timeout_s
+            .is_some_and(|s| now.duration_since(self.began) >= Duration::from_secs(s.into()))
+        {
+            return Some(Stopped::TimedOut);
+        }
+        if self.all_sent_at.is_some_and(waited_enough) {
+            return Some(Stopped::Waited);
+        }
+        if self.interrupted_at.is_some_and(waited_enough) {
+            return Some(Stopped::Interrupted);
+        }
+        (now.duration_since(self.heard_at) >= WATCHDOG_SILENCE).then_some(Stopped::Silent)
+    }
+
+    fn ended(&mut self, stopped: Option<Stopped>, exit: Exit) -> Outcome {
+        let task = &self.assignment.claimed.task;
+        if self.unreadable > 0 {
+            error!(
+                "task {}: {} lines of masscan's were no findings and are lost",
+                task.task_id, self.unreadable
+            );
+        }
+        let run = Run {
+            stopped,
+            exit,
+            waited: self.all_sent_at.map(|since| since.elapsed()),
+            wait: wait_of(task.wait_s),
+            percent: self.progress.percent,
+            words: masscan::cause(self.words.iter().map(String::as_str)),
+            timeout: task.timeout_s.map(|s| Duration::from_secs(s.into())),
+        };
+        run.outcome()
+    }
+
+    /// Waits until Kafka has acknowledged what was found: an end waits for all of it, a release only for a moment.
+    fn flush(&mut self, outcome: Outcome) -> Outcome {
+        let give_up = match outcome {
+            Outcome::Abandoned => return outcome,
+            Outcome::Released { .. } => Some(Instant::now() + RELEASE_FLUSH_WAIT),
+            Outcome::Completed | Outcome::Failed(_) => None,
+        };
+        let ticks = tick(SCAN_TICK / 4);
+        loop {
+            self.send_pending();
+            let acknowledged = self.delivery.acknowledged();
+            self.checkpoint.acknowledge(acknowledged);
+            let all = acknowledged == self.printed && self.pending.is_empty();
+            if all || give_up.is_some_and(|at| Instant::now() >= at) {
+                return outcome;
+            }
+            let stopped = select_biased! {
+                recv(self.assignment.orders) -> order => Some(Stopped::Ordered(order.unwrap_or(Order::Lost))),
+                recv(ticks) -> _ => (!self.is_trusted()).then_some(Stopped::Untrusted),
+            };
+            match (stopped, give_up) {
+                (Some(Stopped::Ordered(Order::Lost)), _) => return Outcome::Abandoned,
+                (Some(why), None) => return self.ended(Some(why), Exit::Code(0)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Hands the end of the claim to `settle`.
+    fn hand_over(mut self, outcome: Outcome, took: Duration) {
+        let (found, seconds) = (self.found(), took.as_secs_f64());
+        let claim = self.assignment.claimed.claim.clone();
+        let id = &claim.task_id;
+        let attempt = self.assignment.claimed.attempt;
+        let settlement = match outcome {
+            Outcome::Completed => {
+                info!("task {id}: scan done, found {found} in {seconds:.1} s, attempt {attempt}");
+                Settlement::End(self.ending(State::Completed, None))
+            }
+            Outcome::Failed(cause) if self.failures() >= self.assignment.claimed.task.attempts => {
+                error!("task {id}: attempt {attempt} failed, the last one: {cause}");
+                Settlement::End(self.ending(State::Failed, Some(cause)))
+            }
+            Outcome::Failed(cause) => {
+                let delay = retry_delay(self.failures(), jitter());
+                warn!(
+                    "task {id}: attempt {attempt} failed after {seconds:.1} s, again in {:.1} s: {cause}",
+                    delay.as_secs_f64()
+                );
+                self.release(delay, false, cause)
+            }
+            Outcome::Released { reason, pause } => {
+                let delay = if pause {
+                    SUSPENDED_DELAY
+                } else {
+                    Duration::ZERO
+                };
+                info!(
+                    "task {id}: given back at {:.2} % after {seconds:.1} s, to go on from index {}: {reason}",
+                    self.progress.percent,
+                    self.checkpoint.resume_index()
+                );
+                self.release(delay, true, reason)
+            }
+            Outcome::Abandoned => {
+                warn!("task {id}: left to the server that has it now, after {seconds:.1} s");
+                self.scans.holdings.drop_claim(&claim);
+                return;
+            }
+        };
+        if self.outlets.settle.send(settlement).is_err() {
+            error!("task {id}: its end could not be handed on, the claim runs out");
+        }
+        self.assignment.permit.stop_sending();
+    }
+
+    fn ending(&self, status: State, error: Option<String>) -> Ending {
+        let claimed = &self.assignment.claimed;
+        Ending {
+            claim: claimed.claim.clone(),
+            status,
+            error,
+            found: self.found(),
+            attempt: claimed.attempt,
+            resume_index: self.checkpoint.resume_index(),
+            partition: claimed.partition,
+            offset: claimed.offset,
+        }
+    }
+
+    fn release(&self, delay: Duration, gives_back_attempt: bool, error: String) -> Settlement {
+        let claimed = &self.assignment.claimed;
+        let attempt = claimed.attempt - u32::from(gives_back_attempt);
+        let record = StatusRecord {
+            fence: claimed.claim.fence,
+            found: self.found(),
+            error: Some(error.clone()),
+            resume_index: self.checkpoint.resume_index(),
+            ..record_of(
+                &claimed.claim.task_id,
+                &self.scans.server,
+                attempt,
+                claimed.partition,
+                claimed.offset,
+            )
+        };
+        Settlement::Release {
+            claim: claimed.claim.clone(),
+            release: Release {
+                delay,
+                gives_back_attempt,
+                failed_here: !gives_back_attempt,
+                error: Some(error),
+                resume_index: self.checkpoint.resume_index(),
+                resume_found: self.resume_found(),
+            },
+            record,
+        }
+    }
+
+    /// Failed attempts, this one included. Servers that were lost don't count: a bad host must not use up a good task.
+    fn failures(&self) -> u32 {
+        let claimed = &self.assignment.claimed;
+        claimed.attempt.saturating_sub(claimed.lost)
+    }
+
+    /// Findings of the task so far: those of this run, and those of earlier ones below the index at which it began.
+    fn found(&self) -> u64 {
+        self.assignment.claimed.resume_found + self.printed
+    }
+
+    fn resume_found(&self) -> u64 {
+        self.assignment.claimed.resume_found + self.checkpoint.found()
+    }
+
+    fn is_trusted(&self) -> bool {
+        self.assignment.holding.is_trusted(Instant::now())
+    }
+}
+
+fn wait_of(wait_s: u32) -> Duration {
+    Duration::from_secs(wait_s.into())
+}
+
+/// A number from 0 to 1, another one each time: std's hash keys are random.
+fn jitter() -> f64 {
+    RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64
+}

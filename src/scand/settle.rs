@@ -1,0 +1,324 @@
+//! The thread `settle`: brings every claim to its end, in the order that loses nothing.
+//!
+//! The order for an end: verdict in Redis (from then on it can't end otherwise) → terminal record on `scan-status`
+//! acknowledged → finish in Redis. For a task that goes back to the queue: record first too, so that no other server's
+//! record can overtake it. Findings were acknowledged before anything gets here. Nothing here waits for a scan.
+
+use super::holdings::Holdings;
+use super::outage::Outage;
+use crate::bus::{Message, Producer};
+use crate::ledger::{Claim, ClaimState, Ending, Ledger, LedgerError, Release};
+use crate::model::limits::{SETTLE_GONE_WAIT_LEASES, SETTLE_QUEUE_MAX, SETTLE_TICK};
+use crate::model::{State, StatusRecord, TaskId};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use log::{debug, error, info, warn};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// What the other threads hand over.
+#[derive(Debug)]
+pub enum Settlement {
+    /// A change of state that is only to be told; `told` is answered once Kafka has it.
+    Announce {
+        /// The record.
+        record: StatusRecord,
+        /// Who waits for it.
+        told: Option<Sender<()>>,
+    },
+    /// A task ends.
+    End(Ending),
+    /// A task goes back to the queue.
+    Release {
+        /// The claim that is given up.
+        claim: Claim,
+        /// How.
+        release: Release,
+        /// The change of state.
+        record: StatusRecord,
+    },
+}
+
+/// How far a settlement has come.
+#[derive(Debug)]
+enum Step {
+    Verdict(Ending),
+    Tell(StatusRecord, After),
+    Finish(Ending, Instant),
+    Release(Claim, Release),
+    Done,
+}
+
+/// What follows once Kafka has the record.
+#[derive(Debug)]
+enum After {
+    Nothing(Option<Sender<()>>),
+    Finish(Ending),
+    Release(Claim, Release),
+}
+
+/// The thread's own things.
+pub struct Settle {
+    /// This server's name.
+    pub server: String,
+    /// The lease, as a measure of how long a lost Redis may take to be rebuilt.
+    pub lease: Duration,
+    /// The claims of this server.
+    pub holdings: Arc<Holdings>,
+    /// Its own connection to Redis.
+    pub ledger: Ledger,
+    /// Its own connection to `scan-status`.
+    pub producer: Producer,
+    /// What the other threads hand over; closed = end once everything is settled.
+    pub inbox: Receiver<Settlement>,
+    /// `commit` is nudged when a task has ended.
+    pub ended: Sender<()>,
+}
+
+impl Settle {
+    /// Runs until the inbox is closed and everything handed over is settled.
+    pub fn run(mut self) {
+        let mut steps: VecDeque<Step> = VecDeque::new();
+        let mut kafka = Outage::new("write scan-status");
+        let mut redis = Outage::new("settle tasks in Redis");
+        let mut open = true;
+        while open || !steps.is_empty() {
+            open = self.receive(&mut steps, open);
+            let pause = self.advance(&mut steps, &mut kafka, &mut redis);
+            if let Some(pause) = pause {
+                std::thread::sleep(pause);
+            }
+        }
+    }
+
+    /// Takes what waits in the inbox; waits for something only when there is nothing else to do. False once it is closed.
+    fn receive(&self, steps: &mut VecDeque<Step>, open: bool) -> bool {
+        if !open {
+            return false;
+        }
+        let first = if steps.is_empty() {
+            self.inbox.recv().map_err(RecvTimeoutError::from)
+        } else {
+            self.inbox.recv_timeout(SETTLE_TICK)
+        };
+        match first {
+            Ok(settlement) => steps.push_back(begin(settlement)),
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        let room = SETTLE_QUEUE_MAX.saturating_sub(steps.len());
+        steps.extend(self.inbox.try_iter().take(room).map(begin));
+        true
+    }
+
+    /// Moves every settlement as far as it goes. Answers with a pause where the other side is away.
+    fn advance(
+        &mut self,
+        steps: &mut VecDeque<Step>,
+        kafka: &mut Outage,
+        redis: &mut Outage,
+    ) -> Option<Duration> {
+        let mut pause = self.advance_in_redis(steps, redis);
+        pause = pause.max(self.tell(steps, kafka));
+        pause = pause.max(self.advance_in_redis(steps, redis));
+        steps.retain(|step| !matches!(step, Step::Done));
+        pause
+    }
+
+    fn advance_in_redis(
+        &mut self,
+        steps: &mut VecDeque<Step>,
+        outage: &mut Outage,
+    ) -> Option<Duration> {
+        for step in steps.iter_mut() {
+            match self.redis_step(step) {
+                Ok(Some(next)) => *step = next,
+                Ok(None) => continue,
+                Err(error) => return Some(outage.note(&error)),
+            }
+            outage.over();
+        }
+        None
+    }
+
+    /// What Redis has to do for a step, and the step that follows; none where it waits for something else.
+    fn redis_step(&mut self, step: &Step) -> Result<Option<Step>, LedgerError> {
+        Ok(Some(match step {
+            Step::Verdict(ending) => match self.ledger.verdict(ending)? {
+                ClaimState::Ok => {
+                    let record = state_record(&self.server, ending);
+                    Step::Tell(record, After::Finish(ending.clone()))
+                }
+                state => self.drop_ending(ending, state),
+            },
+            Step::Finish(ending, since) => match self.ledger.finish(&ending.claim)? {
+                ClaimState::Ok => self.finished(&ending.claim),
+                ClaimState::Gone if since.elapsed() < self.lease * SETTLE_GONE_WAIT_LEASES => {
+                    return Ok(None);
+                }
+                // Its record is on Kafka: a rebuilt Redis knows from there that it has ended.
+                ClaimState::Gone => self.finished(&ending.claim),
+                ClaimState::Lost => self.drop_ending(ending, ClaimState::Lost),
+            },
+            Step::Release(claim, release) => {
+                if self.ledger.release(claim, release)? != ClaimState::Ok {
+                    let id = &claim.task_id;
+                    warn!("task {id}: not given back, the claim is no longer this server's");
+                }
+                self.holdings.drop_claim(claim);
+                Step::Done
+            }
+            Step::Tell(..) | Step::Done => return Ok(None),
+        }))
+    }
+
+    fn finished(&mut self, claim: &Claim) -> Step {
+        debug!("task {}: ended in Redis", claim.task_id);
+        self.holdings.drop_claim(claim);
+        // A nudge that waits already says the same.
+        let _ = self.ended.try_send(());
+        Step::Done
+    }
+
+    fn drop_ending(&mut self, ending: &Ending, state: ClaimState) -> Step {
+        warn!(
+            "task {}: its end as {} is not accepted, the claim is {}",
+            ending.claim.task_id,
+            ending.status,
+            if state == ClaimState::Gone {
+                "gone from Redis"
+            } else {
+                "another server's by now"
+            }
+        );
+        self.holdings.drop_claim(&ending.claim);
+        Step::Done
+    }
+
+    /// Sends all records that wait, in one request.
+    fn tell(&mut self, steps: &mut VecDeque<Step>, outage: &mut Outage) -> Option<Duration> {
+        let messages: Vec<Message> = steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Tell(record, _) => Some(message(record)),
+                _ => None,
+            })
+            .collect();
+        if messages.is_empty() {
+            return None;
+        }
+        if let Err(error) = self.producer.send(&messages) {
+            release_untold(steps);
+            return Some(outage.note(&error));
+        }
+        outage.over();
+        for step in steps.iter_mut() {
+            let now = std::mem::replace(step, Step::Done);
+            *step = match now {
+                Step::Tell(record, after) => told(&record, after),
+                other => other,
+            };
+        }
+        None
+    }
+}
+
+/// A release doesn't wait for Kafka: another server should have the task soon. Its record is not sent later, for then it
+/// could come after that of the next claim; without it a rebuild holds the task for one lease.
+fn release_untold(steps: &mut VecDeque<Step>) {
+    for step in steps.iter_mut() {
+        *step = match std::mem::replace(step, Step::Done) {
+            Step::Tell(_, After::Release(claim, release)) => Step::Release(claim, release),
+            other => other,
+        };
+    }
+}
+
+fn begin(settlement: Settlement) -> Step {
+    match settlement {
+        Settlement::Announce { record, told } => Step::Tell(record, After::Nothing(told)),
+        Settlement::End(ending) => Step::Verdict(ending),
+        Settlement::Release {
+            claim,
+            release,
+            record,
+        } => Step::Tell(record, After::Release(claim, release)),
+    }
+}
+
+fn told(record: &StatusRecord, after: After) -> Step {
+    match after {
+        After::Nothing(Some(waiting)) => {
+            // Who no longer waits doesn't need the answer.
+            let _ = waiting.try_send(());
+            Step::Done
+        }
+        After::Nothing(None) => Step::Done,
+        After::Release(claim, release) => Step::Release(claim, release),
+        After::Finish(ending) => {
+            match (&ending.error, ending.status) {
+                (Some(cause), State::Completed) | (Some(cause), State::Cancelled) => {
+                    info!("task {}: {} ({cause})", record.task_id, ending.status);
+                }
+                (Some(cause), status) => error!("task {}: {status}: {cause}", record.task_id),
+                (None, status) => info!("task {}: {status}", record.task_id),
+            }
+            Step::Finish(ending, Instant::now())
+        }
+    }
+}
+
+fn message(record: &StatusRecord) -> Message {
+    Message {
+        key: record.task_id.clone().into_bytes(),
+        value: serde_json::to_vec(record).expect("strings and integers always serialise to JSON"),
+    }
+}
+
+/// The record that says how a task ended, or that it is queued again.
+pub fn state_record(server: &str, ending: &Ending) -> StatusRecord {
+    StatusRecord {
+        status: ending.status,
+        fence: ending.claim.fence,
+        found: ending.found,
+        error: ending.error.clone(),
+        resume_index: ending.resume_index,
+        ..record_of(
+            &ending.claim.task_id,
+            server,
+            ending.attempt,
+            ending.partition,
+            ending.offset,
+        )
+    }
+}
+
+/// A record of the state `queued` with everything else from the arguments; the caller sets what differs.
+pub fn record_of(
+    task_id: &TaskId,
+    server: &str,
+    attempt: u32,
+    partition: i32,
+    offset: i64,
+) -> StatusRecord {
+    StatusRecord {
+        task_id: task_id.to_string(),
+        status: State::Queued,
+        server: server.to_owned(),
+        attempt,
+        fence: 0,
+        found: 0,
+        error: None,
+        partition,
+        offset,
+        resume_index: 0,
+        at_ms: unix_ms(),
+    }
+}
+
+/// Now, in unix milliseconds by this server's clock.
+pub fn unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}
