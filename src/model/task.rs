@@ -249,6 +249,9 @@ impl Task {
         }
         let json: serde_json::Value = serde_json::from_slice(value)
             .map_err(|error| reject(None, &format!("the record is not JSON: {error}")))?;
+        if !json.is_object() {
+            return Err(reject(None, &"the record is not a task: not a JSON object"));
+        }
         let task_id = match json.get("task_id").and_then(|id| id.as_str()) {
             Some(text) => Some(
                 text.parse::<TaskId>()

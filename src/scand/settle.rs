@@ -260,6 +260,10 @@ fn told(record: &StatusRecord, after: After) -> Step {
                 (Some(cause), State::Completed) | (Some(cause), State::Cancelled) => {
                     info!("task {}: {} ({cause})", record.task_id, ending.status);
                 }
+                // `poll` has logged it with its place in the topic.
+                (Some(cause), State::Rejected) => {
+                    debug!("task {}: rejected: {cause}", record.task_id);
+                }
                 (Some(cause), status) => error!("task {}: {status}: {cause}", record.task_id),
                 (None, status) => info!("task {}: {status}", record.task_id),
             }
