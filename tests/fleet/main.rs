@@ -1,0 +1,88 @@
+//! Tests of the whole: real Kafka, real Redis, real masscan in the lab, the built binaries.
+//!
+//! One binary with a harness of its own (libtest-mimic), so that Kafka, Redis and the lab are started once a run and ended
+//! after the last test, and so that a test that can't run on this machine says so as ignored, with the reason.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that meets what it did not expect fails with a panic"
+)]
+
+mod distribution;
+mod faults;
+mod records;
+mod scans;
+mod support;
+
+use libtest_mimic::{Arguments, Trial};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::process::ExitCode;
+use support::Tested;
+
+/// What a test needs of the machine.
+#[derive(Clone, Copy, PartialEq)]
+enum Needs {
+    /// Kafka and Redis.
+    Servers,
+    /// The lab too.
+    Lab,
+}
+
+/// A test: its name, what it needs, what it does.
+type Test = (&'static str, Needs, fn());
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    if arguments.list {
+        return libtest_mimic::run(&arguments, trials(None, None)).exit_code();
+    }
+    end_on_signal();
+    let servers = support::begin().err();
+    let lab = match &servers {
+        None => support::begin_lab().err(),
+        Some(reason) => Some(reason.clone()),
+    };
+    let conclusion = libtest_mimic::run(&arguments, trials(servers, lab));
+    support::end();
+    conclusion.exit_code()
+}
+
+fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
+    for reason in no_servers.iter().chain(&no_lab) {
+        eprintln!(
+            "tests are ignored, since this machine can't run them: {reason} (tests/run.sh sets up what it can)"
+        );
+    }
+    [
+        distribution::TESTS,
+        records::TESTS,
+        scans::TESTS,
+        faults::TESTS,
+    ]
+    .concat()
+    .into_iter()
+    .map(|(name, needs, test): Test| {
+        let missing = match needs {
+            Needs::Servers => &no_servers,
+            Needs::Lab => &no_lab,
+        };
+        Trial::test(name, move || -> Tested {
+            test();
+            Ok(())
+        })
+        .with_ignored_flag(missing.is_some())
+    })
+    .collect()
+}
+
+/// Ctrl-C must leave nothing running.
+fn end_on_signal() {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).expect("the system takes signal handlers");
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            support::end();
+            std::process::exit(130);
+        }
+    });
+}

@@ -1,0 +1,195 @@
+//! Records of other clients: the original's form, findings read by others, hostile and malformed ones, duplicates.
+
+use crate::support::{Fleet, SOON, addresses, kafka, wait_for};
+use crate::{Needs, Test};
+use scan::model::State;
+use serde_json::{Value, json};
+use std::process::Command;
+
+pub const TESTS: &[Test] = &[
+    (
+        "a_four_field_record_of_another_client_is_scanned",
+        Needs::Lab,
+        four_fields,
+    ),
+    (
+        "bad_records_are_rejected_and_hold_nothing_up",
+        Needs::Servers,
+        bad_records,
+    ),
+    (
+        "an_id_pushed_again_changes_nothing",
+        Needs::Servers,
+        duplicates,
+    ),
+    (
+        "a_missing_topic_is_named_with_the_command_that_makes_it",
+        Needs::Servers,
+        missing_topic,
+    ),
+];
+
+fn four_fields() {
+    let fleet = Fleet::new("four-fields");
+    let _server = fleet.ready_scand("a", &[]);
+    let (id, network) = ("6f9619ff-8b86-d011-b42d-00c04fc964ff", fleet.network(0));
+    let record = json!({"task_id": id, "ip_range": network, "ports": "443", "band_width": "800"});
+    fleet.push_raw(&[record.to_string()]);
+    let task = fleet.wait_ended(id, SOON);
+    assert_eq!((task.status, task.found), (State::Completed, 256));
+
+    // Read by another client: JSON objects, keyed by ip.
+    let output = Command::new("kcat")
+        .args([
+            "-C",
+            "-e",
+            "-q",
+            "-b",
+            &fleet.kafka,
+            "-t",
+            &fleet.topic("results"),
+            "-f",
+            "%k %s\n",
+        ])
+        .output()
+        .unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let mut ips = std::collections::BTreeSet::new();
+    for line in lines.lines() {
+        let (key, value) = line.split_once(' ').unwrap();
+        let value: Value = serde_json::from_str(value).unwrap();
+        assert_eq!(value["ip"], key);
+        assert_eq!(value["task_id"], id);
+        assert_eq!(
+            (value["port"].as_u64(), &value["proto"]),
+            (Some(443), &json!("tcp"))
+        );
+        assert_eq!(
+            (&value["status"], &value["reason"]),
+            (&json!("open"), &json!("syn-ack"))
+        );
+        assert!(value["ttl"].is_u64() && value["timestamp"].as_u64().unwrap() > 1_700_000_000);
+        assert_eq!(
+            (&value["server"], value["attempt"].as_u64()),
+            (&json!("a"), Some(1))
+        );
+        ips.insert((key.to_owned(), 443));
+    }
+    assert_eq!(ips, addresses(&network, 443));
+}
+
+fn bad_records() {
+    let fleet = Fleet::new("bad").with_standin(&json!({}));
+    let task = |id: &str, field: &str, value: Value| {
+        let mut task = json!({"task_id": id, "ip_range": fleet.network(0), "ports": "443", "band_width": "800", "wait_s": 0});
+        task[field] = value;
+        task.to_string()
+    };
+    let hostile = [
+        (
+            "banners",
+            "ip_range",
+            json!("--banners"),
+            "ip_range: \"--banners\"",
+        ),
+        (
+            "reboot",
+            "ports",
+            json!("443;reboot"),
+            "ports: \"443;reboot\"",
+        ),
+        (
+            "passwd",
+            "ip_range",
+            json!("-oX /etc/passwd"),
+            "ip_range: \"-oX /etc/passwd\"",
+        ),
+        ("newline", "ports", json!("443\n80"), "ports: \"443\\n80\""),
+        ("huge", "ip_range", json!("1".repeat(500_000)), "bytes"),
+        ("rate", "band_width", json!("0"), "band_width: \"0\""),
+        ("priority", "priority", json!(11), "priority: 11"),
+    ];
+    let mut records = vec![
+        "{not json".to_owned(),
+        "[]".to_owned(),
+        json!({"task_id": "lacks"}).to_string(),
+    ];
+    records.extend(
+        hostile
+            .iter()
+            .map(|(id, field, value, _)| task(id, field, value.clone())),
+    );
+    records.push(task("good", "wait_s", json!(0)));
+    fleet.push_raw(&records);
+    let server = fleet.ready_scand("a", &[]);
+
+    assert_eq!(fleet.wait_ended("good", SOON).status, State::Completed);
+    for (id, _, _, reason) in &hostile[..4] {
+        rejected(&fleet, id, reason);
+    }
+    rejected(&fleet, "record-0-0", "not JSON");
+    rejected(&fleet, "record-0-1", "not a task");
+    rejected(&fleet, "lacks", "missing field");
+    rejected(&fleet, "rate", "band_width: \"0\"");
+    rejected(&fleet, "priority", "priority: 11");
+    rejected(&fleet, "record-0-7", "bytes");
+    fleet.wait_committed(kafka());
+    let logged = server.log();
+    assert_eq!(
+        logged.matches("task banners: rejected").count(),
+        1,
+        "{logged}"
+    );
+    assert!(!logged.contains("panicked"), "{logged}");
+    let scans = fleet.standin_events();
+    assert!(
+        scans.iter().all(|event| event["range"] == fleet.network(0)),
+        "{scans:?}"
+    );
+}
+
+fn rejected(fleet: &Fleet, id: &str, reason: &str) {
+    let told = wait_for(&format!("{id} to be told as rejected"), SOON, || {
+        Some(fleet.told(id)).filter(|told| !told.is_empty())
+    });
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["status"], "rejected");
+    let error = told[0]["error"].as_str().unwrap();
+    assert!(error.contains(reason), "{id}: {error}");
+}
+
+fn duplicates() {
+    let fleet = Fleet::new("twice").with_standin(&json!({}));
+    let server = fleet.ready_scand("a", &[]);
+    let push = || fleet.push_network(&fleet.network(0), 800, &["-id", "mine"]);
+    assert_eq!(push(), "mine");
+    let first = fleet.wait_ended("mine", SOON);
+    assert_eq!(push(), "mine");
+    server.wait_for_log("task mine: pushed again");
+    fleet.wait_committed(kafka());
+    let again = fleet.task("mine").unwrap();
+    assert_eq!((again.finished_ms, again.attempt), (first.finished_ms, 1));
+    let starts = fleet
+        .standin_events()
+        .iter()
+        .filter(|event| event["event"] == "start")
+        .count();
+    assert_eq!(starts, 1);
+}
+
+fn missing_topic() {
+    let mut fleet = Fleet::new("missing-topic").with_standin(&json!({}));
+    let own = crate::support::OwnPeer::start("kafka", &fleet, &["auto.create.topics.enable=false"]);
+    fleet.kafka = own.0.address();
+    let output = fleet.scanpush(&["-ip", "172.16.0.1", "-ports", "443"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let command = format!(
+        "kafka-topics.sh --bootstrap-server {} --create --topic {}",
+        fleet.kafka,
+        fleet.topic("tasks")
+    );
+    assert!(said.contains(&command), "{said}");
+    let server = fleet.scand("a", &[]);
+    server.wait_for_log(&command);
+}

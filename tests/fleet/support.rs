@@ -1,0 +1,557 @@
+//! What the tests stand on: one Kafka, one Redis and one lab a run, and for each test a fleet of its own (group, topics,
+//! folder, networks). Everything that was started here is ended here, by process id and namespace name.
+//!
+//! masscan runs in the lab's namespace only; where a test needs no real answers it takes the stand-in, which sends nothing.
+
+use scan::bus::{Brokers, Fetched, Reader};
+use scan::ledger::{Ledger, LiveTask, RedisUrl};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Long enough for anything that is going to happen on a busy machine with two cores.
+pub const SOON: Duration = Duration::from_secs(60);
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// What a test gives back: libtest-mimic's failure is a message.
+pub type Tested = Result<(), libtest_mimic::Failed>;
+
+static WORLD: OnceLock<World> = OnceLock::new();
+static FLEETS: AtomicU32 = AtomicU32::new(0);
+
+/// The servers of this run.
+pub struct World {
+    folder: tempfile::TempDir,
+    pub kafka: Peer,
+    pub redis: Peer,
+    lab: Mutex<Option<String>>,
+}
+
+/// Makes the world. Errs with the reason where this machine can't.
+pub fn begin() -> Result<(), String> {
+    let folder = tempfile::Builder::new()
+        .prefix("scan-tests-")
+        .tempdir()
+        .map_err(|error| error.to_string())?;
+    let kafka = Peer::start("kafka", &folder.path().join("kafka"), &[])?;
+    let redis = Peer::start("redis", &folder.path().join("redis"), &[])?;
+    let world = World {
+        folder,
+        kafka,
+        redis,
+        lab: Mutex::new(None),
+    };
+    assert!(WORLD.set(world).is_ok(), "the world is made once");
+    Ok(())
+}
+
+/// Makes the lab. Errs with the reason where namespaces can't be made.
+pub fn begin_lab() -> Result<(), String> {
+    let world = world();
+    let name = format!("t{}", std::process::id());
+    let folder = world.folder.path().join("lab");
+    fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    script("lab.sh", &["check"])?;
+    *world.lab.lock().unwrap() = Some(name.clone());
+    script("lab.sh", &["up", &name, text(&folder), "80", "443"]).map(drop)
+}
+
+/// Ends everything that [`begin`] and [`begin_lab`] made.
+pub fn end() {
+    let Some(world) = WORLD.get() else { return };
+    if let Some(name) = world.lab.lock().unwrap().take() {
+        let folder = world.folder.path().join("lab");
+        report(script("lab.sh", &["down", &name, text(&folder)]));
+    }
+    report(world.kafka.stop());
+    report(world.redis.stop());
+    report(fs::remove_dir_all(world.folder.path()).map_err(|error| error.to_string()));
+}
+
+fn report<T>(result: Result<T, String>) {
+    if let Err(error) = result {
+        eprintln!("while ending the tests: {error}");
+    }
+}
+
+fn world() -> &'static World {
+    WORLD.get().expect("main makes the world before any test")
+}
+
+/// A Kafka or a Redis on localhost, started by the script of that name.
+pub struct Peer {
+    kind: &'static str,
+    pub folder: PathBuf,
+    pub port: u16,
+    settings: Vec<String>,
+}
+
+impl Peer {
+    /// Starts one in a folder of its own, on a free port.
+    pub fn start(kind: &'static str, folder: &Path, settings: &[&str]) -> Result<Peer, String> {
+        fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+        let peer = Peer {
+            kind,
+            folder: folder.to_owned(),
+            port: free_port(),
+            settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
+        };
+        peer.start_again()?;
+        Ok(peer)
+    }
+
+    /// Starts it again with its data, after [`Peer::stop`] or [`Peer::kill`].
+    pub fn start_again(&self) -> Result<(), String> {
+        let port = self.port.to_string();
+        let mut words = vec!["start", text(&self.folder), &port];
+        words.extend(self.settings.iter().map(String::as_str));
+        script(&format!("{}.sh", self.kind), &words).map(drop)
+    }
+
+    /// Ends it in order.
+    pub fn stop(&self) -> Result<(), String> {
+        script(&format!("{}.sh", self.kind), &["stop", text(&self.folder)]).map(drop)
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&self) -> Result<(), String> {
+        script(&format!("{}.sh", self.kind), &["kill", text(&self.folder)]).map(drop)
+    }
+
+    /// Runs one of Kafka's own tools against it.
+    pub fn tool(&self, tool: &str, words: &[&str]) -> Result<String, String> {
+        let mut all = vec![tool, text(&self.folder)];
+        all.extend(words);
+        script(&format!("{}.sh", self.kind), &all)
+    }
+
+    /// `localhost:PORT`.
+    pub fn address(&self) -> String {
+        format!("localhost:{}", self.port)
+    }
+}
+
+/// A Kafka or Redis of one test's own; ended on drop.
+pub struct OwnPeer(pub Peer);
+
+impl OwnPeer {
+    pub fn start(kind: &'static str, fleet: &Fleet, settings: &[&str]) -> OwnPeer {
+        let folder = fleet.folder.join(kind);
+        OwnPeer(Peer::start(kind, &folder, settings).unwrap())
+    }
+}
+
+impl Drop for OwnPeer {
+    fn drop(&mut self) {
+        report(self.0.kill());
+    }
+}
+
+/// Runs a script of tests/support and gives what it printed.
+fn script(name: &str, words: &[&str]) -> Result<String, String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/support")
+        .join(name);
+    let output = Command::new("bash")
+        .arg(&path)
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{name}: {error}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{name} {}: {}", words.join(" "), said.trim()));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("temporary folders have plain names")
+}
+
+/// A port that nobody listens on, from below those that the kernel gives to outgoing connections.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let from = std::process::id().wrapping_mul(37);
+    for _ in 0..10_000 {
+        let n = from.wrapping_add(NEXT.fetch_add(7, Ordering::Relaxed));
+        let port = 20_000 + (n % 12_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port between 20000 and 31999");
+}
+
+/// Waits until `condition` gives something. Panics past the deadline, naming what was waited for.
+pub fn wait_for<T>(what: &str, within: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "not within {within:?}: {what}");
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// As [`wait_for`] for a condition that is only true or not.
+pub fn wait_until(what: &str, within: Duration, mut condition: impl FnMut() -> bool) {
+    wait_for(what, within, || condition().then_some(()));
+}
+
+/// Now, in unix milliseconds.
+pub fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_millis() as u64
+}
+
+/// A group with its topics, networks and folder; its servers are started by the test.
+pub struct Fleet {
+    pub group: String,
+    pub kafka: String,
+    pub redis: String,
+    pub folder: PathBuf,
+    pub masscan: PathBuf,
+    pub number: u32,
+    /// More words for every scand of this fleet.
+    pub lease_s: u32,
+}
+
+impl Fleet {
+    /// A fleet on the shared Kafka and Redis, with the real masscan in the lab.
+    pub fn new(name: &str) -> Fleet {
+        let world = world();
+        let number = FLEETS.fetch_add(1, Ordering::Relaxed);
+        let group = format!("{name}-{number}");
+        let folder = world.folder.path().join(&group);
+        fs::create_dir_all(&folder).unwrap();
+        Fleet {
+            group,
+            kafka: world.kafka.address(),
+            redis: format!("redis://{}", world.redis.address()),
+            masscan: world.folder.path().join("lab/masscan"),
+            folder,
+            number,
+            lease_s: 3,
+        }
+    }
+
+    /// Takes the stand-in for masscan, which behaves as `plan` says.
+    pub fn with_standin(mut self, plan: &Value) -> Fleet {
+        let folder = self.folder.join("standin");
+        fs::create_dir_all(&folder).unwrap();
+        let built = Path::new(env!("CARGO_BIN_EXE_scand"))
+            .parent()
+            .unwrap()
+            .join("examples/standin-masscan");
+        self.masscan = folder.join("masscan");
+        fs::copy(&built, &self.masscan).unwrap();
+        let mut plan = plan.clone();
+        plan["log"] = text(&self.standin_log()).into();
+        fs::write(folder.join("plan.json"), plan.to_string()).unwrap();
+        self
+    }
+
+    /// Where the stand-in logs its runs.
+    pub fn standin_log(&self) -> PathBuf {
+        self.folder.join("standin.log")
+    }
+
+    /// What the stand-in logged.
+    pub fn standin_events(&self) -> Vec<Value> {
+        let log = fs::read_to_string(self.standin_log()).unwrap_or_default();
+        log.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    pub fn topic(&self, kind: &str) -> String {
+        format!("{}-{kind}", self.group)
+    }
+
+    /// The `n`-th /24 of this fleet; no other fleet has it.
+    pub fn network(&self, n: u32) -> String {
+        assert!(n < 16, "a fleet has 16 networks of 256 addresses");
+        let third = (self.number * 16 + n) % 256;
+        let second = 16 + (self.number * 16 + n) / 256;
+        assert!(second < 32, "the lab's range is used up");
+        format!("172.{second}.{third}.0/24")
+    }
+
+    /// Makes the task topic with so many partitions; else it comes by itself with one.
+    pub fn with_partitions(self, count: u32) -> Fleet {
+        let words = [
+            "--create",
+            "--topic",
+            &self.topic("tasks"),
+            "--partitions",
+            &count.to_string(),
+        ];
+        world().kafka.tool("topic", &words).unwrap();
+        self
+    }
+
+    /// Starts a server named `name`, with more words for its command line.
+    pub fn scand(&self, name: &str, words: &[&str]) -> Scand {
+        let log = self.folder.join(format!("{name}.log"));
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_scand"))
+            .args(["-group", &self.group, "-name", name])
+            .args(["-kafka", &self.kafka, "-redis", &self.redis])
+            .args(["-topic", &self.topic("tasks")])
+            .args(["-results-topic", &self.topic("results")])
+            .args(["-status-topic", &self.topic("status")])
+            .args(["-lease", &self.lease_s.to_string()])
+            .arg("-masscan")
+            .arg(&self.masscan)
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        Scand {
+            name: name.to_owned(),
+            child,
+            log,
+        }
+    }
+
+    /// A server that is ready for tasks.
+    pub fn ready_scand(&self, name: &str, words: &[&str]) -> Scand {
+        let scand = self.scand(name, words);
+        scand.wait_for_log("ready: waiting for tasks");
+        scand
+    }
+
+    /// Runs scanpush with this fleet's connections.
+    pub fn scanpush(&self, words: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_scanpush"))
+            .args(["-kafka", &self.kafka, "-redis", &self.redis])
+            .args(["-group", &self.group, "-topic", &self.topic("tasks")])
+            .args(words)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// Pushes and gives the ids.
+    pub fn push(&self, words: &[&str]) -> Vec<String> {
+        let output = self.scanpush(words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "scanpush {words:?}: {said}");
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Pushes one network: port 443, a short wait where `more` names none.
+    pub fn push_network(&self, network: &str, band_width: u32, more: &[&str]) -> String {
+        let rate = band_width.to_string();
+        let mut words = vec!["-ip", network, "-ports", "443", "-bandwidth", &rate];
+        words.extend(more);
+        if !more.contains(&"-wait") {
+            words.extend(["-wait", "1"]);
+        }
+        let mut ids = self.push(&words);
+        assert_eq!(ids.len(), 1);
+        ids.remove(0)
+    }
+
+    /// Pushes raw records by another Kafka client, one a line.
+    pub fn push_raw(&self, records: &[String]) {
+        let mut kcat = Command::new("kcat")
+            .args(["-P", "-b", &self.kafka, "-t", &self.topic("tasks")])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = kcat.stdin.take().unwrap();
+        for record in records {
+            assert!(!record.contains('\n'), "kcat sends a line a record");
+            std::io::Write::write_all(&mut input, format!("{record}\n").as_bytes()).unwrap();
+        }
+        drop(input);
+        assert!(kcat.wait().unwrap().success());
+    }
+
+    pub fn ledger(&self) -> Ledger {
+        let url: RedisUrl = self.redis.parse().unwrap();
+        Ledger::new(&url, &self.group)
+    }
+
+    /// The task as Redis has it now.
+    pub fn task(&self, id: &str) -> Option<LiveTask> {
+        self.ledger().task(&id.parse().unwrap()).ok().flatten()
+    }
+
+    /// Waits until the task is in a state from which nothing leads.
+    pub fn wait_ended(&self, id: &str, within: Duration) -> LiveTask {
+        wait_for(&format!("the end of task {id}"), within, || {
+            self.task(id)
+                .filter(|task| task.finished_ms.is_some() && task.status.is_terminal())
+        })
+    }
+
+    /// All records of one of this fleet's topics.
+    pub fn records(&self, kind: &str) -> Vec<Value> {
+        let brokers: Brokers = self.kafka.parse().unwrap();
+        let mut reader = Reader::connect(&brokers, &self.topic(kind)).unwrap();
+        let ranges = reader.log_ranges().unwrap();
+        let mut cursors: BTreeMap<i32, i64> =
+            ranges.iter().map(|(&p, range)| (p, range.first)).collect();
+        let mut values = Vec::new();
+        loop {
+            cursors.retain(|partition, next| *next < ranges[partition].next);
+            if cursors.is_empty() {
+                return values;
+            }
+            for (partition, fetched) in reader.fetch(&cursors, Duration::from_millis(500)).unwrap()
+            {
+                let Fetched::Records(records) = fetched else {
+                    panic!("{fetched:?}");
+                };
+                for record in records {
+                    cursors.insert(partition, record.offset + 1);
+                    values.push(serde_json::from_slice(&record.value).unwrap_or(Value::Null));
+                }
+            }
+        }
+    }
+
+    /// The distinct (ip, port) of a task's findings.
+    pub fn findings(&self, id: &str) -> BTreeSet<(String, u64)> {
+        self.records("results")
+            .iter()
+            .filter(|record| record["task_id"] == id)
+            .map(|record| {
+                (
+                    record["ip"].as_str().unwrap().to_owned(),
+                    record["port"].as_u64().unwrap(),
+                )
+            })
+            .collect()
+    }
+
+    /// The states that `scan-status` tells of a task, in order.
+    pub fn told(&self, id: &str) -> Vec<Value> {
+        self.records("status")
+            .into_iter()
+            .filter(|record| record["task_id"] == id)
+            .collect()
+    }
+
+    /// The group's lag by Kafka's own tool: partition → (committed, end of the log).
+    pub fn offsets(&self, kafka: &Peer) -> BTreeMap<i32, (i64, i64)> {
+        let table = kafka
+            .tool("groups", &["--describe", "--group", &self.group])
+            .unwrap_or_default();
+        table
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .filter(|row| row.first() == Some(&self.group.as_str()))
+            .filter_map(|row| {
+                Some((
+                    row[2].parse().ok()?,
+                    (row[3].parse().ok()?, row[4].parse().ok()?),
+                ))
+            })
+            .collect()
+    }
+
+    /// Waits until the group has committed everything that was pushed.
+    pub fn wait_committed(&self, kafka: &Peer) {
+        wait_until("the committed offsets to reach the end", SOON, || {
+            let offsets = self.offsets(kafka);
+            !offsets.is_empty() && offsets.values().all(|(committed, end)| committed == end)
+        });
+    }
+}
+
+/// The addresses of a /24 as findings have them.
+pub fn addresses(network: &str, port: u64) -> BTreeSet<(String, u64)> {
+    let prefix = network.strip_suffix("0/24").expect("a /24");
+    (0..256)
+        .map(|last| (format!("{prefix}{last}"), port))
+        .collect()
+}
+
+/// The shared Kafka.
+pub fn kafka() -> &'static Peer {
+    &world().kafka
+}
+
+/// A running server; killed on drop.
+pub struct Scand {
+    pub name: String,
+    pub child: Child,
+    pub log: PathBuf,
+}
+
+impl Scand {
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub fn wait_for_log(&self, text: &str) {
+        let what = format!("{} to log {text:?}", self.name);
+        let deadline = Instant::now() + SOON;
+        while !self.log().contains(text) {
+            assert!(
+                Instant::now() < deadline,
+                "not in time: {what}; it logged:\n{}",
+                self.log()
+            );
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Sends a signal, by process id.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Kills it as a crash would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self, within: Duration) -> ExitStatus {
+        let name = self.name.clone();
+        let child = &mut self.child;
+        wait_for(&format!("the end of {name}"), within, || {
+            child.try_wait().unwrap()
+        })
+    }
+}
+
+impl Drop for Scand {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            // A stopped process dies of this too.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if thread::panicking() {
+            eprintln!("--- {} logged:\n{}", self.name, self.log());
+        }
+    }
+}

@@ -1,0 +1,190 @@
+#!/usr/bin/env bash
+# A Kafka broker of one's own, in a folder of one's own: single node, KRaft, on 127.0.0.1 only. Its data, logs and pid lie in DIR.
+# What may not happen in it: touching a broker that it did not start, or one that belongs to another DIR.
+set -euo pipefail
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/support/lib.sh
+source "$HERE/lib.sh"
+
+JARS=${SCAN_TOOLS:-$(cd "$HERE/../.." && pwd)/target/tools}/kafka-3.9.1
+READY_SECONDS=60
+STOP_SECONDS=20
+
+usage() {
+    cat <<'TEXT'
+usage: kafka.sh start DIR PORT [KEY=VALUE…]   starts a broker, returns when it takes records; KEY=VALUE are broker settings
+       kafka.sh stop DIR                      ends it in order (SIGTERM), so that its data can be started again
+       kafka.sh kill DIR                      ends it at once (SIGKILL), as a crash would
+       kafka.sh topic DIR ARGS…               kafka-topics on that broker, as in: topic DIR --create --topic t --partitions 3
+       kafka.sh groups DIR ARGS…              kafka-consumer-groups on it
+       kafka.sh configs DIR ARGS…             kafka-configs on it
+TEXT
+}
+
+# --- start
+
+start() {
+    local dir=$1 port=$2
+    shift 2
+    check_port "$port"
+    need java setsid od
+    [[ -d $JARS ]] || die "no Kafka in $JARS; tests/support/setup.sh fetches it"
+    [[ -z $(broker_pid "$dir") ]] || die "a broker already runs in $dir (pid $(broker_pid "$dir")); kafka.sh stop $dir ends it"
+    ! port_is_open "$port" || die "port $port of 127.0.0.1 is taken; choose another"
+
+    write_settings "$dir" "$port" "$@"
+    [[ -s $dir/data/meta.properties ]] || format "$dir"
+    launch "$dir"
+    wait_ready "$dir" "$port"
+}
+
+# A later line wins over an earlier one, so the caller's settings come last. After a crash a broker waits until the session of its
+# former self has ended: 9 s by default.
+write_settings() {
+    local dir=$1 port=$2 controller setting
+    shift 2
+    controller=$(free_port)
+    while [[ $controller == "$port" ]]; do controller=$(free_port); done
+    for setting in "$@"; do
+        [[ $setting == ?*=* ]] || die "'$setting' is no setting: KEY=VALUE is, as in num.partitions=3"
+    done
+    {
+        cat <<SETTINGS
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$controller
+listeners=BROKER://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=BROKER://127.0.0.1:$port
+listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=BROKER
+controller.listener.names=CONTROLLER
+log.dirs=$dir/data
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+auto.create.topics.enable=true
+num.partitions=1
+SETTINGS
+        [[ $# -eq 0 ]] || printf '%s\n' "$@"
+    } >"$dir/server.properties"
+    printf '%s\n' "$port" >"$dir/kafka.port"
+    write_log_settings "$dir"
+}
+
+# The broker logs to a file of its own; the tools only what is wrong, to stderr.
+write_log_settings() {
+    cat >"$1/log4j.properties" <<SETTINGS
+log4j.rootLogger=INFO, file
+log4j.appender.file=org.apache.log4j.RollingFileAppender
+log4j.appender.file.File=$1/kafka.log
+log4j.appender.file.MaxFileSize=20MB
+log4j.appender.file.MaxBackupIndex=2
+log4j.appender.file.layout=org.apache.log4j.PatternLayout
+log4j.appender.file.layout.ConversionPattern=%d %p %c{1}: %m%n
+SETTINGS
+    cat >"$1/log4j-tools.properties" <<'SETTINGS'
+log4j.rootLogger=WARN, stderr
+log4j.appender.stderr=org.apache.log4j.ConsoleAppender
+log4j.appender.stderr.Target=System.err
+log4j.appender.stderr.layout=org.apache.log4j.PatternLayout
+log4j.appender.stderr.layout.ConversionPattern=%p %m%n
+SETTINGS
+}
+
+# --ignore-formatted: an earlier run may have been ended in the middle of it.
+format() {
+    local id
+    id=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n' | cut -c 1-22)
+    tool "$1" kafka.tools.StorageTool format -t "$id" -c "$1/server.properties" --ignore-formatted >"$1/format.log" 2>&1 ||
+        die "formatting $1/data failed: $(tail -n 1 "$1/format.log")"
+}
+
+launch() {
+    start_detached "$1/kafka.pid" "$1/kafka.out" java -Xms256m -Xmx512m "-Dscan.kafka.dir=$1" \
+        "-Dlog4j.configuration=file:$1/log4j.properties" -cp "$JARS/*" kafka.Kafka "$1/server.properties"
+}
+
+# The broker opens its port as the last step of its start, when its partitions have leaders already.
+wait_ready() {
+    local dir=$1 port=$2 end=$((SECONDS + READY_SECONDS))
+    until port_is_open "$port"; do
+        [[ -n $(broker_pid "$dir") ]] || give_up "$dir" "Kafka ended while it started"
+        ((SECONDS < end)) || give_up "$dir" "Kafka was not ready within $READY_SECONDS s"
+        sleep 0.1
+    done
+}
+
+give_up() {
+    printf -- '--- the end of its log in %s:\n' "$1" >&2
+    tail -q -n 20 "$1/kafka.out" "$1/kafka.log" >&2 2>/dev/null || true
+    stop "$1"
+    die "$2; its log is above"
+}
+
+# --- the rest
+
+stop() {
+    local pid
+    pid=$(broker_pid "$1")
+    [[ -z $pid ]] || end_pids "$STOP_SECONDS" "$pid" || die "pid $pid, the broker of $1, does not end"
+    rm -f "$1/kafka.pid"
+}
+
+kill_now() {
+    local pid
+    pid=$(broker_pid "$1")
+    [[ -n $pid ]] || die "no broker runs in $1"
+    kill -KILL "$pid"
+    wait_gone "$pid" 5 || die "pid $pid, the broker of $1, does not end"
+    rm -f "$1/kafka.pid"
+}
+
+# The pid of the broker of this folder, where it runs. The word tells it from a stranger that was given an old pid.
+broker_pid() {
+    local pid
+    pid=$(pid_in "$1/kafka.pid")
+    [[ -z $pid ]] || ! has_word "$pid" "-Dscan.kafka.dir=$1" || printf '%s\n' "$pid"
+}
+
+client() {
+    local dir=$1 class=$2
+    shift 2
+    [[ -r $dir/kafka.port ]] || die "no broker was ever started in $dir"
+    tool "$dir" "$class" --bootstrap-server "127.0.0.1:$(cat "$dir/kafka.port")" "$@"
+}
+
+# A short-lived tool starts faster with one collector thread and without the optimising compiler.
+tool() {
+    local dir=$1
+    shift
+    java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "-Dlog4j.configuration=file:$dir/log4j-tools.properties" -cp "$JARS/*" "$@"
+}
+
+# --- the command line
+
+[[ "${1:-}" != -h && "${1:-}" != --help ]] || { usage; exit 0; }
+[[ $# -ge 2 ]] || { usage >&2; exit 2; }
+COMMAND=$1
+mkdir -p "$2"
+DIR=$(cd "$2" && pwd)
+shift 2
+case "$COMMAND" in
+start)
+    [[ $# -ge 1 ]] || die "start needs DIR and PORT"
+    start "$DIR" "$@"
+    ;;
+stop) stop "$DIR" ;;
+kill) kill_now "$DIR" ;;
+topic) client "$DIR" org.apache.kafka.tools.TopicCommand "$@" ;;
+groups) client "$DIR" org.apache.kafka.tools.consumer.group.ConsumerGroupCommand "$@" ;;
+configs) client "$DIR" kafka.admin.ConfigCommand "$@" ;;
+*)
+    usage >&2
+    exit 2
+    ;;
+esac

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# A Redis of one's own, in a folder of one's own: on 127.0.0.1 only, append-only, never evicting. Its data, log and pid lie in DIR.
+# What may not happen in it: touching a Redis that it did not start, or one that belongs to another DIR.
+set -euo pipefail
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/support/lib.sh
+source "$HERE/lib.sh"
+
+READY_SECONDS=20
+STOP_SECONDS=10
+
+usage() {
+    cat <<'TEXT'
+usage: redis.sh start DIR PORT [--OPTION VALUE…]   starts a server, returns when it answers; the options are redis-server's
+       redis.sh stop DIR                           ends it in order (SIGTERM), so that its data can be started again
+       redis.sh kill DIR                           ends it at once (SIGKILL), as a crash would
+TEXT
+}
+
+start() {
+    local dir=$1 port=$2
+    shift 2
+    check_port "$port"
+    need redis-server redis-cli setsid
+    [[ -z $(server_pid "$dir") ]] || die "a Redis already runs in $dir (pid $(server_pid "$dir")); redis.sh stop $dir ends it"
+    ! port_is_open "$port" || die "port $port of 127.0.0.1 is taken; choose another"
+
+    cd "$dir" # by which the server is known again
+    start_detached redis.pid redis.out redis-server --bind 127.0.0.1 --port "$port" --dir "$dir" --daemonize no \
+        --logfile "$dir/redis.log" --appendonly yes --save "" --maxmemory-policy noeviction "$@"
+    wait_ready "$dir" "$port"
+}
+
+# Any answer but "loading" will do: a server that wants a password answers so.
+wait_ready() {
+    local dir=$1 port=$2 said end=$((SECONDS + READY_SECONDS))
+    while true; do
+        said=$(redis-cli -h 127.0.0.1 -p "$port" ping 2>&1) || true
+        case "$said" in PONG | NOAUTH*) return ;; esac
+        [[ -n $(server_pid "$dir") ]] || give_up "$dir" "Redis ended while it started"
+        ((SECONDS < end)) || give_up "$dir" "Redis was not ready within $READY_SECONDS s"
+        sleep 0.05
+    done
+}
+
+give_up() {
+    printf -- '--- the end of its log in %s:\n' "$1" >&2
+    tail -q -n 20 "$1/redis.out" "$1/redis.log" >&2 2>/dev/null || true
+    stop "$1"
+    die "$2; its log is above"
+}
+
+stop() {
+    local pid
+    pid=$(server_pid "$1")
+    [[ -z $pid ]] || end_pids "$STOP_SECONDS" "$pid" || die "pid $pid, the Redis of $1, does not end"
+    rm -f "$1/redis.pid"
+}
+
+kill_now() {
+    local pid
+    pid=$(server_pid "$1")
+    [[ -n $pid ]] || die "no Redis runs in $1"
+    kill -KILL "$pid"
+    wait_gone "$pid" 5 || die "pid $pid, the Redis of $1, does not end"
+    rm -f "$1/redis.pid"
+}
+
+# The pid of the server of this folder, where it runs. Redis rewrites its own command line, so it is its working folder that tells it from a
+# stranger that was given an old pid.
+server_pid() {
+    local pid
+    pid=$(pid_in "$1/redis.pid")
+    [[ -z $pid || $(readlink "/proc/$pid/cwd") != "$1" ]] || printf '%s\n' "$pid"
+}
+
+[[ "${1:-}" != -h && "${1:-}" != --help ]] || { usage; exit 0; }
+[[ $# -ge 2 ]] || { usage >&2; exit 2; }
+COMMAND=$1
+mkdir -p "$2"
+DIR=$(cd "$2" && pwd -P)
+shift 2
+case "$COMMAND" in
+start)
+    [[ $# -ge 1 ]] || die "start needs DIR and PORT"
+    start "$DIR" "$@"
+    ;;
+stop) stop "$DIR" ;;
+kill) kill_now "$DIR" ;;
+*)
+    usage >&2
+    exit 2
+    ;;
+esac

@@ -1,0 +1,153 @@
+#!/usr/bin/env bash
+# Installs what the demo and the tests need and this machine lacks: Debian packages with apt, and Kafka 3.9.1 from Maven Central into
+# target/tools. Where nothing lacks it touches no network and is done at once.
+# What may not happen in it: starting a service. The distribution's Redis would take port 6379; only its program is wanted.
+set -euo pipefail
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/support/lib.sh
+source "$HERE/lib.sh"
+
+TOOLS=${SCAN_TOOLS:-$(cd "$HERE/../.." && pwd)/target/tools}
+KAFKA=$TOOLS/kafka-3.9.1
+POLICY=/usr/sbin/policy-rc.d
+JAVA_AT_LEAST=11 # what Kafka 3.9 runs on
+LOCK_SECONDS=900
+
+# The program that shows that a package is there, and the package. Java and Maven have rules of their own below.
+PROGRAMS=(
+    masscan:masscan
+    redis-server:redis-server
+    redis-cli:redis-tools
+    kcat:kcat
+    jq:jq
+    ip:iproute2
+    ss:iproute2
+    ethtool:ethtool
+    perl:perl-base
+    ps:procps
+    setsid:util-linux
+    flock:util-linux
+    cc:gcc
+)
+
+main() {
+    local packages
+    find_cargo
+    mapfile -t packages < <(missing_packages)
+    [[ ${#packages[@]} -gt 0 || ! -d $KAFKA ]] || return 0
+
+    # A demo and the tests may start at the same time.
+    mkdir -p "$TOOLS"
+    if have flock; then
+        exec 9>"$TOOLS/.lock"
+        flock -w "$LOCK_SECONDS" 9 || die "another setup.sh has been at work for $LOCK_SECONDS s; $TOOLS/.lock is its lock"
+        mapfile -t packages < <(missing_packages)
+    fi
+    [[ ${#packages[@]} -eq 0 ]] || install_packages "${packages[@]}"
+    mapfile -t packages < <(missing_packages)
+    [[ ${#packages[@]} -eq 0 ]] || die "still missing after the installation: ${packages[*]}"
+    [[ -d $KAFKA ]] || fetch_kafka
+}
+
+# cargo is the one thing that is not installed here: it is the reader's own tool, and Debian's is too old.
+find_cargo() {
+    have cargo || [[ -x ${CARGO_HOME:-$HOME/.cargo}/bin/cargo ]] ||
+        die "cargo is missing: install Rust 1.88 or newer with rustup, and have cargo on the PATH of this user ($(id -un))"
+}
+
+# --- packages
+
+# One a line, each once.
+missing_packages() {
+    local entry
+    {
+        # root's folders may not be on an ordinary user's path, though the programs are there.
+        PATH=$PATH:/usr/sbin:/sbin
+        for entry in "${PROGRAMS[@]}"; do
+            have "${entry%%:*}" || printf '%s\n' "${entry##*:}"
+        done
+        # masscan loads it at run time, so its package does not ask for it.
+        have_libpcap || printf 'libpcap0.8\n'
+        # gcc alone brings no headers to link with.
+        ! { have cc && [[ ! -e /usr/include/stdlib.h ]]; } || printf 'libc6-dev\n'
+        [[ $(java_version) -ge JAVA_AT_LEAST ]] || printf 'openjdk-17-jre-headless\n'
+        [[ -d $KAFKA ]] || have mvn || printf 'maven\n'
+    } | sort -u
+}
+
+have_libpcap() {
+    ldconfig -p 2>/dev/null | grep -F 'libpcap.so' >/dev/null
+}
+
+# The major version, 0 where there is none.
+java_version() {
+    local said=""
+    ! have java || said=$(java -version 2>&1 | sed -n 's/^[a-z]* version "\([0-9]*\).*/\1/p;T;q')
+    printf '%s\n' "${said:-0}"
+}
+
+install_packages() {
+    local as_root=()
+    have apt-get || die "apt-get is not here; install by hand: $*"
+    if [[ $EUID -ne 0 ]]; then
+        have sudo || die "not root and no sudo: have these packages installed, as root: apt-get install $*"
+        as_root=(sudo)
+    fi
+    printf 'setup: installing %s; the log: %s\n' "$*" "$TOOLS/apt.log" >&2
+    : >"$TOOLS/apt.log"
+    apt_get update || printf 'setup: apt-get update failed; going on with the package lists that are here\n' >&2
+    # Debian's next releases have no Java 17, and a newer one will do.
+    [[ " $* " != *" openjdk-17-jre-headless "* ]] ||
+        apt-cache policy openjdk-17-jre-headless | grep 'Candidate: [0-9]' >/dev/null ||
+        set -- "${@/openjdk-17-jre-headless/default-jre-headless}"
+    forbid_services
+    apt_get install --no-install-recommends "$@" || {
+        tail -n 15 "$TOOLS/apt.log" >&2
+        die "apt-get could not install $*: its last words are above, all of them in $TOOLS/apt.log"
+    }
+    allow_services
+    forget_service "$@"
+}
+
+apt_get() {
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 \
+        "$@" </dev/null >>"$TOOLS/apt.log" 2>&1
+}
+
+# Packages ask this file before they start a service: 101 is no. One that is there already is the machine's own and stays as it is.
+forbid_services() {
+    [[ ! -e $POLICY ]] || return 0
+    trap allow_services EXIT
+    printf '#!/bin/sh\n# Made by setup.sh for the time of one apt-get install.\nexit 101\n' | "${as_root[@]}" tee "$POLICY" >/dev/null
+    "${as_root[@]}" chmod +x "$POLICY"
+}
+
+allow_services() {
+    ! grep -qs 'Made by setup.sh' "$POLICY" || "${as_root[@]}" rm -f "$POLICY"
+}
+
+# Nor shall a Redis that came for our sake start at the next boot.
+forget_service() {
+    [[ " $* " != *" redis-server "* ]] || ! have systemctl || "${as_root[@]}" systemctl disable --quiet redis-server 2>/dev/null || true
+}
+
+# --- Kafka
+
+# Into a folder of its own first, since a half-fetched Kafka must not be taken for one.
+fetch_kafka() {
+    local fresh
+    fresh=$(mktemp -d "$TOOLS/.kafka-XXXXXX")
+    # shellcheck disable=SC2064 # the folder of now is meant
+    trap "rm -rf '$fresh'" EXIT
+    printf 'setup: fetching Kafka 3.9.1 from Maven Central\n' >&2
+    mvn -q -B -f "$HERE/kafka-pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$fresh/libs" \
+        </dev/null >"$TOOLS/maven.log" 2>&1 || {
+        tail -n 15 "$TOOLS/maven.log" >&2
+        die "Maven could not fetch Kafka: its last words are above, all of them in $TOOLS/maven.log; a next run tries again"
+    }
+    chmod 755 "$fresh/libs"
+    mv -T "$fresh/libs" "$KAFKA"
+}
+
+main
