@@ -1,0 +1,383 @@
+#!/usr/bin/env bash
+# The whole system on one machine, end to end: Kafka, Redis, a lab of our own with a network to scan, two servers, two pushes, a live
+# view, and a check of what came out. It exits with 0 only if each server completed one task and every address was found.
+# What may not happen in it: a scan outside the lab, a port or a container of somebody else's, or something left behind on any way out.
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "$ROOT"
+# shellcheck source=tests/support/lib.sh
+source tests/support/lib.sh
+
+# rustup writes cargo's folder into the shell's profile, which scripts don't read.
+PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:/sbin
+export PATH LC_ALL=C
+
+GROUP=scanners
+SERVERS=(scand-a scand-b)
+NETWORKS=(172.16.0.0/24 172.16.1.0/24)
+PORT=443
+RATE_PPS=800
+REGISTER_SECONDS=30 # two servers have to be there before the first push
+SCAN_SECONDS=120    # both tasks have to be done
+DRAIN_SECONDS=10    # what a server gets to end in order
+PLAIN_SECONDS=3     # between two lines of a task that only moved on, where there is no terminal
+BIN=${CARGO_TARGET_DIR:-target}/release
+
+DIR="" KAFKA_PORT="" REDIS_PORT="" KEEP=false NATIVE=false STAYS=false DRAWN=false
+IDS=()
+
+usage() {
+    cat <<'TEXT'
+usage: ./run-demo.sh [--keep] [--native]   runs the demo; needs root, for the network namespaces it scans in
+       ./run-demo.sh --stop DIR            ends what a run with --keep has left running
+       ./run-demo.sh --help
+
+  --keep     leave everything running at the end, and say how to play with it
+  --native   run Kafka and Redis as plain processes even where docker would do
+
+It installs what is missing (apt, Maven Central), builds, and removes what it started on every way out.
+Exit code: 0 if each server completed one task and all findings are there, 1 if not, 130 after Ctrl-C.
+TEXT
+}
+
+main() {
+    while [[ $# -gt 0 ]]; do
+        case "$1" in
+        --keep) KEEP=true ;;
+        --native) NATIVE=true ;;
+        --stop)
+            [[ $# -eq 2 ]] || refuse "--stop needs the folder of one demo, and nothing else"
+            stop_kept "$2"
+            return
+            ;;
+        -h | --help)
+            usage
+            return
+            ;;
+        *) refuse "unknown word '$1'" ;;
+        esac
+        shift
+    done
+    demo
+}
+
+refuse() {
+    printf 'run-demo.sh: %s\n' "$1" >&2
+    usage >&2
+    exit 2
+}
+
+demo() {
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    trap 'exit 129' HUP
+    trap 'exit 141' PIPE
+    # First, since all that follows is of no use without it.
+    tests/support/lab.sh check || die "nothing was installed or started. With your own cargo: sudo env \"PATH=\$PATH\" \"HOME=\$HOME\" ./run-demo.sh"
+    step "Installing what is missing, and building"
+    tests/support/setup.sh
+    cargo build --release
+
+    trap clean_up EXIT
+    DIR=$(mktemp -d "${TMPDIR:-/tmp}/scan-demo-XXXXXX")
+    name_of_demo "$DIR" >"$DIR/lab.name"
+    step "Logs go to $DIR"
+    start_stores
+    start_lab
+    start_servers
+    push_tasks
+    watch_tasks
+    verdict
+}
+
+step() {
+    printf '\n== %s\n' "$*"
+}
+
+# --- what has to run
+
+start_stores() {
+    KAFKA_PORT=$(free_port)
+    REDIS_PORT=$(free_port)
+    while [[ $REDIS_PORT == "$KAFKA_PORT" ]]; do REDIS_PORT=$(free_port); done
+    if ! $NATIVE && docker_answers; then
+        step "Kafka on 127.0.0.1:$KAFKA_PORT and Redis on 127.0.0.1:$REDIS_PORT, with docker compose"
+        name_of_demo "$DIR" >"$DIR/compose"
+        if compose "$DIR" up -d --wait kafka redis; then return; fi
+        printf 'docker compose could not start them; going on natively\n'
+        compose "$DIR" down -v || true
+        rm -f "$DIR/compose"
+    fi
+    step "Kafka on 127.0.0.1:$KAFKA_PORT and Redis on 127.0.0.1:$REDIS_PORT, as processes of this machine"
+    tests/support/redis.sh start "$DIR/redis" "$REDIS_PORT"
+    tests/support/kafka.sh start "$DIR/kafka" "$KAFKA_PORT"
+}
+
+docker_answers() {
+    { have docker && timeout 10 docker info && timeout 10 docker compose version; } >/dev/null 2>&1
+}
+
+# A project of its own: its containers, volumes and ports are nobody else's.
+compose() {
+    local project
+    project=$(cat "$1/compose")
+    shift
+    SCAN_KAFKA_PORT=$KAFKA_PORT SCAN_REDIS_PORT=$REDIS_PORT docker compose -p "$project" -f "$ROOT/docker-compose.yml" "$@"
+}
+
+# The folder's name is one of a kind, so what is named after it is so too. docker wants small letters.
+name_of_demo() {
+    local name=${1##*/}
+    printf '%s\n' "${name,,}"
+}
+
+start_lab() {
+    step "The lab: network namespaces $(name_of_demo "$DIR")-scan and -hosts, with no way out"
+    tests/support/lab.sh up "$(name_of_demo "$DIR")" "$DIR/lab" "$PORT"
+}
+
+start_servers() {
+    local server end=$((SECONDS + REGISTER_SECONDS))
+    step "Two servers: ${SERVERS[*]}"
+    for server in "${SERVERS[@]}"; do start_server "$server"; done
+    for server in "${SERVERS[@]}"; do
+        until redis zrange "scan:{$GROUP}:servers" 0 -1 | grep -Fx "$server" >/dev/null; do
+            servers_alive
+            ((SECONDS < end)) || fail "$server has not shown up in Redis within $REGISTER_SECONDS s; its log: $DIR/$server.log"
+            sleep 0.1
+        done
+    done
+}
+
+# Out of reach of Ctrl-C, so that it is ended here, in order.
+start_server() {
+    start_detached "$DIR/$1.pid" "$DIR/$1.out" "$BIN/scand" -name "$1" -group "$GROUP" -kafka "127.0.0.1:$KAFKA_PORT" \
+        -redis "redis://127.0.0.1:$REDIS_PORT" -masscan "$DIR/lab/masscan" -log-file "$DIR/$1.log"
+}
+
+servers_alive() {
+    local server
+    for server in "${SERVERS[@]}"; do
+        alive "$(pid_in "$DIR/$server.pid")" || fail "$server has ended: $(tail -n 1 "$DIR/$server.out")"
+    done
+}
+
+push_tasks() {
+    local network id
+    step "Two pushes"
+    for network in "${NETWORKS[@]}"; do
+        printf '$ scanpush -ip %s -ports %s -bandwidth %s\n' "$network" "$PORT" "$RATE_PPS"
+        id=$("$BIN/scanpush" -ip "$network" -ports "$PORT" -bandwidth "$RATE_PPS" -group "$GROUP" \
+            -kafka "127.0.0.1:$KAFKA_PORT" -redis "redis://127.0.0.1:$REDIS_PORT") || fail "scanpush failed; its words are above"
+        [[ $id =~ ^[^[:space:]]+$ ]] || fail "scanpush printed '$id' where one task id was expected"
+        printf '%s\n' "$id"
+        IDS+=("$id")
+    done
+}
+
+redis() {
+    redis-cli -h 127.0.0.1 -p "$REDIS_PORT" --raw "$@" 2>/dev/null || true
+}
+
+# --- the live view
+
+watch_tasks() {
+    local end=$((SECONDS + SCAN_SECONDS))
+    step "Live, from Redis"
+    until view && all_ended; do
+        servers_alive
+        ((SECONDS < end)) || fail "not done within $SCAN_SECONDS s; the servers' logs are in $DIR"
+        sleep 0.3
+    done
+}
+
+# Sets STATUS, PROGRESS, … to what Redis has of a task; a field that is not there is empty.
+read_task() {
+    local fields
+    mapfile -t fields < <(redis hmget "scan:{$GROUP}:task:$1" \
+        status progress rate_pps remaining_s found server started_ms finished_ms error)
+    STATUS=${fields[0]:-pushed} PROGRESS=${fields[1]:-} RATE=${fields[2]:-} REMAINING=${fields[3]:-} FOUND=${fields[4]:-}
+    SERVER=${fields[5]:-} STARTED_MS=${fields[6]:-} FINISHED_MS=${fields[7]:-} ERROR=${fields[8]:-}
+}
+
+all_ended() {
+    local id
+    for id in "${IDS[@]}"; do
+        read_task "$id"
+        case "$STATUS" in completed | failed | cancelled | rejected) ;; *) return 1 ;; esac
+    done
+}
+
+# On a terminal the lines are drawn over each other, elsewhere a line follows when its task has changed.
+declare -A SHOWN_STATUS=() SHOWN_AT=()
+view() {
+    local i
+    if [[ -t 1 ]]; then
+        ! $DRAWN || printf '\033[%dA' "${#IDS[@]}"
+        DRAWN=true
+    fi
+    for i in "${!IDS[@]}"; do
+        read_task "${IDS[i]}"
+        if [[ -t 1 ]]; then
+            printf '\033[2K\033[?7l%s\033[?7h\n' "$(task_line "${NETWORKS[i]}")"
+        elif [[ ${SHOWN_STATUS[$i]:-} != "$STATUS" ]] || ((SECONDS >= ${SHOWN_AT[$i]:-0} + PLAIN_SECONDS)); then
+            task_line "${NETWORKS[i]}"
+            SHOWN_STATUS[$i]=$STATUS SHOWN_AT[$i]=$SECONDS
+        fi
+    done
+}
+
+task_line() {
+    printf '%-14s  %-9s  %-8s  %6s %%  %7s pps  %4s s left  %4s found  %s\n' \
+        "$1" "$STATUS" "${SERVER:--}" "${PROGRESS:-0}" "${RATE:--}" "${REMAINING:--}" "${FOUND:-0}" "$ERROR"
+}
+
+# --- the verdict
+
+verdict() {
+    local wrong=""
+    table
+    printf '\n'
+    check_servers || wrong=yes
+    check_findings || wrong=yes
+    if $KEEP; then
+        STAYS=true
+        how_to_play
+    fi
+    [[ -z $wrong ]] || fail "not as it should be: see above"
+    printf '\nAs it should be: each server completed one task, and scan-results has the 256 addresses of each network, no other.\n'
+}
+
+table() {
+    local i seconds
+    step "What came out"
+    printf '%-22s  %-14s  %-8s  %-9s  %5s  %7s\n' task network server state found seconds
+    for i in "${!IDS[@]}"; do
+        read_task "${IDS[i]}"
+        seconds=-
+        [[ -z $STARTED_MS || -z $FINISHED_MS ]] || seconds=$(((FINISHED_MS - STARTED_MS + 50) / 100))
+        [[ $seconds == - ]] || seconds=$((seconds / 10)).$((seconds % 10))
+        printf '%-22s  %-14s  %-8s  %-9s  %5s  %7s\n' "${IDS[i]}" "${NETWORKS[i]}" "${SERVER:--}" "$STATUS" "${FOUND:-0}" "$seconds"
+    done
+}
+
+check_servers() {
+    local id server count good=true
+    declare -A completed=()
+    for id in "${IDS[@]}"; do
+        read_task "$id"
+        if [[ $STATUS == completed ]]; then
+            completed[${SERVER:-nobody}]=$((${completed[${SERVER:-nobody}]:-0} + 1))
+        else
+            complain "task $id is $STATUS${ERROR:+: $ERROR}"
+            good=false
+        fi
+    done
+    for server in "${SERVERS[@]}"; do
+        count=${completed[$server]:-0}
+        [[ $count -eq 1 ]] || { complain "$server completed $count tasks where 1 was expected" && good=false; }
+    done
+    $good
+}
+
+# Read by other clients than our own. A finding may come twice (at least once is the promise), so sets are compared.
+check_findings() {
+    local i good=true records="$DIR/scan-results.ndjson"
+    timeout 30 kcat -C -q -e -b "127.0.0.1:$KAFKA_PORT" -t scan-results -o beginning >"$records" 2>"$DIR/kcat.err" || {
+        complain "kcat could not read scan-results: $(tail -n 1 "$DIR/kcat.err")"
+        return 1
+    }
+    jq -r '"\(.task_id) \(.ip):\(.port)/\(.proto)"' "$records" 2>"$DIR/jq.err" | sort -u >"$DIR/found" || {
+        complain "scan-results has a record that is not JSON: $(tail -n 1 "$DIR/jq.err")"
+        return 1
+    }
+    for i in "${!IDS[@]}"; do addresses "${NETWORKS[i]}" "${IDS[i]} "; done | sort >"$DIR/expected"
+    same "missing in scan-results" -23 || good=false
+    same "in scan-results, but not expected" -13 || good=false
+    $good
+}
+
+# The 256 addresses of a /24, as a finding of the demo's port is written above.
+addresses() {
+    local last
+    for last in {0..255}; do printf '%s%s.%s:%s/tcp\n' "$2" "${1%.0/24}" "$last" "$PORT"; done
+}
+
+same() {
+    local different
+    different=$(comm "$2" "$DIR/expected" "$DIR/found" | cut -d ' ' -f 2)
+    [[ -n $different ]] || return 0
+    complain "$1: $(wc -l <<<"$different"): $(head -n 8 <<<"$different" | tr '\n' ' ')…"
+    return 1
+}
+
+complain() {
+    printf 'WRONG: %s\n' "$*"
+}
+
+fail() {
+    printf 'run-demo.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+# --- the end
+
+how_to_play() {
+    local at="-kafka 127.0.0.1:$KAFKA_PORT -redis redis://127.0.0.1:$REDIS_PORT"
+    cat <<TEXT
+
+Everything is still running. All of 172.16.0.0/12 answers on port $PORT in the lab. To play with it:
+
+  $BIN/scanpush $at -ip 172.16.16.0/20 -ports $PORT -bandwidth 2000
+  $BIN/scanpush status $at
+  redis-cli -p $REDIS_PORT --scan --pattern 'scan:*'
+  kcat -C -q -e -b 127.0.0.1:$KAFKA_PORT -t scan-results -o beginning | jq -c .
+  tail -F $DIR/scand-a.log $DIR/scand-b.log
+
+To stop it all:
+
+  $ROOT/run-demo.sh --stop $DIR
+TEXT
+}
+
+clean_up() {
+    local status=$?
+    trap '' INT TERM HUP PIPE # once is enough: a second Ctrl-C must not leave half of it behind
+    set +e
+    [[ -n $DIR ]] || exit "$status"
+    if $STAYS; then
+        printf '\nLogs: %s\n' "$DIR"
+        exit "$status"
+    fi
+    printf '\nEnding what was started\n'
+    stop_all "$DIR"
+    printf 'Logs: %s\n' "$DIR"
+    exit "$status"
+}
+
+stop_kept() {
+    local dir
+    dir=$(cd "$1" 2>/dev/null && pwd) || refuse "there is no folder $1"
+    [[ -f $dir/lab.name ]] || refuse "$dir is not the folder of a demo"
+    set +e
+    stop_all "$dir"
+    printf 'Stopped. Logs: %s\n' "$dir"
+}
+
+# Goes by pid files and names that this script wrote, so it works for a run that was killed too. Servers first: they want to
+# write their last words to Kafka and Redis.
+stop_all() {
+    local dir=$1 server pid pids=()
+    for server in "${SERVERS[@]}"; do
+        pid=$(pid_in "$dir/$server.pid")
+        [[ -z $pid ]] || ! has_word "$pid" "$dir/$server.log" || pids+=("$pid")
+    done
+    end_pids "$DRAIN_SECONDS" "${pids[@]}"
+    [[ ! -f $dir/lab.name ]] || tests/support/lab.sh down "$(cat "$dir/lab.name")" "$dir/lab"
+    [[ ! -f $dir/compose ]] || compose "$dir" down -v
+    [[ ! -d $dir/kafka ]] || tests/support/kafka.sh stop "$dir/kafka"
+    [[ ! -d $dir/redis ]] || tests/support/redis.sh stop "$dir/redis"
+    rm -rf "$dir/kafka/data" "$dir/redis/appendonlydir"
+}
+
+main "$@"
