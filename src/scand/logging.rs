@@ -9,6 +9,7 @@ use simplelog::{
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
 use std::path::Path;
+use time::macros::format_description;
 
 /// Only this crate's own lines: the Kafka client's are Rust debug text.
 const OWN_CRATE: &str = "scan";
@@ -77,7 +78,9 @@ fn colours() -> ColorChoice {
 
 fn config() -> Config {
     ConfigBuilder::new()
-        .set_time_format_rfc3339()
+        .set_time_format_custom(format_description!(
+            "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
+        ))
         .set_time_level(LevelFilter::Error)
         .set_level_padding(simplelog::LevelPadding::Right)
         .set_thread_level(LevelFilter::Off)
