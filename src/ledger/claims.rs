@@ -265,11 +265,14 @@ impl Ledger {
     }
 
     /// Ends a task whose terminal record Kafka has acknowledged.
-    pub fn finish(&mut self, claim: &Claim) -> Result<ClaimState, LedgerError> {
+    pub fn finish(&mut self, ending: &Ending) -> Result<ClaimState, LedgerError> {
         let arguments = [
-            claim.task_id.to_string(),
-            claim.fence.to_string(),
+            ending.claim.task_id.to_string(),
+            ending.claim.fence.to_string(),
             ms(ENDED_KEPT),
+            ending.status.to_string(),
+            ending.error.clone().unwrap_or_default(),
+            ending.found.to_string(),
         ];
         self.call::<String>(&FINISH, &arguments)
             .and_then(|word| state(&word))

@@ -151,7 +151,7 @@ impl Settle {
                 }
                 state => self.drop_ending(ending, state),
             },
-            Step::Finish(ending, since) => match self.ledger.finish(&ending.claim)? {
+            Step::Finish(ending, since) => match self.ledger.finish(ending)? {
                 ClaimState::Ok => self.finished(&ending.claim),
                 ClaimState::Gone if since.elapsed() < self.lease * SETTLE_GONE_WAIT_LEASES => {
                     return Ok(None);

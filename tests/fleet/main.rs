@@ -9,6 +9,7 @@
 )]
 
 mod distribution;
+mod endings;
 mod faults;
 mod records;
 mod scans;
@@ -56,6 +57,7 @@ fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
     }
     [
         distribution::TESTS,
+        endings::TESTS,
         records::TESTS,
         scans::TESTS,
         faults::TESTS,

@@ -1,0 +1,79 @@
+//! How a claim ends in the claim table, step by step: the ledger alone, on the real Redis, without servers.
+
+use crate::support::Fleet;
+use crate::{Needs, Test};
+use scan::ledger::{Claim, ClaimState, Ending, Fate, Ingest, Ingested, Ledger, NewTask};
+use scan::model::{State, Task, TaskId};
+use std::time::Duration;
+
+pub const TESTS: &[Test] = &[(
+    "an_end_that_kafka_knows_is_accepted_by_a_rebuilt_redis",
+    Needs::Servers,
+    end_after_rebuild,
+)];
+
+const LEASE: Duration = Duration::from_secs(60);
+const FENCE: u64 = 7_000_000;
+
+fn ingest(ledger: &mut Ledger, id: &TaskId, fate: Fate) {
+    assert!(ledger.begin(0, 0, 1, "epoch").unwrap());
+    let cursor = ledger.cursors(&[0]).unwrap()[&0].clone().unwrap();
+    let task = Task::new(
+        id.clone(),
+        "172.16.0.0/24".parse().unwrap(),
+        "443".parse().unwrap(),
+        Default::default(),
+    );
+    let ingested = ledger.ingest(&Ingest {
+        partition: 0,
+        cursor: &cursor,
+        next: 1,
+        lost_records: 0,
+        server: "a",
+        lease: LEASE,
+        tasks: &[NewTask {
+            offset: 0,
+            task_id: id.clone(),
+            task: Some(task),
+            fate,
+        }],
+    });
+    assert!(matches!(ingested, Ok(Ingested::Done(_))), "{ingested:?}");
+}
+
+/// Redis is lost between the verdict and the finish, when the terminal record is on its way: the rebuild finds the task
+/// running and brings the claim back without the verdict.
+fn end_after_rebuild() {
+    let fleet = Fleet::new("end-after-rebuild");
+    let mut ledger = fleet.ledger();
+    let id: TaskId = "a".parse().unwrap();
+    let held = Fate::Held {
+        server: "a".to_owned(),
+        fence: FENCE,
+        attempt: 1,
+        resume_index: 0,
+    };
+    ingest(&mut ledger, &id, held);
+    let ending = Ending {
+        claim: Claim {
+            task_id: id.clone(),
+            fence: FENCE,
+        },
+        status: State::Completed,
+        error: None,
+        found: 256,
+        attempt: 1,
+        resume_index: 0,
+        partition: 0,
+        offset: 0,
+    };
+    assert_eq!(ledger.finish(&ending).unwrap(), ClaimState::Ok);
+    let task = ledger.task(&id).unwrap().unwrap();
+    assert_eq!((task.status, task.found), (State::Completed, 256));
+    assert_eq!(ledger.committable(&[0]).unwrap()[&0], 1);
+    assert_eq!(
+        ledger.finish(&ending).unwrap(),
+        ClaimState::Ok,
+        "sent twice"
+    );
+}
