@@ -288,8 +288,15 @@ fn task_fields(task: &Task) -> Map<String, Value> {
     set("ip_range", task.ip_range.to_string());
     set("ports", task.ports.to_string());
     set("band_width", task.band_width.pps().to_string());
+    set("probes", probes_of(task).to_string());
     set("priority", task.priority.get().to_string());
     set("progress", "0".to_owned());
     set("found", "0".to_owned());
     fields
+}
+
+/// The probes that are this task's own: a shard's part of the whole.
+fn probes_of(task: &Task) -> u128 {
+    let count = task.shard.map_or(1, |shard| u128::from(shard.count.max(1)));
+    task.probes().div_ceil(count)
 }

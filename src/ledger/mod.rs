@@ -26,4 +26,4 @@ pub use connection::Ledger;
 pub use error::LedgerError;
 pub use intake::{Cursor, Fate, Ingest, Ingested, NewTask, Outcome};
 pub use url::RedisUrl;
-pub use view::LiveTask;
+pub use view::{LiveServer, LiveTask};

@@ -6,9 +6,12 @@ use super::fields::Fields;
 use crate::model::text::one_line;
 use crate::model::{State, TaskId};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Keys that one SCAN call looks at.
 const SCAN_COUNT: usize = 1000;
+/// Keys that are read in one round trip.
+const VIEW_PIPELINE: usize = 1000;
 
 /// A task with its live state. Field names are those of the Redis hash and of `-json`.
 #[derive(Clone, Debug, Serialize)]
@@ -36,6 +39,30 @@ pub struct LiveTask {
     pub finished_ms: Option<u64>,
     pub retry_ms: Option<u64>,
     pub resume_index: u64,
+    pub probes: Option<u128>,
+}
+
+/// A server as it last reported. Field names are those of the Redis hash and of `-json`.
+#[derive(Clone, Debug, Serialize)]
+pub struct LiveServer {
+    /// Its name.
+    pub server: String,
+    /// Scans that may send at a time.
+    pub slots: u64,
+    /// Slots without a scan that sends.
+    pub free: u64,
+    /// Claims held, those included whose scans only wait for late answers.
+    pub held: u64,
+    /// Packets per second that its sending scans may use.
+    pub rate_used: u64,
+    /// Most packets per second; none = no limit.
+    pub max_rate: Option<u64>,
+    /// Its version.
+    pub version: String,
+    /// Its last heartbeat, in unix milliseconds by Redis' clock.
+    pub seen_ms: u64,
+    /// How long ago that was, by the same clock.
+    pub age_ms: u64,
 }
 
 impl Ledger {
@@ -51,35 +78,139 @@ impl Ledger {
         live_task(&fields).map(Some)
     }
 
-    /// The newest `limit` tasks of the group, newest first. Looks at every task's key.
-    pub fn tasks(&mut self, limit: usize) -> Result<Vec<LiveTask>, LedgerError> {
+    /// These tasks, in this order; none where the group knows none. Pipelined: one round trip for many.
+    pub fn tasks_of(&mut self, ids: &[TaskId]) -> Result<Vec<Option<LiveTask>>, LedgerError> {
+        let keys: Vec<String> = ids
+            .iter()
+            .map(|id| self.key(&format!("task:{id}")))
+            .collect();
+        self.hashes(&keys)?
+            .into_iter()
+            .map(|fields| match fields.is_empty() {
+                true => Ok(None),
+                false => live_task(&fields).map(Some),
+            })
+            .collect()
+    }
+
+    /// The newest `limit` tasks of the group that are in one of `states` (none given: in any), newest first. Looks at every
+    /// task's key, [`VIEW_PIPELINE`] in one round trip.
+    pub fn tasks(&mut self, states: &[State], limit: usize) -> Result<Vec<LiveTask>, LedgerError> {
+        let wanted =
+            |status: &str| states.is_empty() || states.iter().any(|state| state.as_str() == status);
         let mut newest: Vec<(u64, String)> = Vec::new();
-        for key in self.task_keys()? {
-            let queued: Option<u64> = self.run(|connection| {
-                redis::cmd("HGET")
-                    .arg(&key)
-                    .arg("queued_ms")
-                    .query(connection)
+        let keys: Vec<String> = self.keys("task", "")?.into_iter().collect();
+        for some in keys.chunks(VIEW_PIPELINE) {
+            let found: Vec<(Option<u64>, Option<String>)> = self.run(|connection| {
+                let mut pipeline = redis::pipe();
+                for key in some {
+                    pipeline
+                        .cmd("HMGET")
+                        .arg(key)
+                        .arg("queued_ms")
+                        .arg("status");
+                }
+                pipeline.query(connection)
             })?;
-            newest.extend(queued.map(|at| (at, key)));
+            for (key, (queued, status)) in some.iter().zip(found) {
+                if let (Some(queued), Some(status)) = (queued, status)
+                    && wanted(&status)
+                {
+                    newest.push((queued, key.clone()));
+                }
+            }
         }
         newest.sort_unstable_by(|a, b| b.cmp(a));
         newest.truncate(limit);
-        let mut tasks = Vec::with_capacity(newest.len());
-        for (_, key) in newest {
-            let flat: Vec<String> =
-                self.run(|connection| redis::cmd("HGETALL").arg(&key).query(connection))?;
-            let fields = Fields::from_flat(flat);
-            if !fields.is_empty() {
-                tasks.push(live_task(&fields)?);
-            }
-        }
-        Ok(tasks)
+        let keys: Vec<String> = newest.into_iter().map(|(_, key)| key).collect();
+        self.hashes(&keys)?
+            .iter()
+            .filter(|fields| !fields.is_empty())
+            .map(live_task)
+            .collect()
     }
 
-    fn task_keys(&mut self) -> Result<Vec<String>, LedgerError> {
-        let pattern = self.key("task:*");
-        let mut keys = std::collections::BTreeSet::new();
+    /// Whether the group knows a task with this id.
+    pub fn knows(&mut self, id: &TaskId) -> Result<bool, LedgerError> {
+        let key = self.key(&format!("task:{id}"));
+        self.run(|connection| redis::cmd("EXISTS").arg(&key).query(connection))
+    }
+
+    /// The tasks of a job, ascending by id; those that ended long ago may have no hash any more. Empty for an unknown job.
+    pub fn job(&mut self, job_id: &TaskId) -> Result<Vec<TaskId>, LedgerError> {
+        let key = self.key(&format!("job:{job_id}"));
+        let members: BTreeSet<String> =
+            self.run(|connection| redis::cmd("SMEMBERS").arg(&key).query(connection))?;
+        Ok(members.iter().filter_map(|id| id.parse().ok()).collect())
+    }
+
+    /// The ids of the group's tasks that begin with `beginning`, ascending. Looks at every key.
+    pub fn tasks_beginning(&mut self, beginning: &str) -> Result<Vec<TaskId>, LedgerError> {
+        self.ids("task", beginning)
+    }
+
+    /// The ids of the group's jobs that begin with `beginning`, ascending. Looks at every key.
+    pub fn jobs_beginning(&mut self, beginning: &str) -> Result<Vec<TaskId>, LedgerError> {
+        self.ids("job", beginning)
+    }
+
+    /// The servers of the group that reported within [`SERVER_FORGOTTEN_AFTER`](crate::model::limits::SERVER_FORGOTTEN_AFTER),
+    /// by name.
+    pub fn servers(&mut self) -> Result<Vec<LiveServer>, LedgerError> {
+        let key = self.key("servers");
+        let ((now_s, now_us), names): ((u64, u64), Vec<String>) = self.run(|connection| {
+            redis::pipe()
+                .cmd("TIME")
+                .cmd("ZRANGE")
+                .arg(&key)
+                .arg(0)
+                .arg(-1)
+                .query(connection)
+        })?;
+        let now_ms = now_s * 1000 + now_us / 1000;
+        let keys: Vec<String> = names
+            .iter()
+            .map(|name| self.key(&format!("server:{name}")))
+            .collect();
+        let mut servers = Vec::with_capacity(names.len());
+        for (name, fields) in names.iter().zip(self.hashes(&keys)?) {
+            if !fields.is_empty() {
+                servers.push(live_server(name, &fields, now_ms)?);
+            }
+        }
+        servers.sort_by(|a, b| a.server.cmp(&b.server));
+        Ok(servers)
+    }
+
+    /// The hashes at `keys`, in their order; an empty one where there is none.
+    fn hashes(&mut self, keys: &[String]) -> Result<Vec<Fields>, LedgerError> {
+        let mut hashes = Vec::with_capacity(keys.len());
+        for some in keys.chunks(VIEW_PIPELINE) {
+            let flat: Vec<Vec<String>> = self.run(|connection| {
+                let mut pipeline = redis::pipe();
+                for key in some {
+                    pipeline.cmd("HGETALL").arg(key);
+                }
+                pipeline.query(connection)
+            })?;
+            hashes.extend(flat.into_iter().map(Fields::from_flat));
+        }
+        Ok(hashes)
+    }
+
+    fn ids(&mut self, kind: &str, beginning: &str) -> Result<Vec<TaskId>, LedgerError> {
+        let prefix = self.key(&format!("{kind}:"));
+        let keys = self.keys(kind, beginning)?;
+        Ok(keys
+            .iter()
+            .filter_map(|key| key.strip_prefix(&prefix)?.parse().ok())
+            .collect())
+    }
+
+    /// The keys `task:…` or `job:…` whose id begins with `beginning`.
+    fn keys(&mut self, kind: &str, beginning: &str) -> Result<BTreeSet<String>, LedgerError> {
+        let pattern = format!("{}*", literal(&self.key(&format!("{kind}:{beginning}"))));
+        let mut keys = BTreeSet::new();
         let mut at = 0u64;
         loop {
             let (next, found): (u64, Vec<String>) = self.run(|connection| {
@@ -93,7 +224,7 @@ impl Ledger {
             })?;
             keys.extend(found);
             if next == 0 {
-                return Ok(keys.into_iter().collect());
+                return Ok(keys);
             }
             at = next;
         }
@@ -110,6 +241,33 @@ impl Ledger {
             .filter(|policy| *policy != "noeviction")
             .map(one_line))
     }
+}
+
+/// `text` as a pattern of Redis that matches nothing else.
+fn literal(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '\\' | '^') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
+fn live_server(name: &str, fields: &Fields, now_ms: u64) -> Result<LiveServer, LedgerError> {
+    let seen_ms = fields.need("seen_ms")?;
+    Ok(LiveServer {
+        server: one_line(name),
+        slots: fields.need("slots")?,
+        free: fields.get("free")?.unwrap_or(0),
+        held: fields.get("held")?.unwrap_or(0),
+        rate_used: fields.get("rate_used")?.unwrap_or(0),
+        max_rate: fields.get("max_rate")?.filter(|&rate: &u64| rate > 0),
+        version: fields.text("version").map(one_line).unwrap_or_default(),
+        seen_ms,
+        age_ms: now_ms.saturating_sub(seen_ms),
+    })
 }
 
 fn live_task(fields: &Fields) -> Result<LiveTask, LedgerError> {
@@ -134,5 +292,17 @@ fn live_task(fields: &Fields) -> Result<LiveTask, LedgerError> {
         finished_ms: fields.get("finished_ms")?,
         retry_ms: fields.get("retry_ms")?,
         resume_index: fields.get("resume_index")?.unwrap_or(0),
+        probes: fields.get("probes")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_its_text_only() {
+        assert_eq!(literal("scan:{g}:task:a-b_c"), "scan:{g}:task:a-b_c");
+        assert_eq!(literal("a*b?[c]\\^"), "a\\*b\\?\\[c\\]\\\\\\^");
+    }
 }

@@ -196,3 +196,9 @@ pub const PUSH_TASKS_MAX: usize = 100_000;
 pub const STATUS_TASKS_MAX: usize = 50;
 /// Columns that a table of `scanpush` keeps to where the output is no terminal that has more.
 pub const TABLE_COLUMNS: usize = 80;
+/// Characters of an id that may stand for the whole, where only one known id begins with them.
+pub const ID_BEGINNING_MIN_BYTES: usize = 4;
+/// Ids that are named where a beginning fits several.
+pub const CANDIDATES_SHOWN_MAX: usize = 5;
+/// Most tasks that `scanpush list` shows.
+pub const LIST_TASKS_MAX: u32 = 1_000_000;

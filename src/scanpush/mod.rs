@@ -7,17 +7,25 @@
 //! |---|---|
 //! | `push.rs` | puts tasks on Kafka; what scanpush does without a command's name |
 //! | `status.rs` | shows tasks from Redis |
+//! | `ids.rs` | which tasks a command line means |
+//! | `list.rs`, `job.rs`, `servers.rs` | show the newest tasks, a job, the servers |
+//! | `tasks.rs` | tasks as a table or JSON |
 //! | `options.rs` | flags that every command takes |
 //! | `table.rs` | rows that fit a terminal |
 //! | `output.rs` | stdout and stderr; keeps control characters away from the terminal |
 //!
 //! A new command is a file with a `COMMAND`, and its line in `COMMANDS`.
 
+mod ids;
+mod job;
+mod list;
 mod options;
 mod output;
 mod push;
+mod servers;
 mod status;
 mod table;
+mod tasks;
 
 use crate::exit::{self, Exit, Failure};
 use crate::flags::shared::CONNECTION;
@@ -29,7 +37,13 @@ use std::ffi::OsString;
 use std::io;
 
 /// Every command; the first one runs where none is named.
-const COMMANDS: &[Command] = &[push::COMMAND, status::COMMAND];
+const COMMANDS: &[Command] = &[
+    push::COMMAND,
+    status::COMMAND,
+    list::COMMAND,
+    job::COMMAND,
+    servers::COMMAND,
+];
 
 /// What scanpush can be told to do.
 struct Command {

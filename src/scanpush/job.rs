@@ -1,0 +1,243 @@
+//! `scanpush job ID`: a job as a whole, and its tasks. Reads Redis only. What a job's state and progress are is decided
+//! here, purely from its tasks.
+
+use super::Command;
+use super::ids::find_job;
+use super::options::{Connection, JSON};
+use super::output::Output;
+use super::tasks::{self, now_ms, short, span};
+use crate::exit::Failure;
+use crate::flags::Reader;
+use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
+use crate::ledger::{Ledger, LedgerError, LiveTask};
+use crate::model::{Invalid, State, TaskId};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+pub(super) const COMMAND: Command = Command {
+    name: "job",
+    about: "shows a job as a whole and its tasks",
+    usage: "job ID [flags]",
+    flags: &[JSON, REDIS, GROUP, KAFKA, TOPIC],
+    more: "\
+The job's state: running while a task runs, else queued or paused while one
+waits; once all have ended, failed if one failed or was rejected, else cancelled
+if one was, else completed. Its progress is that of all its probes. -json prints
+one object with all tasks in it. It needs Redis only. Exit code 0: found; 1:
+there is no such job or Redis is away; 2: bad flags.
+
+examples:
+  scanpush job j7Kd0
+  scanpush job j7Kd0 -json | jq '{state, progress, found}'
+",
+    run,
+};
+
+/// A job as a whole. Field names are those of `-json`.
+#[derive(Debug, Serialize)]
+pub struct Job {
+    /// Its id.
+    pub job_id: String,
+    /// Its state, made from those of its tasks.
+    pub state: State,
+    /// Tasks that Redis still has, by state.
+    pub states: BTreeMap<&'static str, usize>,
+    /// Tasks that ended so long ago that Redis has dropped them.
+    pub forgotten: usize,
+    /// The part of its probes that was sent, 0 to 100.
+    pub progress: f64,
+    /// Packets per second of those that run, in sum.
+    pub rate_pps: f64,
+    /// Seconds until the last of those that run has sent everything; none where tasks still wait for a server.
+    pub remaining_s: Option<u64>,
+    /// Findings, in sum.
+    pub found: u64,
+    /// Its tasks, in the order in which they were taken in.
+    pub tasks: Vec<LiveTask>,
+}
+
+fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
+    let (connection, json, name) = resolve(reader)?;
+    match look(&connection, &name).map_err(|error| Failure::Runtime(error.to_string()))? {
+        Ok(job) => {
+            show(&job, json, now_ms(), output)?;
+            output.flush()
+        }
+        Err(problem) => Err(Failure::Runtime(problem)),
+    }
+}
+
+fn resolve(mut reader: Reader) -> Result<(Connection, bool, TaskId), Invalid> {
+    let connection = Connection::read(&mut reader)?;
+    let json = reader.switch(&JSON);
+    let words = reader.words();
+    reader.finish()?;
+    match words.as_slice() {
+        [word] => Ok((connection, json, word.parse()?)),
+        [] => Err(Invalid::about("which job? Give its id")),
+        [_, second, ..] => Err(Invalid::new(second, "is a second job: give one")),
+    }
+}
+
+fn look(connection: &Connection, name: &TaskId) -> Result<Result<Job, String>, LedgerError> {
+    let Connection { redis, group, .. } = connection;
+    let mut ledger = Ledger::connect(redis, group.as_str())?;
+    let (job_id, ids) = match find_job(name, &mut ledger)? {
+        Ok(found) => found,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let tasks: Vec<LiveTask> = ledger.tasks_of(&ids)?.into_iter().flatten().collect();
+    let forgotten = ids.len() - tasks.len();
+    Ok(job(&job_id, tasks, forgotten)
+        .ok_or_else(|| format!("all {forgotten} tasks of job {job_id} ended long ago")))
+}
+
+/// The job that these tasks are; none where there are none.
+pub fn job(job_id: &TaskId, mut tasks: Vec<LiveTask>, forgotten: usize) -> Option<Job> {
+    tasks.sort_by(|a, b| (a.queued_ms, &a.task_id).cmp(&(b.queued_ms, &b.task_id)));
+    let mut states = BTreeMap::new();
+    for task in &tasks {
+        *states.entry(task.status.as_str()).or_insert(0) += 1;
+    }
+    let weight: f64 = tasks.iter().map(weight_of).sum();
+    let done: f64 = tasks
+        .iter()
+        .map(|task| weight_of(task) * task.progress.clamp(0.0, 100.0))
+        .sum();
+    let running = || tasks.iter().filter(|task| task.status == State::Running);
+    let waits = tasks.iter().any(|task| task.status == State::Queued);
+    Some(Job {
+        job_id: job_id.to_string(),
+        state: state_of(&tasks)?,
+        states,
+        forgotten,
+        progress: (done / weight * 100.0).floor() / 100.0,
+        rate_pps: running().map(|task| task.rate_pps.max(0.0)).sum(),
+        remaining_s: running()
+            .filter_map(|task| task.remaining_s)
+            .max()
+            .filter(|_| !waits),
+        found: tasks
+            .iter()
+            .fold(0, |sum, task| u64::saturating_add(sum, task.found)),
+        tasks,
+    })
+}
+
+/// A task's part of its job: its probes, or 1 where a hash does not say.
+fn weight_of(task: &LiveTask) -> f64 {
+    task.probes.map_or(1.0, |probes| probes.max(1) as f64)
+}
+
+/// The first of these that a task is in.
+fn state_of(tasks: &[LiveTask]) -> Option<State> {
+    let any = |state| tasks.iter().any(|task| task.status == state);
+    let by_weight = [
+        State::Running,
+        State::Queued,
+        State::Paused,
+        State::Failed,
+        State::Rejected,
+        State::Cancelled,
+        State::Completed,
+    ];
+    match by_weight.into_iter().find(|&state| any(state)) {
+        Some(State::Rejected) => Some(State::Failed),
+        state => state,
+    }
+}
+
+fn show(job: &Job, json: bool, now_ms: u64, output: &mut Output<'_>) -> Result<(), Failure> {
+    if json {
+        return output.json(job);
+    }
+    output.line(&in_a_line(job))?;
+    tasks::show(&job.tasks, false, now_ms, output)
+}
+
+fn in_a_line(job: &Job) -> String {
+    let counts: Vec<String> = State::ALL
+        .iter()
+        .filter_map(|state| Some(format!("{} {state}", job.states.get(state.as_str())?)))
+        .chain((job.forgotten > 0).then(|| format!("{} forgotten", job.forgotten)))
+        .collect();
+    let left = job
+        .remaining_s
+        .map_or(String::new(), |s| format!(", {} left", span(s)));
+    format!(
+        "job {}: {} {}%{left}, {} pps, found {}; {}",
+        job.job_id,
+        job.state,
+        job.progress.floor(),
+        short(job.rate_pps),
+        job.found,
+        counts.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tasks::sample::{NOW_MS, task};
+    use super::*;
+
+    fn of(tasks: &[(State, f64, u128)]) -> Job {
+        let tasks = tasks.iter().map(|&(status, progress, probes)| LiveTask {
+            status,
+            progress,
+            probes: Some(probes),
+            ..task()
+        });
+        job(&"j1".parse().unwrap(), tasks.collect(), 0).unwrap()
+    }
+
+    #[test]
+    fn a_job_is_as_far_as_its_tasks() {
+        use State::*;
+        for (states, state) in [
+            (&[Completed, Running, Failed][..], Running),
+            (&[Completed, Queued, Paused], Queued),
+            (&[Completed, Paused, Failed], Paused),
+            (&[Completed, Cancelled, Failed], Failed),
+            (&[Completed, Cancelled, Rejected], Failed),
+            (&[Completed, Cancelled], Cancelled),
+            (&[Completed, Completed], Completed),
+        ] {
+            let tasks: Vec<_> = states.iter().map(|&state| (state, 50.0, 1)).collect();
+            assert_eq!(of(&tasks).state, state, "{states:?}");
+        }
+        assert!(job(&"j1".parse().unwrap(), vec![], 3).is_none());
+    }
+
+    #[test]
+    fn progress_counts_probes_and_time_needs_that_none_waits() {
+        let whole = of(&[(State::Running, 50.0, 300), (State::Completed, 100.0, 100)]);
+        assert_eq!(whole.progress, 62.5);
+        assert_eq!((whole.remaining_s, whole.found), (Some(83), 2 * 785));
+        let waiting = of(&[(State::Running, 50.0, 300), (State::Queued, 0.0, 100)]);
+        assert_eq!(waiting.remaining_s, None);
+        let nearly = of(&[
+            (State::Completed, 100.0, 1 << 40),
+            (State::Running, 99.0, 1),
+        ]);
+        assert!(nearly.progress < 100.0, "not before it is");
+        assert_eq!(
+            in_a_line(&whole),
+            "job j1: running 62%, 1:23 left, 812 pps, found 1570; 1 running, 1 completed"
+        );
+    }
+
+    #[test]
+    fn json_is_one_object() {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut output = Output::new(&mut out, &mut err, None, false);
+        let job = of(&[(State::Running, 50.0, 1), (State::Completed, 100.0, 1)]);
+        show(&job, true, NOW_MS, &mut output).unwrap();
+        let object: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(
+            (&object["state"], &object["progress"]),
+            (&"running".into(), &75.0.into())
+        );
+        assert_eq!(object["states"]["completed"], 1);
+        assert_eq!(object["tasks"].as_array().unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,113 @@
+//! `scanpush list`: the group's tasks, newest first, all or those in some states. Reads Redis only.
+
+use super::Command;
+use super::options::{Connection, JSON};
+use super::output::Output;
+use super::tasks::{self, now_ms};
+use crate::exit::Failure;
+use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
+use crate::flags::{Flag, Reader, values};
+use crate::ledger::Ledger;
+use crate::model::limits::LIST_TASKS_MAX;
+use crate::model::{Invalid, State};
+
+const STATE: Flag = Flag::optional(
+    "--state",
+    "STATES",
+    "only these states, comma-separated: queued, running, paused, completed, failed, cancelled, rejected",
+);
+const LIMIT: Flag = Flag::with_default("--limit", "N", "50", "at most so many, the newest");
+
+pub(super) const COMMAND: Command = Command {
+    name: "list",
+    about: "lists the newest tasks, all or those in some states",
+    usage: "list [-state STATES] [-limit N] [flags]",
+    flags: &[STATE, LIMIT, JSON, REDIS, GROUP, KAFKA, TOPIC],
+    more: "\
+Newest first by the time at which a server took them in. It needs Redis only:
+-kafka and -topic are checked and not used. A task that has ended is kept there
+for 7 days. Exit code 0: done, even if there are none; 1: Redis is away; 2: bad
+flags.
+
+examples:
+  scanpush list
+  scanpush list -state queued,running -limit 1000
+  scanpush list -state failed -json | jq -r .task_id | xargs scanpush retry
+",
+    run,
+};
+
+/// What the command line asks for.
+#[derive(Debug)]
+struct Options {
+    connection: Connection,
+    states: Vec<State>,
+    limit: u32,
+    json: bool,
+}
+
+fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
+    let options = resolve(reader)?;
+    let Connection { redis, group, .. } = &options.connection;
+    let found = Ledger::connect(redis, group.as_str())
+        .and_then(|mut ledger| ledger.tasks(&options.states, options.limit as usize))
+        .map_err(|error| Failure::Runtime(error.to_string()))?;
+    tasks::show(&found, options.json, now_ms(), output)?;
+    output.flush()?;
+    if found.is_empty() {
+        let which = match options.states.is_empty() {
+            true => "tasks",
+            false => "such tasks",
+        };
+        output.remark(&format!("no {which} in group {group} at {redis}"));
+    }
+    Ok(())
+}
+
+fn resolve(mut reader: Reader) -> Result<Options, Invalid> {
+    let options = Options {
+        states: reader.optional(&STATE, parse_states)?.unwrap_or_default(),
+        limit: reader.value(&LIMIT, values::number(1, LIST_TASKS_MAX))?,
+        json: reader.switch(&JSON),
+        connection: Connection::read(&mut reader)?,
+    };
+    reader.finish()?;
+    Ok(options)
+}
+
+fn parse_states(text: &str) -> Result<Vec<State>, Invalid> {
+    text.split(',').map(|name| name.trim().parse()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flags::{self, Asked};
+    use std::ffi::OsString;
+
+    fn options(line: &[&str]) -> Result<Options, Invalid> {
+        let args = line.iter().map(OsString::from).collect();
+        match flags::read(args, COMMAND.flags)? {
+            Asked::Run(reader) => resolve(reader),
+            other => panic!("{line:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn states_and_limits_are_checked() {
+        let some = options(&["-state", "queued, failed", "-limit", "3"]).unwrap();
+        assert_eq!(some.states, [State::Queued, State::Failed]);
+        assert_eq!(some.limit, 3);
+        let plain = options(&[]).unwrap();
+        assert!(plain.states.is_empty() && plain.limit == 50 && !plain.json);
+        for (line, named) in [
+            (&["-state", "done"][..], "-state: \"done\" is not a state"),
+            (&["-state", "queued,"], "-state: \"\" is not a state"),
+            (&["-limit", "0"], "-limit: \"0\" is not a number from 1 to"),
+            (&["abc"], "\"abc\" belongs to no flag"),
+        ] {
+            let error = options(line).unwrap_err().to_string();
+            assert!(error.starts_with(named), "{line:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! `scanpush servers`: the servers of the group and what each has to do. Reads Redis only.
+
+use super::Command;
+use super::options::{Connection, JSON};
+use super::output::Output;
+use super::table::{self, Column, Row, Side};
+use super::tasks::short;
+use crate::exit::Failure;
+use crate::flags::Reader;
+use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
+use crate::ledger::{Ledger, LiveServer};
+use crate::model::Invalid;
+use crate::model::limits::HEARTBEAT_FRESH;
+use crate::model::text::one_line;
+
+pub(super) const COMMAND: Command = Command {
+    name: "servers",
+    about: "shows the servers (scand) of the group with their load",
+    usage: "servers [flags]",
+    flags: &[JSON, REDIS, GROUP, KAFKA, TOPIC],
+    more: "\
+TASKS are those that a server holds; SENDING are the slots in use (a scan that
+only waits for late answers needs none). RATE is what the sending scans may use,
+of MAX, in packets per second. SEEN is the age of the last heartbeat: over 3
+seconds it is marked late, after a minute the server is forgotten; one that was
+shut down is gone at once. It needs Redis only. Exit code 0: done, even if there
+are none; 1: Redis is away; 2: bad flags.
+
+examples:
+  scanpush servers
+  scanpush servers -json | jq -s 'map(.free) | add'
+",
+    run,
+};
+
+const fn column(header: &'static str, side: Side, least: Option<usize>) -> Column {
+    Column {
+        header,
+        side,
+        least,
+    }
+}
+
+const COLUMNS: &[Column] = &[
+    column("SERVER", Side::Left, Some(20)),
+    column("TASKS", Side::Right, None),
+    column("SENDING", Side::Right, None),
+    column("RATE", Side::Right, None),
+    column("MAX", Side::Right, None),
+    column("SEEN", Side::Right, None),
+    column("VERSION", Side::Left, Some(7)),
+];
+
+fn run(mut reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
+    let json = reader.switch(&JSON);
+    let connection = Connection::read(&mut reader)?;
+    finish(reader)?;
+    let Connection { redis, group, .. } = &connection;
+    let servers = Ledger::connect(redis, group.as_str())
+        .and_then(|mut ledger| ledger.servers())
+        .map_err(|error| Failure::Runtime(error.to_string()))?;
+    show(&servers, json, output)?;
+    output.flush()?;
+    if servers.is_empty() {
+        output.remark(&format!("no server of group {group} reports to {redis}"));
+    }
+    Ok(())
+}
+
+fn finish(reader: Reader) -> Result<(), Invalid> {
+    reader.finish()
+}
+
+fn show(servers: &[LiveServer], json: bool, output: &mut Output<'_>) -> Result<(), Failure> {
+    if json {
+        return servers.iter().try_for_each(|server| output.json(server));
+    }
+    if servers.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<Row> = servers.iter().map(row).collect();
+    table::lines(COLUMNS, &rows, output.columns())
+        .iter()
+        .try_for_each(|line| output.line(line))
+}
+
+fn row(server: &LiveServer) -> Row {
+    let sending = server.slots.saturating_sub(server.free);
+    let late = server.age_ms > HEARTBEAT_FRESH.as_millis() as u64;
+    Row {
+        cells: vec![
+            one_line(&server.server),
+            server.held.to_string(),
+            format!("{sending} of {}", server.slots),
+            short(server.rate_used as f64),
+            server
+                .max_rate
+                .map_or("-".to_owned(), |rate| short(rate as f64)),
+            format!("{:.1}s", server.age_ms as f64 / 1000.0),
+            one_line(&server.version),
+        ],
+        below: late.then(|| "late: it does not report, or cannot reach Redis".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(name: &str) -> LiveServer {
+        LiveServer {
+            server: name.into(),
+            slots: 4,
+            free: 1,
+            held: 5,
+            rate_used: 12_345,
+            max_rate: Some(50_000),
+            version: "0.1.0".into(),
+            seen_ms: 1_795_333_296_000,
+            age_ms: 412,
+        }
+    }
+
+    fn shown(servers: &[LiveServer], json: bool) -> String {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut output = Output::new(&mut out, &mut err, None, true);
+        show(servers, json, &mut output).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_table_fits_80_columns() {
+        let late = LiveServer {
+            max_rate: None,
+            age_ms: 7040,
+            ..server(&"x".repeat(64))
+        };
+        let out = shown(&[server("scanhost-eu-1-k3f9"), late], false);
+        let expected = "\
+SERVER                             TASKS SENDING  RATE   MAX SEEN VERSION
+scanhost-eu-1-k3f9                     5  3 of 4 12.3k 50.0k 0.4s 0.1.0
+xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…     5  3 of 4 12.3k     - 7.0s 0.1.0
+  late: it does not report, or cannot reach Redis
+";
+        assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");
+        let words = |text: &str| {
+            text.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(words(&out)[..14], words(expected)[..14]);
+        assert!(out.ends_with("  late: it does not report, or cannot reach Redis\n"));
+    }
+
+    #[test]
+    fn json_has_the_names_of_redis_and_nothing_hostile_gets_through() {
+        let hostile = LiveServer {
+            version: "\x1b[2J".into(),
+            ..server("a\x07")
+        };
+        for json in [false, true] {
+            let out = shown(std::slice::from_ref(&hostile), json);
+            assert!(out.chars().all(|c| c == '\n' || !c.is_control()), "{out:?}");
+        }
+        let object: serde_json::Value = serde_json::from_str(&shown(&[server("a")], true)).unwrap();
+        assert_eq!(
+            (&object["held"], &object["rate_used"]),
+            (&5.into(), &12345.into())
+        );
+        assert!(shown(&[], false).is_empty());
+    }
+}
