@@ -1,9 +1,7 @@
-//! `scanpush`: pushes scan tasks and shows what became of them.
+//! The client's program: parse, then one call.
 
-use scan::scanpush;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args = std::env::args_os().skip(1).collect();
-    scanpush::main(args).into()
+    scan::scanpush::main(std::env::args_os().skip(1).collect()).into()
 }

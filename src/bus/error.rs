@@ -87,11 +87,6 @@ pub struct Refusal {
 }
 
 impl BusError {
-    /// True where sending the same message again can't help: the message is to be given up, not the connection.
-    pub fn is_permanent_for_record(&self) -> bool {
-        matches!(self, BusError::TooLarge { .. })
-    }
-
     /// The error for a topic that isn't there.
     pub fn topic_missing(brokers: &Brokers, topic: &str) -> BusError {
         BusError::TopicMissing {

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `brokers`, `topic` | addresses and names, as an operator writes them |
+//! | `brokers`, `topic` | addresses as an operator writes them; the command that makes a topic |
 //! | `hello` | the first contact with a broker: is it there, is it Kafka, is it ours? |
 //! | `within` | a bound on how long a call may take |
 //! | `client` | one connection, made anew after any error |
@@ -35,8 +35,5 @@ pub use brokers::Brokers;
 pub use error::{BusError, Refusal};
 pub use group::GroupOffsets;
 pub use hello::preflight;
-pub use partitioner::partition_for;
 pub use producer::{Message, Producer, SendError};
 pub use reader::{Fetched, LogRange, Reader, Record};
-pub use topic::check_topic_name;
-pub use within::within;

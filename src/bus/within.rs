@@ -16,7 +16,7 @@ use std::time::Duration;
 /// replaced by then. What it had asked for may still be done, so only ask here for what may happen late or twice.
 ///
 /// A panic in `work` (the `kafka` crate has some) ends that thread only, and comes back as [`BusError::Broken`].
-pub fn within<T, W>(wait: Duration, doing: &str, work: W) -> Result<T, BusError>
+pub(super) fn within<T, W>(wait: Duration, doing: &str, work: W) -> Result<T, BusError>
 where
     T: Send + 'static,
     W: FnOnce() -> Result<T, BusError> + Send + 'static,

@@ -90,14 +90,10 @@ pub const SCAN_EVENTS_MAX: usize = 4096;
 pub const SCAN_ORDERS_MAX: usize = 8;
 /// Threads that produce findings, each with its own connection.
 pub const RESULTS_THREADS: usize = 2;
-/// Messages (findings and marks) that may wait for one `results` thread.
-pub const RESULTS_QUEUE_MAX: usize = 64 * 1024;
 /// Bytes of findings that a server holds unacknowledged before it suspends scans.
 pub const RESULTS_BUFFER_BYTES: usize = 64 * 1024 * 1024;
 /// Most findings in one produce request.
 pub const RESULTS_BATCH_MAX: usize = 1000;
-/// A finding waits at most this long for others to share its request.
-pub const RESULTS_LINGER: Duration = Duration::from_millis(50);
 /// Progress updates that may wait for `progress`.
 pub const PROGRESS_QUEUE_MAX: usize = 1024;
 /// Live progress is written to Redis this often.

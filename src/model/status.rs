@@ -1,7 +1,6 @@
 //! The record of `scan-status`: one for every change of a task's state, the last one terminal.
 
 use super::state::State;
-use super::task::TaskId;
 use serde::{Deserialize, Serialize};
 
 /// The value of a `scan-status` record. `partition` and `offset` say where the task's own record lies, so that a lost
@@ -37,19 +36,4 @@ pub struct StatusRecord {
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
-}
-
-impl StatusRecord {
-    /// The key of the record: the task id, so that a task's changes keep their order.
-    pub fn key(&self) -> &TaskIdText {
-        &self.task_id
-    }
-}
-
-/// A task id as text, which foreign records may fill with anything.
-pub type TaskIdText = String;
-
-/// Makes the id of a record valid: `task_id` where it is one, else none.
-pub fn valid_id(text: &str) -> Option<TaskId> {
-    text.parse().ok()
 }
