@@ -1,6 +1,6 @@
 -- Reports a server's load and, where it has room, claims the best task for it. ARGV: server, a name for this call, lease
 -- (ms), slots, slots free, tasks held, rate in use, rate limit (0 = none), deferral (ms), heartbeat age that counts as alive
--- (ms), ready tasks to look at, wait after which a large task is no longer overtaken (ms), how long a server that failed a
+-- (ms), ready tasks to look at, most tasks to set aside, wait after which a large task is no longer overtaken (ms), how long a server that failed a
 -- task leaves it to others (ms), version, how long a silent server is remembered (ms).
 -- Returns {'none'}, {'deferred'} (a less loaded server is given a moment), {'vanished', id} (its hash is lost: the caller
 -- reports it), or {'task', field, value, …}.
@@ -8,8 +8,8 @@ local server, call, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local slots, free, held = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local rate_used, max_rate = tonumber(ARGV[7]), tonumber(ARGV[8])
 local deferral_ms, fresh_ms, window = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local reserved_ms, avoid_ms, version = tonumber(ARGV[12]), tonumber(ARGV[13]), ARGV[14]
-local forgotten_ms = tonumber(ARGV[15])
+local aside_most, reserved_ms, avoid_ms = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
+local version, forgotten_ms = ARGV[15], tonumber(ARGV[16])
 local me = server_key(server)
 
 local function report(held_now, free_now)
@@ -74,10 +74,87 @@ local function anyone_else(band_width)
   return false
 end
 
+-- While the group is being rebuilt, tasks of a job may be running that the table doesn't have yet.
+local function is_rebuilding()
+  local cursors = redis.call('HGETALL', cursor_key)
+  local fields = {}
+  for i = 1, #cursors, 2 do fields[cursors[i]] = cursors[i + 1] end
+  for name, value in pairs(fields) do
+    local partition = string.match(name, '^(%d+):until$')
+    if partition and tonumber(fields[partition] or 0) < tonumber(value) then return true end
+  end
+  return #cursors == 0
+end
+
+-- Tasks of a job that send now. One whose masscan only waits for late answers, or whose end is decided, sends nothing.
+local function sending_of(job)
+  local sending = 0
+  for _, id in ipairs(redis.call('ZINTER', 2, running_key, job_key(job))) do
+    local task = redis.call('HMGET', task_key(id), 'all_sent', 'ending')
+    if not task[1] and not task[2] then sending = sending + 1 end
+  end
+  return sending
+end
+
+local rebuilding, sending = nil, {}
+local function job_has_room(job, parallel)
+  if rebuilding == nil then rebuilding = is_rebuilding() end
+  if rebuilding then return false end
+  sending[job] = sending[job] or sending_of(job)
+  return sending[job] < parallel
+end
+
+-- Where a job has room again, the best of its tasks that were set aside is ready.
+local function bring_back(job)
+  local best = redis.call('ZRANGE', aside_key(job), 0, 0, 'WITHSCORES')
+  local id = best[1]
+  if not id then
+    redis.call('ZREM', aside_jobs_key, job)
+    return
+  end
+  redis.call('ZADD', aside_jobs_key, now_ms, job)
+  local task = redis.call('HMGET', task_key(id), 'status', 'parallel')
+  local queued = task[1] == 'queued' and not redis.call('ZSCORE', delayed_key, id)
+  if queued and not job_has_room(job, tonumber(task[2] or 1)) then return end
+  redis.call('ZREM', aside_key(job), id)
+  if queued then
+    redis.call('HSET', task_key(id), 'ready_ms', whole(now_ms))
+    redis.call('ZADD', ready_key, best[2], id)
+  end
+end
+for _, job in ipairs(redis.call('ZRANGE', aside_jobs_key, 0, window - 1)) do bring_back(job) end
+
+-- The best ready tasks. A job with a limit has one of them at most, and none where it has no room: its other tasks are set
+-- aside, for a long run of them would hide what lies behind.
+local function candidates()
+  local found, aside, from, seen = {}, 0, 0, {}
+  while #found < window and aside < aside_most do
+    local page = redis.call('ZRANGE', ready_key, from, from + window - 1, 'WITHSCORES')
+    for i = 1, #page, 2 do
+      local id = page[i]
+      local task = redis.call('HMGET', task_key(id), 'job_id', 'parallel', 'status')
+      local job, parallel = task[1], tonumber(task[2] or 0)
+      local limited = job and parallel > 0 and task[3] == 'queued'
+      if limited and (seen[job] or not job_has_room(job, parallel)) then
+        redis.call('ZREM', ready_key, id)
+        redis.call('ZADD', aside_key(job), page[i + 1], id)
+        redis.call('ZADD', aside_jobs_key, 'NX', now_ms, job)
+        aside = aside + 1
+      else
+        if limited then seen[job] = true end
+        found[#found + 1] = id
+        from = from + 1
+      end
+    end
+    if #page < 2 * window then break end
+  end
+  return found
+end
+
 local deferred = false
-for _, id in ipairs(redis.call('ZRANGE', ready_key, 0, window - 1)) do
+for _, id in ipairs(candidates()) do
   local key = task_key(id)
-  local task = redis.call('HMGET', key, 'band_width', 'ready_ms', 'failed_server', 'fence', 'attempt', 'status')
+  local task = redis.call('HMGET', key, 'band_width', 'ready_ms', 'failed_server', 'fence', 'attempt', 'status', 'job_id')
   if task[6] ~= 'queued' then
     redis.call('ZREM', ready_key, id)
     return {'vanished', id}
@@ -97,7 +174,9 @@ for _, id in ipairs(redis.call('ZRANGE', ready_key, 0, window - 1)) do
     redis.call('ZADD', running_key, now_ms + lease_ms, id)
     redis.call('HSET', key, 'status', 'running', 'server', server, 'fence', fence, 'attempt', attempt,
       'started_ms', whole(now_ms), 'updated_ms', whole(now_ms))
-    redis.call('HDEL', key, 'error', 'retry_ms', 'rate_pps', 'remaining_s')
+    redis.call('HDEL', key, 'error', 'retry_ms', 'rate_pps', 'remaining_s', 'all_sent')
+    -- It is there already; a limit must hold even where Redis lost the key.
+    if task[7] then redis.call('SADD', job_key(task[7]), id) end
     report(held + 1, free - 1)
     redis.call('HSET', me, 'call', call, 'call_task', id, 'call_fence', fence)
     local claimed = redis.call('HGETALL', key)

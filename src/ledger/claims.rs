@@ -184,6 +184,7 @@ impl Ledger {
             ms(DEFERRAL_MAX),
             ms(HEARTBEAT_FRESH),
             CLAIM_WINDOW_TASKS.to_string(),
+            CLAIM_ASIDE_MAX_TASKS.to_string(),
             ms(RATE_RESERVED_AFTER),
             ms(FAILED_SERVER_AVOIDED),
             env!("CARGO_PKG_VERSION").to_owned(),
@@ -232,7 +233,7 @@ impl Ledger {
 
     /// Writes live progress of several claims; those that no longer stand are passed over.
     pub fn progress(&mut self, updates: &[LiveProgress]) -> Result<(), LedgerError> {
-        let mut arguments = Vec::with_capacity(updates.len() * 8);
+        let mut arguments = Vec::with_capacity(updates.len() * 9);
         for update in updates {
             let progress = &update.progress;
             arguments.extend([
@@ -246,6 +247,7 @@ impl Ledger {
                 update.found.to_string(),
                 update.resume_index.to_string(),
                 update.resume_found.to_string(),
+                u8::from(progress.all_sent()).to_string(),
             ]);
         }
         self.call::<String>(&PROGRESS, &arguments).map(drop)

@@ -5,7 +5,7 @@
 local id, fence, kept_ms = ARGV[1], ARGV[2], ARGV[3]
 local ending, error_text, found = ARGV[4], ARGV[5], ARGV[6]
 local key = task_key(id)
-local task = redis.call('HMGET', key, 'fence', 'ending', 'finished_ms', 'partition')
+local task = redis.call('HMGET', key, 'fence', 'ending', 'finished_ms', 'partition', 'job_id')
 if task[3] and task[1] == fence then return 'ok' end
 local state = claim_state(id, fence)
 if state ~= 'ok' then return state end
@@ -17,4 +17,9 @@ redis.call('HDEL', key, 'ending', 'rate_pps', 'remaining_s', 'retry_ms')
 redis.call('ZREM', running_key, id)
 redis.call('ZREM', open_key(task[4]), id)
 redis.call('PEXPIRE', key, kept_ms)
+local job = task[5]
+if job then
+  redis.call('SREM', unfinished_key(job), id)
+  if redis.call('SCARD', unfinished_key(job)) == 0 then redis.call('PEXPIRE', job_key(job), kept_ms) end
+end
 return 'ok'

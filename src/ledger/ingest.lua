@@ -18,7 +18,8 @@ local function requeue_if_nowhere(id)
   for _, queue in ipairs({ready_key, delayed_key, running_key, paused_key}) do
     if redis.call('ZSCORE', queue, id) then return end
   end
-  local task = redis.call('HMGET', task_key(id), 'status', 'score')
+  local task = redis.call('HMGET', task_key(id), 'status', 'score', 'job_id')
+  if task[3] and redis.call('ZSCORE', aside_key(task[3]), id) then return end
   if task[1] == 'queued' then
     redis.call('ZADD', ready_key, task[2], id)
   elseif task[1] == 'paused' then
@@ -26,6 +27,14 @@ local function requeue_if_nowhere(id)
   else
     redis.call('ZADD', running_key, now_ms + lease_ms, id)
   end
+end
+
+-- A job is known as long as one of its tasks has not ended, and then as long as the last one that did.
+local function join_job(job, id)
+  if not job then return end
+  redis.call('SADD', job_key(job), id)
+  redis.call('SADD', unfinished_key(job), id)
+  redis.call('PERSIST', job_key(job))
 end
 
 local records = {}
@@ -36,12 +45,13 @@ local arrival = tonumber(redis.call('HGET', cursor_key, 'arrival') or 0)
 for _, record in ipairs(records) do
   local id, offset = record.task_id, whole(record.offset)
   local key = task_key(id)
-  local known = redis.call('HMGET', key, 'partition', 'offset', 'finished_ms')
+  local known = redis.call('HMGET', key, 'partition', 'offset', 'finished_ms', 'job_id')
   local outcome = 'added'
   if known[1] == partition and known[2] == offset then
     outcome = 'known'
     if not known[3] then
       redis.call('ZADD', open_key(partition), offset, id)
+      join_job(known[4], id)
       requeue_if_nowhere(id)
     end
   elseif known[1] then
@@ -61,6 +71,7 @@ for _, record in ipairs(records) do
     end
     redis.call('HSET', key, unpack(hash))
     redis.call('ZADD', open_key(partition), offset, id)
+    join_job(record.fields.job_id, id)
     if record.fate == 'ready' then
       redis.call('HSET', key, 'status', 'queued')
       redis.call('ZADD', ready_key, score, id)

@@ -290,6 +290,15 @@ fn task_fields(task: &Task) -> Map<String, Value> {
     set("band_width", task.band_width.pps().to_string());
     set("probes", probes_of(task).to_string());
     set("priority", task.priority.get().to_string());
+    if let Some(job_id) = &task.job_id {
+        set("job_id", job_id.to_string());
+    }
+    if let Some(parallel) = task.parallel {
+        set("parallel", parallel.to_string());
+    }
+    if let Some(shard) = task.shard {
+        set("shard", shard.to_string());
+    }
     set("progress", "0".to_owned());
     set("found", "0".to_owned());
     fields

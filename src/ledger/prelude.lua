@@ -10,6 +10,9 @@ local delayed_key = prefix .. 'delayed'
 local running_key = prefix .. 'running'
 local paused_key = prefix .. 'paused'
 local servers_key = prefix .. 'servers'
+-- Jobs that have tasks set aside: queued ones that wait for their job's limit, not in `ready`, so that they stand in no
+-- other task's way. By the time when claim.lua last looked at the job.
+local aside_jobs_key = prefix .. 'aside'
 
 -- The member of an `open` set that stands for the cursor. Its score is the cursor, so the lowest score of the set is what
 -- the group may commit, and a set without it is a lost set, never an empty one. No task id contains a space.
@@ -22,6 +25,10 @@ local now_ms = math.floor(now_us / 1000)
 local function task_key(id) return prefix .. 'task:' .. id end
 local function open_key(partition) return prefix .. 'open:' .. partition end
 local function server_key(name) return prefix .. 'server:' .. name end
+-- All tasks of a job, those that have not ended, and those that are set aside.
+local function job_key(job) return prefix .. 'job:' .. job end
+local function unfinished_key(job) return prefix .. 'unfinished:' .. job end
+local function aside_key(job) return prefix .. 'aside:' .. job end
 local function whole(number) return string.format('%.0f', number) end
 
 -- A partition is intact when its cursor and its open set are both there and agree.

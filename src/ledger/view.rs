@@ -40,6 +40,9 @@ pub struct LiveTask {
     pub retry_ms: Option<u64>,
     pub resume_index: u64,
     pub probes: Option<u128>,
+    pub job_id: Option<String>,
+    pub shard: Option<String>,
+    pub parallel: Option<u32>,
 }
 
 /// A server as it last reported. Field names are those of the Redis hash and of `-json`.
@@ -293,6 +296,9 @@ fn live_task(fields: &Fields) -> Result<LiveTask, LedgerError> {
         retry_ms: fields.get("retry_ms")?,
         resume_index: fields.get("resume_index")?.unwrap_or(0),
         probes: fields.get("probes")?,
+        job_id: text("job_id"),
+        shard: text("shard"),
+        parallel: fields.get("parallel")?,
     })
 }
 

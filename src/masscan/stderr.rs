@@ -46,11 +46,12 @@ fn progress(line: &str) -> Option<Progress> {
     let mut parts = line.strip_prefix("rate:")?.split(',').map(str::trim);
     let rate_pps = rate(parts.next()?)?;
     let percent: f64 = parts.next()?.strip_suffix("% done")?.trim().parse().ok()?;
-    if !(0.0..=100.0).contains(&percent) {
+    if !percent.is_finite() || percent < 0.0 {
         return None;
     }
     let mut progress = Progress {
-        percent,
+        // The steps of a shard lead past the end of the range: `101.56% done` (measured).
+        percent: percent.min(100.0),
         rate_pps,
         ..Progress::default()
     };
@@ -113,10 +114,13 @@ mod tests {
         let interrupted =
             progress("rate:  0.00-kpps, 48.90% done, waiting -9-secs, found=4006").unwrap();
         assert!(!interrupted.all_sent());
+        let shard = progress("rate:  0.00-kpps, 101.56% done, waiting -2-secs, found=154").unwrap();
+        assert!(shard.all_sent() && shard.percent == 100.0);
         for line in [
             "rate: fast",
             "rate: 1.0-kpps",
-            "rate: 1-kpps, 101.00% done",
+            "rate: 1-kpps, -1.00% done",
+            "rate: 1-kpps, inf% done",
             "rate: nan-kpps, 1% done",
             "rate: 1-xpps, 1% done",
         ] {

@@ -32,6 +32,8 @@ pub const WAIT_MAX_S: u32 = 600;
 pub const ATTEMPTS_DEFAULT: u32 = 3;
 /// Most attempts that a task may ask for.
 pub const ATTEMPTS_MAX: u32 = 100;
+/// Most tasks of one job that a record may allow to send at a time.
+pub const JOB_PARALLEL_MAX: u32 = 100_000;
 /// Longest time-out of an attempt, in seconds (30 days).
 pub const TIMEOUT_MAX_S: u32 = 30 * 24 * 3600;
 /// Servers that a task may lose under it (lease expired) before it ends: it may be what kills them.
@@ -69,6 +71,8 @@ pub const SERVER_FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 pub const DISPATCH_TICK: Duration = Duration::from_millis(200);
 /// Ready tasks that one claim looks at; those behind wait for the next one.
 pub const CLAIM_WINDOW_TASKS: usize = 64;
+/// Ready tasks that one claim sets aside because their job may have no more tasks sending; those behind wait for the next one.
+pub const CLAIM_ASIDE_MAX_TASKS: usize = 512;
 /// A task that waited this long for rate to come free is no longer overtaken by smaller ones.
 pub const RATE_RESERVED_AFTER: Duration = Duration::from_secs(30);
 

@@ -202,6 +202,8 @@ pub struct Task {
     pub shard: Option<Shard>,
     /// The job that it belongs to.
     pub job_id: Option<TaskId>,
+    /// Tasks of this job that may send at a time, in the whole fleet; none = no limit. Only with `job_id`.
+    pub parallel: Option<u32>,
 }
 
 /// A record that is no valid task: what is wrong, and its id if that much could be read.
@@ -230,6 +232,7 @@ impl Task {
             exclude: Targets::default(),
             shard: None,
             job_id: None,
+            parallel: None,
         }
     }
 
@@ -306,6 +309,8 @@ struct TaskRecord {
     shard: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     job_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parallel: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -367,6 +372,10 @@ impl TryFrom<TaskRecord> for Task {
             )?,
             shard: field("shard", record.shard.map(|s| s.parse()).transpose())?,
             job_id: field("job_id", record.job_id.map(|id| id.parse()).transpose())?,
+            parallel: match record.parallel {
+                Some(_) => Some(number("parallel", record.parallel, 1, 1, JOB_PARALLEL_MAX)?),
+                None => None,
+            },
             task_id,
         };
         check_whole(&task)?;
@@ -390,6 +399,7 @@ impl From<&Task> for TaskRecord {
             seed: Some(task.seed),
             shard: task.shard.map(|shard| shard.to_string()),
             job_id: task.job_id.as_ref().map(|id| id.to_string()),
+            parallel: task.parallel.map(u64::from),
         }
     }
 }
@@ -400,6 +410,11 @@ fn check_whole(task: &Task) -> Result<(), Invalid> {
     if probes == 0 {
         return Err(Invalid::about(
             "exclude: leaves no address of ip_range to scan",
+        ));
+    }
+    if task.parallel.is_some() && task.job_id.is_none() {
+        return Err(Invalid::about(
+            "parallel: limits the tasks of a job, but the task has no job_id",
         ));
     }
     if probes > TASK_PROBES_MAX {
@@ -499,6 +514,11 @@ mod tests {
             128
         );
         assert_eq!(with("seed", json!(7)).unwrap().seed, 7);
+        let mut record = original();
+        (record["job_id"], record["parallel"]) = (json!("j"), json!(4));
+        let task = Task::from_record(record.to_string().as_bytes()).unwrap();
+        assert_eq!(task.parallel, Some(4));
+        assert_eq!(Task::from_record(task.to_record().as_bytes()), Ok(task));
         assert_eq!(
             with("seed", json!(null)).unwrap().seed,
             with("x", json!(1)).unwrap().seed
@@ -548,6 +568,8 @@ mod tests {
             ("attempts", json!(0), "attempts: 0"),
             ("timeout_s", json!(0), "timeout_s: 0"),
             ("shard", json!("4/3"), "shard: \"4/3\""),
+            ("parallel", json!(0), "parallel: 0 is not a number from 1"),
+            ("parallel", json!(4), "the task has no job_id"),
             (
                 "exclude",
                 json!("172.16.0.0/12"),

@@ -161,6 +161,9 @@ pub mod sample {
             retry_ms: None,
             resume_index: 0,
             probes: Some(256),
+            job_id: None,
+            shard: None,
+            parallel: None,
         }
     }
 }

@@ -124,7 +124,7 @@ fn of_event<'a>(events: &'a [Value], name: &'a str) -> impl Iterator<Item = &'a 
 }
 
 /// The highest sum of the rates of all runs that were sending at the same time, in packets per second.
-fn most_at_a_time(events: &[Value]) -> u64 {
+pub fn most_at_a_time(events: &[Value]) -> u64 {
     let (mut sending, mut most) = (BTreeMap::new(), 0);
     for event in events {
         let pid = event["pid"].as_u64();

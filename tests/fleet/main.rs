@@ -11,6 +11,7 @@
 mod distribution;
 mod endings;
 mod faults;
+mod jobs;
 mod records;
 mod scans;
 mod support;
@@ -61,6 +62,7 @@ fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         records::TESTS,
         scans::TESTS,
         faults::TESTS,
+        jobs::TESTS,
     ]
     .concat()
     .into_iter()

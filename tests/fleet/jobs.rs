@@ -1,0 +1,158 @@
+//! Jobs: tasks that share one limit in the whole fleet, whatever the number of servers.
+
+use crate::distribution::most_at_a_time;
+use crate::support::{Fleet, OwnPeer, SOON, addresses, wait_for, wait_until};
+use crate::{Needs, Test};
+use scan::ledger::LiveTask;
+use scan::model::State;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+pub const TESTS: &[Test] = &[
+    (
+        "a_jobs_limit_holds_over_the_whole_fleet",
+        Needs::Servers,
+        limit,
+    ),
+    (
+        "a_job_at_its_limit_stands_in_nobodys_way",
+        Needs::Servers,
+        in_nobodys_way,
+    ),
+    (
+        "a_jobs_limit_survives_an_emptied_redis",
+        Needs::Servers,
+        emptied,
+    ),
+    ("shards_of_a_job_are_a_whole_scan", Needs::Lab, whole),
+];
+
+/// The shards of one job as records; `parallel` of them may send at a time, each at `rate`.
+fn shards(network: &str, count: u32, parallel: u32, rate: u32) -> Vec<Value> {
+    (1..=count)
+        .map(|n| {
+            json!({
+                "task_id": format!("shard-{n}"), "ip_range": network, "ports": "443", "band_width": rate.to_string(),
+                "wait_s": 1, "seed": 7, "shard": format!("{n}/{count}"), "job_id": "job", "parallel": parallel,
+            })
+        })
+        .collect()
+}
+
+fn push(fleet: &Fleet, records: &[Value]) {
+    let lines: Vec<String> = records.iter().map(Value::to_string).collect();
+    fleet.push_raw(&lines);
+}
+
+/// The job's tasks as Redis has them now.
+fn job_of(fleet: &Fleet) -> Vec<LiveTask> {
+    let mut ledger = fleet.ledger();
+    let ids = ledger.job(&"job".parse().unwrap()).unwrap();
+    ledger
+        .tasks_of(&ids)
+        .unwrap()
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Waits for the whole job; the distinct addresses that its tasks found.
+fn wait_job(fleet: &Fleet, count: usize) -> BTreeSet<(String, u64)> {
+    let ended = wait_for("the end of the job", SOON, || {
+        let tasks = job_of(fleet);
+        let all_ended = tasks.iter().all(|task| task.finished_ms.is_some());
+        (tasks.len() == count && all_ended).then_some(tasks)
+    });
+    for task in &ended {
+        assert_eq!(task.status, State::Completed, "{task:?}");
+    }
+    ended
+        .iter()
+        .flat_map(|task| fleet.findings(&task.task_id))
+        .collect()
+}
+
+fn limit() {
+    let fleet = Fleet::new("job").with_standin(&json!({}));
+    let _servers = ["a", "b", "c"].map(|name| fleet.ready_scand(name, &["-slots", "4"]));
+    let network = fleet.network(0);
+    push(&fleet, &shards(&network, 16, 4, 20));
+    assert_eq!(wait_job(&fleet, 16), addresses(&network, 443));
+    let events = fleet.standin_events();
+    assert_eq!(
+        most_at_a_time(&events),
+        4 * 20,
+        "four at a time: no more, and no fewer while there are any"
+    );
+    let first = fleet.task("shard-1").unwrap();
+    assert_eq!(
+        (first.job_id.as_deref(), first.shard.as_deref()),
+        (Some("job"), Some("1/16"))
+    );
+    let servers: BTreeSet<_> = (1..=16)
+        .filter_map(|n| fleet.task(&format!("shard-{n}"))?.server)
+        .collect();
+    assert_eq!(servers.len(), 3, "every server has its part: {servers:?}");
+}
+
+fn in_nobodys_way() {
+    let fleet = Fleet::new("job-long").with_standin(&json!({}));
+    let many: Vec<Value> = (0..1500)
+        .map(|n| {
+            json!({
+                "task_id": format!("t{n}"), "ip_range": fleet.network(0), "ports": "443", "band_width": "100",
+                "job_id": "job", "parallel": 1,
+            })
+        })
+        .collect();
+    push(&fleet, &many);
+    let behind = fleet.push_network(&fleet.network(1), 1000, &[]);
+    let _server = fleet.ready_scand("a", &["-slots", "2"]);
+    let ended = fleet.wait_ended(&behind, SOON);
+    assert_eq!(ended.status, State::Completed);
+    let job = job_of(&fleet);
+    let queued = job
+        .iter()
+        .filter(|task| task.status == State::Queued)
+        .count();
+    assert!(queued > 1000, "it went before them: {queued} are queued");
+    assert!(job.iter().filter(|task| task.started_ms.is_some()).count() >= 1);
+}
+
+fn emptied() {
+    let mut fleet = Fleet::new("job-flushed")
+        .with_standin(&json!({}))
+        .with_partitions(3);
+    let redis = OwnPeer::start("redis", &fleet, &[]);
+    fleet.redis = format!("redis://{}", redis.0.address());
+    let _servers = ["a", "b"].map(|name| fleet.ready_scand(name, &["-slots", "4"]));
+    let network = fleet.network(0);
+    push(&fleet, &shards(&network, 8, 2, 10));
+    let two_run = || {
+        let tasks = job_of(&fleet);
+        tasks.iter().filter(|task| task.progress > 10.0).count() >= 2
+    };
+    wait_until("two tasks to run", SOON, two_run);
+    let client = redis::Client::open(fleet.redis.as_str()).unwrap();
+    redis::cmd("FLUSHALL")
+        .exec(&mut client.get_connection().unwrap())
+        .unwrap();
+    for n in 1..=8 {
+        let task = fleet.wait_ended(&format!("shard-{n}"), SOON);
+        assert_eq!(
+            (task.status, task.attempt),
+            (State::Completed, 1),
+            "{task:?}"
+        );
+    }
+    assert_eq!(wait_job(&fleet, 8), addresses(&network, 443));
+    assert_eq!(most_at_a_time(&fleet.standin_events()), 2 * 10);
+}
+
+fn whole() {
+    let fleet = Fleet::new("job-lab");
+    let _servers = ["a", "b"].map(|name| fleet.ready_scand(name, &["-slots", "2"]));
+    let network = fleet.network(0);
+    push(&fleet, &shards(&network, 5, 3, 200));
+    assert_eq!(wait_job(&fleet, 5), addresses(&network, 443));
+}
