@@ -192,6 +192,14 @@ pub const NAME_MAX_BYTES: usize = 64;
 pub const TOPIC_MAX_BYTES: usize = 249;
 /// Most tasks of one push. Records of this many fit into well under 100 MiB.
 pub const PUSH_TASKS_MAX: usize = 100_000;
+/// Largest file of targets or exclusions, in bytes.
+pub const TARGET_FILE_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Most entries of such a file: a million ranges take 48 MiB.
+pub const TARGET_FILE_ENTRIES_MAX: usize = 1 << 20;
+/// Bad lines of such a file that are kept for an error message; the rest of the file is not looked at.
+pub const BAD_LINES_MAX: usize = 1000;
+/// Bad lines of such a file that are shown, one a line.
+pub const BAD_LINES_SHOWN_MAX: usize = 20;
 /// Tasks that `scanpush status` shows where no id is given: the newest ones.
 pub const STATUS_TASKS_MAX: usize = 50;
 /// Columns that a table of `scanpush` keeps to where the output is no terminal that has more.
