@@ -1,5 +1,6 @@
 //! From typed values to masscan's argument vector. Pure.
 
+use crate::model::source::Source;
 use crate::model::{Targets, Task};
 use std::fmt;
 
@@ -14,6 +15,8 @@ pub struct ScanArguments<'a> {
     pub resume_index: u64,
     /// What this server may not scan, besides the task's own exclusions; usually empty.
     pub exclude: &'a Targets,
+    /// Where it sends from.
+    pub source: &'a Source,
 }
 
 impl ScanArguments<'_> {
@@ -48,6 +51,19 @@ impl ScanArguments<'_> {
         if self.resume_index > 0 {
             flag("--resume-index", &self.resume_index);
         }
+        let source = self.source;
+        if let Some(interface) = &source.interface {
+            flag("--interface", interface);
+        }
+        if let Some(addresses) = &source.addresses {
+            flag("--source-ip", addresses);
+        }
+        if let Some(ports) = &source.ports {
+            flag("--source-port", ports);
+        }
+        if let Some(mac) = &source.router_mac {
+            flag("--router-mac", mac);
+        }
         words
     }
 }
@@ -78,6 +94,7 @@ mod tests {
             rate_pps: 500,
             resume_index,
             exclude: &exclude,
+            source: &Source::default(),
         }
         .to_string()
     }
@@ -102,13 +119,36 @@ mod tests {
         );
     }
 
+    #[test]
+    fn where_it_sends_from_is_masscans_to_know() {
+        let plain = task(serde_json::json!({
+            "task_id": "a", "ip_range": "172.16.0.1", "ports": "443", "band_width": "800", "seed": 7
+        }));
+        let source = Source {
+            interface: Some("eth0.5".parse().unwrap()),
+            addresses: Some("192.0.2.1-192.0.2.2".parse().unwrap()),
+            ports: Some("40000-40015".parse().unwrap()),
+            router_mac: Some("00:11:22:33:44:55".parse().unwrap()),
+        };
+        let arguments = ScanArguments {
+            task: &plain,
+            rate_pps: 500,
+            resume_index: 0,
+            exclude: &Targets::default(),
+            source: &source,
+        };
+        assert!(arguments.to_string().ends_with(
+            "--seed 7 --interface eth0.5 --source-ip 192.0.2.1-192.0.2.2 --source-port 40000-40015 --router-mac 00-11-22-33-44-55"
+        ));
+    }
+
     proptest! {
         /// Whatever text a record holds: either it is no task, or every word of the vector is one of our flags or harmless.
         #[test]
         fn no_text_of_a_record_reaches_masscan(ip_range in "[-0-9a-f.:/, ;$\n]{1,30}", ports in "[-0-9TUS:, ;]{1,20}") {
             let record = serde_json::json!({"task_id": "a", "ip_range": ip_range, "ports": ports, "band_width": "1"});
             let Ok(task) = Task::from_record(record.to_string().as_bytes()) else { return Ok(()) };
-            let words = ScanArguments { task: &task, rate_pps: 1, resume_index: 0, exclude: &Targets::default() }.to_vec();
+            let words = ScanArguments { task: &task, rate_pps: 1, resume_index: 0, exclude: &Targets::default(), source: &Source::default() }.to_vec();
             let ours = ["-oD", "-", "--range", "-p", "--rate", "--wait", "--seed"];
             for word in &words {
                 let value = word.bytes().all(|b| b.is_ascii_hexdigit() || b"US.:/,-".contains(&b));

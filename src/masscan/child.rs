@@ -8,6 +8,7 @@
 //! process dies in whatever way, the kernel closes the other end and sends masscan a SIGHUP, which ends it. So no masscan goes
 //! on sending as an orphan.
 
+use super::folder::Folder;
 use super::lines::Cutter;
 use super::program::{ProgramError, find};
 use super::stderr::{Said, said};
@@ -28,7 +29,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 * 1024;
@@ -81,8 +81,8 @@ pub struct Child {
     process: std::process::Child,
     exit: Option<Exit>,
     readers: Vec<JoinHandle<()>>,
-    /// masscan writes `paused.conf` into its working folder, which goes away with it.
-    _folder: TempDir,
+    /// masscan's working folder, which goes away with it.
+    _folder: Folder,
 }
 
 /// Starts `program` with `arguments`. What it says goes to `events`, which is disconnected once all of its output has been
@@ -100,10 +100,7 @@ pub fn spawn(
         program: path.clone(),
         error,
     };
-    let folder = tempfile::Builder::new()
-        .prefix("scand-")
-        .tempdir()
-        .map_err(start)?;
+    let folder = Folder::make().map_err(start)?;
     let (terminal, end) = terminal().map_err(start)?;
     let stdin = end.try_clone().map_err(start)?;
     let mut process = command(&setsid, &path, arguments, &folder)
@@ -148,7 +145,7 @@ fn command(
     setsid: &Path,
     program: &PathBuf,
     arguments: &ScanArguments<'_>,
-    folder: &TempDir,
+    folder: &Folder,
 ) -> Command {
     let mut command = Command::new(setsid);
     command
@@ -156,7 +153,7 @@ fn command(
         .arg("--")
         .arg(program)
         .args(arguments.to_vec())
-        .current_dir(folder)
+        .current_dir(folder.path())
         .env_clear()
         .env("LANG", "C")
         .env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -277,6 +274,7 @@ mod tests {
     use crossbeam_channel::{Receiver, bounded};
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
+    use tempfile::TempDir;
 
     const LINE: &str = r#"{"ip":"172.16.0.1","timestamp":"1","port":443,"proto":"tcp","rec_type":"status","data":{"status":"open","reason":"syn-ack","ttl":64}}"#;
 
@@ -297,6 +295,7 @@ mod tests {
             rate_pps: 1,
             resume_index: 0,
             exclude: &Targets::default(),
+            source: &Default::default(),
         };
         let (events, inbox) = bounded(4);
         let child = spawn(&program, &arguments, events);

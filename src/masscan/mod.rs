@@ -7,6 +7,7 @@
 //! | `stderr.rs` | its standard error → progress and words |
 //! | `lines.rs` | bytes → bounded lines |
 //! | `program.rs` | finding the program, and its version |
+//! | `folder.rs` | its working folder |
 //! | `child.rs` | the process, its pseudo-terminal and the two readers |
 //!
 //! **Invariant:** no text of a task reaches masscan, and nothing here goes through a shell. What masscan prints is untrusted:
@@ -15,11 +16,13 @@
 mod arguments;
 mod child;
 mod findings;
+mod folder;
 mod lines;
 mod program;
 mod stderr;
 
 pub use arguments::ScanArguments;
 pub use child::{Child, Event, Exit, spawn};
+pub use folder::sweep;
 pub use program::{ProgramError, version};
 pub use stderr::cause;

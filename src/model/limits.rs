@@ -88,6 +88,10 @@ pub const SLOTS_DEFAULT: usize = 2;
 /// Most slots of a server.
 pub const SLOTS_MAX: usize = 64;
 
+/// Lowest source port of scans where the operator names none; masscan's own choice begins here too.
+pub const SOURCE_PORTS_FIRST: u16 = 40_000;
+/// Highest such port.
+pub const SOURCE_PORTS_LAST: u16 = 59_999;
 /// Events of one scan that may wait for its thread.
 pub const SCAN_EVENTS_MAX: usize = 4096;
 /// Orders (cancel, lost, drain …) that may wait for a scan's thread.
@@ -186,6 +190,8 @@ pub const FETCH_SKIP_MAX_OFFSETS: i64 = 100;
 /// Bytes of messages in one produce request. A broker takes 1 MiB of one partition by default (message.max.bytes), counted
 /// after it has packed all messages of a request into one batch.
 pub const PRODUCE_REQUEST_BYTES: usize = 1_000_000;
+/// Longest name of a network interface, in bytes: the kernel's own bound (IFNAMSIZ with its zero).
+pub const INTERFACE_MAX_BYTES: usize = 15;
 /// Longest name of a group or a server, in bytes.
 pub const NAME_MAX_BYTES: usize = 64;
 /// Longest name of a topic, in bytes: Kafka's own bound.

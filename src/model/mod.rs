@@ -11,6 +11,7 @@ pub mod limits;
 pub mod names;
 pub mod ports;
 pub mod progress;
+pub mod source;
 pub mod state;
 pub mod status;
 pub mod target_file;

@@ -18,8 +18,10 @@ use crate::exit::Exit;
 use crate::ledger::Ledger;
 use crate::masscan;
 use crate::model::limits::*;
+use crate::model::source::SourcePorts;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{error, info, warn};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -36,6 +38,10 @@ pub fn run(options: &Options) -> Exit {
         return Exit::Usage;
     }
     info!("scand {} starts: {options}", env!("CARGO_PKG_VERSION"));
+    match masscan::sweep() {
+        0 => {}
+        count => info!("removed {count} temporary folders of servers that were killed"),
+    }
     match masscan::version(&options.masscan) {
         Ok(version) => info!("masscan {version}"),
         Err(error) => warn!("every scan on this server will fail: {error}"),
@@ -275,6 +281,7 @@ impl Parts<'_> {
                 results,
                 progress: progress.clone(),
                 settle: settle.clone(),
+                source: self.options.source.clone(),
             });
         }
         let ledger = self.ledger();
@@ -306,10 +313,17 @@ impl Parts<'_> {
             holdings: self.holdings.clone(),
             backlog: self.backlog.clone(),
         });
+        let ports = self
+            .options
+            .source
+            .ports
+            .unwrap_or_else(|| random_ports(count as u32));
         (1..=count)
             .zip(outlets.iter().cycle())
             .map(|(n, outlets)| {
-                let (scans, outlets, assigned) = (scans.clone(), outlets.clone(), assigned.clone());
+                let (scans, mut outlets, assigned) =
+                    (scans.clone(), outlets.clone(), assigned.clone());
+                outlets.source.ports = Some(ports.of_scan(n as u32 - 1, count as u32));
                 spawn(format!("scan-{n}"), move || {
                     scan::run(&scans, &outlets, &assigned);
                 })
@@ -389,6 +403,16 @@ impl Parts<'_> {
         };
         spawn("dispatch".to_owned(), move || dispatch.run())
     }
+}
+
+/// Source ports for so many scans, from the range from which masscan takes its own, where the operator names none.
+fn random_ports(scans: u32) -> SourcePorts {
+    let count = scans.next_power_of_two();
+    let places = u64::from(SOURCE_PORTS_LAST - SOURCE_PORTS_FIRST) + 2 - u64::from(count);
+    // std's hash keys are random.
+    let place = RandomState::new().build_hasher().finish() % places;
+    SourcePorts::new(SOURCE_PORTS_FIRST + place as u16, count)
+        .expect("a power of two of ports, and fewer than the range has")
 }
 
 fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {

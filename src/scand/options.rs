@@ -6,6 +6,7 @@ use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{self, Asked, Flag, Reader, values};
 use crate::ledger::RedisUrl;
 use crate::model::limits::{LEASE_MAX, LEASE_MIN, SLOTS_MAX};
+use crate::model::source::Source;
 use crate::model::task::BandWidth;
 use crate::model::{GroupName, Invalid, ServerName, TopicName};
 use std::ffi::OsString;
@@ -51,6 +52,26 @@ const LEASE: Flag = Flag::with_default(
     "15",
     "a task of a server that is silent for so long goes to another one, 2 to 600 s",
 );
+const INTERFACE: Flag = Flag::optional(
+    "--interface",
+    "NAME",
+    "network interface to scan from (default the one of the default route)",
+);
+const SOURCE_IP: Flag = Flag::optional(
+    "--source-ip",
+    "IP[-IP]",
+    "address to scan from, or a range of them whose number is a power of two (default the interface's)",
+);
+const SOURCE_PORT: Flag = Flag::optional(
+    "--source-port",
+    "P[-P]",
+    "port to scan from, or a range of them whose number is a power of two; scans at the same time have parts of it (default a random range from 40000 on)",
+);
+const ROUTER_MAC: Flag = Flag::optional(
+    "--router-mac",
+    "MAC",
+    "hardware address of the router to scan through (default masscan asks for it)",
+);
 const LOG_FILE: Flag = Flag::optional("--log-file", "FILE", "write the log to this file too");
 const DEBUG: Flag = Flag::switch("--v", "log at debug level");
 
@@ -67,6 +88,10 @@ pub const FLAGS: &[Flag] = &[
     MAX_RATE,
     MASSCAN,
     LEASE,
+    INTERFACE,
+    SOURCE_IP,
+    SOURCE_PORT,
+    ROUTER_MAC,
     LOG_FILE,
     DEBUG,
 ];
@@ -126,6 +151,8 @@ pub struct Options {
     pub masscan: PathBuf,
     /// How long a claim lasts without renewal.
     pub lease: Duration,
+    /// Where masscan sends from.
+    pub source: Source,
     /// Where the log goes besides stderr.
     pub log_file: Option<PathBuf>,
     /// Whether debug lines are logged.
@@ -167,6 +194,12 @@ fn resolve(mut reader: Reader) -> Result<Options, Invalid> {
         max_rate: reader.optional(&MAX_RATE, str::parse)?,
         masscan: reader.value(&MASSCAN, path)?,
         lease: Duration::from_secs(reader.value(&LEASE, lease_s)?.into()),
+        source: Source {
+            interface: reader.optional(&INTERFACE, str::parse)?,
+            addresses: reader.optional(&SOURCE_IP, str::parse)?,
+            ports: reader.optional(&SOURCE_PORT, str::parse)?,
+            router_mac: reader.optional(&ROUTER_MAC, str::parse)?,
+        },
         log_file: reader.optional(&LOG_FILE, path)?,
         debug: reader.switch(&DEBUG),
     };
@@ -230,6 +263,15 @@ impl fmt::Display for Options {
             self.masscan.display(),
             self.lease.as_secs()
         )?;
+        let mut set = |flag: Flag, value: Option<&dyn fmt::Display>| match value {
+            Some(value) => write!(f, " {} {value}", flag.shown()),
+            None => Ok(()),
+        };
+        let source = &self.source;
+        set(INTERFACE, source.interface.as_ref().map(|v| v as _))?;
+        set(SOURCE_IP, source.addresses.as_ref().map(|v| v as _))?;
+        set(SOURCE_PORT, source.ports.as_ref().map(|v| v as _))?;
+        set(ROUTER_MAC, source.router_mac.as_ref().map(|v| v as _))?;
         if let Some(file) = &self.log_file {
             write!(f, " -log-file {}", file.display())?;
         }
@@ -298,13 +340,18 @@ mod tests {
             "-max-rate=50k",
             "-masscan=/opt/masscan",
             "-lease=1m",
+            "-interface=eth0",
+            "-source-ip=192.0.2.8-192.0.2.15",
+            "-source-port=40000-40255",
+            "-router-mac=00:11:22:33:44:55",
             "-log-file=/tmp/l",
             "-v",
         ];
         assert_eq!(
             options(&line).to_string(),
             "-group g -name n -kafka k1:9092,k2:9093 -redis redis://r:7000/2 -topic a -results-topic b -status-topic c \
-             -slots 64 -max-rate 50000 -masscan /opt/masscan -lease 60 -log-file /tmp/l -v"
+             -slots 64 -max-rate 50000 -masscan /opt/masscan -lease 60 \
+             -interface eth0 -source-ip 192.0.2.8/29 -source-port 40000-40255 -router-mac 00-11-22-33-44-55 -log-file /tmp/l -v"
         );
         let summary = options(&["-group=g", "-name=n"]).to_string();
         let again: Vec<&str> = summary.split(' ').collect();
@@ -345,6 +392,16 @@ mod tests {
                 "-lease: \"1\" is not a time from 2 to 600",
             ),
             (&["-lease", "601"], "-lease: \"601\""),
+            (
+                &["-interface", "a/b"],
+                "-interface: \"a/b\" is not the name",
+            ),
+            (
+                &["-source-ip", "192.0.2.1-192.0.2.3"],
+                "-source-ip: \"192.0.2.1-192.0.2.3\" has 3 addresses",
+            ),
+            (&["-source-port", "0"], "-source-port: \"0\" is not a port"),
+            (&["-router-mac", "x"], "-router-mac: \"x\" is not"),
             (
                 &["-leese", "15"],
                 "\"-leese\" is no flag of this command: did you mean -lease?",

@@ -15,6 +15,7 @@ use crate::masscan::{self, Child, Event, Exit, ScanArguments};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::lease::retry_delay;
 use crate::model::limits::*;
+use crate::model::source::Source;
 use crate::model::text::one_line;
 use crate::model::{Finding, FindingRecord, Progress, State, StatusRecord, Targets};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select_biased, tick};
@@ -46,6 +47,8 @@ pub struct Outlets {
     pub progress: Sender<LiveProgress>,
     /// To `settle`.
     pub settle: Sender<Settlement>,
+    /// Where this thread's masscan sends from: ports of its own, if there are enough.
+    pub source: Source,
 }
 
 /// Runs assigned scans one after the other, until there are no more.
@@ -148,6 +151,7 @@ impl<'a> Scan<'a> {
             rate_pps: self.assignment.permit.rate_pps(),
             resume_index: claimed.resume_index,
             exclude: &Targets::default(),
+            source: &self.outlets.source,
         };
         let id = &claimed.claim.task_id;
         if claimed.resume_index > 0 {

@@ -155,4 +155,9 @@ fn whole() {
     let network = fleet.network(0);
     push(&fleet, &shards(&network, 5, 3, 200));
     assert_eq!(wait_job(&fleet, 5), addresses(&network, 443));
+    let found: u64 = job_of(&fleet).iter().map(|task| task.found).sum();
+    assert_eq!(
+        found, 256,
+        "no shard takes another one's answers for its own"
+    );
 }

@@ -18,6 +18,11 @@ pub const TESTS: &[Test] = &[
         other_targets,
     ),
     (
+        "interface_source_address_and_ports_reach_masscan",
+        Needs::Lab,
+        source,
+    ),
+    (
         "a_missing_masscan_fails_the_task_in_its_words",
         Needs::Servers,
         missing_masscan,
@@ -97,6 +102,32 @@ fn other_targets() {
         .map(|id| fleet.wait_ended(id, SOON).found)
         .collect();
     assert_eq!(found, [10, 2]);
+}
+
+fn source() {
+    let fleet = Fleet::new("source");
+    let words = [
+        ["-interface", "scan0"],
+        ["-source-ip", "192.0.2.1"],
+        ["-source-port", "50000-50031"],
+    ];
+    let server = fleet.ready_scand("a", &words.concat());
+    let network = fleet.network(0);
+    let id = fleet.push_network(&network, 2000, &[]);
+    assert_eq!(fleet.wait_ended(&id, SOON).status, State::Completed);
+    assert_eq!(
+        fleet.findings(&id),
+        crate::support::addresses(&network, 443)
+    );
+    // 32 ports for 16 scans: two each.
+    let given = "--interface scan0 --source-ip 192.0.2.1 --source-port 500";
+    assert!(server.log().contains(given), "{}", server.log());
+    let wrong = fleet.ready_scand("b", &["-interface", "nowhere0"]);
+    drop(server);
+    let id = fleet.push_network(&network, 2000, &["-attempts", "1"]);
+    let task = fleet.wait_ended(&id, SOON);
+    assert_eq!(task.status, State::Failed, "{}", wrong.log());
+    assert!(task.error.unwrap().contains("nowhere0"));
 }
 
 fn missing_masscan() {

@@ -121,6 +121,8 @@ impl Arguments {
             };
             match flag.as_str() {
                 "-oD" if value == "-" => {}
+                // It sends nothing, so it makes no difference from where.
+                "--interface" | "--source-ip" | "--source-port" | "--router-mac" => {}
                 "--range" => range = Some(value),
                 "-p" => ports = Some(value),
                 "--rate" => rate = parsed(flag, value)?,

@@ -1,0 +1,108 @@
+//! masscan's working folder: it writes `paused.conf` there, and scand what is too long for its command line.
+//!
+//! It goes away when the scan ends, in whatever way. Only a scand that is killed can't remove it: it holds a lock on each of its
+//! folders, which the kernel drops with the process, so the next scand that starts on this machine knows that nobody needs it.
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::geteuid;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+use tempfile::TempDir;
+
+const PREFIX: &str = "scand-";
+/// A folder younger than this is left alone: its owner may not have locked it yet.
+const SWEPT_AFTER: Duration = Duration::from_secs(60);
+
+/// A folder of one scan; removed on drop.
+#[derive(Debug)]
+pub struct Folder {
+    folder: TempDir,
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes one in the system's folder for temporary files. Errs where that is full or may not be written to.
+    pub fn make() -> io::Result<Folder> {
+        Folder::make_in(&std::env::temp_dir())
+    }
+
+    fn make_in(parent: &Path) -> io::Result<Folder> {
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+        let lock = File::open(folder.path())?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Folder {
+            folder,
+            _lock: lock,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Removes the folders of this user's servers that were killed; gives their number.
+pub fn sweep() -> usize {
+    sweep_in(&std::env::temp_dir(), SystemTime::now())
+}
+
+fn sweep_in(parent: &Path, now: SystemTime) -> usize {
+    let Ok(entries) = fs::read_dir(parent) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX))
+        .filter(|entry| is_left_over(&entry.path(), now))
+        .filter(|entry| fs::remove_dir_all(entry.path()).is_ok())
+        .count()
+}
+
+fn is_left_over(path: &Path, now: SystemTime) -> bool {
+    let Ok(found) = path.symlink_metadata() else {
+        return false;
+    };
+    let old = found
+        .modified()
+        .ok()
+        .and_then(|at| now.duration_since(at).ok())
+        .is_some_and(|age| age >= SWEPT_AFTER);
+    let ours = found.is_dir() && found.uid() == geteuid().as_raw();
+    old && ours
+        && File::open(path)
+            .is_ok_and(|folder| flock(folder, FlockOperation::NonBlockingLockExclusive).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_goes_with_its_scan_or_with_the_next_server() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::make_in(parent.path()).unwrap();
+        let path = folder.path().to_owned();
+        fs::write(path.join("paused.conf"), "x").unwrap();
+        let later = SystemTime::now() + 2 * SWEPT_AFTER;
+        assert_eq!(sweep_in(parent.path(), later), 0, "it is in use");
+        drop(folder);
+        assert!(!path.exists());
+
+        let killed = parent.path().join("scand-killed");
+        fs::create_dir(&killed).unwrap();
+        fs::write(killed.join("paused.conf"), "x").unwrap();
+        fs::create_dir(parent.path().join("other")).unwrap();
+        fs::write(parent.path().join("scand-file"), "x").unwrap();
+        assert_eq!(
+            sweep_in(parent.path(), SystemTime::now()),
+            0,
+            "it is too young"
+        );
+        assert_eq!(sweep_in(parent.path(), later), 1);
+        assert!(!killed.exists() && parent.path().join("scand-file").exists());
+    }
+}
