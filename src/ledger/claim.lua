@@ -1,16 +1,29 @@
 -- Reports a server's load and, where it has room, claims the best task for it. ARGV: server, a name for this call, lease
 -- (ms), slots, slots free, tasks held, rate in use, rate limit (0 = none), deferral (ms), heartbeat age that counts as alive
--- (ms), ready tasks to look at, most tasks to set aside, wait after which a large task is no longer overtaken (ms), how long a server that failed a
--- task leaves it to others (ms), version, how long a silent server is remembered (ms).
--- Returns {'none'}, {'deferred'} (a less loaded server is given a moment), {'vanished', id} (its hash is lost: the caller
--- reports it), or {'task', field, value, …}.
+-- (ms), ready tasks to look at, most tasks to set aside, wait after which a large task is no longer overtaken (ms), how long
+-- a server that failed a task leaves it to others (ms), version, how long a silent server is remembered (ms), the beat of
+-- the caller's last call.
+-- Returns a beat, then 'none', 'deferred' (a less loaded server is given a moment), 'vanished' and an id (its hash is lost:
+-- the caller reports it; audit.lua brings it back), 'restored' (see below), or 'task' and field, value, ….
 local server, call, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local slots, free, held = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local rate_used, max_rate = tonumber(ARGV[7]), tonumber(ARGV[8])
 local deferral_ms, fresh_ms, window = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 local aside_most, reserved_ms, avoid_ms = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local version, forgotten_ms = ARGV[15], tonumber(ARGV[16])
+local beat_seen = tonumber(ARGV[17])
 local me = server_key(server)
+
+-- A Redis that was started from an old snapshot, or whose replica took over, has gone back in time: tasks that have ended
+-- look unfinished, and claims stand that were given up. It can't be seen from within; but every call leaves the time here,
+-- and a server that has seen a later one knows. What such a Redis holds is forgotten and rebuilt from Kafka.
+local beat_found = tonumber(redis.call('GET', beat_key))
+local beat = whole(math.max((beat_found or 0) + 1, now_us))
+redis.call('SET', beat_key, beat)
+if beat_found and beat_found < beat_seen then
+  forget_all()
+  return {beat, 'restored'}
+end
 
 local function report(held_now, free_now)
   redis.call('ZADD', servers_key, now_ms, server)
@@ -26,6 +39,7 @@ if last[1] == call and last[2] and claim_state(last[2], last[3]) == 'ok' then
   redis.call('ZADD', running_key, now_ms + lease_ms, last[2])
   local task = redis.call('HGETALL', task_key(last[2]))
   table.insert(task, 1, 'task')
+  table.insert(task, 1, beat)
   return task
 end
 
@@ -40,7 +54,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed_key, '-inf', now_ms, 'LI
 end
 
 report(held, free)
-if free <= 0 then return {'none'} end
+if free <= 0 then return {beat, 'none'} end
 
 -- The other servers that are alive and have a slot free.
 local others = {}
@@ -157,7 +171,7 @@ for _, id in ipairs(candidates()) do
   local task = redis.call('HMGET', key, 'band_width', 'ready_ms', 'failed_server', 'fence', 'attempt', 'status', 'job_id')
   if task[6] ~= 'queued' then
     redis.call('ZREM', ready_key, id)
-    return {'vanished', id}
+    return {beat, 'vanished', id}
   end
   local band_width, waited = tonumber(task[1]), now_ms - tonumber(task[2])
   if not fits(band_width, rate_used, max_rate) then
@@ -181,7 +195,8 @@ for _, id in ipairs(candidates()) do
     redis.call('HSET', me, 'call', call, 'call_task', id, 'call_fence', fence)
     local claimed = redis.call('HGETALL', key)
     table.insert(claimed, 1, 'task')
+    table.insert(claimed, 1, beat)
     return claimed
   end
 end
-return {deferred and 'deferred' or 'none'}
+return {beat, deferred and 'deferred' or 'none'}

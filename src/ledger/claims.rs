@@ -71,6 +71,9 @@ pub enum Answer {
     None,
     /// A less loaded server is given a moment: ask again soon.
     Deferred,
+    /// Redis had gone back in time (an old snapshot, a replica that took over): what it held is forgotten, and the group has
+    /// to be begun anew from Kafka.
+    Restored,
     /// The task's hash is lost while its id was queued.
     Vanished(String),
     /// This server's, for one lease.
@@ -103,8 +106,12 @@ pub struct Ending {
     pub found: u64,
     /// Attempts begun.
     pub attempt: u32,
+    /// Servers lost under the task so far.
+    pub lost: u32,
     /// Where another attempt would begin.
     pub resume_index: u64,
+    /// Findings made before that index.
+    pub resume_found: u64,
     /// Partition of its record.
     pub partition: i32,
     /// Offset of its record.
@@ -189,15 +196,22 @@ impl Ledger {
             ms(FAILED_SERVER_AVOIDED),
             env!("CARGO_PKG_VERSION").to_owned(),
             ms(SERVER_FORGOTTEN_AFTER),
+            self.beat.to_string(),
         ];
         let mut answer: Vec<String> = self.call(&CLAIM, &arguments)?;
-        let fields = answer.split_off(answer.len().min(1));
-        match answer.first().map(String::as_str) {
-            Some("none") => Ok(Answer::None),
-            Some("deferred") => Ok(Answer::Deferred),
-            Some("vanished") => Ok(Answer::Vanished(fields.concat())),
-            Some("task") => claimed(Fields::from_flat(fields)),
-            other => Err(malformed("the answer of claim.lua", other.unwrap_or(""))),
+        let fields = answer.split_off(answer.len().min(2));
+        let [beat, what] = <[String; 2]>::try_from(answer)
+            .map_err(|answer| malformed("the answer of claim.lua", &answer.concat()))?;
+        self.beat = beat
+            .parse()
+            .map_err(|_| malformed("the beat of claim.lua", &beat))?;
+        match what.as_str() {
+            "none" => Ok(Answer::None),
+            "deferred" => Ok(Answer::Deferred),
+            "vanished" => Ok(Answer::Vanished(fields.concat())),
+            "restored" => Ok(Answer::Restored),
+            "task" => claimed(Fields::from_flat(fields)),
+            other => Err(malformed("the answer of claim.lua", other)),
         }
     }
 
@@ -381,7 +395,9 @@ fn reaped(mut entry: Vec<String>) -> Result<Reaped, LedgerError> {
         error: fields.text("error").map(str::to_owned),
         found: fields.get("found")?.unwrap_or(0),
         attempt: fields.get("attempt")?.unwrap_or(0),
+        lost: fields.get("lost")?.unwrap_or(0),
         resume_index: fields.get("resume_index")?.unwrap_or(0),
+        resume_found: fields.get("resume_found")?.unwrap_or(0),
         partition: fields.need("partition")?,
         offset: fields.need("offset")?,
     };

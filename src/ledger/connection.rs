@@ -11,6 +11,8 @@ pub struct Ledger {
     at: RedisUrl,
     prefix: String,
     connection: Option<Connection>,
+    /// The newest beat that a claim brought back (see claim.lua); it outlives the connection.
+    pub(super) beat: u64,
 }
 
 impl Ledger {
@@ -22,6 +24,7 @@ impl Ledger {
             at: at.clone(),
             prefix: format!("scan:{{{group}}}:"),
             connection: None,
+            beat: 0,
         }
     }
 

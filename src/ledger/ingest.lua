@@ -15,11 +15,8 @@ if now_at[1] ~= cursor or now_at[2] ~= epoch then return {'moved'} end
 
 -- A task whose place in the queues was lost with a key is put back: by its hash it has not ended.
 local function requeue_if_nowhere(id)
-  for _, queue in ipairs({ready_key, delayed_key, running_key, paused_key}) do
-    if redis.call('ZSCORE', queue, id) then return end
-  end
-  local task = redis.call('HMGET', task_key(id), 'status', 'score', 'job_id')
-  if task[3] and redis.call('ZSCORE', aside_key(task[3]), id) then return end
+  if is_in_a_queue(id) then return end
+  local task = redis.call('HMGET', task_key(id), 'status', 'score')
   if task[1] == 'queued' then
     redis.call('ZADD', ready_key, task[2], id)
   elseif task[1] == 'paused' then
@@ -59,6 +56,8 @@ for _, record in ipairs(records) do
   elseif record.fate == 'ended' then
     outcome = 'ended'
   else
+    -- Its place in a queue may have outlived its hash.
+    for _, queue in ipairs({ready_key, delayed_key, running_key, paused_key}) do redis.call('ZREM', queue, id) end
     arrival = math.max(arrival + 1, now_ms)
     local score = ready_score(tonumber(record.fields.priority) or 5, arrival)
     local hash = {

@@ -27,6 +27,7 @@ pub(super) use script;
 static CURSORS: LazyLock<Script> = script!("cursors.lua");
 static BEGIN: LazyLock<Script> = script!("begin.lua");
 static INGEST: LazyLock<Script> = script!("ingest.lua");
+static AUDIT: LazyLock<Script> = script!("audit.lua");
 static COMMITTABLE: LazyLock<Script> = script!("committable.lua");
 
 /// Where the group stands in one partition.
@@ -40,26 +41,56 @@ pub struct Cursor {
     pub epoch: String,
 }
 
+/// How a partition is begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Beginning<'a> {
+    /// The first offset to ingest.
+    pub from: i64,
+    /// The log's end now: what lies below it may have ended already.
+    pub log_end: i64,
+    /// A name for this beginning.
+    pub epoch: &'a str,
+    /// The beginning that it replaces, where the cursor is there but counts no longer: the topic was made anew.
+    pub replaces: Option<&'a str>,
+    /// Records that Kafka no longer has, as far as known.
+    pub lost_records: u64,
+}
+
+/// What an audit found.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// The rank at which the next one goes on; 0 once the end was reached.
+    pub next: usize,
+    /// Tasks that were not whole. Their partition is begun anew, which brings them back.
+    pub missing: Vec<String>,
+}
+
+/// What a task has behind it from before a lost Redis; nothing where it is new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// Attempts begun.
+    pub attempt: u32,
+    /// Servers lost under it.
+    pub lost: u32,
+    /// Where the next attempt continues.
+    pub resume_index: u64,
+    /// Findings made before that index.
+    pub resume_found: u64,
+}
+
 /// What becomes of a record at ingest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// A task to be claimed; `attempt` and `resume_index` are from before a lost Redis, else 0.
-    Ready {
-        /// Attempts begun so far.
-        attempt: u32,
-        /// Where the next one continues.
-        resume_index: u64,
-    },
+    /// A task to be claimed.
+    Ready(Past),
     /// It was running when Redis was lost: kept for its server for one lease.
     Held {
         /// That server.
         server: String,
         /// The claim under which it runs.
         fence: u64,
-        /// Attempts begun so far.
-        attempt: u32,
-        /// Where a next one would continue.
-        resume_index: u64,
+        /// What it has behind it.
+        past: Past,
     },
     /// It ended before Redis was lost.
     Ended,
@@ -144,22 +175,40 @@ impl Ledger {
             .collect()
     }
 
-    /// Begins a partition whose cursor is missing at offset `from`. What lies below `log_end` may have ended already.
-    /// False where another server was first.
+    /// Begins a partition whose cursor is missing. False where another server was first.
     pub fn begin(
         &mut self,
         partition: i32,
-        from: i64,
-        log_end: i64,
-        epoch: &str,
+        beginning: &Beginning<'_>,
     ) -> Result<bool, LedgerError> {
         let arguments = [
             partition.to_string(),
-            from.to_string(),
-            log_end.to_string(),
-            epoch.to_owned(),
+            beginning.from.to_string(),
+            beginning.log_end.to_string(),
+            beginning.epoch.to_owned(),
+            beginning.replaces.unwrap_or_default().to_owned(),
+            beginning.lost_records.to_string(),
         ];
         self.call(&BEGIN, &arguments)
+    }
+
+    /// Looks at up to `most` unfinished tasks of a partition, from rank `from` on, for those whose keys were lost one by one.
+    pub fn audit(
+        &mut self,
+        partition: i32,
+        from: usize,
+        most: usize,
+    ) -> Result<Audit, LedgerError> {
+        let arguments = [partition.to_string(), from.to_string(), most.to_string()];
+        let mut answer = self.call::<Vec<String>>(&AUDIT, &arguments)?.into_iter();
+        let next = answer.next().unwrap_or_default();
+        Ok(Audit {
+            next: next.parse().map_err(|_| LedgerError::Malformed {
+                what: "the rank of audit.lua".to_owned(),
+                value: quoted(&next),
+            })?,
+            missing: answer.collect(),
+        })
     }
 
     /// Takes records into the claim table and moves the cursor past them, at once or not at all.
@@ -245,24 +294,18 @@ fn wire(new: &NewTask) -> String {
     let mut fields = new.task.as_ref().map(task_fields).unwrap_or_default();
     let mut set = |name: &str, value: String| fields.insert(name.to_owned(), json!(value));
     let fate = match &new.fate {
-        Fate::Ready {
-            attempt,
-            resume_index,
-        } => {
-            set("attempt", attempt.to_string());
-            set("resume_index", resume_index.to_string());
+        Fate::Ready(past) => {
+            set_past(past, new.task.as_ref(), &mut set);
             "ready"
         }
         Fate::Held {
             server,
             fence,
-            attempt,
-            resume_index,
+            past,
         } => {
             set("server", server.clone());
             set("fence", fence.to_string());
-            set("attempt", attempt.to_string());
-            set("resume_index", resume_index.to_string());
+            set_past(past, new.task.as_ref(), &mut set);
             "held"
         }
         Fate::Ended => "ended",
@@ -278,6 +321,19 @@ fn wire(new: &NewTask) -> String {
         fields,
     })
     .expect("strings and integers always serialise to JSON")
+}
+
+/// Progress never goes back to 0: a task that has come some way shows it before its next attempt begins, too.
+fn set_past(past: &Past, task: Option<&Task>, set: &mut impl FnMut(&str, String) -> Option<Value>) {
+    set("attempt", past.attempt.to_string());
+    set("lost", past.lost.to_string());
+    set("resume_index", past.resume_index.to_string());
+    set("resume_found", past.resume_found.to_string());
+    if let Some(task) = task.filter(|_| past.resume_index > 0) {
+        let percent = past.resume_index as f64 * 100.0 / task.probes() as f64;
+        set("progress", format!("{:.2}", percent.min(100.0)));
+        set("found", past.resume_found.to_string());
+    }
 }
 
 /// The task as fields of its hash: the ones that people and scripts read, and the whole record for the server that claims it.

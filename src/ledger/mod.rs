@@ -24,6 +24,6 @@ mod view;
 pub use claims::{Answer, Claim, ClaimState, Claimed, Ending, LiveProgress, Load, Reaped, Release};
 pub use connection::Ledger;
 pub use error::LedgerError;
-pub use intake::{Cursor, Fate, Ingest, Ingested, NewTask, Outcome};
+pub use intake::{Audit, Beginning, Cursor, Fate, Ingest, Ingested, NewTask, Outcome, Past};
 pub use url::RedisUrl;
 pub use view::{LiveServer, LiveTask};

@@ -13,6 +13,7 @@ local servers_key = prefix .. 'servers'
 -- Jobs that have tasks set aside: queued ones that wait for their job's limit, not in `ready`, so that they stand in no
 -- other task's way. By the time when claim.lua last looked at the job.
 local aside_jobs_key = prefix .. 'aside'
+local beat_key = prefix .. 'beat'
 
 -- The member of an `open` set that stands for the cursor. Its score is the cursor, so the lowest score of the set is what
 -- the group may commit, and a set without it is a lost set, never an empty one. No task id contains a space.
@@ -46,6 +47,32 @@ end
 -- Higher priority first, then first come: 10 tiers of 10^13, in each the arrival.
 local function ready_score(priority, arrival)
   return (9 - priority) * 1e13 + arrival
+end
+
+-- Whether a task that has not ended is whole: its hash is there, and its id in one of the queues.
+local function is_in_a_queue(id)
+  local task = redis.call('HMGET', task_key(id), 'status', 'job_id')
+  if not task[1] then return false end
+  if task[2] and redis.call('ZSCORE', aside_key(task[2]), id) then return true end
+  for _, queue in ipairs({ready_key, delayed_key, running_key, paused_key}) do
+    if redis.call('ZSCORE', queue, id) then return true end
+  end
+  return false
+end
+
+-- Forgets every task that has not ended, so that the group is rebuilt from Kafka alone.
+local function forget_all()
+  for _, partition in ipairs(redis.call('HKEYS', cursor_key)) do
+    if string.match(partition, '^%d+$') then
+      for _, id in ipairs(redis.call('ZRANGE', open_key(partition), 0, -1)) do
+        local job = redis.call('HGET', task_key(id), 'job_id')
+        if job then redis.call('ZREM', aside_key(job), id) end
+        redis.call('DEL', task_key(id))
+      end
+      redis.call('DEL', open_key(partition))
+    end
+  end
+  redis.call('DEL', ready_key, delayed_key, running_key, paused_key, cursor_key)
 end
 
 -- Whether `fence` is the claim under which the task runs now: 'ok', 'lost' (somebody else's, or nobody's), 'gone' (no such task).

@@ -98,8 +98,8 @@ pub const SCAN_EVENTS_MAX: usize = 4096;
 pub const SCAN_ORDERS_MAX: usize = 8;
 /// Threads that produce findings, each with its own connection.
 pub const RESULTS_THREADS: usize = 2;
-/// Bytes of findings that a server holds unacknowledged before it suspends scans.
-pub const RESULTS_BUFFER_BYTES: usize = 64 * 1024 * 1024;
+/// Most findings that a server may be told to hold unacknowledged before it suspends scans, in MiB; 64 by default.
+pub const RESULTS_BUFFER_MAX_MIB: u32 = 64 * 1024;
 /// Most findings in one produce request.
 pub const RESULTS_BATCH_MAX: usize = 1000;
 /// Progress updates that may wait for `progress`.
@@ -133,10 +133,16 @@ pub const RECONNECT_MAX: Duration = Duration::from_secs(2);
 pub const REPEATED_LOG_EVERY: Duration = Duration::from_secs(10);
 /// The group's offsets are looked at this often, and committed when they moved.
 pub const COMMIT_EVERY: Duration = Duration::from_millis(500);
-/// The group's offsets are committed at least this often, so that Kafka's retention doesn't expire them.
-pub const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(30 * 60);
+/// An offset that doesn't move is committed again after this long, so that Kafka's retention doesn't expire it, and so that a
+/// commit of another server that was delayed, or a topic that was made anew, leaves a wrong one for so long at most.
+pub const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(15);
 /// Metadata (leaders, partitions added) is read again this often.
 pub const METADATA_EVERY: Duration = Duration::from_secs(60);
+
+/// The claim table is looked through for keys that were lost by themselves this often …
+pub const AUDIT_EVERY: Duration = Duration::from_secs(5);
+/// … so many unfinished tasks of each partition at a time.
+pub const AUDIT_TASKS_MAX: usize = 500;
 
 /// Ended tasks stay in Redis this long.
 pub const ENDED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -163,7 +169,7 @@ pub const SETTLE_TICK: Duration = Duration::from_millis(50);
 pub const SETTLE_GONE_WAIT_LEASES: u32 = 2;
 /// Bytes of records in one ingest call.
 pub const INGEST_BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// Batches of findings that may wait for one `results` thread; their bytes are bounded by [`RESULTS_BUFFER_BYTES`].
+/// Batches of findings that may wait for one `results` thread; their bytes are bounded by scand's `-buffer`.
 pub const RESULTS_BATCHES_MAX: usize = 1024;
 /// A scan looks at its lease, its time-out and its findings this often.
 pub const SCAN_TICK: Duration = Duration::from_millis(100);

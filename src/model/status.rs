@@ -30,10 +30,20 @@ pub struct StatusRecord {
     /// Where a next attempt continues: masscan's `--resume-index`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub resume_index: u64,
+    /// Findings made before that index.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub resume_found: u64,
+    /// Servers lost under the task so far: those attempts don't count as failed.
+    #[serde(default, skip_serializing_if = "is_none_lost")]
+    pub lost: u32,
     /// When, in unix milliseconds by the server's clock.
     pub at_ms: u64,
 }
 
 fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+fn is_none_lost(number: &u32) -> bool {
     *number == 0
 }

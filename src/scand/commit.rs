@@ -29,19 +29,11 @@ impl Commit {
     /// Runs until `stop` is closed.
     pub fn run(mut self) {
         let mut outage = Outage::new("commit the group's offsets");
-        let mut last = BTreeMap::new();
-        let mut committed_at = Instant::now();
+        let mut committed = Committed::default();
         loop {
             let stopping = stopped(&self.stop);
-            if committed_at.elapsed() >= COMMIT_AGAIN_AFTER {
-                last.clear();
-            }
-            match self.commit(&mut last) {
-                Ok(true) => {
-                    committed_at = Instant::now();
-                    outage.over();
-                }
-                Ok(false) => outage.over(),
+            match self.commit(&mut committed) {
+                Ok(()) => outage.over(),
                 Err(_) if stopping => return,
                 Err(error) => {
                     if !outage.pause(&error, &self.stop) {
@@ -69,25 +61,98 @@ impl Commit {
         }
     }
 
-    /// Commits what moved since `last`. True where something was committed.
-    fn commit(&mut self, last: &mut BTreeMap<i32, i64>) -> Result<bool, Box<dyn fmt::Display>> {
+    /// Commits what is due.
+    fn commit(&mut self, committed: &mut Committed) -> Result<(), Box<dyn fmt::Display>> {
         let partitions = self
             .group_offsets
             .partitions()
             .map_err(|error| Box::new(error) as Box<dyn fmt::Display>)?;
-        let mut offsets = self
+        let offsets = self
             .ledger
             .committable(&partitions)
             .map_err(|error| Box::new(error) as Box<dyn fmt::Display>)?;
-        offsets.retain(|partition, offset| last.get(partition) != Some(offset));
-        if offsets.is_empty() {
-            return Ok(false);
+        let due = committed.due(&offsets, Instant::now());
+        if due.is_empty() {
+            return Ok(());
         }
         self.group_offsets
-            .commit(&offsets)
+            .commit(&due)
             .map_err(|error| Box::new(error) as Box<dyn fmt::Display>)?;
-        debug!("committed {offsets:?}");
-        last.append(&mut offsets);
-        Ok(true)
+        debug!("committed {due:?}");
+        committed.note(due, Instant::now());
+        Ok(())
+    }
+}
+
+/// What this server has committed, and when. Pure.
+#[derive(Debug, Default)]
+struct Committed(BTreeMap<i32, (i64, Instant)>);
+
+impl Committed {
+    /// Of `offsets`, those to be committed at `now`: what moved, and what was committed [`COMMIT_AGAIN_AFTER`] ago. Kafka
+    /// expires each partition's offset by itself, so one that moves keeps none of the others alive; and another server's
+    /// commit that was delayed may have set an offset back.
+    fn due(&self, offsets: &BTreeMap<i32, i64>, now: Instant) -> BTreeMap<i32, i64> {
+        let is_due = |partition: &i32, offset: i64| match self.0.get(partition) {
+            Some(&(last, at)) => last != offset || now.duration_since(at) >= COMMIT_AGAIN_AFTER,
+            None => true,
+        };
+        offsets
+            .iter()
+            .filter(|&(partition, &offset)| is_due(partition, offset))
+            .map(|(&partition, &offset)| (partition, offset))
+            .collect()
+    }
+
+    /// Kafka has them since `now`.
+    fn note(&mut self, offsets: BTreeMap<i32, i64>, now: Instant) {
+        let dated = offsets
+            .into_iter()
+            .map(|(partition, offset)| (partition, (offset, now)));
+        self.0.extend(dated);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Invariant: committed again at least hourly, whatever the other partitions do.
+    #[test]
+    fn every_partition_is_committed_again_at_least_hourly() {
+        let (mut committed, start) = (Committed::default(), Instant::now());
+        let mut last = start;
+        let mut longest = Duration::ZERO;
+        // Partition 0 moves every 10 s, partition 1 never.
+        for step in 0..1000u32 {
+            let now = start + Duration::from_secs(10) * step;
+            let due = committed.due(&BTreeMap::from([(0, step.into()), (1, 7)]), now);
+            assert_eq!(due.get(&0), Some(&i64::from(step)), "what moved is due");
+            if due.contains_key(&1) {
+                last = now;
+            }
+            longest = longest.max(now - last);
+            committed.note(due, now);
+        }
+        assert!(longest < HOUR, "{longest:?}");
+        assert!(longest > Duration::ZERO, "and not with every look");
+    }
+
+    #[test]
+    fn what_was_not_acknowledged_stays_due() {
+        let (mut committed, now) = (Committed::default(), Instant::now());
+        let offsets = BTreeMap::from([(0, 5)]);
+        assert_eq!(committed.due(&offsets, now), offsets);
+        assert_eq!(committed.due(&offsets, now), offsets, "nothing was noted");
+        committed.note(offsets.clone(), now);
+        assert!(committed.due(&offsets, now).is_empty());
+        assert_eq!(
+            committed.due(&BTreeMap::from([(0, 4)]), now),
+            BTreeMap::from([(0, 4)]),
+            "a rebuilt Redis knows less: the group reads again"
+        );
     }
 }

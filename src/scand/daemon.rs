@@ -23,6 +23,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{error, info, warn};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -240,7 +241,7 @@ impl Parts<'_> {
         Parts {
             options,
             holdings: Arc::default(),
-            backlog: Arc::default(),
+            backlog: Arc::new(Backlog::new(options.buffer_bytes)),
         }
     }
 
@@ -415,6 +416,16 @@ fn random_ports(scans: u32) -> SourcePorts {
         .expect("a power of two of ports, and fewer than the range has")
 }
 
+/// A thread without which this server would hold claims that it no longer serves: a panic in it ends the server, and what
+/// that leaves is a crash like any other.
 fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name).spawn(work)
+    thread::Builder::new().name(name.clone()).spawn(move || {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            error!(
+                "the thread {name} ended by a panic, and so does this server; its leases run out"
+            );
+            log::logger().flush();
+            std::process::exit(1);
+        }
+    })
 }

@@ -88,8 +88,14 @@ impl Dispatch {
             match answer {
                 Answer::None | Answer::Deferred => return Ok(()),
                 Answer::Vanished(id) => error!(
-                    "task {id}: its Redis hash is gone while it was queued; it is read again from Kafka when the group is rebuilt"
+                    "task {id}: its Redis hash is gone while it was queued; it is read again from Kafka"
                 ),
+                Answer::Restored => {
+                    error!(
+                        "Redis has gone back in time (an old snapshot, or a replica that took over): what it held is forgotten and rebuilt from Kafka"
+                    );
+                    return Ok(());
+                }
                 Answer::Unreadable(claim, error) => {
                     self.holdings.take(&claim, sent, self.lease);
                     self.end_unreadable(claim, &error);
@@ -131,6 +137,7 @@ impl Dispatch {
             load.held,
             load.rate_used
         );
+        let claim = claimed.claim.clone();
         let assignment = Assignment {
             claimed,
             holding,
@@ -139,6 +146,7 @@ impl Dispatch {
         };
         if self.assignments.send(assignment).is_err() {
             error!("the scan threads are gone: the claim runs out and another server takes it");
+            self.holdings.drop_claim(&claim);
         }
     }
 
@@ -150,7 +158,9 @@ impl Dispatch {
             error: Some(error.to_string()),
             found: 0,
             attempt: 0,
+            lost: 0,
             resume_index: 0,
+            resume_found: 0,
             partition: -1,
             offset: -1,
         };

@@ -2,7 +2,7 @@
 //! the group's committed offsets, and this says which of the tasks behind them have ended or were running.
 
 use crate::bus::{Brokers, BusError, Fetched, Reader};
-use crate::ledger::Fate;
+use crate::ledger::{Fate, Past};
 use crate::model::limits::FETCH_WAIT;
 use crate::model::{State, StatusRecord};
 use log::info;
@@ -87,23 +87,22 @@ impl History {
     /// What becomes of the task `id` when its record is read again; `Ready` from the beginning where nothing is known.
     pub fn fate(&self, id: &str) -> Fate {
         let Some(record) = self.0.get(id) else {
-            return Fate::Ready {
-                attempt: 0,
-                resume_index: 0,
-            };
+            return Fate::Ready(Past::default());
+        };
+        let past = Past {
+            attempt: record.attempt,
+            lost: record.lost,
+            resume_index: record.resume_index,
+            resume_found: record.resume_found,
         };
         match record.status {
             state if state.is_terminal() => Fate::Ended,
             State::Running => Fate::Held {
                 server: record.server.clone(),
                 fence: record.fence,
-                attempt: record.attempt,
-                resume_index: record.resume_index,
+                past,
             },
-            _ => Fate::Ready {
-                attempt: record.attempt,
-                resume_index: record.resume_index,
-            },
+            _ => Fate::Ready(past),
         }
     }
 }
@@ -149,21 +148,18 @@ mod tests {
             history.fate("runs"),
             Fate::Held {
                 fence: 7,
-                attempt: 2,
+                past: Past { attempt: 2, .. },
                 ..
             }
         ));
         assert!(matches!(
             history.fate("waits"),
-            Fate::Ready { attempt: 2, .. }
+            Fate::Ready(Past { attempt: 2, .. })
         ));
         assert!(matches!(
             history.fate("overtaken"),
             Fate::Held { fence: 7, .. }
         ));
-        assert!(matches!(
-            history.fate("committed"),
-            Fate::Ready { attempt: 0, .. }
-        ));
+        assert_eq!(history.fate("committed"), Fate::Ready(Past::default()));
     }
 }

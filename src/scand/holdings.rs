@@ -40,6 +40,12 @@ impl Holding {
         *until = (*until).max(trusted_until(sent, lease));
     }
 
+    /// The claim is somebody else's: it can't be trusted from now on, and the scan's thread is told.
+    pub fn lost(&self, now: Instant) {
+        *lock(&self.trusted_until) = now;
+        self.order(Order::Lost);
+    }
+
     /// Tells the scan's thread. An order that finds no reader or a full queue isn't needed: the scan is ending already.
     pub fn order(&self, order: Order) {
         let _ = self.orders.try_send(order);
@@ -112,6 +118,16 @@ mod tests {
             holding.is_trusted(start + Duration::from_secs(13)),
             "a late answer takes nothing back"
         );
+    }
+
+    #[test]
+    fn a_lost_claim_is_not_trusted_and_its_scan_is_told() {
+        let (holdings, start, lease) =
+            (Holdings::default(), Instant::now(), Duration::from_secs(10));
+        let (holding, orders) = holdings.take(&claim("a", 1), start, lease);
+        holding.lost(start);
+        assert!(!holding.is_trusted(start));
+        assert_eq!(orders.try_recv(), Ok(Order::Lost));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** it does no Kafka work and has its own connection to Redis, so that a stuck Kafka costs no lease.
 
-use super::holdings::{Holding, Holdings, Order};
+use super::holdings::{Holding, Holdings};
 use super::outage::{Outage, Stop, stopped};
 use super::settle::{Settlement, record_of, state_record};
 use crate::ledger::{Claim, ClaimState, Ledger, LedgerError, Reaped};
@@ -106,7 +106,7 @@ fn renewed(
                 "task {}: the claim is no longer this server's",
                 holding.claim.task_id
             );
-            holding.order(Order::Lost);
+            holding.lost(Instant::now());
             holdings.drop_claim(&holding.claim);
         }
     }
@@ -121,6 +121,7 @@ fn reap(
 ) -> Result<(), LedgerError> {
     let sent = Instant::now();
     for reaped in ledger.reap(server, lease, REAP_BATCH_MAX)? {
+        let mut taken = None;
         let settlement = match reaped {
             Reaped::Requeued { lost_server, task } => {
                 warn!(
@@ -138,13 +139,17 @@ fn reap(
                     task.claim.task_id, task.status
                 );
                 holdings.take(&task.claim, sent, lease);
+                taken = Some(task.claim.clone());
                 Settlement::End(task)
             }
         };
-        // A full queue: an end comes back to one of the servers when its lease runs out again; a record that is only told
-        // is missed by nobody but a rebuild, which then holds the task for one lease.
+        // A full queue: an end that is not renewed comes back to one of the servers when its lease runs out; a record that is
+        // only told is missed by nobody but a rebuild, which then holds the task for one lease.
         if settle.try_send(settlement).is_err() {
             warn!("too much to settle: some of it is left for later");
+            if let Some(claim) = taken {
+                holdings.drop_claim(&claim);
+            }
         }
     }
     Ok(())
@@ -158,7 +163,9 @@ pub fn running_record(
     crate::model::StatusRecord {
         status: crate::model::State::Running,
         fence: claimed.claim.fence,
+        lost: claimed.lost,
         resume_index: claimed.resume_index,
+        resume_found: claimed.resume_found,
         ..record_of(
             &claimed.claim.task_id,
             server,

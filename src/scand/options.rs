@@ -5,7 +5,7 @@ use crate::bus::Brokers;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{self, Asked, Flag, Reader, values};
 use crate::ledger::RedisUrl;
-use crate::model::limits::{LEASE_MAX, LEASE_MIN, SLOTS_MAX};
+use crate::model::limits::{LEASE_MAX, LEASE_MIN, RESULTS_BUFFER_MAX_MIB, SLOTS_MAX};
 use crate::model::source::Source;
 use crate::model::task::BandWidth;
 use crate::model::{GroupName, Invalid, ServerName, TopicName};
@@ -52,6 +52,12 @@ const LEASE: Flag = Flag::with_default(
     "15",
     "a task of a server that is silent for so long goes to another one, 2 to 600 s",
 );
+const BUFFER: Flag = Flag::with_default(
+    "--buffer",
+    "MIB",
+    "64",
+    "findings that may wait for Kafka, 1 to 65536 MiB; past that, scans are suspended",
+);
 const INTERFACE: Flag = Flag::optional(
     "--interface",
     "NAME",
@@ -88,6 +94,7 @@ pub const FLAGS: &[Flag] = &[
     MAX_RATE,
     MASSCAN,
     LEASE,
+    BUFFER,
     INTERFACE,
     SOURCE_IP,
     SOURCE_PORT,
@@ -151,6 +158,8 @@ pub struct Options {
     pub masscan: PathBuf,
     /// How long a claim lasts without renewal.
     pub lease: Duration,
+    /// Bytes of findings that may wait for Kafka.
+    pub buffer_bytes: usize,
     /// Where masscan sends from.
     pub source: Source,
     /// Where the log goes besides stderr.
@@ -194,6 +203,9 @@ fn resolve(mut reader: Reader) -> Result<Options, Invalid> {
         max_rate: reader.optional(&MAX_RATE, str::parse)?,
         masscan: reader.value(&MASSCAN, path)?,
         lease: Duration::from_secs(reader.value(&LEASE, lease_s)?.into()),
+        buffer_bytes: reader.value(&BUFFER, values::number(1, RESULTS_BUFFER_MAX_MIB))? as usize
+            * 1024
+            * 1024,
         source: Source {
             interface: reader.optional(&INTERFACE, str::parse)?,
             addresses: reader.optional(&SOURCE_IP, str::parse)?,

@@ -9,10 +9,13 @@ use super::outage::{Outage, Stop, stopped};
 use super::settle::{Settlement, record_of};
 use crate::bus::{Brokers, BusError, Fetched, GroupOffsets, LogRange, Reader, Record};
 use crate::ledger::{
-    Claim, Cursor, Ending, Fate, Ingest, Ingested, Ledger, LedgerError, NewTask, Outcome,
+    Beginning, Claim, Cursor, Ending, Fate, Ingest, Ingested, Ledger, LedgerError, NewTask,
+    Outcome, Past,
 };
-use crate::model::limits::{FETCH_WAIT, INGEST_BATCH_BYTES, INGEST_BATCH_MAX};
-use crate::model::{State, Task, TaskId};
+use crate::model::limits::{
+    AUDIT_EVERY, AUDIT_TASKS_MAX, FETCH_WAIT, INGEST_BATCH_BYTES, INGEST_BATCH_MAX,
+};
+use crate::model::{State, StatusRecord, Task, TaskId};
 use crossbeam_channel::Sender;
 use log::{debug, error, info, warn};
 use std::collections::BTreeMap;
@@ -46,6 +49,24 @@ pub struct Poll {
     pub stop: Stop,
 }
 
+/// What the thread keeps from round to round; none of it is a position.
+#[derive(Default)]
+struct Memory {
+    reader: Option<Reader>,
+    /// For partitions that are being rebuilt: their epochs, and what `scan-status` told after they were begun.
+    history: Option<(BTreeMap<i32, String>, History)>,
+    /// Partitions that Kafka had no longer, with their epochs at that time.
+    gone: BTreeMap<i32, String>,
+    audits: Audits,
+}
+
+/// How far the audit of each partition has come.
+#[derive(Default)]
+struct Audits {
+    last: Option<Instant>,
+    ranks: BTreeMap<i32, usize>,
+}
+
 /// Any trouble of this thread: the round is given up and begun again.
 enum Trouble {
     Bus(BusError),
@@ -77,10 +98,9 @@ impl Poll {
     /// Runs until `stop` is closed.
     pub fn run(mut self) {
         let mut outage = Outage::new("read tasks");
-        let mut reader = None;
-        let mut histories: BTreeMap<(i32, String), History> = BTreeMap::new();
+        let mut memory = Memory::default();
         while !stopped(&self.stop) {
-            match self.round(&mut reader, &mut histories) {
+            match self.round(&mut memory) {
                 Ok(()) => outage.over(),
                 Err(trouble) => {
                     if !outage.pause(&trouble, &self.stop) {
@@ -92,15 +112,14 @@ impl Poll {
     }
 
     /// One fetch from every partition, and the ingest of what came.
-    fn round(
-        &mut self,
-        reader: &mut Option<Reader>,
-        histories: &mut BTreeMap<(i32, String), History>,
-    ) -> Result<(), Trouble> {
-        let reader = match reader {
+    fn round(&mut self, memory: &mut Memory) -> Result<(), Trouble> {
+        let reader = match &mut memory.reader {
             Some(reader) => reader,
-            None => reader.insert(Reader::connect(&self.brokers, &self.topic)?),
+            None => memory
+                .reader
+                .insert(Reader::connect(&self.brokers, &self.topic)?),
         };
+        self.audit(&reader.partitions(), &mut memory.audits)?;
         let found = self.ledger.cursors(&reader.partitions())?;
         if found.values().any(Option::is_none) {
             return self.begin(reader, &found);
@@ -109,7 +128,10 @@ impl Poll {
             .into_iter()
             .filter_map(|(partition, cursor)| Some((partition, cursor?)))
             .collect();
-        self.load_histories(&cursors, histories)?;
+        if self.begin_anew_what_was_gone(reader, &cursors, &mut memory.gone)? {
+            return Ok(());
+        }
+        self.load_history(&cursors, &mut memory.history)?;
         let offsets = cursors
             .iter()
             .map(|(&p, cursor)| (p, cursor.next))
@@ -118,9 +140,11 @@ impl Poll {
             let Some(cursor) = cursors.get(&partition) else {
                 continue;
             };
-            let history = histories.get(&(partition, cursor.epoch.clone()));
             match fetched {
-                Fetched::Records(records) => self.take(partition, cursor, records, history)?,
+                Fetched::Records(records) => {
+                    let history = memory.history.as_ref().map(|(_, history)| history);
+                    self.take(partition, cursor, records, history)?;
+                }
                 Fetched::OutOfRange => {
                     let range = reader.log_ranges()?.get(&partition).copied();
                     self.mend_cursor(partition, cursor, range)?;
@@ -137,6 +161,9 @@ impl Poll {
                     warn!("{} partition {partition}: {reason}", self.topic);
                 }
                 Fetched::Gone => {
+                    for (&partition, cursor) in &cursors {
+                        memory.gone.insert(partition, cursor.epoch.clone());
+                    }
                     return Err(BusError::topic_missing(&self.brokers, &self.topic).into());
                 }
             }
@@ -157,48 +184,125 @@ impl Poll {
             let Some(&range) = ranges.get(&partition) else {
                 continue;
             };
-            let from = begin_at(committed.get(&partition).copied(), range);
-            if self.ledger.begin(partition, from, range.next, &epoch)? {
-                info!(
-                    "{} partition {partition}: begins at offset {from} of {} to {} (committed: {})",
-                    self.topic,
-                    range.first,
-                    range.next,
-                    committed
-                        .get(&partition)
-                        .map_or("none".to_owned(), i64::to_string)
-                );
+            let committed = committed.get(&partition).copied();
+            let from = begin_at(committed, range);
+            let lost =
+                committed.map_or(0, |committed| range.first.saturating_sub(committed).max(0));
+            let beginning = Beginning {
+                from,
+                log_end: range.next,
+                epoch: &epoch,
+                replaces: None,
+                lost_records: lost.unsigned_abs(),
+            };
+            if !self.ledger.begin(partition, &beginning)? {
+                continue;
             }
-            if let Some(&lost) = committed.get(&partition).filter(|&&c| c < range.first) {
+            info!(
+                "{} partition {partition}: begins at offset {from} of {} to {} (committed: {})",
+                self.topic,
+                range.first,
+                range.next,
+                committed.map_or("none".to_owned(), |offset| offset.to_string())
+            );
+            if lost > 0 {
+                self.log_lost(partition, range.first - lost, range.first);
+            }
+        }
+        Ok(())
+    }
+
+    /// Partitions that are being rebuilt need the history as it was after their beginning; one reading serves all of them.
+    fn load_history(
+        &self,
+        cursors: &BTreeMap<i32, Cursor>,
+        history: &mut Option<(BTreeMap<i32, String>, History)>,
+    ) -> Result<(), Trouble> {
+        let rebuilding = cursors
+            .iter()
+            .filter(|(_, cursor)| cursor.next < cursor.until);
+        let (from, epochs): (BTreeMap<i32, i64>, BTreeMap<i32, String>) = rebuilding
+            .map(|(&partition, cursor)| {
+                ((partition, cursor.next), (partition, cursor.epoch.clone()))
+            })
+            .unzip();
+        if from.is_empty() {
+            *history = None;
+            return Ok(());
+        }
+        let serves = |known: &BTreeMap<i32, String>| {
+            epochs
+                .iter()
+                .all(|(partition, epoch)| known.get(partition) == Some(epoch))
+        };
+        if !history.as_ref().is_some_and(|(known, _)| serves(known)) {
+            let read = History::read(&self.brokers, &self.status_topic, &from)?;
+            *history = Some((epochs, read));
+        }
+        Ok(())
+    }
+
+    /// Now and then: has a key of a task been lost by itself? Then its partition is begun anew.
+    fn audit(&mut self, partitions: &[i32], audits: &mut Audits) -> Result<(), Trouble> {
+        if audits.last.is_some_and(|last| last.elapsed() < AUDIT_EVERY) {
+            return Ok(());
+        }
+        audits.last = Some(Instant::now());
+        for &partition in partitions {
+            let rank = audits.ranks.entry(partition).or_default();
+            let audit = self.ledger.audit(partition, *rank, AUDIT_TASKS_MAX)?;
+            *rank = audit.next;
+            if let Some(first) = audit.missing.first() {
                 error!(
-                    "{} partition {partition}: Kafka no longer has offsets {lost} to {}: {} records are lost",
+                    "{} partition {partition}: Redis has lost keys of {} tasks that have not ended ({first} …): they are read again from Kafka",
                     self.topic,
-                    range.first - 1,
-                    range.first - lost
+                    audit.missing.len()
                 );
             }
         }
         Ok(())
     }
 
-    /// Partitions that are being rebuilt need the history as it was after their beginning.
-    fn load_histories(
-        &self,
+    /// A topic that was gone may be another one when it is back, with other records at the same offsets: it is read from its
+    /// beginning, and what is known or has ended is passed over. True where the cursors have to be read again.
+    fn begin_anew_what_was_gone(
+        &mut self,
+        reader: &mut Reader,
         cursors: &BTreeMap<i32, Cursor>,
-        histories: &mut BTreeMap<(i32, String), History>,
-    ) -> Result<(), Trouble> {
-        let rebuilding = |cursor: &Cursor| cursor.next < cursor.until;
-        histories.retain(|(partition, epoch), _| {
+        gone: &mut BTreeMap<i32, String>,
+    ) -> Result<bool, Trouble> {
+        // Another server may have seen to it.
+        gone.retain(|partition, epoch| {
             cursors
                 .get(partition)
-                .is_some_and(|cursor| cursor.epoch == *epoch && rebuilding(cursor))
+                .is_some_and(|cursor| cursor.epoch == *epoch)
         });
-        for (&partition, cursor) in cursors.iter().filter(|(_, cursor)| rebuilding(cursor)) {
-            let key = (partition, cursor.epoch.clone());
-            if let std::collections::btree_map::Entry::Vacant(vacant) = histories.entry(key) {
-                let from = BTreeMap::from([(partition, cursor.next)]);
-                vacant.insert(History::read(&self.brokers, &self.status_topic, &from)?);
+        if gone.is_empty() {
+            return Ok(false);
+        }
+        let ranges = reader.log_ranges()?;
+        for (&partition, epoch) in gone.iter() {
+            if let Some(&range) = ranges.get(&partition) {
+                self.begin_anew(partition, epoch, range)?;
             }
+        }
+        Ok(true)
+    }
+
+    /// Begins a partition whose cursor counts no longer, under the epoch that the caller knows.
+    fn begin_anew(&mut self, partition: i32, epoch: &str, range: LogRange) -> Result<(), Trouble> {
+        let beginning = Beginning {
+            from: range.first,
+            log_end: range.next,
+            epoch: &nanoid::nanoid!(10),
+            replaces: Some(epoch),
+            lost_records: 0,
+        };
+        if self.ledger.begin(partition, &beginning)? {
+            error!(
+                "{} partition {partition}: the topic was deleted and made anew, what was not taken from it yet is lost; it is read from offset {} to {}",
+                self.topic, range.first, range.next
+            );
         }
         Ok(())
     }
@@ -260,7 +364,7 @@ impl Poll {
                     "task {id}: was running on {server} when Redis was lost, kept for it for one lease"
                 );
             }
-            (Outcome::Added, Fate::Ready { attempt, .. }) => {
+            (Outcome::Added, Fate::Ready(past)) => {
                 if let Some(task) = &new.task {
                     info!(
                         "task {id}: ingested from partition {partition} offset {offset}: {} ports {} at {} pps, priority {}",
@@ -270,7 +374,12 @@ impl Poll {
                         task.priority.get()
                     );
                 }
-                let record = record_of(id, &self.server, *attempt, partition, offset);
+                let record = StatusRecord {
+                    lost: past.lost,
+                    resume_index: past.resume_index,
+                    resume_found: past.resume_found,
+                    ..record_of(id, &self.server, past.attempt, partition, offset)
+                };
                 self.settle(Settlement::Announce { record, told: None });
             }
             (Outcome::Rejected { fence }, Fate::Rejected { reason }) => {
@@ -286,7 +395,9 @@ impl Poll {
                     error: Some(reason.clone()),
                     found: 0,
                     attempt: 0,
+                    lost: 0,
                     resume_index: 0,
+                    resume_found: 0,
                     partition,
                     offset,
                 }));
@@ -314,22 +425,22 @@ impl Poll {
         let Some(range) = range else { return Ok(()) };
         if cursor.next < range.first {
             let lost = (range.first - cursor.next) as u64;
-            error!(
-                "{} partition {partition}: Kafka no longer has offsets {} to {}: {lost} records are lost (its retention is too short)",
-                self.topic,
-                cursor.next,
-                range.first - 1
-            );
+            self.log_lost(partition, cursor.next, range.first);
             return self.skip(partition, cursor, range.first, lost);
         }
         if cursor.next > range.next {
-            error!(
-                "{} partition {partition}: ends at offset {}, below the group's {}: the topic was made anew; reading begins at {}",
-                self.topic, range.next, cursor.next, range.first
-            );
-            return self.skip(partition, cursor, range.first, 0);
+            return self.begin_anew(partition, &cursor.epoch, range);
         }
         Ok(())
+    }
+
+    fn log_lost(&self, partition: i32, from: i64, first: i64) {
+        error!(
+            "{} partition {partition}: Kafka no longer has offsets {from} to {}: {} records are lost (its retention is too short)",
+            self.topic,
+            first - 1,
+            first - from
+        );
     }
 
     fn skip(
@@ -365,10 +476,7 @@ fn new_task(partition: i32, record: &Record, history: Option<&History>) -> NewTa
         Ok(task) => (
             task.task_id.clone(),
             Some(task),
-            Fate::Ready {
-                attempt: 0,
-                resume_index: 0,
-            },
+            Fate::Ready(Past::default()),
         ),
         Err(rejected) => (
             rejected

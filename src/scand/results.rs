@@ -6,7 +6,7 @@
 
 use super::outage::Outage;
 use crate::bus::{Message, Producer};
-use crate::model::limits::{RESULTS_BATCH_MAX, RESULTS_BUFFER_BYTES};
+use crate::model::limits::RESULTS_BATCH_MAX;
 use crossbeam_channel::Receiver;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -23,27 +23,39 @@ impl Delivery {
 }
 
 /// Bytes of findings that this server holds unacknowledged.
-#[derive(Debug, Default)]
-pub struct Backlog(AtomicUsize);
+#[derive(Debug)]
+pub struct Backlog {
+    held: AtomicUsize,
+    bound: usize,
+}
 
 impl Backlog {
-    /// Whether scans may go on handing findings over.
+    /// For at most about `bound` bytes.
+    pub fn new(bound: usize) -> Backlog {
+        Backlog {
+            held: AtomicUsize::new(0),
+            bound,
+        }
+    }
+
+    /// Whether scans may go on.
     pub fn has_room(&self) -> bool {
-        self.0.load(Ordering::Relaxed) < RESULTS_BUFFER_BYTES
+        self.held.load(Ordering::Relaxed) < self.bound
     }
 
     /// Whether new scans may begin: half of the buffer is left for them.
     pub fn has_room_for_more_scans(&self) -> bool {
-        self.0.load(Ordering::Relaxed) < RESULTS_BUFFER_BYTES / 2
+        self.held.load(Ordering::Relaxed) < self.bound / 2
     }
 
-    /// A batch of `bytes` was handed over.
+    /// `bytes` of findings were printed.
     pub fn grow(&self, bytes: usize) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+        self.held.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    fn shrink(&self, bytes: usize) {
-        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    /// So many bytes were acknowledged, or given up.
+    pub fn shrink(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -56,14 +68,12 @@ pub struct Batch {
     pub delivery: Arc<Delivery>,
 }
 
-impl Batch {
-    /// Size of keys and values.
-    pub fn bytes(&self) -> usize {
-        self.messages
-            .iter()
-            .map(|message| message.key.len() + message.value.len())
-            .sum()
-    }
+/// Size of the keys and values of `messages`.
+pub fn bytes_of(messages: &[Message]) -> usize {
+    messages
+        .iter()
+        .map(|message| message.key.len() + message.value.len())
+        .sum()
 }
 
 /// Produces every batch that comes, until the channel is closed and empty. Where Kafka is away it tries again without end.
@@ -83,13 +93,13 @@ pub fn run(mut producer: Producer, batches: Receiver<Batch>, backlog: &Backlog) 
 }
 
 fn deliver(producer: &mut Producer, together: Vec<Batch>, backlog: &Backlog, outage: &mut Outage) {
-    let bytes = together.iter().map(Batch::bytes).sum();
     let mut messages = Vec::new();
     let mut counts = Vec::with_capacity(together.len());
     for batch in together {
         counts.push((batch.delivery, batch.messages.len() as u64));
         messages.extend(batch.messages);
     }
+    let bytes = bytes_of(&messages);
     // A cut connection leaves open whether they arrived: they are sent again, for delivery is at least once.
     while let Err(error) = producer.send(&messages) {
         std::thread::sleep(outage.note(&error));

@@ -7,7 +7,7 @@ use super::dispatch::Assignment;
 use super::holdings::{Holdings, Order};
 use super::lease::running_record;
 use super::outcome::{Outcome, Run, Stopped};
-use super::results::{Backlog, Batch, Delivery};
+use super::results::{Backlog, Batch, Delivery, bytes_of};
 use super::settle::{Settlement, record_of};
 use crate::bus::Message;
 use crate::ledger::{Ending, LiveProgress, Release};
@@ -22,6 +22,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select_biased, 
 use log::{debug, error, info, warn};
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,11 +55,25 @@ pub struct Outlets {
 /// Runs assigned scans one after the other, until there are no more.
 pub fn run(scans: &Scans, outlets: &Outlets, assignments: &Receiver<Assignment>) {
     while let Ok(assignment) = assignments.recv() {
-        let began = Instant::now();
-        let mut scan = Scan::new(scans, outlets, assignment);
-        let outcome = scan.run();
-        scan.hand_over(outcome, began.elapsed());
+        let claim = assignment.claimed.claim.clone();
+        // A fault of this program under one task must cost neither a slot nor that task: masscan is killed and the slot given
+        // back on the way out, and a claim that nobody works on is no longer renewed.
+        let run = catch_unwind(AssertUnwindSafe(|| run_one(scans, outlets, assignment)));
+        if run.is_err() {
+            error!(
+                "task {}: its scan ended by a panic; when the lease runs out it is another server's",
+                claim.task_id
+            );
+            scans.holdings.drop_claim(&claim);
+        }
     }
+}
+
+fn run_one(scans: &Scans, outlets: &Outlets, assignment: Assignment) {
+    let began = Instant::now();
+    let mut scan = Scan::new(scans, outlets, assignment);
+    let outcome = scan.run();
+    scan.hand_over(outcome, began.elapsed());
 }
 
 /// One scan.
@@ -136,7 +151,8 @@ impl<'a> Scan<'a> {
         loop {
             select_biased! {
                 recv(self.assignment.orders) -> order => return Some(Stopped::Ordered(order.unwrap_or(Order::Lost))),
-                recv(answer) -> _ => return None,
+                // The server may have been frozen meanwhile.
+                recv(answer) -> _ => return (!self.is_trusted()).then_some(Stopped::Untrusted),
                 recv(ticks) -> _ => if !self.is_trusted() {
                     return Some(Stopped::Untrusted);
                 },
@@ -247,9 +263,10 @@ impl<'a> Scan<'a> {
         (!self.scans.backlog.has_room()).then_some(Stopped::Backlog)
     }
 
-    /// Hands findings over. Where the queue is full they stay here: their bytes are counted already.
+    /// Hands findings over. Where the queue is full they stay here: their bytes are counted already. So do those of a claim
+    /// that can't be trusted: a server that was frozen writes nothing more, and the next run finds them again.
     fn send_pending(&mut self) {
-        if self.pending.is_empty() {
+        if self.pending.is_empty() || !self.is_trusted() {
             return;
         }
         let batch = Batch {
@@ -307,15 +324,15 @@ impl<'a> Scan<'a> {
     }
 
     fn on_tick(&mut self) -> Option<Stopped> {
-        self.send_pending();
         let now = Instant::now();
+        if !self.assignment.holding.is_trusted(now) {
+            return Some(Stopped::Untrusted);
+        }
+        self.send_pending();
         let task = &self.assignment.claimed.task;
         let waited_enough = |since: Instant| {
             now.duration_since(since) >= wait_of(task.wait_s) + WATCHDOG_AFTER_WAIT
         };
-        if !self.assignment.holding.is_trusted(now) {
-            return Some(Stopped::Untrusted);
-        }
         if task
             .timeout_s
             .is_some_and(|s| now.duration_since(self.began) >= Duration::from_secs(s.into()))
@@ -380,7 +397,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Hands the end of the claim to `settle`.
-    fn hand_over(mut self, outcome: Outcome, took: Duration) {
+    fn hand_over(self, outcome: Outcome, took: Duration) {
         let (found, seconds) = (self.found(), took.as_secs_f64());
         let claim = self.assignment.claimed.claim.clone();
         let id = &claim.task_id;
@@ -423,8 +440,8 @@ impl<'a> Scan<'a> {
         };
         if self.outlets.settle.send(settlement).is_err() {
             error!("task {id}: its end could not be handed on, the claim runs out");
+            self.scans.holdings.drop_claim(&claim);
         }
-        self.assignment.permit.stop_sending();
     }
 
     fn ending(&self, status: State, error: Option<String>) -> Ending {
@@ -435,7 +452,9 @@ impl<'a> Scan<'a> {
             error,
             found: self.found(),
             attempt: claimed.attempt,
+            lost: claimed.lost,
             resume_index: self.checkpoint.resume_index(),
+            resume_found: self.resume_found(),
             partition: claimed.partition,
             offset: claimed.offset,
         }
@@ -448,7 +467,9 @@ impl<'a> Scan<'a> {
             fence: claimed.claim.fence,
             found: self.found(),
             error: Some(error.clone()),
+            lost: claimed.lost,
             resume_index: self.checkpoint.resume_index(),
+            resume_found: self.resume_found(),
             ..record_of(
                 &claimed.claim.task_id,
                 &self.scans.server,
@@ -488,6 +509,13 @@ impl<'a> Scan<'a> {
 
     fn is_trusted(&self) -> bool {
         self.assignment.holding.is_trusted(Instant::now())
+    }
+}
+
+impl Drop for Scan<'_> {
+    /// What was never handed over takes up none of the buffer any more.
+    fn drop(&mut self) {
+        self.scans.backlog.shrink(bytes_of(&self.pending));
     }
 }
 

@@ -42,7 +42,7 @@ pub enum Settlement {
 /// How far a settlement has come.
 #[derive(Debug)]
 enum Step {
-    Verdict(Ending),
+    Verdict(Ending, Instant),
     Tell(StatusRecord, After),
     Finish(Ending, Instant),
     Release(Claim, Release),
@@ -96,6 +96,10 @@ impl Settle {
         if !open {
             return false;
         }
+        if steps.len() >= SETTLE_QUEUE_MAX {
+            std::thread::sleep(SETTLE_TICK);
+            return true;
+        }
         let first = if steps.is_empty() {
             self.inbox.recv().map_err(RecvTimeoutError::from)
         } else {
@@ -144,18 +148,17 @@ impl Settle {
     /// What Redis has to do for a step, and the step that follows; none where it waits for something else.
     fn redis_step(&mut self, step: &Step) -> Result<Option<Step>, LedgerError> {
         Ok(Some(match step {
-            Step::Verdict(ending) => match self.ledger.verdict(ending)? {
+            Step::Verdict(ending, since) => match self.ledger.verdict(ending)? {
                 ClaimState::Ok => {
                     let record = state_record(&self.server, ending);
                     Step::Tell(record, After::Finish(ending.clone()))
                 }
+                ClaimState::Gone if self.may_come_back(*since) => return Ok(None),
                 state => self.drop_ending(ending, state),
             },
             Step::Finish(ending, since) => match self.ledger.finish(ending)? {
                 ClaimState::Ok => self.finished(&ending.claim),
-                ClaimState::Gone if since.elapsed() < self.lease * SETTLE_GONE_WAIT_LEASES => {
-                    return Ok(None);
-                }
+                ClaimState::Gone if self.may_come_back(*since) => return Ok(None),
                 // Its record is on Kafka: a rebuilt Redis knows from there that it has ended.
                 ClaimState::Gone => self.finished(&ending.claim),
                 ClaimState::Lost => self.drop_ending(ending, ClaimState::Lost),
@@ -170,6 +173,11 @@ impl Settle {
             }
             Step::Tell(..) | Step::Done => return Ok(None),
         }))
+    }
+
+    /// Whether a claim that is gone from Redis is worth waiting for: the rebuild brings it back under the same fence.
+    fn may_come_back(&self, since: Instant) -> bool {
+        since.elapsed() < self.lease * SETTLE_GONE_WAIT_LEASES
     }
 
     fn finished(&mut self, claim: &Claim) -> Step {
@@ -208,7 +216,7 @@ impl Settle {
             return None;
         }
         if let Err(error) = self.producer.send(&messages) {
-            release_untold(steps);
+            steps_untold(steps);
             return Some(outage.note(&error));
         }
         outage.over();
@@ -223,12 +231,16 @@ impl Settle {
     }
 }
 
+/// What follows where Kafka did not take the records.
+///
 /// A release doesn't wait for Kafka: another server should have the task soon. Its record is not sent later, for then it
-/// could come after that of the next claim; without it a rebuild holds the task for one lease.
-fn release_untold(steps: &mut VecDeque<Step>) {
+/// could come after that of the next claim; without it a rebuild holds the task for one lease. An end is decided once more
+/// before its record is sent again: by then the claim may be another server's, and the task running there.
+fn steps_untold(steps: &mut VecDeque<Step>) {
     for step in steps.iter_mut() {
         *step = match std::mem::replace(step, Step::Done) {
             Step::Tell(_, After::Release(claim, release)) => Step::Release(claim, release),
+            Step::Tell(_, After::Finish(ending)) => Step::Verdict(ending, Instant::now()),
             other => other,
         };
     }
@@ -237,7 +249,7 @@ fn release_untold(steps: &mut VecDeque<Step>) {
 fn begin(settlement: Settlement) -> Step {
     match settlement {
         Settlement::Announce { record, told } => Step::Tell(record, After::Nothing(told)),
-        Settlement::End(ending) => Step::Verdict(ending),
+        Settlement::End(ending) => Step::Verdict(ending, Instant::now()),
         Settlement::Release {
             claim,
             release,
@@ -286,7 +298,9 @@ pub fn state_record(server: &str, ending: &Ending) -> StatusRecord {
         fence: ending.claim.fence,
         found: ending.found,
         error: ending.error.clone(),
+        lost: ending.lost,
         resume_index: ending.resume_index,
+        resume_found: ending.resume_found,
         ..record_of(
             &ending.claim.task_id,
             server,
@@ -316,6 +330,8 @@ pub fn record_of(
         partition,
         offset,
         resume_index: 0,
+        resume_found: 0,
+        lost: 0,
         at_ms: unix_ms(),
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::support::Fleet;
 use crate::{Needs, Test};
-use scan::ledger::{Claim, ClaimState, Ending, Fate, Ingest, Ingested, Ledger, NewTask};
+use scan::ledger::{
+    Beginning, Claim, ClaimState, Ending, Fate, Ingest, Ingested, Ledger, NewTask, Past,
+};
 use scan::model::{State, Task, TaskId};
 use std::time::Duration;
 
@@ -16,7 +18,14 @@ const LEASE: Duration = Duration::from_secs(60);
 const FENCE: u64 = 7_000_000;
 
 fn ingest(ledger: &mut Ledger, id: &TaskId, fate: Fate) {
-    assert!(ledger.begin(0, 0, 1, "epoch").unwrap());
+    let beginning = Beginning {
+        from: 0,
+        log_end: 1,
+        epoch: "epoch",
+        replaces: None,
+        lost_records: 0,
+    };
+    assert!(ledger.begin(0, &beginning).unwrap());
     let cursor = ledger.cursors(&[0]).unwrap()[&0].clone().unwrap();
     let task = Task::new(
         id.clone(),
@@ -50,8 +59,10 @@ fn end_after_rebuild() {
     let held = Fate::Held {
         server: "a".to_owned(),
         fence: FENCE,
-        attempt: 1,
-        resume_index: 0,
+        past: Past {
+            attempt: 1,
+            ..Past::default()
+        },
     };
     ingest(&mut ledger, &id, held);
     let ending = Ending {
@@ -63,7 +74,9 @@ fn end_after_rebuild() {
         error: None,
         found: 256,
         attempt: 1,
+        lost: 0,
         resume_index: 0,
+        resume_found: 0,
         partition: 0,
         offset: 0,
     };
