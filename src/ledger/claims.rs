@@ -6,7 +6,7 @@ use super::fields::Fields;
 use super::intake::script;
 use crate::model::limits::*;
 use crate::model::text::quoted;
-use crate::model::{Progress, State, Task, TaskId};
+use crate::model::{Progress, Resume, State, Task, TaskId};
 use redis::Script;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -54,10 +54,8 @@ pub struct Claimed {
     pub attempt: u32,
     /// Servers lost under this task so far.
     pub lost: u32,
-    /// Where this attempt begins: masscan's `--resume-index`.
-    pub resume_index: u64,
-    /// Findings made before that index.
-    pub resume_found: u64,
+    /// The checkpoint of earlier attempts.
+    pub resume: Resume,
     /// Partition of its record.
     pub partition: i32,
     /// Offset of its record.
@@ -109,9 +107,7 @@ pub struct Ending {
     /// Servers lost under the task so far.
     pub lost: u32,
     /// Where another attempt would begin.
-    pub resume_index: u64,
-    /// Findings made before that index.
-    pub resume_found: u64,
+    pub resume: Resume,
     /// Partition of its record.
     pub partition: i32,
     /// Offset of its record.
@@ -149,9 +145,7 @@ pub struct Release {
     /// Why, for the task's `error`.
     pub error: Option<String>,
     /// Where the next attempt begins.
-    pub resume_index: u64,
-    /// Findings made before that index.
-    pub resume_found: u64,
+    pub resume: Resume,
 }
 
 /// Live progress of one claim.
@@ -164,9 +158,7 @@ pub struct LiveProgress {
     /// Findings so far, those of earlier attempts before `resume_index` included.
     pub found: u64,
     /// What is certain: where another server could go on.
-    pub resume_index: u64,
-    /// Findings made before that index.
-    pub resume_found: u64,
+    pub resume: Resume,
 }
 
 impl Ledger {
@@ -247,7 +239,7 @@ impl Ledger {
 
     /// Writes live progress of several claims; those that no longer stand are passed over.
     pub fn progress(&mut self, updates: &[LiveProgress]) -> Result<(), LedgerError> {
-        let mut arguments = Vec::with_capacity(updates.len() * 9);
+        let mut arguments = Vec::with_capacity(updates.len() * 10);
         for update in updates {
             let progress = &update.progress;
             arguments.extend([
@@ -259,8 +251,9 @@ impl Ledger {
                     .remaining_s
                     .map_or(String::new(), |s| s.to_string()),
                 update.found.to_string(),
-                update.resume_index.to_string(),
-                update.resume_found.to_string(),
+                update.resume.index.to_string(),
+                update.resume.found.to_string(),
+                walk_text(update.resume),
                 u8::from(progress.all_sent()).to_string(),
             ]);
         }
@@ -304,8 +297,9 @@ impl Ledger {
             flag(how.gives_back_attempt),
             flag(how.failed_here),
             how.error.clone().unwrap_or_default(),
-            how.resume_index.to_string(),
-            how.resume_found.to_string(),
+            how.resume.index.to_string(),
+            how.resume.found.to_string(),
+            walk_text(how.resume),
         ];
         self.call::<String>(&RELEASE, &arguments)
             .and_then(|word| state(&word))
@@ -377,11 +371,23 @@ fn claimed_task(claim: &Claim, fields: &Fields) -> Result<Claimed, LedgerError> 
         task,
         attempt: fields.need("attempt")?,
         lost: fields.get("lost")?.unwrap_or(0),
-        resume_index: fields.get("resume_index")?.unwrap_or(0),
-        resume_found: fields.get("resume_found")?.unwrap_or(0),
+        resume: resume(fields)?,
         partition: fields.need("partition")?,
         offset: fields.need("offset")?,
     })
+}
+
+fn resume(fields: &Fields) -> Result<Resume, LedgerError> {
+    Ok(Resume {
+        index: fields.get("resume_index")?.unwrap_or(0),
+        found: fields.get("resume_found")?.unwrap_or(0),
+        // One that can't be read, of another version say, is none: the next attempt then begins at 0.
+        walk: fields.text("resume_for").and_then(|text| text.parse().ok()),
+    })
+}
+
+fn walk_text(resume: Resume) -> String {
+    resume.walk.map_or(String::new(), |walk| walk.to_string())
 }
 
 fn reaped(mut entry: Vec<String>) -> Result<Reaped, LedgerError> {
@@ -396,8 +402,7 @@ fn reaped(mut entry: Vec<String>) -> Result<Reaped, LedgerError> {
         found: fields.get("found")?.unwrap_or(0),
         attempt: fields.get("attempt")?.unwrap_or(0),
         lost: fields.get("lost")?.unwrap_or(0),
-        resume_index: fields.get("resume_index")?.unwrap_or(0),
-        resume_found: fields.get("resume_found")?.unwrap_or(0),
+        resume: resume(&fields)?,
         partition: fields.need("partition")?,
         offset: fields.need("offset")?,
     };

@@ -3,7 +3,7 @@
 use super::connection::Ledger;
 use super::error::LedgerError;
 use crate::model::text::quoted;
-use crate::model::{Task, TaskId};
+use crate::model::{Resume, Targets, Task, TaskId, Walk};
 use redis::Script;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -73,9 +73,7 @@ pub struct Past {
     /// Servers lost under it.
     pub lost: u32,
     /// Where the next attempt continues.
-    pub resume_index: u64,
-    /// Findings made before that index.
-    pub resume_found: u64,
+    pub resume: Resume,
 }
 
 /// What becomes of a record at ingest.
@@ -292,7 +290,9 @@ fn wire(new: &NewTask) -> String {
         fields: Map<String, Value>,
     }
     let mut fields = new.task.as_ref().map(task_fields).unwrap_or_default();
-    let mut set = |name: &str, value: String| fields.insert(name.to_owned(), json!(value));
+    let mut set = |name: &str, value: String| {
+        fields.insert(name.to_owned(), json!(value));
+    };
     let fate = match &new.fate {
         Fate::Ready(past) => {
             set_past(past, new.task.as_ref(), &mut set);
@@ -324,15 +324,19 @@ fn wire(new: &NewTask) -> String {
 }
 
 /// Progress never goes back to 0: a task that has come some way shows it before its next attempt begins, too.
-fn set_past(past: &Past, task: Option<&Task>, set: &mut impl FnMut(&str, String) -> Option<Value>) {
+fn set_past(past: &Past, task: Option<&Task>, set: &mut impl FnMut(&str, String)) {
+    let resume = &past.resume;
     set("attempt", past.attempt.to_string());
     set("lost", past.lost.to_string());
-    set("resume_index", past.resume_index.to_string());
-    set("resume_found", past.resume_found.to_string());
-    if let Some(task) = task.filter(|_| past.resume_index > 0) {
-        let percent = past.resume_index as f64 * 100.0 / task.probes() as f64;
-        set("progress", format!("{:.2}", percent.min(100.0)));
-        set("found", past.resume_found.to_string());
+    set("resume_index", resume.index.to_string());
+    set("resume_found", resume.found.to_string());
+    if let Some(walk) = resume.walk {
+        set("resume_for", walk.to_string());
+    }
+    if let Some(task) = task.filter(|_| resume.index > 0) {
+        let walk = Walk::new(task, &Targets::default(), task.band_width.pps());
+        set("progress", format!("{:.2}", walk.percent_at(resume.index)));
+        set("found", resume.found.to_string());
     }
 }
 

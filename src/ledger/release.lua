@@ -1,5 +1,6 @@
 -- Gives a claimed task back to the queue. ARGV: task id, fence, delay (ms, 0 = claimable at once), whether the attempt is
--- given back (1, 0), whether this server failed it (1, 0), error ('' = none), resume_index, resume_found.
+-- given back (1, 0), whether this server failed it (1, 0), error ('' = none), resume_index, resume_found,
+-- resume_for.
 -- Returns ok, lost or gone.
 local id, fence, delay_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local given_back, failed, error_text = ARGV[4] == '1', ARGV[5] == '1', ARGV[6]
@@ -9,7 +10,7 @@ if state ~= 'ok' then return state end
 local task = redis.call('HMGET', key, 'score', 'ending', 'server', 'attempt')
 if task[2] then return 'lost' end
 redis.call('HSET', key, 'status', 'queued', 'ready_ms', whole(now_ms), 'updated_ms', whole(now_ms),
-  'resume_index', ARGV[7], 'resume_found', ARGV[8])
+  'resume_index', ARGV[7], 'resume_found', ARGV[8], 'resume_for', ARGV[9])
 redis.call('HDEL', key, 'server', 'rate_pps', 'remaining_s', 'failed_server', 'retry_ms')
 if error_text ~= '' then redis.call('HSET', key, 'error', error_text) end
 if failed then redis.call('HSET', key, 'failed_server', task[3]) end

@@ -25,4 +25,4 @@ pub use arguments::ScanArguments;
 pub use child::{Child, Event, Exit, spawn};
 pub use folder::sweep;
 pub use program::{ProgramError, version};
-pub use stderr::cause;
+pub use stderr::{announced, cause, is_interrupt};

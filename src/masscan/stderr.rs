@@ -40,6 +40,19 @@ pub fn cause<'a>(words: impl DoubleEndedIterator<Item = &'a str>) -> Option<Stri
     (!kept.is_empty()).then(|| one_line(&kept.join("; ")))
 }
 
+/// Whether these words say that somebody sent it a SIGINT. The first one ends its sending, and it goes on waiting as after a
+/// whole scan: its percentage alone may have been rounded to 100.00.
+pub fn is_interrupt(words: &str) -> bool {
+    words.starts_with("waiting several seconds to exit")
+}
+
+/// What it is about to scan, by `Scanning 256 hosts [2 ports/host]`: addresses and ports, each modulo 2^32.
+pub fn announced(words: &str) -> Option<(u32, u32)> {
+    let (hosts, rest) = words.strip_prefix("Scanning ")?.split_once(" hosts [")?;
+    let (ports, _) = rest.split_once(" port")?;
+    Some((hosts.parse().ok()?, ports.parse().ok()?))
+}
+
 /// Reads `rate:  2.00-kpps, 20.80% done,   0:01:23 remaining, found=785` and
 /// `rate:  0.00-kpps, 100.00% done, waiting 3-secs, found=208`.
 fn progress(line: &str) -> Option<Progress> {
@@ -151,6 +164,18 @@ mod tests {
             "FAIL: permission denied; [hint] need to sudo"
         );
         assert_eq!(cause(["Starting masscan 1.3.2"].into_iter()), None);
+    }
+
+    #[test]
+    fn words_that_mean_something() {
+        assert!(is_interrupt("waiting several seconds to exit..."));
+        assert!(!is_interrupt("waiting 3-secs"));
+        assert_eq!(
+            announced("Scanning 256 hosts [1 port/host]"),
+            Some((256, 1))
+        );
+        assert_eq!(announced("Scanning 5 hosts [10 ports/host]"), Some((5, 10)));
+        assert_eq!(announced("Scanning -5 hosts [x"), None);
     }
 
     proptest! {

@@ -5,56 +5,63 @@
 //! printed by then is acknowledged by Kafka.
 
 use super::limits::SETTLED_AFTER;
+use super::walk::{Resume, Walk};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Samples kept of each kind. masscan prints a few a second: this spans a quarter of an hour of Kafka's absence, after which
-/// the checkpoint stays where it is.
+/// Samples kept of each kind. masscan prints four in three seconds: this spans three quarters of an hour of Kafka's absence,
+/// after which the checkpoint stays where it is until Kafka is back.
 const SAMPLES_MAX: usize = 4096;
 
 /// Follows one run of masscan and knows the highest index that is certain.
 #[derive(Debug)]
 pub struct Checkpoint {
-    range: u128,
+    walk: Walk,
     settle: Duration,
+    /// False once masscan was seen to walk another way.
+    known: bool,
     certain: u64,
     found: u64,
     sent: VecDeque<Sample>,
     settled: VecDeque<(Sample, u64)>,
 }
 
-/// One reading: the index that was sent, and the findings printed by then.
+/// One reading: the index that was sent, and the findings made by then, in all attempts.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     at: Instant,
     index: u64,
-    printed: u64,
+    found: u64,
 }
 
 impl Checkpoint {
-    /// For a task of `range` probes (addresses × ports) that waits `wait_s` seconds, begun at `resume_index`.
-    pub fn new(range: u128, wait_s: u32, resume_index: u64) -> Checkpoint {
+    /// For a run along `walk` that waits `wait_s` seconds and began at `begin`, before which `found` findings were made.
+    pub fn new(walk: Walk, wait_s: u32, begin: u64, found: u64) -> Checkpoint {
         Checkpoint {
-            range,
+            walk,
             settle: SETTLED_AFTER + Duration::from_secs(wait_s.into()),
-            certain: resume_index,
-            found: 0,
+            known: true,
+            certain: begin,
+            found,
             sent: VecDeque::new(),
             settled: VecDeque::new(),
         }
     }
 
-    /// Takes a reading: at `now` masscan said `percent`, `printed` findings had come from it and the first `acknowledged`
-    /// of them were acknowledged.
-    pub fn observe(&mut self, now: Instant, percent: f64, printed: u64, acknowledged: u64) {
-        let index = index_at(self.range, percent);
+    /// Takes a reading: at `now` masscan said `percent`, and `found` findings had been made in all.
+    pub fn observe(&mut self, now: Instant, percent: f64, found: u64) {
         if self.sent.len() < SAMPLES_MAX {
             self.sent.push_back(Sample {
                 at: now,
-                index,
-                printed,
+                index: self.walk.index_at(percent),
+                found,
             });
         }
+    }
+
+    /// Time has passed: by `now`, `printed` findings had come from this run and the first `acknowledged` of them were
+    /// acknowledged.
+    pub fn settle(&mut self, now: Instant, printed: u64, acknowledged: u64) {
         while let Some(&sample) = self.sent.front()
             && now.duration_since(sample.at) >= self.settle
         {
@@ -74,60 +81,108 @@ impl Checkpoint {
             self.settled.pop_front();
             if sample.index > self.certain {
                 self.certain = sample.index;
-                self.found = sample.printed;
+                self.found = sample.found;
             }
         }
     }
 
-    /// Findings of this run below that index: those printed by the time it was sent.
-    pub fn found(&self) -> u64 {
-        self.found
+    /// masscan walks another way than the one it was asked for: none of its indices can be used elsewhere.
+    pub fn forget(&mut self) {
+        self.known = false;
     }
 
-    /// Where another run may begin: masscan's `--resume-index`.
-    pub fn resume_index(&self) -> u64 {
-        self.certain
+    /// Where another run may begin.
+    pub fn resume(&self) -> Resume {
+        if !self.known {
+            return Resume::default();
+        }
+        Resume {
+            index: self.certain,
+            found: self.found,
+            walk: Some(self.walk.name()),
+        }
     }
-}
-
-/// The index at `percent` of `range` probes, rounded down. masscan prints two decimals, so one hundredth is taken off.
-fn index_at(range: u128, percent: f64) -> u64 {
-    let certain_percent = (percent - 0.01).clamp(0.0, 100.0);
-    (range as f64 * certain_percent / 100.0) as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::limits::PROGRESS_EVERY;
+    use crate::model::{Targets, Task};
     use proptest::prelude::*;
 
     fn at(start: Instant, s: u64) -> Instant {
         start + Duration::from_secs(s)
     }
 
+    /// 10 000 probes and no retries, however many ports they are.
+    fn walk(addresses: &str) -> Walk {
+        let task = Task::new(
+            "a".parse().unwrap(),
+            addresses.parse().unwrap(),
+            "443".parse().unwrap(),
+            Default::default(),
+        );
+        Walk::new(&task, &Targets::default(), 1000)
+    }
+
+    fn ten_thousand(wait_s: u32, begin: u64) -> Checkpoint {
+        Checkpoint::new(walk("10.0.0.0-10.0.39.15"), wait_s, begin, 7)
+    }
+
     #[test]
     fn an_index_is_certain_once_answered_and_acknowledged() {
         let start = Instant::now();
-        let mut checkpoint = Checkpoint::new(10_000, 2, 0);
-        checkpoint.observe(at(start, 0), 10.01, 5, 5);
-        assert_eq!(checkpoint.resume_index(), 0, "just sent");
-        checkpoint.observe(at(start, 3), 20.01, 8, 8);
-        assert_eq!(checkpoint.resume_index(), 0, "answers may still come");
-        checkpoint.observe(at(start, 4), 30.01, 9, 8);
-        assert_eq!(checkpoint.resume_index(), 0, "the ninth isn't acknowledged");
+        let mut checkpoint = ten_thousand(2, 0);
+        let index = |checkpoint: &Checkpoint| checkpoint.resume().index;
+        checkpoint.observe(at(start, 0), 10.01, 12);
+        checkpoint.settle(at(start, 0), 5, 5);
+        assert_eq!(index(&checkpoint), 0, "just sent");
+        checkpoint.settle(at(start, 3), 8, 8);
+        assert_eq!(index(&checkpoint), 0, "answers may still come");
+        checkpoint.settle(at(start, 4), 9, 8);
+        assert_eq!(index(&checkpoint), 0, "the ninth isn't acknowledged");
         checkpoint.acknowledge(9);
-        assert_eq!(checkpoint.resume_index(), 1000);
-        checkpoint.observe(at(start, 60), 90.0, 20, 20);
-        assert_eq!(checkpoint.resume_index(), 3000);
+        assert_eq!((index(&checkpoint), checkpoint.resume().found), (1000, 12));
+        checkpoint.observe(at(start, 5), 30.01, 15);
+        checkpoint.settle(at(start, 60), 20, 20);
+        assert_eq!(index(&checkpoint), 3000);
     }
 
     #[test]
     fn it_begins_where_the_last_one_ended_and_never_goes_back() {
         let start = Instant::now();
-        let mut checkpoint = Checkpoint::new(10_000, 0, 4000);
-        checkpoint.observe(start, 0.0, 0, 0);
-        checkpoint.observe(at(start, 10), 0.0, 0, 0);
-        assert_eq!(checkpoint.resume_index(), 4000);
+        let mut checkpoint = ten_thousand(0, 4000);
+        checkpoint.observe(start, 0.0, 0);
+        checkpoint.settle(at(start, 10), 0, 0);
+        assert_eq!(
+            (checkpoint.resume().index, checkpoint.resume().found),
+            (4000, 7)
+        );
+        checkpoint.forget();
+        assert_eq!(checkpoint.resume(), Resume::default());
+    }
+
+    #[test]
+    fn what_is_probed_again_was_sent_in_the_last_wait_and_3_s() {
+        // masscan's readings come every 0.75 s; looked at every 0.1 s, written to Redis within 0.3 s.
+        let start = Instant::now();
+        let mut checkpoint = ten_thousand(2, 0);
+        let mut written = vec![];
+        for tenth in 0..600u64 {
+            let now = start + Duration::from_millis(tenth * 100);
+            if tenth % 8 == 0 {
+                checkpoint.observe(now, tenth as f64 / 10.0, 0);
+            }
+            checkpoint.settle(now, 0, 0);
+            written.push(checkpoint.resume().index);
+        }
+        // One percent a second: 100 probes.
+        for killed in 60..600 {
+            let again =
+                killed as u64 * 10 - written[killed - PROGRESS_EVERY.as_millis() as usize / 100];
+            assert!(again <= 100 * (2 + 3), "{again} probes at {killed}");
+        }
     }
 
     proptest! {
@@ -137,7 +192,7 @@ mod tests {
             wait_s in 0u32..10,
         ) {
             let start = Instant::now();
-            let mut checkpoint = Checkpoint::new(1_000_000, wait_s, 0);
+            let mut checkpoint = Checkpoint::new(walk("10.0.0.0-10.15.66.63"), wait_s, 0, 0);
             let (mut now_ms, mut percent, mut printed, mut acknowledged) = (0, 0.0f64, 0, 0u64);
             let mut history = vec![];
             for (step_ms, more, found, acks) in steps {
@@ -146,11 +201,13 @@ mod tests {
                 printed += found;
                 acknowledged = (acknowledged + acks).min(printed);
                 history.push((now_ms, percent));
-                checkpoint.observe(start + Duration::from_millis(now_ms), percent, printed, acknowledged);
+                let now = start + Duration::from_millis(now_ms);
+                checkpoint.observe(now, percent, printed);
+                checkpoint.settle(now, printed, acknowledged);
                 let settled = history.iter().rev()
-                    .find(|(at, _)| now_ms - at >= 2000 + u64::from(wait_s) * 1000)
+                    .find(|(at, _)| now_ms - at >= SETTLED_AFTER.as_millis() as u64 + u64::from(wait_s) * 1000)
                     .map_or(0.0, |(_, percent)| *percent);
-                prop_assert!(checkpoint.resume_index() as f64 <= settled * 10_000.0);
+                prop_assert!(checkpoint.resume().index as f64 <= settled * 10_000.0);
             }
         }
     }

@@ -16,6 +16,8 @@ pub const TASK_PORTS_MAX: usize = 4096;
 pub const ARGUMENT_MAX_BYTES: usize = 120 * 1024;
 /// Most probes (addresses × ports) of one task: masscan's index is 64 bits, 2^56 leaves room for retries.
 pub const TASK_PROBES_MAX: u128 = 1 << 56;
+/// Lowest seed: masscan takes 0 for "another one each time", and then nothing can be continued.
+pub const SEED_MIN: u64 = 1;
 /// Highest seed: 53 bits, so that JSON readers that take numbers for doubles keep it.
 pub const SEED_MAX: u64 = (1 << 53) - 1;
 /// Highest rate that a task may ask for, in packets per second.
@@ -153,8 +155,9 @@ pub const WATCHDOG_AFTER_WAIT: Duration = Duration::from_millis(1000);
 pub const WATCHDOG_SILENCE: Duration = Duration::from_secs(30);
 /// After an interrupt masscan gets this long to write its last findings before it is killed.
 pub const INTERRUPT_WAIT: Duration = Duration::from_secs(2);
-/// Answers to what was sent longer ago than this plus the task's wait are certain to have been seen.
-pub const SETTLED_AFTER: Duration = Duration::from_secs(2);
+/// Answers to what was sent longer ago than this plus the task's wait are certain to have been seen. With masscan's 0.75 s
+/// between two readings, [`SCAN_TICK`] and [`PROGRESS_EVERY`] that makes less than 3 s and the wait.
+pub const SETTLED_AFTER: Duration = Duration::from_millis(1500);
 /// A drain has this long from the first signal to the process's exit.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// A milestone of progress is logged every so many percent.

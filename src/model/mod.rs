@@ -18,6 +18,7 @@ pub mod target_file;
 pub mod targets;
 pub mod task;
 pub mod text;
+pub mod walk;
 
 pub use backoff::Backoff;
 pub use finding::{Finding, FindingRecord};
@@ -30,3 +31,4 @@ pub use target_file::BadLine;
 pub use targets::Targets;
 pub use task::{Task, TaskId};
 pub use text::Invalid;
+pub use walk::{Resume, Walk, WalkName};

@@ -1,6 +1,7 @@
 //! The record of `scan-status`: one for every change of a task's state, the last one terminal.
 
 use super::state::State;
+use super::walk::Resume;
 use serde::{Deserialize, Serialize};
 
 /// The value of a `scan-status` record. `partition` and `offset` say where the task's own record lies, so that a lost
@@ -27,21 +28,14 @@ pub struct StatusRecord {
     pub partition: i32,
     /// Its offset there.
     pub offset: i64,
-    /// Where a next attempt continues: masscan's `--resume-index`.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub resume_index: u64,
-    /// Findings made before that index.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub resume_found: u64,
+    /// Where a next attempt continues: `resume_index`, `resume_found`, `resume_for`.
+    #[serde(flatten)]
+    pub resume: Resume,
     /// Servers lost under the task so far: those attempts don't count as failed.
     #[serde(default, skip_serializing_if = "is_none_lost")]
     pub lost: u32,
     /// When, in unix milliseconds by the server's clock.
     pub at_ms: u64,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 fn is_none_lost(number: &u32) -> bool {

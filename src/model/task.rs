@@ -6,7 +6,7 @@
 use super::limits::*;
 use super::ports::Ports;
 use super::targets::Targets;
-use super::text::{Invalid, one_line};
+use super::text::{Invalid, fingerprint, one_line};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -366,7 +366,7 @@ impl TryFrom<TaskRecord> for Task {
                 "seed",
                 bounded(
                     record.seed.unwrap_or_else(|| default_seed(&task_id)),
-                    0,
+                    SEED_MIN,
                     SEED_MAX,
                 ),
             )?,
@@ -450,15 +450,9 @@ fn bounded(number: u64, low: u64, high: u64) -> Result<u64, Invalid> {
     )))
 }
 
-/// The seed of a task that names none: from its id (FNV-1a), so that it is the same wherever the record is read again.
+/// The seed of a task that names none: from its id, so that it is the same wherever the record is read again.
 fn default_seed(task_id: &TaskId) -> u64 {
-    let hash = task_id
-        .as_str()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-    hash & SEED_MAX
+    (fingerprint(task_id.as_str()) & SEED_MAX).max(SEED_MIN)
 }
 
 #[cfg(test)]
@@ -570,6 +564,7 @@ mod tests {
             ("shard", json!("4/3"), "shard: \"4/3\""),
             ("parallel", json!(0), "parallel: 0 is not a number from 1"),
             ("parallel", json!(4), "the task has no job_id"),
+            ("seed", json!(0), "seed: 0 is not a number from 1"),
             (
                 "exclude",
                 json!("172.16.0.0/12"),

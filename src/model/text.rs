@@ -45,6 +45,14 @@ pub fn quoted(text: &str) -> String {
     format!("\"{shown}\"{ellipsis}")
 }
 
+/// A number that tells texts apart (FNV-1a, 64 bits), the same in every process and version. Not against those who want two
+/// texts to have the same one.
+pub fn fingerprint(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 /// Foreign text as one printable line of at most [`ERROR_TEXT_MAX_CHARS`], for logs and records.
 pub fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();

@@ -6,8 +6,8 @@ use super::outage::{Outage, Stop, stopped};
 use super::results::Backlog;
 use super::settle::Settlement;
 use crate::ledger::{Answer, Claimed, Ending, Ledger, LedgerError};
-use crate::model::State;
 use crate::model::limits::DISPATCH_TICK;
+use crate::model::{Resume, State};
 use crossbeam_channel::{Receiver, Sender, select};
 use log::{debug, error, info};
 use std::sync::Arc;
@@ -159,8 +159,7 @@ impl Dispatch {
             found: 0,
             attempt: 0,
             lost: 0,
-            resume_index: 0,
-            resume_found: 0,
+            resume: Resume::default(),
             partition: -1,
             offset: -1,
         };

@@ -92,8 +92,7 @@ impl History {
         let past = Past {
             attempt: record.attempt,
             lost: record.lost,
-            resume_index: record.resume_index,
-            resume_found: record.resume_found,
+            resume: record.resume,
         };
         match record.status {
             state if state.is_terminal() => Fate::Ended,

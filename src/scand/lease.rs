@@ -164,8 +164,7 @@ pub fn running_record(
         status: crate::model::State::Running,
         fence: claimed.claim.fence,
         lost: claimed.lost,
-        resume_index: claimed.resume_index,
-        resume_found: claimed.resume_found,
+        resume: claimed.resume,
         ..record_of(
             &claimed.claim.task_id,
             server,

@@ -7,7 +7,7 @@ use super::holdings::Order;
 use crate::masscan::Exit;
 use std::time::Duration;
 
-/// masscan counts its wait in whole seconds: this much less than `wait_s` is still the whole wait.
+/// masscan counts its wait in whole seconds of the wall clock: this much less than `wait_s` may still be the whole wait.
 const WAIT_SLACK: Duration = Duration::from_millis(1500);
 
 /// Why this server ended masscan itself.
@@ -40,6 +40,8 @@ pub struct Run {
     pub waited: Option<Duration>,
     /// The wait that was asked for.
     pub wait: Duration,
+    /// Whether masscan itself had counted its wait down to its end.
+    pub counted_down: bool,
     /// Its last progress, in percent.
     pub percent: f64,
     /// Its own words about an error, if it had any.
@@ -101,7 +103,7 @@ impl Run {
         let whole_wait = self
             .waited
             .is_some_and(|waited| waited + WAIT_SLACK >= self.wait);
-        if self.exit == Exit::Code(0) && whole_wait {
+        if self.exit == Exit::Code(0) && whole_wait && self.counted_down {
             return Outcome::Completed;
         }
         let cause = match (&self.words, self.waited) {
@@ -127,6 +129,7 @@ mod tests {
             exit: Exit::Code(0),
             waited: Some(Duration::from_secs(10)),
             wait: Duration::from_secs(10),
+            counted_down: true,
             percent: 100.0,
             words: None,
             timeout: None,
@@ -167,6 +170,12 @@ mod tests {
             ..run()
         };
         assert!(failed(cut_short).contains("waited only 3.0 of 10 s"));
+        let just_before_its_end = Run {
+            waited: Some(Duration::from_secs(9)),
+            counted_down: false,
+            ..run()
+        };
+        assert!(failed(just_before_its_end).contains("waited only 9.0 of 10 s"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::ledger::{
 use crate::model::limits::{
     AUDIT_EVERY, AUDIT_TASKS_MAX, FETCH_WAIT, INGEST_BATCH_BYTES, INGEST_BATCH_MAX,
 };
-use crate::model::{State, StatusRecord, Task, TaskId};
+use crate::model::{Resume, State, StatusRecord, Task, TaskId};
 use crossbeam_channel::Sender;
 use log::{debug, error, info, warn};
 use std::collections::BTreeMap;
@@ -376,8 +376,7 @@ impl Poll {
                 }
                 let record = StatusRecord {
                     lost: past.lost,
-                    resume_index: past.resume_index,
-                    resume_found: past.resume_found,
+                    resume: past.resume,
                     ..record_of(id, &self.server, past.attempt, partition, offset)
                 };
                 self.settle(Settlement::Announce { record, told: None });
@@ -396,8 +395,7 @@ impl Poll {
                     found: 0,
                     attempt: 0,
                     lost: 0,
-                    resume_index: 0,
-                    resume_found: 0,
+                    resume: Resume::default(),
                     partition,
                     offset,
                 }));

@@ -17,7 +17,8 @@ use crate::model::lease::retry_delay;
 use crate::model::limits::*;
 use crate::model::source::Source;
 use crate::model::text::one_line;
-use crate::model::{Finding, FindingRecord, Progress, State, StatusRecord, Targets};
+use crate::model::walk::Begin;
+use crate::model::{Finding, FindingRecord, Progress, Resume, State, StatusRecord, Targets, Walk};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select_biased, tick};
 use log::{debug, error, info, warn};
 use std::collections::VecDeque;
@@ -87,10 +88,22 @@ struct Scan<'a> {
     printed: u64,
     unreadable: u64,
     delivery: Arc<Delivery>,
+    /// Findings that earlier attempts made before the index at which this one begins.
+    found_before: u64,
+    /// What this server may not scan.
+    exclude: Targets,
+    walk: Walk,
+    begin: Begin,
     checkpoint: Checkpoint,
+    started: bool,
     progress: Progress,
+    /// What was last told of the checkpoint.
+    told: Resume,
     all_sent_at: Option<Instant>,
+    interrupted: bool,
     interrupted_at: Option<Instant>,
+    /// Progress lines since all was sent.
+    waits: u32,
     heard_at: Instant,
     milestone: u32,
     words: VecDeque<String>,
@@ -99,14 +112,24 @@ struct Scan<'a> {
 impl<'a> Scan<'a> {
     fn new(scans: &'a Scans, outlets: &'a Outlets, assignment: Assignment) -> Scan<'a> {
         let claimed = &assignment.claimed;
-        let range = claimed.task.probes();
+        let (task, resume) = (&claimed.task, claimed.resume);
+        let exclude = Targets::default();
+        let walk = Walk::new(task, &exclude, assignment.permit.rate_pps());
+        let begin = walk.begin(resume.index, resume.walk);
+        let found_before = found_before(begin.index, &resume);
         let now = Instant::now();
         Scan {
-            checkpoint: Checkpoint::new(range, claimed.task.wait_s, claimed.resume_index),
+            checkpoint: Checkpoint::new(walk, task.wait_s, begin.index, found_before),
             progress: Progress {
-                percent: claimed.resume_index as f64 * 100.0 / range as f64,
+                percent: walk.percent_at(begin.index),
                 ..Progress::default()
             },
+            exclude,
+            walk,
+            begin,
+            found_before,
+            started: false,
+            told: resume,
             scans,
             outlets,
             assignment,
@@ -116,7 +139,9 @@ impl<'a> Scan<'a> {
             unreadable: 0,
             delivery: Arc::default(),
             all_sent_at: None,
+            interrupted: false,
             interrupted_at: None,
+            waits: 0,
             heard_at: now,
             milestone: 0,
             words: VecDeque::new(),
@@ -128,9 +153,13 @@ impl<'a> Scan<'a> {
         if let Some(stopped) = self.announce() {
             return self.ended(Some(stopped), Exit::Code(0));
         }
-        let outcome = match self.start() {
-            Ok((child, events)) => self.follow(child, &events),
-            Err(cause) => Outcome::Failed(cause),
+        let outcome = if self.walk.is_empty() {
+            self.nothing_to_send()
+        } else {
+            match self.start() {
+                Ok((child, events)) => self.follow(child, &events),
+                Err(cause) => Outcome::Failed(cause),
+            }
         };
         self.assignment.permit.stop_sending();
         self.flush(outcome)
@@ -160,22 +189,35 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// A shard of fewer probes than there are shards: masscan would never end.
+    fn nothing_to_send(&mut self) -> Outcome {
+        let task = &self.assignment.claimed.task;
+        info!("task {}: none of the probes is this shard's", task.task_id);
+        self.progress.percent = 100.0;
+        Outcome::Completed
+    }
+
     fn start(&mut self) -> Result<(Child, Receiver<Event>), String> {
         let claimed = &self.assignment.claimed;
         let arguments = ScanArguments {
             task: &claimed.task,
             rate_pps: self.assignment.permit.rate_pps(),
-            resume_index: claimed.resume_index,
-            exclude: &Targets::default(),
+            resume_index: self.begin.index,
+            exclude: &self.exclude,
             source: &self.outlets.source,
         };
         let id = &claimed.claim.task_id;
-        if claimed.resume_index > 0 {
+        if claimed.resume.index > 0 {
+            let why = self.begin.why.as_ref();
             info!(
-                "task {id}: continues at index {} of {} ({:.2} %)",
-                claimed.resume_index,
-                claimed.task.probes(),
-                self.progress.percent
+                "task {id}: continues at index {} of {} ({:.2} %){}",
+                self.begin.index,
+                self.walk.end(),
+                self.progress.percent,
+                why.map_or(String::new(), |why| format!(
+                    ", not at the checkpoint {}: {why}",
+                    claimed.resume.index
+                ))
             );
         }
         info!("task {id}: {} {arguments}", self.scans.masscan.display());
@@ -183,6 +225,7 @@ impl<'a> Scan<'a> {
         let child = masscan::spawn(&self.scans.masscan, &arguments, events)
             .map_err(|error| one_line(&error.to_string()))?;
         self.heard_at = Instant::now();
+        self.started = true;
         Ok((child, inbox))
     }
 
@@ -193,7 +236,7 @@ impl<'a> Scan<'a> {
         loop {
             let stop = select_biased! {
                 recv(self.assignment.orders) -> order => Some(Stopped::Ordered(order.unwrap_or(Order::Lost))),
-                recv(ticks) -> _ => self.on_tick(),
+                recv(ticks) -> _ => self.on_tick(events.is_empty()),
                 recv(events) -> event => match event {
                     Ok(event) => self.on_event(event),
                     Err(_) => break,
@@ -217,16 +260,7 @@ impl<'a> Scan<'a> {
         match event {
             Event::Finding(finding) => return self.on_finding(finding),
             Event::Progress(progress) => self.on_progress(progress),
-            Event::Words(words) => {
-                debug!(
-                    "task {}: masscan: {words}",
-                    self.assignment.claimed.claim.task_id
-                );
-                if self.words.len() == MASSCAN_WORDS_MAX_LINES {
-                    self.words.pop_front();
-                }
-                self.words.push_back(words);
-            }
+            Event::Words(words) => self.on_words(words),
             Event::Unreadable(line) => {
                 self.unreadable += 1;
                 if self.unreadable == 1 {
@@ -238,6 +272,27 @@ impl<'a> Scan<'a> {
             }
         }
         None
+    }
+
+    fn on_words(&mut self, words: String) {
+        let id = &self.assignment.claimed.claim.task_id;
+        debug!("task {id}: masscan: {words}");
+        self.interrupted |= masscan::is_interrupt(&words) && self.all_sent_at.is_none();
+        if let Some((addresses, ports)) = masscan::announced(&words)
+            && (addresses, ports) != (self.walk.addresses() as u32, self.walk.ports() as u32)
+        {
+            warn!(
+                "task {id}: masscan scans {addresses} addresses × {ports} ports, not the {} × {} that it was asked for: /etc/masscan/masscan.conf \
+                 has something to say, and so another server can't continue this scan",
+                self.walk.addresses(),
+                self.walk.ports()
+            );
+            self.checkpoint.forget();
+        }
+        if self.words.len() == MASSCAN_WORDS_MAX_LINES {
+            self.words.pop_front();
+        }
+        self.words.push_back(words);
     }
 
     fn on_finding(&mut self, finding: Finding) -> Option<Stopped> {
@@ -285,27 +340,39 @@ impl<'a> Scan<'a> {
         self.heard_at = now;
         progress.percent = progress.percent.max(self.progress.percent);
         self.progress = progress;
-        if progress.all_sent() && self.all_sent_at.is_none() {
-            self.all_sent_at = Some(now);
-            self.assignment.permit.stop_sending();
+        if progress.waiting_s.is_some() {
+            self.on_waiting(now);
         }
-        if progress.waiting_s.is_some() && !progress.all_sent() {
+        self.checkpoint.observe(now, progress.percent, self.found());
+        self.log_milestone();
+        self.settle(now);
+        self.report();
+    }
+
+    /// It sends nothing more: all was sent, or somebody interrupted it.
+    fn on_waiting(&mut self, now: Instant) {
+        self.waits += 1;
+        if self.progress.all_sent() && !self.interrupted {
+            self.all_sent_at.get_or_insert(now);
+        } else {
             self.interrupted_at.get_or_insert(now);
         }
-        self.checkpoint.observe(
-            now,
-            progress.percent,
-            self.printed,
-            self.delivery.acknowledged(),
-        );
-        self.log_milestone();
+        self.assignment.permit.stop_sending();
+    }
+
+    fn settle(&mut self, now: Instant) {
+        let acknowledged = self.delivery.acknowledged();
+        self.checkpoint.settle(now, self.printed, acknowledged);
+    }
+
+    fn report(&mut self) {
+        self.told = self.resume();
         // The newest is enough: where the channel is full, the next reading comes in a moment.
         let _ = self.outlets.progress.try_send(LiveProgress {
             claim: self.assignment.claimed.claim.clone(),
-            progress,
+            progress: self.progress,
             found: self.found(),
-            resume_index: self.checkpoint.resume_index(),
-            resume_found: self.resume_found(),
+            resume: self.told,
         });
     }
 
@@ -323,12 +390,17 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn on_tick(&mut self) -> Option<Stopped> {
+    /// Looks at the clock. `all_heard`: nothing that masscan said waits to be handled.
+    fn on_tick(&mut self, all_heard: bool) -> Option<Stopped> {
         let now = Instant::now();
         if !self.assignment.holding.is_trusted(now) {
             return Some(Stopped::Untrusted);
         }
         self.send_pending();
+        self.settle(now);
+        if self.told != self.resume() {
+            self.report();
+        }
         let task = &self.assignment.claimed.task;
         let waited_enough = |since: Instant| {
             now.duration_since(since) >= wait_of(task.wait_s) + WATCHDOG_AFTER_WAIT
@@ -345,7 +417,9 @@ impl<'a> Scan<'a> {
         if self.interrupted_at.is_some_and(waited_enough) {
             return Some(Stopped::Interrupted);
         }
-        (now.duration_since(self.heard_at) >= WATCHDOG_SILENCE).then_some(Stopped::Silent)
+        // After this process itself was stopped for a while, what masscan said meanwhile comes first.
+        let silent = all_heard && now.duration_since(self.heard_at) >= WATCHDOG_SILENCE;
+        silent.then_some(Stopped::Silent)
     }
 
     fn ended(&mut self, stopped: Option<Stopped>, exit: Exit) -> Outcome {
@@ -361,6 +435,8 @@ impl<'a> Scan<'a> {
             exit,
             waited: self.all_sent_at.map(|since| since.elapsed()),
             wait: wait_of(task.wait_s),
+            // Its first line after the last probe says 0 too; then it counts down.
+            counted_down: self.waits > 1 && self.progress.waiting_s.is_some_and(|s| s <= 0),
             percent: self.progress.percent,
             words: masscan::cause(self.words.iter().map(String::as_str)),
             timeout: task.timeout_s.map(|s| Duration::from_secs(s.into())),
@@ -428,7 +504,7 @@ impl<'a> Scan<'a> {
                 info!(
                     "task {id}: given back at {:.2} % after {seconds:.1} s, to go on from index {}: {reason}",
                     self.progress.percent,
-                    self.checkpoint.resume_index()
+                    self.resume().index
                 );
                 self.release(delay, true, reason)
             }
@@ -453,8 +529,7 @@ impl<'a> Scan<'a> {
             found: self.found(),
             attempt: claimed.attempt,
             lost: claimed.lost,
-            resume_index: self.checkpoint.resume_index(),
-            resume_found: self.resume_found(),
+            resume: self.resume(),
             partition: claimed.partition,
             offset: claimed.offset,
         }
@@ -468,8 +543,7 @@ impl<'a> Scan<'a> {
             found: self.found(),
             error: Some(error.clone()),
             lost: claimed.lost,
-            resume_index: self.checkpoint.resume_index(),
-            resume_found: self.resume_found(),
+            resume: self.resume(),
             ..record_of(
                 &claimed.claim.task_id,
                 &self.scans.server,
@@ -485,8 +559,7 @@ impl<'a> Scan<'a> {
                 gives_back_attempt,
                 failed_here: !gives_back_attempt,
                 error: Some(error),
-                resume_index: self.checkpoint.resume_index(),
-                resume_found: self.resume_found(),
+                resume: self.resume(),
             },
             record,
         }
@@ -500,11 +573,16 @@ impl<'a> Scan<'a> {
 
     /// Findings of the task so far: those of this run, and those of earlier ones below the index at which it began.
     fn found(&self) -> u64 {
-        self.assignment.claimed.resume_found + self.printed
+        self.found_before + self.printed
     }
 
-    fn resume_found(&self) -> u64 {
-        self.assignment.claimed.resume_found + self.checkpoint.found()
+    /// Where another attempt may begin. One that never started masscan leaves what it was given.
+    fn resume(&self) -> Resume {
+        if self.started {
+            self.checkpoint.resume()
+        } else {
+            self.assignment.claimed.resume
+        }
     }
 
     fn is_trusted(&self) -> bool {
@@ -517,6 +595,12 @@ impl Drop for Scan<'_> {
     fn drop(&mut self) {
         self.scans.backlog.shrink(bytes_of(&self.pending));
     }
+}
+
+/// Findings made before `index`, where `resume` knows those before its own: the same part of them.
+fn found_before(index: u64, resume: &Resume) -> u64 {
+    let part = index.min(resume.index) as f64 / resume.index.max(1) as f64;
+    (resume.found as f64 * part) as u64
 }
 
 fn wait_of(wait_s: u32) -> Duration {

@@ -9,7 +9,7 @@ use super::outage::Outage;
 use crate::bus::{Message, Producer};
 use crate::ledger::{Claim, ClaimState, Ending, Ledger, LedgerError, Release};
 use crate::model::limits::{SETTLE_GONE_WAIT_LEASES, SETTLE_QUEUE_MAX, SETTLE_TICK};
-use crate::model::{State, StatusRecord, TaskId};
+use crate::model::{Resume, State, StatusRecord, TaskId};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use log::{debug, error, info, warn};
 use std::collections::VecDeque;
@@ -299,8 +299,7 @@ pub fn state_record(server: &str, ending: &Ending) -> StatusRecord {
         found: ending.found,
         error: ending.error.clone(),
         lost: ending.lost,
-        resume_index: ending.resume_index,
-        resume_found: ending.resume_found,
+        resume: ending.resume,
         ..record_of(
             &ending.claim.task_id,
             server,
@@ -329,8 +328,7 @@ pub fn record_of(
         error: None,
         partition,
         offset,
-        resume_index: 0,
-        resume_found: 0,
+        resume: Resume::default(),
         lost: 0,
         at_ms: unix_ms(),
     }

@@ -5,7 +5,7 @@ use crate::{Needs, Test};
 use scan::ledger::{
     Beginning, Claim, ClaimState, Ending, Fate, Ingest, Ingested, Ledger, NewTask, Past,
 };
-use scan::model::{State, Task, TaskId};
+use scan::model::{Resume, State, Task, TaskId};
 use std::time::Duration;
 
 pub const TESTS: &[Test] = &[(
@@ -75,8 +75,7 @@ fn end_after_rebuild() {
         found: 256,
         attempt: 1,
         lost: 0,
-        resume_index: 0,
-        resume_found: 0,
+        resume: Resume::default(),
         partition: 0,
         offset: 0,
     };
