@@ -13,11 +13,20 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(5);
 const SILENT_WITHIN: Duration = Duration::from_secs(6);
 
 fn scanpush<A: Into<OsString>>(line: impl IntoIterator<Item = A>) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_scanpush"))
+    command()
         .args(line.into_iter().map(Into::into))
-        .stdin(Stdio::null())
         .output()
         .expect("the binary that cargo just built starts")
+}
+
+/// scanpush without what the environment of the tests may say.
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scanpush"));
+    command.stdin(Stdio::null());
+    for name in ["SCAN_KAFKA", "SCAN_REDIS", "SCAN_GROUP"] {
+        command.env_remove(name);
+    }
+    command
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -258,6 +267,224 @@ fn a_host_that_does_not_resolve_is_named_with_the_reason() {
     assert_nobody_there(&kafka, "kafka.invalid:9092", "name", REFUSED_WITHIN);
     let redis = ["status", "-redis", "redis://redis.invalid"];
     assert_nobody_there(&redis, "redis.invalid:6379", "name", REFUSED_WITHIN);
+}
+
+/// A file in a folder that goes with it.
+fn file(name: &str, text: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).expect("the folder is new");
+    let path = path.to_str().expect("temporary folders have plain names");
+    (folder, path.to_owned())
+}
+
+#[test]
+fn a_bad_line_of_a_file_is_named_and_all_of_them_are() {
+    let (_folder, one) = file("targets.txt", "10.0.0.1\n# a\n10.0.0/8\n");
+    let named = "targets.txt:3: \"10.0.0/8\" is not an address, a CIDR block or a range";
+    assert_usage_error(
+        ["-iL", &one, "-ports", "80", "-kafka=127.0.0.1:1"],
+        &["-iL: ", named],
+    );
+    let (_folder, many) = file("never.txt", &"x\n".repeat(30));
+    let output = scanpush([
+        "-iL",
+        &one,
+        "-excludefile",
+        &many,
+        "-ports",
+        "80",
+        "-kafka=127.0.0.1:1",
+    ]);
+    let err = text(&output.stderr);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
+    assert_eq!(err.lines().count(), 21, "{err}");
+    assert!(
+        err.lines()
+            .next()
+            .is_some_and(|line| line.ends_with(named) || line.contains(named)),
+        "{err}"
+    );
+    assert!(
+        err.contains("-excludefile: ") && err.contains("never.txt:19: \"x\" is not"),
+        "{err}"
+    );
+    assert!(
+        err.ends_with("scanpush: 31 errors, the first 20 of them above: nothing was sent\n"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_dry_run_needs_nobody() {
+    let (_folder, list) = file("targets.txt", "10.0.0.0/24 # ours\n10.0.0.9\n10.1.0.0/24\n");
+    let line = [
+        "-iL",
+        &list,
+        "-exclude=10.0.0.7",
+        "-ports=443",
+        "-dry-run",
+        "-kafka=127.0.0.1:1",
+    ];
+    let output = scanpush(line);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    assert!(
+        err.starts_with("scanpush: 1 of 3 targets overlap others"),
+        "{err}"
+    );
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.len(), 5, "{out}");
+    assert!(
+        lines[0].ends_with("  255 addresses, 255 probes, 11 s at 1000 packets per second"),
+        "{out}"
+    );
+    assert!(
+        lines[1].starts_with("  masscan -oD - --range 10.0.0.0/24 -p 443 --rate 1000 "),
+        "{out}"
+    );
+    assert!(lines[1].ends_with(" --exclude 10.0.0.7"), "{out}");
+    assert_eq!(
+        lines[4],
+        "2 tasks, 511 addresses, 511 probes, 11 s at 1000 packets per second; nothing was sent"
+    );
+    let json = scanpush(line.iter().copied().chain(["-json"]));
+    let records: Vec<serde_json::Value> = text(&json.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+        .collect();
+    assert_eq!(records.len(), 2);
+    assert_eq!(records[0]["exclude"], "10.0.0.7");
+    assert_eq!(records[0]["probes"], 255);
+    assert_eq!(records[0]["job_id"], records[1]["job_id"]);
+    // The same tasks again, from standard input.
+    let mut again = command()
+        .args(["-resume-push=-", "-dry-run", "-json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary that cargo just built starts");
+    std::io::Write::write_all(
+        &mut again.stdin.take().expect("it was asked for"),
+        &json.stdout,
+    )
+    .expect("scanpush reads its input");
+    let again = again
+        .wait_with_output()
+        .expect("the child was started here");
+    assert_eq!(text(&again.stdout), text(&json.stdout));
+}
+
+#[test]
+fn a_large_push_without_a_terminal_needs_a_flag() {
+    let line = ["-ip=10.0.0.0/7", "-ports=80,443", "-kafka=127.0.0.1:1"];
+    let need = [
+        "16777216 addresses need -yes",
+        "33554432 addresses, 67108864 probes",
+        "18 h 38 min at 1000",
+    ];
+    assert_usage_error(line, &need);
+    // With it, it goes on and finds no Kafka.
+    let output = scanpush(line.iter().copied().chain(["-yes"]));
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+}
+
+/// What a terminal shows while `answer` is typed into it, and the exit code.
+fn on_a_terminal(line: &[&str], answer: &str) -> (String, Option<i32>) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there is a pseudo-terminal");
+    grantpt(&ours)
+        .and_then(|()| unlockpt(&ours))
+        .expect("it is ours");
+    let name = ptsname(&ours, Vec::new()).expect("it has a name");
+    let name = name.to_str().expect("terminals have plain names");
+    let theirs = || {
+        let opened = std::fs::File::options().read(true).write(true).open(name);
+        Stdio::from(opened.expect("the other end is there"))
+    };
+    let mut child = command()
+        .args(line)
+        .stdin(theirs())
+        .stdout(theirs())
+        .stderr(theirs())
+        .spawn()
+        .expect("the binary that cargo just built starts");
+    let mut ours = std::fs::File::from(ours);
+    std::io::Write::write_all(&mut ours, answer.as_bytes())
+        .expect("a terminal takes what is typed");
+    let status = child.wait().expect("the child was started here");
+    let mut shown = Vec::new();
+    // It errs once nobody holds the other end any more.
+    let _ = ours.read_to_end(&mut shown);
+    (String::from_utf8_lossy(&shown).into_owned(), status.code())
+}
+
+#[test]
+fn a_large_push_on_a_terminal_is_asked_about() {
+    let line = ["-ip=10.0.0.0/7", "-ports=80", "-kafka=127.0.0.1:1"];
+    let (shown, code) = on_a_terminal(&line, "no\n");
+    assert_eq!(code, Some(1), "{shown}");
+    for part in [
+        "This push has 33554432 addresses, 33554432 probes, 9 h 19 min",
+        "Type yes to push it: ",
+        "nothing was sent",
+    ] {
+        assert!(shown.contains(part), "{shown}");
+    }
+    let (shown, code) = on_a_terminal(&line, "yes\n");
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("connection refused"), "it went on: {shown}");
+    let (shown, _) = on_a_terminal(&["-ip=10.0.0.0/8", "-ports=80", "-kafka=127.0.0.1:1"], "");
+    assert!(!shown.contains("Type yes"), "{shown}");
+}
+
+#[test]
+fn the_environment_stands_for_flags_that_are_left_out() {
+    let said = |line: &[&str], variables: &[(&str, &str)]| {
+        let output = command()
+            .args(line)
+            .envs(variables.iter().copied())
+            .output()
+            .expect("the binary that cargo just built starts");
+        let err = text(&output.stderr).to_owned();
+        (output.status.code(), err)
+    };
+    let push = ["-ip=10.0.0.1", "-ports=80"];
+    let refusing = format!("127.0.0.1:{}", refusing_port());
+    let (code, err) = said(&push, &[("SCAN_KAFKA", &refusing)]);
+    assert!(code == Some(1) && err.contains(&refusing), "{err}");
+    let flag = format!("-kafka={refusing}");
+    let (code, err) = said(
+        &[push[0], push[1], &flag],
+        &[("SCAN_KAFKA", "not:a:broker")],
+    );
+    assert!(
+        code == Some(1) && err.contains(&refusing),
+        "a flag beats it: {err}"
+    );
+    for (name, value) in [
+        ("SCAN_KAFKA", "x:0"),
+        ("SCAN_REDIS", "x"),
+        ("SCAN_GROUP", "a b"),
+    ] {
+        let (code, err) = said(&push, &[(name, value)]);
+        assert_eq!(code, Some(2), "{err}");
+        assert!(
+            err.starts_with(&format!("scanpush: {name}: ")) && err.lines().count() == 1,
+            "{err}"
+        );
+        let scand = Command::new(env!("CARGO_BIN_EXE_scand"))
+            .env(name, value)
+            .stdin(Stdio::null())
+            .output()
+            .expect("the binary that cargo just built starts");
+        assert_eq!(scand.status.code(), Some(2));
+        assert!(
+            text(&scand.stderr).contains(&format!("{name}: ")),
+            "{}",
+            text(&scand.stderr)
+        );
+    }
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub struct Flag {
     key: &'static str,
     takes: Takes,
     help: &'static str,
+    /// The variable of the environment that holds where it is left out.
+    variable: Option<&'static str>,
 }
 
 /// What follows the flag; the first text is what the help calls its value.
@@ -41,20 +43,17 @@ enum Takes {
 impl Flag {
     /// A flag without a value: on when given. `key` has two dashes here and in the others.
     pub const fn switch(key: &'static str, help: &'static str) -> Flag {
-        let takes = Takes::Nothing;
-        Flag { key, takes, help }
+        Flag::new(key, Takes::Nothing, help)
     }
 
     /// A flag that must be given. `value` is what the help calls its value: `TARGETS`.
     pub const fn required(key: &'static str, value: &'static str, help: &'static str) -> Flag {
-        let takes = Takes::Required(value);
-        Flag { key, takes, help }
+        Flag::new(key, Takes::Required(value), help)
     }
 
     /// A flag that may be left out and has no default.
     pub const fn optional(key: &'static str, value: &'static str, help: &'static str) -> Flag {
-        let takes = Takes::Optional(value);
-        Flag { key, takes, help }
+        Flag::new(key, Takes::Optional(value), help)
     }
 
     /// A flag that counts as given with the value `default` where it is left out.
@@ -64,8 +63,22 @@ impl Flag {
         default: &'static str,
         help: &'static str,
     ) -> Flag {
-        let takes = Takes::Default(value, default);
-        Flag { key, takes, help }
+        Flag::new(key, Takes::Default(value, default), help)
+    }
+
+    /// The same flag, for which the variable `name` of the environment holds where it is left out.
+    pub const fn or_variable(mut self, name: &'static str) -> Flag {
+        self.variable = Some(name);
+        self
+    }
+
+    const fn new(key: &'static str, takes: Takes, help: &'static str) -> Flag {
+        Flag {
+            key,
+            takes,
+            help,
+            variable: None,
+        }
     }
 
     /// The flag as people write it: `-ip`.
@@ -106,6 +119,11 @@ impl Flag {
         self.help
     }
 
+    /// The error of a command line that lacks it.
+    pub fn missing(&self) -> Invalid {
+        needed(self, "is required")
+    }
+
     /// `-ip TARGETS`, or `-json`.
     pub fn usage(&self) -> String {
         match self.value() {
@@ -130,14 +148,28 @@ pub enum Asked {
 #[derive(Debug)]
 pub struct Reader {
     flags: pico_args::Arguments,
+    /// The keys of the flags on the command line.
+    given: Vec<&'static str>,
+    /// The values of flags that stand in the environment: the flag's key, the variable, its value.
+    environment: Vec<(&'static str, &'static str, String)>,
     words: Vec<String>,
 }
 
-/// Checks `args` (without the program's and the command's name) against a command's table. Errors on what needs no
+/// As [`read_with`] where the environment says nothing.
+pub fn read(args: Vec<OsString>, table: &[Flag]) -> Result<Asked, Invalid> {
+    read_with(args, table, |_| None)
+}
+
+/// Checks `args` (without the program's and the command's name) against a command's table; `variable` gives the value of a
+/// variable of the environment, which holds where its flag is left out. Errors on what needs no
 /// knowledge of values: an unknown flag, one given twice, one without its value or with an empty one, text that is
 /// not UTF-8. A value that begins with a dash must be written `-name=-value` (a lone `-` is a value); after `--`
 /// there are only words.
-pub fn read(args: Vec<OsString>, table: &[Flag]) -> Result<Asked, Invalid> {
+pub fn read_with(
+    args: Vec<OsString>,
+    table: &[Flag],
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Asked, Invalid> {
     if asks_for(&args, &["-help", "--help", "-h"]) {
         return Ok(Asked::Help);
     }
@@ -164,10 +196,34 @@ pub fn read(args: Vec<OsString>, table: &[Flag]) -> Result<Asked, Invalid> {
         given.push(new);
     }
     let normal = given.iter().filter_map(normalised).collect();
+    let given: Vec<&str> = given.iter().map(|given| given.flag.key).collect();
+    let environment = in_environment(table, &given, variable)?;
     Ok(Asked::Run(Reader {
         flags: pico_args::Arguments::from_vec(normal),
+        given,
+        environment,
         words,
     }))
+}
+
+/// The values that the environment has for flags of `table` that are not `given`. An empty one counts as none.
+fn in_environment(
+    table: &[Flag],
+    given: &[&str],
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Vec<(&'static str, &'static str, String)>, Invalid> {
+    let mut values = Vec::new();
+    for flag in table.iter().filter(|flag| !given.contains(&flag.key)) {
+        let Some(name) = flag.variable else { continue };
+        match variable(name) {
+            Some(value) if !value.is_empty() => {
+                let value = utf8(value).map_err(|error| error.of(name))?;
+                values.push((flag.key, name, value));
+            }
+            _ => {}
+        }
+    }
+    Ok(values)
 }
 
 impl Reader {
@@ -178,12 +234,13 @@ impl Reader {
         flag: &Flag,
         parse: impl FnOnce(&str) -> Result<T, Invalid>,
     ) -> Result<T, Invalid> {
-        let text = match (self.text(flag)?, flag.default()) {
-            (Some(text), _) => text,
-            (None, Some(default)) => default.to_owned(),
-            (None, None) => return Err(needed(flag, "is required")),
+        let (text, source) = match (self.text(flag)?, self.variable(flag), flag.default()) {
+            (Some(text), ..) => (text, flag.shown()),
+            (None, Some((name, value)), _) => (value, name),
+            (None, None, Some(default)) => (default.to_owned(), flag.shown()),
+            (None, None, None) => return Err(flag.missing()),
         };
-        parse(&text).map_err(|error| error.of(flag.shown()))
+        parse(&text).map_err(|error| error.of(source))
     }
 
     /// The value of a flag that may be left out.
@@ -196,6 +253,11 @@ impl Reader {
             .map(|text| parse(&text))
             .transpose()
             .map_err(|error| error.of(flag.shown()))
+    }
+
+    /// Whether the command line itself has this flag.
+    pub fn has(&self, flag: &Flag) -> bool {
+        self.given.contains(&flag.key)
     }
 
     /// Whether a switch is on.
@@ -223,6 +285,12 @@ impl Reader {
         }
     }
 
+    /// The variable of the environment that stands for a flag that is left out, and its value.
+    fn variable(&self, flag: &Flag) -> Option<(&'static str, String)> {
+        let found = self.environment.iter().find(|(key, ..)| *key == flag.key)?;
+        Some((found.1, found.2.clone()))
+    }
+
     fn text(&mut self, flag: &Flag) -> Result<Option<String>, Invalid> {
         self.flags
             .opt_value_from_fn(flag.key, |text| Ok::<_, Infallible>(text.to_owned()))
@@ -234,9 +302,10 @@ impl Reader {
 pub fn help_of(table: &[Flag]) -> String {
     let mut help = String::new();
     for flag in table {
-        let note = match (flag.is_required(), flag.default()) {
-            (true, _) => " (required)".to_owned(),
-            (_, Some(default)) => format!(" (default {default})"),
+        let note = match (flag.is_required(), flag.default(), flag.variable) {
+            (true, ..) => " (required)".to_owned(),
+            (_, Some(default), None) => format!(" (default {default})"),
+            (_, Some(default), Some(name)) => format!(" (default ${name}, else {default})"),
             _ => String::new(),
         };
         help += &entry(&flag.usage(), &format!("{}{note}", flag.help()));
@@ -586,6 +655,44 @@ mod tests {
         assert_eq!(reader.words(), ["b", "a", "-c", "--"]);
         assert!(reader.switch(&V));
         reader.finish().unwrap();
+    }
+
+    #[test]
+    fn the_environment_holds_where_a_flag_is_left_out() {
+        const K: Flag = Flag::with_default("--k", "PPS", "5", "k").or_variable("SCAN_K");
+        let taken = |line: &[&str], value: Option<&str>| -> Result<u64, Invalid> {
+            let variable = |name: &str| value.filter(|_| name == "SCAN_K").map(OsString::from);
+            let Asked::Run(mut reader) = read_with(args(line), &[K], variable)? else {
+                panic!("{line:?}");
+            };
+            assert_eq!(reader.has(&K), !line.is_empty());
+            let rate: BandWidth = reader.value(&K, str::parse)?;
+            reader.finish()?;
+            Ok(rate.pps())
+        };
+        for (line, value, rate) in [
+            (&[][..], None, 5),
+            (&[], Some(""), 5),
+            (&[], Some("7"), 7),
+            (&["-k", "9"], Some("7"), 9),
+            (&["-k=9"], Some("fast"), 9),
+        ] {
+            assert_eq!(taken(line, value), Ok(rate), "{line:?} {value:?}");
+        }
+        let error = taken(&[], Some("fast")).unwrap_err().to_string();
+        assert!(
+            error.starts_with("SCAN_K: \"fast\" is not a rate"),
+            "{error}"
+        );
+        let error = taken(&["-k=slow"], Some("fast")).unwrap_err().to_string();
+        assert!(error.starts_with("-k: \"slow\" is not a rate"), "{error}");
+        let bad = |_: &str| Some(OsString::from_vec(b"\xff".to_vec()));
+        let error = read_with(args(&[]), &[K], bad).unwrap_err().to_string();
+        assert!(
+            error.starts_with("SCAN_K: ") && error.contains("UTF-8"),
+            "{error}"
+        );
+        assert!(help_of(&[K]).contains("k (default $SCAN_K, else 5)"));
     }
 
     #[test]

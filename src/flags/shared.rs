@@ -1,5 +1,5 @@
 //! The flags that every program of the project has. Their defaults stand here once: a `scanpush` and a `scand` that are
-//! started without flags must meet.
+//! started without flags must meet. Those that say where the fleet is may stand in the environment too.
 
 use super::Flag;
 
@@ -9,7 +9,8 @@ pub const KAFKA: Flag = Flag::with_default(
     "HOST:PORT",
     "localhost:9092",
     "Kafka; several brokers comma-separated",
-);
+)
+.or_variable("SCAN_KAFKA");
 
 /// Where Redis is.
 pub const REDIS: Flag = Flag::with_default(
@@ -17,7 +18,8 @@ pub const REDIS: Flag = Flag::with_default(
     "URL",
     "redis://localhost:6379",
     "Redis, like redis://:PASSWORD@HOST:PORT/DB or unix:///PATH",
-);
+)
+.or_variable("SCAN_REDIS");
 
 /// The topic of tasks.
 pub const TOPIC: Flag = Flag::with_default("--topic", "NAME", "scan-tasks", "Kafka topic of tasks");
@@ -28,7 +30,8 @@ pub const GROUP: Flag = Flag::with_default(
     "NAME",
     "scanners",
     "group of servers that share their tasks",
-);
+)
+.or_variable("SCAN_GROUP");
 
 /// All of them. A shell alias may carry them, so every command takes them, the ones that it has no use for too, and
 /// before its own name too.

@@ -207,6 +207,23 @@ pub const NAME_MAX_BYTES: usize = 64;
 pub const TOPIC_MAX_BYTES: usize = 249;
 /// Most tasks of one push. Records of this many fit into well under 100 MiB.
 pub const PUSH_TASKS_MAX: usize = 100_000;
+/// Most exclusions that a push gives one task, and their bytes: half of what masscan takes, since the server that scans may
+/// have exclusions of its own.
+pub const PUSH_EXCLUDE_MAX: usize = TASK_TARGETS_MAX / 2;
+/// See [`PUSH_EXCLUDE_MAX`].
+pub const PUSH_EXCLUDE_MAX_BYTES: usize = ARGUMENT_MAX_BYTES / 2;
+/// A push of more tasks than this, a task for each target, is told of `-pack`.
+pub const PACK_REMARKED_TASKS: usize = 1000;
+/// Most tasks into which `-shards` divides the probes.
+pub const SHARDS_MAX: u32 = 10_000;
+/// Tasks that a push sends at a time; what it knows of each is exact to this many.
+pub const PUSH_SEND_TASKS: usize = 10_000;
+/// More addresses than this (2^24, a /8) are pushed only with a confirmation.
+pub const UNCONFIRMED_ADDRESSES_MAX: u128 = 1 << 24;
+/// Unacknowledged tasks that a failed push names on stderr; the file that it leaves has all of them.
+pub const UNACKNOWLEDGED_SHOWN_MAX: usize = 20;
+/// Largest file of `-resume-push`, in bytes.
+pub const REST_FILE_MAX_BYTES: usize = 1024 * 1024 * 1024;
 /// Largest file of targets or exclusions, in bytes.
 pub const TARGET_FILE_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Most entries of such a file: a million ranges take 48 MiB.

@@ -70,6 +70,29 @@ impl AddressRange {
         (self.last - self.first).saturating_add(1)
     }
 
+    /// True where they have an address in common.
+    pub fn overlaps(&self, other: &AddressRange) -> bool {
+        self.family == other.family && self.first <= other.last && other.first <= self.last
+    }
+
+    /// One range of both, where `next`, which doesn't begin before `self`, overlaps it or follows without a gap.
+    pub fn joined(&self, next: &AddressRange) -> Option<AddressRange> {
+        let last = self.last.max(next.last);
+        self.touches(next).then_some(AddressRange { last, ..*self })
+    }
+
+    /// Its part that lies below all of `other`, which is of the same family.
+    pub fn below(&self, other: &AddressRange) -> Option<AddressRange> {
+        let last = self.last.min(other.first.checked_sub(1)?);
+        (self.first <= last).then_some(AddressRange { last, ..*self })
+    }
+
+    /// Its part that lies above all of `other`, which is of the same family.
+    pub fn above(&self, other: &AddressRange) -> Option<AddressRange> {
+        let first = self.first.max(other.last.checked_add(1)?);
+        (first <= self.last).then_some(AddressRange { first, ..*self })
+    }
+
     fn touches(&self, next: &AddressRange) -> bool {
         self.family == next.family && next.first <= self.last.saturating_add(1)
     }
@@ -168,16 +191,8 @@ impl Targets {
             let mut rest = Some(*range);
             for hole in excluded.meeting(range) {
                 let Some(now) = rest else { break };
-                if hole.first > now.first {
-                    left.push(AddressRange {
-                        last: hole.first - 1,
-                        ..now
-                    });
-                }
-                rest = (hole.last < now.last).then(|| AddressRange {
-                    first: hole.last + 1,
-                    ..now
-                });
+                left.extend(now.below(hole));
+                rest = now.above(hole);
             }
             left.extend(rest);
         }

@@ -170,7 +170,7 @@ pub struct Options {
 
 /// What `args` (without the program's name) ask for. Errors in one line that names the flag and its value.
 pub fn parse(args: Vec<OsString>) -> Result<Request, Invalid> {
-    match flags::read(args, FLAGS)? {
+    match flags::read_with(args, FLAGS, |name| std::env::var_os(name))? {
         Asked::Help => Ok(Request::Show(help())),
         Asked::Version => Ok(Request::Show(format!(
             "scand {}\n",

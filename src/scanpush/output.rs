@@ -74,11 +74,23 @@ impl<'a> Output<'a> {
         let _ = writeln!(self.err, "{}", harmless(line));
     }
 
+    /// A line on stderr about something done differently from what was written, for logs too.
+    pub fn notice(&mut self, line: &str) {
+        self.problem(&format!("scanpush: {line}"));
+    }
+
     /// A line on stderr for a person: only where stderr is a terminal.
     pub fn remark(&mut self, line: &str) {
         if self.err_is_terminal {
             self.problem(line);
         }
+    }
+
+    /// A question on stderr, whose answer is typed behind it: no line break at its end.
+    pub fn question(&mut self, text: &str) {
+        let lines: Vec<String> = text.split('\n').map(harmless).collect();
+        let _ = write!(self.err, "{}", lines.join("\n"));
+        let _ = self.err.flush();
     }
 
     /// Everything printed so far is on its way.

@@ -1,0 +1,152 @@
+//! The file that a push leaves where Kafka failed in its middle: the records of the tasks that are not acknowledged, one a
+//! line, for `-resume-push`.
+//!
+//! **Invariant:** no file that is already there is touched, and no task is lost silently: what can't be written to a file goes
+//! to stderr.
+
+use super::REST;
+use super::lists::reason;
+use crate::model::{Invalid, Task};
+use crate::scanpush::output::Output;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Characters of the random part of a file's name.
+const NAME_CHARS: usize = 10;
+
+/// Checks before anything is sent that the file of [`REST`] can be made.
+pub fn check(path: &Path) -> Result<(), Invalid> {
+    let shown = path.to_string_lossy();
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let error = match folder {
+        _ if path.symlink_metadata().is_ok() => "exists already: name a new file",
+        Some(folder) if !folder.is_dir() => "is in a folder that doesn't exist",
+        _ => return Ok(()),
+    };
+    Err(Invalid::new(&shown, error).of(REST.shown()))
+}
+
+/// Writes `tasks` to a new file: `path`, or one in the current folder, or one in the folder for temporary files. Gives its
+/// path. Where none can be written, says so and puts the records themselves on stderr.
+pub fn write(path: Option<&Path>, tasks: &[&Task], output: &mut Output<'_>) -> Option<PathBuf> {
+    let alphabet: Vec<char> = ('a'..='z').chain('0'..='9').collect();
+    let name = format!(
+        "scanpush-rest-{}.ndjson",
+        nanoid::nanoid!(NAME_CHARS, &alphabet)
+    );
+    let places = match path {
+        Some(path) => vec![path.to_owned(), std::env::temp_dir().join(&name)],
+        None => vec![PathBuf::from(&name), std::env::temp_dir().join(&name)],
+    };
+    for place in places {
+        match write_to(&place, tasks) {
+            Ok(()) => return Some(place),
+            Err(error) => output.problem(&format!(
+                "scanpush: {} can't be written: {}",
+                place.display(),
+                reason(&error)
+            )),
+        }
+    }
+    output.problem("scanpush: so these are their records, for a file of your own:");
+    for task in tasks {
+        output.problem(&task.to_record());
+    }
+    None
+}
+
+fn write_to(path: &Path, tasks: &[&Task]) -> io::Result<()> {
+    let mut file = BufWriter::new(File::create_new(path)?);
+    let written = tasks
+        .iter()
+        .try_for_each(|task| writeln!(file, "{}", task.to_record()))
+        .and_then(|()| file.flush())
+        .and_then(|()| file.get_ref().sync_all());
+    if written.is_err() {
+        // Half a file would be taken for the whole rest.
+        let _ = std::fs::remove_file(path);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::TaskId;
+
+    fn task() -> Task {
+        Task::new(
+            TaskId::random(),
+            "10.0.0.1".parse().unwrap(),
+            "80".parse().unwrap(),
+            "1".parse().unwrap(),
+        )
+    }
+
+    fn written(path: &Path, tasks: &[&Task]) -> (Option<PathBuf>, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let place = write(
+            Some(path),
+            tasks,
+            &mut Output::new(&mut out, &mut err, None, false),
+        );
+        assert!(out.is_empty());
+        (place, String::from_utf8(err).unwrap())
+    }
+
+    #[test]
+    fn a_new_file_has_a_record_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rest");
+        let (one, other) = (task(), task());
+        assert_eq!(
+            written(&path, &[&one, &other]),
+            (Some(path.clone()), String::new())
+        );
+        let text = std::fs::read_to_string(&path).unwrap();
+        let tasks: Vec<Task> = text
+            .lines()
+            .map(|line| Task::from_record(line.as_bytes()).unwrap())
+            .collect();
+        assert_eq!(tasks, [one, other]);
+    }
+
+    #[test]
+    fn what_is_there_stays_and_another_place_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rest");
+        std::fs::write(&path, "mine").unwrap();
+        let (place, err) = written(&path, &[&task()]);
+        assert!(
+            err.starts_with("scanpush: ") && err.contains("can't be written: File exists"),
+            "{err}"
+        );
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+        let place = place.unwrap();
+        assert!(place.starts_with(std::env::temp_dir()) && place != path);
+        std::fs::remove_file(place).unwrap();
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_is_refused_before_anything_is_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(check(&folder.path().join("new")), Ok(()));
+        assert_eq!(check(Path::new("new-in-this-folder")), Ok(()));
+        for (path, wrong) in [
+            (folder.path().to_owned(), "exists already"),
+            (
+                folder.path().join("a/b"),
+                "is in a folder that doesn't exist",
+            ),
+        ] {
+            let error = check(&path).unwrap_err().to_string();
+            assert!(
+                error.starts_with("-rest: \"") && error.contains(wrong),
+                "{error}"
+            );
+        }
+    }
+}

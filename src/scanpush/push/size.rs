@@ -1,0 +1,190 @@
+//! How large tasks are: addresses, probes, and the time that these take. Pure.
+
+use crate::model::Task;
+use crate::model::targets::AddressRange;
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// How large a task or a whole push is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Size {
+    /// Addresses less exclusions; those that several shards share count once.
+    pub addresses: u128,
+    /// Addresses × ports, once each: without retries. Of a shard, its part.
+    pub probes: u128,
+    /// Packets per second that all tasks together may send at a time.
+    pub rate_pps: u64,
+    /// The time for sending them all at that rate, and the wait for late answers after the last one.
+    pub duration_s: f64,
+}
+
+/// The size of one task by itself.
+pub fn of_task(task: &Task) -> Size {
+    let (addresses, probes) = (
+        task.ip_range.without(&task.exclude).count(),
+        own_probes(task),
+    );
+    let rate_pps = task.band_width.pps();
+    let duration_s = sending_s(task, probes) + f64::from(task.wait_s);
+    Size {
+        addresses,
+        probes,
+        rate_pps,
+        duration_s,
+    }
+}
+
+/// The size of the tasks of one push: where a job limits them, so many send at a time, else they are counted one after
+/// the other, since nobody knows here how many servers will share them.
+pub fn of_all(tasks: &[Task]) -> Size {
+    let mut all = Size::default();
+    let mut shared: BTreeSet<(u64, Option<AddressRange>)> = BTreeSet::new();
+    let mut wait_s = 0;
+    for task in tasks {
+        let size = of_task(task);
+        let at_a_time = u64::from(task.parallel.unwrap_or(1));
+        // Shards of one set of addresses have one seed.
+        let first = task.ip_range.ranges().first().copied();
+        if task.shard.is_none() || shared.insert((task.seed, first)) {
+            all.addresses = all.addresses.saturating_add(size.addresses);
+        }
+        all.probes = all.probes.saturating_add(size.probes);
+        all.rate_pps = all.rate_pps.max(size.rate_pps.saturating_mul(at_a_time));
+        all.duration_s += sending_s(task, size.probes) / at_a_time as f64;
+        wait_s = wait_s.max(task.wait_s);
+    }
+    all.duration_s += f64::from(wait_s);
+    all
+}
+
+/// masscan deals the probes out in turn: shard i of n has every n-th from the i-th on.
+fn own_probes(task: &Task) -> u128 {
+    let all = task.probes();
+    match task.shard {
+        None => all,
+        Some(shard) => {
+            (all + u128::from(shard.count) - u128::from(shard.index)) / u128::from(shard.count)
+        }
+    }
+}
+
+fn sending_s(task: &Task, probes: u128) -> f64 {
+    probes as f64 * f64::from(1 + task.retries) / task.band_width.pps() as f64
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |count: u128| if count == 1 { "" } else { "es" };
+        write!(
+            f,
+            "{} address{}, {} probe{}, {} at {} packets per second",
+            self.addresses,
+            plural(self.addresses),
+            self.probes,
+            if self.probes == 1 { "" } else { "s" },
+            spelled(self.duration_s),
+            self.rate_pps
+        )
+    }
+}
+
+/// A length of time in its two largest units: `12 s`, `3 min 20 s`, `49 d 17 h`.
+pub fn spelled(seconds: f64) -> String {
+    const UNITS: [(u64, &str); 4] = [(24 * 3600, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    // Beyond any number of days that means something; the cast saturates.
+    let seconds = seconds.ceil() as u64;
+    let Some(at) = UNITS.iter().position(|&(unit_s, _)| seconds >= unit_s) else {
+        return "0 s".to_owned();
+    };
+    let (unit_s, unit) = UNITS[at];
+    let (count, rest) = (seconds / unit_s, seconds % unit_s);
+    match UNITS.get(at + 1) {
+        Some(&(next_s, next)) if rest / next_s > 0 => {
+            format!("{count} {unit} {} {next}", rest / next_s)
+        }
+        _ => format!("{count} {unit}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::TaskId;
+
+    fn task(ip_range: &str, ports: &str, pps: &str) -> Task {
+        let parts = (
+            ip_range.parse().unwrap(),
+            ports.parse().unwrap(),
+            pps.parse().unwrap(),
+        );
+        Task {
+            wait_s: 10,
+            ..Task::new(TaskId::random(), parts.0, parts.1, parts.2)
+        }
+    }
+
+    #[test]
+    fn a_task_takes_its_probes_and_its_wait() {
+        let mut task = task("10.0.0.0/24", "80,443", "256");
+        task.exclude = "10.0.0.0/25".parse().unwrap();
+        task.retries = 3;
+        let size = of_task(&task);
+        assert_eq!(
+            (size.addresses, size.probes, size.rate_pps),
+            (128, 256, 256)
+        );
+        assert_eq!(size.duration_s, 4.0 + 10.0);
+        assert_eq!(
+            size.to_string(),
+            "128 addresses, 256 probes, 14 s at 256 packets per second"
+        );
+    }
+
+    #[test]
+    fn tasks_follow_one_another_unless_a_job_limits_them() {
+        let two = [
+            task("10.0.0.0/24", "80", "128"),
+            task("10.0.1.0/24", "80", "128"),
+        ];
+        let size = of_all(&two);
+        assert_eq!(
+            (size.addresses, size.probes, size.rate_pps),
+            (512, 512, 128)
+        );
+        assert_eq!(size.duration_s, 4.0 + 10.0);
+        let shards: Vec<Task> = (1..=3)
+            .map(|index| Task {
+                shard: Some(format!("{index}/3").parse().unwrap()),
+                seed: 7,
+                parallel: Some(2),
+                ..task("10.0.0.0/24", "80", "64")
+            })
+            .collect();
+        let probes: Vec<u128> = shards.iter().map(|task| of_task(task).probes).collect();
+        assert_eq!(probes, [86, 85, 85]);
+        let size = of_all(&shards);
+        assert_eq!(
+            (size.addresses, size.probes, size.rate_pps),
+            (256, 256, 128)
+        );
+        assert_eq!(size.duration_s, 2.0 + 10.0);
+    }
+
+    #[test]
+    fn times_have_two_units() {
+        for (seconds, text) in [
+            (0.0, "0 s"),
+            (0.2, "1 s"),
+            (59.0, "59 s"),
+            (60.0, "1 min"),
+            (200.0, "3 min 20 s"),
+            (3600.0, "1 h"),
+            (4_294_967.0, "49 d 17 h"),
+            (90_061.0, "1 d 1 h"),
+            (86_401.0, "1 d"),
+            (f64::INFINITY, "213503982334601 d 7 h"),
+        ] {
+            assert_eq!(spelled(seconds), text, "{seconds}");
+        }
+    }
+}
