@@ -188,7 +188,7 @@ for _, id in ipairs(candidates()) do
     redis.call('ZADD', running_key, now_ms + lease_ms, id)
     redis.call('HSET', key, 'status', 'running', 'server', server, 'fence', fence, 'attempt', attempt,
       'started_ms', whole(now_ms), 'updated_ms', whole(now_ms))
-    redis.call('HDEL', key, 'error', 'retry_ms', 'rate_pps', 'remaining_s', 'all_sent')
+    redis.call('HDEL', key, 'error', 'order', 'retry_ms', 'rate_pps', 'remaining_s', 'all_sent')
     -- It is there already; a limit must hold even where Redis lost the key.
     if task[7] then redis.call('SADD', job_key(task[7]), id) end
     report(held + 1, free - 1)

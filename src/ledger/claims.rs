@@ -1,6 +1,7 @@
 //! A claim from its beginning to its end: claim, renew, progress, then finish or release; and the reaping of expired ones.
 
 use super::connection::Ledger;
+use super::control::Order;
 use super::error::LedgerError;
 use super::fields::Fields;
 use super::intake::script;
@@ -91,6 +92,19 @@ pub enum ClaimState {
     Gone,
 }
 
+/// The answer to a renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// The claim stands.
+    Ok,
+    /// It stands, and a person wants this of it.
+    Ordered(Order),
+    /// As [`ClaimState::Lost`].
+    Lost,
+    /// As [`ClaimState::Gone`].
+    Gone,
+}
+
 /// A task that has to be ended by this server: its end is decided, its terminal record may be missing.
 #[derive(Clone, Debug)]
 pub struct Ending {
@@ -108,6 +122,8 @@ pub struct Ending {
     pub lost: u32,
     /// Where another attempt would begin.
     pub resume: Resume,
+    /// How often a person has begun it anew after its end.
+    pub retry: u32,
     /// Partition of its record.
     pub partition: i32,
     /// Offset of its record.
@@ -117,16 +133,16 @@ pub struct Ending {
 /// One expired claim and what became of it.
 #[derive(Debug)]
 pub enum Reaped {
-    /// The task is queued again: its new state, under the claim that was taken away.
+    /// The task waits again: queued, or paused where that was ordered.
     Requeued {
         /// The server that stopped renewing.
         lost_server: String,
-        /// The task, with the state `queued`.
+        /// The task, with that state.
         task: Ending,
     },
     /// This server has to end the task: its end was decided already, or it lost too many servers.
     Ending {
-        /// The server that stopped renewing.
+        /// The server that stopped renewing; empty where nobody ran it.
         lost_server: String,
         /// The task, under this server's claim.
         task: Ending,
@@ -223,18 +239,18 @@ impl Ledger {
         })
     }
 
-    /// Renews `claims` for one `lease` and says of each whether it stands.
+    /// Renews `claims` for one `lease` and says of each whether it stands and what is ordered about it.
     pub fn renew(
         &mut self,
         lease: Duration,
         claims: &[Claim],
-    ) -> Result<Vec<ClaimState>, LedgerError> {
+    ) -> Result<Vec<Renewal>, LedgerError> {
         let mut arguments = vec![ms(lease)];
         for claim in claims {
             arguments.extend([claim.task_id.to_string(), claim.fence.to_string()]);
         }
         let words: Vec<String> = self.call(&RENEW, &arguments)?;
-        words.iter().map(|word| state(word)).collect()
+        words.iter().map(|word| renewal(word)).collect()
     }
 
     /// Writes live progress of several claims; those that no longer stand are passed over.
@@ -305,25 +321,28 @@ impl Ledger {
             .and_then(|word| state(&word))
     }
 
-    /// Takes at most `most` expired claims away from their servers. Those to be ended are this server's, for one `lease`.
+    /// Takes at most `most` expired claims away from their servers; without `all` only tasks that are nobody's and have to be
+    /// ended. Those to be ended are this server's, for one `lease`.
     pub fn reap(
         &mut self,
         server: &str,
         lease: Duration,
         most: usize,
+        all: bool,
     ) -> Result<Vec<Reaped>, LedgerError> {
         let arguments = [
             server.to_owned(),
             ms(lease),
             most.to_string(),
             LOST_SERVERS_MAX.to_string(),
+            if all { "all" } else { "nobodys" }.to_owned(),
         ];
         let entries: Vec<Vec<String>> = self.call(&REAP, &arguments)?;
         entries.into_iter().map(reaped).collect()
     }
 }
 
-fn ms(duration: Duration) -> String {
+pub(super) fn ms(duration: Duration) -> String {
     duration.as_millis().to_string()
 }
 
@@ -341,6 +360,15 @@ fn state(word: &str) -> Result<ClaimState, LedgerError> {
         "gone" => Ok(ClaimState::Gone),
         other => Err(malformed("the answer about a claim", other)),
     }
+}
+
+fn renewal(word: &str) -> Result<Renewal, LedgerError> {
+    Ok(match state(word) {
+        Ok(ClaimState::Ok) => Renewal::Ok,
+        Ok(ClaimState::Lost) => Renewal::Lost,
+        Ok(ClaimState::Gone) => Renewal::Gone,
+        Err(error) => Renewal::Ordered(word.parse().map_err(|_| error)?),
+    })
 }
 
 fn claim_of(fields: &Fields) -> Result<Claim, LedgerError> {
@@ -377,7 +405,7 @@ fn claimed_task(claim: &Claim, fields: &Fields) -> Result<Claimed, LedgerError> 
     })
 }
 
-fn resume(fields: &Fields) -> Result<Resume, LedgerError> {
+pub(super) fn resume(fields: &Fields) -> Result<Resume, LedgerError> {
     Ok(Resume {
         index: fields.get("resume_index")?.unwrap_or(0),
         found: fields.get("resume_found")?.unwrap_or(0),
@@ -394,21 +422,28 @@ fn reaped(mut entry: Vec<String>) -> Result<Reaped, LedgerError> {
     let fields = Fields::from_flat(entry.split_off(entry.len().min(2)));
     let [what, lost_server] = <[String; 2]>::try_from(entry)
         .map_err(|entry| malformed("an answer of reap.lua", &entry.concat()))?;
-    let requeued = what == "requeued";
-    let task = Ending {
-        claim: claim_of(&fields)?,
-        status: fields.need(if requeued { "status" } else { "ending" })?,
+    let task = waiting(&fields)?;
+    Ok(if what == "requeued" {
+        Reaped::Requeued { lost_server, task }
+    } else {
+        let status = fields.need("ending")?;
+        let task = Ending { status, ..task };
+        Reaped::Ending { lost_server, task }
+    })
+}
+
+/// A task with the state of its hash.
+pub(super) fn waiting(fields: &Fields) -> Result<Ending, LedgerError> {
+    Ok(Ending {
+        claim: claim_of(fields)?,
+        status: fields.need("status")?,
         error: fields.text("error").map(str::to_owned),
         found: fields.get("found")?.unwrap_or(0),
         attempt: fields.get("attempt")?.unwrap_or(0),
         lost: fields.get("lost")?.unwrap_or(0),
-        resume: resume(&fields)?,
+        resume: resume(fields)?,
+        retry: fields.get("retry")?.unwrap_or(0),
         partition: fields.need("partition")?,
         offset: fields.need("offset")?,
-    };
-    Ok(if requeued {
-        Reaped::Requeued { lost_server, task }
-    } else {
-        Reaped::Ending { lost_server, task }
     })
 }

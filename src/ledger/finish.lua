@@ -13,7 +13,7 @@ if task[2] and task[2] ~= ending then return 'lost' end
 redis.call('HSET', key, 'status', ending, 'found', found, 'finished_ms', whole(now_ms), 'updated_ms', whole(now_ms))
 if error_text ~= '' then redis.call('HSET', key, 'error', error_text) end
 if ending == 'completed' then redis.call('HSET', key, 'progress', '100') end
-redis.call('HDEL', key, 'ending', 'rate_pps', 'remaining_s', 'retry_ms')
+redis.call('HDEL', key, 'ending', 'order', 'rate_pps', 'remaining_s', 'retry_ms')
 redis.call('ZREM', running_key, id)
 redis.call('ZREM', open_key(task[4]), id)
 redis.call('PEXPIRE', key, kept_ms)

@@ -3,8 +3,11 @@
 -- lease (ms), then one JSON object a record: {offset, task_id, fate, fields}. fate is
 --   ready      to be claimed
 --   held       was running when Redis was lost: kept for its server for one lease
+--   paused     was paused when Redis was lost
 --   ended      ended before Redis was lost
 --   rejected   no valid task: the caller ends it, under the fence that is returned
+-- A record with a higher `retry` than the task of its id, which has failed or was cancelled, begins that task anew: its offset
+-- is another one, so that no crash loses it. What the task had reached stays shown.
 -- Returns {'moved'} where the cursor is another by now, else {'ok', outcome, …} with an outcome a record:
 -- added, known (the same record, read again), duplicate (another record has this id), ended, or a rejected one's fence.
 local partition, cursor, epoch, next_cursor, lost = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
@@ -16,8 +19,10 @@ if now_at[1] ~= cursor or now_at[2] ~= epoch then return {'moved'} end
 -- A task whose place in the queues was lost with a key is put back: by its hash it has not ended.
 local function requeue_if_nowhere(id)
   if is_in_a_queue(id) then return end
-  local task = redis.call('HMGET', task_key(id), 'status', 'score')
-  if task[1] == 'queued' then
+  local task = redis.call('HMGET', task_key(id), 'status', 'score', 'ending')
+  if task[3] then
+    redis.call('ZADD', running_key, NOBODYS, id)
+  elseif task[1] == 'queued' then
     redis.call('ZADD', ready_key, task[2], id)
   elseif task[1] == 'paused' then
     redis.call('ZADD', paused_key, task[2], id)
@@ -42,16 +47,18 @@ local arrival = tonumber(redis.call('HGET', cursor_key, 'arrival') or 0)
 for _, record in ipairs(records) do
   local id, offset = record.task_id, whole(record.offset)
   local key = task_key(id)
-  local known = redis.call('HMGET', key, 'partition', 'offset', 'finished_ms', 'job_id')
+  local known = redis.call('HMGET', key, 'partition', 'offset', 'finished_ms', 'status', 'retry', 'progress', 'fence', 'job_id')
+  local again = known[3] and (known[4] == 'failed' or known[4] == 'cancelled')
+    and tonumber(record.fields.retry or 0) > tonumber(known[5] or 0)
   local outcome = 'added'
   if known[1] == partition and known[2] == offset then
     outcome = 'known'
     if not known[3] then
       redis.call('ZADD', open_key(partition), offset, id)
-      join_job(known[4], id)
+      join_job(known[8], id)
       requeue_if_nowhere(id)
     end
-  elseif known[1] then
+  elseif known[1] and not again then
     outcome = 'duplicate'
   elseif record.fate == 'ended' then
     outcome = 'ended'
@@ -68,12 +75,22 @@ for _, record in ipairs(records) do
       hash[#hash + 1] = name
       hash[#hash + 1] = value
     end
+    if again then
+      redis.call('DEL', key)
+      for name, value in pairs({progress = known[6] or '0', fence = known[7] or '0'}) do
+        hash[#hash + 1] = name
+        hash[#hash + 1] = value
+      end
+    end
     redis.call('HSET', key, unpack(hash))
     redis.call('ZADD', open_key(partition), offset, id)
     join_job(record.fields.job_id, id)
     if record.fate == 'ready' then
       redis.call('HSET', key, 'status', 'queued')
       redis.call('ZADD', ready_key, score, id)
+    elseif record.fate == 'paused' then
+      redis.call('HSET', key, 'status', 'paused')
+      redis.call('ZADD', paused_key, score, id)
     elseif record.fate == 'held' then
       redis.call('HSET', key, 'status', 'running', 'started_ms', whole(now_ms))
       redis.call('ZADD', running_key, now_ms + lease_ms, id)

@@ -90,6 +90,13 @@ pub enum Fate {
         /// What it has behind it.
         past: Past,
     },
+    /// It was paused when Redis was lost, by a change that has this fence.
+    Paused {
+        /// The fence.
+        fence: u64,
+        /// What it has behind it.
+        past: Past,
+    },
     /// It ended before Redis was lost.
     Ended,
     /// No valid task.
@@ -308,6 +315,11 @@ fn wire(new: &NewTask) -> String {
             set_past(past, new.task.as_ref(), &mut set);
             "held"
         }
+        Fate::Paused { fence, past } => {
+            set("fence", fence.to_string());
+            set_past(past, new.task.as_ref(), &mut set);
+            "paused"
+        }
         Fate::Ended => "ended",
         Fate::Rejected { reason } => {
             set("error", reason.clone());
@@ -361,6 +373,9 @@ fn task_fields(task: &Task) -> Map<String, Value> {
     }
     set("progress", "0".to_owned());
     set("found", "0".to_owned());
+    if task.retry > 0 {
+        set("retry", task.retry.to_string());
+    }
     fields
 }
 

@@ -11,18 +11,23 @@
 //! | `fields.rs` | typed reading of untrusted hashes |
 //! | `intake.rs` | cursors, ingest, what may be committed |
 //! | `claims.rs` | claim, renew, progress, verdict, finish, release, reap |
+//! | `control.rs` | cancel, pause, resume; changes that Kafka has not been told |
 //! | `view.rs` | tasks and servers as people look at them |
 
 mod claims;
 mod connection;
+mod control;
 mod error;
 mod fields;
 mod intake;
 mod url;
 mod view;
 
-pub use claims::{Answer, Claim, ClaimState, Claimed, Ending, LiveProgress, Load, Reaped, Release};
+pub use claims::{
+    Answer, Claim, ClaimState, Claimed, Ending, LiveProgress, Load, Reaped, Release, Renewal,
+};
 pub use connection::Ledger;
+pub use control::{Order, Retry, Steered};
 pub use error::LedgerError;
 pub use intake::{Audit, Beginning, Cursor, Fate, Ingest, Ingested, NewTask, Outcome, Past};
 pub use url::RedisUrl;

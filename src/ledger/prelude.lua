@@ -14,6 +14,8 @@ local servers_key = prefix .. 'servers'
 -- other task's way. By the time when claim.lua last looked at the job.
 local aside_jobs_key = prefix .. 'aside'
 local beat_key = prefix .. 'beat'
+-- Ids of tasks whose change of state no server has told Kafka yet, by the time at which one may take it.
+local untold_key = prefix .. 'untold'
 
 -- The member of an `open` set that stands for the cursor. Its score is the cursor, so the lowest score of the set is what
 -- the group may commit, and a set without it is a lost set, never an empty one. No task id contains a space.
@@ -72,7 +74,7 @@ local function forget_all()
       redis.call('DEL', open_key(partition))
     end
   end
-  redis.call('DEL', ready_key, delayed_key, running_key, paused_key, cursor_key)
+  redis.call('DEL', ready_key, delayed_key, running_key, paused_key, untold_key, cursor_key)
 end
 
 -- Whether `fence` is the claim under which the task runs now: 'ok', 'lost' (somebody else's, or nobody's), 'gone' (no such task).
@@ -81,4 +83,35 @@ local function claim_state(id, fence)
   if not held[2] then return 'gone' end
   if held[1] == fence and redis.call('ZSCORE', running_key, id) then return 'ok' end
   return 'lost'
+end
+
+-- The score in `running` of a task that nobody runs and any server may end at once: its lease expired long ago.
+local NOBODYS = 0
+
+-- Takes a task that has not ended out of all queues. Its fence grows with every order, so that of two records on Kafka the
+-- later one is known, and a server that had the task once does not take it for its own.
+local function leave_queues(id)
+  for _, queue in ipairs({ready_key, delayed_key, running_key, paused_key}) do redis.call('ZREM', queue, id) end
+  local key = task_key(id)
+  local task = redis.call('HMGET', key, 'fence', 'job_id')
+  if task[2] then redis.call('ZREM', aside_key(task[2]), id) end
+  redis.call('HSET', key, 'fence', next_fence(task[1]), 'updated_ms', whole(now_ms))
+  redis.call('HDEL', key, 'order', 'server', 'rate_pps', 'remaining_s', 'retry_ms')
+end
+
+-- Sets a task's state to one in which it waits; a server tells Kafka.
+local function set_waiting(id, state, queue)
+  leave_queues(id)
+  redis.call('HSET', task_key(id), 'status', state, 'ready_ms', whole(now_ms))
+  redis.call('ZADD', queue, redis.call('HGET', task_key(id), 'score'), id)
+  redis.call('ZADD', untold_key, now_ms, id)
+end
+
+-- Decides that a task which nobody runs ends as cancelled; the next server that looks tells Kafka and ends it.
+local function decide_cancelled(id)
+  leave_queues(id)
+  redis.call('HSET', task_key(id), 'ending', 'cancelled', 'order', 'cancel')
+  redis.call('HDEL', task_key(id), 'error')
+  redis.call('ZADD', running_key, NOBODYS, id)
+  redis.call('ZREM', untold_key, id)
 end

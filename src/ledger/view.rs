@@ -1,6 +1,7 @@
 //! The claim table as people look at it. Reads only.
 
 use super::connection::Ledger;
+use super::control::Order;
 use super::error::LedgerError;
 use super::fields::Fields;
 use crate::model::text::one_line;
@@ -39,6 +40,8 @@ pub struct LiveTask {
     pub finished_ms: Option<u64>,
     pub retry_ms: Option<u64>,
     pub resume_index: u64,
+    pub retry: u32,
+    pub order: Option<Order>,
     pub probes: Option<u128>,
     pub job_id: Option<String>,
     pub shard: Option<String>,
@@ -295,6 +298,8 @@ fn live_task(fields: &Fields) -> Result<LiveTask, LedgerError> {
         finished_ms: fields.get("finished_ms")?,
         retry_ms: fields.get("retry_ms")?,
         resume_index: fields.get("resume_index")?.unwrap_or(0),
+        retry: fields.get("retry")?.unwrap_or(0),
+        order: fields.get("order")?,
         probes: fields.get("probes")?,
         job_id: text("job_id"),
         shard: text("shard"),

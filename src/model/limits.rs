@@ -242,3 +242,13 @@ pub const ID_BEGINNING_MIN_BYTES: usize = 4;
 pub const CANDIDATES_SHOWN_MAX: usize = 5;
 /// Most tasks that `scanpush list` shows.
 pub const LIST_TASKS_MAX: u32 = 1_000_000;
+/// Tasks of one call that cancels, pauses or resumes.
+pub const CONTROL_BATCH_MAX: usize = 500;
+/// Changes of state that one look takes to tell Kafka.
+pub const UNTOLD_BATCH_MAX: usize = 500;
+/// Most times that a person may begin a task anew after its end.
+pub const RETRY_MAX: u32 = 1000;
+/// How long `scanpush cancel` and its like wait for an order to be in force before they say that it is not yet.
+pub const CONTROL_WAIT: Duration = Duration::from_secs(10);
+/// They look this often whether it is.
+pub const CONTROL_LOOK_EVERY: Duration = Duration::from_millis(100);

@@ -50,7 +50,7 @@ impl State {
         }
     }
 
-    /// True for the states that nothing leaves.
+    /// True for the ends: a task leaves them only where a person retries it, by a new record.
     pub fn is_terminal(self) -> bool {
         matches!(
             self,
@@ -67,8 +67,14 @@ impl State {
             ),
             State::Running => next != State::Running,
             State::Paused => matches!(next, State::Queued | State::Cancelled),
-            _ => false,
+            State::Failed | State::Cancelled => next == State::Queued,
+            State::Completed | State::Rejected => false,
         }
+    }
+
+    /// True for the ends after which a person may begin the task anew.
+    pub fn may_be_retried(self) -> bool {
+        matches!(self, State::Failed | State::Cancelled)
     }
 }
 
@@ -109,10 +115,28 @@ mod tests {
     }
 
     #[test]
-    fn nothing_leaves_a_terminal_state() {
+    fn only_a_retry_leaves_a_terminal_state() {
         for from in State::ALL {
-            let leaves = State::ALL.into_iter().any(|to| from.may_become(to));
-            assert_eq!(leaves, !from.is_terminal(), "{from}");
+            let next: Vec<State> = State::ALL
+                .into_iter()
+                .filter(|&to| from.may_become(to))
+                .collect();
+            match (from.is_terminal(), from.may_be_retried()) {
+                (false, retried) => assert!(!next.is_empty() && !retried, "{from}"),
+                (true, true) => assert_eq!(next, [State::Queued], "{from}"),
+                (true, false) => assert!(next.is_empty(), "{from}"),
+            }
         }
+    }
+
+    #[test]
+    fn orders_lead_where_they_should() {
+        for from in [State::Queued, State::Running, State::Paused] {
+            assert!(from.may_become(State::Cancelled), "{from}");
+        }
+        assert!(State::Queued.may_become(State::Paused));
+        assert!(State::Running.may_become(State::Paused));
+        assert!(State::Paused.may_become(State::Queued));
+        assert!(!State::Paused.may_become(State::Running));
     }
 }

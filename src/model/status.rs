@@ -32,12 +32,15 @@ pub struct StatusRecord {
     #[serde(flatten)]
     pub resume: Resume,
     /// Servers lost under the task so far: those attempts don't count as failed.
-    #[serde(default, skip_serializing_if = "is_none_lost")]
+    #[serde(default, skip_serializing_if = "is_none")]
     pub lost: u32,
+    /// The `retry` of the task's record: what is said of a lower one is over.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub retry: u32,
     /// When, in unix milliseconds by the server's clock.
     pub at_ms: u64,
 }
 
-fn is_none_lost(number: &u32) -> bool {
+fn is_none(number: &u32) -> bool {
     *number == 0
 }

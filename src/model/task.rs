@@ -7,6 +7,7 @@ use super::limits::*;
 use super::ports::Ports;
 use super::targets::Targets;
 use super::text::{Invalid, fingerprint, one_line};
+use super::walk::Resume;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -204,6 +205,11 @@ pub struct Task {
     pub job_id: Option<TaskId>,
     /// Tasks of this job that may send at a time, in the whole fleet; none = no limit. Only with `job_id`.
     pub parallel: Option<u32>,
+    /// How often a person has begun it anew after its end: a record with a higher one takes up a task that has failed or was
+    /// cancelled.
+    pub retry: u32,
+    /// Where such a retry begins.
+    pub resume: Resume,
 }
 
 /// A record that is no valid task: what is wrong, and its id if that much could be read.
@@ -233,6 +239,8 @@ impl Task {
             shard: None,
             job_id: None,
             parallel: None,
+            retry: 0,
+            resume: Resume::default(),
         }
     }
 
@@ -311,6 +319,10 @@ struct TaskRecord {
     job_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parallel: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry: Option<u64>,
+    #[serde(flatten)]
+    resume: Resume,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -376,6 +388,8 @@ impl TryFrom<TaskRecord> for Task {
                 Some(_) => Some(number("parallel", record.parallel, 1, 1, JOB_PARALLEL_MAX)?),
                 None => None,
             },
+            retry: number("retry", record.retry, 0, 0, RETRY_MAX)?,
+            resume: record.resume,
             task_id,
         };
         check_whole(&task)?;
@@ -400,6 +414,8 @@ impl From<&Task> for TaskRecord {
             shard: task.shard.map(|shard| shard.to_string()),
             job_id: task.job_id.as_ref().map(|id| id.to_string()),
             parallel: task.parallel.map(u64::from),
+            retry: (task.retry > 0).then(|| task.retry.into()),
+            resume: task.resume,
         }
     }
 }

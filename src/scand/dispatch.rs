@@ -160,6 +160,7 @@ impl Dispatch {
             attempt: 0,
             lost: 0,
             resume: Resume::default(),
+            retry: 0,
             partition: -1,
             offset: -1,
         };

@@ -75,6 +75,11 @@ impl History {
             return;
         }
         match self.0.get(&record.task_id) {
+            // A retry begins a task anew: what is said of an earlier one is over, its end too.
+            Some(known) if record.retry < known.retry => {}
+            Some(known) if record.retry > known.retry => {
+                self.0.insert(record.task_id.clone(), record);
+            }
             Some(known) if known.status.is_terminal() => {}
             // Servers write independently: the record of an older claim may come after that of a newer one.
             Some(known) if record.fence < known.fence => {}
@@ -84,25 +89,29 @@ impl History {
         }
     }
 
-    /// What becomes of the task `id` when its record is read again; `Ready` from the beginning where nothing is known.
-    pub fn fate(&self, id: &str) -> Fate {
-        let Some(record) = self.0.get(id) else {
-            return Fate::Ready(Past::default());
-        };
+    /// What becomes of the task `id` when its record, its `retry`-th retry, is read again; none where nothing is known of it.
+    pub fn fate(&self, id: &str, retry: u32) -> Option<Fate> {
+        let record = self.0.get(id).filter(|record| record.retry >= retry)?;
         let past = Past {
             attempt: record.attempt,
             lost: record.lost,
             resume: record.resume,
         };
-        match record.status {
+        Some(match record.status {
+            // The task went on with a later record.
+            _ if record.retry > retry => Fate::Ended,
             state if state.is_terminal() => Fate::Ended,
             State::Running => Fate::Held {
                 server: record.server.clone(),
                 fence: record.fence,
                 past,
             },
+            State::Paused => Fate::Paused {
+                fence: record.fence,
+                past,
+            },
             _ => Fate::Ready(past),
-        }
+        })
     }
 }
 
@@ -142,23 +151,71 @@ mod tests {
             &BTreeMap::from([(0, 10)]),
         );
         history.note(b"not ours", &BTreeMap::new());
-        assert_eq!(history.fate("ended"), Fate::Ended);
+        assert_eq!(history.fate("ended", 0), Some(Fate::Ended));
         assert!(matches!(
-            history.fate("runs"),
-            Fate::Held {
+            history.fate("runs", 0),
+            Some(Fate::Held {
                 fence: 7,
                 past: Past { attempt: 2, .. },
                 ..
+            })
+        ));
+        assert!(matches!(
+            history.fate("waits", 0),
+            Some(Fate::Ready(Past { attempt: 2, .. }))
+        ));
+        assert!(matches!(
+            history.fate("overtaken", 0),
+            Some(Fate::Held { fence: 7, .. })
+        ));
+        assert_eq!(history.fate("committed", 0), None);
+    }
+
+    fn change(status: State, fence: u64, retry: u32, offset: i64) -> Vec<u8> {
+        let record = StatusRecord {
+            status,
+            fence,
+            retry,
+            ..record_of(&"t".parse().unwrap(), "s1", 1, 0, offset)
+        };
+        serde_json::to_vec(&record).unwrap()
+    }
+
+    #[test]
+    fn of_changes_by_order_the_one_with_the_highest_fence_counts() {
+        use State::*;
+        for (records, paused) in [
+            (&[(Running, 7), (Queued, 7), (Paused, 8)][..], true),
+            (&[(Running, 7), (Paused, 8), (Queued, 9)], false),
+            (&[(Queued, 9), (Paused, 8)], false),
+            (&[(Paused, 8), (Queued, 0)], true),
+            (&[(Paused, 8), (Running, 9)], false),
+        ] {
+            let mut history = History::default();
+            for &(status, fence) in records {
+                history.note(&change(status, fence, 0, 3), &BTreeMap::from([(0, 0)]));
             }
-        ));
-        assert!(matches!(
-            history.fate("waits"),
-            Fate::Ready(Past { attempt: 2, .. })
-        ));
-        assert!(matches!(
-            history.fate("overtaken"),
-            Fate::Held { fence: 7, .. }
-        ));
-        assert_eq!(history.fate("committed"), Fate::Ready(Past::default()));
+            let fate = history.fate("t", 0).unwrap();
+            assert_eq!(matches!(fate, Fate::Paused { .. }), paused, "{records:?}");
+        }
+    }
+
+    #[test]
+    fn a_retry_is_not_ended_by_the_end_before_it() {
+        let from = BTreeMap::from([(0, 0)]);
+        let mut history = History::default();
+        history.note(&change(State::Failed, 7, 0, 3), &from);
+        assert_eq!(history.fate("t", 0), Some(Fate::Ended));
+        assert_eq!(history.fate("t", 1), None, "nobody has said anything of it");
+        history.note(&change(State::Queued, 0, 1, 4), &from);
+        history.note(&change(State::Failed, 7, 0, 3), &from);
+        assert_eq!(history.fate("t", 0), Some(Fate::Ended));
+        assert!(matches!(history.fate("t", 1), Some(Fate::Ready(_))));
+        history.note(&change(State::Completed, 9, 1, 4), &from);
+        assert_eq!(
+            history.fate("t", 1),
+            Some(Fate::Ended),
+            "a duplicate of the retry too"
+        );
     }
 }

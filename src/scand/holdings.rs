@@ -15,6 +15,10 @@ use std::time::{Duration, Instant};
 pub enum Order {
     /// The claim is somebody else's by now: stop, write nothing more.
     Lost,
+    /// A person wants the task to end now.
+    Cancel,
+    /// A person wants it held back: checkpoint, give it up.
+    Pause,
     /// The server is going down: checkpoint, give the task back.
     Drain,
 }
@@ -26,6 +30,7 @@ pub struct Holding {
     pub claim: Claim,
     trusted_until: Mutex<Instant>,
     orders: Sender<Order>,
+    last_order: Mutex<Option<Order>>,
 }
 
 impl Holding {
@@ -46,9 +51,12 @@ impl Holding {
         self.order(Order::Lost);
     }
 
-    /// Tells the scan's thread. An order that finds no reader or a full queue isn't needed: the scan is ending already.
+    /// Tells the scan's thread, once where the same order comes again and again. An order that finds no reader or a full queue
+    /// isn't needed: the scan is ending already.
     pub fn order(&self, order: Order) {
-        let _ = self.orders.try_send(order);
+        if lock(&self.last_order).replace(order) != Some(order) {
+            let _ = self.orders.try_send(order);
+        }
     }
 }
 
@@ -69,6 +77,7 @@ impl Holdings {
             claim: claim.clone(),
             trusted_until: Mutex::new(trusted_until(sent, lease)),
             orders,
+            last_order: Mutex::default(),
         });
         lock(&self.0).insert(claim.task_id.clone(), holding.clone());
         (holding, inbox)
@@ -128,6 +137,17 @@ mod tests {
         holding.lost(start);
         assert!(!holding.is_trusted(start));
         assert_eq!(orders.try_recv(), Ok(Order::Lost));
+    }
+
+    #[test]
+    fn an_order_that_is_repeated_is_told_once() {
+        let (holdings, now, lease) = (Holdings::default(), Instant::now(), Duration::from_secs(10));
+        let (holding, orders) = holdings.take(&claim("a", 1), now, lease);
+        for order in [Order::Pause, Order::Pause, Order::Cancel, Order::Cancel] {
+            holding.order(order);
+        }
+        let told: Vec<Order> = orders.try_iter().collect();
+        assert_eq!(told, [Order::Pause, Order::Cancel]);
     }
 
     #[test]

@@ -1,15 +1,16 @@
-//! The thread `lease`: renews this server's claims and takes expired ones away from servers that no longer renew theirs.
+//! The thread `lease`: renews this server's claims, hears what is ordered about them, takes expired ones away from servers that
+//! no longer renew theirs, and takes up changes of state that Kafka has not been told.
 //!
 //! **Invariant:** it does no Kafka work and has its own connection to Redis, so that a stuck Kafka costs no lease.
 
-use super::holdings::{Holding, Holdings};
+use super::holdings::{Holding, Holdings, Order};
 use super::outage::{Outage, Stop, stopped};
 use super::settle::{Settlement, record_of, state_record};
-use crate::ledger::{Claim, ClaimState, Ledger, LedgerError, Reaped};
+use crate::ledger::{self, Claim, Ledger, LedgerError, Reaped, Renewal};
 use crate::model::lease::renew_every;
-use crate::model::limits::{HEARTBEAT_EVERY, REAP_BATCH_MAX};
+use crate::model::limits::{HEARTBEAT_EVERY, REAP_BATCH_MAX, UNTOLD_BATCH_MAX};
 use crossbeam_channel::{RecvTimeoutError, Sender};
-use log::{error, warn};
+use log::{error, info, warn};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,10 +54,12 @@ impl Lease {
             }
             let began = Instant::now();
             let result = renew(&mut ledger, &holdings, lease).and_then(|()| match &settle {
-                Some(settle) if began >= reaps_from => {
-                    reap(&mut ledger, &server, lease, &holdings, settle)
+                Some(settle) => {
+                    let all = began >= reaps_from;
+                    reap(&mut ledger, &server, lease, all, &holdings, settle)?;
+                    tell(&mut ledger, &server, lease, settle)
                 }
-                _ => Ok(()),
+                None => Ok(()),
             });
             match result {
                 Ok(()) => outage.over(),
@@ -93,15 +96,24 @@ fn renew(ledger: &mut Ledger, holdings: &Holdings, lease: Duration) -> Result<()
 fn renewed(
     holdings: &Holdings,
     holding: &Arc<Holding>,
-    state: ClaimState,
+    state: Renewal,
     sent: Instant,
     lease: Duration,
 ) {
     match state {
-        ClaimState::Ok => holding.renewed(sent, lease),
+        Renewal::Ok => holding.renewed(sent, lease),
+        Renewal::Ordered(order) => {
+            holding.renewed(sent, lease);
+            match order {
+                ledger::Order::Cancel => holding.order(Order::Cancel),
+                ledger::Order::Pause => holding.order(Order::Pause),
+                // It is for paused tasks, and those have no claim.
+                ledger::Order::Resume => {}
+            }
+        }
         // Redis lost its data: the claim stands as long as the lease can be trusted; the rebuild brings it back.
-        ClaimState::Gone => {}
-        ClaimState::Lost => {
+        Renewal::Gone => {}
+        Renewal::Lost => {
             warn!(
                 "task {}: the claim is no longer this server's",
                 holding.claim.task_id
@@ -116,22 +128,30 @@ fn reap(
     ledger: &mut Ledger,
     server: &str,
     lease: Duration,
+    all: bool,
     holdings: &Holdings,
     settle: &Sender<Settlement>,
 ) -> Result<(), LedgerError> {
     let sent = Instant::now();
-    for reaped in ledger.reap(server, lease, REAP_BATCH_MAX)? {
+    for reaped in ledger.reap(server, lease, REAP_BATCH_MAX, all)? {
         let mut taken = None;
         let settlement = match reaped {
             Reaped::Requeued { lost_server, task } => {
                 warn!(
-                    "task {}: server {lost_server} stopped renewing its lease, the task is queued again",
-                    task.claim.task_id
+                    "task {}: server {lost_server} stopped renewing its lease, the task is {} again",
+                    task.claim.task_id, task.status
                 );
                 Settlement::Announce {
                     record: state_record(server, &task),
                     told: None,
                 }
+            }
+            Reaped::Ending { lost_server, task } if lost_server.is_empty() => {
+                let id = &task.claim.task_id;
+                info!("task {id}: {} while nobody ran it, ending it", task.status);
+                holdings.take(&task.claim, sent, lease);
+                taken = Some(task.claim.clone());
+                Settlement::End(task)
             }
             Reaped::Ending { lost_server, task } => {
                 error!(
@@ -155,6 +175,27 @@ fn reap(
     Ok(())
 }
 
+/// Hands on what Kafka has not been told; what is left untold comes again.
+fn tell(
+    ledger: &mut Ledger,
+    server: &str,
+    lease: Duration,
+    settle: &Sender<Settlement>,
+) -> Result<(), LedgerError> {
+    for task in ledger.untold(lease, UNTOLD_BATCH_MAX)? {
+        let id = &task.claim.task_id;
+        info!("task {id}: {} by order", task.status);
+        let settlement = Settlement::Tell {
+            record: state_record(server, &task),
+            change: task.claim,
+        };
+        if settle.try_send(settlement).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// The record that says that a claim began.
 pub fn running_record(
     claimed: &crate::ledger::Claimed,
@@ -165,6 +206,7 @@ pub fn running_record(
         fence: claimed.claim.fence,
         lost: claimed.lost,
         resume: claimed.resume,
+        retry: claimed.task.retry,
         ..record_of(
             &claimed.claim.task_id,
             server,

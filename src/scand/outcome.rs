@@ -64,6 +64,8 @@ pub enum Outcome {
         /// Whether it is better not claimed again at once.
         pause: bool,
     },
+    /// A person ended the task.
+    Cancelled,
     /// The claim is somebody else's: nothing more is written.
     Abandoned,
 }
@@ -77,6 +79,8 @@ impl Run {
         };
         match &self.stopped {
             Some(Stopped::Ordered(Order::Lost)) => Outcome::Abandoned,
+            Some(Stopped::Ordered(Order::Cancel)) => Outcome::Cancelled,
+            Some(Stopped::Ordered(Order::Pause)) => released("it was paused", false),
             Some(Stopped::Ordered(Order::Drain)) => released("the server was shut down", false),
             Some(Stopped::Untrusted) => released("the lease could not be renewed in time", false),
             Some(Stopped::Backlog) => {
@@ -210,8 +214,10 @@ mod tests {
             .outcome()
         };
         assert_eq!(stopped(Stopped::Ordered(Order::Lost)), Outcome::Abandoned);
+        assert_eq!(stopped(Stopped::Ordered(Order::Cancel)), Outcome::Cancelled);
         for (why, pauses) in [
             (Stopped::Ordered(Order::Drain), false),
+            (Stopped::Ordered(Order::Pause), false),
             (Stopped::Untrusted, false),
             (Stopped::Backlog, true),
         ] {

@@ -364,7 +364,15 @@ impl Poll {
                     "task {id}: was running on {server} when Redis was lost, kept for it for one lease"
                 );
             }
+            (Outcome::Added, Fate::Paused { .. }) => {
+                info!("task {id}: was paused when Redis was lost, and stays so");
+            }
             (Outcome::Added, Fate::Ready(past)) => {
+                let retry = new.task.as_ref().map_or(0, |task| task.retry);
+                if retry > 0 {
+                    let from = past.resume.index;
+                    info!("task {id}: begun anew, retry {retry}, from index {from}");
+                }
                 if let Some(task) = &new.task {
                     info!(
                         "task {id}: ingested from partition {partition} offset {offset}: {} ports {} at {} pps, priority {}",
@@ -377,6 +385,7 @@ impl Poll {
                 let record = StatusRecord {
                     lost: past.lost,
                     resume: past.resume,
+                    retry,
                     ..record_of(id, &self.server, past.attempt, partition, offset)
                 };
                 self.settle(Settlement::Announce { record, told: None });
@@ -396,6 +405,7 @@ impl Poll {
                     attempt: 0,
                     lost: 0,
                     resume: Resume::default(),
+                    retry: 0,
                     partition,
                     offset,
                 }));
@@ -471,11 +481,13 @@ fn begin_at(committed: Option<i64>, range: LogRange) -> i64 {
 
 fn new_task(partition: i32, record: &Record, history: Option<&History>) -> NewTask {
     let (task_id, task, fresh) = match Task::from_record(&record.value) {
-        Ok(task) => (
-            task.task_id.clone(),
-            Some(task),
-            Fate::Ready(Past::default()),
-        ),
+        Ok(task) => {
+            let past = Past {
+                resume: task.resume,
+                ..Past::default()
+            };
+            (task.task_id.clone(), Some(task), Fate::Ready(past))
+        }
         Err(rejected) => (
             rejected
                 .task_id
@@ -486,7 +498,8 @@ fn new_task(partition: i32, record: &Record, history: Option<&History>) -> NewTa
             },
         ),
     };
-    let known = history.map(|history| history.fate(task_id.as_str()));
+    let retry = task.as_ref().map_or(0, |task| task.retry);
+    let known = history.and_then(|history| history.fate(task_id.as_str(), retry));
     let fate = match (known, &task) {
         (Some(Fate::Ended), _) => Fate::Ended,
         (Some(known), Some(_)) => known,

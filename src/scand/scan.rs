@@ -449,7 +449,7 @@ impl<'a> Scan<'a> {
         let give_up = match outcome {
             Outcome::Abandoned => return outcome,
             Outcome::Released { .. } => Some(Instant::now() + RELEASE_FLUSH_WAIT),
-            Outcome::Completed | Outcome::Failed(_) => None,
+            Outcome::Completed | Outcome::Failed(_) | Outcome::Cancelled => None,
         };
         let ticks = tick(SCAN_TICK / 4);
         loop {
@@ -466,6 +466,8 @@ impl<'a> Scan<'a> {
             };
             match (stopped, give_up) {
                 (Some(Stopped::Ordered(Order::Lost)), _) => return Outcome::Abandoned,
+                // There is nothing left to stop. Where the task is released, release.lua carries the order out.
+                (Some(Stopped::Ordered(Order::Cancel | Order::Pause)), _) => {}
                 (Some(why), None) => return self.ended(Some(why), Exit::Code(0)),
                 _ => {}
             }
@@ -508,6 +510,13 @@ impl<'a> Scan<'a> {
                 );
                 self.release(delay, true, reason)
             }
+            Outcome::Cancelled => {
+                info!(
+                    "task {id}: cancelled at {:.2} % after {seconds:.1} s, found {found}",
+                    self.progress.percent
+                );
+                Settlement::End(self.ending(State::Cancelled, None))
+            }
             Outcome::Abandoned => {
                 warn!("task {id}: left to the server that has it now, after {seconds:.1} s");
                 self.scans.holdings.drop_claim(&claim);
@@ -530,6 +539,7 @@ impl<'a> Scan<'a> {
             attempt: claimed.attempt,
             lost: claimed.lost,
             resume: self.resume(),
+            retry: claimed.task.retry,
             partition: claimed.partition,
             offset: claimed.offset,
         }
@@ -544,6 +554,7 @@ impl<'a> Scan<'a> {
             error: Some(error.clone()),
             lost: claimed.lost,
             resume: self.resume(),
+            retry: claimed.task.retry,
             ..record_of(
                 &claimed.claim.task_id,
                 &self.scans.server,

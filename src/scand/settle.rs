@@ -26,6 +26,13 @@ pub enum Settlement {
         /// Who waits for it.
         told: Option<Sender<()>>,
     },
+    /// A change of state that was made without a server; Redis keeps it on a list until Kafka has it.
+    Tell {
+        /// The record.
+        record: StatusRecord,
+        /// The task, and the fence of the change.
+        change: Claim,
+    },
     /// A task ends.
     End(Ending),
     /// A task goes back to the queue.
@@ -46,6 +53,7 @@ enum Step {
     Tell(StatusRecord, After),
     Finish(Ending, Instant),
     Release(Claim, Release),
+    Told(Claim),
     Done,
 }
 
@@ -55,6 +63,7 @@ enum After {
     Nothing(Option<Sender<()>>),
     Finish(Ending),
     Release(Claim, Release),
+    Told(Claim),
 }
 
 /// The thread's own things.
@@ -171,6 +180,10 @@ impl Settle {
                 self.holdings.drop_claim(claim);
                 Step::Done
             }
+            Step::Told(change) => {
+                self.ledger.told(change)?;
+                Step::Done
+            }
             Step::Tell(..) | Step::Done => return Ok(None),
         }))
     }
@@ -235,12 +248,14 @@ impl Settle {
 ///
 /// A release doesn't wait for Kafka: another server should have the task soon. Its record is not sent later, for then it
 /// could come after that of the next claim; without it a rebuild holds the task for one lease. An end is decided once more
-/// before its record is sent again: by then the claim may be another server's, and the task running there.
+/// before its record is sent again: by then the claim may be another server's, and the task running there. A change that Redis
+/// keeps on its list comes from there again.
 fn steps_untold(steps: &mut VecDeque<Step>) {
     for step in steps.iter_mut() {
         *step = match std::mem::replace(step, Step::Done) {
             Step::Tell(_, After::Release(claim, release)) => Step::Release(claim, release),
             Step::Tell(_, After::Finish(ending)) => Step::Verdict(ending, Instant::now()),
+            Step::Tell(_, After::Told(_)) => Step::Done,
             other => other,
         };
     }
@@ -249,6 +264,7 @@ fn steps_untold(steps: &mut VecDeque<Step>) {
 fn begin(settlement: Settlement) -> Step {
     match settlement {
         Settlement::Announce { record, told } => Step::Tell(record, After::Nothing(told)),
+        Settlement::Tell { record, change } => Step::Tell(record, After::Told(change)),
         Settlement::End(ending) => Step::Verdict(ending, Instant::now()),
         Settlement::Release {
             claim,
@@ -267,6 +283,7 @@ fn told(record: &StatusRecord, after: After) -> Step {
         }
         After::Nothing(None) => Step::Done,
         After::Release(claim, release) => Step::Release(claim, release),
+        After::Told(change) => Step::Told(change),
         After::Finish(ending) => {
             match (&ending.error, ending.status) {
                 (Some(cause), State::Completed) | (Some(cause), State::Cancelled) => {
@@ -300,6 +317,7 @@ pub fn state_record(server: &str, ending: &Ending) -> StatusRecord {
         error: ending.error.clone(),
         lost: ending.lost,
         resume: ending.resume,
+        retry: ending.retry,
         ..record_of(
             &ending.claim.task_id,
             server,
@@ -330,6 +348,7 @@ pub fn record_of(
         offset,
         resume: Resume::default(),
         lost: 0,
+        retry: 0,
         at_ms: unix_ms(),
     }
 }

@@ -39,7 +39,6 @@ pub struct Found {
 
 impl Named {
     /// Takes the words and [`JOB`]; errs where there is neither or both.
-    #[allow(dead_code, reason = "for commands that steer tasks and fetch results")]
     pub fn read(reader: &mut Reader) -> Result<Named, Invalid> {
         let named = Named::read_any(reader)?;
         if named.is_empty() {

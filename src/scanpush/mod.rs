@@ -8,6 +8,7 @@
 //! | `push.rs` | puts tasks on Kafka; what scanpush does without a command's name |
 //! | `status.rs` | shows tasks from Redis |
 //! | `ids.rs` | which tasks a command line means |
+//! | `control.rs`, `retry.rs` | cancel, pause and resume tasks, begin them anew |
 //! | `list.rs`, `job.rs`, `servers.rs` | show the newest tasks, a job, the servers |
 //! | `tasks.rs` | tasks as a table or JSON |
 //! | `options.rs` | flags that every command takes |
@@ -16,12 +17,14 @@
 //!
 //! A new command is a file with a `COMMAND`, and its line in `COMMANDS`.
 
+mod control;
 mod ids;
 mod job;
 mod list;
 mod options;
 mod output;
 mod push;
+mod retry;
 mod servers;
 mod status;
 mod table;
@@ -43,6 +46,10 @@ const COMMANDS: &[Command] = &[
     list::COMMAND,
     job::COMMAND,
     servers::COMMAND,
+    control::CANCEL,
+    control::PAUSE,
+    control::RESUME,
+    retry::COMMAND,
 ];
 
 /// What scanpush can be told to do.

@@ -3,7 +3,7 @@
 use super::output::Output;
 use super::table::{self, Column, Row, Side};
 use crate::exit::Failure;
-use crate::ledger::LiveTask;
+use crate::ledger::{LiveTask, Order};
 use crate::model::State;
 use crate::model::text::one_line;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -72,13 +72,22 @@ pub fn show(
         .try_for_each(|line| output.line(line))
 }
 
+/// The state as people see it: an order that is not in force yet shows in it.
+pub fn state_of(task: &LiveTask) -> &'static str {
+    match task.order.filter(|_| !task.status.is_terminal()) {
+        Some(Order::Cancel) => "cancelling",
+        Some(Order::Pause) => "pausing",
+        _ => task.status.as_str(),
+    }
+}
+
 fn row(task: &LiveTask, now_ms: u64) -> Row {
     let running = task.status == State::Running;
     let when = |shown: bool, text: String| if shown { text } else { "-".to_owned() };
     Row {
         cells: vec![
             one_line(&task.task_id),
-            task.status.to_string(),
+            state_of(task).to_owned(),
             format!("{}%", task.progress.clamp(0.0, 100.0).floor()),
             when(running, task.remaining_s.map_or("-".to_owned(), span)),
             when(running, short(task.rate_pps)),
@@ -160,6 +169,8 @@ pub mod sample {
             finished_ms: None,
             retry_ms: None,
             resume_index: 0,
+            retry: 0,
+            order: None,
             probes: Some(256),
             job_id: None,
             shard: None,

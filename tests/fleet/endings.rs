@@ -66,6 +66,7 @@ fn end_after_rebuild() {
     };
     ingest(&mut ledger, &id, held);
     let ending = Ending {
+        retry: 0,
         claim: Claim {
             task_id: id.clone(),
             fence: FENCE,

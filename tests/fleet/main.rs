@@ -8,6 +8,7 @@
     reason = "a test that meets what it did not expect fails with a panic"
 )]
 
+mod control;
 mod distribution;
 mod endings;
 mod faults;
@@ -63,6 +64,7 @@ fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         scans::TESTS,
         faults::TESTS,
         jobs::TESTS,
+        control::TESTS,
     ]
     .concat()
     .into_iter()

@@ -1,6 +1,6 @@
 //! One scan at a time: live progress, findings as they come, what counts as completed, masscan that can't do it.
 
-use crate::support::{Fleet, SOON, now_ms, wait_for};
+use crate::support::{Fleet, SOON, masscans, now_ms, wait_for};
 use crate::{Needs, Test};
 use scan::model::State;
 use serde_json::json;
@@ -174,7 +174,7 @@ fn interrupted() {
     wait_for("some progress", SOON, || {
         fleet.task(&id).filter(|task| task.progress > 20.0)
     });
-    let pid = masscan_of(&network);
+    let pid = wait_for("masscan's process", SOON, || masscans(&network).pop());
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let task = fleet.wait_ended(&id, SOON);
     assert_eq!(
@@ -186,22 +186,6 @@ fn interrupted() {
         fleet.findings(&id),
         crate::support::addresses(&network, 443)
     );
-}
-
-/// The masscan that scans `network`, by its command line.
-fn masscan_of(network: &str) -> rustix::process::Pid {
-    wait_for("masscan's process", SOON, || {
-        std::fs::read_dir("/proc")
-            .unwrap()
-            .flatten()
-            .find_map(|entry| {
-                let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-                let words = std::fs::read(entry.path().join("cmdline")).ok()?;
-                let words: Vec<&[u8]> = words.split(|&b| b == 0).collect();
-                let ours = words.contains(&network.as_bytes()) && words.contains(&&b"-oD"[..]);
-                rustix::process::Pid::from_raw(pid).filter(|_| ours)
-            })
-    })
 }
 
 fn hanging() {

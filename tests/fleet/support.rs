@@ -491,6 +491,21 @@ pub fn addresses(network: &str, port: u64) -> BTreeSet<(String, u64)> {
         .collect()
 }
 
+/// The processes that scan `network`, by their command lines.
+pub fn masscans(network: &str) -> Vec<rustix::process::Pid> {
+    fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| {
+            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+            let words = fs::read(entry.path().join("cmdline")).ok()?;
+            let words: Vec<&[u8]> = words.split(|&b| b == 0).collect();
+            let ours = words.contains(&network.as_bytes()) && words.contains(&&b"-oD"[..]);
+            rustix::process::Pid::from_raw(pid).filter(|_| ours)
+        })
+        .collect()
+}
+
 /// The shared Kafka.
 pub fn kafka() -> &'static Peer {
     &world().kafka

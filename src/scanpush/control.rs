@@ -1,0 +1,440 @@
+//! `scanpush cancel`, `pause` and `resume`: gives an order through Redis and waits until it is in force.
+//!
+//! **Invariant:** nothing is called done before it is. A running task is cancelled once masscan is gone and Kafka has the
+//! terminal record; a task is paused once Kafka knows, so that a Redis that loses its data keeps it paused.
+
+use super::Command;
+use super::ids::{JOB, Named, unknown};
+use super::options::{Connection, JSON};
+use super::output::Output;
+use crate::exit::Failure;
+use crate::flags::Reader;
+use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
+use crate::ledger::{Ledger, LedgerError, LiveTask, Order, Steered};
+use crate::model::limits::{CONTROL_LOOK_EVERY, CONTROL_WAIT};
+use crate::model::text::quoted;
+use crate::model::{Invalid, State, TaskId};
+use serde::Serialize;
+use std::thread;
+use std::time::Instant;
+
+pub(super) const CANCEL: Command = Command {
+    name: "cancel",
+    about: "ends tasks: masscan stops, what it has found is kept",
+    usage: "cancel ID… | -job ID [flags]",
+    flags: &[JOB, JSON, REDIS, GROUP, KAFKA, TOPIC],
+    more: "\
+A running task ends within 2 seconds; the command waits until it has. A task
+that no server runs is ended by the next server that looks; where none is up, it
+is cancelling until one is, and is not begun. With -job, tasks that have ended
+already are left as they are. An ID may be given by its first characters, 4 or
+more, where only one has them. It needs Redis only.
+Exit code 0: done; 1: for some ID not: it is unknown or has ended already (the
+others are cancelled all the same), or Redis is away; 2: bad flags.
+
+examples:
+  scanpush cancel Wb3ZtqLk9Xe_fJ2vR0yAc
+  scanpush cancel -job j7Kd0
+  scanpush list -state queued -json | jq -r .task_id | xargs scanpush cancel
+",
+    run: |reader, output| run(Order::Cancel, reader, output),
+};
+
+pub(super) const PAUSE: Command = Command {
+    name: "pause",
+    about: "holds tasks back: masscan stops, the task waits at its checkpoint",
+    usage: "pause ID… | -job ID [flags]",
+    flags: &[JOB, JSON, REDIS, GROUP, KAFKA, TOPIC],
+    more: "\
+A running task stops within 2 seconds and waits at its checkpoint; a queued one
+is not begun. Both wait until scanpush resume, over any restart. The attempt
+does not count. With -job, tasks that have ended already are left as they are.
+An ID may be given by its first characters, 4 or more, where only one has them.
+It needs Redis only.
+Exit code 0: done; 1: for some ID not: it is unknown or has ended (the others
+are paused all the same), or Redis is away; 2: bad flags.
+
+examples:
+  scanpush pause Wb3ZtqLk9Xe_fJ2vR0yAc
+  scanpush pause -job j7Kd0
+",
+    run: |reader, output| run(Order::Pause, reader, output),
+};
+
+pub(super) const RESUME: Command = Command {
+    name: "resume",
+    about: "lets paused tasks go on from where they stopped",
+    usage: "resume ID… | -job ID [flags]",
+    flags: &[JOB, JSON, REDIS, GROUP, KAFKA, TOPIC],
+    more: "\
+A paused task is queued at its old place: its priority, and its turn among its
+equals. A task that is not paused is left as it is. With -job, tasks that have
+ended already are left as they are. An ID may be given by its first characters,
+4 or more, where only one has them. It needs Redis only.
+Exit code 0: done; 1: for some ID not: it is unknown or has ended (the others go
+on all the same), or Redis is away; 2: bad flags.
+
+examples:
+  scanpush resume Wb3ZtqLk9Xe_fJ2vR0yAc
+  scanpush resume -job j7Kd0
+",
+    run: |reader, output| run(Order::Resume, reader, output),
+};
+
+/// What the command line asks for.
+#[derive(Debug)]
+struct Options {
+    connection: Connection,
+    named: Named,
+    json: bool,
+}
+
+/// What became of one task. Field names are those of `-json`.
+#[derive(Debug, Serialize)]
+struct Report {
+    task_id: TaskId,
+    order: Order,
+    /// `cancelling` and `pausing` are not in force yet.
+    status: &'static str,
+    /// Why it is not, or not yet, as ordered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+    #[serde(skip)]
+    failed: bool,
+    #[serde(skip)]
+    had_ended: bool,
+}
+
+fn run(order: Order, reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
+    let options = resolve(reader)?;
+    let trouble = |error: LedgerError| Failure::Runtime(error.to_string());
+    let Connection { redis, group, .. } = &options.connection;
+    let mut ledger = Ledger::connect(redis, group.as_str()).map_err(trouble)?;
+    let found = options.named.find(&mut ledger).map_err(trouble)?;
+    let good = found.report(&options.connection, output);
+    let mut reports = steer(order, &found.tasks, &mut ledger).map_err(trouble)?;
+    let steered = match options.named.job {
+        Some(_) => leave_out_ended(&mut reports, output),
+        None => true,
+    };
+    show(&reports, &options, output)?;
+    match good && steered && reports.iter().all(|report| !report.failed) {
+        true => Ok(()),
+        false => Err(Failure::Said),
+    }
+}
+
+fn resolve(mut reader: Reader) -> Result<Options, Invalid> {
+    let options = Options {
+        named: Named::read(&mut reader)?,
+        json: reader.switch(&JSON),
+        connection: Connection::read(&mut reader)?,
+    };
+    reader.finish()?;
+    Ok(options)
+}
+
+/// Gives the order about all tasks, waits up to [`CONTROL_WAIT`] until it is in force, and says what became of each.
+fn steer(order: Order, tasks: &[TaskId], ledger: &mut Ledger) -> Result<Vec<Report>, LedgerError> {
+    let give_up = Instant::now() + CONTROL_WAIT;
+    let answers = ledger.control(order, tasks)?;
+    let mut reports: Vec<Option<Report>> = Vec::with_capacity(tasks.len());
+    for (id, answer) in tasks.iter().zip(&answers) {
+        reports.push(at_once(order, id, *answer));
+    }
+    loop {
+        let open: Vec<usize> = (0..tasks.len()).filter(|&i| reports[i].is_none()).collect();
+        if open.is_empty() {
+            break;
+        }
+        let late = Instant::now() >= give_up;
+        let ids: Vec<TaskId> = open.iter().map(|&i| tasks[i].clone()).collect();
+        let untold = ledger.are_untold(&ids)?;
+        let now = ledger.tasks_of(&ids)?;
+        for ((&i, task), untold) in open.iter().zip(now).zip(untold) {
+            reports[i] = in_force(order, &tasks[i], task.as_ref(), untold)
+                .or_else(|| late.then(|| not_yet(order, &tasks[i], answers[i], task.as_ref())));
+        }
+        if !late {
+            thread::sleep(CONTROL_LOOK_EVERY);
+        }
+    }
+    Ok(reports.into_iter().flatten().collect())
+}
+
+/// The report where there is nothing to wait for.
+fn at_once(order: Order, id: &TaskId, answer: Steered) -> Option<Report> {
+    Some(match (order, answer) {
+        (_, Steered::Unknown) => failed(order, id, "unknown", "it ended long ago".to_owned(), true),
+        (_, Steered::Ended(state)) => {
+            let note = format!("it had ended already: {state}");
+            failed(order, id, state.as_str(), note, true)
+        }
+        (Order::Cancel, Steered::Ending(State::Cancelled)) => return None,
+        (_, Steered::Ending(State::Cancelled)) => {
+            let note = "it is being cancelled".to_owned();
+            failed(order, id, "cancelling", note, true)
+        }
+        (_, Steered::Ending(state)) => {
+            let note = format!("it is ending already: {state}");
+            failed(order, id, state.as_str(), note, true)
+        }
+        (Order::Resume, Steered::Done(state)) => done(order, id, state),
+        (_, Steered::Done(_) | Steered::Ordered) => return None,
+    })
+}
+
+/// The report where the order is in force, or can't come into force any more.
+fn in_force(order: Order, id: &TaskId, task: Option<&LiveTask>, untold: bool) -> Option<Report> {
+    // Redis has lost its data: what it is rebuilt from does not know the order.
+    let task = task?;
+    let ended = task.finished_ms.is_some();
+    match (order, task.status) {
+        (Order::Cancel, State::Cancelled) if ended => Some(done(order, id, State::Cancelled)),
+        (Order::Pause, State::Paused) if !untold => Some(done(order, id, State::Paused)),
+        (_, state) if ended => {
+            let note = format!("it ended before the order was in force: {state}");
+            Some(failed(order, id, state.as_str(), note, false))
+        }
+        _ => None,
+    }
+}
+
+/// The report where the wait is over.
+fn not_yet(order: Order, id: &TaskId, answer: Steered, task: Option<&LiveTask>) -> Report {
+    let Some(task) = task else {
+        let note = "Redis does not know it any more: give the order again once it does".to_owned();
+        return failed(order, id, "unknown", note, false);
+    };
+    let wait_s = CONTROL_WAIT.as_secs();
+    match (order, answer) {
+        (Order::Cancel, Steered::Ending(_)) => Report {
+            note: Some("no server will begin it; the next one that is up ends it".to_owned()),
+            status: "cancelling",
+            ..done(order, id, task.status)
+        },
+        (Order::Pause, _) if task.status == State::Paused => Report {
+            note: Some(
+                "no server has told Kafka yet: until one is up, a loss of Redis' data undoes it"
+                    .to_owned(),
+            ),
+            ..done(order, id, task.status)
+        },
+        _ => {
+            let note = format!(
+                "not in force within {wait_s} s: its server can't be reached, or waits for Kafka; the order stands"
+            );
+            failed(order, id, super::tasks::state_of(task), note, false)
+        }
+    }
+}
+
+fn done(order: Order, id: &TaskId, state: State) -> Report {
+    Report {
+        task_id: id.clone(),
+        order,
+        status: state.as_str(),
+        note: None,
+        failed: false,
+        had_ended: false,
+    }
+}
+
+fn failed(
+    order: Order,
+    id: &TaskId,
+    status: &'static str,
+    note: String,
+    had_ended: bool,
+) -> Report {
+    Report {
+        status,
+        note: Some(note),
+        failed: true,
+        had_ended,
+        ..done(order, id, State::Queued)
+    }
+}
+
+/// Of a whole job those that had ended are as good as steered. False where all had.
+fn leave_out_ended(reports: &mut Vec<Report>, output: &mut Output<'_>) -> bool {
+    let all = reports.len();
+    reports.retain(|report| !report.had_ended);
+    let ended = all - reports.len();
+    if ended > 0 {
+        output.problem(&format!(
+            "scanpush: {ended} of {all} tasks of the job had ended already"
+        ));
+    }
+    all == 0 || !reports.is_empty()
+}
+
+fn show(reports: &[Report], options: &Options, output: &mut Output<'_>) -> Result<(), Failure> {
+    for report in reports {
+        if options.json {
+            output.json(report)?;
+        } else if !report.failed {
+            output.line(&format!("{}  {}", report.task_id, report.status))?;
+        }
+    }
+    output.flush()?;
+    for report in reports {
+        let id = &report.task_id;
+        match &report.note {
+            Some(_) if report.status == "unknown" && report.had_ended => {
+                output.problem(&format!("scanpush: {}", unknown(id, &options.connection)));
+            }
+            Some(note) => output.problem(&format!(
+                "scanpush: {}: {}: {note}",
+                report.order,
+                quoted(id.as_str())
+            )),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tasks::sample::task;
+    use super::*;
+    use crate::flags::{self, Asked};
+    use std::ffi::OsString;
+
+    fn options(line: &[&str]) -> Result<Options, Invalid> {
+        let args = line.iter().map(OsString::from).collect();
+        match flags::read(args, CANCEL.flags)? {
+            Asked::Run(reader) => resolve(reader),
+            other => panic!("{line:?}: {other:?}"),
+        }
+    }
+
+    fn id() -> TaskId {
+        "t1".parse().unwrap()
+    }
+
+    fn now(status: State, ended: bool) -> LiveTask {
+        LiveTask {
+            status,
+            finished_ms: ended.then_some(1),
+            ..task()
+        }
+    }
+
+    #[test]
+    fn what_is_decided_at_once_is_not_waited_for() {
+        use Steered::*;
+        for (order, answer, status) in [
+            (Order::Cancel, Ended(State::Completed), Some("completed")),
+            (Order::Cancel, Ended(State::Cancelled), Some("cancelled")),
+            (Order::Cancel, Ending(State::Failed), Some("failed")),
+            (Order::Cancel, Ending(State::Cancelled), None),
+            (Order::Cancel, Ordered, None),
+            (Order::Cancel, Unknown, Some("unknown")),
+            (Order::Pause, Ending(State::Cancelled), Some("cancelling")),
+            (Order::Pause, Done(State::Paused), None),
+            (Order::Pause, Ordered, None),
+        ] {
+            let report = at_once(order, &id(), answer);
+            assert_eq!(report.as_ref().map(|report| report.status), status);
+            assert!(report.is_none_or(|report| report.failed && report.note.is_some()));
+        }
+        let resumed = at_once(Order::Resume, &id(), Done(State::Queued)).unwrap();
+        assert!(!resumed.failed && resumed.status == "queued");
+    }
+
+    #[test]
+    fn an_order_is_in_force_when_its_state_is_there_and_told() {
+        for (order, status, ended, untold, outcome) in [
+            (Order::Cancel, State::Running, false, false, None),
+            (Order::Cancel, State::Cancelled, true, false, Some(true)),
+            (Order::Cancel, State::Completed, true, false, Some(false)),
+            (Order::Pause, State::Paused, false, true, None),
+            (Order::Pause, State::Paused, false, false, Some(true)),
+            (Order::Pause, State::Completed, true, false, Some(false)),
+        ] {
+            let report = in_force(order, &id(), Some(&now(status, ended)), untold);
+            assert_eq!(
+                report.map(|report| !report.failed),
+                outcome,
+                "{order} {status}"
+            );
+        }
+        assert!(in_force(Order::Cancel, &id(), None, false).is_none());
+    }
+
+    #[test]
+    fn what_is_not_in_force_in_time_is_said() {
+        let late = |order, answer, state| not_yet(order, &id(), answer, Some(&now(state, false)));
+        let waits = late(
+            Order::Cancel,
+            Steered::Ending(State::Cancelled),
+            State::Queued,
+        );
+        assert!(!waits.failed && waits.status == "cancelling" && waits.note.is_some());
+        let frozen = late(Order::Cancel, Steered::Ordered, State::Running);
+        assert!(frozen.failed && frozen.note.unwrap().contains("not in force within 10 s"));
+        let untold = late(Order::Pause, Steered::Done(State::Paused), State::Paused);
+        assert!(!untold.failed && untold.note.unwrap().contains("told Kafka"));
+    }
+
+    #[test]
+    fn of_a_job_those_that_had_ended_are_no_error_unless_all_had() {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut output = Output::new(&mut out, &mut err, None, false);
+        let ended = || failed(Order::Cancel, &id(), "completed", "x".into(), true);
+        let mut some = vec![ended(), done(Order::Cancel, &id(), State::Cancelled)];
+        assert!(leave_out_ended(&mut some, &mut output));
+        assert_eq!(some.len(), 1);
+        assert!(!leave_out_ended(&mut vec![ended()], &mut output));
+        assert_eq!(
+            String::from_utf8(err).unwrap(),
+            "scanpush: 1 of 2 tasks of the job had ended already\nscanpush: 1 of 1 tasks of the job had ended already\n"
+        );
+    }
+
+    #[test]
+    fn a_line_a_task_and_problems_on_stderr() {
+        let reports = [
+            done(Order::Cancel, &id(), State::Cancelled),
+            failed(
+                Order::Cancel,
+                &id(),
+                "completed",
+                "it had ended already: completed".into(),
+                true,
+            ),
+        ];
+        for (line, expected) in [
+            (&["t1"][..], "t1  cancelled\n"),
+            (
+                &["t1", "-json"],
+                "{\"task_id\":\"t1\",\"order\":\"cancel\",\"status\":\"cancelled\"}\n\
+{\"task_id\":\"t1\",\"order\":\"cancel\",\"status\":\"completed\",\
+\"note\":\"it had ended already: completed\"}\n",
+            ),
+        ] {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let mut output = Output::new(&mut out, &mut err, None, false);
+            show(&reports, &options(line).unwrap(), &mut output).unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+            assert_eq!(
+                String::from_utf8(err).unwrap(),
+                "scanpush: cancel: \"t1\": it had ended already: completed\n"
+            );
+        }
+    }
+
+    #[test]
+    fn something_must_be_named() {
+        for (line, named) in [
+            (&[][..], "which tasks? Give their ids, or -job ID"),
+            (&["a", "-job", "b"], "\"a\" stands beside -job"),
+            (&["a b"], "\"a b\" is not an id"),
+        ] {
+            let error = options(line).unwrap_err().to_string();
+            assert!(error.starts_with(named), "{line:?}: {error}");
+        }
+    }
+}

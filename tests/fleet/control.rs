@@ -1,0 +1,509 @@
+//! Cancel, pause, resume, retry: in force within 2 seconds, by process id; nothing lost, nothing held up, and what Kafka was
+//! told outlives Redis.
+
+use crate::support::{Fleet, OwnPeer, SOON, addresses, kafka, masscans, wait_for, wait_until};
+use crate::{Needs, Test};
+use rustix::process::Signal;
+use scan::ledger::{LiveTask, Order};
+use scan::model::State;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// An order is in force on the server within this.
+const IN_FORCE_WITHIN: Duration = Duration::from_secs(2);
+
+pub const TESTS: &[Test] = &[
+    (
+        "a_cancelled_scans_masscan_is_gone_within_2_seconds",
+        Needs::Lab,
+        cancel_running,
+    ),
+    (
+        "a_paused_scan_goes_on_from_its_checkpoint_and_finds_all",
+        Needs::Lab,
+        pause_and_resume,
+    ),
+    (
+        "a_cancelled_queued_task_never_runs",
+        Needs::Servers,
+        cancel_queued,
+    ),
+    (
+        "a_cancel_without_a_server_is_carried_out_by_the_next_one",
+        Needs::Servers,
+        cancel_without_server,
+    ),
+    (
+        "a_cancel_outlives_the_server_that_was_to_carry_it_out",
+        Needs::Servers,
+        cancel_on_dead_server,
+    ),
+    (
+        "a_paused_task_stays_paused_in_a_rebuilt_redis",
+        Needs::Servers,
+        paused_and_flushed,
+    ),
+    (
+        "a_resumed_task_is_not_paused_in_a_rebuilt_redis",
+        Needs::Servers,
+        resumed_and_flushed,
+    ),
+    (
+        "a_failed_task_is_retried_from_its_checkpoint",
+        Needs::Servers,
+        retry_failed,
+    ),
+    (
+        "a_retried_task_survives_an_emptied_redis",
+        Needs::Servers,
+        retried_and_flushed,
+    ),
+    (
+        "whoever_cannot_be_steered_is_said_with_exit_code_1",
+        Needs::Servers,
+        refused,
+    ),
+    ("a_whole_job_is_steered_at_once", Needs::Servers, whole_job),
+];
+
+/// Runs a command; its exit code, stdout and stderr.
+fn said(fleet: &Fleet, words: &[&str]) -> (i32, String, String) {
+    let output = fleet.scanpush(words);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+/// Runs a command that must go well.
+fn steer(fleet: &Fleet, words: &[&str]) -> String {
+    let (code, out, err) = said(fleet, words);
+    assert_eq!(code, 0, "{words:?}: {err}");
+    out
+}
+
+fn wait_progress(fleet: &Fleet, id: &str, percent: f64) -> LiveTask {
+    wait_for("some progress", SOON, || {
+        fleet.task(id).filter(|task| task.progress > percent)
+    })
+}
+
+/// Gives an order and measures how long the processes that scan `network` live on.
+fn in_force(fleet: &Fleet, order: &str, id: &str, network: &str) -> Duration {
+    let pids = masscans(network);
+    assert!(!pids.is_empty(), "masscan runs");
+    let ordered = Instant::now();
+    let steered = fleet
+        .ledger()
+        .control(order.parse::<Order>().unwrap(), &[id.parse().unwrap()])
+        .unwrap();
+    assert_eq!(steered, [scan::ledger::Steered::Ordered]);
+    wait_until("masscan to be gone", SOON, || {
+        pids.iter()
+            .all(|pid| rustix::process::test_kill_process(*pid).is_err())
+    });
+    let took = ordered.elapsed();
+    println!("{order}: masscan {pids:?} gone after {took:?}");
+    took
+}
+
+fn starts(fleet: &Fleet) -> usize {
+    fleet
+        .standin_events()
+        .iter()
+        .filter(|event| event["event"] == "start")
+        .count()
+}
+
+fn states(fleet: &Fleet, id: &str) -> Vec<String> {
+    fleet
+        .told(id)
+        .iter()
+        .map(|record| record["status"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn cancel_running() {
+    let fleet = Fleet::new("cancel");
+    let _server = fleet.ready_scand("a", &[]);
+    let network = fleet.network(0);
+    let id = fleet.push_network(&network, 40, &["-wait", "10"]);
+    let before = wait_progress(&fleet, &id, 20.0);
+    let took = in_force(&fleet, "cancel", &id, &network);
+    assert!(took <= IN_FORCE_WITHIN, "{took:?}");
+    assert_eq!(
+        steer(&fleet, &["status", &id]).lines().count(),
+        2,
+        "it is still shown"
+    );
+    let task = fleet.wait_ended(&id, SOON);
+    assert_eq!(
+        (task.status, task.error.as_deref()),
+        (State::Cancelled, None)
+    );
+    assert!(
+        task.progress >= before.progress && task.progress < 100.0,
+        "{task:?}"
+    );
+    assert!(task.found > 0 && task.order.is_none());
+    assert_eq!(fleet.findings(&id).len() as u64, task.found);
+    assert_eq!(states(&fleet, &id), ["queued", "running", "cancelled"]);
+    fleet.wait_committed(kafka());
+    let (code, out, err) = said(&fleet, &["cancel", &id]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("it had ended already: cancelled"), "{err}");
+    assert!(masscans(&network).is_empty());
+}
+
+fn pause_and_resume() {
+    let fleet = Fleet::new("pause");
+    let server = fleet.ready_scand("a", &[]);
+    let network = fleet.network(0);
+    let id = fleet.push_network(&network, 60, &[]);
+    wait_progress(&fleet, &id, 50.0);
+    let took = in_force(&fleet, "pause", &id, &network);
+    assert!(took <= IN_FORCE_WITHIN, "{took:?}");
+    // The same order again only waits for it.
+    assert_eq!(steer(&fleet, &["pause", &id]), format!("{id}  paused\n"));
+    let paused = fleet.task(&id).unwrap();
+    assert_eq!(
+        (paused.status, paused.attempt, paused.error.as_deref()),
+        (State::Paused, 0, None),
+        "the attempt is given back"
+    );
+    assert!(
+        paused.progress > 50.0 && paused.resume_index > 0,
+        "{paused:?}"
+    );
+    assert_eq!(states(&fleet, &id).last().unwrap(), "paused");
+    assert!(masscans(&network).is_empty(), "nobody runs it");
+    assert_eq!(
+        steer(&fleet, &["resume", &id[..8]]),
+        format!("{id}  queued\n")
+    );
+    let ended = fleet.wait_ended(&id, SOON);
+    assert_eq!((ended.status, ended.attempt), (State::Completed, 1));
+    assert!(
+        server
+            .log()
+            .contains(&format!("--resume-index {}", paused.resume_index)),
+        "{}",
+        server.log()
+    );
+    assert_eq!(fleet.findings(&id), addresses(&network, 443));
+    fleet.wait_committed(kafka());
+}
+
+fn cancel_queued() {
+    let fleet = Fleet::new("cancel-queued").with_standin(&json!({}));
+    let _server = fleet.ready_scand("a", &["-slots", "1"]);
+    let running = fleet.push_network(&fleet.network(0), 40, &[]);
+    wait_progress(&fleet, &running, 1.0);
+    let queued = fleet.push_network(&fleet.network(1), 40, &[]);
+    wait_until("it to be queued", SOON, || fleet.task(&queued).is_some());
+    let ordered = Instant::now();
+    assert_eq!(
+        steer(&fleet, &["cancel", &queued]),
+        format!("{queued}  cancelled\n")
+    );
+    println!("cancel of a queued task took {:?}", ordered.elapsed());
+    let task = fleet.task(&queued).unwrap();
+    assert_eq!((task.status, task.attempt), (State::Cancelled, 0));
+    assert_eq!(states(&fleet, &queued), ["queued", "cancelled"]);
+    assert_eq!(
+        steer(&fleet, &["cancel", &running, "-json"]),
+        format!("{{\"task_id\":\"{running}\",\"order\":\"cancel\",\"status\":\"cancelled\"}}\n")
+    );
+    assert_eq!(starts(&fleet), 1);
+    fleet.wait_committed(kafka());
+}
+
+fn cancel_without_server() {
+    let fleet = Fleet::new("cancel-alone").with_standin(&json!({}));
+    let mut first = fleet.ready_scand("a", &["-slots", "1"]);
+    let blocker = fleet.push_network(&fleet.network(0), 20, &[]);
+    wait_progress(&fleet, &blocker, 1.0);
+    let id = fleet.push_network(&fleet.network(1), 40, &[]);
+    wait_until("it to be queued", SOON, || fleet.task(&id).is_some());
+    first.signal(Signal::TERM);
+    first.wait(SOON);
+    let (code, out, err) = said(&fleet, &["cancel", &id]);
+    assert_eq!((code, out), (0, format!("{id}  cancelling\n")));
+    assert!(err.contains("no server will begin it"), "{err}");
+    assert!(steer(&fleet, &["status", &id]).contains("cancelling"));
+    let _second = fleet.ready_scand("b", &[]);
+    let task = fleet.wait_ended(&id, SOON);
+    assert_eq!((task.status, task.attempt), (State::Cancelled, 0));
+    steer(&fleet, &["cancel", &blocker]);
+    fleet.wait_committed(kafka());
+}
+
+fn cancel_on_dead_server() {
+    let fleet = Fleet::new("cancel-dead").with_standin(&json!({}));
+    let mut first = fleet.ready_scand("a", &[]);
+    let id = fleet.push_network(&fleet.network(0), 20, &[]);
+    wait_progress(&fleet, &id, 5.0);
+    first.kill();
+    let steered = fleet
+        .ledger()
+        .control(Order::Cancel, &[id.parse().unwrap()])
+        .unwrap();
+    assert_eq!(steered, [scan::ledger::Steered::Ordered]);
+    let _second = fleet.ready_scand("b", &[]);
+    let task = fleet.wait_ended(&id, SOON);
+    assert_eq!(task.status, State::Cancelled, "{task:?}");
+    assert_eq!(starts(&fleet), 1, "nobody ran it again");
+    fleet.wait_committed(kafka());
+}
+
+fn flush(fleet: &Fleet) {
+    let client = redis::Client::open(fleet.redis.as_str()).unwrap();
+    redis::cmd("FLUSHALL")
+        .exec(&mut client.get_connection().unwrap())
+        .unwrap();
+}
+
+/// A fleet with a Redis of its own, one server with one slot.
+fn with_own_redis(name: &str, plan: &Value) -> (Fleet, OwnPeer) {
+    let mut fleet = Fleet::new(name).with_standin(plan);
+    let redis = OwnPeer::start("redis", &fleet, &[]);
+    fleet.redis = format!("redis://{}", redis.0.address());
+    (fleet, redis)
+}
+
+fn paused_and_flushed() {
+    let (fleet, _redis) = with_own_redis("paused", &json!({}));
+    let server = fleet.ready_scand("a", &["-slots", "1"]);
+    let ran = fleet.push_network(&fleet.network(0), 40, &[]);
+    wait_progress(&fleet, &ran, 50.0);
+    let queued = fleet.push_network(&fleet.network(1), 10_000, &[]);
+    wait_until("it to be queued", SOON, || fleet.task(&queued).is_some());
+    let out = steer(&fleet, &["pause", &queued, &ran]);
+    assert_eq!(out, format!("{queued}  paused\n{ran}  paused\n"));
+    let before = fleet.task(&ran).unwrap();
+    flush(&fleet);
+    let paused = |id: &str| fleet.task(id).filter(|task| task.status == State::Paused);
+    for id in [&ran, &queued] {
+        wait_for("it to be paused again", SOON, || paused(id));
+        server.wait_for_log(&format!("task {id}: was paused when Redis was lost"));
+    }
+    assert_eq!(fleet.task(&ran).unwrap().resume_index, before.resume_index);
+    // One that was not paused shows that the server claims what there is.
+    let other = fleet.push_network(&fleet.network(2), 10_000, &[]);
+    assert_eq!(fleet.wait_ended(&other, SOON).status, State::Completed);
+    assert!(paused(&ran).is_some() && paused(&queued).is_some());
+    steer(&fleet, &["resume", &ran, &queued]);
+    for (id, network) in [(&ran, 0), (&queued, 1)] {
+        let task = fleet.wait_ended(id, SOON);
+        assert_eq!(task.status, State::Completed, "{task:?}");
+        assert_eq!(fleet.findings(id), addresses(&fleet.network(network), 443));
+    }
+    fleet.wait_committed(kafka());
+}
+
+fn resumed_and_flushed() {
+    let (fleet, _redis) = with_own_redis("resumed", &json!({}));
+    let _server = fleet.ready_scand("a", &["-slots", "1"]);
+    let blocker = fleet.push_network(&fleet.network(0), 20, &[]);
+    wait_progress(&fleet, &blocker, 1.0);
+    let id = fleet.push_network(&fleet.network(1), 10_000, &[]);
+    wait_until("it to be queued", SOON, || fleet.task(&id).is_some());
+    steer(&fleet, &["pause", &id]);
+    steer(&fleet, &["resume", &id]);
+    wait_until("Kafka to be told", SOON, || {
+        states(&fleet, &id) == ["queued", "paused", "queued"]
+    });
+    flush(&fleet);
+    wait_for("it to be queued again", SOON, || fleet.task(&id));
+    assert_eq!(fleet.task(&id).unwrap().status, State::Queued);
+    steer(&fleet, &["cancel", &blocker]);
+    assert_eq!(fleet.wait_ended(&id, SOON).status, State::Completed);
+}
+
+fn retry_failed() {
+    // The only attempt crashes half-way; the runs after it are whole.
+    let plan = json!({"only_first": 1, "crash_after_s": 5.0});
+    let fleet = Fleet::new("retry").with_standin(&plan);
+    let server = fleet.ready_scand("a", &[]);
+    let network = fleet.network(0);
+    let id = fleet.push_network(&network, 40, &["-attempts", "1", "-wait", "0"]);
+    let failed = fleet.wait_ended(&id, SOON);
+    assert_eq!(failed.status, State::Failed);
+    assert!(
+        failed.resume_index > 0 && failed.progress > 0.0,
+        "{failed:?}"
+    );
+    fleet.wait_committed(kafka());
+    let out = steer(&fleet, &["retry", &id[..6]]);
+    assert!(out.starts_with(&format!("{id}  retry 1 from ")), "{out}");
+    let again = fleet.task(&id).unwrap();
+    assert!(
+        again.progress >= failed.progress,
+        "never back to 0: {again:?}"
+    );
+    let ended = fleet.wait_ended(&id, SOON);
+    assert_eq!(
+        (ended.status, ended.attempt, ended.retry),
+        (State::Completed, 1, 1),
+        "{ended:?}"
+    );
+    assert!(
+        (256..=260).contains(&ended.found),
+        "what was found before counts, a few at the checkpoint twice: {ended:?}"
+    );
+    assert!(
+        server
+            .log()
+            .contains(&format!("--resume-index {}", failed.resume_index))
+    );
+    assert_eq!(fleet.findings(&id), addresses(&network, 443));
+    assert_eq!(
+        states(&fleet, &id),
+        [
+            "queued",
+            "running",
+            "failed",
+            "queued",
+            "running",
+            "completed"
+        ]
+    );
+    fleet.wait_committed(kafka());
+    let (code, out, err) = said(&fleet, &["retry", &id]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("it is completed: push it again"), "{err}");
+}
+
+fn retried_and_flushed() {
+    let plan = json!({"only_first": 2, "fail": {"stderr": "FAIL: no", "exit_code": 1}});
+    let (fleet, _redis) = with_own_redis("retry-flushed", &plan);
+    let _server = fleet.ready_scand("a", &["-slots", "1"]);
+    // The first one holds the committed offset back, so that both records of the other one are read again.
+    let held = fleet.push_network(&fleet.network(1), 10_000, &["-id", "held"]);
+    wait_for("its first attempt to fail", SOON, || {
+        fleet.task(&held).filter(|task| task.retry_ms.is_some())
+    });
+    steer(&fleet, &["pause", &held]);
+    let id = fleet.push_network(&fleet.network(0), 30, &["-attempts", "1", "-id", "again"]);
+    assert_eq!(fleet.wait_ended(&id, SOON).status, State::Failed);
+    steer(&fleet, &["retry", &id]);
+    wait_progress(&fleet, &id, 20.0);
+    flush(&fleet);
+    let ended = fleet.wait_ended(&id, SOON);
+    assert_eq!(
+        (ended.status, ended.retry, ended.attempt),
+        (State::Completed, 1, 1),
+        "{ended:?}"
+    );
+    assert_eq!(starts(&fleet), 3, "it was taken up again, not run again");
+    assert_eq!(fleet.findings(&id), addresses(&fleet.network(0), 443));
+    // Its end is known for both of its records.
+    flush(&fleet);
+    wait_for("the held one to be back", SOON, || fleet.task(&held));
+    steer(&fleet, &["resume", &held]);
+    assert_eq!(fleet.wait_ended(&held, SOON).status, State::Completed);
+    assert_eq!(starts(&fleet), 4);
+    fleet.wait_committed(kafka());
+}
+
+fn refused() {
+    let fleet = Fleet::new("refused").with_standin(&json!({}));
+    let _server = fleet.ready_scand("a", &["-slots", "1"]);
+    let ids: Vec<String> = ["same-a", "same-b"]
+        .iter()
+        .enumerate()
+        .map(|(n, id)| fleet.push_network(&fleet.network(n as u32), 10_000, &["-id", id]))
+        .collect();
+    for id in &ids {
+        fleet.wait_ended(id, SOON);
+    }
+    let running = fleet.push_network(&fleet.network(2), 30, &["-id", "runs"]);
+    wait_progress(&fleet, &running, 1.0);
+    let (code, out, err) = said(&fleet, &["cancel", "nobody", "same", "same-a", "runs"]);
+    assert_eq!(code, 1);
+    assert_eq!(out, "runs  cancelled\n", "the others are done all the same");
+    let lines: Vec<&str> = err.lines().collect();
+    let [unknown, ambiguous, ended] = lines[..] else {
+        panic!("{err}");
+    };
+    assert!(
+        unknown.contains("\"nobody\" is no task of group"),
+        "{unknown}"
+    );
+    assert!(
+        ambiguous.ends_with("\"same\" begins 2 tasks: same-a, same-b"),
+        "{ambiguous}"
+    );
+    assert!(
+        ended.contains("\"same-a\": it had ended already: completed"),
+        "{ended}"
+    );
+    for (words, needle) in [
+        (&["pause", "same-a"][..], "it had ended already: completed"),
+        (&["resume", "runs"], "it had ended already: cancelled"),
+        (&["retry", "same-a"], "it is completed"),
+        (&["retry", "nobody"], "is no task of group"),
+        (
+            &["cancel", "-job", "none"],
+            "\"none\" is no job of this group",
+        ),
+    ] {
+        let (code, out, err) = said(&fleet, words);
+        assert_eq!((code, out.as_str()), (1, ""), "{words:?}");
+        assert!(err.contains(needle), "{words:?}: {err}");
+    }
+    let (code, ..) = said(&fleet, &["cancel"]);
+    assert_eq!(code, 2);
+}
+
+fn whole_job() {
+    let fleet = Fleet::new("steer-job").with_standin(&json!({}));
+    let _servers = [
+        fleet.ready_scand("a", &["-slots", "2"]),
+        fleet.ready_scand("b", &["-slots", "2"]),
+    ];
+    let records: Vec<String> = (0..6)
+        .map(|n| {
+            json!({
+                "task_id": format!("job-task-{n}"), "ip_range": fleet.network(n), "ports": "443", "job_id": "the-job",
+                "band_width": if n == 0 { "10000" } else { "40" }, "wait_s": 0, "parallel": 2,
+            })
+            .to_string()
+        })
+        .collect();
+    fleet.push_raw(&records);
+    fleet.wait_ended("job-task-0", SOON);
+    wait_until("all to be known", SOON, || {
+        fleet.task("job-task-5").is_some()
+    });
+    let out = steer(&fleet, &["pause", "-job", "the-job"]);
+    assert_eq!(out.matches("  paused\n").count(), 5, "{out}");
+    let job: Value = serde_json::from_str(&steer(&fleet, &["job", "the-j", "-json"])).unwrap();
+    assert_eq!(
+        (&job["state"], &job["states"]),
+        (&json!("paused"), &json!({"completed": 1, "paused": 5}))
+    );
+    assert!((0..6).all(|n| masscans(&fleet.network(n)).is_empty()));
+    let out = steer(&fleet, &["resume", "-job", "the-job"]);
+    assert_eq!(out.matches("  queued\n").count(), 5, "{out}");
+    wait_until("two to run", SOON, || {
+        let running = (1..6).filter(|n| {
+            fleet
+                .task(&format!("job-task-{n}"))
+                .is_some_and(|task| task.status == State::Running)
+        });
+        running.count() == 2
+    });
+    let out = steer(&fleet, &["cancel", "-job", "the-job"]);
+    assert_eq!(out.matches("  cancelled\n").count(), 5, "{out}");
+    assert!((0..6).all(|n| masscans(&fleet.network(n)).is_empty()));
+    let (code, _, err) = said(&fleet, &["cancel", "-job", "the-job"]);
+    assert_eq!(code, 1);
+    assert!(
+        err.contains("6 of 6 tasks of the job had ended already"),
+        "{err}"
+    );
+    fleet.wait_committed(kafka());
+}
