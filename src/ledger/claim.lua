@@ -2,9 +2,11 @@
 -- (ms), slots, slots free, tasks held, rate in use, rate limit (0 = none), deferral (ms), heartbeat age that counts as alive
 -- (ms), ready tasks to look at, most tasks to set aside, wait after which a large task is no longer overtaken (ms), how long
 -- a server that failed a task leaves it to others (ms), version, how long a silent server is remembered (ms), the beat of
--- the caller's last call.
+-- the caller's last call, its scope ('' = everything), most tasks to pass over, how long a task that all servers refused is
+-- kept (ms).
 -- Returns a beat, then 'none', 'deferred' (a less loaded server is given a moment), 'vanished' and an id (its hash is lost:
--- the caller reports it; audit.lua brings it back), 'restored' (see below), or 'task' and field, value, ….
+-- the caller reports it; audit.lua brings it back), 'restored' (see below), 'passed' (nothing among so many tasks that it may
+-- not scan; the next call goes on behind them), or 'task' and field, value, ….
 local server, call, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local slots, free, held = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local rate_used, max_rate = tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -12,6 +14,7 @@ local deferral_ms, fresh_ms, window = tonumber(ARGV[9]), tonumber(ARGV[10]), ton
 local aside_most, reserved_ms, avoid_ms = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local version, forgotten_ms = ARGV[15], tonumber(ARGV[16])
 local beat_seen = tonumber(ARGV[17])
+local scope, passed_most, patience_ms = ARGV[18], tonumber(ARGV[19]), tonumber(ARGV[20])
 local me = server_key(server)
 
 -- A Redis that was started from an old snapshot, or whose replica took over, has gone back in time: tasks that have ended
@@ -28,7 +31,7 @@ end
 local function report(held_now, free_now)
   redis.call('ZADD', servers_key, now_ms, server)
   redis.call('HSET', me, 'slots', slots, 'free', free_now, 'held', held_now, 'rate_used', whole(rate_used),
-    'max_rate', whole(max_rate), 'version', version, 'seen_ms', whole(now_ms))
+    'max_rate', whole(max_rate), 'version', version, 'scope', scope, 'seen_ms', whole(now_ms))
   redis.call('PEXPIRE', me, forgotten_ms)
   redis.call('ZREMRANGEBYSCORE', servers_key, '-inf', now_ms - forgotten_ms)
 end
@@ -138,18 +141,45 @@ local function bring_back(job)
 end
 for _, job in ipairs(redis.call('ZRANGE', aside_jobs_key, 0, window - 1)) do bring_back(job) end
 
+-- Whether to pass over a task because this server may not scan it. Where no server may, and none has come for a while that
+-- may, it is claimed once more, and refuse.lua ends it.
+local scopes
+local function is_refused(marks, refused_ms)
+  if not has_refused(marks, server, scope) then return false end
+  if now_ms - tonumber(refused_ms or now_ms) < patience_ms then return true end
+  if not scopes then
+    scopes = {}
+    for _, name in ipairs(redis.call('ZRANGE', servers_key, 0, -1)) do
+      scopes[name] = redis.call('HGET', server_key(name), 'scope') or ''
+    end
+  end
+  for name, its_scope in pairs(scopes) do
+    if not has_refused(marks, name, its_scope) then return true end
+  end
+  return false
+end
+
 -- The best ready tasks. A job with a limit has one of them at most, and none where it has no room: its other tasks are set
--- aside, for a long run of them would hide what lies behind.
+-- aside, for a long run of them would hide what lies behind. Those that this server may not scan are passed over.
 local function candidates()
-  local found, aside, from, seen = {}, 0, 0, {}
+  local found, aside, passed, seen = {}, 0, 0, {}
+  local from = tonumber(redis.call('HGET', me, 'passed_to') or 0)
+  local passed_to = 0
   while #found < window and aside < aside_most do
+    if passed >= passed_most then
+      if #found == 0 then passed_to = from end
+      break
+    end
     local page = redis.call('ZRANGE', ready_key, from, from + window - 1, 'WITHSCORES')
     for i = 1, #page, 2 do
       local id = page[i]
-      local task = redis.call('HMGET', task_key(id), 'job_id', 'parallel', 'status')
+      local task = redis.call('HMGET', task_key(id), 'job_id', 'parallel', 'status', 'refused_by', 'refused_ms')
       local job, parallel = task[1], tonumber(task[2] or 0)
       local limited = job and parallel > 0 and task[3] == 'queued'
-      if limited and (seen[job] or not job_has_room(job, parallel)) then
+      if is_refused(task[4], task[5]) then
+        passed = passed + 1
+        from = from + 1
+      elseif limited and (seen[job] or not job_has_room(job, parallel)) then
         redis.call('ZREM', ready_key, id)
         redis.call('ZADD', aside_key(job), page[i + 1], id)
         redis.call('ZADD', aside_jobs_key, 'NX', now_ms, job)
@@ -162,11 +192,14 @@ local function candidates()
     end
     if #page < 2 * window then break end
   end
-  return found
+  redis.call('HSET', me, 'passed_to', passed_to)
+  return found, passed_to > 0
 end
 
+local found, passed = candidates()
+if passed then return {beat, 'passed'} end
 local deferred = false
-for _, id in ipairs(candidates()) do
+for _, id in ipairs(found) do
   local key = task_key(id)
   local task = redis.call('HMGET', key, 'band_width', 'ready_ms', 'failed_server', 'fence', 'attempt', 'status', 'job_id')
   if task[6] ~= 'queued' then

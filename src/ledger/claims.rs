@@ -7,7 +7,7 @@ use super::fields::Fields;
 use super::intake::script;
 use crate::model::limits::*;
 use crate::model::text::quoted;
-use crate::model::{Progress, Resume, State, Task, TaskId};
+use crate::model::{Progress, Resume, Scope, State, Task, TaskId};
 use redis::Script;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -18,6 +18,7 @@ static PROGRESS: LazyLock<Script> = script!("progress.lua");
 static VERDICT: LazyLock<Script> = script!("verdict.lua");
 static FINISH: LazyLock<Script> = script!("finish.lua");
 static RELEASE: LazyLock<Script> = script!("release.lua");
+static REFUSE: LazyLock<Script> = script!("refuse.lua");
 static REAP: LazyLock<Script> = script!("reap.lua");
 
 /// A server's load, as the others see it when they decide whom to leave a task to.
@@ -75,6 +76,8 @@ pub enum Answer {
     Restored,
     /// The task's hash is lost while its id was queued.
     Vanished(String),
+    /// Nothing among so many tasks that this server may not scan: the next call looks at those behind them.
+    Passed,
     /// This server's, for one lease.
     Task(Box<Claimed>),
     /// Claimed, but its hash is not what this program wrote: it has to be ended.
@@ -130,6 +133,17 @@ pub struct Ending {
     pub offset: i64,
 }
 
+/// What became of a task of which the server that claimed it may scan nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It is left to the others.
+    Left,
+    /// No server may scan any of it: this one ends it as rejected.
+    Ending,
+    /// The claim is no longer this server's.
+    Lost,
+}
+
 /// One expired claim and what became of it.
 #[derive(Debug)]
 pub enum Reaped {
@@ -179,13 +193,14 @@ pub struct LiveProgress {
 
 impl Ledger {
     /// Reports `load` and claims the best task that fits it, for one `lease`. `call` names this call: repeated with the same
-    /// name after a lost answer, it gives the same task.
+    /// name after a lost answer, it gives the same task. Tasks that the server refused under `scope` are passed over.
     pub fn claim(
         &mut self,
         server: &str,
         call: &str,
         lease: Duration,
         load: &Load,
+        scope: &Scope,
     ) -> Result<Answer, LedgerError> {
         let arguments = [
             server.to_owned(),
@@ -205,6 +220,9 @@ impl Ledger {
             env!("CARGO_PKG_VERSION").to_owned(),
             ms(SERVER_FORGOTTEN_AFTER),
             self.beat.to_string(),
+            scope.tag().to_owned(),
+            CLAIM_PASSED_MAX_TASKS.to_string(),
+            ms(REFUSED_BY_ALL_WAIT),
         ];
         let mut answer: Vec<String> = self.call(&CLAIM, &arguments)?;
         let fields = answer.split_off(answer.len().min(2));
@@ -216,6 +234,7 @@ impl Ledger {
         match what.as_str() {
             "none" => Ok(Answer::None),
             "deferred" => Ok(Answer::Deferred),
+            "passed" => Ok(Answer::Passed),
             "vanished" => Ok(Answer::Vanished(fields.concat())),
             "restored" => Ok(Answer::Restored),
             "task" => claimed(Fields::from_flat(fields)),
@@ -319,6 +338,30 @@ impl Ledger {
         ];
         self.call::<String>(&RELEASE, &arguments)
             .and_then(|word| state(&word))
+    }
+
+    /// Gives a claimed task back of which `server` may scan nothing under `scope`; `why` becomes its error if no server may.
+    pub fn refuse(
+        &mut self,
+        claim: &Claim,
+        server: &str,
+        scope: &Scope,
+        why: &str,
+    ) -> Result<Refused, LedgerError> {
+        let arguments = [
+            claim.task_id.to_string(),
+            claim.fence.to_string(),
+            server.to_owned(),
+            scope.tag().to_owned(),
+            ms(REFUSED_BY_ALL_WAIT),
+            why.to_owned(),
+        ];
+        match self.call::<String>(&REFUSE, &arguments)?.as_str() {
+            "left" => Ok(Refused::Left),
+            "ending" => Ok(Refused::Ending),
+            "lost" | "gone" => Ok(Refused::Lost),
+            other => Err(malformed("the answer of refuse.lua", other)),
+        }
     }
 
     /// Takes at most `most` expired claims away from their servers; without `all` only tasks that are nobody's and have to be

@@ -24,7 +24,8 @@ mod url;
 mod view;
 
 pub use claims::{
-    Answer, Claim, ClaimState, Claimed, Ending, LiveProgress, Load, Reaped, Release, Renewal,
+    Answer, Claim, ClaimState, Claimed, Ending, LiveProgress, Load, Reaped, Refused, Release,
+    Renewal,
 };
 pub use connection::Ledger;
 pub use control::{Order, Retry, Steered};

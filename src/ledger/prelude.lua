@@ -68,13 +68,21 @@ local function forget_all()
     if string.match(partition, '^%d+$') then
       for _, id in ipairs(redis.call('ZRANGE', open_key(partition), 0, -1)) do
         local job = redis.call('HGET', task_key(id), 'job_id')
-        if job then redis.call('ZREM', aside_key(job), id) end
+        if job then
+          redis.call('ZREM', aside_key(job), id)
+          redis.call('SREM', unfinished_key(job), id)
+        end
         redis.call('DEL', task_key(id))
       end
       redis.call('DEL', open_key(partition))
     end
   end
   redis.call('DEL', ready_key, delayed_key, running_key, paused_key, untold_key, cursor_key)
+end
+
+-- Whether the server `name` refused a task while its scope was `scope`. `marks` is the task's refused_by: `name=scope …`.
+local function has_refused(marks, name, scope)
+  return marks and scope ~= '' and string.find(' ' .. marks .. ' ', ' ' .. name .. '=' .. scope .. ' ', 1, true) ~= nil
 end
 
 -- Whether `fence` is the claim under which the task runs now: 'ok', 'lost' (somebody else's, or nobody's), 'gone' (no such task).

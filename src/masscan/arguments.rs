@@ -1,8 +1,12 @@
 //! From typed values to masscan's argument vector. Pure.
 
+use crate::model::limits::ARGUMENT_MAX_BYTES;
 use crate::model::source::Source;
 use crate::model::{Targets, Task};
 use std::fmt;
+
+/// The file in masscan's working folder that holds exclusions which are too long for an argument.
+pub(super) const EXCLUDE_FILE: &str = "exclude.txt";
 
 /// What one run of masscan is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -40,13 +44,10 @@ impl ScanArguments<'_> {
         if let Some(shard) = &task.shard {
             flag("--shard", shard);
         }
-        let excluded: Vec<_> = [&task.exclude, self.exclude]
-            .into_iter()
-            .flat_map(Targets::ranges)
-            .copied()
-            .collect();
-        if !excluded.is_empty() {
-            flag("--exclude", &Targets::from_ranges(excluded));
+        match self.excluded() {
+            Excluded::Nothing => {}
+            Excluded::Argument(list) => flag("--exclude", &list),
+            Excluded::File(_) => flag("--excludefile", &EXCLUDE_FILE),
         }
         if self.resume_index > 0 {
             flag("--resume-index", &self.resume_index);
@@ -65,6 +66,28 @@ impl ScanArguments<'_> {
             flag("--router-mac", mac);
         }
         words
+    }
+}
+
+/// The exclusions in the form in which masscan gets them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Excluded {
+    Nothing,
+    Argument(String),
+    /// What [`EXCLUDE_FILE`] has to hold: a range a line.
+    File(String),
+}
+
+impl ScanArguments<'_> {
+    /// The task's exclusions and the server's.
+    pub(super) fn excluded(&self) -> Excluded {
+        let both = [self.task.exclude.ranges(), self.exclude.ranges()].concat();
+        let list = Targets::from_ranges(both).to_string();
+        match list.len() {
+            0 => Excluded::Nothing,
+            bytes if bytes <= ARGUMENT_MAX_BYTES => Excluded::Argument(list),
+            _ => Excluded::File(list.replace(',', "\n") + "\n"),
+        }
     }
 }
 
@@ -117,6 +140,33 @@ mod tests {
             "-oD - --range 172.16.0.0/24,fd00::/120 -p 80-90,U:53 --rate 500 --wait 3 --seed 7 --retries 2 --shard 2/4 \
              --exclude 172.16.0.8/31 --resume-index 99"
         );
+    }
+
+    #[test]
+    fn exclusions_that_are_too_long_for_an_argument_are_a_file() {
+        let plain = task(serde_json::json!({
+            "task_id": "a", "ip_range": "10.0.0.0/8", "ports": "443", "band_width": "800", "seed": 7, "exclude": "10.0.0.1"
+        }));
+        let many = (0..20_000u32).map(|n| {
+            std::net::Ipv4Addr::from(0x0a01_0000 + 2 * n)
+                .to_string()
+                .parse()
+                .unwrap()
+        });
+        let exclude = Targets::from_ranges(many.collect());
+        let arguments = ScanArguments {
+            task: &plain,
+            rate_pps: 500,
+            resume_index: 0,
+            exclude: &exclude,
+            source: &Source::default(),
+        };
+        assert!(arguments.to_string().ends_with("--excludefile exclude.txt"));
+        let Excluded::File(text) = arguments.excluded() else {
+            panic!("{:?}", arguments.excluded());
+        };
+        assert!(text.starts_with("10.0.0.1\n10.1.0.0\n10.1.0.2\n"));
+        assert_eq!(text.lines().count(), 20_001);
     }
 
     #[test]

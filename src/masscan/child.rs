@@ -8,6 +8,7 @@
 //! process dies in whatever way, the kernel closes the other end and sends masscan a SIGHUP, which ends it. So no masscan goes
 //! on sending as an orphan.
 
+use super::arguments::{EXCLUDE_FILE, Excluded};
 use super::folder::Folder;
 use super::lines::Cutter;
 use super::program::{ProgramError, find};
@@ -21,7 +22,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -101,6 +102,9 @@ pub fn spawn(
         error,
     };
     let folder = Folder::make().map_err(start)?;
+    if let Excluded::File(ranges) = arguments.excluded() {
+        fs::write(folder.path().join(EXCLUDE_FILE), ranges).map_err(start)?;
+    }
     let (terminal, end) = terminal().map_err(start)?;
     let stdin = end.try_clone().map_err(start)?;
     let mut process = command(&setsid, &path, arguments, &folder)
@@ -272,7 +276,6 @@ mod tests {
     use super::*;
     use crate::model::{Targets, Task};
     use crossbeam_channel::{Receiver, bounded};
-    use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use tempfile::TempDir;
 

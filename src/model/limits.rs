@@ -75,6 +75,14 @@ pub const DISPATCH_TICK: Duration = Duration::from_millis(200);
 pub const CLAIM_WINDOW_TASKS: usize = 64;
 /// Ready tasks that one claim sets aside because their job may have no more tasks sending; those behind wait for the next one.
 pub const CLAIM_ASIDE_MAX_TASKS: usize = 512;
+/// Ready tasks that one claim passes over because the server may not scan them; its next claim begins behind them.
+pub const CLAIM_PASSED_MAX_TASKS: usize = 512;
+/// Times in a row that a server goes on behind such tasks before it looks at its other work.
+pub const CLAIM_PASSED_MAX_TIMES: usize = 16;
+/// A task of which no server may scan anything is kept this long for one that may, then it is rejected.
+pub const REFUSED_BY_ALL_WAIT: Duration = Duration::from_secs(10);
+/// Largest file of exclusions that scand reads, in bytes.
+pub const SCOPE_FILE_MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// A task that waited this long for rate to come free is no longer overtaken by smaller ones.
 pub const RATE_RESERVED_AFTER: Duration = Duration::from_secs(30);
 

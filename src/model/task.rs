@@ -282,6 +282,11 @@ impl Task {
             .expect("strings and integers always serialise to JSON")
     }
 
+    /// What it is to scan, its exclusions left out.
+    pub fn targets(&self) -> Targets {
+        self.ip_range.without(&self.exclude)
+    }
+
     /// Addresses × ports of the whole task, exclusions left out: the range over which masscan's index runs
     /// (for a shard too: FACTS).
     pub fn probes(&self) -> u128 {

@@ -11,6 +11,7 @@ use super::outage::{Outage, Stop};
 use super::poll::Poll;
 use super::results::{Backlog, Batch};
 use super::scan::{Outlets, Scans};
+use super::scope::ScopeInForce;
 use super::settle::{Settle, Settlement};
 use super::{logging, progress, results, scan, signals};
 use crate::bus::{GroupOffsets, Producer, Reader};
@@ -30,6 +31,13 @@ use std::time::Instant;
 
 /// Runs a server until a signal ends it.
 pub fn run(options: &Options) -> Exit {
+    let scope = match options.scope.read() {
+        Ok(scope) => scope,
+        Err(error) => {
+            eprintln!("scand: {error}");
+            return Exit::Usage;
+        }
+    };
     if let Err(error) = logging::start(
         options.name.as_str(),
         options.debug,
@@ -39,6 +47,10 @@ pub fn run(options: &Options) -> Exit {
         return Exit::Usage;
     }
     info!("scand {} starts: {options}", env!("CARGO_PKG_VERSION"));
+    if !scope.tag().is_empty() {
+        info!("{}", scope.summary());
+    }
+    let scope = Arc::new(ScopeInForce::new(scope));
     match masscan::sweep() {
         0 => {}
         count => info!("removed {count} temporary folders of servers that were killed"),
@@ -54,10 +66,10 @@ pub fn run(options: &Options) -> Exit {
             return Exit::Failed;
         }
     };
-    if !wait_for_peers(options, &signals) {
+    if !wait_for_peers(options, &signals.ends) {
         return Exit::Success;
     }
-    let server = match Server::start(options) {
+    let server = match Server::start(options, &scope) {
         Ok(server) => server,
         Err(error) => {
             error!("cannot start a thread: {error}");
@@ -65,9 +77,16 @@ pub fn run(options: &Options) -> Exit {
         }
     };
     info!("ready: waiting for tasks on {}", options.topic);
-    let signal = signals.recv().unwrap_or("the end of the signals thread");
+    let signal = loop {
+        select! {
+            recv(signals.ends) -> signal => break signal.unwrap_or("the end of the signals thread"),
+            recv(signals.reloads) -> reload => if reload.is_ok() {
+                scope.reload(&options.scope);
+            },
+        }
+    };
     info!("{signal}: no new claims; running scans are given back (a second signal ends at once)");
-    server.drain(&signals)
+    server.drain(&signals.ends)
 }
 
 /// Waits until Kafka and Redis have answered once, and says what it waits for. False where a signal came first.
@@ -142,8 +161,8 @@ struct Server {
 }
 
 impl Server {
-    fn start(options: &Options) -> io::Result<Server> {
-        let parts = Parts::new(options);
+    fn start(options: &Options, scope: &Arc<ScopeInForce>) -> io::Result<Server> {
+        let parts = Parts::new(options, scope);
         let (stop_intake, intake_stop) = bounded(0);
         let (stop_lease, lease_stop) = bounded(0);
         let (stop_commit, commit_stop) = bounded(0);
@@ -234,14 +253,16 @@ struct Parts<'a> {
     options: &'a Options,
     holdings: Arc<Holdings>,
     backlog: Arc<Backlog>,
+    scope: Arc<ScopeInForce>,
 }
 
 impl Parts<'_> {
-    fn new(options: &Options) -> Parts<'_> {
+    fn new<'a>(options: &'a Options, scope: &Arc<ScopeInForce>) -> Parts<'a> {
         Parts {
             options,
             holdings: Arc::default(),
             backlog: Arc::new(Backlog::new(options.buffer_bytes)),
+            scope: scope.clone(),
         }
     }
 
@@ -313,6 +334,7 @@ impl Parts<'_> {
             masscan: self.options.masscan.clone(),
             holdings: self.holdings.clone(),
             backlog: self.backlog.clone(),
+            scope: self.scope.clone(),
         });
         let ports = self
             .options
@@ -397,6 +419,7 @@ impl Parts<'_> {
             budget,
             holdings: self.holdings.clone(),
             backlog: self.backlog.clone(),
+            scope: self.scope.clone(),
             assignments,
             settle,
             work,

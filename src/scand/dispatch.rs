@@ -4,10 +4,11 @@ use super::budget::{Budget, Permit};
 use super::holdings::{Holding, Holdings, Order};
 use super::outage::{Outage, Stop, stopped};
 use super::results::Backlog;
+use super::scope::ScopeInForce;
 use super::settle::Settlement;
-use crate::ledger::{Answer, Claimed, Ending, Ledger, LedgerError};
-use crate::model::limits::DISPATCH_TICK;
-use crate::model::{Resume, State};
+use crate::ledger::{Answer, Claimed, Ending, Ledger, LedgerError, Refused};
+use crate::model::limits::{CLAIM_PASSED_MAX_TIMES, DISPATCH_TICK};
+use crate::model::{Resume, Scope, State, Targets};
 use crossbeam_channel::{Receiver, Sender, select};
 use log::{debug, error, info};
 use std::sync::Arc;
@@ -24,6 +25,10 @@ pub struct Assignment {
     pub orders: Receiver<Order>,
     /// Its slot and rate.
     pub permit: Permit,
+    /// Those of its targets that this server may not scan.
+    pub denied: Targets,
+    /// The changes of this server's scope ([`ScopeInForce::changes`]) up to which that is true.
+    pub scope_changes: u64,
 }
 
 /// The thread's own things.
@@ -40,6 +45,8 @@ pub struct Dispatch {
     pub holdings: Arc<Holdings>,
     /// Findings that wait for Kafka: no new scans while there are many.
     pub backlog: Arc<Backlog>,
+    /// What this server may scan.
+    pub scope: Arc<ScopeInForce>,
     /// To the scan threads.
     pub assignments: Sender<Assignment>,
     /// Where a claim goes whose task can't be read.
@@ -79,6 +86,7 @@ impl Dispatch {
     }
 
     fn claim_while_free(&mut self) -> Result<(), LedgerError> {
+        let mut passed = 0;
         loop {
             let mut load = self.budget.load();
             if !self.backlog.has_room_for_more_scans() {
@@ -87,6 +95,8 @@ impl Dispatch {
             let (answer, sent) = self.claim(&load)?;
             match answer {
                 Answer::None | Answer::Deferred => return Ok(()),
+                Answer::Passed if passed == CLAIM_PASSED_MAX_TIMES => return Ok(()),
+                Answer::Passed => passed += 1,
                 Answer::Vanished(id) => error!(
                     "task {id}: its Redis hash is gone while it was queued; it is read again from Kafka"
                 ),
@@ -100,7 +110,7 @@ impl Dispatch {
                     self.holdings.take(&claim, sent, self.lease);
                     self.end_unreadable(claim, &error);
                 }
-                Answer::Task(claimed) => self.assign(*claimed, sent),
+                Answer::Task(claimed) => self.take_up(*claimed, sent)?,
             }
             if stopped(&self.stop) {
                 return Ok(());
@@ -111,20 +121,87 @@ impl Dispatch {
     /// One claim. Where the answer is lost on the way, the same call is made once more: it gives the same task.
     fn claim(&mut self, load: &crate::ledger::Load) -> Result<(Answer, Instant), LedgerError> {
         let call = nanoid::nanoid!();
+        let scope = self.scope.now();
         let sent = Instant::now();
-        match self.ledger.claim(&self.server, &call, self.lease, load) {
+        match self
+            .ledger
+            .claim(&self.server, &call, self.lease, load, &scope)
+        {
             Ok(answer) => Ok((answer, sent)),
             Err(first) => {
                 debug!("claiming again: {first}");
                 let sent = Instant::now();
                 self.ledger
-                    .claim(&self.server, &call, self.lease, load)
+                    .claim(&self.server, &call, self.lease, load, &scope)
                     .map(|answer| (answer, sent))
             }
         }
     }
 
-    fn assign(&mut self, claimed: Claimed, sent: Instant) {
+    /// Hands a claimed task to a scan thread, or refuses it where this server may scan nothing of it.
+    fn take_up(&mut self, claimed: Claimed, sent: Instant) -> Result<(), LedgerError> {
+        let scope_changes = self.scope.changes();
+        let scope = self.scope.now();
+        let targets = claimed.task.targets();
+        let denied = scope.denied(&targets);
+        if denied == targets {
+            return self.refuse(claimed, sent, &scope, &targets);
+        }
+        if !denied.is_empty() {
+            info!(
+                "task {}: {} of its {} addresses are out of this server's scope and not scanned",
+                claimed.claim.task_id,
+                denied.count(),
+                targets.count()
+            );
+        }
+        self.assign(claimed, sent, denied, scope_changes);
+        Ok(())
+    }
+
+    fn refuse(
+        &mut self,
+        claimed: Claimed,
+        sent: Instant,
+        scope: &Scope,
+        targets: &Targets,
+    ) -> Result<(), LedgerError> {
+        let id = &claimed.claim.task_id;
+        let why = scope.refusal(targets);
+        let error = format!(
+            "no server of the group may scan any of it; on {}: {why}",
+            self.server
+        );
+        let mut refuse = || {
+            self.ledger
+                .refuse(&claimed.claim, &self.server, scope, &error)
+        };
+        // A second time it says that the claim is lost if only its answer was.
+        match refuse().or_else(|_| refuse())? {
+            Refused::Left => info!("task {id}: left to other servers: {why}"),
+            Refused::Lost => debug!("task {id}: refused, and no longer this server's"),
+            Refused::Ending => {
+                error!("task {id}: {error}");
+                self.holdings.take(&claimed.claim, sent, self.lease);
+                let ending = Ending {
+                    claim: claimed.claim.clone(),
+                    status: State::Rejected,
+                    error: Some(error),
+                    found: claimed.resume.found,
+                    attempt: claimed.attempt,
+                    resume: claimed.resume,
+                    lost: claimed.lost,
+                    retry: claimed.task.retry,
+                    partition: claimed.partition,
+                    offset: claimed.offset,
+                };
+                let _ = self.settle.send(Settlement::End(ending));
+            }
+        }
+        Ok(())
+    }
+
+    fn assign(&mut self, claimed: Claimed, sent: Instant, denied: Targets, scope_changes: u64) {
         let (holding, orders) = self.holdings.take(&claimed.claim, sent, self.lease);
         let permit = self.budget.take(claimed.task.band_width.pps());
         let load = self.budget.load();
@@ -143,6 +220,8 @@ impl Dispatch {
             holding,
             orders,
             permit,
+            denied,
+            scope_changes,
         };
         if self.assignments.send(assignment).is_err() {
             error!("the scan threads are gone: the claim runs out and another server takes it");

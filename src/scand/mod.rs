@@ -2,7 +2,7 @@
 //!
 //! | file | thread | waits on | does |
 //! |---|---|---|---|
-//! | `signals.rs` | `signals` | signal-hook | first SIGINT or SIGTERM drains, the second ends at once |
+//! | `signals.rs` | `signals` | signal-hook | first SIGINT or SIGTERM drains, the second ends at once; SIGHUP reads files again |
 //! | `poll.rs` | `poll` | Kafka's long poll | decodes, validates, ingests, nudges `dispatch` |
 //! | `dispatch.rs` | `dispatch` | nudge, slot freed, tick | claims, hands tasks to the scan threads |
 //! | `scan.rs` | `scan-N` | a task, then that scan's events | one masscan each |
@@ -13,7 +13,7 @@
 //! | `commit.rs` | `commit` | ends of tasks, tick | commits the group's offsets |
 //!
 //! Without a thread: `daemon.rs` (starts and joins them, in the order that loses nothing), `holdings.rs`, `budget.rs`,
-//! `outage.rs`, `history.rs`, `outcome.rs`, `logging.rs`, `options.rs`.
+//! `outage.rs`, `history.rs`, `outcome.rs`, `scope.rs`, `logging.rs`, `options.rs`.
 //!
 //! **Invariants:** channels are bounded; a closed channel means stop; threads are named and joined; each thread that speaks
 //! to Kafka or Redis has its own connection.
@@ -33,6 +33,7 @@ mod poll;
 mod progress;
 mod results;
 mod scan;
+mod scope;
 mod settle;
 mod signals;
 

@@ -1,6 +1,7 @@
 //! scand's options: every flag with its default, and the validated settings that the rest of scand works with.
 //! Nothing else of scand looks at the command line, and nothing here opens a connection or a file.
 
+use super::scope::ScopeOptions;
 use crate::bus::Brokers;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{self, Asked, Flag, Reader, values};
@@ -58,6 +59,26 @@ const BUFFER: Flag = Flag::with_default(
     "64",
     "findings that may wait for Kafka, 1 to 65536 MiB; past that, scans are suspended",
 );
+const EXCLUDE: Flag = Flag::optional(
+    "--exclude",
+    "LIST",
+    "addresses that this server never scans, like 10.0.0.0/8,192.0.2.7",
+);
+const EXCLUDE_FILE: Flag = Flag::optional(
+    "--excludefile",
+    "FILE",
+    "file with more of them, one a line, # begins a comment; read again on SIGHUP",
+);
+const ALLOW: Flag = Flag::optional(
+    "--allow",
+    "LIST",
+    "the only addresses that this server may scan (default all)",
+);
+const ALLOW_FILE: Flag = Flag::optional(
+    "--allowfile",
+    "FILE",
+    "file with more of them, as -excludefile",
+);
 const INTERFACE: Flag = Flag::optional(
     "--interface",
     "NAME",
@@ -95,6 +116,10 @@ pub const FLAGS: &[Flag] = &[
     MASSCAN,
     LEASE,
     BUFFER,
+    EXCLUDE,
+    EXCLUDE_FILE,
+    ALLOW,
+    ALLOW_FILE,
     INTERFACE,
     SOURCE_IP,
     SOURCE_PORT,
@@ -160,6 +185,8 @@ pub struct Options {
     pub lease: Duration,
     /// Bytes of findings that may wait for Kafka.
     pub buffer_bytes: usize,
+    /// Where it may not scan; the files are still to be read.
+    pub scope: ScopeOptions,
     /// Where masscan sends from.
     pub source: Source,
     /// Where the log goes besides stderr.
@@ -206,6 +233,12 @@ fn resolve(mut reader: Reader) -> Result<Options, Invalid> {
         buffer_bytes: reader.value(&BUFFER, values::number(1, RESULTS_BUFFER_MAX_MIB))? as usize
             * 1024
             * 1024,
+        scope: ScopeOptions {
+            exclude: reader.optional(&EXCLUDE, str::parse)?,
+            exclude_file: reader.optional(&EXCLUDE_FILE, path)?,
+            allow: reader.optional(&ALLOW, str::parse)?,
+            allow_file: reader.optional(&ALLOW_FILE, path)?,
+        },
         source: Source {
             interface: reader.optional(&INTERFACE, str::parse)?,
             addresses: reader.optional(&SOURCE_IP, str::parse)?,
@@ -279,6 +312,13 @@ impl fmt::Display for Options {
             Some(value) => write!(f, " {} {value}", flag.shown()),
             None => Ok(()),
         };
+        let scope = &self.scope;
+        let files = [&scope.exclude_file, &scope.allow_file]
+            .map(|file| file.as_ref().map(|file| file.display()));
+        set(EXCLUDE, scope.exclude.as_ref().map(|v| v as _))?;
+        set(EXCLUDE_FILE, files[0].as_ref().map(|v| v as _))?;
+        set(ALLOW, scope.allow.as_ref().map(|v| v as _))?;
+        set(ALLOW_FILE, files[1].as_ref().map(|v| v as _))?;
         let source = &self.source;
         set(INTERFACE, source.interface.as_ref().map(|v| v as _))?;
         set(SOURCE_IP, source.addresses.as_ref().map(|v| v as _))?;
@@ -352,6 +392,10 @@ mod tests {
             "-max-rate=50k",
             "-masscan=/opt/masscan",
             "-lease=1m",
+            "-exclude=10.0.0.0/8,192.0.2.7",
+            "-excludefile=/etc/e",
+            "-allow=0.0.0.0/0",
+            "-allowfile=/etc/a",
             "-interface=eth0",
             "-source-ip=192.0.2.8-192.0.2.15",
             "-source-port=40000-40255",
@@ -363,6 +407,7 @@ mod tests {
             options(&line).to_string(),
             "-group g -name n -kafka k1:9092,k2:9093 -redis redis://r:7000/2 -topic a -results-topic b -status-topic c \
              -slots 64 -max-rate 50000 -masscan /opt/masscan -lease 60 \
+             -exclude 10.0.0.0/8,192.0.2.7 -excludefile /etc/e -allow 0.0.0.0/0 -allowfile /etc/a \
              -interface eth0 -source-ip 192.0.2.8/29 -source-port 40000-40255 -router-mac 00-11-22-33-44-55 -log-file /tmp/l -v"
         );
         let summary = options(&["-group=g", "-name=n"]).to_string();
@@ -404,6 +449,10 @@ mod tests {
                 "-lease: \"1\" is not a time from 2 to 600",
             ),
             (&["-lease", "601"], "-lease: \"601\""),
+            (
+                &["-exclude", "10.0.0.0/33"],
+                "-exclude: \"10.0.0.0/33\" is not",
+            ),
             (
                 &["-interface", "a/b"],
                 "-interface: \"a/b\" is not the name",

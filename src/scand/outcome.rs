@@ -27,6 +27,8 @@ pub enum Stopped {
     Backlog,
     /// The attempt took longer than the task allows.
     TimedOut,
+    /// This server may no longer scan all that it scans.
+    OutOfScope,
 }
 
 /// What is known of a run of masscan once it is gone.
@@ -86,6 +88,10 @@ impl Run {
             Some(Stopped::Backlog) => {
                 released("Kafka takes no findings and the buffer is full", true)
             }
+            Some(Stopped::OutOfScope) => released(
+                "the server may no longer scan a part of it, and begins anew without that",
+                false,
+            ),
             Some(Stopped::TimedOut) => Outcome::Failed(format!(
                 "timed out after {} s at {:.2} %",
                 self.timeout.unwrap_or_default().as_secs(),

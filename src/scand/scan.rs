@@ -8,6 +8,7 @@ use super::holdings::{Holdings, Order};
 use super::lease::running_record;
 use super::outcome::{Outcome, Run, Stopped};
 use super::results::{Backlog, Batch, Delivery, bytes_of};
+use super::scope::ScopeInForce;
 use super::settle::{Settlement, record_of};
 use crate::bus::Message;
 use crate::ledger::{Ending, LiveProgress, Release};
@@ -18,7 +19,7 @@ use crate::model::limits::*;
 use crate::model::source::Source;
 use crate::model::text::one_line;
 use crate::model::walk::Begin;
-use crate::model::{Finding, FindingRecord, Progress, Resume, State, StatusRecord, Targets, Walk};
+use crate::model::{Finding, FindingRecord, Progress, Resume, State, StatusRecord, Walk};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select_biased, tick};
 use log::{debug, error, info, warn};
 use std::collections::VecDeque;
@@ -38,6 +39,8 @@ pub struct Scans {
     pub holdings: Arc<Holdings>,
     /// Findings that wait for Kafka.
     pub backlog: Arc<Backlog>,
+    /// What this server may scan.
+    pub scope: Arc<ScopeInForce>,
 }
 
 /// Where one scan thread sends to.
@@ -90,8 +93,6 @@ struct Scan<'a> {
     delivery: Arc<Delivery>,
     /// Findings that earlier attempts made before the index at which this one begins.
     found_before: u64,
-    /// What this server may not scan.
-    exclude: Targets,
     walk: Walk,
     begin: Begin,
     checkpoint: Checkpoint,
@@ -113,8 +114,7 @@ impl<'a> Scan<'a> {
     fn new(scans: &'a Scans, outlets: &'a Outlets, assignment: Assignment) -> Scan<'a> {
         let claimed = &assignment.claimed;
         let (task, resume) = (&claimed.task, claimed.resume);
-        let exclude = Targets::default();
-        let walk = Walk::new(task, &exclude, assignment.permit.rate_pps());
+        let walk = Walk::new(task, &assignment.denied, assignment.permit.rate_pps());
         let begin = walk.begin(resume.index, resume.walk);
         let found_before = found_before(begin.index, &resume);
         let now = Instant::now();
@@ -124,7 +124,6 @@ impl<'a> Scan<'a> {
                 percent: walk.percent_at(begin.index),
                 ..Progress::default()
             },
-            exclude,
             walk,
             begin,
             found_before,
@@ -203,7 +202,7 @@ impl<'a> Scan<'a> {
             task: &claimed.task,
             rate_pps: self.assignment.permit.rate_pps(),
             resume_index: self.begin.index,
-            exclude: &self.exclude,
+            exclude: &self.assignment.denied,
             source: &self.outlets.source,
         };
         let id = &claimed.claim.task_id;
@@ -397,6 +396,9 @@ impl<'a> Scan<'a> {
             return Some(Stopped::Untrusted);
         }
         self.send_pending();
+        if self.has_left_scope() {
+            return Some(Stopped::OutOfScope);
+        }
         self.settle(now);
         if self.told != self.resume() {
             self.report();
@@ -420,6 +422,18 @@ impl<'a> Scan<'a> {
         // After this process itself was stopped for a while, what masscan said meanwhile comes first.
         let silent = all_heard && now.duration_since(self.heard_at) >= WATCHDOG_SILENCE;
         silent.then_some(Stopped::Silent)
+    }
+
+    /// Whether the server's scope is another by now, and leaves out something that this scan does.
+    fn has_left_scope(&mut self) -> bool {
+        let changes = self.scans.scope.changes();
+        if changes == self.assignment.scope_changes {
+            return false;
+        }
+        self.assignment.scope_changes = changes;
+        let targets = self.assignment.claimed.task.targets();
+        let denied = self.scans.scope.now().denied(&targets);
+        !denied.without(&self.assignment.denied).is_empty()
     }
 
     fn ended(&mut self, stopped: Option<Stopped>, exit: Exit) -> Outcome {

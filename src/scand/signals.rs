@@ -1,7 +1,7 @@
-//! SIGINT and SIGTERM as values on a channel.
+//! SIGINT, SIGTERM and SIGHUP as values on channels.
 
 use crossbeam_channel::{Receiver, bounded};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io;
 use std::thread;
@@ -9,15 +9,29 @@ use std::thread;
 /// Signals that wait to be handled: the second one matters, more don't.
 const SIGNALS_MAX: usize = 2;
 
-/// Starts the thread `signals`; the channel gives the name of each signal that comes. Errs where the system refuses.
-pub fn listen() -> io::Result<Receiver<&'static str>> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let (sender, receiver) = bounded(SIGNALS_MAX);
+/// Where signals come out.
+pub struct Inbox {
+    /// The name of each SIGINT and SIGTERM: end.
+    pub ends: Receiver<&'static str>,
+    /// Something for each SIGHUP, or for several at once: read the files again.
+    pub reloads: Receiver<()>,
+}
+
+/// Starts the thread `signals`. Errs where the system refuses.
+pub fn listen() -> io::Result<Inbox> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let (sender, ends) = bounded(SIGNALS_MAX);
+    let (reload, reloads) = bounded(1);
     // Never joined: it sleeps in the kernel until the process ends.
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
             for signal in signals.forever() {
+                if signal == SIGHUP {
+                    // One that waits already says the same.
+                    let _ = reload.try_send(());
+                    continue;
+                }
                 let name = if signal == SIGINT {
                     "SIGINT"
                 } else {
@@ -27,5 +41,5 @@ pub fn listen() -> io::Result<Receiver<&'static str>> {
                 let _ = sender.try_send(name);
             }
         })?;
-    Ok(receiver)
+    Ok(Inbox { ends, reloads })
 }

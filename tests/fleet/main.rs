@@ -15,6 +15,7 @@ mod faults;
 mod jobs;
 mod records;
 mod scans;
+mod scope;
 mod support;
 
 use libtest_mimic::{Arguments, Trial};
@@ -65,6 +66,7 @@ fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         faults::TESTS,
         jobs::TESTS,
         control::TESTS,
+        scope::TESTS,
     ]
     .concat()
     .into_iter()

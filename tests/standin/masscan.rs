@@ -19,6 +19,7 @@
 //! both (masscan goes on sending and loses the answers).
 
 use scan::model::ports::{PortRange, Proto};
+use scan::model::target_file;
 use scan::model::task::Shard;
 use scan::model::{Ports, Targets};
 use serde::{Deserialize, Serialize};
@@ -131,6 +132,13 @@ impl Arguments {
                 "--retries" => retries = parsed(flag, value)?,
                 "--shard" => shard = parsed(flag, value)?,
                 "--exclude" => exclude = parsed(flag, value)?,
+                "--excludefile" => {
+                    let text = std::fs::read_to_string(value)
+                        .map_err(|error| format!("{flag} {value}: {error}"))?;
+                    exclude = target_file::parse(&text)
+                        .map(Targets::from_ranges)
+                        .map_err(|bad| format!("{value}:{}", bad[0]))?;
+                }
                 "--resume-index" => resume_index = parsed(flag, value)?,
                 _ => return Err(format!("{flag} {value}: unknown config option")),
             }

@@ -1,0 +1,185 @@
+//! What a server may scan: everything but what is excluded, and only what is allowed where that is said.
+//!
+//! A server leaves a task to others only where nothing of it is in scope; of any other task it scans the rest.
+
+use super::targets::Targets;
+use super::text::quoted;
+
+/// The scope of one server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    excluded: Targets,
+    allowed: Option<Targets>,
+    tag: String,
+}
+
+impl Scope {
+    /// Everything but `excluded`; where `allowed` is given, only what is in there.
+    pub fn new(excluded: Targets, allowed: Option<Targets>) -> Scope {
+        let limited = !excluded.is_empty() || allowed.is_some();
+        let tag = match limited {
+            true => tag(&excluded, allowed.as_ref()),
+            false => String::new(),
+        };
+        Scope {
+            excluded,
+            allowed,
+            tag,
+        }
+    }
+
+    /// Those of `targets` that may not be scanned.
+    pub fn denied(&self, targets: &Targets) -> Targets {
+        let excluded = targets.intersection(&self.excluded);
+        let not_allowed = self
+            .allowed
+            .as_ref()
+            .map(|allowed| targets.without(allowed))
+            .unwrap_or_default();
+        let both = [excluded.ranges(), not_allowed.ranges()].concat();
+        Targets::from_ranges(both)
+    }
+
+    /// Names this scope: the same for the same sets, empty where everything may be scanned. By it the fleet knows whether a
+    /// server that refused a task has another scope by now.
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// Why nothing of `targets` may be scanned, in one line.
+    pub fn refusal(&self, targets: &Targets) -> String {
+        let shown = quoted(&targets.to_string());
+        let left = targets.without(&self.excluded);
+        match left.is_empty() {
+            true => format!("all of {shown} is excluded"),
+            false if left == *targets => format!("nothing of {shown} is allowed"),
+            false => format!("all of {shown} is excluded or not allowed"),
+        }
+    }
+
+    /// How much is excluded and allowed, for the log.
+    pub fn summary(&self) -> String {
+        let excluded = format!(
+            "{} addresses in {} ranges are excluded",
+            self.excluded.count(),
+            self.excluded.ranges().len()
+        );
+        match &self.allowed {
+            None => excluded,
+            Some(allowed) => format!(
+                "{excluded}, only {} addresses in {} ranges are allowed",
+                allowed.count(),
+                allowed.ranges().len()
+            ),
+        }
+    }
+}
+
+/// FNV-1a over both sets.
+fn tag(excluded: &Targets, allowed: Option<&Targets>) -> String {
+    let text = format!(
+        "{excluded};{}",
+        allowed.map_or("all".to_owned(), Targets::to_string)
+    );
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::net::Ipv4Addr;
+
+    fn set(text: &str) -> Targets {
+        match text {
+            "" => Targets::default(),
+            text => text.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn what_is_denied_is_carved_out_of_the_targets() {
+        for (excluded, allowed, targets, denied) in [
+            ("", None, "10.0.0.0/24", ""),
+            ("10.0.0.7", None, "10.0.0.0/24", "10.0.0.7"),
+            ("10.0.0.0/8", None, "10.0.0.0/24", "10.0.0.0/24"),
+            ("10.1.0.0/16", None, "10.0.0.0/24", ""),
+            ("", Some("10.0.0.0/25"), "10.0.0.0/24", "10.0.0.128/25"),
+            ("", Some("10.0.0.0/8"), "10.0.0.0/24", ""),
+            ("", Some("11.0.0.0/8"), "10.0.0.0/24", "10.0.0.0/24"),
+            (
+                "10.0.0.1",
+                Some("10.0.0.0/25"),
+                "10.0.0.0/24",
+                "10.0.0.1,10.0.0.128/25",
+            ),
+            ("fd00::/16", None, "10.0.0.0/24,fd00::/120", "fd00::/120"),
+        ] {
+            let scope = Scope::new(set(excluded), allowed.map(set));
+            let found = scope.denied(&set(targets));
+            assert_eq!(found.to_string(), denied, "{excluded} {allowed:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_why() {
+        let targets = set("10.0.0.0/24");
+        for (excluded, allowed, why) in [
+            ("10.0.0.0/8", None, "all of \"10.0.0.0/24\" is excluded"),
+            (
+                "",
+                Some("11.0.0.0/8"),
+                "nothing of \"10.0.0.0/24\" is allowed",
+            ),
+            (
+                "10.0.0.0/25",
+                Some("10.0.0.0/25"),
+                "all of \"10.0.0.0/24\" is excluded or not allowed",
+            ),
+        ] {
+            assert_eq!(
+                Scope::new(set(excluded), allowed.map(set)).refusal(&targets),
+                why
+            );
+        }
+    }
+
+    #[test]
+    fn a_scope_is_known_by_its_tag() {
+        assert_eq!(Scope::default().tag(), "");
+        assert_eq!(Scope::new(set(""), None), Scope::default());
+        let one = Scope::new(set("10.0.0.1,10.0.0.2"), None);
+        assert_eq!(one.tag(), Scope::new(set("10.0.0.2,10.0.0.1"), None).tag());
+        let others = [
+            Scope::new(set("10.0.0.1"), None),
+            Scope::new(set(""), Some(set("10.0.0.1-10.0.0.2"))),
+            Scope::new(set("10.0.0.1-10.0.0.2"), Some(set("10.0.0.0/8"))),
+        ];
+        assert!(others.iter().all(|other| other.tag() != one.tag()));
+    }
+
+    proptest! {
+        #[test]
+        fn denied_is_what_is_excluded_or_not_allowed(
+            spans in prop::collection::vec((0u32..200, 0u32..20), 1..6),
+            excluded in prop::collection::vec((0u32..200, 0u32..20), 0..6),
+            allowed in prop::option::of(prop::collection::vec((0u32..200, 0u32..60), 0..6)),
+        ) {
+            let ranges = |spans: &[(u32, u32)]| Targets::from_ranges(spans.iter()
+                .map(|&(first, length)| format!("{}-{}", Ipv4Addr::from(first), Ipv4Addr::from(first + length)).parse().unwrap())
+                .collect());
+            let member = |spans: &[(u32, u32)], address: u32| spans.iter().any(|&(first, length)| (first..=first + length).contains(&address));
+            let scope = Scope::new(ranges(&excluded), allowed.as_deref().map(ranges));
+            let denied = scope.denied(&ranges(&spans));
+            for address in 0..260u32 {
+                let expected = member(&spans, address)
+                    && (member(&excluded, address) || allowed.as_ref().is_some_and(|allowed| !member(allowed, address)));
+                let one: Targets = Ipv4Addr::from(address).to_string().parse().unwrap();
+                prop_assert_eq!(!one.intersection(&denied).is_empty(), expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Where a server may not scan: carved out, left to others, rejected, and changed while it runs.
+
+use crate::support::{Fleet, SOON, addresses, wait_for};
+use crate::{Needs, Test};
+use rustix::process::Signal;
+use scan::model::State;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+pub const TESTS: &[Test] = &[
+    (
+        "a_block_that_contains_a_denied_network_is_carved",
+        Needs::Lab,
+        carved,
+    ),
+    (
+        "a_task_out_of_a_servers_scope_goes_to_another_server",
+        Needs::Servers,
+        left_to_others,
+    ),
+    (
+        "a_task_that_no_server_may_scan_is_rejected",
+        Needs::Servers,
+        rejected,
+    ),
+    (
+        "a_running_scan_that_touches_a_newly_denied_network_begins_anew_without_it",
+        Needs::Servers,
+        reloaded,
+    ),
+    (
+        "a_long_list_of_exclusions_reaches_masscan_as_a_file",
+        Needs::Lab,
+        long_list,
+    ),
+    (
+        "a_bad_file_of_exclusions_does_not_start",
+        Needs::Servers,
+        bad_file,
+    ),
+];
+
+/// The addresses of a /24 without those whose last number is in `denied`.
+fn without(network: &str, denied: std::ops::Range<u32>) -> BTreeSet<(String, u64)> {
+    let prefix = network.strip_suffix("0/24").unwrap();
+    let denied: BTreeSet<_> = denied.map(|n| (format!("{prefix}{n}"), 443)).collect();
+    &addresses(network, 443) - &denied
+}
+
+fn carved() {
+    let fleet = Fleet::new("carved");
+    let network = fleet.network(0);
+    let file = fleet.folder.join("exclude.conf");
+    let first = network.replace("0/24", "0/26");
+    fs::write(&file, format!("# not ours\n{first}  # the first quarter\n")).unwrap();
+    let allow = network.replace("0/24", "0/25");
+    let words = ["-excludefile", file.to_str().unwrap(), "-allow", &allow];
+    let server = fleet.ready_scand("a", &words);
+    let id = fleet.push_network(&network, 2000, &[]);
+    let task = fleet.wait_ended(&id, SOON);
+    assert_eq!((task.status, task.found), (State::Completed, 64));
+    let left = &without(&network, 0..64) - &without(&network, 0..128);
+    assert_eq!(fleet.findings(&id), left);
+    server.wait_for_log("192 of its 256 addresses are out of this server's scope");
+}
+
+fn left_to_others() {
+    let fleet = Fleet::new("left").with_standin(&json!({}));
+    let (ours, others) = (fleet.network(0), fleet.network(1));
+    let a = fleet.ready_scand("a", &["-exclude", &others, "-slots", "1"]);
+    let _b = fleet.ready_scand("b", &["-slots", "1"]);
+    // b is busy for long. Many tasks that only b may run, and one behind them that a may.
+    let long = fleet.push_network(&others, 10, &["-priority", "9"]);
+    wait_for("b to run it", SOON, || {
+        fleet.task(&long).filter(|task| task.progress > 0.0)
+    });
+    let many: Vec<String> = (0..600)
+        .map(|n| {
+            json!({"task_id": format!("t{n}"), "ip_range": others.replace("0/24", &(n % 256).to_string()), "ports": "443",
+                   "band_width": "1000", "wait_s": 0, "priority": 6, "attempts": 1}).to_string()
+        })
+        .collect();
+    fleet.push_raw(&many);
+    let behind = fleet.push_network(&ours, 2000, &[]);
+    let task = fleet.wait_ended(&behind, SOON);
+    assert_eq!(task.server.as_deref(), Some("a"));
+    a.wait_for_log("task t599: left to other servers: all of");
+    let waits = fleet.task("t599").unwrap();
+    assert_eq!(
+        (waits.status, waits.attempt),
+        (State::Queued, 0),
+        "{waits:?}"
+    );
+    let done = fleet.wait_ended("t0", SOON);
+    assert_eq!(
+        (done.status, done.server.as_deref(), done.attempt),
+        (State::Completed, Some("b"), 1)
+    );
+    assert_eq!(a.log().matches("task t0: left to other").count(), 1, "once");
+}
+
+fn rejected() {
+    let fleet = Fleet::new("nobody").with_standin(&json!({}));
+    let network = fleet.network(0);
+    let _servers = [
+        fleet.ready_scand("a", &["-exclude", "172.16.0.0/12"]),
+        fleet.ready_scand("b", &["-allow", "10.0.0.0/8"]),
+    ];
+    let id = fleet.push_network(&network, 2000, &[]);
+    let task = fleet.wait_ended(&id, SOON);
+    assert_eq!(task.status, State::Rejected);
+    let error = task.error.unwrap();
+    assert!(
+        error.starts_with("no server of the group may scan any of it; on "),
+        "{error}"
+    );
+    assert!(error.contains(&network), "{error}");
+    let told: Vec<Value> = fleet.told(&id);
+    assert_eq!(told.last().unwrap()["status"], "rejected");
+    assert!(fleet.standin_events().is_empty(), "nothing was started");
+    fleet.wait_committed(crate::support::kafka());
+}
+
+fn reloaded() {
+    let fleet = Fleet::new("reloaded").with_standin(&json!({}));
+    let network = fleet.network(0);
+    let file = fleet.folder.join("exclude.conf");
+    fs::write(&file, "192.0.2.0/24\n").unwrap();
+    let server = fleet.ready_scand("a", &["-excludefile", file.to_str().unwrap()]);
+    let id = fleet.push_network(&network, 40, &[]);
+    let running = wait_for("some progress", SOON, || {
+        fleet.task(&id).filter(|task| task.progress > 20.0)
+    });
+    fs::write(&file, "oops\n").unwrap();
+    server.signal(Signal::HUP);
+    server.wait_for_log("SIGHUP: nothing is changed, what was in force stays");
+    assert!(server.log().contains("exclude.conf:1: \"oops\" is not"));
+    fs::write(&file, "198.51.100.0/24\n").unwrap();
+    server.signal(Signal::HUP);
+    server.wait_for_log("SIGHUP: from now on 256 addresses in 1 ranges are excluded");
+    let denied = network.replace("0/24", "128/25");
+    fs::write(&file, format!("{denied}\n")).unwrap();
+    server.signal(Signal::HUP);
+    server.wait_for_log("begins anew without that");
+    let task = fleet.wait_ended(&id, SOON);
+    assert_eq!(
+        (task.status, task.attempt),
+        (State::Completed, 1),
+        "no attempt is used up: {task:?}"
+    );
+    assert!(task.started_ms > running.started_ms);
+    let again = format!("--exclude {denied}");
+    assert!(server.log().contains(&again), "{}", server.log());
+    assert_eq!(server.log().matches("-oD - --range").count(), 2);
+    let left = without(&network, 128..256);
+    assert!(fleet.findings(&id).is_superset(&left));
+}
+
+fn long_list() {
+    let fleet = Fleet::new("long-list");
+    let network = fleet.network(0);
+    let second: u32 = network.split('.').nth(1).unwrap().parse().unwrap();
+    // Every odd address of a /16, of which the task has only a part: clipped to it, the list is short.
+    let odd: String = (0..32_768u32)
+        .map(|n| format!("172.{second}.{}.{}\n", n / 128, n % 128 * 2 + 1))
+        .collect();
+    let file = fleet.folder.join("exclude.conf");
+    fs::write(&file, odd).unwrap();
+    let server = fleet.ready_scand("a", &["-excludefile", file.to_str().unwrap()]);
+    let id = fleet.push_network(&network, 2000, &[]);
+    let task = fleet.wait_ended(&id, SOON);
+    assert_eq!((task.status, task.found), (State::Completed, 128));
+    assert!(server.log().contains("--exclude 172."));
+    let whole = format!("172.{second}.0.0/16");
+    let id = fleet.push_network(&whole, 10_000, &["-wait", "2"]);
+    let task = fleet.wait_ended(&id, SOON);
+    assert_eq!(task.status, State::Completed, "{task:?}");
+    assert!(server.log().contains("--excludefile exclude.txt"));
+    let found = fleet.findings(&id);
+    assert!(found.len() > 16_000, "most of 32 768: {}", found.len());
+    assert!(
+        found
+            .iter()
+            .all(|(ip, _)| ip.ends_with(['0', '2', '4', '6', '8'])),
+        "no odd address is scanned"
+    );
+}
+
+fn bad_file() {
+    let fleet = Fleet::new("bad-file");
+    let file = fleet.folder.join("exclude.conf");
+    fs::write(&file, "10.0.0.0/8\n10.0.0/8\n").unwrap();
+    for (file, named) in [
+        (
+            file.to_str().unwrap(),
+            "exclude.conf:2: \"10.0.0/8\" is not an address",
+        ),
+        (
+            "/nowhere/e",
+            "-excludefile: /nowhere/e can't be read: No such file",
+        ),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_scand"))
+            .args([
+                "-excludefile",
+                file,
+                "-kafka",
+                &fleet.kafka,
+                "-redis",
+                &fleet.redis,
+            ])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(named), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}
