@@ -224,8 +224,8 @@ pub const PUSH_EXCLUDE_MAX_BYTES: usize = ARGUMENT_MAX_BYTES / 2;
 pub const PACK_REMARKED_TASKS: usize = 1000;
 /// Most tasks into which `-shards` divides the probes.
 pub const SHARDS_MAX: u32 = 10_000;
-/// Tasks that a push sends at a time; what it knows of each is exact to this many.
-pub const PUSH_SEND_TASKS: usize = 10_000;
+/// Bytes of records that a push holds at a time.
+pub const PUSH_SEND_BYTES: usize = 8 * PRODUCE_REQUEST_BYTES;
 /// More addresses than this (2^24, a /8) are pushed only with a confirmation.
 pub const UNCONFIRMED_ADDRESSES_MAX: u128 = 1 << 24;
 /// Unacknowledged tasks that a failed push names on stderr; the file that it leaves has all of them.

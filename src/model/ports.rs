@@ -5,6 +5,7 @@ use super::text::Invalid;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 const EXPECTED: &str = "is not a port list like 80,443,8000-8100,U:53 (ports 1 to 65535)";
 
@@ -59,9 +60,9 @@ pub struct PortRange {
     pub last: u16,
 }
 
-/// A set of ports: sorted, merged, never empty. Shown in masscan's own syntax.
+/// A set of ports: sorted, merged, never empty. Shown in masscan's own syntax. A clone shares the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ports(Vec<PortRange>);
+pub struct Ports(Arc<[PortRange]>);
 
 impl Ports {
     /// Number of ports, each transport counted by itself.
@@ -104,7 +105,7 @@ impl FromStr for Ports {
                 parse_span(span).ok_or_else(|| Invalid::new(item, wrong(text, span)))?;
             ranges.push(PortRange { proto, first, last });
         }
-        Ok(Ports(merged(ranges)))
+        Ok(Ports(merged(ranges).into()))
     }
 }
 

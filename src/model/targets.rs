@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 const EXPECTED: &str =
     "is not an address, a CIDR block or a range like 10.0.0.1, 10.0.0.0/24, 10.0.0.1-10.0.0.9";
@@ -149,9 +150,10 @@ impl fmt::Display for AddressRange {
     }
 }
 
-/// A set of addresses: sorted ranges that neither overlap nor touch. May be empty (an exclusion list often is).
+/// A set of addresses: sorted ranges that neither overlap nor touch. May be empty (an exclusion list often is). A clone shares
+/// them: the shards of a job are many tasks with one long list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Targets(Vec<AddressRange>);
+pub struct Targets(Arc<[AddressRange]>);
 
 impl Targets {
     /// The set of all addresses in `ranges`, in any order, overlapping or not.
@@ -164,7 +166,7 @@ impl Targets {
                 _ => merged.push(range),
             }
         }
-        Targets(merged)
+        Targets(merged.into())
     }
 
     /// Number of addresses; saturates at `u128::MAX`.
@@ -187,7 +189,7 @@ impl Targets {
     /// The addresses of `self` that are not in `excluded`. Takes n log m steps and one for each hole that is hit.
     pub fn without(&self, excluded: &Targets) -> Targets {
         let mut left = Vec::with_capacity(self.0.len());
-        for range in &self.0 {
+        for range in self.0.iter() {
             let mut rest = Some(*range);
             for hole in excluded.meeting(range) {
                 let Some(now) = rest else { break };
@@ -196,20 +198,20 @@ impl Targets {
             }
             left.extend(rest);
         }
-        Targets(left)
+        Targets(left.into())
     }
 
     /// The addresses that are in both. Takes n log m steps, n the ranges of `self`: put the smaller one there.
     pub fn intersection(&self, other: &Targets) -> Targets {
         let mut both = Vec::new();
-        for range in &self.0 {
+        for range in self.0.iter() {
             both.extend(other.meeting(range).iter().map(|met| AddressRange {
                 first: met.first.max(range.first),
                 last: met.last.min(range.last),
                 ..*range
             }));
         }
-        Targets(both)
+        Targets(both.into())
     }
 
     /// Those of its ranges that have an address in common with `range`.
@@ -392,8 +394,8 @@ mod tests {
                 prop_assert_eq!(has(&both, address), in_one && in_other);
             }
             // Sorted, apart, and not touching: as any other set is.
-            prop_assert_eq!(&Targets::from_ranges(left.0.clone()), &left);
-            prop_assert_eq!(&Targets::from_ranges(both.0.clone()), &both);
+            prop_assert_eq!(&Targets::from_ranges(left.0.to_vec()), &left);
+            prop_assert_eq!(&Targets::from_ranges(both.0.to_vec()), &both);
         }
 
         #[test]

@@ -287,6 +287,12 @@ impl Task {
         self.ip_range.without(&self.exclude)
     }
 
+    /// What no single field shows: that something is left to scan, and that masscan can count and take it. A task that was read
+    /// from a record has passed this.
+    pub fn check(&self) -> Result<(), Invalid> {
+        check_whole(self)
+    }
+
     /// Addresses × ports of the whole task, exclusions left out: the range over which masscan's index runs
     /// (for a shard too: FACTS).
     pub fn probes(&self) -> u128 {
@@ -425,7 +431,6 @@ impl From<&Task> for TaskRecord {
     }
 }
 
-/// What no single field shows: that something is left to scan, and that masscan can count and take it.
 fn check_whole(task: &Task) -> Result<(), Invalid> {
     let probes = task.probes();
     if probes == 0 {

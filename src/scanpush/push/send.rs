@@ -8,7 +8,7 @@ use crate::bus::{Message, Producer};
 use crate::exit::Failure;
 use crate::flags::shared::{KAFKA, TOPIC};
 use crate::model::Task;
-use crate::model::limits::{PUSH_SEND_TASKS, UNACKNOWLEDGED_SHOWN_MAX};
+use crate::model::limits::{PUSH_SEND_BYTES, UNACKNOWLEDGED_SHOWN_MAX};
 use crate::scanpush::options::Connection;
 use crate::scanpush::output::Output;
 use std::collections::BTreeSet;
@@ -50,17 +50,18 @@ impl Sending<'_> {
             .map_err(|error| Failure::Runtime(format!("Kafka: {error}")))?;
         let mut printed = Ok(());
         let mut outcome = Outcome::default();
-        for (number, some) in tasks.chunks(PUSH_SEND_TASKS).enumerate() {
-            let first = number * PUSH_SEND_TASKS;
+        let mut first = 0;
+        while first < tasks.len() {
             if outcome.cause.is_some() && !outcome.rest.is_empty() {
-                outcome.rest.extend(first..first + some.len());
-                continue;
+                outcome.rest.extend(first..tasks.len());
+                break;
             }
-            let messages: Vec<Message> = some.iter().map(message).collect();
-            let acknowledged = outcome.add(first, some.len(), send(&mut producer, &messages));
+            let messages = some_messages(&tasks[first..]);
+            let acknowledged = outcome.add(first, messages.len(), send(&mut producer, &messages));
             // A reader of stdout that has gone is no reason to send half of the tasks.
             let lines = acknowledged.iter().map(|&index| &tasks[index]);
             printed = printed.and(self.print(lines, output));
+            first += messages.len();
         }
         match outcome.cause {
             None => printed,
@@ -192,6 +193,20 @@ fn send(producer: &mut Producer, messages: &[Message]) -> Sent {
     }
 }
 
+/// The records of the first of `tasks`, about [`PUSH_SEND_BYTES`] of them.
+fn some_messages(tasks: &[Task]) -> Vec<Message> {
+    let (mut messages, mut bytes) = (Vec::new(), 0);
+    for task in tasks {
+        let message = message(task);
+        bytes += message.value.len();
+        messages.push(message);
+        if bytes >= PUSH_SEND_BYTES {
+            break;
+        }
+    }
+    messages
+}
+
 /// The task's record, keyed by its id.
 fn message(task: &Task) -> Message {
     Message {
@@ -242,7 +257,7 @@ mod tests {
 
     fn tasks(count: usize) -> Vec<Task> {
         let task = |n: usize| {
-            let target = format!("10.0.{}.{}", n / 256, n % 256);
+            let target = std::net::Ipv4Addr::from((10 << 24) + n as u32).to_string();
             let parts = (
                 target.parse().unwrap(),
                 "80".parse().unwrap(),
@@ -375,6 +390,16 @@ mod tests {
             Task::from_record(records.lines().next().unwrap().as_bytes()).as_ref(),
             Ok(&all[11])
         );
+    }
+
+    #[test]
+    fn records_are_held_a_few_megabytes_at_a_time() {
+        let all = tasks(100_000);
+        let some = some_messages(&all);
+        assert!(some.len() < all.len());
+        let bytes: usize = some.iter().map(|message| message.value.len()).sum();
+        assert!((PUSH_SEND_BYTES..PUSH_SEND_BYTES + 1000).contains(&bytes));
+        assert_eq!(some_messages(&all[..3]).len(), 3);
     }
 
     #[test]
