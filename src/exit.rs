@@ -14,6 +14,12 @@ pub enum Exit {
     Failed,
     /// 2: the command line is wrong; nothing was done.
     Usage,
+    /// 3: of the tasks that were watched one failed or was rejected.
+    TasksFailed,
+    /// 4: none of them failed, but one was cancelled.
+    TasksCancelled,
+    /// 130: ended by Ctrl-C, as shells call it.
+    Interrupted,
 }
 
 impl From<Exit> for ExitCode {
@@ -22,6 +28,9 @@ impl From<Exit> for ExitCode {
             Exit::Success => 0,
             Exit::Failed => 1,
             Exit::Usage => 2,
+            Exit::TasksFailed => 3,
+            Exit::TasksCancelled => 4,
+            Exit::Interrupted => 130,
         })
     }
 }
@@ -35,6 +44,8 @@ pub enum Failure {
     Runtime(String),
     /// It could not be done, and the lines that say so are already written.
     Said,
+    /// It was done, but what it found out has an exit code of its own; what there is to say is written.
+    Found(Exit),
     /// Whoever read our output has gone (`| head`): nothing is wrong, and nobody is left to tell.
     ClosedPipe,
 }
@@ -60,6 +71,7 @@ pub fn report(program: &str, result: Result<(), Failure>, err: &mut dyn Write) -
     let (line, exit) = match result {
         Ok(()) | Err(Failure::ClosedPipe) => return Exit::Success,
         Err(Failure::Said) => return Exit::Failed,
+        Err(Failure::Found(exit)) => return exit,
         Err(Failure::Usage(error)) => (error.to_string(), Exit::Usage),
         Err(Failure::Runtime(line)) => (line, Exit::Failed),
     };
@@ -82,6 +94,7 @@ mod tests {
             ),
             (Failure::Runtime("no".into()), "p: no\n", Exit::Failed),
             (Failure::Said, "", Exit::Failed),
+            (Failure::Found(Exit::TasksFailed), "", Exit::TasksFailed),
             (
                 io::Error::from(io::ErrorKind::BrokenPipe).into(),
                 "",

@@ -260,3 +260,17 @@ pub const RETRY_MAX: u32 = 1000;
 pub const CONTROL_WAIT: Duration = Duration::from_secs(10);
 /// They look this often whether it is.
 pub const CONTROL_LOOK_EVERY: Duration = Duration::from_millis(100);
+/// `scanpush watch` looks at Redis this often; less often where a look takes long.
+pub const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// Of the time, this part at most is spent looking.
+pub const WATCH_LOOK_PART: u32 = 10;
+/// How long it waits for tasks that no server has taken in yet, from the last one that was.
+pub const WATCH_UNKNOWN_WAIT: Duration = Duration::from_secs(60);
+/// How long it waits for a Redis that is away.
+pub const WATCH_REDIS_WAIT: Duration = Duration::from_secs(60);
+/// Progress bars that it shows at a time, besides the one of all tasks.
+pub const WATCH_BARS_MAX: usize = 10;
+/// With more tasks than this, only those that did not complete get a line of their own.
+pub const WATCH_LINES_TASKS_MAX: usize = 50;
+/// Where there is no terminal, a line is printed when a task has come so many percent further.
+pub const WATCH_LINE_PERCENT: u32 = 10;

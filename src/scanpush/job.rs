@@ -112,7 +112,7 @@ pub fn job(job_id: &TaskId, mut tasks: Vec<LiveTask>, forgotten: usize) -> Optio
         states,
         forgotten,
         progress: (done / weight * 100.0).floor() / 100.0,
-        rate_pps: running().map(|task| task.rate_pps.max(0.0)).sum(),
+        rate_pps: running().fold(0.0, |sum, task| sum + task.rate_pps.max(0.0)),
         remaining_s: running()
             .filter_map(|task| task.remaining_s)
             .max()

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `push.rs` | puts tasks on Kafka; what scanpush does without a command's name |
 //! | `status.rs` | shows tasks from Redis |
+//! | `watch.rs`, `screen.rs` | follows tasks until they have ended; how that looks |
 //! | `ids.rs` | which tasks a command line means |
 //! | `control.rs`, `retry.rs` | cancel, pause and resume tasks, begin them anew |
 //! | `list.rs`, `job.rs`, `servers.rs` | show the newest tasks, a job, the servers |
@@ -25,10 +26,12 @@ mod options;
 mod output;
 mod push;
 mod retry;
+mod screen;
 mod servers;
 mod status;
 mod table;
 mod tasks;
+mod watch;
 
 use crate::exit::{self, Exit, Failure};
 use crate::flags::shared::CONNECTION;
@@ -46,6 +49,7 @@ const COMMANDS: &[Command] = &[
     list::COMMAND,
     job::COMMAND,
     servers::COMMAND,
+    watch::COMMAND,
     control::CANCEL,
     control::PAUSE,
     control::RESUME,

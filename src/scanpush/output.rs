@@ -47,6 +47,11 @@ impl<'a> Output<'a> {
         self.columns.is_some()
     }
 
+    /// Whether a person reads stderr directly.
+    pub fn err_is_terminal(&self) -> bool {
+        self.err_is_terminal
+    }
+
     /// Columns that a table may take: the terminal's, [`TABLE_COLUMNS`] at least.
     pub fn columns(&self) -> usize {
         self.columns.unwrap_or(0).max(TABLE_COLUMNS)
@@ -99,7 +104,8 @@ impl<'a> Output<'a> {
     }
 }
 
-fn harmless(line: &str) -> String {
+/// `line` with each control character replaced.
+pub fn harmless(line: &str) -> String {
     let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     line.chars().map(visible).collect()
 }

@@ -17,6 +17,7 @@ mod records;
 mod scans;
 mod scope;
 mod support;
+mod watch;
 
 use libtest_mimic::{Arguments, Trial};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -66,6 +67,7 @@ fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         faults::TESTS,
         jobs::TESTS,
         control::TESTS,
+        watch::TESTS,
         scope::TESTS,
     ]
     .concat()

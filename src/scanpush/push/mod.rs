@@ -26,6 +26,8 @@ mod size;
 use super::Command;
 use super::options::{Connection, JSON};
 use super::output::Output;
+use super::screen::Place;
+use super::watch::Watch;
 use crate::exit::Failure;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader, values};
@@ -139,6 +141,10 @@ const RESUME: Flag = Flag::optional(
     "FILE",
     "push the tasks of such a file, or of -dry-run -json, as they are (- is standard input)",
 );
+const WATCH: Flag = Flag::switch(
+    "--watch",
+    "then follow the tasks on stderr until all have ended, as scanpush watch does, with its exit codes",
+);
 
 /// Flags that say what the tasks are: a file of tasks says it itself.
 const OF_TASKS: &[Flag] = &[
@@ -185,6 +191,7 @@ pub(super) const COMMAND: Command = Command {
         YES,
         REST,
         RESUME,
+        WATCH,
         JSON,
         KAFKA,
         TOPIC,
@@ -192,11 +199,12 @@ pub(super) const COMMAND: Command = Command {
         REDIS,
     ],
     more: "\
-A push needs Kafka only: -group and -redis are checked and not used. Each task
-gets a line: its id and target on a terminal, the id alone in a pipe. Targets
-that overlap are merged. Names are not resolved.
+A push needs Kafka only: -group and -redis are checked, and used with -watch.
+Each task gets a line: its id and target on a terminal, the id alone in a pipe.
+Targets that overlap are merged. Names are not resolved.
 Exit code 0: all are acknowledged by Kafka; 1: some are not, or a large push was
-not confirmed; 2: bad flags or files, nothing was sent.
+not confirmed; 2: bad flags or files, nothing was sent. With -watch also 3: a
+task failed; 4: one was cancelled; 130: Ctrl-C, which ends the watching only.
 
 examples:
   scanpush -ip 172.16.0.0/24 -ports 443 -bandwidth 800
@@ -219,6 +227,7 @@ struct Options {
     json: bool,
     dry_run: bool,
     yes: bool,
+    watch: bool,
     rest: Option<PathBuf>,
     asked: Asked,
 }
@@ -275,6 +284,10 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
         yes: options.yes,
     };
     sending.run(&tasks, output)?;
+    if options.watch {
+        let ids = tasks.into_iter().map(|task| task.task_id);
+        return Watch::of(ids).follow(&options.connection, Place::Stderr, output);
+    }
     output.remark(&sent(&tasks, &options.connection));
     Ok(())
 }
@@ -500,11 +513,16 @@ fn resolve(mut reader: Reader) -> Result<Options, Invalid> {
         json: reader.switch(&JSON),
         dry_run: reader.switch(&DRY_RUN),
         yes: reader.switch(&YES),
+        watch: reader.switch(&WATCH),
         rest: reader.optional(&REST, |path| Ok(path.into()))?,
         connection: Connection::read(&mut reader)?,
     };
     reader.finish()?;
     options.rest.as_deref().map_or(Ok(()), rest::check)?;
+    if options.watch && options.dry_run {
+        let wrong = format!("has nothing to watch beside {}", DRY_RUN.shown());
+        return Err(Invalid::about(wrong).of(WATCH.shown()));
+    }
     Ok(options)
 }
 

@@ -1,0 +1,468 @@
+//! How watched tasks look: bars on a terminal, lines elsewhere, objects for programs.
+//!
+//! **Invariant:** no control character from outside reaches the terminal here either: what bars show is made of numbers and
+//! of text without such characters.
+
+use super::output::{Output, harmless};
+use super::tasks::{short, span, state_of};
+use super::watch::Watched;
+use crate::exit::Failure;
+use crate::ledger::LiveTask;
+use crate::model::State;
+use crate::model::limits::{WATCH_BARS_MAX, WATCH_LINE_PERCENT, WATCH_LINES_TASKS_MAX};
+use crate::model::text::one_line;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::HashMap;
+
+/// Steps of a whole bar: hundredths of a percent.
+const STEPS: u64 = 10_000;
+/// Characters of an id that stand before its bar.
+const ID_COLUMNS: usize = 12;
+/// Changes of less than this are no news for programs, in percent.
+const JSON_PERCENT: u32 = 1;
+
+/// Where tasks are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// stdout: bars on a terminal, else lines.
+    Stdout,
+    /// stderr in the same way, since stdout has other things to say.
+    Stderr,
+    /// stdout, an object for each change.
+    Json,
+}
+
+/// What has been shown so far.
+pub struct Screen {
+    place: Place,
+    bars: Option<Bars>,
+    /// By the place of the task: the state and progress of its last line.
+    shown: HashMap<usize, Step>,
+    shown_all: Option<u32>,
+    said: String,
+}
+
+/// A task's state, and its progress in whole steps.
+type Step = (&'static str, u32);
+
+struct Bars {
+    multi: MultiProgress,
+    /// By the place of the task.
+    each: HashMap<usize, ProgressBar>,
+    all: Option<ProgressBar>,
+}
+
+impl Screen {
+    /// Asks `output` what its streams are.
+    pub fn new(place: Place, output: &Output<'_>) -> Screen {
+        let target = match place {
+            Place::Stdout if output.is_terminal() => Some(ProgressDrawTarget::stdout()),
+            Place::Stderr if output.err_is_terminal() => Some(ProgressDrawTarget::stderr()),
+            _ => None,
+        };
+        Screen {
+            place,
+            bars: target.map(|target| Bars {
+                multi: MultiProgress::with_draw_target(target),
+                each: HashMap::new(),
+                all: None,
+            }),
+            shown: HashMap::new(),
+            shown_all: None,
+            said: String::new(),
+        }
+    }
+
+    /// Shows what has changed.
+    pub fn draw(&mut self, tasks: &[Watched], output: &mut Output<'_>) -> Result<(), Failure> {
+        let per_step = match self.place {
+            Place::Json => JSON_PERCENT,
+            _ => WATCH_LINE_PERCENT,
+        };
+        for (at, one) in tasks.iter().enumerate() {
+            let Some(task) = &one.task else { continue };
+            let step = (
+                state_of(task),
+                task.progress.clamp(0.0, 100.0) as u32 / per_step,
+            );
+            if self.shown.get(&at) == Some(&step) {
+                continue;
+            }
+            self.shown.insert(at, step);
+            self.change(task, tasks.len(), output)?;
+        }
+        match &mut self.bars {
+            Some(bars) => bars.draw(tasks),
+            None => self.all_in_a_line(tasks, output)?,
+        }
+        output.flush()
+    }
+
+    /// A task has changed its state, or come a step further.
+    fn change(
+        &mut self,
+        task: &LiveTask,
+        tasks: usize,
+        output: &mut Output<'_>,
+    ) -> Result<(), Failure> {
+        if self.place == Place::Json {
+            return output.json(task);
+        }
+        let ended = task.status.is_terminal();
+        let worth = match (ended, tasks <= WATCH_LINES_TASKS_MAX) {
+            (true, _) if task.status != State::Completed => true,
+            (true, few) => few,
+            // Bars show the rest.
+            (false, few) => few && self.bars.is_none(),
+        };
+        match worth {
+            true => self.line(&in_a_line(task), output),
+            false => Ok(()),
+        }
+    }
+
+    /// With many tasks, how far all are.
+    fn all_in_a_line(&mut self, tasks: &[Watched], output: &mut Output<'_>) -> Result<(), Failure> {
+        let step = (progress_of_all(tasks) as u32) / WATCH_LINE_PERCENT;
+        let many = tasks.len() > WATCH_LINES_TASKS_MAX && self.place != Place::Json;
+        if !many || self.shown_all == Some(step) {
+            return Ok(());
+        }
+        self.shown_all = Some(step);
+        let line = format!(
+            "{:.0}% of all, {}",
+            progress_of_all(tasks).floor(),
+            counts(tasks)
+        );
+        self.line(&line, output)
+    }
+
+    /// Something that is not a task's: on stderr, once where it is said again and again.
+    pub fn say(&mut self, text: &str, output: &mut Output<'_>) -> Result<(), Failure> {
+        if self.said == text {
+            return Ok(());
+        }
+        self.said = text.to_owned();
+        match &self.bars {
+            Some(bars) => Ok(bars
+                .multi
+                .println(format!("scanpush: {}", one_line(text)))?),
+            None => {
+                output.problem(&format!("scanpush: {text}"));
+                Ok(())
+            }
+        }
+    }
+
+    fn line(&self, line: &str, output: &mut Output<'_>) -> Result<(), Failure> {
+        match (&self.bars, self.place) {
+            (Some(bars), _) => Ok(bars.multi.println(harmless(line))?),
+            (None, Place::Stderr) => {
+                output.problem(line);
+                Ok(())
+            }
+            (None, _) => output.line(line),
+        }
+    }
+
+    /// Nothing more is shown: bars are gone, lines stay.
+    pub fn close(&mut self) {
+        if let Some(bars) = &mut self.bars {
+            for bar in bars.each.values().chain(&bars.all) {
+                bar.finish_and_clear();
+            }
+            // Where the terminal is gone there is nothing to clear.
+            let _ = bars.multi.clear();
+        }
+    }
+}
+
+impl Bars {
+    fn draw(&mut self, tasks: &[Watched]) {
+        let shown = to_show(tasks);
+        self.each.retain(|at, bar| {
+            let stays = shown.contains(at);
+            if !stays {
+                bar.finish_and_clear();
+                self.multi.remove(bar);
+            }
+            stays
+        });
+        for at in shown {
+            let Some(task) = &tasks[at].task else {
+                continue;
+            };
+            let position = (task.progress.clamp(0.0, 100.0) * 100.0) as u64;
+            if let Some(bar) = self.each.get(&at) {
+                show(bar, beside_bar(task), position);
+                continue;
+            }
+            let bar = new_bar(beginning(&task.task_id), beside_bar(task), position);
+            let bar = match &self.all {
+                Some(all) => self.multi.insert_before(all, bar),
+                None => self.multi.add(bar),
+            };
+            bar.tick();
+            self.each.insert(at, bar);
+        }
+        if tasks.len() > 1 {
+            let position = (progress_of_all(tasks) * 100.0) as u64;
+            let all = self.all.get_or_insert_with(|| {
+                let name = format!("{:ID_COLUMNS$}", "all");
+                self.multi.add(new_bar(name, String::new(), position))
+            });
+            show(all, counts(tasks), position);
+        }
+    }
+}
+
+fn new_bar(prefix: String, message: String, position: u64) -> ProgressBar {
+    ProgressBar::new(STEPS)
+        .with_style(style())
+        .with_prefix(prefix)
+        .with_message(message)
+        .with_position(position)
+}
+
+/// Redraws only what has changed.
+fn show(bar: &ProgressBar, message: String, position: u64) {
+    if bar.message() != message {
+        bar.set_message(message);
+    }
+    if bar.position() != position {
+        bar.set_position(position);
+    }
+}
+
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template("{prefix} [{bar:20}] {percent:>3}% {wide_msg}")
+        .expect("the template is a constant that a test draws")
+        .progress_chars("=> ")
+}
+
+/// The tasks that get bars: those that run, then those that wait.
+fn to_show(tasks: &[Watched]) -> Vec<usize> {
+    let open = |running: bool| {
+        tasks.iter().enumerate().filter(move |(_, one)| {
+            let status = one.task.as_ref().map(|task| task.status);
+            !one.has_ended() && status.is_some_and(|s| (s == State::Running) == running)
+        })
+    };
+    open(true)
+        .chain(open(false))
+        .map(|(at, _)| at)
+        .take(WATCH_BARS_MAX)
+        .collect()
+}
+
+fn beginning(id: &str) -> String {
+    let id: String = one_line(id).chars().take(ID_COLUMNS).collect();
+    format!("{id:ID_COLUMNS$}")
+}
+
+/// What stands beside a bar: the most needed first, since a narrow terminal cuts the end.
+fn beside_bar(task: &LiveTask) -> String {
+    let found = format!("found {}", task.found);
+    if task.status != State::Running {
+        return format!("{} {found}", state_of(task));
+    }
+    let mut parts = vec![format!("{} pps", short(task.rate_pps)), found];
+    match task.order {
+        Some(_) => parts.push(state_of(task).to_owned()),
+        None => parts.extend(task.remaining_s.map(|s| format!("{} left", span(s)))),
+    }
+    parts.extend(task.server.as_deref().map(one_line));
+    parts.join(" ")
+}
+
+/// A task in a line, for lines that stay.
+fn in_a_line(task: &LiveTask) -> String {
+    let mut line = format!(
+        "{}  {} {:.0}% found {}",
+        task.task_id,
+        state_of(task),
+        task.progress.clamp(0.0, 100.0).floor(),
+        task.found
+    );
+    if task.status == State::Running {
+        line += &format!(", {} pps", short(task.rate_pps));
+        if let Some(s) = task.remaining_s {
+            line += &format!(", {} left", span(s));
+        }
+    }
+    if let Some(server) = &task.server {
+        line += &format!(", {server}");
+    }
+    if let Some(error) = &task.error {
+        line += &format!(": {error}");
+    }
+    line
+}
+
+/// How many are in which state, and what all have found.
+fn counts(tasks: &[Watched]) -> String {
+    let known = || tasks.iter().filter_map(|one| one.task.as_ref());
+    let mut parts: Vec<String> = State::ALL
+        .iter()
+        .map(|&state| (state, known().filter(|task| task.status == state).count()))
+        .filter(|&(_, count)| count > 0)
+        .map(|(state, count)| format!("{count} {state}"))
+        .collect();
+    let unknown = tasks.len() - known().count();
+    if unknown > 0 {
+        parts.push(format!("{unknown} not taken in"));
+    }
+    let found = known().fold(0, |sum, task| u64::saturating_add(sum, task.found));
+    format!("{}, found {found}", parts.join(" "))
+}
+
+/// The part of all probes that was sent, 0 to 100.
+fn progress_of_all(tasks: &[Watched]) -> f64 {
+    let (mut done, mut whole) = (0.0, 0.0);
+    for one in tasks {
+        let probes = one.task.as_ref().and_then(|task| task.probes);
+        let weight = probes.map_or(1.0, |probes| probes.max(1) as f64);
+        let percent = one.task.as_ref().map_or(0.0, |task| task.progress);
+        whole += weight;
+        done += weight * percent.clamp(0.0, 100.0);
+    }
+    if whole > 0.0 { done / whole } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tasks::sample::task;
+    use super::*;
+
+    fn watched(status: State, progress: f64) -> Watched {
+        let id = "Wb3ZtqLk9Xe_fJ2vR0yAc".parse().unwrap();
+        let finished_ms = status.is_terminal().then_some(1);
+        Watched {
+            id,
+            task: Some(LiveTask {
+                status,
+                progress,
+                finished_ms,
+                ..task()
+            }),
+        }
+    }
+
+    fn drawn(place: Place, looks: &[Vec<Watched>]) -> (String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut output = Output::new(&mut out, &mut err, None, false);
+        let mut screen = Screen::new(place, &output);
+        for tasks in looks {
+            screen.draw(tasks, &mut output).unwrap();
+        }
+        screen.say("redis is away", &mut output).unwrap();
+        screen.say("redis is away", &mut output).unwrap();
+        screen.close();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(out), text(err))
+    }
+
+    #[test]
+    fn without_a_terminal_a_change_is_a_line() {
+        let looks: Vec<Vec<Watched>> = [
+            (State::Queued, 0.0),
+            (State::Queued, 0.0),
+            (State::Running, 1.0),
+            (State::Running, 9.0),
+            (State::Running, 31.5),
+            (State::Completed, 100.0),
+        ]
+        .map(|(status, progress)| vec![watched(status, progress)])
+        .into();
+        let expected = "\
+Wb3ZtqLk9Xe_fJ2vR0yAc  queued 0% found 785, scanhost-eu-1-k3f9
+Wb3ZtqLk9Xe_fJ2vR0yAc  running 1% found 785, 812 pps, 1:23 left, scanhost-eu-1-k3f9
+Wb3ZtqLk9Xe_fJ2vR0yAc  running 31% found 785, 812 pps, 1:23 left, scanhost-eu-1-k3f9
+Wb3ZtqLk9Xe_fJ2vR0yAc  completed 100% found 785, scanhost-eu-1-k3f9
+";
+        let said = "scanpush: redis is away\n".to_owned();
+        assert_eq!(
+            drawn(Place::Stdout, &looks),
+            (expected.to_owned(), said.clone())
+        );
+        let (out, err) = drawn(Place::Stderr, &looks);
+        assert_eq!((out, err), (String::new(), expected.to_owned() + &said));
+        let (out, _) = drawn(Place::Json, &looks);
+        let states: Vec<String> = out
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .map(|object| object["status"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(
+            states,
+            ["queued", "running", "running", "running", "completed"]
+        );
+    }
+
+    #[test]
+    fn many_tasks_are_summed_up_and_only_what_went_wrong_has_a_line() {
+        let mut tasks: Vec<Watched> = (0..99).map(|_| watched(State::Completed, 100.0)).collect();
+        tasks.push(watched(State::Failed, 50.0));
+        let (out, _) = drawn(Place::Stdout, &[tasks]);
+        let lines: Vec<&str> = out.lines().collect();
+        assert_eq!(lines.len(), 2, "{out}");
+        assert!(lines[0].contains("failed 50%"), "{out}");
+        assert_eq!(lines[1], "99% of all, 99 completed 1 failed, found 78500");
+    }
+
+    #[test]
+    fn bars_are_bounded_and_those_that_run_come_first() {
+        let mut tasks: Vec<Watched> = (0..20).map(|_| watched(State::Queued, 0.0)).collect();
+        tasks[15] = watched(State::Running, 10.0);
+        tasks[3] = watched(State::Completed, 100.0);
+        let shown = to_show(&tasks);
+        assert_eq!(shown.len(), WATCH_BARS_MAX);
+        assert_eq!(shown[..4], [15, 0, 1, 2]);
+        assert!(!shown.contains(&3));
+    }
+
+    #[test]
+    fn bars_are_drawn_and_taken_away() {
+        let mut bars = Bars {
+            multi: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
+            each: HashMap::new(),
+            all: None,
+        };
+        bars.draw(&[watched(State::Running, 10.0), watched(State::Queued, 0.0)]);
+        assert_eq!((bars.each.len(), bars.all.is_some()), (2, true));
+        assert_eq!(bars.each[&0].position(), 1000);
+        assert_eq!(
+            bars.each[&0].message(),
+            "812 pps found 785 1:23 left scanhost-eu-1-k3f9"
+        );
+        assert_eq!(bars.each[&0].prefix(), "Wb3ZtqLk9Xe_");
+        bars.draw(&[
+            watched(State::Completed, 100.0),
+            watched(State::Running, 5.0),
+        ]);
+        assert_eq!(bars.each.keys().collect::<Vec<_>>(), [&1]);
+    }
+
+    #[test]
+    fn hostile_text_from_redis_stays_harmless() {
+        let mut one = watched(State::Failed, f64::NAN);
+        if let Some(task) = &mut one.task {
+            task.task_id = "a\x1b[2J".into();
+            task.server = Some("b\r\n".into());
+            task.error = Some("\u{9b}31m\x07".into());
+        }
+        let running = LiveTask {
+            status: State::Running,
+            ..one.task.clone().unwrap()
+        };
+        for text in [beside_bar(&running), beginning(&running.task_id)] {
+            assert!(!text.chars().any(char::is_control), "{text:?}");
+        }
+        for place in [Place::Stdout, Place::Json] {
+            let (out, _) = drawn(place, &[vec![watched(State::Running, 1.0)]]);
+            assert!(out.chars().all(|c| c == '\n' || !c.is_control()), "{out:?}");
+        }
+        let (out, _) = drawn(Place::Stdout, &[vec![one]]);
+        assert!(out.chars().all(|c| c == '\n' || !c.is_control()), "{out:?}");
+    }
+}

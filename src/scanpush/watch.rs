@@ -1,0 +1,357 @@
+//! `scanpush watch`, and the `-watch` of a push: follows tasks until all have ended. Reads Redis only.
+//!
+//! **Invariant:** it changes nothing. However it ends, the scans go on.
+
+use super::Command;
+use super::ids::{JOB, Named, find_job};
+use super::options::{Connection, JSON};
+use super::output::Output;
+use super::screen::{Place, Screen};
+use crate::exit::{Exit, Failure};
+use crate::flags::Reader;
+use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
+use crate::ledger::{Ledger, LedgerError, LiveTask};
+use crate::model::limits::{WATCH_EVERY, WATCH_LOOK_PART, WATCH_REDIS_WAIT, WATCH_UNKNOWN_WAIT};
+use crate::model::{Invalid, State, TaskId};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Ctrl-C is noticed within this.
+const NAP: Duration = Duration::from_millis(50);
+
+pub(super) const COMMAND: Command = Command {
+    name: "watch",
+    about: "follows tasks with progress bars until all have ended",
+    usage: "watch ID… | -job ID [flags]",
+    flags: &[JOB, JSON, REDIS, GROUP, KAFKA, TOPIC],
+    more: "\
+On a terminal each running task has a bar, 10 at most, and all together have
+one; elsewhere a line is printed for each change of state and each 10 percent,
+with -json the task as an object. Tasks that no server has taken in yet are
+waited for, a minute at most. Ctrl-C ends the watching, not the scans. An ID may
+be given by its first characters, 4 or more, where only one has them. It needs
+Redis only.
+Exit code 0: all completed; 3: one failed or was rejected; 4: none did, but one
+was cancelled; 1: an ID is unknown or Redis is away; 2: bad flags; 130: Ctrl-C.
+
+examples:
+  scanpush watch Wb3ZtqLk9Xe_fJ2vR0yAc
+  scanpush watch -job j7Kd0 && scanpush results -job j7Kd0 -format csv
+  scanpush watch -job j7Kd0 -json | jq -r '[.task_id, .status] | @tsv'
+",
+    run,
+};
+
+/// One task that is watched.
+#[derive(Debug)]
+pub struct Watched {
+    /// Its id.
+    pub id: TaskId,
+    /// As it was when it was last seen; none as long as no server has taken it in.
+    pub task: Option<LiveTask>,
+}
+
+impl Watched {
+    /// Whether there is nothing more to see.
+    pub fn has_ended(&self) -> bool {
+        self.task
+            .as_ref()
+            .is_some_and(|task| task.finished_ms.is_some())
+    }
+}
+
+/// What is watched.
+#[derive(Debug, Default)]
+pub struct Watch {
+    tasks: Vec<Watched>,
+    known: HashSet<TaskId>,
+    /// Words that no task has yet, in full or as its beginning.
+    words: Vec<TaskId>,
+    job: Option<TaskId>,
+}
+
+fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
+    let (connection, named, json) = resolve(reader)?;
+    let watch = Watch {
+        words: named.words,
+        job: named.job,
+        ..Watch::default()
+    };
+    let place = match json {
+        true => Place::Json,
+        false => Place::Stdout,
+    };
+    watch.follow(&connection, place, output)
+}
+
+fn resolve(mut reader: Reader) -> Result<(Connection, Named, bool), Invalid> {
+    let named = Named::read(&mut reader)?;
+    let json = reader.switch(&JSON);
+    let connection = Connection::read(&mut reader)?;
+    reader.finish()?;
+    Ok((connection, named, json))
+}
+
+impl Watch {
+    /// Of these tasks, which may be unknown yet.
+    pub fn of(ids: impl IntoIterator<Item = TaskId>) -> Watch {
+        let mut watch = Watch::default();
+        for id in ids {
+            watch.add(id);
+        }
+        watch
+    }
+
+    /// Shows them at `place` until all have ended. `Ok` only where all have completed.
+    pub fn follow(
+        mut self,
+        connection: &Connection,
+        place: Place,
+        output: &mut Output<'_>,
+    ) -> Result<(), Failure> {
+        let interrupted = listen()?;
+        let Connection { redis, group, .. } = connection;
+        let mut ledger = Ledger::connect(redis, group.as_str())
+            .map_err(|error| Failure::Runtime(error.to_string()))?;
+        let mut screen = Screen::new(place, output);
+        let (mut news_at, mut redis_at) = (Instant::now(), Instant::now());
+        loop {
+            let began = Instant::now();
+            let seen = self.seen();
+            match self.look(&mut ledger) {
+                Ok(Ok(())) => redis_at = Instant::now(),
+                Ok(Err(problem)) => {
+                    screen.close();
+                    return Err(Failure::Runtime(problem));
+                }
+                Err(error) if redis_at.elapsed() >= WATCH_REDIS_WAIT => {
+                    screen.close();
+                    return Err(Failure::Runtime(error.to_string()));
+                }
+                Err(error) => screen.say(&format!("{error}; trying again"), output)?,
+            }
+            if self.seen() > seen {
+                news_at = Instant::now();
+            }
+            screen.draw(&self.tasks, output)?;
+            let unknown = self.unknown();
+            let late = news_at.elapsed() >= WATCH_UNKNOWN_WAIT;
+            if self
+                .tasks
+                .iter()
+                .all(|one| one.has_ended() || one.task.is_none() && late)
+                && (unknown == 0 || late)
+            {
+                screen.close();
+                return self.end(connection, output);
+            }
+            if unknown > 0 && news_at.elapsed() >= WATCH_EVERY * 2 {
+                screen.say(
+                    &format!("waiting for a server to take in {}", tasks(unknown)),
+                    output,
+                )?;
+            }
+            let pause = WATCH_EVERY.max(began.elapsed() * WATCH_LOOK_PART);
+            if !nap(pause, &interrupted) {
+                screen.close();
+                output.problem("scanpush: stopped watching; the scans go on");
+                return Err(Failure::Found(Exit::Interrupted));
+            }
+        }
+    }
+
+    /// One look at all that have not ended. The inner error is for good.
+    fn look(&mut self, ledger: &mut Ledger) -> Result<Result<(), String>, LedgerError> {
+        if let Err(problem) = self.find(ledger)? {
+            return Ok(Err(problem));
+        }
+        let open: Vec<usize> = (0..self.tasks.len())
+            .filter(|&i| !self.tasks[i].has_ended())
+            .collect();
+        let ids: Vec<TaskId> = open.iter().map(|&i| self.tasks[i].id.clone()).collect();
+        for (i, task) in open.into_iter().zip(ledger.tasks_of(&ids)?) {
+            // A Redis that lost its data is being rebuilt: what was seen before still shows.
+            if task.is_some() {
+                self.tasks[i].task = task;
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Completes words, and takes up what has come to the job.
+    fn find(&mut self, ledger: &mut Ledger) -> Result<Result<(), String>, LedgerError> {
+        if let Some(job) = self.job.clone() {
+            match find_job(&job, ledger)? {
+                Ok((id, tasks)) => {
+                    self.job = Some(id);
+                    tasks.into_iter().for_each(|id| self.add(id));
+                }
+                Err(problem) if problem.contains(" begins ") => return Ok(Err(problem)),
+                Err(_) => {}
+            }
+        }
+        if self.words.is_empty() {
+            return Ok(Ok(()));
+        }
+        let named = Named {
+            words: std::mem::take(&mut self.words),
+            job: None,
+        };
+        let found = named.find(ledger)?;
+        found.tasks.into_iter().for_each(|id| self.add(id));
+        self.words = found.unknown;
+        Ok(match found.problems.into_iter().next() {
+            Some(problem) => Err(problem),
+            None => Ok(()),
+        })
+    }
+
+    fn add(&mut self, id: TaskId) {
+        if self.known.insert(id.clone()) {
+            self.tasks.push(Watched { id, task: None });
+        }
+    }
+
+    /// Tasks that were seen at least once.
+    fn seen(&self) -> usize {
+        self.tasks.iter().filter(|one| one.task.is_some()).count()
+    }
+
+    /// Tasks and words of which nothing was seen yet; a job without a task counts as one.
+    fn unknown(&self) -> usize {
+        let no_job = self.job.is_some() && self.tasks.is_empty();
+        self.tasks.len() - self.seen() + self.words.len() + usize::from(no_job)
+    }
+
+    /// Says what was never seen, and gives the exit.
+    fn end(&self, connection: &Connection, output: &mut Output<'_>) -> Result<(), Failure> {
+        output.flush()?;
+        let unknown = self.unknown();
+        if unknown > 0 {
+            output.problem(&format!(
+                "scanpush: no server of group {} has taken in {} within {} s: is one up? (scanpush servers)",
+                connection.group,
+                tasks(unknown),
+                WATCH_UNKNOWN_WAIT.as_secs()
+            ));
+        }
+        let states = self
+            .tasks
+            .iter()
+            .filter_map(|one| Some(one.task.as_ref()?.status));
+        verdict(states, unknown)
+    }
+}
+
+/// A failed one counts for more than a cancelled one, and that for more than an unknown one.
+fn verdict(states: impl Iterator<Item = State>, unknown: usize) -> Result<(), Failure> {
+    let (mut failed, mut cancelled) = (false, false);
+    for state in states {
+        failed |= matches!(state, State::Failed | State::Rejected);
+        cancelled |= state == State::Cancelled;
+    }
+    match (failed, cancelled, unknown) {
+        (true, ..) => Err(Failure::Found(Exit::TasksFailed)),
+        (false, true, _) => Err(Failure::Found(Exit::TasksCancelled)),
+        (false, false, 0) => Ok(()),
+        (false, false, _) => Err(Failure::Said),
+    }
+}
+
+fn tasks(count: usize) -> String {
+    match count {
+        1 => "a task".to_owned(),
+        count => format!("{count} tasks"),
+    }
+}
+
+/// True once a signal has come that asks the program to end.
+fn listen() -> Result<Arc<AtomicBool>, Failure> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register(signal, interrupted.clone())
+            .map_err(|error| Failure::Runtime(format!("cannot listen for signals: {error}")))?;
+    }
+    Ok(interrupted)
+}
+
+/// Sleeps; false where a signal came meanwhile.
+fn nap(pause: Duration, interrupted: &AtomicBool) -> bool {
+    let until = Instant::now() + pause;
+    loop {
+        if interrupted.load(Ordering::Relaxed) {
+            return false;
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
+        }
+        thread::sleep(left.min(NAP));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tasks::sample::task;
+    use super::*;
+
+    #[test]
+    fn the_exit_code_is_that_of_the_worst() {
+        use State::*;
+        let exit = |states: &[State], unknown| match verdict(states.iter().copied(), unknown) {
+            Ok(()) => Exit::Success,
+            Err(Failure::Found(exit)) => exit,
+            Err(_) => Exit::Failed,
+        };
+        for (states, unknown, expected) in [
+            (&[Completed, Completed][..], 0, Exit::Success),
+            (&[Completed, Failed, Cancelled], 1, Exit::TasksFailed),
+            (&[Completed, Rejected], 0, Exit::TasksFailed),
+            (&[Completed, Cancelled], 1, Exit::TasksCancelled),
+            (&[Completed], 1, Exit::Failed),
+        ] {
+            assert_eq!(exit(states, unknown), expected, "{states:?} {unknown}");
+        }
+    }
+
+    #[test]
+    fn a_task_is_watched_once_and_until_it_has_ended() {
+        let id = |text: &str| -> TaskId { text.parse().unwrap() };
+        let mut watch = Watch::of([id("a"), id("b"), id("a")]);
+        assert_eq!(
+            (watch.tasks.len(), watch.seen(), watch.unknown()),
+            (2, 0, 2)
+        );
+        watch.tasks[0].task = Some(task());
+        assert!(!watch.tasks[0].has_ended() && watch.unknown() == 1);
+        watch.tasks[0].task = Some(LiveTask {
+            finished_ms: Some(1),
+            ..task()
+        });
+        assert!(watch.tasks[0].has_ended());
+        let job = Watch {
+            job: Some(id("j")),
+            ..Watch::default()
+        };
+        assert_eq!(
+            job.unknown(),
+            1,
+            "a job that nobody knows yet is waited for"
+        );
+    }
+
+    #[test]
+    fn a_signal_ends_a_nap() {
+        let interrupted = AtomicBool::new(true);
+        let began = Instant::now();
+        assert!(!nap(Duration::from_secs(60), &interrupted));
+        assert!(began.elapsed() < Duration::from_secs(30));
+        interrupted.store(false, Ordering::Relaxed);
+        assert!(nap(Duration::ZERO, &interrupted));
+    }
+}
