@@ -29,6 +29,8 @@ pub struct Flag {
     help: &'static str,
     /// The variable of the environment that holds where it is left out.
     variable: Option<&'static str>,
+    /// What its value may be, where that is one of a few words; for completion only.
+    words: Option<&'static [&'static str]>,
 }
 
 /// What follows the flag; the first text is what the help calls its value.
@@ -72,12 +74,19 @@ impl Flag {
         self
     }
 
+    /// The same flag, whose value is one of `words`. They are offered by completion; the command checks the value.
+    pub const fn one_of(mut self, words: &'static [&'static str]) -> Flag {
+        self.words = Some(words);
+        self
+    }
+
     const fn new(key: &'static str, takes: Takes, help: &'static str) -> Flag {
         Flag {
             key,
             takes,
             help,
             variable: None,
+            words: None,
         }
     }
 
@@ -99,6 +108,11 @@ impl Flag {
                 Some(value)
             }
         }
+    }
+
+    /// What its value may be, where that is one of a few words.
+    pub fn words(&self) -> Option<&'static [&'static str]> {
+        self.words
     }
 
     /// The value it has where it is left out, as one would write it.

@@ -15,7 +15,16 @@ const STATE: Flag = Flag::optional(
     "--state",
     "STATES",
     "only these states, comma-separated: queued, running, paused, completed, failed, cancelled, rejected",
-);
+)
+.one_of(&[
+    "queued",
+    "running",
+    "paused",
+    "completed",
+    "failed",
+    "cancelled",
+    "rejected",
+]);
 const LIMIT: Flag = Flag::with_default("--limit", "N", "50", "at most so many, the newest");
 
 pub(super) const COMMAND: Command = Command {

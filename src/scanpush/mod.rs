@@ -5,19 +5,21 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `push.rs` | puts tasks on Kafka; what scanpush does without a command's name |
+//! | `push/` | puts tasks on Kafka; what scanpush does without a command's name |
 //! | `status.rs` | shows tasks from Redis |
 //! | `watch.rs`, `screen.rs` | follows tasks until they have ended; how that looks |
 //! | `ids.rs` | which tasks a command line means |
 //! | `control.rs`, `retry.rs` | cancel, pause and resume tasks, begin them anew |
 //! | `list.rs`, `job.rs`, `servers.rs` | show the newest tasks, a job, the servers |
 //! | `tasks.rs` | tasks as a table or JSON |
+//! | `completion.rs` | scripts for shells, made from the tables of all commands |
 //! | `options.rs` | flags that every command takes |
 //! | `table.rs` | rows that fit a terminal |
 //! | `output.rs` | stdout and stderr; keeps control characters away from the terminal |
 //!
 //! A new command is a file with a `COMMAND`, and its line in `COMMANDS`.
 
+mod completion;
 mod control;
 mod ids;
 mod job;
@@ -54,6 +56,7 @@ const COMMANDS: &[Command] = &[
     control::PAUSE,
     control::RESUME,
     retry::COMMAND,
+    completion::COMMAND,
 ];
 
 /// What scanpush can be told to do.

@@ -29,6 +29,8 @@ PROGRAMS=(
     setsid:util-linux
     flock:util-linux
     cc:gcc
+    zsh:zsh
+    fish:fish
 )
 
 main() {
