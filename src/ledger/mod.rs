@@ -32,4 +32,4 @@ pub use control::{Order, Retry, Steered};
 pub use error::LedgerError;
 pub use intake::{Audit, Beginning, Cursor, Fate, Ingest, Ingested, NewTask, Outcome, Past};
 pub use url::RedisUrl;
-pub use view::{LiveServer, LiveTask};
+pub use view::{LiveServer, LiveTask, REDIS_NEEDED};

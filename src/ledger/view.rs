@@ -9,6 +9,8 @@ use crate::model::{State, TaskId};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
+/// The oldest Redis whose commands are enough, as major and minor number: the scripts need ZINTER.
+pub const REDIS_NEEDED: (u32, u32) = (6, 2);
 /// Keys that one SCAN call looks at.
 const SCAN_COUNT: usize = 1000;
 /// Keys that are read in one round trip.
@@ -234,6 +236,16 @@ impl Ledger {
             }
             at = next;
         }
+    }
+
+    /// Redis' version: `7.0.15`.
+    pub fn version(&mut self) -> Result<String, LedgerError> {
+        let server: String =
+            self.run(|connection| redis::cmd("INFO").arg("server").query(connection))?;
+        let version = server
+            .lines()
+            .find_map(|line| line.strip_prefix("redis_version:"));
+        Ok(one_line(version.unwrap_or("unknown")))
     }
 
     /// Redis' policy for full memory where it would throw keys away; none where it keeps them or doesn't say.

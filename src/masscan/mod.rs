@@ -7,6 +7,8 @@
 //! | `stderr.rs` | its standard error → progress and words |
 //! | `lines.rs` | bytes → bounded lines |
 //! | `program.rs` | finding the program, and its version |
+//! | `network.rs`, `netlink.rs` | its interface, route and offloads |
+//! | `rights.rs` | whether it may open raw sockets |
 //! | `folder.rs` | its working folder |
 //! | `child.rs` | the process, its pseudo-terminal and the two readers |
 //!
@@ -18,11 +20,16 @@ mod child;
 mod findings;
 mod folder;
 mod lines;
+mod netlink;
+mod network;
 mod program;
+mod rights;
 mod stderr;
 
 pub use arguments::ScanArguments;
 pub use child::{Child, Event, Exit, spawn};
 pub use folder::sweep;
-pub use program::{ProgramError, version};
+pub use network::{Network, Unseen, Whose, is_script, look, look_through};
+pub use program::{ProgramError, find, has_libpcap, has_setsid, version};
+pub use rights::{Rights, rights};
 pub use stderr::{announced, cause, is_interrupt};

@@ -1,4 +1,4 @@
-//! Finding the masscan program and asking for its version. Scans nothing.
+//! Finding the masscan program and asking what it can. Scans nothing.
 
 use crate::model::limits::{CLIENT_WAIT, QUOTED_TEXT_MAX_CHARS};
 use crate::model::text::one_line;
@@ -83,42 +83,59 @@ pub fn find(program: &Path) -> Result<PathBuf, ProgramError> {
 
 /// What `program --version` says of its version: `1.3.2`. Gives up after [`CLIENT_WAIT`].
 pub fn version(program: &Path) -> Result<String, ProgramError> {
+    let path = find(program)?;
+    said(&path, "--version")?
+        .split_once("Masscan version ")
+        .and_then(|(_, rest)| rest.split_whitespace().next())
+        .map(one_line)
+        .filter(|version| version.len() <= QUOTED_TEXT_MAX_CHARS)
+        .ok_or(ProgramError::NotMasscan(path))
+}
+
+/// Whether masscan finds libpcap, which it looks for only when it runs: Debian's package of masscan comes without it.
+pub fn has_libpcap(program: &Path) -> Result<bool, ProgramError> {
+    // It lists the interfaces, and sends nothing.
+    Ok(!said(&find(program)?, "--iflist")?.contains("libpcap not loaded"))
+}
+
+/// Whether this system's `setsid` is that of util-linux, which can give masscan its terminal.
+pub fn has_setsid() -> Result<bool, ProgramError> {
+    Ok(said(&find(Path::new("setsid"))?, "--version")?.contains("util-linux"))
+}
+
+/// What `program word` says on both its outputs. One that lives on for [`CLIENT_WAIT`] is ended and has said nothing.
+fn said(path: &Path, word: &str) -> Result<String, ProgramError> {
     const LOOK_EVERY: Duration = Duration::from_millis(10);
     const OUTPUT_MAX_BYTES: u64 = 4096;
-    let path = find(program)?;
     let start = |error| ProgramError::Start {
-        program: path.clone(),
+        program: path.to_owned(),
         error,
     };
-    let mut child = Command::new(&path)
-        .arg("--version")
+    let mut child = Command::new(path)
+        .arg(word)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .map_err(start)?;
     let give_up = Instant::now() + CLIENT_WAIT;
     while child.try_wait().map_err(start)?.is_none() {
         if Instant::now() >= give_up {
             child.kill().and_then(|()| child.wait()).map_err(start)?;
-            return Err(ProgramError::NotMasscan(path));
+            return Ok(String::new());
         }
         thread::sleep(LOOK_EVERY);
     }
     let mut output = Vec::new();
     if let Some(stdout) = child.stdout.take() {
-        stdout
-            .take(OUTPUT_MAX_BYTES)
-            .read_to_end(&mut output)
-            .map_err(start)?;
+        let mut stdout = stdout.take(OUTPUT_MAX_BYTES);
+        stdout.read_to_end(&mut output).map_err(start)?;
     }
-    let output = String::from_utf8_lossy(&output);
-    let version = output
-        .split_once("Masscan version ")
-        .and_then(|(_, rest)| rest.split_whitespace().next())
-        .map(one_line)
-        .filter(|version| version.len() <= QUOTED_TEXT_MAX_CHARS);
-    version.ok_or(ProgramError::NotMasscan(path))
+    if let Some(stderr) = child.stderr.take() {
+        let mut stderr = stderr.take(OUTPUT_MAX_BYTES);
+        stderr.read_to_end(&mut output).map_err(start)?;
+    }
+    Ok(String::from_utf8_lossy(&output).into_owned())
 }
 
 #[cfg(test)]

@@ -207,6 +207,14 @@ pub const FETCH_SKIP_MAX_OFFSETS: i64 = 100;
 /// Bytes of messages in one produce request. A broker takes 1 MiB of one partition by default (message.max.bytes), counted
 /// after it has packed all messages of a request into one batch.
 pub const PRODUCE_REQUEST_BYTES: usize = 1_000_000;
+/// Largest answer of the kernel about an interface's features, in bytes; Linux 6's has about 12 000.
+pub const NETLINK_ANSWER_BYTES: usize = 64 * 1024;
+/// How long the kernel may take for it.
+pub const NETLINK_WAIT: Duration = Duration::from_secs(1);
+/// How long a script may take to become masscan.
+pub const NAMESPACE_WAIT: Duration = Duration::from_secs(2);
+/// How long `scand -check` may take.
+pub const CHECK_WAIT: Duration = Duration::from_secs(9);
 /// Longest name of a network interface, in bytes: the kernel's own bound (IFNAMSIZ with its zero).
 pub const INTERFACE_MAX_BYTES: usize = 15;
 /// Longest name of a group or a server, in bytes.

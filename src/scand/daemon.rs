@@ -6,6 +6,7 @@ use super::commit::Commit;
 use super::dispatch::{Assignment, Dispatch};
 use super::holdings::Holdings;
 use super::lease::Lease;
+use super::offloads::Offloads;
 use super::options::Options;
 use super::outage::{Outage, Stop};
 use super::poll::Poll;
@@ -163,6 +164,7 @@ struct Server {
 impl Server {
     fn start(options: &Options, scope: &Arc<ScopeInForce>) -> io::Result<Server> {
         let parts = Parts::new(options, scope);
+        parts.offloads.look_at_start();
         let (stop_intake, intake_stop) = bounded(0);
         let (stop_lease, lease_stop) = bounded(0);
         let (stop_commit, commit_stop) = bounded(0);
@@ -254,6 +256,7 @@ struct Parts<'a> {
     holdings: Arc<Holdings>,
     backlog: Arc<Backlog>,
     scope: Arc<ScopeInForce>,
+    offloads: Arc<Offloads>,
 }
 
 impl Parts<'_> {
@@ -263,6 +266,7 @@ impl Parts<'_> {
             holdings: Arc::default(),
             backlog: Arc::new(Backlog::new(options.buffer_bytes)),
             scope: scope.clone(),
+            offloads: Offloads::new(&options.masscan, options.source.interface.clone()),
         }
     }
 
@@ -335,6 +339,7 @@ impl Parts<'_> {
             holdings: self.holdings.clone(),
             backlog: self.backlog.clone(),
             scope: self.scope.clone(),
+            offloads: self.offloads.clone(),
         });
         let ports = self
             .options

@@ -13,12 +13,13 @@
 //! | `commit.rs` | `commit` | ends of tasks, tick | commits the group's offsets |
 //!
 //! Without a thread: `daemon.rs` (starts and joins them, in the order that loses nothing), `holdings.rs`, `budget.rs`,
-//! `outage.rs`, `history.rs`, `outcome.rs`, `scope.rs`, `logging.rs`, `options.rs`.
+//! `outage.rs`, `history.rs`, `outcome.rs`, `scope.rs`, `offloads.rs`, `check.rs`, `logging.rs`, `options.rs`.
 //!
 //! **Invariants:** channels are bounded; a closed channel means stop; threads are named and joined; each thread that speaks
 //! to Kafka or Redis has its own connection.
 
 mod budget;
+mod check;
 mod commit;
 mod daemon;
 mod dispatch;
@@ -26,6 +27,7 @@ mod history;
 mod holdings;
 mod lease;
 mod logging;
+mod offloads;
 mod options;
 mod outage;
 mod outcome;
@@ -49,6 +51,12 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Ok(Request::Show(text)) => io::stdout()
             .write_all(text.as_bytes())
             .map_err(Failure::from),
+        Ok(Request::Run(options)) if options.check => {
+            match check::run(&options, &mut io::stdout().lock()) {
+                Ok(exit) => return exit.into(),
+                Err(error) => Err(error.into()),
+            }
+        }
         Ok(Request::Run(options)) => return daemon::run(&options).into(),
         Err(error) => Err(error.into()),
     };

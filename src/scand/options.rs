@@ -100,6 +100,10 @@ const ROUTER_MAC: Flag = Flag::optional(
     "hardware address of the router to scan through (default masscan asks for it)",
 );
 const LOG_FILE: Flag = Flag::optional("--log-file", "FILE", "write the log to this file too");
+const CHECK: Flag = Flag::switch(
+    "--check",
+    "only check what a scan needs, one line each; scans nothing; exit code 0 if all is well",
+);
 const DEBUG: Flag = Flag::switch("--v", "log at debug level");
 
 /// Every flag, in the order of the help text.
@@ -125,6 +129,7 @@ pub const FLAGS: &[Flag] = &[
     SOURCE_PORT,
     ROUTER_MAC,
     LOG_FILE,
+    CHECK,
     DEBUG,
 ];
 
@@ -140,6 +145,7 @@ flags:
 const EXAMPLES: &str = "
 examples:
   scand -group scanners
+  scand -check
   scand -group dmz -kafka k1:9092,k2:9092 -redis redis://:secret@r1:6379 \\
         -name dmz-1 -slots 4 -max-rate 50k -log-file /var/log/scand.log
 
@@ -191,6 +197,8 @@ pub struct Options {
     pub source: Source,
     /// Where the log goes besides stderr.
     pub log_file: Option<PathBuf>,
+    /// To check what a scan needs, and nothing else.
+    pub check: bool,
     /// Whether debug lines are logged.
     pub debug: bool,
 }
@@ -246,6 +254,7 @@ fn resolve(mut reader: Reader) -> Result<Options, Invalid> {
             router_mac: reader.optional(&ROUTER_MAC, str::parse)?,
         },
         log_file: reader.optional(&LOG_FILE, path)?,
+        check: reader.switch(&CHECK),
         debug: reader.switch(&DEBUG),
     };
     reader.finish()?;

@@ -6,6 +6,7 @@
 use super::dispatch::Assignment;
 use super::holdings::{Holdings, Order};
 use super::lease::running_record;
+use super::offloads::Offloads;
 use super::outcome::{Outcome, Run, Stopped};
 use super::results::{Backlog, Batch, Delivery, bytes_of};
 use super::scope::ScopeInForce;
@@ -41,6 +42,8 @@ pub struct Scans {
     pub backlog: Arc<Backlog>,
     /// What this server may scan.
     pub scope: Arc<ScopeInForce>,
+    /// Warns of offloads.
+    pub offloads: Arc<Offloads>,
 }
 
 /// Where one scan thread sends to.
@@ -223,6 +226,7 @@ impl<'a> Scan<'a> {
         let (events, inbox) = bounded(SCAN_EVENTS_MAX);
         let child = masscan::spawn(&self.scans.masscan, &arguments, events)
             .map_err(|error| one_line(&error.to_string()))?;
+        self.scans.offloads.look_at_scan(child.id());
         self.heard_at = Instant::now();
         self.started = true;
         Ok((child, inbox))

@@ -8,6 +8,7 @@
     reason = "a test that meets what it did not expect fails with a panic"
 )]
 
+mod check;
 mod control;
 mod distribution;
 mod endings;
@@ -69,6 +70,7 @@ fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         control::TESTS,
         watch::TESTS,
         scope::TESTS,
+        check::TESTS,
     ]
     .concat()
     .into_iter()

@@ -154,6 +154,46 @@ impl Drop for OwnPeer {
     }
 }
 
+/// A lab of one test's own, whose interfaces it may change; ended on drop.
+pub struct OwnLab {
+    name: String,
+    folder: PathBuf,
+}
+
+impl OwnLab {
+    pub fn start(fleet: &Fleet) -> OwnLab {
+        let lab = OwnLab {
+            name: format!("t{}n{}", std::process::id(), fleet.number),
+            folder: fleet.folder.join("lab"),
+        };
+        fs::create_dir_all(&lab.folder).unwrap();
+        script("lab.sh", &["up", &lab.name, text(&lab.folder), "443"]).unwrap();
+        lab
+    }
+
+    /// The wrapper that runs masscan in it.
+    pub fn masscan(&self) -> PathBuf {
+        self.folder.join("masscan")
+    }
+
+    /// Runs a command in the scanner's namespace.
+    pub fn run(&self, command: &str) {
+        let namespace = format!("{}-scan", self.name);
+        let output = Command::new("ip")
+            .args(["netns", "exec", &namespace])
+            .args(command.split_whitespace())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{command}: {output:?}");
+    }
+}
+
+impl Drop for OwnLab {
+    fn drop(&mut self) {
+        report(script("lab.sh", &["down", &self.name, text(&self.folder)]));
+    }
+}
+
 /// Runs a script of tests/support and gives what it printed.
 fn script(name: &str, words: &[&str]) -> Result<String, String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))

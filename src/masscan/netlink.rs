@@ -1,0 +1,221 @@
+//! Which features of a network interface are on, asked of the kernel by ethtool's netlink (Linux 5.6 and newer). It needs no
+//! rights and, unlike the older ioctl, no `unsafe`.
+//!
+//! The few bytes of netlink that are written here by hand: a message is a header of 16 bytes, a generic one of 4, and attributes
+//! of length, type and value, each padded to 4 bytes; numbers in the machine's own byte order.
+
+use crate::model::limits::{NETLINK_ANSWER_BYTES, NETLINK_WAIT};
+use crate::model::source::Interface;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
+};
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::OwnedFd;
+
+const HEADER_BYTES: usize = 16;
+const GENERIC_HEADER_BYTES: usize = 4;
+const ATTRIBUTE_HEADER_BYTES: usize = 4;
+const REQUEST: u16 = 1;
+const ERROR: u16 = 2;
+/// A nested attribute has this bit in its type, and the next one is about byte order.
+const NESTED: u16 = 0x8000;
+const TYPE_BITS: u16 = 0x3fff;
+
+/// The controller of generic netlink: it knows the number of the family `ethtool`.
+const CONTROLLER: u16 = 0x10;
+const GET_FAMILY: u8 = 3;
+const FAMILY_ID: u16 = 1;
+const FAMILY_NAME: u16 = 2;
+
+const GET_FEATURES: u8 = 11;
+const FEATURES_HEADER: u16 = 1;
+const HEADER_DEV_NAME: u16 = 2;
+const FEATURES_ACTIVE: u16 = 4;
+const BITSET_BITS: u16 = 3;
+const BITS_BIT: u16 = 1;
+const BIT_NAME: u16 = 2;
+
+/// The names of the features that are on, as `ethtool -k` has them: `rx-gro`, `tx-tcp-segmentation`. Asks in the network
+/// namespace of the calling thread. Errs with ENODEV where there is no such interface.
+pub(super) fn active_features(interface: &Interface) -> io::Result<BTreeSet<String>> {
+    let socket = socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        Some(netlink::GENERIC),
+    )?;
+    rustix::net::sockopt::set_socket_timeout(
+        &socket,
+        rustix::net::sockopt::Timeout::Recv,
+        Some(NETLINK_WAIT),
+    )?;
+    let family = ask(
+        &socket,
+        &request(
+            CONTROLLER,
+            GET_FAMILY,
+            &attribute(FAMILY_NAME, b"ethtool\0"),
+        ),
+    )?;
+    let id = attributes(&family)
+        .find(|(kind, _)| *kind == FAMILY_ID)
+        .and_then(|(_, value)| Some(u16::from_ne_bytes(value.get(..2)?.try_into().ok()?)))
+        .ok_or_else(nonsense)?;
+    let name = [interface.as_str().as_bytes(), b"\0"].concat();
+    let header = attribute(FEATURES_HEADER | NESTED, &attribute(HEADER_DEV_NAME, &name));
+    ask(&socket, &request(id, GET_FEATURES, &header)).map(|answer| active(&answer))
+}
+
+/// Sends a request and gives the attributes of the answer.
+fn ask(socket: &OwnedFd, request: &[u8]) -> io::Result<Vec<u8>> {
+    send(socket, request, SendFlags::empty())?;
+    let mut answer = vec![0; NETLINK_ANSWER_BYTES];
+    let (bytes, whole) = recv(socket, answer.as_mut_slice(), RecvFlags::TRUNC)?;
+    match whole > bytes {
+        true => Err(nonsense()),
+        false => body(&answer[..bytes]).map(<[u8]>::to_vec),
+    }
+}
+
+fn request(kind: u16, command: u8, attributes: &[u8]) -> Vec<u8> {
+    let length = HEADER_BYTES + GENERIC_HEADER_BYTES + attributes.len();
+    let mut message = Vec::with_capacity(length);
+    message.extend((length as u32).to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend(REQUEST.to_ne_bytes());
+    // Sequence number and sender: there is one request at a time, and the kernel knows who asks.
+    message.extend([0; 8]);
+    message.extend([command, 1, 0, 0]);
+    message.extend(attributes);
+    message
+}
+
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let length = ATTRIBUTE_HEADER_BYTES + value.len();
+    let mut attribute = Vec::with_capacity(length.next_multiple_of(4));
+    attribute.extend((length as u16).to_ne_bytes());
+    attribute.extend(kind.to_ne_bytes());
+    attribute.extend(value);
+    attribute.resize(length.next_multiple_of(4), 0);
+    attribute
+}
+
+/// The attributes of the first message in `answer`; errs where it is the kernel's error.
+fn body(answer: &[u8]) -> io::Result<&[u8]> {
+    let length = answer
+        .get(..4)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map(|bytes| u32::from_ne_bytes(bytes) as usize);
+    let message = length
+        .and_then(|length| answer.get(..length))
+        .ok_or_else(nonsense)?;
+    let kind = message.get(4..6).ok_or_else(nonsense)?;
+    if kind == ERROR.to_ne_bytes() {
+        let code = message
+            .get(HEADER_BYTES..HEADER_BYTES + 4)
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(i32::from_ne_bytes)
+            .ok_or_else(nonsense)?;
+        return Err(io::Error::from_raw_os_error(code.saturating_neg()));
+    }
+    message
+        .get(HEADER_BYTES + GENERIC_HEADER_BYTES..)
+        .ok_or_else(nonsense)
+}
+
+/// Type and value of each attribute; ends where one is cut off.
+fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let length = usize::from(u16::from_ne_bytes(rest.get(..2)?.try_into().ok()?));
+        let kind = u16::from_ne_bytes(rest.get(2..4)?.try_into().ok()?);
+        let value = rest.get(ATTRIBUTE_HEADER_BYTES..length)?;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind & TYPE_BITS, value))
+    })
+}
+
+/// The names in the set of active features: a list in which every bit is one that is set.
+fn active(answer: &[u8]) -> BTreeSet<String> {
+    attributes(answer)
+        .filter(|(kind, _)| *kind == FEATURES_ACTIVE)
+        .flat_map(|(_, bitset)| attributes(bitset))
+        .filter(|(kind, _)| *kind == BITSET_BITS)
+        .flat_map(|(_, bits)| attributes(bits))
+        .filter(|(kind, _)| *kind == BITS_BIT)
+        .flat_map(|(_, bit)| attributes(bit))
+        .filter(|(kind, _)| *kind == BIT_NAME)
+        .map(|(_, name)| {
+            let name = name.split(|&b| b == 0).next().unwrap_or_default();
+            String::from_utf8_lossy(name).into_owned()
+        })
+        .collect()
+}
+
+fn nonsense() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "the kernel's answer makes no sense",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// An answer with two features that are on, as the kernel lays it out.
+    fn answer() -> Vec<u8> {
+        let bit = |name: &[u8]| {
+            let name = attribute(BIT_NAME, name);
+            attribute(
+                BITS_BIT | NESTED,
+                &[attribute(1, &[7, 0, 0, 0]), name].concat(),
+            )
+        };
+        let bits = [bit(b"rx-gro\0"), bit(b"tx-generic-segmentation\0")].concat();
+        let set = |kind, bits: &[u8]| {
+            let all = [attribute(1, &[]), attribute(BITSET_BITS | NESTED, bits)].concat();
+            attribute(kind | NESTED, &all)
+        };
+        let other = bit(b"tx-lockless\0");
+        let sets = [set(2, &other), set(FEATURES_ACTIVE, &bits), set(5, &other)].concat();
+        request(0x14, GET_FEATURES, &sets)
+    }
+
+    #[test]
+    fn active_features_are_read_and_no_others() {
+        let features = active(body(&answer()).unwrap());
+        let names: Vec<&str> = features.iter().map(String::as_str).collect();
+        assert_eq!(names, ["rx-gro", "tx-generic-segmentation"]);
+    }
+
+    #[test]
+    fn the_kernels_error_is_one() {
+        let mut error = request(ERROR, 0, &[]);
+        error.splice(HEADER_BYTES.., (-19i32).to_ne_bytes());
+        assert_eq!(body(&error).unwrap_err().raw_os_error(), Some(19));
+    }
+
+    #[test]
+    fn the_loopback_has_features() {
+        // A kernel without it, or a sandbox, may not answer.
+        let Ok(features) = active_features(&"lo".parse().unwrap()) else {
+            return;
+        };
+        assert!(features.contains("loopback"), "{features:?}");
+        let missing = active_features(&"no-such-thing".parse().unwrap()).unwrap_err();
+        assert_eq!(missing.raw_os_error(), Some(19), "ENODEV");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in 0usize..400) {
+            let _ = body(&bytes).map(active);
+            let answer = answer();
+            let _ = body(&answer[..cut.min(answer.len())]).map(active);
+            active(&bytes);
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The network as masscan has it: the interface it takes, the route, and the offloads that make it lose answers.
+//!
+//! **The trap:** where an interface merges or splits packets (GRO, GSO, TSO, LRO), libpcap takes frames of 64 KiB, and the capture
+//! ring then holds about 32 of them: a burst of answers overruns it, and masscan says nothing (measured: 75 to 256 of 256 found).
+//!
+//! masscan may run in another network namespace than this process, behind a script that enters it. Then what this process
+//! sees is another network: the one that counts is that of masscan's process.
+
+use super::netlink::active_features;
+use crate::model::limits::NAMESPACE_WAIT;
+use crate::model::source::Interface;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The features by which libpcap decides on the size of its frames.
+const TRAPS: [&str; 8] = [
+    "rx-gro",
+    "rx-lro",
+    "tx-generic-segmentation",
+    "tx-tcp-ecn-segmentation",
+    "tx-tcp-mangleid-segmentation",
+    "tx-tcp-segmentation",
+    "tx-tcp6-segmentation",
+    "tx-udp-fragmentation",
+];
+/// How often masscan's process is looked at until it is masscan.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Whose network is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// This process's: masscan is started directly.
+    Ours,
+    /// That of the process with this id.
+    Process(u32),
+}
+
+/// What was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// The interface that masscan takes.
+    pub interface: Interface,
+    /// The router of the default route on it, where there is one.
+    pub gateway: Option<Ipv4Addr>,
+    /// The offloads that are on and make masscan lose answers; none where the kernel doesn't say.
+    pub traps: Option<BTreeSet<String>>,
+}
+
+impl Network {
+    /// The command that switches all of them off.
+    pub fn remedy(&self) -> String {
+        let lro = match self.traps.as_ref().is_some_and(|on| on.contains("rx-lro")) {
+            true => " lro off",
+            false => "",
+        };
+        format!(
+            "ethtool -K {} gro off gso off tso off tx off rx off sg off{lro}",
+            self.interface
+        )
+    }
+}
+
+/// Why nothing was seen.
+#[derive(Debug)]
+pub enum Unseen {
+    /// No default route, and no interface is named.
+    NoRoute,
+    /// There is no such interface.
+    NoInterface(Interface),
+    /// Masscan's network is another one, which this process may not look at.
+    Elsewhere(String),
+    /// The system doesn't say.
+    Unreadable(io::Error),
+}
+
+impl fmt::Display for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unseen::NoRoute => f.write_str("there is no default route"),
+            Unseen::NoInterface(interface) => write!(f, "there is no interface {interface}"),
+            Unseen::Elsewhere(why) => {
+                write!(f, "masscan's network can't be looked at from here: {why}")
+            }
+            Unseen::Unreadable(error) => write!(f, "the system doesn't say: {error}"),
+        }
+    }
+}
+
+impl From<io::Error> for Unseen {
+    fn from(error: io::Error) -> Unseen {
+        Unseen::Unreadable(error)
+    }
+}
+
+/// Looks at a network: at `interface`, or at the one of the default route, as masscan does.
+pub fn look(whose: Whose, interface: Option<&Interface>) -> Result<Network, Unseen> {
+    let interface = interface.cloned();
+    // In a thread of its own: a thread that has moved to another namespace is of no more use here.
+    thread::Builder::new()
+        .name("network".to_owned())
+        .spawn(move || {
+            if let Whose::Process(id) = whose {
+                enter(id)?;
+            }
+            look_here(interface)
+        })?
+        .join()
+        .map_err(|_| io::Error::other("the thread that looked ended by a panic"))?
+}
+
+/// True where `program` is a script: what it starts may run anywhere.
+pub fn is_script(program: &Path) -> bool {
+    let mut begin = [0; 2];
+    File::open(program).is_ok_and(|mut file| file.read_exact(&mut begin).is_ok()) && begin == *b"#!"
+}
+
+/// Lets `script` start masscan, looks at that process's network, and ends it. masscan is only asked to show its settings and
+/// waits for more of them on its standard input: it sends nothing.
+pub fn look_through(script: &Path, interface: Option<&Interface>) -> Result<Network, Unseen> {
+    let mut waiting = Command::new(script)
+        .args(["--echo", "-c", "/dev/stdin"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let seen = look(Whose::Process(waiting.id()), interface);
+    waiting.kill()?;
+    waiting.wait()?;
+    seen
+}
+
+/// Moves this thread into the network namespace of a process, once that has become masscan.
+fn enter(id: u32) -> Result<(), Unseen> {
+    let give_up = Instant::now() + NAMESPACE_WAIT;
+    while !is_masscan(id) {
+        if !Path::new(&format!("/proc/{id}")).exists() {
+            return Err(io::Error::from(io::ErrorKind::NotFound).into());
+        }
+        if Instant::now() >= give_up {
+            let why = "the script that was started did not become masscan (exec)";
+            return Err(Unseen::Elsewhere(why.to_owned()));
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    let refused = |error: io::Error| Unseen::Elsewhere(error.to_string());
+    let theirs = File::open(format!("/proc/{id}/ns/net")).map_err(refused)?;
+    let ours = File::open("/proc/thread-self/ns/net")?;
+    if theirs.metadata()?.ino() == ours.metadata()?.ino() {
+        return Ok(());
+    }
+    move_into_link_name_space(theirs.as_fd(), Some(LinkNameSpaceType::Network))
+        .map_err(|error| refused(error.into()))
+}
+
+fn is_masscan(id: u32) -> bool {
+    fs::read_link(format!("/proc/{id}/exe")).is_ok_and(|program| {
+        program
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().contains("masscan"))
+    })
+}
+
+fn look_here(interface: Option<Interface>) -> Result<Network, Unseen> {
+    let table = fs::read_to_string("/proc/thread-self/net/route")?;
+    let route = default_route(&table, interface.as_ref());
+    let interface = match (interface, &route) {
+        (Some(interface), _) => interface,
+        (None, Some((interface, _))) => interface.clone(),
+        (None, None) => return Err(Unseen::NoRoute),
+    };
+    let traps = match active_features(&interface) {
+        Ok(on) => Some(
+            TRAPS
+                .iter()
+                .filter(|&&trap| on.contains(trap))
+                .map(|&trap| trap.to_owned())
+                .collect(),
+        ),
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => {
+            return Err(Unseen::NoInterface(interface));
+        }
+        Err(_) => None,
+    };
+    Ok(Network {
+        interface,
+        gateway: route.map(|(_, gateway)| gateway),
+        traps,
+    })
+}
+
+/// Of `/proc/net/route` the default route by a router (on `interface`, where one is named) with the lowest metric.
+fn default_route(table: &str, interface: Option<&Interface>) -> Option<(Interface, Ipv4Addr)> {
+    const UP_BY_A_ROUTER: u32 = 0x1 | 0x2;
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let mut next = || words.next();
+            let name: Interface = next()?.parse().ok()?;
+            let destination = u32::from_str_radix(next()?, 16).ok()?;
+            let gateway = u32::from_str_radix(next()?, 16).ok()?;
+            let flags = u32::from_str_radix(next()?, 16).ok()?;
+            let metric: u32 = words.nth(2)?.parse().ok()?;
+            let mask = u32::from_str_radix(words.next()?, 16).ok()?;
+            let default = destination == 0 && mask == 0 && flags & UP_BY_A_ROUTER == UP_BY_A_ROUTER;
+            let wanted = interface.is_none_or(|interface| *interface == name);
+            // The kernel prints addresses as they lie in memory.
+            let gateway = Ipv4Addr::from(gateway.to_ne_bytes());
+            (default && wanted).then_some((metric, name, gateway))
+        })
+        .min_by_key(|(metric, ..)| *metric)
+        .map(|(_, name, gateway)| (name, gateway))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth1\t00000000\t0100A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0
+scan0\t00000000\t020200C0\t0003\t0\t0\t100\t00000000\t0\t0\t0
+tun0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0
+scan0\t000200C0\t00000000\t0001\t0\t0\t0\tFCFFFFFF\t0\t0\t0
+";
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn the_default_route_with_the_lowest_metric_counts() {
+        let shown = |interface: Option<&str>| {
+            let interface = interface.map(|name| name.parse().unwrap());
+            default_route(TABLE, interface.as_ref())
+                .map(|(name, gateway)| format!("{name} {gateway}"))
+        };
+        assert_eq!(shown(None).as_deref(), Some("scan0 192.0.2.2"));
+        assert_eq!(shown(Some("eth1")).as_deref(), Some("eth1 192.168.0.1"));
+        assert_eq!(shown(Some("tun0")), None);
+        for table in [
+            "",
+            "Iface\n",
+            "Iface\neth0 x",
+            "Iface\neth0\t0\t1\t3\t0\t0\t0",
+        ] {
+            assert_eq!(default_route(table, None), None, "{table:?}");
+        }
+    }
+
+    #[test]
+    fn the_remedy_is_a_whole_command() {
+        let mut network = Network {
+            interface: "eth0".parse().unwrap(),
+            gateway: None,
+            traps: None,
+        };
+        assert_eq!(
+            network.remedy(),
+            "ethtool -K eth0 gro off gso off tso off tx off rx off sg off"
+        );
+        network.traps = Some(BTreeSet::from(["rx-lro".to_owned()]));
+        assert!(network.remedy().ends_with(" sg off lro off"));
+    }
+
+    #[test]
+    fn an_interface_that_is_not_there_is_named() {
+        let found = look(Whose::Ours, Some(&"no-such-thing".parse().unwrap()));
+        // A kernel that doesn't know ethtool's netlink says nothing about it.
+        if let Err(error) = found {
+            assert_eq!(error.to_string(), "there is no interface no-such-thing");
+        }
+    }
+
+    #[test]
+    fn a_script_is_known_by_its_first_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("masscan");
+        assert!(!is_script(&file));
+        fs::write(&file, "#!/bin/sh\n").unwrap();
+        assert!(is_script(&file));
+        fs::write(&file, b"\x7fELF").unwrap();
+        assert!(!is_script(&file));
+    }
+}

@@ -1,0 +1,93 @@
+//! Whether masscan may open the raw sockets that it needs, when this process starts it. Asked of the kernel; nothing is opened.
+
+use rustix::fs::getxattr;
+use rustix::process::geteuid;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// CAP_NET_RAW.
+const NET_RAW: u64 = 1 << 13;
+const SET_USER_ID: u32 = 0o4000;
+
+/// By what masscan has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// It runs as root.
+    Root,
+    /// This process hands CAP_NET_RAW on to what it starts.
+    Ambient,
+    /// Its file has the capability, or belongs to root with the set-user-ID bit.
+    File,
+    /// It has them by nothing.
+    Missing,
+    /// Nothing in here can have them: CAP_NET_RAW was taken from the whole container.
+    Bounded,
+}
+
+/// The rights that `program` will have.
+pub fn rights(program: &Path) -> Rights {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let root_owned = |file: fs::Metadata| file.uid() == 0 && file.mode() & SET_USER_ID != 0;
+    let of_file = has_file_capability(program) || program.metadata().is_ok_and(root_owned);
+    judge(&status, geteuid().is_root(), of_file)
+}
+
+fn judge(status: &str, root: bool, of_file: bool) -> Rights {
+    let has = |set: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(set)?.strip_prefix(':'))
+            .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .is_some_and(|mask| mask & NET_RAW != 0)
+    };
+    match (has("CapBnd"), root, has("CapAmb"), of_file) {
+        (false, ..) => Rights::Bounded,
+        (_, true, ..) => Rights::Root,
+        (_, _, true, _) => Rights::Ambient,
+        (_, _, _, true) => Rights::File,
+        _ => Rights::Missing,
+    }
+}
+
+fn has_file_capability(program: &Path) -> bool {
+    // A header of 4 bytes, then the lower halves of the permitted and the inheritable set, then the upper ones.
+    let mut value = [0u8; 24];
+    getxattr(program, "security.capability", &mut value[..]).is_ok_and(|bytes| {
+        let permitted = u32::from_le_bytes([value[4], value[5], value[6], value[7]]);
+        bytes >= 8 && u64::from(permitted) & NET_RAW != 0
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rights_come_from_root_ambience_or_the_file() {
+        let status = |bounding: &str, ambient: &str| {
+            format!(
+                "Name:\tscand\nCapEff:\t0000000000000000\nCapBnd:\t{bounding}\nCapAmb:\t{ambient}\n"
+            )
+        };
+        let (all, none, raw) = ("000001ffffffffff", "0000000000000000", "0000000000002000");
+        for (bounding, ambient, root, of_file, rights) in [
+            (all, none, true, false, Rights::Root),
+            (all, none, false, false, Rights::Missing),
+            (all, none, false, true, Rights::File),
+            (all, raw, false, false, Rights::Ambient),
+            (none, none, true, true, Rights::Bounded),
+            (raw, none, true, false, Rights::Root),
+        ] {
+            assert_eq!(judge(&status(bounding, ambient), root, of_file), rights);
+        }
+        assert_eq!(judge("", true, true), Rights::Bounded, "nothing is known");
+    }
+
+    #[test]
+    fn a_file_without_capabilities_has_none() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(!has_file_capability(file.path()));
+        assert!(!has_file_capability(Path::new("/nowhere")));
+    }
+}

@@ -1,0 +1,120 @@
+//! `scand -check`, and the warning about offloads.
+
+use crate::support::{Fleet, OwnLab, SOON};
+use crate::{Needs, Test};
+use serde_json::json;
+use std::net::TcpListener;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+pub const TESTS: &[Test] = &[
+    ("check_says_that_all_is_well", Needs::Lab, all_well),
+    (
+        "offloads_are_warned_of_once_and_the_remedy_mends_them",
+        Needs::Lab,
+        offloads,
+    ),
+    (
+        "check_ends_soon_even_where_nothing_answers",
+        Needs::Servers,
+        nothing_answers,
+    ),
+];
+
+fn check(fleet: &Fleet, words: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stdout, .. } = Command::new(env!("CARGO_BIN_EXE_scand"))
+        .args(["-check", "-group", &fleet.group])
+        .args(["-kafka", &fleet.kafka, "-redis", &fleet.redis])
+        .args(["-topic", &fleet.topic("tasks")])
+        .args(["-results-topic", &fleet.topic("results")])
+        .args(["-status-topic", &fleet.topic("status")])
+        .arg("-masscan")
+        .arg(&fleet.masscan)
+        .args(words)
+        .output()
+        .unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap())
+}
+
+fn all_well() {
+    let fleet = Fleet::new("check");
+    let (code, said) = check(&fleet, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let names: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("ok ")?.split_whitespace().next())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "masscan",
+            "libpcap",
+            "rights",
+            "setsid",
+            "interface",
+            "route",
+            "offloads",
+            "kafka",
+            "topics",
+            "topics",
+            "topics",
+            "redis",
+            "eviction",
+            "exclusions"
+        ],
+        "{said}"
+    );
+    assert!(said.contains("scan0, that of the default route"), "{said}");
+    let (code, said) = check(&fleet, &["-interface", "nowhere0"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("FAIL  interface  there is no interface nowhere0"),
+        "{said}"
+    );
+    let (code, said) = check(&fleet, &["-excludefile", "/nowhere/e"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("FAIL  exclusions -excludefile: /nowhere/e"),
+        "{said}"
+    );
+}
+
+fn offloads() {
+    let mut fleet = Fleet::new("offloads");
+    let lab = OwnLab::start(&fleet);
+    fleet.masscan = lab.masscan();
+    lab.run("ethtool -K scan0 gro on gso on tso on tx on rx on sg on");
+    let (code, said) = check(&fleet, &[]);
+    assert_eq!(code, Some(1), "{said}");
+    let warning = said
+        .lines()
+        .find(|line| line.starts_with("warn  offloads   rx-gro, "))
+        .unwrap_or_else(|| panic!("{said}"));
+    let server = fleet.ready_scand("a", &[]);
+    for n in 0..2 {
+        let id = fleet.push_network(&fleet.network(n), 2000, &[]);
+        fleet.wait_ended(&id, SOON);
+    }
+    server.wait_for_log("interface scan0 has offloads on (rx-gro, ");
+    assert_eq!(server.log().matches("has offloads on").count(), 1, "once");
+    let (_, remedy) = warning.split_once(": ethtool").unwrap();
+    lab.run(&format!("ethtool{remedy}"));
+    let (code, said) = check(&fleet, &[]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+fn nothing_answers() {
+    let mut fleet = Fleet::new("silent").with_standin(&json!({}));
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    fleet.kafka = address.to_string();
+    fleet.redis = format!("redis://{address}");
+    let began = Instant::now();
+    let (code, said) = check(&fleet, &[]);
+    assert_eq!(code, Some(1));
+    assert!(began.elapsed() < Duration::from_secs(12), "{said}");
+    for name in ["kafka", "topics", "redis"] {
+        assert!(said.contains(&format!("FAIL  {name} ")), "{said}");
+    }
+    assert!(fleet.standin_events().is_empty(), "nothing was scanned");
+}
