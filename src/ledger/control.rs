@@ -93,37 +93,10 @@ pub enum Retry {
 }
 
 impl Ledger {
-    /// The record with which `id` would be begun anew.
-    pub fn retry(&mut self, id: &TaskId) -> Result<Retry, LedgerError> {
-        let key = self.key(&format!("task:{id}"));
-        let flat: Vec<String> =
-            self.run(|connection| redis::cmd("HGETALL").arg(&key).query(connection))?;
-        let fields = Fields::from_flat(flat);
-        if fields.is_empty() {
-            return Ok(Retry::Unknown);
-        }
-        let state: State = fields.need("status")?;
-        if fields.text("finished_ms").is_none() {
-            return Ok(Retry::Open(state));
-        }
-        if !state.may_be_retried() {
-            return Ok(Retry::Ended(state));
-        }
-        let record: String = fields.need("record")?;
-        let task = Task::from_record(record.as_bytes()).map_err(|rejected| {
-            let what = format!("the record of task {id}");
-            let value = quoted(&rejected.reason);
-            LedgerError::Malformed { what, value }
-        })?;
-        let retry = fields.get("retry")?.unwrap_or(0) + 1;
-        if retry > RETRY_MAX {
-            return Ok(Retry::TooOften);
-        }
-        Ok(Retry::Task(Box::new(Task {
-            retry,
-            resume: resume(&fields)?,
-            ..task
-        })))
+    /// The records with which `ids` would be begun anew, in their order.
+    pub fn retries(&mut self, ids: &[TaskId]) -> Result<Vec<Retry>, LedgerError> {
+        let keys: Vec<String> = ids.iter().map(|id| self.task_key(id)).collect();
+        self.hashes(&keys)?.iter().map(retry_of).collect()
     }
 
     /// Gives an order about each of `ids`, and says what became of each. May be repeated.
@@ -168,6 +141,36 @@ impl Ledger {
         })?;
         Ok(scores.iter().map(Option::is_some).collect())
     }
+}
+
+fn retry_of(fields: &Fields) -> Result<Retry, LedgerError> {
+    if fields.is_empty() {
+        return Ok(Retry::Unknown);
+    }
+    let state: State = fields.need("status")?;
+    if fields.text("finished_ms").is_none() {
+        return Ok(Retry::Open(state));
+    }
+    if !state.may_be_retried() {
+        return Ok(Retry::Ended(state));
+    }
+    let retry = fields.get("retry")?.unwrap_or(0) + 1;
+    if retry > RETRY_MAX {
+        return Ok(Retry::TooOften);
+    }
+    let record: String = fields.need("record")?;
+    let task = Task::from_record(record.as_bytes()).map_err(|rejected| {
+        let id = fields.text("task_id").unwrap_or_default();
+        LedgerError::Malformed {
+            what: format!("the record of task {}", quoted(id)),
+            value: quoted(&rejected.reason),
+        }
+    })?;
+    Ok(Retry::Task(Box::new(Task {
+        retry,
+        resume: resume(fields)?,
+        ..task
+    })))
 }
 
 fn parse_steered(answer: &str, state: &str) -> Result<Steered, LedgerError> {

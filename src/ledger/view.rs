@@ -88,10 +88,7 @@ impl Ledger {
 
     /// These tasks, in this order; none where the group knows none. Pipelined: one round trip for many.
     pub fn tasks_of(&mut self, ids: &[TaskId]) -> Result<Vec<Option<LiveTask>>, LedgerError> {
-        let keys: Vec<String> = ids
-            .iter()
-            .map(|id| self.key(&format!("task:{id}")))
-            .collect();
+        let keys: Vec<String> = ids.iter().map(|id| self.task_key(id)).collect();
         self.hashes(&keys)?
             .into_iter()
             .map(|fields| match fields.is_empty() {
@@ -138,10 +135,25 @@ impl Ledger {
             .collect()
     }
 
-    /// Whether the group knows a task with this id.
-    pub fn knows(&mut self, id: &TaskId) -> Result<bool, LedgerError> {
-        let key = self.key(&format!("task:{id}"));
-        self.run(|connection| redis::cmd("EXISTS").arg(&key).query(connection))
+    /// Of each of `ids`, whether the group knows a task with it.
+    pub fn knows(&mut self, ids: &[TaskId]) -> Result<Vec<bool>, LedgerError> {
+        let keys: Vec<String> = ids.iter().map(|id| self.task_key(id)).collect();
+        let mut known = Vec::with_capacity(ids.len());
+        for some in keys.chunks(VIEW_PIPELINE) {
+            known.extend(self.run(|connection| {
+                let mut pipeline = redis::pipe();
+                for key in some {
+                    pipeline.cmd("EXISTS").arg(key);
+                }
+                pipeline.query::<Vec<bool>>(connection)
+            })?);
+        }
+        Ok(known)
+    }
+
+    /// The key of a task's hash.
+    pub(super) fn task_key(&self, id: &TaskId) -> String {
+        self.key(&format!("task:{id}"))
     }
 
     /// The tasks of a job, ascending by id; those that ended long ago may have no hash any more. Empty for an unknown job.
@@ -191,7 +203,7 @@ impl Ledger {
     }
 
     /// The hashes at `keys`, in their order; an empty one where there is none.
-    fn hashes(&mut self, keys: &[String]) -> Result<Vec<Fields>, LedgerError> {
+    pub(super) fn hashes(&mut self, keys: &[String]) -> Result<Vec<Fields>, LedgerError> {
         let mut hashes = Vec::with_capacity(keys.len());
         for some in keys.chunks(VIEW_PIPELINE) {
             let flat: Vec<Vec<String>> = self.run(|connection| {

@@ -264,7 +264,8 @@ pub const CONTROL_BATCH_MAX: usize = 500;
 pub const UNTOLD_BATCH_MAX: usize = 500;
 /// Most times that a person may begin a task anew after its end.
 pub const RETRY_MAX: u32 = 1000;
-/// How long `scanpush cancel` and its like wait for an order to be in force before they say that it is not yet.
+/// How long `scanpush cancel` and its like wait for an order to be in force, from the last task for which it was, before they
+/// say that it is not yet.
 pub const CONTROL_WAIT: Duration = Duration::from_secs(10);
 /// They look this often whether it is.
 pub const CONTROL_LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -282,3 +283,5 @@ pub const WATCH_BARS_MAX: usize = 10;
 pub const WATCH_LINES_TASKS_MAX: usize = 50;
 /// Where there is no terminal, a line is printed when a task has come so many percent further.
 pub const WATCH_LINE_PERCENT: u32 = 10;
+/// Tasks whose trouble they tell in a line each; of the others the number.
+pub const CONTROL_NOTES_MAX: usize = 20;

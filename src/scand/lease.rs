@@ -56,8 +56,12 @@ impl Lease {
             let result = renew(&mut ledger, &holdings, lease).and_then(|()| match &settle {
                 Some(settle) => {
                     let all = began >= reaps_from;
-                    reap(&mut ledger, &server, lease, all, &holdings, settle)?;
-                    tell(&mut ledger, &server, lease, settle)
+                    let hurry = began + renew_every(lease) / 2;
+                    while reap(&mut ledger, &server, lease, all, &holdings, settle)?
+                        && Instant::now() < hurry
+                    {}
+                    while tell(&mut ledger, &server, lease, settle)? && Instant::now() < hurry {}
+                    Ok(())
                 }
                 None => Ok(()),
             });
@@ -124,6 +128,7 @@ fn renewed(
     }
 }
 
+/// Takes up to [`REAP_BATCH_MAX`] of them. True where there may be more, and room for what they need.
 fn reap(
     ledger: &mut Ledger,
     server: &str,
@@ -131,9 +136,11 @@ fn reap(
     all: bool,
     holdings: &Holdings,
     settle: &Sender<Settlement>,
-) -> Result<(), LedgerError> {
+) -> Result<bool, LedgerError> {
     let sent = Instant::now();
-    for reaped in ledger.reap(server, lease, REAP_BATCH_MAX, all)? {
+    let expired = ledger.reap(server, lease, REAP_BATCH_MAX, all)?;
+    let full = expired.len() == REAP_BATCH_MAX;
+    for reaped in expired {
         let mut taken = None;
         let settlement = match reaped {
             Reaped::Requeued { lost_server, task } => {
@@ -172,17 +179,20 @@ fn reap(
             }
         }
     }
-    Ok(())
+    Ok(full && room(settle) >= REAP_BATCH_MAX)
 }
 
-/// Hands on what Kafka has not been told; what is left untold comes again.
+/// Hands on what Kafka has not been told, up to [`UNTOLD_BATCH_MAX`] changes; what is left untold comes again. True where there
+/// may be more, and room for it.
 fn tell(
     ledger: &mut Ledger,
     server: &str,
     lease: Duration,
     settle: &Sender<Settlement>,
-) -> Result<(), LedgerError> {
-    for task in ledger.untold(lease, UNTOLD_BATCH_MAX)? {
+) -> Result<bool, LedgerError> {
+    let untold = ledger.untold(lease, UNTOLD_BATCH_MAX)?;
+    let full = untold.len() == UNTOLD_BATCH_MAX;
+    for task in untold {
         let id = &task.claim.task_id;
         info!("task {id}: {} by order", task.status);
         let settlement = Settlement::Tell {
@@ -190,10 +200,16 @@ fn tell(
             change: task.claim,
         };
         if settle.try_send(settlement).is_err() {
-            break;
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(full && room(settle) >= UNTOLD_BATCH_MAX)
+}
+
+fn room(settle: &Sender<Settlement>) -> usize {
+    settle
+        .capacity()
+        .map_or(usize::MAX, |capacity| capacity.saturating_sub(settle.len()))
 }
 
 /// The record that says that a claim began.

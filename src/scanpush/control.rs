@@ -11,7 +11,7 @@ use crate::exit::Failure;
 use crate::flags::Reader;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::ledger::{Ledger, LedgerError, LiveTask, Order, Steered};
-use crate::model::limits::{CONTROL_LOOK_EVERY, CONTROL_WAIT};
+use crate::model::limits::{CONTROL_LOOK_EVERY, CONTROL_NOTES_MAX, CONTROL_WAIT};
 use crate::model::text::quoted;
 use crate::model::{Invalid, State, TaskId};
 use serde::Serialize;
@@ -134,9 +134,10 @@ fn resolve(mut reader: Reader) -> Result<Options, Invalid> {
     Ok(options)
 }
 
-/// Gives the order about all tasks, waits up to [`CONTROL_WAIT`] until it is in force, and says what became of each.
+/// Gives the order about all tasks, waits until it is in force, and says what became of each. It gives up [`CONTROL_WAIT`]
+/// after the last one in which it came into force.
 fn steer(order: Order, tasks: &[TaskId], ledger: &mut Ledger) -> Result<Vec<Report>, LedgerError> {
-    let give_up = Instant::now() + CONTROL_WAIT;
+    let mut give_up = Instant::now() + CONTROL_WAIT;
     let answers = ledger.control(order, tasks)?;
     let mut reports: Vec<Option<Report>> = Vec::with_capacity(tasks.len());
     for (id, answer) in tasks.iter().zip(&answers) {
@@ -147,7 +148,8 @@ fn steer(order: Order, tasks: &[TaskId], ledger: &mut Ledger) -> Result<Vec<Repo
         if open.is_empty() {
             break;
         }
-        let late = Instant::now() >= give_up;
+        let began = Instant::now();
+        let late = began >= give_up;
         let ids: Vec<TaskId> = open.iter().map(|&i| tasks[i].clone()).collect();
         let untold = ledger.are_untold(&ids)?;
         let now = ledger.tasks_of(&ids)?;
@@ -155,8 +157,11 @@ fn steer(order: Order, tasks: &[TaskId], ledger: &mut Ledger) -> Result<Vec<Repo
             reports[i] = in_force(order, &tasks[i], task.as_ref(), untold)
                 .or_else(|| late.then(|| not_yet(order, &tasks[i], answers[i], task.as_ref())));
         }
+        if open.iter().any(|&i| reports[i].is_some()) {
+            give_up = Instant::now() + CONTROL_WAIT;
+        }
         if !late {
-            thread::sleep(CONTROL_LOOK_EVERY);
+            thread::sleep(CONTROL_LOOK_EVERY.max(began.elapsed()));
         }
     }
     Ok(reports.into_iter().flatten().collect())
@@ -220,6 +225,11 @@ fn not_yet(order: Order, id: &TaskId, answer: Steered, task: Option<&LiveTask>) 
             ),
             ..done(order, id, task.status)
         },
+        _ if task.order.is_none() => {
+            let note =
+                "the order was lost with Redis' data, or withdrawn: give it again".to_owned();
+            failed(order, id, task.status.as_str(), note, false)
+        }
         _ => {
             let note = format!(
                 "not in force within {wait_s} s: its server can't be reached, or waits for Kafka; the order stands"
@@ -278,19 +288,26 @@ fn show(reports: &[Report], options: &Options, output: &mut Output<'_>) -> Resul
         }
     }
     output.flush()?;
-    for report in reports {
+    let noted = || {
+        reports
+            .iter()
+            .filter_map(|report| Some((report, report.note.as_ref()?)))
+    };
+    for (report, note) in noted().take(CONTROL_NOTES_MAX) {
         let id = &report.task_id;
-        match &report.note {
-            Some(_) if report.status == "unknown" && report.had_ended => {
-                output.problem(&format!("scanpush: {}", unknown(id, &options.connection)));
-            }
-            Some(note) => output.problem(&format!(
+        if report.status == "unknown" && report.had_ended {
+            output.problem(&format!("scanpush: {}", unknown(id, &options.connection)));
+        } else {
+            output.problem(&format!(
                 "scanpush: {}: {}: {note}",
                 report.order,
                 quoted(id.as_str())
-            )),
-            None => {}
+            ));
         }
+    }
+    let more = noted().count().saturating_sub(CONTROL_NOTES_MAX);
+    if more > 0 {
+        output.problem(&format!("scanpush: … and so for {more} more"));
     }
     Ok(())
 }
@@ -366,7 +383,13 @@ mod tests {
 
     #[test]
     fn what_is_not_in_force_in_time_is_said() {
-        let late = |order, answer, state| not_yet(order, &id(), answer, Some(&now(state, false)));
+        let late = |order, answer, state| {
+            let task = LiveTask {
+                order: (state != State::Paused).then_some(order),
+                ..now(state, false)
+            };
+            not_yet(order, &id(), answer, Some(&task))
+        };
         let waits = late(
             Order::Cancel,
             Steered::Ending(State::Cancelled),
@@ -375,6 +398,13 @@ mod tests {
         assert!(!waits.failed && waits.status == "cancelling" && waits.note.is_some());
         let frozen = late(Order::Cancel, Steered::Ordered, State::Running);
         assert!(frozen.failed && frozen.note.unwrap().contains("not in force within 10 s"));
+        let lost = not_yet(
+            Order::Cancel,
+            &id(),
+            Steered::Ordered,
+            Some(&now(State::Running, false)),
+        );
+        assert!(lost.failed && lost.note.unwrap().contains("was lost"));
         let untold = late(Order::Pause, Steered::Done(State::Paused), State::Paused);
         assert!(!untold.failed && untold.note.unwrap().contains("told Kafka"));
     }

@@ -9,6 +9,8 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::model::limits::{CANDIDATES_SHOWN_MAX, ID_BEGINNING_MIN_BYTES};
 use crate::model::text::quoted;
 use crate::model::{Invalid, TaskId};
+use std::collections::HashSet;
+use std::fmt;
 
 /// The tasks of one push.
 pub const JOB: Flag = Flag::optional(
@@ -74,11 +76,20 @@ impl Named {
     /// Asks Redis which tasks these are.
     pub fn find(&self, ledger: &mut Ledger) -> Result<Found, LedgerError> {
         let mut found = Found::default();
-        for word in &self.words {
-            match whole(word, ledger.knows(word)?, |beginning| {
-                ledger.tasks_beginning(beginning)
-            })? {
-                Match::One(id) if found.tasks.contains(&id) => {}
+        let known = ledger.knows(&self.words)?;
+        // Each look for beginnings reads all keys: where there are several to look for, they are read once.
+        let ids = match known.iter().filter(|known| !**known).count() {
+            0 | 1 => None,
+            _ => Some(ledger.tasks_beginning("")?),
+        };
+        let mut seen = HashSet::new();
+        for (word, known) in self.words.iter().zip(known) {
+            let matched = whole(word, known, |beginning| match &ids {
+                Some(ids) => Ok(begun_by(ids, beginning)),
+                None => ledger.tasks_beginning(beginning),
+            })?;
+            match matched {
+                Match::One(id) if !seen.insert(id.clone()) => {}
                 Match::One(id) => found.tasks.push(id),
                 Match::None => found.unknown.push(word.clone()),
                 Match::Several(ids) => found.problems.push(several(word, "tasks", &ids)),
@@ -87,7 +98,7 @@ impl Named {
         if let Some(job) = &self.job {
             match find_job(job, ledger)? {
                 Ok((_, tasks)) => found.tasks = tasks,
-                Err(problem) => found.problems.push(problem),
+                Err(no_job) => found.problems.push(no_job.to_string()),
             }
         }
         Ok(found)
@@ -116,11 +127,33 @@ pub fn unknown(id: &TaskId, connection: &Connection) -> String {
     )
 }
 
-/// The job that `name` is the id or the beginning of, and its tasks; or a line that says why there is none.
+/// Why a name is no job's.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoJob {
+    /// No job has it, or none yet.
+    Unknown(TaskId),
+    /// It begins the ids of several; the line names some.
+    Several(String),
+}
+
+impl fmt::Display for NoJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoJob::Unknown(name) => write!(
+                f,
+                "{} is no job of this group (no server has taken in a task of it yet, or it ended long ago)",
+                quoted(name.as_str())
+            ),
+            NoJob::Several(line) => f.write_str(line),
+        }
+    }
+}
+
+/// The job that `name` is the id or the beginning of, and its tasks.
 pub fn find_job(
     name: &TaskId,
     ledger: &mut Ledger,
-) -> Result<Result<(TaskId, Vec<TaskId>), String>, LedgerError> {
+) -> Result<Result<(TaskId, Vec<TaskId>), NoJob>, LedgerError> {
     let tasks = ledger.job(name)?;
     let known = !tasks.is_empty();
     Ok(
@@ -130,11 +163,8 @@ pub fn find_job(
                 let tasks = ledger.job(&id)?;
                 Ok((id, tasks))
             }
-            Match::None => Err(format!(
-                "{} is no job of this group (no server has taken in a task of it yet, or it ended long ago)",
-                quoted(name.as_str())
-            )),
-            Match::Several(ids) => Err(several(name, "jobs", &ids)),
+            Match::None => Err(NoJob::Unknown(name.clone())),
+            Match::Several(ids) => Err(NoJob::Several(several(name, "jobs", &ids))),
         },
     )
 }
@@ -166,6 +196,16 @@ fn whole(
     })
 }
 
+/// Of ascending `ids`, those that begin with `beginning`.
+fn begun_by(ids: &[TaskId], beginning: &str) -> Vec<TaskId> {
+    let from = ids.partition_point(|id| id.as_str() < beginning);
+    ids[from..]
+        .iter()
+        .take_while(|id| id.as_str().starts_with(beginning))
+        .cloned()
+        .collect()
+}
+
 fn several(name: &TaskId, what: &str, ids: &[TaskId]) -> String {
     let shown: Vec<&str> = ids
         .iter()
@@ -194,11 +234,9 @@ mod tests {
 
     fn among(name: &str, ids: &[&str]) -> Match {
         let known = ids.contains(&name);
-        whole(&id(name), known, |beginning| {
-            let begun = ids.iter().filter(|id| id.starts_with(beginning));
-            Ok(begun.map(|text| id(text)).collect())
-        })
-        .unwrap()
+        let mut ids: Vec<TaskId> = ids.iter().map(|text| id(text)).collect();
+        ids.sort();
+        whole(&id(name), known, |beginning| Ok(begun_by(&ids, beginning))).unwrap()
     }
 
     #[test]

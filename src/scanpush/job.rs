@@ -84,7 +84,7 @@ fn look(connection: &Connection, name: &TaskId) -> Result<Result<Job, String>, L
     let mut ledger = Ledger::connect(redis, group.as_str())?;
     let (job_id, ids) = match find_job(name, &mut ledger)? {
         Ok(found) => found,
-        Err(problem) => return Ok(Err(problem)),
+        Err(no_job) => return Ok(Err(no_job.to_string())),
     };
     let tasks: Vec<LiveTask> = ledger.tasks_of(&ids)?.into_iter().flatten().collect();
     let forgotten = ids.len() - tasks.len();

@@ -117,8 +117,8 @@ fn choose(
     options: &Options,
 ) -> Result<(Vec<Task>, Vec<String>), LedgerError> {
     let (mut tasks, mut refused) = (Vec::new(), Vec::new());
-    for id in ids {
-        match ledger.retry(id)? {
+    for (id, retry) in ids.iter().zip(ledger.retries(ids)?) {
+        match retry {
             Retry::Task(task) => tasks.push(*task),
             _ if options.named.job.is_some() => {}
             other => refused.push(why_not(id, &other, &options.connection)),

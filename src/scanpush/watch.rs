@@ -3,7 +3,7 @@
 //! **Invariant:** it changes nothing. However it ends, the scans go on.
 
 use super::Command;
-use super::ids::{JOB, Named, find_job};
+use super::ids::{JOB, Named, NoJob, find_job};
 use super::options::{Connection, JSON};
 use super::output::Output;
 use super::screen::{Place, Screen};
@@ -191,8 +191,9 @@ impl Watch {
                     self.job = Some(id);
                     tasks.into_iter().for_each(|id| self.add(id));
                 }
-                Err(problem) if problem.contains(" begins ") => return Ok(Err(problem)),
-                Err(_) => {}
+                // It may come yet.
+                Err(NoJob::Unknown(_)) => {}
+                Err(NoJob::Several(problem)) => return Ok(Err(problem)),
             }
         }
         if self.words.is_empty() {
