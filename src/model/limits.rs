@@ -279,7 +279,7 @@ pub const WATCH_UNKNOWN_WAIT: Duration = Duration::from_secs(60);
 pub const WATCH_REDIS_WAIT: Duration = Duration::from_secs(60);
 /// Progress bars that it shows at a time, besides the one of all tasks.
 pub const WATCH_BARS_MAX: usize = 10;
-/// With more tasks than this, only those that did not complete get a line of their own.
+/// With more tasks than this, only so many of those that did not complete get a line of their own.
 pub const WATCH_LINES_TASKS_MAX: usize = 50;
 /// Where there is no terminal, a line is printed when a task has come so many percent further.
 pub const WATCH_LINE_PERCENT: u32 = 10;

@@ -338,9 +338,9 @@ impl Poll {
                 lease: self.lease,
                 tasks: &tasks,
             })?;
-            // Whoever ingested: there may be work now.
-            let _ = self.work.try_send(());
             let Ingested::Done(outcomes) = ingested else {
+                // Whoever ingested: there may be work now.
+                let _ = self.work.try_send(());
                 debug!(
                     "{} partition {partition}: another server was first at offset {}",
                     self.topic, cursor.next
@@ -350,6 +350,8 @@ impl Poll {
             for (task, outcome) in tasks.iter().zip(outcomes) {
                 self.tell(partition, task, outcome, sent);
             }
+            // Told first: that a task is queued then mostly comes before that it runs, though nothing depends on it.
+            let _ = self.work.try_send(());
             cursor.next = next;
         }
         Ok(())

@@ -18,6 +18,8 @@ use std::collections::HashMap;
 const STEPS: u64 = 10_000;
 /// Characters of an id that stand before its bar.
 const ID_COLUMNS: usize = 12;
+/// The first task without a line of its own.
+const WATCH_LINES_MORE: usize = WATCH_LINES_TASKS_MAX + 1;
 /// Changes of less than this are no news for programs, in percent.
 const JSON_PERCENT: u32 = 1;
 
@@ -39,6 +41,8 @@ pub struct Screen {
     /// By the place of the task: the state and progress of its last line.
     shown: HashMap<usize, Step>,
     shown_all: Option<u32>,
+    /// Lines about tasks that did not complete, where there are many tasks.
+    troubles: usize,
     said: String,
 }
 
@@ -69,6 +73,7 @@ impl Screen {
             }),
             shown: HashMap::new(),
             shown_all: None,
+            troubles: 0,
             said: String::new(),
         }
     }
@@ -109,15 +114,30 @@ impl Screen {
             return output.json(task);
         }
         let ended = task.status.is_terminal();
-        let worth = match (ended, tasks <= WATCH_LINES_TASKS_MAX) {
-            (true, _) if task.status != State::Completed => true,
-            (true, few) => few,
-            // Bars show the rest.
-            (false, few) => few && self.bars.is_none(),
-        };
-        match worth {
+        if tasks > WATCH_LINES_TASKS_MAX {
+            return self.trouble(task, output);
+        }
+        match ended || self.bars.is_none() {
             true => self.line(&in_a_line(task), output),
+            // Its bar shows it.
             false => Ok(()),
+        }
+    }
+
+    /// Of many tasks only those that did not complete have a line, and only the first ones.
+    fn trouble(&mut self, task: &LiveTask, output: &mut Output<'_>) -> Result<(), Failure> {
+        if !task.status.is_terminal() || task.status == State::Completed {
+            return Ok(());
+        }
+        self.troubles += 1;
+        match self.troubles {
+            ..=WATCH_LINES_TASKS_MAX => self.line(&in_a_line(task), output),
+            WATCH_LINES_MORE => {
+                let more =
+                    "… more did not complete: scanpush list -state failed,cancelled,rejected";
+                self.line(more, output)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -408,6 +428,10 @@ Wb3ZtqLk9Xe_fJ2vR0yAc  completed 100% found 785, scanhost-eu-1-k3f9
         assert_eq!(lines.len(), 2, "{out}");
         assert!(lines[0].contains("failed 50%"), "{out}");
         assert_eq!(lines[1], "99% of all, 99 completed 1 failed, found 78500");
+        let tasks: Vec<Watched> = (0..999).map(|_| watched(State::Cancelled, 1.0)).collect();
+        let (out, _) = drawn(Place::Stdout, &[tasks]);
+        assert_eq!(out.lines().count(), WATCH_LINES_MORE + 1, "{out}");
+        assert!(out.contains("… more did not complete"), "{out}");
     }
 
     #[test]

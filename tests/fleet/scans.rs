@@ -158,12 +158,14 @@ fn failing_masscan() {
         task.error.as_deref(),
         Some("masscan exited with code 1: FAIL: permission denied")
     );
+    // But for its ingest: a claim may be told before that.
     let told: Vec<_> = fleet
         .told(&id)
         .iter()
+        .filter(|record| record["fence"] != 0)
         .map(|record| record["status"].clone())
         .collect();
-    assert_eq!(told, ["queued", "running", "queued", "running", "failed"]);
+    assert_eq!(told, ["running", "queued", "running", "failed"]);
 }
 
 fn interrupted() {
