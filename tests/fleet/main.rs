@@ -14,6 +14,7 @@ mod distribution;
 mod endings;
 mod faults;
 mod jobs;
+mod push;
 mod records;
 mod scans;
 mod scope;
@@ -63,6 +64,7 @@ fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
     [
         distribution::TESTS,
         endings::TESTS,
+        push::TESTS,
         records::TESTS,
         scans::TESTS,
         faults::TESTS,
