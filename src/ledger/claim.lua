@@ -2,7 +2,7 @@
 -- (ms), slots, slots free, tasks held, rate in use, rate limit (0 = none), deferral (ms), heartbeat age that counts as alive
 -- (ms), ready tasks to look at, most tasks to set aside, wait after which a large task is no longer overtaken (ms), how long
 -- a server that failed a task leaves it to others (ms), version, how long a silent server is remembered (ms), the beat of
--- the caller's last call, its scope ('' = everything), most tasks to pass over, how long a task that all servers refused is
+-- the caller's last call, its limits (what it may do), most tasks to pass over, how long a task that all servers refused is
 -- kept (ms).
 -- Returns a beat, then 'none', 'deferred' (a less loaded server is given a moment), 'vanished' and an id (its hash is lost:
 -- the caller reports it; audit.lua brings it back), 'restored' (see below), 'passed' (nothing among so many tasks that it may
@@ -14,7 +14,7 @@ local deferral_ms, fresh_ms, window = tonumber(ARGV[9]), tonumber(ARGV[10]), ton
 local aside_most, reserved_ms, avoid_ms = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local version, forgotten_ms = ARGV[15], tonumber(ARGV[16])
 local beat_seen = tonumber(ARGV[17])
-local scope, passed_most, patience_ms = ARGV[18], tonumber(ARGV[19]), tonumber(ARGV[20])
+local limits, passed_most, patience_ms = ARGV[18], tonumber(ARGV[19]), tonumber(ARGV[20])
 local me = server_key(server)
 
 -- A Redis that was started from an old snapshot, or whose replica took over, has gone back in time: tasks that have ended
@@ -31,7 +31,7 @@ end
 local function report(held_now, free_now)
   redis.call('ZADD', servers_key, now_ms, server)
   redis.call('HSET', me, 'slots', slots, 'free', free_now, 'held', held_now, 'rate_used', whole(rate_used),
-    'max_rate', whole(max_rate), 'version', version, 'scope', scope, 'seen_ms', whole(now_ms))
+    'max_rate', whole(max_rate), 'version', version, 'limits', limits, 'seen_ms', whole(now_ms))
   redis.call('PEXPIRE', me, forgotten_ms)
   redis.call('ZREMRANGEBYSCORE', servers_key, '-inf', now_ms - forgotten_ms)
 end
@@ -141,20 +141,20 @@ local function bring_back(job)
 end
 for _, job in ipairs(redis.call('ZRANGE', aside_jobs_key, 0, window - 1)) do bring_back(job) end
 
--- Whether to pass over a task because this server may not scan it. Where no server may, and none has come for a while that
+-- Whether to pass over a task because this server may not run it. Where no server may, and none has come for a while that
 -- may, it is claimed once more, and refuse.lua ends it.
-local scopes
+local all_limits
 local function is_refused(marks, refused_ms)
-  if not has_refused(marks, server, scope) then return false end
+  if not has_refused(marks, server, limits) then return false end
   if now_ms - tonumber(refused_ms or now_ms) < patience_ms then return true end
-  if not scopes then
-    scopes = {}
+  if not all_limits then
+    all_limits = {}
     for _, name in ipairs(redis.call('ZRANGE', servers_key, 0, -1)) do
-      scopes[name] = redis.call('HGET', server_key(name), 'scope') or ''
+      all_limits[name] = redis.call('HGET', server_key(name), 'limits') or ''
     end
   end
-  for name, its_scope in pairs(scopes) do
-    if not has_refused(marks, name, its_scope) then return true end
+  for name, its_limits in pairs(all_limits) do
+    if not has_refused(marks, name, its_limits) then return true end
   end
   return false
 end

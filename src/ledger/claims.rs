@@ -7,7 +7,7 @@ use super::fields::Fields;
 use super::intake::script;
 use crate::model::limits::*;
 use crate::model::text::quoted;
-use crate::model::{Progress, Resume, Scope, State, Task, TaskId};
+use crate::model::{Progress, Resume, State, Task, TaskId};
 use redis::Script;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -19,6 +19,7 @@ static VERDICT: LazyLock<Script> = script!("verdict.lua");
 static FINISH: LazyLock<Script> = script!("finish.lua");
 static RELEASE: LazyLock<Script> = script!("release.lua");
 static REFUSE: LazyLock<Script> = script!("refuse.lua");
+static AGREE: LazyLock<Script> = script!("agree.lua");
 static REAP: LazyLock<Script> = script!("reap.lua");
 
 /// A server's load, as the others see it when they decide whom to leave a task to.
@@ -133,12 +134,12 @@ pub struct Ending {
     pub offset: i64,
 }
 
-/// What became of a task of which the server that claimed it may scan nothing.
+/// What became of a task that the server which claimed it may not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// It is left to the others.
     Left,
-    /// No server may scan any of it: this one ends it as rejected.
+    /// No server may run it: this one ends it as rejected.
     Ending,
     /// The claim is no longer this server's.
     Lost,
@@ -193,14 +194,15 @@ pub struct LiveProgress {
 
 impl Ledger {
     /// Reports `load` and claims the best task that fits it, for one `lease`. `call` names this call: repeated with the same
-    /// name after a lost answer, it gives the same task. Tasks that the server refused under `scope` are passed over.
+    /// name after a lost answer, it gives the same task. `limits` names what this server may
+    /// do: tasks that it refused under the same name are passed over.
     pub fn claim(
         &mut self,
         server: &str,
         call: &str,
         lease: Duration,
         load: &Load,
-        scope: &Scope,
+        limits: &str,
     ) -> Result<Answer, LedgerError> {
         let arguments = [
             server.to_owned(),
@@ -220,7 +222,7 @@ impl Ledger {
             env!("CARGO_PKG_VERSION").to_owned(),
             ms(SERVER_FORGOTTEN_AFTER),
             self.beat.to_string(),
-            scope.tag().to_owned(),
+            limits.to_owned(),
             CLAIM_PASSED_MAX_TASKS.to_string(),
             ms(REFUSED_BY_ALL_WAIT),
         ];
@@ -340,19 +342,42 @@ impl Ledger {
             .and_then(|word| state(&word))
     }
 
-    /// Gives a claimed task back of which `server` may scan nothing under `scope`; `why` becomes its error if no server may.
+    /// Agrees with the other servers on the addresses (a fingerprint) and the rate of the shards of `whole` in the job. Gives
+    /// what was agreed on: by this call, or before.
+    pub fn agree(
+        &mut self,
+        job: &TaskId,
+        whole: u64,
+        addresses: u64,
+        rate_pps: u64,
+    ) -> Result<(u64, u64), LedgerError> {
+        let arguments = [
+            job.to_string(),
+            whole.to_string(),
+            addresses.to_string(),
+            rate_pps.to_string(),
+            ms(ENDED_KEPT),
+        ];
+        let agreed: String = self.call(&AGREE, &arguments)?;
+        agreed
+            .split_once(' ')
+            .and_then(|(addresses, rate)| Some((addresses.parse().ok()?, rate.parse().ok()?)))
+            .ok_or_else(|| malformed("what the shards of a job have in common", &agreed))
+    }
+
+    /// Gives a claimed task back that `server` may not run under `limits`; `why` becomes its error if no server may.
     pub fn refuse(
         &mut self,
         claim: &Claim,
         server: &str,
-        scope: &Scope,
+        limits: &str,
         why: &str,
     ) -> Result<Refused, LedgerError> {
         let arguments = [
             claim.task_id.to_string(),
             claim.fence.to_string(),
             server.to_owned(),
-            scope.tag().to_owned(),
+            limits.to_owned(),
             ms(REFUSED_BY_ALL_WAIT),
             why.to_owned(),
         ];

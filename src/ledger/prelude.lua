@@ -80,9 +80,9 @@ local function forget_all()
   redis.call('DEL', ready_key, delayed_key, running_key, paused_key, untold_key, cursor_key)
 end
 
--- Whether the server `name` refused a task while its scope was `scope`. `marks` is the task's refused_by: `name=scope …`.
-local function has_refused(marks, name, scope)
-  return marks and scope ~= '' and string.find(' ' .. marks .. ' ', ' ' .. name .. '=' .. scope .. ' ', 1, true) ~= nil
+-- Whether the server `name` refused a task while its limits were `limits`. `marks` is the task's refused_by: `name=limits …`.
+local function has_refused(marks, name, limits)
+  return marks and limits ~= '' and string.find(' ' .. marks .. ' ', ' ' .. name .. '=' .. limits .. ' ', 1, true) ~= nil
 end
 
 -- Whether `fence` is the claim under which the task runs now: 'ok', 'lost' (somebody else's, or nobody's), 'gone' (no such task).

@@ -1,8 +1,8 @@
--- Gives a claimed task back of which the claimer may scan nothing, marked so that it is not claimed by it again; the attempt
--- doesn't count. Where no server of the group may scan any of it, and none has come for a while that may, its end is decided:
--- rejected. ARGV: task id, fence, server, its scope, how long it must have been refused by all (ms), why.
+-- Gives a claimed task back that the claimer may not run, marked so that it is not claimed by it again; the attempt
+-- doesn't count. Where no server of the group may run it, and none has come for a while that may, its end is decided:
+-- rejected. ARGV: task id, fence, server, its limits, how long it must have been refused by all (ms), why.
 -- Where a cancel or a pause was ordered, that is what becomes of it. Returns left (to others), ending (the caller ends it), lost or gone.
-local id, fence, server, scope = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local id, fence, server, limits = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local patience_ms, why = tonumber(ARGV[5]), ARGV[6]
 local key = task_key(id)
 local state = claim_state(id, fence)
@@ -11,12 +11,12 @@ local task = redis.call('HMGET', key, 'score', 'ending', 'attempt', 'refused_by'
 if task[2] then return 'lost' end
 
 -- Marks of servers that are gone are dropped, so that there are never more than servers.
-local marks, refused_by_all = {server .. '=' .. scope}, true
+local marks, refused_by_all = {server .. '=' .. limits}, true
 for _, name in ipairs(redis.call('ZRANGE', servers_key, 0, -1)) do
   if name ~= server then
-    local its_scope = redis.call('HGET', server_key(name), 'scope') or ''
-    if has_refused(task[4], name, its_scope) then
-      marks[#marks + 1] = name .. '=' .. its_scope
+    local its_limits = redis.call('HGET', server_key(name), 'limits') or ''
+    if has_refused(task[4], name, its_limits) then
+      marks[#marks + 1] = name .. '=' .. its_limits
     else
       refused_by_all = false
     end

@@ -3,7 +3,7 @@
 //! A server leaves a task to others only where nothing of it is in scope; of any other task it scans the rest.
 
 use super::targets::Targets;
-use super::text::quoted;
+use super::text::{fingerprint, quoted};
 
 /// The scope of one server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,16 +75,13 @@ impl Scope {
     }
 }
 
-/// FNV-1a over both sets.
+/// Of both sets.
 fn tag(excluded: &Targets, allowed: Option<&Targets>) -> String {
     let text = format!(
         "{excluded};{}",
         allowed.map_or("all".to_owned(), Targets::to_string)
     );
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{hash:016x}")
+    format!("{:016x}", fingerprint(&text))
 }
 
 #[cfg(test)]

@@ -61,9 +61,14 @@ impl Budget {
         }
     }
 
+    /// The rate at which a task that asks for `band_width` packets per second is run.
+    pub fn rate_for(&self, band_width: u64) -> u64 {
+        band_width.min(self.max_rate.unwrap_or(u64::MAX))
+    }
+
     /// Takes a slot for a task that asks for `band_width` packets per second; one above the server's limit runs at the limit.
     pub fn take(self: &Arc<Budget>, band_width: u64) -> Permit {
-        let rate_pps = band_width.min(self.max_rate.unwrap_or(u64::MAX));
+        let rate_pps = self.rate_for(band_width);
         let mut used = lock(&self.used);
         used.sending += 1;
         used.alive += 1;

@@ -8,7 +8,8 @@ use super::scope::ScopeInForce;
 use super::settle::Settlement;
 use crate::ledger::{Answer, Claimed, Ending, Ledger, LedgerError, Refused};
 use crate::model::limits::{CLAIM_PASSED_MAX_TIMES, DISPATCH_TICK};
-use crate::model::{Resume, Scope, State, Targets};
+use crate::model::text::fingerprint;
+use crate::model::{Resume, Scope, State, Targets, Task};
 use crossbeam_channel::{Receiver, Sender, select};
 use log::{debug, error, info};
 use std::sync::Arc;
@@ -121,32 +122,37 @@ impl Dispatch {
     /// One claim. Where the answer is lost on the way, the same call is made once more: it gives the same task.
     fn claim(&mut self, load: &crate::ledger::Load) -> Result<(Answer, Instant), LedgerError> {
         let call = nanoid::nanoid!();
-        let scope = self.scope.now();
+        let limits = self.limits(&self.scope.now());
         let sent = Instant::now();
         match self
             .ledger
-            .claim(&self.server, &call, self.lease, load, &scope)
+            .claim(&self.server, &call, self.lease, load, &limits)
         {
             Ok(answer) => Ok((answer, sent)),
             Err(first) => {
                 debug!("claiming again: {first}");
                 let sent = Instant::now();
                 self.ledger
-                    .claim(&self.server, &call, self.lease, load, &scope)
+                    .claim(&self.server, &call, self.lease, load, &limits)
                     .map(|answer| (answer, sent))
             }
         }
     }
 
-    /// Hands a claimed task to a scan thread, or refuses it where this server may scan nothing of it.
+    /// Hands a claimed task to a scan thread, or refuses it where this server may not run it.
     fn take_up(&mut self, claimed: Claimed, sent: Instant) -> Result<(), LedgerError> {
         let scope_changes = self.scope.changes();
         let scope = self.scope.now();
         let targets = claimed.task.targets();
         let denied = scope.denied(&targets);
         if denied == targets {
-            return self.refuse(claimed, sent, &scope, &targets);
+            let why = scope.refusal(&targets);
+            return self.refuse(claimed, sent, &scope, &why);
         }
+        let rate_pps = match self.rate_of(&claimed.task, &denied)? {
+            Ok(rate_pps) => rate_pps,
+            Err(why) => return self.refuse(claimed, sent, &scope, &why),
+        };
         if !denied.is_empty() {
             info!(
                 "task {}: {} of its {} addresses are out of this server's scope and not scanned",
@@ -155,8 +161,50 @@ impl Dispatch {
                 targets.count()
             );
         }
-        self.assign(claimed, sent, denied, scope_changes);
+        self.assign(claimed, sent, rate_pps, denied, scope_changes);
         Ok(())
+    }
+
+    /// The rate at which the task is run, in packets per second; where it is a shard that can't be run here, the reason.
+    ///
+    /// Which probes a shard sends depends on all the addresses and on the rate (see `model/walk.rs`). Were the shards of a job
+    /// run with different ones, the union of their probes would have holes, and nobody would see them.
+    fn rate_of(
+        &mut self,
+        task: &Task,
+        denied: &Targets,
+    ) -> Result<Result<u64, String>, LedgerError> {
+        let rate_pps = self.budget.rate_for(task.band_width.pps());
+        let Some(shard) = task.shard else {
+            return Ok(Ok(rate_pps));
+        };
+        let (addresses, agreed_pps) = match &task.job_id {
+            Some(job) => {
+                let whole = task.whole_of_shard(shard);
+                let addresses = fingerprint(&task.targets().without(denied).to_string());
+                let agreed = self.ledger.agree(job, whole, addresses, rate_pps)?;
+                (agreed.0 == addresses, agreed.1)
+            }
+            // Nobody knows what the other shards are.
+            None => (denied.is_empty(), task.band_width.pps()),
+        };
+        if !addresses {
+            return Ok(Err(
+                "its other shards leave out other addresses than this server has to".to_owned(),
+            ));
+        }
+        if self.budget.rate_for(agreed_pps) < agreed_pps {
+            return Ok(Err(format!(
+                "its other shards are sent at {agreed_pps} pps, which is above this server's -max-rate"
+            )));
+        }
+        Ok(Ok(agreed_pps))
+    }
+
+    /// Names what this server may do, so that the fleet knows whether one that refused a task may do something else by now.
+    fn limits(&self, scope: &Scope) -> String {
+        let rate = self.budget.rate_for(u64::MAX);
+        format!("{}/{rate}", scope.tag())
     }
 
     fn refuse(
@@ -164,17 +212,17 @@ impl Dispatch {
         claimed: Claimed,
         sent: Instant,
         scope: &Scope,
-        targets: &Targets,
+        why: &str,
     ) -> Result<(), LedgerError> {
         let id = &claimed.claim.task_id;
-        let why = scope.refusal(targets);
+        let limits = self.limits(scope);
         let error = format!(
-            "no server of the group may scan any of it; on {}: {why}",
+            "no server of the group may run it; on {}: {why}",
             self.server
         );
         let mut refuse = || {
             self.ledger
-                .refuse(&claimed.claim, &self.server, scope, &error)
+                .refuse(&claimed.claim, &self.server, &limits, &error)
         };
         // A second time it says that the claim is lost if only its answer was.
         match refuse().or_else(|_| refuse())? {
@@ -201,9 +249,16 @@ impl Dispatch {
         Ok(())
     }
 
-    fn assign(&mut self, claimed: Claimed, sent: Instant, denied: Targets, scope_changes: u64) {
+    fn assign(
+        &mut self,
+        claimed: Claimed,
+        sent: Instant,
+        rate_pps: u64,
+        denied: Targets,
+        scope_changes: u64,
+    ) {
         let (holding, orders) = self.holdings.take(&claimed.claim, sent, self.lease);
-        let permit = self.budget.take(claimed.task.band_width.pps());
+        let permit = self.budget.take(rate_pps);
         let load = self.budget.load();
         info!(
             "task {}: claimed, attempt {} (now {} of {} slots sending, {} scans, {} pps)",

@@ -119,7 +119,7 @@ fn max_rate() {
     assert_eq!(most_at_a_time(&events), 500, "never two at a time");
 }
 
-fn of_event<'a>(events: &'a [Value], name: &'a str) -> impl Iterator<Item = &'a Value> {
+pub fn of_event<'a>(events: &'a [Value], name: &'a str) -> impl Iterator<Item = &'a Value> {
     events.iter().filter(move |event| event["event"] == name)
 }
 

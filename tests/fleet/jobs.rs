@@ -1,6 +1,6 @@
 //! Jobs: tasks that share one limit in the whole fleet, whatever the number of servers.
 
-use crate::distribution::most_at_a_time;
+use crate::distribution::{most_at_a_time, of_event};
 use crate::support::{Fleet, OwnPeer, SOON, addresses, wait_for, wait_until};
 use crate::{Needs, Test};
 use scan::ledger::LiveTask;
@@ -25,6 +25,16 @@ pub const TESTS: &[Test] = &[
         emptied,
     ),
     ("shards_of_a_job_are_a_whole_scan", Needs::Lab, whole),
+    (
+        "shards_are_sent_alike_by_servers_that_differ",
+        Needs::Servers,
+        alike,
+    ),
+    (
+        "a_shard_that_its_server_can_not_send_alike_is_rejected",
+        Needs::Servers,
+        unlike,
+    ),
 ];
 
 /// The shards of one job as records; `parallel` of them may send at a time, each at `rate`.
@@ -147,6 +157,60 @@ fn emptied() {
     }
     assert_eq!(wait_job(&fleet, 8), addresses(&network, 443));
     assert_eq!(most_at_a_time(&fleet.standin_events()), 2 * 10);
+}
+
+fn alike() {
+    let fleet = Fleet::new("job-alike").with_standin(&json!({}));
+    let network = fleet.network(0);
+    let quarter = network.replace("0/24", "0/26");
+    let _servers = [
+        fleet.ready_scand(
+            "a",
+            &["-slots", "2", "-max-rate", "37", "-exclude", &quarter],
+        ),
+        fleet.ready_scand("b", &["-slots", "2"]),
+    ];
+    push(&fleet, &shards(&network, 6, 4, 50));
+    let found = wait_job(&fleet, 6);
+    let events = fleet.standin_events();
+    let rates: BTreeSet<u64> = of_event(&events, "start")
+        .map(|event| event["rate"].as_u64().unwrap())
+        .collect();
+    // Whoever was first decides. Shards at two rates, or with two sets of addresses, would leave holes.
+    let all = addresses(&network, 443);
+    let carved = &all - &addresses_of(&network, 0..64);
+    match rates.into_iter().collect::<Vec<_>>()[..] {
+        [37] => assert_eq!(found, carved),
+        [50] => assert_eq!(found, all),
+        ref rates => panic!("{rates:?}"),
+    }
+}
+
+fn unlike() {
+    let fleet = Fleet::new("job-unlike").with_standin(&json!({}));
+    let network = fleet.network(0);
+    let mut first = fleet.ready_scand("a", &[]);
+    push(&fleet, &shards(&network, 2, 1, 50)[..1]);
+    fleet.wait_ended("shard-1", SOON);
+    first.signal(rustix::process::Signal::TERM);
+    first.wait(SOON);
+    let _second = fleet.ready_scand("b", &["-max-rate", "37"]);
+    push(&fleet, &shards(&network, 2, 1, 50)[1..]);
+    let task = fleet.wait_ended("shard-2", SOON);
+    assert_eq!(task.status, State::Rejected);
+    let error = task.error.unwrap();
+    assert!(
+        error.contains(
+            "on b: its other shards are sent at 50 pps, which is above this server's -max-rate"
+        ),
+        "{error}"
+    );
+}
+
+/// Some addresses of a /24 as findings have them.
+fn addresses_of(network: &str, numbers: std::ops::Range<u32>) -> BTreeSet<(String, u64)> {
+    let prefix = network.strip_suffix("0/24").unwrap();
+    numbers.map(|n| (format!("{prefix}{n}"), 443)).collect()
 }
 
 fn whole() {

@@ -113,7 +113,7 @@ fn rejected() {
     assert_eq!(task.status, State::Rejected);
     let error = task.error.unwrap();
     assert!(
-        error.starts_with("no server of the group may scan any of it; on "),
+        error.starts_with("no server of the group may run it; on "),
         "{error}"
     );
     assert!(error.contains(&network), "{error}");
