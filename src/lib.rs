@@ -20,6 +20,7 @@
 //! Kafka is the ledger, Redis a claim table that can be rebuilt from it.
 //!
 //! 1. An acknowledged push ends in exactly one accepted terminal state: `ledger/verdict.lua` decides it, once.
+//!    Only a retry begins it anew: a new record of the same id.
 //! 2. The committed offset of a partition never exceeds its lowest unfinished offset; a missing Redis key never means "done":
 //!    `ledger/committable.lua`.
 //! 3. The cursor moves only by compare-and-set (`ledger/ingest.lua`); a log that begins after it is loud and counted.

@@ -151,8 +151,9 @@ fn steer(order: Order, tasks: &[TaskId], ledger: &mut Ledger) -> Result<Vec<Repo
         let began = Instant::now();
         let late = began >= give_up;
         let ids: Vec<TaskId> = open.iter().map(|&i| tasks[i].clone()).collect();
-        let untold = ledger.are_untold(&ids)?;
         let now = ledger.tasks_of(&ids)?;
+        // After the states: a change is on the list from the moment on at which it shows.
+        let untold = ledger.are_untold(&ids)?;
         for ((&i, task), untold) in open.iter().zip(now).zip(untold) {
             reports[i] = in_force(order, &tasks[i], task.as_ref(), untold)
                 .or_else(|| late.then(|| not_yet(order, &tasks[i], answers[i], task.as_ref())));

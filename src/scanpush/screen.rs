@@ -359,6 +359,7 @@ mod tests {
         let finished_ms = status.is_terminal().then_some(1);
         Watched {
             id,
+            gone: None,
             task: Some(LiveTask {
                 status,
                 progress,

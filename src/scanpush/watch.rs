@@ -54,9 +54,24 @@ pub struct Watched {
     pub id: TaskId,
     /// As it was when it was last seen; none as long as no server has taken it in.
     pub task: Option<LiveTask>,
+    /// Since when Redis has not known it any more.
+    pub gone: Option<Instant>,
 }
 
 impl Watched {
+    /// A look at it: what Redis has of it at `now`. A Redis that lost its data is being rebuilt, so what was seen before
+    /// shows for a while; then it counts as never seen.
+    fn look(&mut self, found: Option<LiveTask>, now: Instant) {
+        if found.is_some() {
+            (self.task, self.gone) = (found, None);
+            return;
+        }
+        let gone = *self.gone.get_or_insert(now);
+        if now.duration_since(gone) >= WATCH_UNKNOWN_WAIT {
+            self.task = None;
+        }
+    }
+
     /// Whether there is nothing more to see.
     pub fn has_ended(&self) -> bool {
         self.task
@@ -173,12 +188,10 @@ impl Watch {
         let open: Vec<usize> = (0..self.tasks.len())
             .filter(|&i| !self.tasks[i].has_ended())
             .collect();
+        let now = Instant::now();
         let ids: Vec<TaskId> = open.iter().map(|&i| self.tasks[i].id.clone()).collect();
         for (i, task) in open.into_iter().zip(ledger.tasks_of(&ids)?) {
-            // A Redis that lost its data is being rebuilt: what was seen before still shows.
-            if task.is_some() {
-                self.tasks[i].task = task;
-            }
+            self.tasks[i].look(task, now);
         }
         Ok(Ok(()))
     }
@@ -214,7 +227,11 @@ impl Watch {
 
     fn add(&mut self, id: TaskId) {
         if self.known.insert(id.clone()) {
-            self.tasks.push(Watched { id, task: None });
+            self.tasks.push(Watched {
+                id,
+                task: None,
+                gone: None,
+            });
         }
     }
 
@@ -235,7 +252,7 @@ impl Watch {
         let unknown = self.unknown();
         if unknown > 0 {
             output.problem(&format!(
-                "scanpush: no server of group {} has taken in {} within {} s: is one up? (scanpush servers)",
+                "scanpush: no server of group {} has taken in {} within {} s, or Redis has lost them: is one up? (scanpush servers)",
                 connection.group,
                 tasks(unknown),
                 WATCH_UNKNOWN_WAIT.as_secs()
@@ -344,6 +361,25 @@ mod tests {
             1,
             "a job that nobody knows yet is waited for"
         );
+    }
+
+    #[test]
+    fn a_task_that_redis_lost_shows_for_a_while() {
+        let mut one = Watched {
+            id: "a".parse().unwrap(),
+            task: None,
+            gone: None,
+        };
+        let start = Instant::now();
+        one.look(Some(task()), start);
+        one.look(None, start);
+        one.look(None, start + WATCH_UNKNOWN_WAIT / 2);
+        assert!(one.task.is_some());
+        one.look(Some(task()), start + WATCH_UNKNOWN_WAIT / 2);
+        one.look(None, start + WATCH_UNKNOWN_WAIT);
+        assert!(one.task.is_some(), "it was back in between");
+        one.look(None, start + WATCH_UNKNOWN_WAIT * 2);
+        assert!(one.task.is_none());
     }
 
     #[test]

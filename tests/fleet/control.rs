@@ -64,6 +64,11 @@ pub const TESTS: &[Test] = &[
         refused,
     ),
     ("a_whole_job_is_steered_at_once", Needs::Servers, whole_job),
+    (
+        "orders_at_any_moment_lose_nothing_and_end_nothing_twice",
+        Needs::Servers,
+        at_any_moment,
+    ),
 ];
 
 /// Runs a command; its exit code, stdout and stderr.
@@ -500,5 +505,62 @@ fn whole_job() {
         err.contains("6 of 6 tasks of the job had ended already"),
         "{err}"
     );
+    fleet.wait_committed(kafka());
+}
+
+/// Orders from one client after the other, whatever the tasks are doing; one cancel in sixteen orders.
+fn at_any_moment() {
+    let fleet = Fleet::new("any-moment").with_standin(&json!({}));
+    let _servers = [
+        fleet.ready_scand("a", &["-slots", "2"]),
+        fleet.ready_scand("b", &["-slots", "2"]),
+    ];
+    let ids: Vec<String> = (0..12)
+        .map(|n| fleet.push_network(&fleet.network(n), 150, &["-wait", "0"]))
+        .collect();
+    wait_until("all to be known", SOON, || {
+        ids.iter().all(|id| fleet.task(id).is_some())
+    });
+    // A fixed sequence (Numerical Recipes' generator): the moments differ from run to run, the orders don't.
+    let mut random: u32 = 7;
+    let mut next = || {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 16) as usize
+    };
+    let mut ledger = fleet.ledger();
+    for _ in 0..150 {
+        let id = ids[next() % ids.len()].parse().unwrap();
+        let order = match next() % 16 {
+            0 => Order::Cancel,
+            1..=7 => Order::Pause,
+            _ => Order::Resume,
+        };
+        ledger.control(order, &[id]).unwrap();
+        std::thread::sleep(Duration::from_millis(next() as u64 % 100));
+    }
+    let all: Vec<_> = ids.iter().map(|id| id.parse().unwrap()).collect();
+    wait_until("all to end", SOON, || {
+        ledger.control(Order::Resume, &all).unwrap();
+        ids.iter().all(|id| {
+            fleet
+                .task(id)
+                .is_some_and(|task| task.finished_ms.is_some())
+        })
+    });
+    for (n, id) in ids.iter().enumerate() {
+        let task = fleet.task(id).unwrap();
+        assert!(
+            matches!(task.status, State::Completed | State::Cancelled) && task.order.is_none(),
+            "{task:?}"
+        );
+        if task.status == State::Completed {
+            assert_eq!(fleet.findings(id), addresses(&fleet.network(n as u32), 443));
+        }
+        let terminal = states(&fleet, id)
+            .iter()
+            .filter(|state| state.parse::<State>().unwrap().is_terminal())
+            .count();
+        assert_eq!(terminal, 1, "{id}: {:?}", states(&fleet, id));
+    }
     fleet.wait_committed(kafka());
 }
