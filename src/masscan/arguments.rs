@@ -1,6 +1,6 @@
 //! From typed values to masscan's argument vector. Pure.
 
-use crate::model::limits::ARGUMENT_MAX_BYTES;
+use crate::model::limits::{ARGUMENT_MAX_BYTES, MASSCAN_UNCONFIRMED_ADDRESSES_MAX};
 use crate::model::source::Source;
 use crate::model::{Targets, Task};
 use std::fmt;
@@ -22,6 +22,10 @@ pub struct ScanArguments<'a> {
     /// Where it sends from.
     pub source: &'a Source,
 }
+
+/// masscan 1.3.2 refuses a range of more than [`MASSCAN_UNCONFIRMED_ADDRESSES_MAX`] addresses without any exclusion ("range too
+/// big, need confirmation"), and names this one as the way to confirm it: the limited broadcast, which nobody has.
+const CONFIRMATION: &str = "255.255.255.255";
 
 impl ScanArguments<'_> {
     /// The argument vector, without the program. Findings come as NDJSON on standard output (`-oD -`).
@@ -84,6 +88,9 @@ impl ScanArguments<'_> {
         let both = [self.task.exclude.ranges(), self.exclude.ranges()].concat();
         let list = Targets::from_ranges(both).to_string();
         match list.len() {
+            0 if self.task.ip_range.count() > MASSCAN_UNCONFIRMED_ADDRESSES_MAX => {
+                Excluded::Argument(CONFIRMATION.to_owned())
+            }
             0 => Excluded::Nothing,
             bytes if bytes <= ARGUMENT_MAX_BYTES => Excluded::Argument(list),
             _ => Excluded::File(list.replace(',', "\n") + "\n"),
@@ -167,6 +174,23 @@ mod tests {
         };
         assert!(text.starts_with("10.0.0.1\n10.1.0.0\n10.1.0.2\n"));
         assert_eq!(text.lines().count(), 20_001);
+    }
+
+    #[test]
+    fn a_range_that_masscan_wants_confirmed_is() {
+        for (range, exclude, words) in [
+            ("0.0.0.0/0", "", Some("255.255.255.255")),
+            ("10.0.0.0-69.154.202.0", "", Some("255.255.255.255")),
+            ("10.0.0.0-69.154.201.255", "", None),
+            ("0.0.0.0/0", "10.0.0.1", Some("10.0.0.1")),
+        ] {
+            let task = task(serde_json::json!({
+                "task_id": "a", "ip_range": range, "ports": "443", "band_width": "800", "seed": 7
+            }));
+            let shown = shown(&task, 0, exclude);
+            let excluded = shown.split_once(" --exclude ").map(|(_, list)| list);
+            assert_eq!(excluded, words, "{range} less {exclude}");
+        }
     }
 
     #[test]

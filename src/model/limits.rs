@@ -14,6 +14,8 @@ pub const TASK_TARGETS_MAX: usize = 4096;
 pub const TASK_PORTS_MAX: usize = 4096;
 /// Longest single word of masscan's argument vector, in bytes (Linux allows 128 KiB: MAX_ARG_STRLEN).
 pub const ARGUMENT_MAX_BYTES: usize = 120 * 1024;
+/// Most addresses that masscan scans without an exclusion; it wants more to be confirmed by one.
+pub const MASSCAN_UNCONFIRMED_ADDRESSES_MAX: u128 = 1_000_000_000;
 /// Most probes (addresses × ports) of one task: masscan's index is 64 bits, 2^56 leaves room for retries.
 pub const TASK_PROBES_MAX: u128 = 1 << 56;
 /// Lowest seed: masscan takes 0 for "another one each time", and then nothing can be continued.
