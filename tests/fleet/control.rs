@@ -347,8 +347,8 @@ fn retry_failed() {
     assert!(out.starts_with(&format!("{id}  retry 1 from ")), "{out}");
     let again = fleet.task(&id).unwrap();
     assert!(
-        again.progress >= failed.progress,
-        "never back to 0: {again:?}"
+        again.progress > 0.0,
+        "it shows how far it is, from its checkpoint on: {again:?}"
     );
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!(
