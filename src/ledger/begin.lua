@@ -7,6 +7,7 @@ local partition, from, log_end, epoch, replaces, lost = ARGV[1], ARGV[2], ARGV[3
 if intact(partition) and redis.call('HGET', cursor_key, partition .. ':epoch') ~= replaces then return 0 end
 -- Tasks that are in the set already stay, and hold the committed offset back, until they end.
 redis.call('HSET', cursor_key, partition, from, partition .. ':until', log_end, partition .. ':epoch', epoch)
+redis.call('HDEL', cursor_key, partition .. ':last')
 redis.call('ZADD', open_key(partition), from, CURSOR_MEMBER)
 if lost > 0 then redis.call('HINCRBY', cursor_key, 'lost_records', lost) end
 if lost > 0 or replaces ~= '' then redis.call('HINCRBY', cursor_key, 'lost_ranges', 1) end

@@ -1,6 +1,6 @@
 -- Takes a run of records of one partition and moves its cursor, by compare-and-set. ARGV: partition, cursor as the caller
 -- knows it, epoch as the caller knows it, cursor behind the records, records lost before them (the log began later), server,
--- lease (ms), then one JSON object a record: {offset, task_id, fate, fields}. fate is
+-- lease (ms), fingerprint of the last record ('' = none), then one JSON object a record: {offset, task_id, fate, fields}. fate is
 --   ready      to be claimed
 --   held       was running when Redis was lost: kept for its server for one lease
 --   paused     was paused when Redis was lost
@@ -40,7 +40,7 @@ local function join_job(job, id)
 end
 
 local records = {}
-for i = 8, #ARGV do records[#records + 1] = cjson.decode(ARGV[i]) end
+for i = 9, #ARGV do records[#records + 1] = cjson.decode(ARGV[i]) end
 
 local outcomes = {'ok'}
 local arrival = tonumber(redis.call('HGET', cursor_key, 'arrival') or 0)
@@ -102,7 +102,7 @@ for _, record in ipairs(records) do
   end
   outcomes[#outcomes + 1] = outcome
 end
-redis.call('HSET', cursor_key, partition, next_cursor, 'arrival', whole(arrival))
+redis.call('HSET', cursor_key, partition, next_cursor, partition .. ':last', ARGV[8], 'arrival', whole(arrival))
 if lost > 0 then redis.call('HINCRBY', cursor_key, 'lost_records', lost) end
 redis.call('ZADD', open_key(partition), next_cursor, CURSOR_MEMBER)
 return outcomes

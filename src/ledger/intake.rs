@@ -39,6 +39,8 @@ pub struct Cursor {
     pub until: i64,
     /// The name of the beginning after which this cursor counts.
     pub epoch: String,
+    /// The fingerprint of the record before `next`, where it is known: by it, another log at the same offsets is noticed.
+    pub last: Option<String>,
 }
 
 /// How a partition is begun.
@@ -128,6 +130,8 @@ pub struct Ingest<'a> {
     pub cursor: &'a Cursor,
     /// The offset behind the last record.
     pub next: i64,
+    /// The fingerprint of the last record; none where there is none before `next`.
+    pub last: Option<&'a str>,
     /// Records that Kafka no longer has between the cursor and the first record.
     pub lost_records: u64,
     /// The caller, who ends the rejected ones.
@@ -226,6 +230,7 @@ impl Ledger {
             run.lost_records.to_string(),
             run.server.to_owned(),
             run.lease.as_millis().to_string(),
+            run.last.unwrap_or_default().to_owned(),
         ];
         arguments.extend(run.tasks.iter().map(wire));
         let mut answer = self.call::<Vec<String>>(&INGEST, &arguments)?.into_iter();
@@ -263,8 +268,14 @@ fn parse_cursor(partition: i32, found: Vec<Option<String>>) -> Result<Option<Cur
     let mut words = found.into_iter().map(Option::unwrap_or_default);
     let mut next = || words.next().unwrap_or_default();
     let (cursor, until, epoch) = (next(), next(), next());
+    let last = Some(next()).filter(|last| !last.is_empty());
     match (cursor.parse(), until.parse()) {
-        (Ok(next), Ok(until)) => Ok(Some(Cursor { next, until, epoch })),
+        (Ok(next), Ok(until)) => Ok(Some(Cursor {
+            next,
+            until,
+            epoch,
+            last,
+        })),
         _ => Err(LedgerError::Malformed {
             what: format!("the cursor of partition {partition}"),
             value: quoted(&format!("{cursor} until {until}")),

@@ -7,14 +7,21 @@ use crate::model::limits::FETCH_WAIT;
 use crate::model::{State, StatusRecord};
 use log::info;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
 
-/// The last known state of every task at or above some offsets, by id.
+/// The last known state of every task at or above some offsets, by id, and the ids of those below that have ended.
 #[derive(Debug, Default)]
-pub struct History(HashMap<String, StatusRecord>);
+pub struct History {
+    tasks: HashMap<String, StatusRecord>,
+    /// Hashes of the ids, and the last retry of each that has ended: all of the topic's pass through here. That one of a million equals that of one of a hundred
+    /// thousand new tasks happens once in a hundred million rebuilds.
+    ended_before: HashMap<u64, u32>,
+    hasher: RandomState,
+}
 
 impl History {
     /// Reads all of `scan-status` up to its present end and keeps what concerns records of `scan-tasks` at or above `from`
-    /// (partition → offset). Memory grows with those tasks only, not with the topic.
+    /// (partition → offset). Memory grows with those tasks, and by a few bytes for each other one that has ended.
     pub fn read(
         brokers: &Brokers,
         status_topic: &str,
@@ -51,14 +58,18 @@ impl History {
                             .get(&partition)
                             .map_or(i64::MAX, |range| range.first)
                     }
-                    Fetched::Away { .. } => {}
+                    // Without it a task that has ended might run again; and the caller may have to stop.
+                    Fetched::Away { reason } => {
+                        let doing = format!("read {status_topic}");
+                        return Err(BusError::Broken { doing, reason });
+                    }
                     Fetched::Gone => *next = i64::MAX,
                 }
             }
         }
         info!(
             "read {read} records of {status_topic}: {} tasks have a history there",
-            history.0.len()
+            history.tasks.len()
         );
         Ok(history)
     }
@@ -72,26 +83,36 @@ impl History {
             .get(&record.partition)
             .is_some_and(|&first| record.offset >= first);
         if !concerns {
+            // A record with the same id may lie at or above `from`: a push that was made again.
+            if record.status.is_terminal() {
+                let id = self.hasher.hash_one(&record.task_id);
+                let last = self.ended_before.entry(id).or_default();
+                *last = record.retry.max(*last);
+            }
             return;
         }
-        match self.0.get(&record.task_id) {
+        match self.tasks.get(&record.task_id) {
             // A retry begins a task anew: what is said of an earlier one is over, its end too.
             Some(known) if record.retry < known.retry => {}
             Some(known) if record.retry > known.retry => {
-                self.0.insert(record.task_id.clone(), record);
+                self.tasks.insert(record.task_id.clone(), record);
             }
             Some(known) if known.status.is_terminal() => {}
             // Servers write independently: the record of an older claim may come after that of a newer one.
             Some(known) if record.fence < known.fence => {}
             _ => {
-                self.0.insert(record.task_id.clone(), record);
+                self.tasks.insert(record.task_id.clone(), record);
             }
         }
     }
 
     /// What becomes of the task `id` when its record, its `retry`-th retry, is read again; none where nothing is known of it.
     pub fn fate(&self, id: &str, retry: u32) -> Option<Fate> {
-        let record = self.0.get(id).filter(|record| record.retry >= retry)?;
+        let known = self.tasks.get(id).filter(|record| record.retry >= retry);
+        let Some(record) = known else {
+            let ended = self.ended_before.get(&self.hasher.hash_one(id));
+            return ended.filter(|&&last| last >= retry).map(|_| Fate::Ended);
+        };
         let past = Past {
             attempt: record.attempt,
             lost: record.lost,
@@ -128,6 +149,22 @@ mod tests {
         };
         let value = serde_json::to_vec(&record).unwrap();
         history.note(&value, &BTreeMap::from([(0, 10)]));
+    }
+
+    /// Its push was not acknowledged and made again: the second record lies behind the committed offset, the first before.
+    #[test]
+    fn a_duplicate_of_a_task_that_ended_long_ago_is_known() {
+        let mut history = History::default();
+        note(&mut history, "long-ago", State::Running, 3);
+        assert_eq!(history.fate("long-ago", 0), None);
+        note(&mut history, "long-ago", State::Completed, 3);
+        assert_eq!(history.fate("long-ago", 0), Some(Fate::Ended));
+        assert_eq!(
+            history.fate("long-ago", 1),
+            None,
+            "a retry is a new beginning"
+        );
+        assert_eq!(history.fate("another", 0), None);
     }
 
     #[test]

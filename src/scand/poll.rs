@@ -15,6 +15,7 @@ use crate::ledger::{
 use crate::model::limits::{
     AUDIT_EVERY, AUDIT_TASKS_MAX, FETCH_WAIT, INGEST_BATCH_BYTES, INGEST_BATCH_MAX,
 };
+use crate::model::text::fingerprint;
 use crate::model::{Resume, State, StatusRecord, Task, TaskId};
 use crossbeam_channel::Sender;
 use log::{debug, error, info, warn};
@@ -55,8 +56,6 @@ struct Memory {
     reader: Option<Reader>,
     /// For partitions that are being rebuilt: their epochs, and what `scan-status` told after they were begun.
     history: Option<(BTreeMap<i32, String>, History)>,
-    /// Partitions that Kafka had no longer, with their epochs at that time.
-    gone: BTreeMap<i32, String>,
     audits: Audits,
 }
 
@@ -65,6 +64,17 @@ struct Memory {
 struct Audits {
     last: Option<Instant>,
     ranks: BTreeMap<i32, usize>,
+}
+
+impl Audits {
+    /// Whether it is time for the next one, which then counts as made.
+    fn is_due(&mut self) -> bool {
+        let is_due = self.last.is_none_or(|last| last.elapsed() >= AUDIT_EVERY);
+        if is_due {
+            self.last = Some(Instant::now());
+        }
+        is_due
+    }
 }
 
 /// Any trouble of this thread: the round is given up and begun again.
@@ -119,7 +129,10 @@ impl Poll {
                 .reader
                 .insert(Reader::connect(&self.brokers, &self.topic)?),
         };
-        self.audit(&reader.partitions(), &mut memory.audits)?;
+        let is_due = memory.audits.is_due();
+        if is_due {
+            self.audit(&reader.partitions(), &mut memory.audits)?;
+        }
         let found = self.ledger.cursors(&reader.partitions())?;
         if found.values().any(Option::is_none) {
             return self.begin(reader, &found);
@@ -128,7 +141,7 @@ impl Poll {
             .into_iter()
             .filter_map(|(partition, cursor)| Some((partition, cursor?)))
             .collect();
-        if self.begin_anew_what_was_gone(reader, &cursors, &mut memory.gone)? {
+        if is_due && self.check_logs(reader, &cursors)? {
             return Ok(());
         }
         self.load_history(&cursors, &mut memory.history)?;
@@ -143,12 +156,9 @@ impl Poll {
             match fetched {
                 Fetched::Records(records) => {
                     let history = memory.history.as_ref().map(|(_, history)| history);
-                    self.take(partition, cursor, records, history)?;
+                    self.take_what_follows(reader, partition, cursor, records, history)?;
                 }
-                Fetched::OutOfRange => {
-                    let range = reader.log_ranges()?.get(&partition).copied();
-                    self.mend_cursor(partition, cursor, range)?;
-                }
+                Fetched::OutOfRange => self.mend_cursor(reader, partition, cursor)?,
                 Fetched::Unreadable { reason, next } => {
                     let lost = next - cursor.next;
                     error!(
@@ -161,9 +171,6 @@ impl Poll {
                     warn!("{} partition {partition}: {reason}", self.topic);
                 }
                 Fetched::Gone => {
-                    for (&partition, cursor) in &cursors {
-                        memory.gone.insert(partition, cursor.epoch.clone());
-                    }
                     return Err(BusError::topic_missing(&self.brokers, &self.topic).into());
                 }
             }
@@ -244,10 +251,6 @@ impl Poll {
 
     /// Now and then: has a key of a task been lost by itself? Then its partition is begun anew.
     fn audit(&mut self, partitions: &[i32], audits: &mut Audits) -> Result<(), Trouble> {
-        if audits.last.is_some_and(|last| last.elapsed() < AUDIT_EVERY) {
-            return Ok(());
-        }
-        audits.last = Some(Instant::now());
         for &partition in partitions {
             let rank = audits.ranks.entry(partition).or_default();
             let audit = self.ledger.audit(partition, *rank, AUDIT_TASKS_MAX)?;
@@ -263,39 +266,73 @@ impl Poll {
         Ok(())
     }
 
-    /// A topic that was gone may be another one when it is back, with other records at the same offsets: it is read from its
-    /// beginning, and what is known or has ended is passed over. True where the cursors have to be read again.
-    fn begin_anew_what_was_gone(
+    /// Now and then: is each log the one that its cursor belongs to? True where one was begun anew.
+    fn check_logs(
         &mut self,
         reader: &mut Reader,
         cursors: &BTreeMap<i32, Cursor>,
-        gone: &mut BTreeMap<i32, String>,
     ) -> Result<bool, Trouble> {
-        // Another server may have seen to it.
-        gone.retain(|partition, epoch| {
-            cursors
-                .get(partition)
-                .is_some_and(|cursor| cursor.epoch == *epoch)
-        });
-        if gone.is_empty() {
+        let before: BTreeMap<i32, i64> = cursors
+            .iter()
+            .filter(|(_, cursor)| cursor.last.is_some())
+            .map(|(&partition, cursor)| (partition, cursor.next - 1))
+            .collect();
+        if before.is_empty() {
             return Ok(false);
         }
-        let ranges = reader.log_ranges()?;
-        for (&partition, epoch) in gone.iter() {
-            if let Some(&range) = ranges.get(&partition) {
-                self.begin_anew(partition, epoch, range)?;
+        let mut anew = false;
+        for (partition, fetched) in reader.fetch(&before, Duration::ZERO)? {
+            if let (Some(cursor), Fetched::Records(records)) = (cursors.get(&partition), fetched)
+                && behind(cursor, records).is_none()
+            {
+                self.begin_anew(reader, partition, cursor)?;
+                anew = true;
             }
         }
-        Ok(true)
+        Ok(anew)
     }
 
-    /// Begins a partition whose cursor counts no longer, under the epoch that the caller knows.
-    fn begin_anew(&mut self, partition: i32, epoch: &str, range: LogRange) -> Result<(), Trouble> {
+    /// Takes `records`, once it is certain that they follow what was taken before them. Where the topic was deleted and made
+    /// anew, other records lie at the same offsets.
+    fn take_what_follows(
+        &mut self,
+        reader: &mut Reader,
+        partition: i32,
+        cursor: &Cursor,
+        records: Vec<Record>,
+        history: Option<&History>,
+    ) -> Result<(), Trouble> {
+        if cursor.last.is_none() {
+            return self.take(partition, cursor, records, history);
+        }
+        // From the same answer as the record before them.
+        let before = BTreeMap::from([(partition, cursor.next - 1)]);
+        match reader.fetch(&before, Duration::ZERO)?.remove(&partition) {
+            Some(Fetched::Records(records)) => match behind(cursor, records) {
+                Some(records) => self.take(partition, cursor, records, history),
+                None => self.begin_anew(reader, partition, cursor),
+            },
+            // Retention has just cut it.
+            Some(Fetched::OutOfRange) => self.take(partition, cursor, records, history),
+            _ => Ok(()),
+        }
+    }
+
+    /// Begins a partition whose cursor counts no longer at its log's beginning; what is known or has ended is passed over.
+    fn begin_anew(
+        &mut self,
+        reader: &mut Reader,
+        partition: i32,
+        cursor: &Cursor,
+    ) -> Result<(), Trouble> {
+        let Some(&range) = reader.log_ranges()?.get(&partition) else {
+            return Ok(());
+        };
         let beginning = Beginning {
             from: range.first,
             log_end: range.next,
             epoch: &nanoid::nanoid!(10),
-            replaces: Some(epoch),
+            replaces: Some(&cursor.epoch),
             lost_records: 0,
         };
         if self.ledger.begin(partition, &beginning)? {
@@ -328,11 +365,13 @@ impl Poll {
                 })
                 .collect();
             let next = run.last().map_or(cursor.next, |record| record.offset + 1);
+            let last = run.last().map(fingerprint_of);
             let sent = Instant::now();
             let ingested = self.ledger.ingest(&Ingest {
                 partition,
                 cursor: &cursor,
                 next,
+                last: last.as_deref(),
                 lost_records: 0,
                 server: &self.server,
                 lease: self.lease,
@@ -352,7 +391,7 @@ impl Poll {
             }
             // Told first: that a task is queued then mostly comes before that it runs, though nothing depends on it.
             let _ = self.work.try_send(());
-            cursor.next = next;
+            (cursor.next, cursor.last) = (next, last);
         }
         Ok(())
     }
@@ -428,18 +467,20 @@ impl Poll {
     /// Kafka's log no longer holds the cursor: loud, counted, then on with what there is.
     fn mend_cursor(
         &mut self,
+        reader: &mut Reader,
         partition: i32,
         cursor: &Cursor,
-        range: Option<LogRange>,
     ) -> Result<(), Trouble> {
-        let Some(range) = range else { return Ok(()) };
+        let Some(&range) = reader.log_ranges()?.get(&partition) else {
+            return Ok(());
+        };
         if cursor.next < range.first {
             let lost = (range.first - cursor.next) as u64;
             self.log_lost(partition, cursor.next, range.first);
             return self.skip(partition, cursor, range.first, lost);
         }
         if cursor.next > range.next {
-            return self.begin_anew(partition, &cursor.epoch, range);
+            return self.begin_anew(reader, partition, cursor);
         }
         Ok(())
     }
@@ -464,6 +505,7 @@ impl Poll {
             partition,
             cursor,
             next,
+            last: None,
             lost_records,
             server: &self.server,
             lease: self.lease,
@@ -471,6 +513,21 @@ impl Poll {
         })?;
         Ok(())
     }
+}
+
+/// Of `records`, read from the one before the cursor on, those behind it; none where the one before is another than it was.
+/// One that is gone says nothing.
+fn behind(cursor: &Cursor, mut records: Vec<Record>) -> Option<Vec<Record>> {
+    let before = records.first().filter(|first| first.offset < cursor.next);
+    if before.is_some_and(|before| Some(fingerprint_of(before)) != cursor.last) {
+        return None;
+    }
+    records.retain(|record| record.offset >= cursor.next);
+    Some(records)
+}
+
+fn fingerprint_of(record: &Record) -> String {
+    fingerprint(&String::from_utf8_lossy(&record.value)).to_string()
 }
 
 /// Where a partition without a cursor begins: at the committed offset where the log still has it, else at the log's start.
@@ -549,6 +606,32 @@ mod tests {
             (Some(10), 5),
         ] {
             assert_eq!(begin_at(committed, range), from, "{committed:?}");
+        }
+    }
+
+    #[test]
+    fn another_log_at_the_same_offsets_is_noticed() {
+        let record = |offset, text: &str| Record {
+            offset,
+            value: text.into(),
+        };
+        let cursor = Cursor {
+            next: 5,
+            until: 0,
+            epoch: "e".into(),
+            last: Some(fingerprint_of(&record(4, "mine"))),
+        };
+        let follows = vec![record(5, "next")];
+        for (read, expected) in [
+            (
+                vec![record(4, "mine"), record(5, "next")],
+                Some(follows.clone()),
+            ),
+            (vec![record(4, "other"), record(5, "next")], None),
+            (vec![record(4, "mine")], Some(vec![])),
+            (follows.clone(), Some(follows)),
+        ] {
+            assert_eq!(behind(&cursor, read.clone()), expected, "{read:?}");
         }
     }
 

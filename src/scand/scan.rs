@@ -245,7 +245,10 @@ impl<'a> Scan<'a> {
                     Err(_) => break,
                 },
             };
-            if let (None, Some(why)) = (&stopped, stop) {
+            if let (Some(_), Some(Stopped::Ordered(Order::Lost))) = (&stopped, &stop) {
+                // Whatever it was ended for: nothing more is written.
+                stopped = stop;
+            } else if let (None, Some(why)) = (&stopped, stop) {
                 debug!(
                     "task {}: ending masscan: {why:?}",
                     self.assignment.claimed.claim.task_id
@@ -442,7 +445,9 @@ impl<'a> Scan<'a> {
 
     fn ended(&mut self, stopped: Option<Stopped>, exit: Exit) -> Outcome {
         let task = &self.assignment.claimed.task;
-        if self.unreadable > 0 {
+        // A kill cuts the line that was being written; the next run prints it whole.
+        let is_whole = matches!(stopped, None | Some(Stopped::Waited));
+        if self.unreadable > 0 && is_whole {
             error!(
                 "task {}: {} lines of masscan's were no findings and are lost",
                 task.task_id, self.unreadable
