@@ -37,6 +37,7 @@ fn ingest(ledger: &mut Ledger, id: &TaskId, fate: Fate) {
         partition: 0,
         cursor: &cursor,
         next: 1,
+        last: None,
         lost_records: 0,
         server: "a",
         lease: LEASE,

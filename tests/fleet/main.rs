@@ -9,16 +9,24 @@
 )]
 
 mod check;
+mod checker;
 mod control;
 mod distribution;
 mod endings;
 mod faults;
 mod jobs;
+mod kafka_faults;
+mod proof;
+mod proxy;
 mod push;
+mod random;
 mod records;
+mod redis_faults;
 mod scans;
 mod scope;
+mod servers;
 mod support;
+mod table;
 mod watch;
 
 use libtest_mimic::{Arguments, Trial};
@@ -30,6 +38,8 @@ use support::Tested;
 /// What a test needs of the machine.
 #[derive(Clone, Copy, PartialEq)]
 enum Needs {
+    /// Nothing: it is pure.
+    Nothing,
     /// Kafka and Redis.
     Servers,
     /// The lab too.
@@ -38,6 +48,12 @@ enum Needs {
 
 /// A test: its name, what it needs, what it does.
 type Test = (&'static str, Needs, fn());
+
+const CHECKER: &[Test] = &[(
+    "every_rule_of_the_checker_can_fail",
+    Needs::Nothing,
+    checker::every_rule_can_fail,
+)];
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -61,13 +77,20 @@ fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
             "tests are ignored, since this machine can't run them: {reason} (tests/run.sh sets up what it can)"
         );
     }
+    // The longest first: the others run beside it.
     [
+        random::TESTS,
         distribution::TESTS,
         endings::TESTS,
         push::TESTS,
         records::TESTS,
         scans::TESTS,
         faults::TESTS,
+        table::TESTS,
+        CHECKER,
+        servers::TESTS,
+        redis_faults::TESTS,
+        kafka_faults::TESTS,
         jobs::TESTS,
         control::TESTS,
         watch::TESTS,
@@ -78,6 +101,7 @@ fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
     .into_iter()
     .map(|(name, needs, test): Test| {
         let missing = match needs {
+            Needs::Nothing => &None,
             Needs::Servers => &no_servers,
             Needs::Lab => &no_lab,
         };

@@ -3,6 +3,7 @@
 //!
 //! masscan runs in the lab's namespace only; where a test needs no real answers it takes the stand-in, which sends nothing.
 
+use rustix::process::{Pid, Signal, kill_process};
 use scan::bus::{Brokers, Fetched, Reader};
 use scan::ledger::{Ledger, LiveTask, RedisUrl};
 use serde_json::Value;
@@ -125,6 +126,16 @@ impl Peer {
         script(&format!("{}.sh", self.kind), &["kill", text(&self.folder)]).map(drop)
     }
 
+    /// Sends its process a signal: `STOP` freezes it, with all its connections open.
+    pub fn signal(&self, signal: Signal) -> Result<(), String> {
+        let file = self.folder.join(format!("{}.pid", self.kind));
+        let pid = fs::read_to_string(&file)
+            .ok()
+            .and_then(|pid| Pid::from_raw(pid.trim().parse().ok()?))
+            .ok_or(format!("{}: no pid", file.display()))?;
+        kill_process(pid, signal).map_err(|error| error.to_string())
+    }
+
     /// Runs one of Kafka's own tools against it.
     pub fn tool(&self, tool: &str, words: &[&str]) -> Result<String, String> {
         let mut all = vec![tool, text(&self.folder)];
@@ -150,7 +161,10 @@ impl OwnPeer {
 
 impl Drop for OwnPeer {
     fn drop(&mut self) {
-        report(self.0.kill());
+        // One that a test has killed is gone already.
+        if self.0.signal(Signal::CONT).is_ok() {
+            report(self.0.kill());
+        }
     }
 }
 
@@ -286,6 +300,26 @@ impl Fleet {
         }
     }
 
+    /// The same fleet for another thread.
+    pub fn clone_connections(&self) -> Fleet {
+        Fleet {
+            group: self.group.clone(),
+            ..self.with_group("")
+        }
+    }
+
+    /// The same connections for a group of another name; it has no folder and no networks of its own.
+    pub fn with_group(&self, name: &str) -> Fleet {
+        Fleet {
+            group: format!("{}-{name}", self.group),
+            kafka: self.kafka.clone(),
+            redis: self.redis.clone(),
+            folder: self.folder.clone(),
+            masscan: self.masscan.clone(),
+            ..*self
+        }
+    }
+
     /// Takes the stand-in for masscan, which behaves as `plan` says.
     pub fn with_standin(mut self, plan: &Value) -> Fleet {
         let folder = self.folder.join("standin");
@@ -384,6 +418,8 @@ impl Fleet {
             .args(["-kafka", &self.kafka, "-redis", &self.redis])
             .args(["-group", &self.group, "-topic", &self.topic("tasks")])
             .args(words)
+            // Where it leaves a file with what could not be pushed.
+            .current_dir(&self.folder)
             .stdin(Stdio::null())
             .output()
             .unwrap()
@@ -577,9 +613,8 @@ impl Scand {
     }
 
     /// Sends a signal, by process id.
-    pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap();
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Kills it as a crash would.

@@ -65,7 +65,7 @@ fn main() -> ExitCode {
         }
     };
     let folder = own_folder();
-    let plan = Plan::read(&folder).for_this_run(&folder);
+    let plan = Plan::read(&folder).for_this_run(&folder, &arguments.range);
     Run::new(arguments, plan).run()
 }
 
@@ -185,6 +185,8 @@ struct Plan {
     tick_ms: Option<u64>,
     /// Times as fast as asked for.
     rate_factor: Option<f64>,
+    /// What follows holds for runs of this range only (as on the command line).
+    only_range: Option<String>,
     /// What follows holds for the first so many runs only. Runs are counted by files `run-1`, `run-2` … beside the plan, and
     /// only while this is set.
     only_first: Option<u64>,
@@ -222,18 +224,23 @@ impl Plan {
         }
     }
 
-    /// Without its faults where `only_first` runs have been before.
-    fn for_this_run(self, folder: &Path) -> Plan {
-        match self.only_first {
-            Some(first) if run_number(folder) > first => Plan {
+    /// Without its faults where they are another range's, or `only_first` runs have been before.
+    fn for_this_run(self, folder: &Path, range: &str) -> Plan {
+        let another = self.only_range.as_deref().is_some_and(|only| only != range);
+        if another
+            || self
+                .only_first
+                .is_some_and(|first| run_number(folder) > first)
+        {
+            return Plan {
                 answer_every: self.answer_every,
                 log: self.log,
                 tick_ms: self.tick_ms,
                 rate_factor: self.rate_factor,
                 ..Plan::default()
-            },
-            _ => self,
+            };
         }
+        self
     }
 }
 
@@ -257,6 +264,8 @@ struct Event<'a> {
     /// `start`, `tick`, `sent` (nothing more is sent from here on), `end`.
     event: &'a str,
     pid: u32,
+    /// Whose child it was at its start: the server, unless that was gone already.
+    parent: u32,
     at_ms: u128,
     range: &'a str,
     ports: &'a str,
@@ -282,6 +291,7 @@ struct Run {
     seen: Seen,
     end: u64,
     interrupted: Arc<AtomicBool>,
+    parent: u32,
     stdout: StdoutLock<'static>,
     line: Vec<u8>,
     log: Option<File>,
@@ -325,6 +335,7 @@ impl Run {
             arguments,
             plan,
             interrupted,
+            parent: std::os::unix::process::parent_id(),
             stdout: io::stdout().lock(),
             line: Vec::new(),
             log,
@@ -559,6 +570,7 @@ impl Run {
         let mut line = serde_json::to_vec(&Event {
             event,
             pid: std::process::id(),
+            parent: self.parent,
             at_ms: since_1970().as_millis(),
             range: &self.arguments.range,
             ports: &self.arguments.ports,

@@ -19,6 +19,7 @@ usage: kafka.sh start DIR PORT [KEY=VALUE…]   starts a broker, returns when it
        kafka.sh topic DIR ARGS…               kafka-topics on that broker, as in: topic DIR --create --topic t --partitions 3
        kafka.sh groups DIR ARGS…              kafka-consumer-groups on it
        kafka.sh configs DIR ARGS…             kafka-configs on it
+       kafka.sh cut DIR TOPIC PARTITION N     removes the records below offset N, as retention would
 TEXT
 }
 
@@ -151,6 +152,13 @@ broker_pid() {
     [[ -z $pid ]] || ! has_word "$pid" "-Dscan.kafka.dir=$1" || printf '%s\n' "$pid"
 }
 
+cut_log() {
+    local dir=$1 topic=$2 partition=$3 offset=$4
+    printf '{"version": 1, "partitions": [{"topic": "%s", "partition": %d, "offset": %d}]}\n' "$topic" "$partition" "$offset" \
+        >"$dir/cut.json"
+    client "$dir" org.apache.kafka.tools.DeleteRecordsCommand --offset-json-file "$dir/cut.json"
+}
+
 client() {
     local dir=$1 class=$2
     shift 2
@@ -183,6 +191,7 @@ kill) kill_now "$DIR" ;;
 topic) client "$DIR" org.apache.kafka.tools.TopicCommand "$@" ;;
 groups) client "$DIR" org.apache.kafka.tools.consumer.group.ConsumerGroupCommand "$@" ;;
 configs) client "$DIR" kafka.admin.ConfigCommand "$@" ;;
+cut) cut_log "$DIR" "$@" ;;
 *)
     usage >&2
     exit 2

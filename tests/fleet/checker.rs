@@ -1,0 +1,406 @@
+//! Nothing lost, nothing twice: what a run left behind, judged in the manner of Jepsen's total-queue checker. Pure; the tests
+//! below show for each rule that it can fail.
+//!
+//! It believes nobody's word about success: that a push was acknowledged comes from scanpush's output, what ran when from the
+//! stand-in's own log, what was told from the topics. A run of masscan is joined to its claim by three marks: the seed names
+//! the task, the parent process the server, and that server's last `running` record before its start the fence.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How long a masscan may still live after another server's has begun, in milliseconds: a server ends it within a tick of its
+/// own clock, and this machine may be busy. The lease's margin is smaller, so what is longer was not ended in time.
+const OVERLAP_MAX_MS: u64 = 1000;
+
+/// An address and a port.
+pub type Finding = (String, u64);
+
+/// What is left of a run. Times are unix milliseconds of one machine.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// Tasks whose push was acknowledged, with all that a complete scan of each finds.
+    pub acknowledged: BTreeMap<String, BTreeSet<Finding>>,
+    /// Tasks that were pushed, but whose acknowledgement did not arrive: they may be there, or not.
+    pub unsure: BTreeSet<String>,
+    /// All of `scan-status`, in the order of its log.
+    pub told: Vec<Told>,
+    /// All of `scan-results`, without duplicates.
+    pub found: BTreeMap<String, BTreeSet<Finding>>,
+    /// Every run of masscan.
+    pub runs: Vec<MasscanRun>,
+    /// Partition → committed offset (−1 where there is none), end of the log.
+    pub offsets: BTreeMap<i32, (i64, i64)>,
+    /// When a server was frozen: its masscan goes on meanwhile, which nobody can help.
+    pub frozen: Vec<(String, u64, u64)>,
+}
+
+/// A record of `scan-status`.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub id: String,
+    pub status: String,
+    pub server: String,
+    pub fence: u64,
+    pub at_ms: u64,
+}
+
+impl Told {
+    fn is_end(&self) -> bool {
+        ["completed", "failed", "cancelled", "rejected"].contains(&self.status.as_str())
+    }
+}
+
+/// One masscan, from its own log.
+#[derive(Clone, Debug)]
+pub struct MasscanRun {
+    /// By its seed; none where no task has it.
+    pub id: Option<String>,
+    /// By its parent; none where that had died already.
+    pub server: Option<String>,
+    pub began_ms: u64,
+    /// Its last sign of life.
+    pub last_ms: u64,
+}
+
+/// What is wrong, a line each; a rule without lines holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    pub lost: Vec<String>,
+    pub unexpected: Vec<String>,
+    pub accepted_twice: Vec<String>,
+    pub same_window: Vec<String>,
+    pub findings_missing: Vec<String>,
+    pub uncommitted: Vec<String>,
+}
+
+impl Faults {
+    pub fn is_none(&self) -> bool {
+        *self == Faults::default()
+    }
+}
+
+/// Judges `evidence`.
+pub fn check(evidence: &Evidence) -> Faults {
+    let ends = ends(&evidence.told);
+    Faults {
+        lost: lost(evidence, &ends),
+        unexpected: unexpected(evidence),
+        accepted_twice: accepted_twice(evidence, &ends),
+        same_window: same_window(evidence),
+        findings_missing: findings_missing(evidence, &ends),
+        uncommitted: evidence
+            .offsets
+            .iter()
+            .filter(|(_, (committed, end))| committed != end)
+            .map(|(partition, (committed, end))| {
+                format!("partition {partition}: {committed} of {end}")
+            })
+            .collect(),
+    }
+}
+
+/// The terminal records of each task, in order.
+fn ends(told: &[Told]) -> BTreeMap<&str, Vec<&Told>> {
+    let mut ends: BTreeMap<&str, Vec<&Told>> = BTreeMap::new();
+    for record in told.iter().filter(|record| record.is_end()) {
+        ends.entry(&record.id).or_default().push(record);
+    }
+    ends
+}
+
+fn lost(evidence: &Evidence, ends: &BTreeMap<&str, Vec<&Told>>) -> Vec<String> {
+    let ids = evidence.acknowledged.keys();
+    ids.filter(|id| !ends.contains_key(id.as_str()))
+        .map(|id| format!("{id}: acknowledged, and never ended"))
+        .collect()
+}
+
+fn unexpected(evidence: &Evidence) -> Vec<String> {
+    let pushed = |id: &str| evidence.acknowledged.contains_key(id) || evidence.unsure.contains(id);
+    let told = evidence.told.iter().map(|record| record.id.as_str());
+    let found = evidence.found.keys().map(String::as_str);
+    let ran = evidence
+        .runs
+        .iter()
+        .map(|run| run.id.as_deref().unwrap_or("?"));
+    let strangers: BTreeSet<&str> = told
+        .chain(found)
+        .chain(ran)
+        .filter(|id| !pushed(id))
+        .collect();
+    let mut lines: Vec<String> = strangers
+        .into_iter()
+        .map(|id| format!("{id}: nobody pushed it"))
+        .collect();
+    for (id, expected) in &evidence.acknowledged {
+        let found = evidence.found.get(id).into_iter().flatten();
+        let strange: Vec<_> = found.filter(|found| !expected.contains(found)).collect();
+        if let Some(first) = strange.first() {
+            lines.push(format!(
+                "{id}: {} findings such as {first:?}",
+                strange.len()
+            ));
+        }
+    }
+    lines
+}
+
+/// A task that ended, and then ended otherwise, or ran once more. The same end may be told again: by the server that takes
+/// over from one that died between the record and its last step.
+fn accepted_twice(evidence: &Evidence, ends: &BTreeMap<&str, Vec<&Told>>) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (id, ends) in ends {
+        let states: BTreeSet<&str> = ends.iter().map(|end| end.status.as_str()).collect();
+        if states.len() > 1 {
+            lines.push(format!("{id}: ended as {states:?}"));
+        }
+        let first_ms = ends.iter().map(|end| end.at_ms).min().unwrap_or(u64::MAX);
+        let after = |run: &&MasscanRun| run.id.as_deref() == Some(*id) && run.began_ms > first_ms;
+        if let Some(run) = evidence.runs.iter().find(after) {
+            let late_ms = run.began_ms - first_ms;
+            lines.push(format!("{id}: ran again {late_ms} ms after its end"));
+        }
+    }
+    lines
+}
+
+fn same_window(evidence: &Evidence) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut windows: BTreeMap<(&str, u64), u32> = BTreeMap::new();
+    for run in &evidence.runs {
+        let (Some(id), Some(server)) = (&run.id, &run.server) else {
+            continue;
+        };
+        match fence_of(evidence, id, server, run.began_ms) {
+            Some(fence) => *windows.entry((id, fence)).or_default() += 1,
+            None => lines.push(format!("{id}: {server} ran it without having told so")),
+        }
+    }
+    for ((id, fence), runs) in windows.into_iter().filter(|(_, runs)| *runs > 1) {
+        lines.push(format!("{id}: {runs} masscans under fence {fence}"));
+    }
+    lines.extend(overlaps(evidence));
+    lines
+}
+
+/// The fence under which `server` started `id` at `at_ms`.
+fn fence_of(evidence: &Evidence, id: &str, server: &str, at_ms: u64) -> Option<u64> {
+    let running = evidence.told.iter().filter(|record| {
+        record.status == "running"
+            && record.id == id
+            && record.server == server
+            && record.at_ms <= at_ms
+    });
+    running
+        .max_by_key(|record| record.at_ms)
+        .map(|record| record.fence)
+}
+
+/// Runs of one task at the same time, other than under a server that was frozen.
+fn overlaps(evidence: &Evidence) -> Vec<String> {
+    let mut of_task: BTreeMap<&str, Vec<&MasscanRun>> = BTreeMap::new();
+    for run in &evidence.runs {
+        if let Some(id) = &run.id {
+            of_task.entry(id).or_default().push(run);
+        }
+    }
+    let mut lines = Vec::new();
+    for (id, mut runs) in of_task {
+        runs.sort_by_key(|run| run.began_ms);
+        for (n, first) in runs.iter().enumerate() {
+            for second in &runs[n + 1..] {
+                let both_ms = first.last_ms.saturating_sub(second.began_ms);
+                if both_ms > OVERLAP_MAX_MS && !was_frozen(evidence, first, second.began_ms) {
+                    lines.push(format!("{id}: two masscans for {both_ms} ms"));
+                }
+            }
+        }
+    }
+    lines
+}
+
+/// Whether the server of `run` was frozen at `at_ms`, or until so shortly before that it had no time to end it.
+fn was_frozen(evidence: &Evidence, run: &MasscanRun, at_ms: u64) -> bool {
+    evidence.frozen.iter().any(|(server, from_ms, to_ms)| {
+        run.server.as_ref() == Some(server)
+            && *from_ms <= at_ms
+            && run.last_ms <= to_ms + OVERLAP_MAX_MS
+    })
+}
+
+fn findings_missing(evidence: &Evidence, ends: &BTreeMap<&str, Vec<&Told>>) -> Vec<String> {
+    let nothing = BTreeSet::new();
+    let mut lines = Vec::new();
+    for (id, expected) in &evidence.acknowledged {
+        let ends = ends.get(id.as_str()).into_iter().flatten();
+        if !ends.into_iter().any(|end| end.status == "completed") {
+            continue;
+        }
+        let found = evidence.found.get(id).unwrap_or(&nothing);
+        let missing = expected.difference(found).count();
+        if missing > 0 {
+            lines.push(format!("{id}: {missing} of {} findings", expected.len()));
+        }
+    }
+    lines
+}
+
+// --- the checker can fail; called by the harness, which has no `#[test]`
+
+/// One line for each rule: a run that breaks it and no other.
+pub fn every_rule_can_fail() {
+    assert_eq!(
+        check(&whole()),
+        Faults::default(),
+        "nothing is wrong with it"
+    );
+    type Break = fn(&mut Evidence);
+    type Rule = fn(&Faults) -> &Vec<String>;
+    let breaks: &[(&str, Break, Rule, &str)] = &[
+        (
+            "never ended",
+            |e| drop(e.told.pop()),
+            |f| &f.lost,
+            "t: acknowledged",
+        ),
+        (
+            "an end that nobody pushed",
+            |e| e.told.push(told("x", "completed", "a", 9, 9000)),
+            |f| &f.unexpected,
+            "x: nobody",
+        ),
+        (
+            "a masscan of no task",
+            |e| e.runs.push(run(None, "a", 9000, 9100)),
+            |f| &f.unexpected,
+            "?: nobody",
+        ),
+        (
+            "findings of another network",
+            |e| {
+                e.found
+                    .get_mut("t")
+                    .unwrap()
+                    .extend([("9.9.9.9".into(), 1)])
+            },
+            |f| &f.unexpected,
+            "t: 1 findings",
+        ),
+        (
+            "two ends",
+            |e| e.told.push(told("t", "failed", "b", 3, 6000)),
+            |f| &f.accepted_twice,
+            "t: ended as",
+        ),
+        (
+            "a run after the end",
+            |e| {
+                e.told.push(told("t", "running", "b", 3, 6000));
+                e.runs.push(run(Some("t"), "b", 6001, 6100));
+            },
+            |f| &f.accepted_twice,
+            "t: ran again 1001 ms",
+        ),
+        (
+            "two runs under one claim",
+            |e| e.runs.push(run(Some("t"), "b", 4900, 4950)),
+            |f| &f.same_window,
+            "t: 2 masscans under fence 2",
+        ),
+        (
+            "a run of a server that never told so",
+            |e| e.runs.push(run(Some("t"), "c", 4900, 4950)),
+            |f| &f.same_window,
+            "t: c ran it",
+        ),
+        (
+            "a run that went on when the next had begun",
+            |e| e.runs[0].last_ms = 4500,
+            |f| &f.same_window,
+            "t: two masscans for 1500 ms",
+        ),
+        (
+            "a finding less",
+            |e| drop(e.found.get_mut("t").unwrap().pop_first()),
+            |f| &f.findings_missing,
+            "t: 1 of 2",
+        ),
+        (
+            "a commit behind",
+            |e| e.offsets.extend([(0, (0, 1))]),
+            |f| &f.uncommitted,
+            "partition 0: 0 of 1",
+        ),
+        (
+            "a commit ahead",
+            |e| e.offsets.extend([(0, (2, 1))]),
+            |f| &f.uncommitted,
+            "partition 0: 2 of 1",
+        ),
+    ];
+    for (name, break_it, rule, begins) in breaks {
+        let mut evidence = whole();
+        break_it(&mut evidence);
+        let faults = check(&evidence);
+        let lines = rule(&faults);
+        assert!(
+            lines.first().is_some_and(|line| line.starts_with(begins)),
+            "{name}: {faults:?}"
+        );
+        assert_eq!(lines.len(), 1, "{name}: {faults:?}");
+    }
+    what_is_allowed();
+}
+
+/// What faults do bring about, and no rule forbids.
+fn what_is_allowed() {
+    let mut evidence = whole();
+    evidence.unsure.insert("maybe".into());
+    evidence.told.push(told("maybe", "completed", "a", 4, 7000));
+    // Another server sends the same end again.
+    evidence.told.push(told("t", "completed", "a", 3, 8000));
+    // A frozen server's masscan goes on.
+    evidence.runs[0].last_ms = 4800;
+    evidence.frozen.push(("a".into(), 2000, 4900));
+    assert!(check(&evidence).is_none(), "{:?}", check(&evidence));
+}
+
+/// One task: `a` loses it, `b` completes it.
+fn whole() -> Evidence {
+    let findings: BTreeSet<Finding> = [("1.1.1.1".into(), 80), ("1.1.1.2".into(), 80)].into();
+    Evidence {
+        acknowledged: [("t".into(), findings.clone())].into(),
+        told: vec![
+            told("t", "queued", "a", 0, 900),
+            told("t", "running", "a", 1, 1000),
+            told("t", "queued", "b", 1, 2900),
+            told("t", "running", "b", 2, 2990),
+            told("t", "completed", "b", 2, 5000),
+        ],
+        found: [("t".into(), findings)].into(),
+        runs: vec![
+            run(Some("t"), "a", 1001, 2800),
+            run(Some("t"), "b", 3000, 4800),
+        ],
+        offsets: [(0, (1, 1))].into(),
+        ..Evidence::default()
+    }
+}
+
+fn told(id: &str, status: &str, server: &str, fence: u64, at_ms: u64) -> Told {
+    Told {
+        id: id.into(),
+        status: status.into(),
+        server: server.into(),
+        fence,
+        at_ms,
+    }
+}
+
+fn run(id: Option<&str>, server: &str, began_ms: u64, last_ms: u64) -> MasscanRun {
+    MasscanRun {
+        id: id.map(str::to_owned),
+        server: Some(server.into()),
+        began_ms,
+        last_ms,
+    }
+}

@@ -1,0 +1,162 @@
+//! Gathers what a fleet's run left behind and has it judged by `checker.rs`.
+
+use crate::checker::{self, Evidence, Finding, MasscanRun, Told};
+use crate::support::{Fleet, Scand, addresses, wait_for, wait_until};
+use scan::bus::{Brokers, GroupOffsets, Reader};
+use scan::model::Task;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// What only the test itself knows.
+#[derive(Default)]
+pub struct Proof {
+    acknowledged: BTreeMap<String, BTreeSet<Finding>>,
+    unsure: BTreeSet<String>,
+    /// Process id → server.
+    servers: BTreeMap<u64, String>,
+    frozen: Vec<(String, u64, u64)>,
+}
+
+impl Proof {
+    /// Takes note of a server that was started.
+    pub fn server(&mut self, server: &Scand) {
+        self.servers
+            .insert(server.child.id().into(), server.name.clone());
+    }
+
+    /// A push was acknowledged; a whole scan finds `findings`.
+    pub fn pushed(&mut self, id: &str, findings: BTreeSet<Finding>) {
+        self.acknowledged.insert(id.to_owned(), findings);
+    }
+
+    /// As [`Proof::pushed`], of port 443 of a /24.
+    pub fn pushed_network(&mut self, id: &str, network: &str) {
+        self.pushed(id, addresses(network, 443));
+    }
+
+    /// A server was frozen from the one time to the other, in unix milliseconds.
+    pub fn froze(&mut self, server: &str, from_ms: u64, to_ms: u64) {
+        self.frozen.push((server.to_owned(), from_ms, to_ms));
+    }
+
+    /// Waits for the end of every task, and requires that nothing is wrong.
+    pub fn hold(&self, fleet: &Fleet, within: Duration) {
+        let mut missing = Vec::new();
+        let all_ended = || {
+            let ended: BTreeSet<String> = fleet
+                .records("status")
+                .iter()
+                .map(told)
+                .filter(|told| !["queued", "running", "paused"].contains(&told.status.as_str()))
+                .map(|told| told.id)
+                .collect();
+            missing = self
+                .acknowledged
+                .keys()
+                .filter(|id| !ended.contains(*id))
+                .cloned()
+                .collect();
+            missing.is_empty()
+        };
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wait_until("the end of all tasks", within, all_ended);
+        }))
+        .is_err()
+        {
+            for id in missing.iter().take(3) {
+                eprintln!("{id} in Redis: {:?}", fleet.task(id));
+                eprintln!("{id} told: {:?}", fleet.told(id));
+            }
+            panic!("{} tasks have not ended: {missing:?}", missing.len());
+        }
+        // Kafka has the last record a moment before the commit that follows from it.
+        let mut evidence = self.gather(fleet);
+        let faults = wait_for("a judgement", within, || {
+            let faults = checker::check(&evidence);
+            if faults.uncommitted.is_empty() {
+                return Some(faults);
+            }
+            evidence.offsets = offsets(fleet);
+            None
+        });
+        assert!(faults.is_none(), "{faults:#?}");
+    }
+
+    fn gather(&self, fleet: &Fleet) -> Evidence {
+        let mut found: BTreeMap<String, BTreeSet<Finding>> = BTreeMap::new();
+        for record in fleet.records("results") {
+            let id = record["task_id"].as_str().unwrap().to_owned();
+            let ip = record["ip"].as_str().unwrap().to_owned();
+            let finding = (ip, record["port"].as_u64().unwrap());
+            found.entry(id).or_default().insert(finding);
+        }
+        Evidence {
+            acknowledged: self.acknowledged.clone(),
+            unsure: self.unsure.clone(),
+            told: fleet.records("status").iter().map(told).collect(),
+            found,
+            runs: self.runs(fleet),
+            offsets: offsets(fleet),
+            frozen: self.frozen.clone(),
+        }
+    }
+
+    fn runs(&self, fleet: &Fleet) -> Vec<MasscanRun> {
+        let tasks: BTreeMap<u64, String> = fleet
+            .records("tasks")
+            .iter()
+            .filter_map(|record| Task::from_record(record.to_string().as_bytes()).ok())
+            .map(|task| (task.seed, task.task_id.to_string()))
+            .collect();
+        let mut runs: BTreeMap<u64, MasscanRun> = BTreeMap::new();
+        for event in fleet.standin_events() {
+            let at_ms = event["at_ms"].as_u64().unwrap();
+            let run = runs
+                .entry(event["pid"].as_u64().unwrap())
+                .or_insert_with(|| MasscanRun {
+                    id: tasks.get(&event["seed"].as_u64().unwrap()).cloned(),
+                    server: self
+                        .servers
+                        .get(&event["parent"].as_u64().unwrap())
+                        .cloned(),
+                    began_ms: at_ms,
+                    last_ms: at_ms,
+                });
+            run.last_ms = at_ms;
+        }
+        runs.into_values().collect()
+    }
+}
+
+fn told(record: &Value) -> Told {
+    let text = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
+    Told {
+        id: text("task_id"),
+        status: text("status"),
+        server: text("server"),
+        fence: record["fence"].as_u64().unwrap_or(0),
+        at_ms: record["at_ms"].as_u64().unwrap_or(0),
+    }
+}
+
+/// What the group has committed and where the log of tasks ends, by partition.
+pub fn offsets(fleet: &Fleet) -> BTreeMap<i32, (i64, i64)> {
+    let brokers: Brokers = fleet.kafka.parse().unwrap();
+    let topic = fleet.topic("tasks");
+    let mut group = GroupOffsets::new(&brokers, &fleet.group, &topic);
+    let committed = group.committed().unwrap();
+    let ranges = Reader::connect(&brokers, &topic)
+        .unwrap()
+        .log_ranges()
+        .unwrap();
+    ranges
+        .into_iter()
+        .map(|(partition, range)| {
+            let committed = committed.get(&partition).copied();
+            // Nothing was ever committed where nothing ever was.
+            let none = if range.next == 0 { 0 } else { -1 };
+            (partition, (committed.unwrap_or(none), range.next))
+        })
+        .collect()
+}

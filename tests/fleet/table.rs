@@ -1,0 +1,728 @@
+//! The claim table by itself: the ledger on the real Redis, without servers. What may not happen in it is here a test each, and
+//! random operations are compared with a model in memory.
+
+use crate::support::{Fleet, now_ms, wait_for};
+use crate::{Needs, Test};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use redis::Commands;
+use scan::ledger::{
+    Answer, Beginning, Claim, ClaimState, Claimed, Cursor, Ending, Fate, Ingest, Ingested, Ledger,
+    LiveProgress, Load, NewTask, Outcome, Past, Reaped, Release, Renewal,
+};
+use scan::model::{Progress, Resume, State, Task, TaskId};
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+pub const TESTS: &[Test] = &[
+    ("a_stale_fence_changes_nothing", Needs::Servers, stale_fence),
+    (
+        "the_cursor_moves_only_by_compare_and_set",
+        Needs::Servers,
+        compare_and_set,
+    ),
+    (
+        "the_committed_offset_never_passes_an_unfinished_task",
+        Needs::Servers,
+        commit_rule,
+    ),
+    (
+        "a_missing_key_never_means_done",
+        Needs::Servers,
+        missing_keys,
+    ),
+    (
+        "a_redis_that_went_back_in_time_is_forgotten",
+        Needs::Servers,
+        back_in_time,
+    ),
+    (
+        "attempts_count_at_the_claim_and_a_drain_gives_them_back",
+        Needs::Servers,
+        attempts,
+    ),
+    (
+        "lost_servers_are_counted_apart_from_failures",
+        Needs::Servers,
+        lost_servers,
+    ),
+    (
+        "a_claim_sent_twice_gives_the_same_task",
+        Needs::Servers,
+        claim_twice,
+    ),
+    (
+        "a_lease_is_judged_by_the_clock_of_redis",
+        Needs::Servers,
+        clock_of_redis,
+    ),
+    (
+        "random_operations_keep_the_table_whole",
+        Needs::Servers,
+        random_operations,
+    ),
+];
+
+const LEASE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+/// Random runs, and the operations of each.
+const CASES: u32 = 64;
+const OPERATIONS: usize = 60;
+
+/// The table of a group of its own, with one partition.
+struct Table {
+    ledger: Ledger,
+    redis: redis::Connection,
+    prefix: String,
+}
+
+impl Table {
+    fn new(name: &str) -> Table {
+        Table::of(&Fleet::new(name))
+    }
+
+    fn of(fleet: &Fleet) -> Table {
+        let client = redis::Client::open(fleet.redis.as_str()).unwrap();
+        let mut table = Table {
+            ledger: fleet.ledger(),
+            redis: client.get_connection().unwrap(),
+            prefix: format!("scan:{{{}}}:", fleet.group),
+        };
+        assert!(table.begin(0));
+        table
+    }
+
+    fn begin(&mut self, from: i64) -> bool {
+        let beginning = Beginning {
+            from,
+            log_end: from,
+            epoch: "epoch",
+            replaces: None,
+            lost_records: 0,
+        };
+        self.ledger.begin(0, &beginning).unwrap()
+    }
+
+    fn cursor(&mut self) -> Cursor {
+        self.ledger.cursors(&[0]).unwrap()[&0].clone().unwrap()
+    }
+
+    fn is_intact(&mut self) -> bool {
+        self.ledger.cursors(&[0]).unwrap()[&0].is_some()
+    }
+
+    /// Ingests `tasks` at `cursor`.
+    fn ingest_at(&mut self, cursor: &Cursor, tasks: &[NewTask]) -> Ingested {
+        let next = tasks.last().map_or(cursor.next, |task| task.offset + 1);
+        self.ledger
+            .ingest(&Ingest {
+                partition: 0,
+                cursor,
+                next,
+                last: None,
+                lost_records: 0,
+                server: "a",
+                lease: LEASE,
+                tasks,
+            })
+            .unwrap()
+    }
+
+    /// Ingests one new task of this priority.
+    fn add(&mut self, name: &str, priority: u8) {
+        let cursor = self.cursor();
+        let task = new_task(name, cursor.next, priority);
+        assert_eq!(
+            self.ingest_at(&cursor, &[task]),
+            Ingested::Done(vec![Outcome::Added])
+        );
+    }
+
+    fn claim(&mut self) -> Option<Claimed> {
+        let call = nanoid::nanoid!();
+        match self.ledger.claim("a", &call, LEASE, &load(), "").unwrap() {
+            Answer::Task(claimed) => Some(*claimed),
+            Answer::None => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn progress(&mut self, claim: &Claim, percent: f64) {
+        let update = LiveProgress {
+            claim: claim.clone(),
+            progress: Progress {
+                percent,
+                ..Progress::default()
+            },
+            found: 1,
+            resume: Resume::default(),
+        };
+        self.ledger.progress(&[update]).unwrap();
+    }
+
+    fn end(&mut self, claim: &Claim) -> ClaimState {
+        let ending = ending(claim);
+        match self.ledger.verdict(&ending).unwrap() {
+            ClaimState::Ok => self.ledger.finish(&ending).unwrap(),
+            state => state,
+        }
+    }
+
+    fn release(&mut self, claim: &Claim, delay: Duration, gives_back_attempt: bool) -> ClaimState {
+        let release = Release {
+            delay,
+            gives_back_attempt,
+            failed_here: !gives_back_attempt,
+            error: None,
+            resume: Resume::default(),
+        };
+        self.ledger.release(claim, &release).unwrap()
+    }
+
+    /// Makes the lease of a task run out.
+    fn expire(&mut self, id: &str) {
+        let key = self.key("running");
+        let _: () = self.redis.zadd(key, id, 1).unwrap();
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    fn members(&mut self, zset: &str) -> BTreeSet<String> {
+        let key = self.key(zset);
+        self.redis.zrange(key, 0, -1).unwrap()
+    }
+
+    fn hash(&mut self, id: &str) -> BTreeMap<String, String> {
+        let key = self.key(&format!("task:{id}"));
+        self.redis.hgetall(key).unwrap()
+    }
+
+    fn committable(&mut self) -> Option<i64> {
+        self.ledger.committable(&[0]).unwrap().get(&0).copied()
+    }
+}
+
+fn new_task(name: &str, offset: i64, priority: u8) -> NewTask {
+    let id: TaskId = name.parse().unwrap();
+    let mut task = Task::new(
+        id.clone(),
+        "172.16.0.0/24".parse().unwrap(),
+        "443".parse().unwrap(),
+        Default::default(),
+    );
+    task.priority = u64::from(priority).try_into().unwrap();
+    NewTask {
+        offset,
+        task_id: id,
+        task: Some(task),
+        fate: Fate::Ready(Past::default()),
+    }
+}
+
+fn load() -> Load {
+    Load {
+        slots: 1,
+        free: 1,
+        held: 0,
+        rate_used: 0,
+        max_rate: None,
+    }
+}
+
+fn ending(claim: &Claim) -> Ending {
+    Ending {
+        claim: claim.clone(),
+        status: State::Completed,
+        error: None,
+        found: 1,
+        attempt: 1,
+        lost: 0,
+        retry: 0,
+        resume: Resume::default(),
+        partition: 0,
+        offset: 0,
+    }
+}
+
+/// Invariant 4: every write of a running task compares its fence; fences strictly increase, across a lost Redis too.
+fn stale_fence() {
+    let mut table = Table::new("stale-fence");
+    table.add("t", 5);
+    let old = table.claim().unwrap().claim;
+    table.expire("t");
+    table.ledger.reap("b", LEASE, 10, true).unwrap();
+    let new = table.claim().unwrap().claim;
+    assert!(new.fence > old.fence);
+    let before = table.hash("t");
+    assert_eq!(table.end(&old), ClaimState::Lost);
+    assert_eq!(
+        table.ledger.finish(&ending(&old)).unwrap(),
+        ClaimState::Lost
+    );
+    assert_eq!(table.release(&old, HOUR, false), ClaimState::Lost);
+    table.progress(&old, 99.0);
+    assert_eq!(
+        table.ledger.renew(LEASE, &[old, new.clone()]).unwrap(),
+        [Renewal::Lost, Renewal::Ok]
+    );
+    assert_eq!(table.hash("t"), before, "nothing was changed");
+
+    let all = table.members("open:0");
+    let prefix = table.prefix.clone();
+    for key in ["cursor", "open:0", "running", "task:t"] {
+        let _: () = table.redis.del(format!("{prefix}{key}")).unwrap();
+    }
+    assert_eq!(all.len(), 2);
+    assert!(table.begin(0));
+    table.add("t", 5);
+    assert!(table.claim().unwrap().claim.fence > new.fence);
+}
+
+/// Invariant 3: two servers read the same records; one of them moves the cursor.
+fn compare_and_set() {
+    let mut table = Table::new("compare-and-set");
+    let before = table.cursor();
+    let tasks = [new_task("t0", 0, 5), new_task("t1", 1, 5)];
+    assert!(matches!(
+        table.ingest_at(&before, &tasks),
+        Ingested::Done(_)
+    ));
+    assert_eq!(
+        table.ingest_at(&before, &[new_task("t0", 0, 5)]),
+        Ingested::Moved,
+        "a cursor that was read earlier counts no longer"
+    );
+    assert_eq!(table.cursor().next, 2, "it did not go back");
+    let other_epoch = Cursor {
+        epoch: "another".to_owned(),
+        ..table.cursor()
+    };
+    assert_eq!(
+        table.ingest_at(&other_epoch, &[new_task("t2", 2, 5)]),
+        Ingested::Moved,
+        "nor one of another beginning"
+    );
+    assert!(!table.begin(0), "what is there is not begun again");
+    let beginning = |epoch, replaces| Beginning {
+        from: 1,
+        log_end: 1,
+        epoch,
+        replaces: Some(replaces),
+        lost_records: 0,
+    };
+    let begun = table.ledger.begin(0, &beginning("new", "wrong")).unwrap();
+    assert!(!begun, "nor by one who knows another beginning");
+    assert!(table.ledger.begin(0, &beginning("new", "epoch")).unwrap());
+    assert!(!table.ledger.begin(0, &beginning("newer", "epoch")).unwrap());
+}
+
+/// Invariant 2: the lowest unfinished offset, whatever ends behind it.
+fn commit_rule() {
+    let mut table = Table::new("commit-rule");
+    for n in 0..4 {
+        table.add(&format!("t{n}"), 5);
+    }
+    let claims: Vec<Claim> = (0..4).map(|_| table.claim().unwrap().claim).collect();
+    assert_eq!(table.committable(), Some(0));
+    for (ended, committable) in [(1, 0), (3, 0), (0, 2), (2, 4)] {
+        assert_eq!(table.end(&claims[ended]), ClaimState::Ok);
+        assert_eq!(table.committable(), Some(committable), "t{ended} ended");
+    }
+    table.add("t4", 5);
+    assert_eq!(table.committable(), Some(4), "queued");
+    let claim = table.claim().unwrap().claim;
+    assert_eq!(table.release(&claim, HOUR, false), ClaimState::Ok);
+    assert_eq!(table.committable(), Some(4), "waits for a retry");
+}
+
+/// Invariant 2: whichever key is lost, nothing is committed for it, and the task comes back.
+fn missing_keys() {
+    for lost in ["cursor", "open:0", "task:t", "ready", "running"] {
+        let mut table = Table::new("missing-key");
+        table.add("r", 9);
+        let running = table.claim().unwrap().claim;
+        assert_eq!(running.task_id.as_str(), "r");
+        table.add("t", 5);
+        let key = table.key(lost);
+        let _: () = table.redis.del(key).unwrap();
+        assert!(table.committable().is_none_or(|at| at == 0), "{lost}");
+        // What a server does every few seconds.
+        table.ledger.audit(0, 0, 100).unwrap();
+        assert!(!table.is_intact(), "{lost} is noticed");
+        assert_eq!(table.committable(), None, "{lost}");
+        assert!(table.begin(0));
+        let cursor = table.cursor();
+        let again = [new_task("r", 0, 9), new_task("t", 1, 5)];
+        assert!(matches!(
+            table.ingest_at(&cursor, &again),
+            Ingested::Done(_)
+        ));
+        table.ledger.audit(0, 0, 100).unwrap();
+        assert!(table.is_intact(), "{lost} is mended");
+        // The one whose claim was lost with its key is anybody's once its lease has run out.
+        for id in table.members("running") {
+            table.expire(&id);
+        }
+        table.ledger.reap("b", LEASE, 10, true).unwrap();
+        for _ in 0..2 {
+            let claim = table.claim().unwrap_or_else(|| panic!("{lost}")).claim;
+            assert_eq!(table.end(&claim), ClaimState::Ok);
+        }
+        assert!(table.claim().is_none(), "{lost}");
+        assert_eq!(table.committable(), Some(2), "{lost}");
+    }
+}
+
+/// An old snapshot: what had ended looks unfinished. A server that saw a later time has it rebuilt instead.
+fn back_in_time() {
+    let mut table = Table::new("back-in-time");
+    table.add("t", 5);
+    let claim = table.claim().unwrap().claim;
+    let beat_key = table.key("beat");
+    let old: u64 = table.redis.get(&beat_key).unwrap();
+    assert!(table.claim().is_none());
+    // As the snapshot has it; this server has seen a later beat.
+    let _: () = table.redis.set(&beat_key, old).unwrap();
+    let answer = table.ledger.claim("a", "call", LEASE, &load(), "").unwrap();
+    assert!(matches!(answer, Answer::Restored), "{answer:?}");
+    assert!(!table.is_intact());
+    assert_eq!(table.committable(), None);
+    assert!(
+        table.hash("t").is_empty() && table.members("running").is_empty(),
+        "forgotten"
+    );
+    assert_eq!(
+        table.ledger.renew(LEASE, &[claim]).unwrap(),
+        [Renewal::Gone],
+        "a live claim is not lost: the rebuild brings it back"
+    );
+    let answer = table.ledger.claim("a", "call", LEASE, &load(), "").unwrap();
+    assert!(matches!(answer, Answer::None), "once is enough: {answer:?}");
+    let beat: u64 = table.redis.get(&beat_key).unwrap();
+    assert!(beat / 1000 + 60_000 > now_ms(), "the time of Redis");
+}
+
+/// Invariant 7.
+fn attempts() {
+    let mut table = Table::new("attempts");
+    table.add("t", 5);
+    let first = table.claim().unwrap();
+    assert_eq!(first.attempt, 1, "counted at the claim");
+    assert_eq!(
+        table.release(&first.claim, Duration::ZERO, true),
+        ClaimState::Ok
+    );
+    let again = table.claim().unwrap();
+    assert_eq!(again.attempt, 1, "a drain gave it back");
+    assert_eq!(
+        table.release(&again.claim, Duration::ZERO, false),
+        ClaimState::Ok
+    );
+    assert_eq!(table.claim().unwrap().attempt, 2, "a failure did not");
+}
+
+fn lost_servers() {
+    let mut table = Table::new("lost-servers");
+    table.add("t", 5);
+    for lost in 0..9 {
+        let claimed = table.claim().unwrap();
+        assert_eq!(
+            (claimed.lost, claimed.attempt),
+            (lost, lost + 1),
+            "an attempt that cost a server is counted as such"
+        );
+        table.expire("t");
+        let reaped = table.ledger.reap("b", LEASE, 10, true).unwrap();
+        assert!(
+            matches!(&reaped[..], [Reaped::Requeued { lost_server, .. }] if lost_server == "a")
+        );
+    }
+    table.claim().unwrap();
+    table.expire("t");
+    let reaped = table.ledger.reap("b", LEASE, 10, true).unwrap();
+    let [Reaped::Ending { task, .. }] = &reaped[..] else {
+        panic!("{reaped:?}")
+    };
+    assert_eq!(task.status, State::Failed, "it may be what kills them");
+    assert!(task.error.as_deref().unwrap().contains("10 servers"));
+    assert_eq!(table.end_as(task), ClaimState::Ok);
+}
+
+impl Table {
+    fn end_as(&mut self, ending: &Ending) -> ClaimState {
+        assert_eq!(self.ledger.verdict(ending).unwrap(), ClaimState::Ok);
+        self.ledger.finish(ending).unwrap()
+    }
+}
+
+fn claim_twice() {
+    let mut table = Table::new("claim-twice");
+    table.add("t0", 5);
+    table.add("t1", 5);
+    let mut claim = |call: &str| match table.ledger.claim("a", call, LEASE, &load(), "") {
+        Ok(Answer::Task(claimed)) => claimed.claim,
+        other => panic!("{other:?}"),
+    };
+    let first = claim("one");
+    assert_eq!(claim("one"), first, "its answer was lost on the way");
+    assert_ne!(claim("two").task_id, first.task_id);
+}
+
+/// Invariant 6, the other half: a server's own half is in src/scand/holdings.rs and src/model/lease.rs.
+fn clock_of_redis() {
+    let mut table = Table::new("clock");
+    table.add("t", 5);
+    let short = Duration::from_millis(400);
+    let answer = table.ledger.claim("a", "call", short, &load(), "").unwrap();
+    let Answer::Task(claimed) = answer else {
+        panic!("{answer:?}")
+    };
+    assert!(table.ledger.reap("b", short, 10, true).unwrap().is_empty());
+    let end: f64 = {
+        let key = table.key("running");
+        table.redis.zscore(key, "t").unwrap()
+    };
+    let reaped = wait_for("the lease to run out", Duration::from_secs(10), || {
+        let reaped = table.ledger.reap("b", short, 10, true).unwrap();
+        (!reaped.is_empty()).then_some(reaped)
+    });
+    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query(&mut table.redis).unwrap();
+    assert!((seconds * 1000 + micros / 1000) as f64 >= end);
+    assert!(matches!(&reaped[..], [Reaped::Requeued { .. }]));
+    assert_eq!(
+        table.ledger.renew(short, &[claimed.claim]).unwrap(),
+        [Renewal::Lost]
+    );
+}
+
+// --- random operations
+
+#[derive(Clone, Debug)]
+enum Operation {
+    /// So many new tasks of this priority.
+    Ingest(u8, u8),
+    /// The last records once more, from a cursor that was read before.
+    IngestStale,
+    Claim,
+    /// What follows names one of all claims ever given.
+    Renew(usize),
+    Progress(usize),
+    End(usize),
+    Release(usize, bool, bool),
+    /// Its lease runs out, and somebody takes it away.
+    Lose(usize),
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        3 => (1u8..4, 0u8..10).prop_map(|(count, priority)| Operation::Ingest(count, priority)),
+        1 => Just(Operation::IngestStale),
+        5 => Just(Operation::Claim),
+        1 => any::<usize>().prop_map(Operation::Renew),
+        1 => any::<usize>().prop_map(Operation::Progress),
+        3 => any::<usize>().prop_map(Operation::End),
+        2 => (any::<usize>(), any::<bool>(), any::<bool>())
+            .prop_map(|(claim, delayed, back)| Operation::Release(claim, delayed, back)),
+        2 => any::<usize>().prop_map(Operation::Lose),
+    ]
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    Ready,
+    Delayed,
+    Running(u64),
+    Ended,
+}
+
+#[derive(Debug)]
+struct Expected {
+    priority: u8,
+    place: Place,
+    fence: u64,
+    lost: u32,
+}
+
+/// What the table is to hold: the task of offset n is named `t<n>`.
+#[derive(Default)]
+struct Model {
+    tasks: Vec<Expected>,
+    claims: Vec<Claim>,
+}
+
+impl Model {
+    /// The task and whether the claim stands.
+    fn of(&mut self, claim: &Claim) -> (&mut Expected, bool) {
+        let task = &mut self.tasks[offset_of(claim.task_id.as_str())];
+        let stands = task.place == Place::Running(claim.fence);
+        (task, stands)
+    }
+
+    fn best(&self) -> Option<usize> {
+        (0..self.tasks.len())
+            .filter(|&n| self.tasks[n].place == Place::Ready)
+            .min_by_key(|&n| (9 - self.tasks[n].priority, n))
+    }
+}
+
+fn offset_of(id: &str) -> usize {
+    id.strip_prefix('t').unwrap().parse().unwrap()
+}
+
+fn random_operations() {
+    let config = Config {
+        cases: CASES,
+        failure_persistence: None,
+        max_shrink_iters: 100,
+        ..Config::default()
+    };
+    let fleet = Fleet::new("random-operations");
+    let cases = Cell::new(0);
+    TestRunner::new(config)
+        .run(
+            &prop::collection::vec(operation(), OPERATIONS..OPERATIONS + 1),
+            |operations| {
+                cases.set(cases.get() + 1);
+                let mut table = Table::of(&fleet.with_group(&cases.get().to_string()));
+                let mut model = Model::default();
+                for operation in operations {
+                    apply(&mut table, &mut model, &operation)?;
+                    check(&mut table, &model)?;
+                }
+                Ok(())
+            },
+        )
+        .unwrap();
+}
+
+/// Does it in both, and compares the answers.
+fn apply(table: &mut Table, model: &mut Model, what: &Operation) -> Result<(), TestCaseError> {
+    let chosen = |claims: &[Claim], n: usize| claims.get(n % claims.len().max(1)).cloned();
+    match what {
+        Operation::Ingest(count, priority) => {
+            let cursor = table.cursor();
+            let tasks: Vec<NewTask> = (0..i64::from(*count))
+                .map(|n| cursor.next + n)
+                .map(|offset| new_task(&format!("t{offset}"), offset, *priority))
+                .collect();
+            let added = vec![Outcome::Added; tasks.len()];
+            prop_assert_eq!(table.ingest_at(&cursor, &tasks), Ingested::Done(added));
+            for _ in tasks {
+                model.tasks.push(Expected {
+                    priority: *priority,
+                    place: Place::Ready,
+                    fence: 0,
+                    lost: 0,
+                });
+            }
+        }
+        Operation::IngestStale => {
+            let mut cursor = table.cursor();
+            if cursor.next > 0 {
+                cursor.next -= 1;
+                let last = new_task(&format!("t{}", cursor.next), cursor.next, 9);
+                prop_assert_eq!(table.ingest_at(&cursor, &[last]), Ingested::Moved);
+            }
+        }
+        Operation::Claim => {
+            let claimed = table.claim();
+            let id = claimed.as_ref().map(|c| c.claim.task_id.to_string());
+            let best = model.best().map(|n| format!("t{n}"));
+            prop_assert_eq!(id, best, "higher priority first, then first come");
+            if let Some(claimed) = claimed {
+                let task = &mut model.tasks[offset_of(claimed.claim.task_id.as_str())];
+                prop_assert!(claimed.claim.fence > task.fence, "fences grow");
+                task.fence = claimed.claim.fence;
+                task.place = Place::Running(claimed.claim.fence);
+                model.claims.push(claimed.claim);
+            }
+        }
+        Operation::Renew(n) => {
+            if let Some(claim) = chosen(&model.claims, *n) {
+                let state = table
+                    .ledger
+                    .renew(LEASE, std::slice::from_ref(&claim))
+                    .unwrap()[0];
+                prop_assert_eq!(state == Renewal::Ok, model.of(&claim).1);
+            }
+        }
+        Operation::Progress(n) => {
+            if let Some(claim) = chosen(&model.claims, *n) {
+                let before = table.hash(claim.task_id.as_str());
+                table.progress(&claim, 50.0);
+                if !model.of(&claim).1 {
+                    prop_assert_eq!(table.hash(claim.task_id.as_str()), before);
+                }
+            }
+        }
+        Operation::End(n) => {
+            if let Some(claim) = chosen(&model.claims, *n) {
+                let state = table.end(&claim);
+                let (task, stands) = model.of(&claim);
+                prop_assert_eq!(state == ClaimState::Ok, stands);
+                if stands {
+                    task.place = Place::Ended;
+                }
+            }
+        }
+        Operation::Release(n, delayed, back) => {
+            if let Some(claim) = chosen(&model.claims, *n) {
+                let delay = if *delayed { HOUR } else { Duration::ZERO };
+                let state = table.release(&claim, delay, *back);
+                let (task, stands) = model.of(&claim);
+                prop_assert_eq!(state == ClaimState::Ok, stands);
+                if stands {
+                    task.place = if *delayed {
+                        Place::Delayed
+                    } else {
+                        Place::Ready
+                    };
+                }
+            }
+        }
+        Operation::Lose(n) => {
+            if let Some(claim) = chosen(&model.claims, *n) {
+                let (task, stands) = model.of(&claim);
+                // The tenth would end it.
+                if stands && task.lost < 9 {
+                    task.lost += 1;
+                    task.place = Place::Ready;
+                    table.expire(claim.task_id.as_str());
+                    let reaped = table.ledger.reap("b", LEASE, 10, true).unwrap();
+                    prop_assert_eq!(reaped.len(), 1);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Invariants 2 and 5 in what Redis holds.
+fn check(table: &mut Table, model: &Model) -> Result<(), TestCaseError> {
+    let queues: Vec<BTreeSet<String>> = ["ready", "delayed", "running", "paused"]
+        .map(|queue| table.members(queue))
+        .into();
+    for (n, task) in model.tasks.iter().enumerate() {
+        let id = format!("t{n}");
+        let places: Vec<usize> = (0..4).filter(|&at| queues[at].contains(&id)).collect();
+        let expected: &[usize] = match task.place {
+            Place::Ready => &[0],
+            Place::Delayed => &[1],
+            Place::Running(_) => &[2],
+            Place::Ended => &[],
+        };
+        prop_assert_eq!(places, expected, "{}: in exactly one place", id);
+    }
+    let unfinished = |task: &&Expected| task.place != Place::Ended;
+    let lowest = model
+        .tasks
+        .iter()
+        .position(|task| unfinished(&task))
+        .unwrap_or(model.tasks.len());
+    prop_assert_eq!(table.committable(), Some(lowest as i64));
+    prop_assert_eq!(table.cursor().next, model.tasks.len() as i64);
+    Ok(())
+}

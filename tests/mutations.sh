@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Shows that the fault suite can fail: takes one safeguard after the other out of a copy of the sources, builds it, and requires that
+# the tests named for it fail. Before that the same tests must pass on the copy as it is.
+# What may not happen in it: a change to this working tree. The copy lies in target/mutations.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:/sbin
+export PATH
+
+COPY=$PWD/target/mutations/copy
+SCAN_TOOLS=${SCAN_TOOLS:-$PWD/target/tools}
+CARGO_TARGET_DIR=$PWD/target/mutations/target
+export SCAN_TOOLS CARGO_TARGET_DIR
+
+usage() {
+    cat <<'TEXT'
+usage: tests/mutations.sh [NAME…]   all mutations, or those named
+TEXT
+    printf 'mutations:\n'
+    printf '  %s\n' "${!FILES[@]}" | sort
+}
+
+# name → file, what sed does to it, and the tests that have to fail (a part of the name of each).
+declare -A FILES EDITS TESTS
+mutation() {
+    FILES[$1]=$2 EDITS[$1]=$3 TESTS[$1]=$4
+}
+
+mutation fence src/ledger/prelude.lua \
+    "s/if held\[1\] == fence and redis/if redis/" \
+    "a_stale_fence_changes_nothing random_operations_keep_the_table_whole"
+mutation cursor src/ledger/ingest.lua \
+    "/^if now_at\[1\] ~= cursor or now_at\[2\] ~= epoch then/d" \
+    "the_cursor_moves_only_by_compare_and_set random_operations_keep_the_table_whole"
+mutation commit src/ledger/committable.lua \
+    "s/redis.call('ZRANGE', open_key(partition), 0, 0, 'WITHSCORES')\[2\]/redis.call('HGET', cursor_key, partition)/" \
+    "the_committed_offset_never_passes_an_unfinished_task random_operations_keep_the_table_whole"
+mutation intact src/ledger/prelude.lua \
+    "s/return cursor and mark and tonumber(cursor) == tonumber(mark)/return cursor or mark/" \
+    "a_missing_key_never_means_done"
+mutation beat src/ledger/claim.lua \
+    "s/^if beat_found and beat_found < beat_seen then/if false then/" \
+    "a_redis_that_went_back_in_time_is_forgotten a_redis_restored_from_an_old_snapshot_runs_nothing_twice"
+mutation trust src/scand/holdings.rs \
+    "s/^        now < \*lock(&self.trusted_until)/        now < *lock(\&self.trusted_until) || true/" \
+    "redis_away_for_longer_than_a_lease_suspends_the_scan a_frozen_server_writes_nothing_when_it_wakes"
+mutation lost src/scand/scan.rs \
+    "s/claimed.attempt.saturating_sub(claimed.lost)/claimed.attempt/" \
+    "a_failure_after_a_lost_server_is_the_first"
+mutation acknowledged src/scand/results.rs \
+    "s/^    while let Err(error) = producer.send/    if let Err(error) = producer.send/" \
+    "a_full_buffer_suspends_the_scan_and_loses_nothing"
+mutation log src/scand/poll.rs \
+    "s/before.is_some_and(|before| Some(fingerprint_of(before)) != cursor.last)/before.is_some_and(|_| false)/" \
+    "a_topic_made_anew_is_loud_and_read_from_its_beginning"
+
+die() {
+    printf 'mutations.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+# With new times, so that cargo sees what was put back.
+copy() {
+    mkdir -p "$COPY"
+    git ls-files -z | tar --null --files-from=- --create --file=- | tar --extract --touch --directory="$COPY" --file=-
+}
+
+build() {
+    (cd "$COPY" && cargo build -q --bins --examples --tests) >"$COPY/../build.log" 2>&1 || {
+        tail -n 20 "$COPY/../build.log" >&2
+        die "$1: the copy does not build"
+    }
+}
+
+# Whether the test passes; it has to be one that runs on this machine.
+passes() {
+    local log=$COPY/../test.log
+    (cd "$COPY" && cargo test -q --test fleet -- "$1") >"$log" 2>&1 || true
+    grep -Eq "^test $1 +\.\.\. (ok|FAILED)" "$log" || die "$1 did not run: $(tail -n 3 "$log")"
+    grep -Eq "^test $1 +\.\.\. ok" "$log"
+}
+
+main() {
+    local name test names=("$@") bad=0
+    [[ ${#names[@]} -gt 0 ]] || mapfile -t names < <(printf '%s\n' "${!FILES[@]}" | sort)
+    for name in "${names[@]}"; do
+        [[ -n ${FILES[$name]:-} ]] || { usage >&2; exit 2; }
+    done
+    copy
+    build "without a mutation"
+    for name in "${names[@]}"; do
+        for test in ${TESTS[$name]}; do
+            passes "$test" || die "$test fails without any mutation"
+        done
+    done
+    for name in "${names[@]}"; do
+        copy
+        sed -i "${EDITS[$name]}" "$COPY/${FILES[$name]}"
+        ! cmp -s "${FILES[$name]}" "$COPY/${FILES[$name]}" || die "$name: sed finds nothing to change in ${FILES[$name]}"
+        build "$name"
+        for test in ${TESTS[$name]}; do
+            if passes "$test"; then
+                printf '%-14s %s: PASSES, though the safeguard is gone\n' "$name" "$test"
+                bad=1
+            else
+                printf '%-14s %s: fails, as it has to\n' "$name" "$test"
+            fi
+        done
+    done
+    return "$bad"
+}
+
+[[ "${1:-}" != -h && "${1:-}" != --help ]] || { usage; exit 0; }
+main "$@"
