@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:/sbin
 export PATH
 
-tests/support/setup.sh
+tests/support/setup.sh parsers
 
 # Where the fixtures find Kafka.
 SCAN_TOOLS=${SCAN_TOOLS:-$PWD/target/tools}

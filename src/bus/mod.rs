@@ -6,7 +6,7 @@
 //! | `hello` | the first contact with a broker: is it there, is it Kafka, is it ours? |
 //! | `within` | a bound on how long a call may take |
 //! | `client` | one connection, made anew after any error |
-//! | `reader`, `isolate` | reads a topic from the caller's own cursors, without loss |
+//! | `reader`, `isolate`, `portion` | reads a topic from the caller's own cursors, without loss |
 //! | `group` | the offsets of a consumer group |
 //! | `producer`, `batches`, `partitioner` | sends, and says what is acknowledged |
 //! | `error` | what can go wrong, in words |
@@ -26,6 +26,7 @@ mod group;
 mod hello;
 mod isolate;
 mod partitioner;
+mod portion;
 mod producer;
 mod reader;
 mod topic;

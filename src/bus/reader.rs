@@ -7,6 +7,7 @@ use super::brokers::Brokers;
 use super::client::Client;
 use super::error::{BusError, client_error_in_words, code_in_words};
 use super::isolate::{Found, isolate};
+use super::portion::Portion;
 use crate::model::limits::{
     FETCH_AGAIN_PAUSE, FETCH_BYTES, FETCH_PARTITION_BYTES_MIN, METADATA_EVERY,
 };
@@ -65,6 +66,8 @@ pub struct Reader {
     client: Client,
     /// What can't be decoded, by partition, so that it isn't looked into again with each fetch.
     unreadable: BTreeMap<i32, Unreadable>,
+    /// How much one fetch asks for, by partition.
+    portions: BTreeMap<i32, Portion>,
 }
 
 #[derive(Debug)]
@@ -82,6 +85,7 @@ impl Reader {
         Ok(Reader {
             client,
             unreadable: BTreeMap::new(),
+            portions: BTreeMap::new(),
         })
     }
 
@@ -138,7 +142,7 @@ impl Reader {
         wait: Duration,
     ) -> Result<BTreeMap<i32, Fetched>, BusError> {
         let (mut answers, to_ask) = self.sort_out(cursors)?;
-        for (partition, found) in self.ask(&to_ask, wait)? {
+        for (partition, found) in self.ask_for_portions(&to_ask, wait)? {
             let Some(&cursor) = to_ask.get(&partition) else {
                 continue;
             };
@@ -187,8 +191,8 @@ impl Reader {
         Ok((answers, to_ask))
     }
 
-    /// One fetch for all of `cursors`.
-    fn ask(
+    /// One fetch for all of `cursors`, and more for those partitions of which too little was asked for.
+    fn ask_for_portions(
         &mut self,
         cursors: &BTreeMap<i32, i64>,
         wait: Duration,
@@ -199,13 +203,42 @@ impl Reader {
         else {
             return Ok(BTreeMap::new());
         };
-        let bytes = share.max(FETCH_PARTITION_BYTES_MIN);
+        let full = share.max(FETCH_PARTITION_BYTES_MIN);
+        let (mut all, mut to_ask, mut wait) = (BTreeMap::new(), cursors.clone(), wait);
+        while !to_ask.is_empty() {
+            let found = self.ask(&to_ask, full, wait)?;
+            to_ask.retain(|partition, cursor| {
+                let portion = self.portions.get_mut(partition);
+                portion.is_some_and(|portion| match found.get(partition) {
+                    Some(Found::Log { records, end }) => {
+                        !suits(portion, records, *cursor, *end, full)
+                    }
+                    _ => false,
+                })
+            });
+            all.extend(found);
+            wait = Duration::ZERO;
+        }
+        Ok(all)
+    }
+
+    /// One fetch for all of `cursors`, of no partition more than `full` bytes.
+    fn ask(
+        &mut self,
+        cursors: &BTreeMap<i32, i64>,
+        full: i32,
+        wait: Duration,
+    ) -> Result<BTreeMap<i32, Found>, BusError> {
         let requests: Vec<Request> = cursors
             .iter()
             .map(|(&partition, &offset)| Request {
                 partition,
                 offset,
-                bytes,
+                bytes: self
+                    .portions
+                    .entry(partition)
+                    .or_insert_with(|| Portion::new(full))
+                    .bytes(full),
             })
             .collect();
         // The crate asks one broker after the other, so they share the wait.
@@ -263,6 +296,19 @@ impl Reader {
         };
         self.unreadable.insert(partition, known);
         answer
+    }
+}
+
+/// Learns from an answer. False where more is to be asked for.
+fn suits(portion: &mut Portion, records: &[Record], cursor: i64, end: i64, full: i32) -> bool {
+    match records.last() {
+        None if end > cursor => !portion.was_too_small(full),
+        Some(last) if last.offset + 1 < end => {
+            let bytes = records.iter().map(|record| record.value.len()).sum();
+            portion.brought(records.len(), bytes);
+            true
+        }
+        _ => true,
     }
 }
 

@@ -24,6 +24,14 @@ pub const REDIS: Flag = Flag::with_default(
 /// The topic of tasks.
 pub const TOPIC: Flag = Flag::with_default("--topic", "NAME", "scan-tasks", "Kafka topic of tasks");
 
+/// The topic of findings.
+pub const RESULTS_TOPIC: Flag = Flag::with_default(
+    "--results-topic",
+    "NAME",
+    "scan-results",
+    "Kafka topic of findings",
+);
+
 /// The group of servers.
 pub const GROUP: Flag = Flag::with_default(
     "--group",
@@ -33,6 +41,6 @@ pub const GROUP: Flag = Flag::with_default(
 )
 .or_variable("SCAN_GROUP");
 
-/// All of them. A shell alias may carry them, so every command takes them, the ones that it has no use for too, and
+/// Where a fleet is. A shell alias may carry them, so every command takes them, the ones that it has no use for too, and
 /// before its own name too.
 pub const CONNECTION: &[Flag] = &[KAFKA, REDIS, TOPIC, GROUP];

@@ -4,6 +4,7 @@ use super::ports::Proto;
 use super::task::TaskId;
 use super::text::Invalid;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -76,4 +77,96 @@ pub struct FindingRecord<Id = TaskId, Name = String> {
     pub server: Name,
     /// The task's attempt, from 1.
     pub attempt: u32,
+}
+
+impl<'a> FindingRecord<Cow<'a, str>, Cow<'a, str>> {
+    /// Reads a record; its texts are as they came. Errs where it is not what this type writes; unknown fields are ignored.
+    /// (Reading through `flatten` would cost several times as much.)
+    pub fn from_record(record: &'a [u8]) -> Result<Self, Invalid> {
+        #[derive(Deserialize)]
+        struct Flat<'a> {
+            #[serde(borrow)]
+            task_id: Cow<'a, str>,
+            ip: IpAddr,
+            port: u16,
+            proto: Proto,
+            status: Word,
+            reason: Word,
+            ttl: u8,
+            timestamp: u64,
+            #[serde(borrow)]
+            server: Cow<'a, str>,
+            attempt: u32,
+        }
+        let flat: Flat<'a> = serde_json::from_slice(record)
+            .map_err(|error| Invalid::about(format!("is not the record of a finding: {error}")))?;
+        Ok(FindingRecord {
+            task_id: flat.task_id,
+            finding: Finding {
+                ip: flat.ip,
+                port: flat.port,
+                proto: flat.proto,
+                status: flat.status,
+                reason: flat.reason,
+                ttl: flat.ttl,
+                timestamp: flat.timestamp,
+            },
+            server: flat.server,
+            attempt: flat.attempt,
+        })
+    }
+}
+
+/// The task that the record of a finding names, the rest of it unread; none where it names none.
+pub fn task_of_record(record: &[u8]) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Whose<'a> {
+        #[serde(borrow)]
+        task_id: Cow<'a, str>,
+    }
+    let whose: Whose<'_> = serde_json::from_slice(record).ok()?;
+    Some(whose.task_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORD: &str = r#"{"task_id":"a","ip":"192.0.2.1","port":80,"proto":"tcp","status":"open","reason":"syn-ack","ttl":64,"timestamp":1795531265,"server":"s","attempt":2}"#;
+
+    #[test]
+    fn a_record_is_read_as_it_is_written() {
+        let whole: FindingRecord<String, String> = serde_json::from_str(RECORD).unwrap();
+        let read = FindingRecord::from_record(RECORD.as_bytes()).unwrap();
+        assert_eq!(read.finding, whole.finding);
+        assert_eq!((&*read.task_id, &*read.server, read.attempt), ("a", "s", 2));
+        assert_eq!(serde_json::to_string(&read).unwrap(), RECORD);
+        assert_eq!(task_of_record(RECORD.as_bytes()).as_deref(), Some("a"));
+        let newer = RECORD.replace("\"attempt\"", "\"banner\":[1,{}],\"attempt\"");
+        assert!(FindingRecord::from_record(newer.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused() {
+        for (part, instead) in [
+            ("192.0.2.1", "192.0.2.300"),
+            ("\"open\"", r#""\u001b[2J""#),
+            (":80", ":70000"),
+            ("tcp", "TCP"),
+            (",\"ttl\":64", ""),
+            ("}", ""),
+        ] {
+            let record = RECORD.replace(part, instead);
+            assert!(
+                FindingRecord::from_record(record.as_bytes()).is_err(),
+                "{record}"
+            );
+        }
+        assert_eq!(task_of_record(b"{\"task_id\":1}"), None);
+        assert_eq!(task_of_record(b""), None);
+        assert_eq!(
+            task_of_record(br#"{"task_id":"\u0061\u001b"}"#).as_deref(),
+            Some("a\u{1b}")
+        );
+    }
 }

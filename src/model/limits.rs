@@ -287,3 +287,17 @@ pub const WATCH_LINES_TASKS_MAX: usize = 50;
 pub const WATCH_LINE_PERCENT: u32 = 10;
 /// Tasks whose trouble they tell in a line each; of the others the number.
 pub const CONTROL_NOTES_MAX: usize = 20;
+/// `scanpush results -follow` asks Redis this often whether the tasks have ended.
+pub const FOLLOW_LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A task that Redis does not know is waited for so long: it may have been pushed just now.
+pub const FOLLOW_UNKNOWN_WAIT: Duration = Duration::from_secs(30);
+/// How long Kafka may be away while findings are followed.
+pub const FOLLOW_AWAY_WAIT: Duration = Duration::from_secs(10 * 60);
+/// A task counts as younger than what Kafka has removed where it is so by this much: clocks differ.
+pub const RETENTION_SLACK: Duration = Duration::from_secs(60);
+/// What is read of `/etc/services`, in bytes.
+pub const SERVICES_MAX_BYTES: u64 = 4 * 1024 * 1024;
+/// Least bytes of a partition that one fetch asks for where its batches are compressed and small.
+pub const FETCH_BATCH_BYTES_MIN: i32 = 4 * 1024;
+/// After a batch did not fit into what was asked for, no less is asked for in so many answers.
+pub const FETCH_PORTION_KEPT_ANSWERS: u32 = 64;

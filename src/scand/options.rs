@@ -3,7 +3,7 @@
 
 use super::scope::ScopeOptions;
 use crate::bus::Brokers;
-use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
+use crate::flags::shared::{GROUP, KAFKA, REDIS, RESULTS_TOPIC, TOPIC};
 use crate::flags::{self, Asked, Flag, Reader, values};
 use crate::ledger::RedisUrl;
 use crate::model::limits::{LEASE_MAX, LEASE_MIN, RESULTS_BUFFER_MAX_MIB, SLOTS_MAX};
@@ -18,12 +18,6 @@ use std::time::Duration;
 /// Letters and digits after the host name in a server's name: two servers of one host collide once in 1.7 million.
 const SUFFIX_CHARS: usize = 4;
 
-const RESULTS_TOPIC: Flag = Flag::with_default(
-    "--results-topic",
-    "NAME",
-    "scan-results",
-    "Kafka topic of findings",
-);
 const STATUS_TOPIC: Flag = Flag::with_default(
     "--status-topic",
     "NAME",

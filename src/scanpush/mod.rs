@@ -13,6 +13,8 @@
 //! | `list.rs`, `job.rs`, `servers.rs` | show the newest tasks, a job, the servers |
 //! | `tasks.rs` | tasks as a table or JSON |
 //! | `completion.rs` | scripts for shells, made from the tables of all commands |
+//! | `results/`, `formats/` | writes findings; the forms in which they are written |
+//! | `interrupt.rs` | Ctrl-C for a command that has something to finish |
 //! | `options.rs` | flags that every command takes |
 //! | `table.rs` | rows that fit a terminal |
 //! | `output.rs` | stdout and stderr; keeps control characters away from the terminal |
@@ -21,12 +23,15 @@
 
 mod completion;
 mod control;
+mod formats;
 mod ids;
+mod interrupt;
 mod job;
 mod list;
 mod options;
 mod output;
 mod push;
+mod results;
 mod retry;
 mod screen;
 mod servers;
@@ -57,6 +62,7 @@ const COMMANDS: &[Command] = &[
     control::RESUME,
     retry::COMMAND,
     completion::COMMAND,
+    results::COMMAND,
 ];
 
 /// What scanpush can be told to do.

@@ -267,7 +267,7 @@ impl Watch {
 }
 
 /// A failed one counts for more than a cancelled one, and that for more than an unknown one.
-fn verdict(states: impl Iterator<Item = State>, unknown: usize) -> Result<(), Failure> {
+pub fn verdict(states: impl Iterator<Item = State>, unknown: usize) -> Result<(), Failure> {
     let (mut failed, mut cancelled) = (false, false);
     for state in states {
         failed |= matches!(state, State::Failed | State::Rejected);

@@ -22,6 +22,7 @@ mod push;
 mod random;
 mod records;
 mod redis_faults;
+mod results;
 mod scans;
 mod scope;
 mod servers;
@@ -44,6 +45,8 @@ enum Needs {
     Servers,
     /// The lab too.
     Lab,
+    /// And the programs that read what scanpush writes.
+    Parsers,
 }
 
 /// A test: its name, what it needs, what it does.
@@ -77,6 +80,11 @@ fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
             "tests are ignored, since this machine can't run them: {reason} (tests/run.sh sets up what it can)"
         );
     }
+    let no_parsers = no_lab.clone().or_else(|| {
+        let reason = results::readers().err()?;
+        eprintln!("a test is ignored: {reason} (tests/run.sh sets up what it can)");
+        Some(reason)
+    });
     // The longest first: the others run beside it.
     [
         random::TESTS,
@@ -84,6 +92,7 @@ fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         endings::TESTS,
         push::TESTS,
         records::TESTS,
+        results::TESTS,
         scans::TESTS,
         faults::TESTS,
         table::TESTS,
@@ -104,6 +113,7 @@ fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
             Needs::Nothing => &None,
             Needs::Servers => &no_servers,
             Needs::Lab => &no_lab,
+            Needs::Parsers => &no_parsers,
         };
         Trial::test(name, move || -> Tested {
             test();

@@ -452,8 +452,13 @@ impl Fleet {
 
     /// Pushes raw records by another Kafka client, one a line.
     pub fn push_raw(&self, records: &[String]) {
+        self.produce("tasks", records);
+    }
+
+    /// Puts raw records on one of this fleet's topics by another Kafka client, one a line.
+    pub fn produce(&self, kind: &str, records: &[String]) {
         let mut kcat = Command::new("kcat")
-            .args(["-P", "-b", &self.kafka, "-t", &self.topic("tasks")])
+            .args(["-P", "-b", &self.kafka, "-t", &self.topic(kind)])
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the demo and the tests need and this machine lacks: Debian packages with apt, and Kafka 3.9.1 from Maven Central into
-# target/tools. Where nothing lacks it touches no network and is done at once.
+# target/tools. Where nothing lacks it touches no network and is done at once. `setup.sh parsers` brings the programs too by which
+# the tests read what scanpush writes.
 # What may not happen in it: starting a service. The distribution's Redis would take port 6379; only its program is wanted.
 set -euo pipefail
 
@@ -33,8 +34,16 @@ PROGRAMS=(
     fish:fish
 )
 
+# And those by which the tests read what scanpush writes.
+PARSERS=(
+    xmllint:libxml2-utils
+    python3:python3
+)
+
 main() {
     local packages
+    [[ "${1:-}" != parsers ]] || PROGRAMS+=("${PARSERS[@]}")
+    WITH_PARSERS=${1:-}
     find_cargo
     mapfile -t packages < <(missing_packages)
     [[ ${#packages[@]} -gt 0 || ! -d $KAFKA ]] || return 0
@@ -71,11 +80,21 @@ missing_packages() {
         done
         # masscan loads it at run time, so its package does not ask for it.
         have_libpcap || printf 'libpcap0.8\n'
+        # A module of the distribution's python3, which may not be the first on the path.
+        [[ $WITH_PARSERS != parsers ]] || have_libnmap || printf 'python3-libnmap\n'
         # gcc alone brings no headers to link with.
         ! { have cc && [[ ! -e /usr/include/stdlib.h ]]; } || printf 'libc6-dev\n'
         [[ $(java_version) -ge JAVA_AT_LEAST ]] || printf 'openjdk-17-jre-headless\n'
         [[ -d $KAFKA ]] || have mvn || printf 'maven\n'
     } | sort -u
+}
+
+have_libnmap() {
+    local python
+    for python in /usr/bin/python3 python3; do
+        ! "$python" -c 'import libnmap.parser' 2>/dev/null || return 0
+    done
+    return 1
 }
 
 have_libpcap() {
@@ -152,4 +171,4 @@ fetch_kafka() {
     mv -T "$fresh/libs" "$KAFKA"
 }
 
-main
+main "$@"

@@ -1,0 +1,45 @@
+//! Comma-separated values by RFC 4180, but for the line breaks, which are those of Unix: a header, then a finding a line, with
+//! the fields of its record.
+
+use super::{Form, Found};
+use std::fmt::Write;
+
+const HEADER: &str = "task_id,ip,port,proto,status,reason,ttl,timestamp,server,attempt\n";
+
+pub struct Csv;
+
+impl Form for Csv {
+    fn begin(&mut self, text: &mut String, _: u64) {
+        text.push_str(HEADER);
+    }
+
+    fn finding(&mut self, text: &mut String, found: &Found<'_>) {
+        let finding = &found.finding;
+        push_field(text, &found.task_id);
+        let _ = write!(
+            text,
+            ",{},{},{},{},{},{},{},",
+            finding.ip,
+            finding.port,
+            finding.proto.as_str(),
+            finding.status,
+            finding.reason,
+            finding.ttl,
+            finding.timestamp
+        );
+        push_field(text, &found.server);
+        let _ = writeln!(text, ",{}", found.attempt);
+    }
+
+    fn end(&mut self, _: &mut String, _: u64) {}
+}
+
+fn push_field(text: &mut String, field: &str) {
+    if !field.contains([',', '"', '\r', '\n']) {
+        text.push_str(field);
+        return;
+    }
+    text.push('"');
+    text.push_str(&field.replace('"', "\"\""));
+    text.push('"');
+}

@@ -1,0 +1,74 @@
+//! masscan's `-oG`, which is nmap's grepable form with a time in front: a line for each answer.
+
+use super::services::Services;
+use super::time::weekday_form;
+use super::{About, Form, Found};
+use crate::model::ports::{PortRange, Proto};
+use std::fmt::Write;
+
+/// The version whose form this is; its readers know it by the first line.
+const VERSION: &str = "1.3.2";
+
+pub struct Grepable {
+    ports: Vec<PortRange>,
+    services: Services,
+}
+
+impl Grepable {
+    pub fn new(about: About) -> Grepable {
+        Grepable {
+            ports: about.ports,
+            services: about.services,
+        }
+    }
+
+    /// `TCP(3;80-81,443-443)`
+    fn push_ports(&self, text: &mut String, name: &str, proto: Proto) {
+        let ranges = || self.ports.iter().filter(|range| range.proto == proto);
+        let count: u64 = ranges()
+            .map(|range| u64::from(range.last - range.first) + 1)
+            .sum();
+        let shown: Vec<String> = ranges()
+            .map(|range| format!("{}-{}", range.first, range.last))
+            .collect();
+        let _ = write!(text, " {name}({count};{})", shown.join(","));
+    }
+}
+
+impl Form for Grepable {
+    fn begin(&mut self, text: &mut String, at_s: u64) {
+        let _ = write!(
+            text,
+            "# Masscan {VERSION} scan initiated {}\n# Ports scanned:",
+            weekday_form(at_s)
+        );
+        for (name, proto) in [
+            ("TCP", Proto::Tcp),
+            ("UDP", Proto::Udp),
+            ("SCTP", Proto::Sctp),
+        ] {
+            self.push_ports(text, name, proto);
+        }
+        text.push_str(" PROTOCOLS(0;)\n");
+    }
+
+    fn finding(&mut self, text: &mut String, found: &Found<'_>) {
+        let finding = &found.finding;
+        let _ = writeln!(
+            text,
+            "Timestamp: {}\tHost: {} ()\tPorts: {}/{}/{}//{}//",
+            finding.timestamp,
+            finding.ip,
+            finding.port,
+            finding.status,
+            finding.proto.as_str(),
+            self.services
+                .name(finding.proto, finding.port)
+                .unwrap_or("unknown")
+        );
+    }
+
+    fn end(&mut self, text: &mut String, at_s: u64) {
+        let _ = writeln!(text, "# Masscan done at {}", weekday_form(at_s));
+    }
+}

@@ -1,0 +1,39 @@
+//! masscan's `-oJ`: one array, an object for each answer, with its timestamp as a string and its port in an array of one.
+
+use super::{Form, Found};
+use std::fmt::Write;
+
+#[derive(Default)]
+pub struct MasscanJson {
+    has_one: bool,
+}
+
+impl Form for MasscanJson {
+    fn begin(&mut self, text: &mut String, _: u64) {
+        text.push_str("[\n");
+    }
+
+    fn finding(&mut self, text: &mut String, found: &Found<'_>) {
+        if self.has_one {
+            text.push_str(",\n");
+        }
+        self.has_one = true;
+        let finding = &found.finding;
+        let _ = writeln!(
+            text,
+            "{{   \"ip\": \"{}\",   \"timestamp\": \"{}\", \"ports\": [ {{\"port\": {}, \"proto\": \"{}\", \
+             \"status\": \"{}\", \"reason\": \"{}\", \"ttl\": {}}} ] }}",
+            finding.ip,
+            finding.timestamp,
+            finding.port,
+            finding.proto.as_str(),
+            finding.status,
+            finding.reason,
+            finding.ttl
+        );
+    }
+
+    fn end(&mut self, text: &mut String, _: u64) {
+        text.push_str("]\n");
+    }
+}

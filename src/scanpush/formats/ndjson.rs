@@ -1,0 +1,46 @@
+//! The records of `scan-results`, one a line, in the order of their fields.
+
+use super::{Form, Found};
+use std::fmt::Write;
+
+pub struct Ndjson;
+
+impl Form for Ndjson {
+    fn begin(&mut self, _: &mut String, _: u64) {}
+
+    fn finding(&mut self, text: &mut String, found: &Found<'_>) {
+        let finding = &found.finding;
+        text.push_str("{\"task_id\":");
+        push_string(text, &found.task_id);
+        let _ = write!(
+            text,
+            ",\"ip\":\"{}\",\"port\":{},\"proto\":\"{}\",\"status\":\"{}\",\"reason\":\"{}\",\"ttl\":{},\"timestamp\":{},\"server\":",
+            finding.ip,
+            finding.port,
+            finding.proto.as_str(),
+            finding.status,
+            finding.reason,
+            finding.ttl,
+            finding.timestamp
+        );
+        push_string(text, &found.server);
+        let _ = writeln!(text, ",\"attempt\":{}}}", found.attempt);
+    }
+
+    fn end(&mut self, _: &mut String, _: u64) {}
+}
+
+/// A string of JSON. Control characters have no place in what is shown, so quotes and backslashes are all there is to escape.
+pub fn push_string(text: &mut String, string: &str) {
+    text.push('"');
+    for c in string.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            c if c.is_control() => {
+                let _ = write!(text, "\\u{:04x}", u32::from(c));
+            }
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+}

@@ -1,0 +1,59 @@
+//! masscan's `-oX`, which readers of nmap's XML take: a host for each answer, lines ended as masscan ends them.
+
+use super::time::date_form;
+use super::{Form, Found};
+use std::fmt::Write;
+
+#[derive(Default)]
+pub struct Xml {
+    begun_s: u64,
+    open: u64,
+    closed: u64,
+}
+
+impl Form for Xml {
+    fn begin(&mut self, text: &mut String, at_s: u64) {
+        self.begun_s = at_s;
+        let _ = write!(
+            text,
+            "<?xml version=\"1.0\"?>\r\n<!-- masscan v1.0 scan -->\r\n\
+             <nmaprun scanner=\"masscan\" start=\"{at_s}\" version=\"1.0-BETA\"  xmloutputversion=\"1.03\">\r\n\
+             <scaninfo type=\"syn\" protocol=\"tcp\" />\r\n"
+        );
+    }
+
+    fn finding(&mut self, text: &mut String, found: &Found<'_>) {
+        let finding = &found.finding;
+        match finding.status.as_str() {
+            "closed" => self.closed += 1,
+            _ => self.open += 1,
+        }
+        // Words hold letters, digits and dashes only, so nothing here can need an escape.
+        let _ = write!(
+            text,
+            "<host endtime=\"{}\"><address addr=\"{}\" addrtype=\"{}\"/><ports><port protocol=\"{}\" portid=\"{}\">\
+             <state state=\"{}\" reason=\"{}\" reason_ttl=\"{}\"/></port></ports></host>\r\n",
+            finding.timestamp,
+            finding.ip,
+            if finding.ip.is_ipv6() { "ipv6" } else { "ipv4" },
+            finding.proto.as_str(),
+            finding.port,
+            finding.status,
+            finding.reason,
+            finding.ttl
+        );
+    }
+
+    fn end(&mut self, text: &mut String, at_s: u64) {
+        let _ = write!(
+            text,
+            "<runstats>\r\n<finished time=\"{at_s}\" timestr=\"{}\" elapsed=\"{}\" />\r\n\
+             <hosts up=\"{}\" down=\"{}\" total=\"{}\" />\r\n</runstats>\r\n</nmaprun>\r\n",
+            date_form(at_s),
+            at_s.saturating_sub(self.begun_s),
+            self.open,
+            self.closed,
+            self.open + self.closed
+        );
+    }
+}

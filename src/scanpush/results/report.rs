@@ -1,0 +1,255 @@
+//! What is to be said besides the findings: where they may not be all. Pure: facts in, lines out.
+
+use super::super::ids;
+use super::super::options::Connection;
+use super::gather::Gathered;
+use super::log::{Lost, Offsets};
+use super::wanted::WantedTask;
+use crate::model::State;
+use crate::model::limits::RETENTION_SLACK;
+use crate::model::text::{one_line, quoted};
+
+/// Tasks named in one line; of more, their number is said.
+const NAMED_MAX: usize = 3;
+
+/// Why findings may be missing, a line each.
+pub fn gaps(
+    topic: &str,
+    begins: &Offsets,
+    lost: &Lost,
+    gathered: &Gathered,
+    tasks: &[WantedTask],
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(first) = &gathered.first_malformed {
+        let (count, are) = match gathered.malformed {
+            1 => ("1 record".to_owned(), "is no finding"),
+            n => (format!("{n} records"), "are no findings"),
+        };
+        let first = one_line(first);
+        lines.push(format!("{count} of {topic} {are} ({first})"));
+    }
+    if let Some(reason) = &lost.undecodable {
+        lines.push(format!(
+            "some of {topic} can't be read: {}",
+            one_line(reason)
+        ));
+    }
+    let gone: i64 = begins.values().sum();
+    if gone > 0 && may_have_lost(begins, gathered, tasks) {
+        lines.push(format!(
+            "the first {gone} records of {topic} are gone (Kafka's retention), findings of these tasks may be among them"
+        ));
+    }
+    if lost.removed > 0 {
+        lines.push(format!(
+            "{} records of {topic} were removed before they could be read (Kafka's retention)",
+            lost.removed
+        ));
+    }
+    lines
+}
+
+/// Whether a task may have findings that are gone: one that is not certainly younger than what is left.
+fn may_have_lost(begins: &Offsets, gathered: &Gathered, tasks: &[WantedTask]) -> bool {
+    let slack_ms = RETENTION_SLACK.as_millis() as u64;
+    let cut = begins.iter().filter(|(_, first)| **first > 0);
+    let left_from_ms = cut
+        .map(|(partition, _)| match gathered.first_s.get(partition) {
+            Some(Some(at_s)) => at_s.saturating_mul(1000),
+            _ => u64::MAX,
+        })
+        .max()
+        .unwrap_or(0);
+    tasks.iter().any(|task| {
+        let queued_ms = task.live.as_ref().map_or(0, |live| live.queued_ms);
+        queued_ms < left_from_ms.saturating_add(slack_ms)
+    })
+}
+
+/// Tasks that have not completed, in a line; none where all have, or nothing is known.
+pub fn not_completed(tasks: &[WantedTask]) -> Option<String> {
+    let others: Vec<(&WantedTask, State)> = tasks
+        .iter()
+        .filter_map(|task| Some((task, task.state()?)))
+        .filter(|(_, state)| *state != State::Completed)
+        .collect();
+    if others.is_empty() {
+        return None;
+    }
+    let why = match others.iter().all(|(_, state)| state.is_terminal()) {
+        true => "these may not be all findings",
+        false => "these are the findings so far (-follow waits for the end)",
+    };
+    if others.len() > NAMED_MAX {
+        let (count, all) = (others.len(), tasks.len());
+        return Some(format!("{count} of {all} tasks have not completed: {why}"));
+    }
+    let named: Vec<String> = others
+        .iter()
+        .map(|(task, state)| format!("task {} is {state}", task.id))
+        .collect();
+    Some(format!("{}: {why}", named.join(", ")))
+}
+
+/// What to say of a task without findings that Redis doesn't know, or could not be asked for.
+pub fn unknown(task: &WantedTask, away: Option<&str>, connection: &Connection) -> String {
+    match away {
+        None => format!(
+            "{}, and there are no findings of it",
+            ids::unknown(&task.id, connection)
+        ),
+        Some(error) => format!(
+            "there are no findings of {}; whether it is a task, or the beginning of an id, only Redis knows: {error}",
+            quoted(task.id.as_str())
+        ),
+    }
+}
+
+/// Why a comparison of two tasks may say too much, a line each.
+pub fn doubts(before: &WantedTask, after: &WantedTask) -> Vec<String> {
+    let mut lines = Vec::new();
+    for task in [before, after] {
+        if let Some(state) = task.state().filter(|state| *state != State::Completed) {
+            lines.push(format!(
+                "task {} is {state}: what it has not scanned looks closed in it",
+                task.id
+            ));
+        }
+    }
+    if let (Some(one), Some(other)) = (&before.live, &after.live)
+        && (&one.ip_range, &one.ports) != (&other.ip_range, &other.ports)
+    {
+        lines.push(
+            "the two tasks did not scan the same addresses and ports: what only one of them scanned looks closed in the other"
+                .to_owned(),
+        );
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::tasks::sample;
+    use super::*;
+    use crate::bus::Record;
+    use crate::ledger::LiveTask;
+
+    const NOW_S: u64 = 1_795_531_265;
+
+    fn task(id: &str, told: Option<(State, u64)>) -> WantedTask {
+        let live = told.map(|(status, queued_s)| LiveTask {
+            status,
+            queued_ms: queued_s * 1000,
+            ..sample::task()
+        });
+        WantedTask::told(id.parse().unwrap(), live)
+    }
+
+    /// As if the first record of partition 0 that is left were of `first_s`.
+    fn left_from(first_s: Option<u64>) -> Gathered {
+        let mut gathered = Gathered::default();
+        let value = match first_s {
+            Some(at_s) => format!(
+                r#"{{"task_id":"x","ip":"192.0.2.1","port":80,"proto":"tcp","status":"open","reason":"syn-ack","ttl":64,"timestamp":{at_s},"server":"s","attempt":1}}"#
+            ),
+            None => r#"{"task_id":"x"}"#.to_owned(),
+        };
+        let record = Record {
+            offset: 100,
+            value: value.into_bytes(),
+        };
+        gathered.take(0, &record, |_| true);
+        gathered
+    }
+
+    #[test]
+    fn what_retention_removed_is_said_where_it_may_matter() {
+        let begins = |first| Offsets::from([(0, first), (1, 0)]);
+        let completed_at = |queued_s| Some((State::Completed, queued_s));
+        for (first, left_from_s, told, is_said) in [
+            (0, Some(NOW_S), completed_at(NOW_S - 900), false),
+            (100, Some(NOW_S), completed_at(NOW_S - 900), true),
+            (100, Some(NOW_S), completed_at(NOW_S + 900), false),
+            // Within what clocks may differ.
+            (100, Some(NOW_S), completed_at(NOW_S + 10), true),
+            (100, Some(NOW_S), None, true),
+            (100, None, completed_at(NOW_S + 900), true),
+        ] {
+            let lines = gaps(
+                "scan-results",
+                &begins(first),
+                &Lost::default(),
+                &left_from(left_from_s),
+                &[task("a", told)],
+            );
+            let said = lines
+                .iter()
+                .any(|line| line.starts_with("the first 100 records of scan-results are gone"));
+            assert_eq!(said, is_said, "{first} {left_from_s:?} {told:?}: {lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_lost_on_the_way_is_said() {
+        let mut gathered = Gathered::default();
+        for offset in 5..8 {
+            let value = b"\x1b[2J".to_vec();
+            gathered.take(0, &Record { offset, value }, |_| true);
+        }
+        let lost = Lost {
+            removed: 9,
+            undecodable: Some("partition 0, offsets 3 to 4: zstd".into()),
+        };
+        let lines = gaps("r", &Offsets::new(), &lost, &gathered, &[]);
+        assert_eq!(
+            lines,
+            [
+                "3 records of r are no findings (partition 0, offset 5: names no task)",
+                "some of r can't be read: partition 0, offsets 3 to 4: zstd",
+                "9 records of r were removed before they could be read (Kafka's retention)",
+            ]
+        );
+    }
+
+    #[test]
+    fn tasks_that_have_not_completed_are_named() {
+        let told = |id: &str, state| task(id, Some((state, NOW_S)));
+        let line = |tasks: &[WantedTask]| not_completed(tasks);
+        assert_eq!(line(&[told("a", State::Completed), task("b", None)]), None);
+        assert_eq!(
+            line(&[told("a", State::Running), told("b", State::Failed)]).unwrap(),
+            "task a is running, task b is failed: these are the findings so far (-follow waits for the end)"
+        );
+        assert_eq!(
+            line(&[told("a", State::Cancelled)]).unwrap(),
+            "task a is cancelled: these may not be all findings"
+        );
+        let many: Vec<WantedTask> = (0..5)
+            .map(|n| told(&format!("t{n}"), State::Queued))
+            .collect();
+        assert!(
+            line(&many)
+                .unwrap()
+                .starts_with("5 of 5 tasks have not completed: ")
+        );
+    }
+
+    #[test]
+    fn a_comparison_of_unlike_tasks_is_doubted() {
+        let task_of = |id: &str, ip_range: &str, status| {
+            let live = LiveTask {
+                status,
+                ip_range: ip_range.to_owned(),
+                ..sample::task()
+            };
+            WantedTask::told(id.parse().unwrap(), Some(live))
+        };
+        let one = task_of("a", "192.0.2.0/24", State::Completed);
+        assert!(doubts(&one, &task_of("b", "192.0.2.0/24", State::Completed)).is_empty());
+        assert!(doubts(&one, &task("b", None)).is_empty());
+        let lines = doubts(&one, &task_of("b", "192.0.2.0/25", State::Running));
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].starts_with("task b is running"), "{lines:?}");
+    }
+}
