@@ -4,7 +4,7 @@
 //! masscan runs in the lab's namespace only; where a test needs no real answers it takes the stand-in, which sends nothing.
 
 use rustix::process::{Pid, Signal, kill_process};
-use scan::bus::{Brokers, Fetched, Reader};
+use scan::bus::{Brokers, BusError, Fetched, Reader};
 use scan::ledger::{Ledger, LiveTask, RedisUrl};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -489,23 +489,41 @@ impl Fleet {
         })
     }
 
-    /// All records of one of this fleet's topics.
+    /// All records of one of this fleet's topics. A broker that has just been started may still be choosing leaders: asked again.
     pub fn records(&self, kind: &str) -> Vec<Value> {
+        let mut last = None;
+        let what = format!("all records of {}", self.topic(kind));
+        wait_for(&what, SOON, || match self.read_all(kind) {
+            Ok(values) => Some(values),
+            Err(error) => {
+                let error = error.to_string();
+                if last.as_ref() != Some(&error) {
+                    eprintln!("{what}: {error}");
+                }
+                last = Some(error);
+                None
+            }
+        })
+    }
+
+    fn read_all(&self, kind: &str) -> Result<Vec<Value>, BusError> {
         let brokers: Brokers = self.kafka.parse().unwrap();
-        let mut reader = Reader::connect(&brokers, &self.topic(kind)).unwrap();
-        let ranges = reader.log_ranges().unwrap();
+        let mut reader = Reader::connect(&brokers, &self.topic(kind))?;
+        let ranges = reader.log_ranges()?;
         let mut cursors: BTreeMap<i32, i64> =
             ranges.iter().map(|(&p, range)| (p, range.first)).collect();
         let mut values = Vec::new();
         loop {
             cursors.retain(|partition, next| *next < ranges[partition].next);
             if cursors.is_empty() {
-                return values;
+                return Ok(values);
             }
-            for (partition, fetched) in reader.fetch(&cursors, Duration::from_millis(500)).unwrap()
-            {
-                let Fetched::Records(records) = fetched else {
-                    panic!("{fetched:?}");
+            for (partition, fetched) in reader.fetch(&cursors, Duration::from_millis(500))? {
+                let records = match fetched {
+                    Fetched::Records(records) => records,
+                    // Fetched again from the same cursor.
+                    Fetched::Away { .. } => continue,
+                    other => panic!("{other:?}"),
                 };
                 for record in records {
                     cursors.insert(partition, record.offset + 1);
