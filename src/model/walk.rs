@@ -200,8 +200,8 @@ impl Walk {
         index - index % u64::from(self.shard.count)
     }
 
-    /// Addresses × ports.
-    fn range(&self) -> u128 {
+    /// Addresses × ports: the range, and the most that can be found.
+    pub fn range(&self) -> u128 {
         self.addresses.saturating_mul(self.ports.into())
     }
 }

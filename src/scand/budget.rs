@@ -9,7 +9,7 @@ use crossbeam_channel::Sender;
 use std::sync::{Arc, Mutex};
 
 /// Scans that may be alive for each slot: one sends, the others wait for late answers.
-pub const SCANS_PER_SLOT: usize = 8;
+pub const SCANS_PER_SLOT: usize = 12;
 
 /// The budget of one server.
 #[derive(Debug)]

@@ -23,6 +23,8 @@ pub enum Stopped {
     Ordered(Order),
     /// The lease could not be renewed in time.
     Untrusted,
+    /// This server stood still for so long, and masscan's terminal may have been full: then it waits, and answers are lost.
+    StoodStill(Duration),
     /// Kafka takes no findings, and the buffer is full.
     Backlog,
     /// The attempt took longer than the task allows.
@@ -85,6 +87,13 @@ impl Run {
             Some(Stopped::Ordered(Order::Pause)) => released("it was paused", false),
             Some(Stopped::Ordered(Order::Drain)) => released("the server was shut down", false),
             Some(Stopped::Untrusted) => released("the lease could not be renewed in time", false),
+            Some(Stopped::StoodStill(time)) => released(
+                &format!(
+                    "the server stood still for {:.1} s, in which masscan may have lost answers",
+                    time.as_secs_f64()
+                ),
+                false,
+            ),
             Some(Stopped::Backlog) => {
                 released("Kafka takes no findings and the buffer is full", true)
             }
@@ -225,6 +234,7 @@ mod tests {
             (Stopped::Ordered(Order::Drain), false),
             (Stopped::Ordered(Order::Pause), false),
             (Stopped::Untrusted, false),
+            (Stopped::StoodStill(Duration::from_secs(5)), false),
             (Stopped::Backlog, true),
         ] {
             assert!(matches!(stopped(why), Outcome::Released { pause, .. } if pause == pauses));

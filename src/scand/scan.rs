@@ -109,6 +109,7 @@ struct Scan<'a> {
     /// Progress lines since all was sent.
     waits: u32,
     heard_at: Instant,
+    looked_at: Instant,
     milestone: u32,
     words: VecDeque<String>,
 }
@@ -145,6 +146,7 @@ impl<'a> Scan<'a> {
             interrupted_at: None,
             waits: 0,
             heard_at: now,
+            looked_at: now,
             milestone: 0,
             words: VecDeque::new(),
         }
@@ -228,6 +230,7 @@ impl<'a> Scan<'a> {
             .map_err(|error| one_line(&error.to_string()))?;
         self.scans.offloads.look_at_scan(child.id());
         self.heard_at = Instant::now();
+        self.looked_at = self.heard_at;
         self.started = true;
         Ok((child, inbox))
     }
@@ -399,8 +402,13 @@ impl<'a> Scan<'a> {
     /// Looks at the clock. `all_heard`: nothing that masscan said waits to be handled.
     fn on_tick(&mut self, all_heard: bool) -> Option<Stopped> {
         let now = Instant::now();
+        let stood_still = now.duration_since(self.looked_at);
+        self.looked_at = now;
         if !self.assignment.holding.is_trusted(now) {
             return Some(Stopped::Untrusted);
+        }
+        if stood_still >= STOOD_STILL_MAX {
+            return Some(Stopped::StoodStill(stood_still));
         }
         self.send_pending();
         if self.has_left_scope() {
@@ -605,9 +613,11 @@ impl<'a> Scan<'a> {
         claimed.attempt.saturating_sub(claimed.lost)
     }
 
-    /// Findings of the task so far: those of this run, and those of earlier ones below the index at which it began.
+    /// Findings of the task so far: those of this run, and those of earlier ones below the index at which it began. Near enough: an
+    /// answer that was on its way at a checkpoint counts in none of both or in both.
     fn found(&self) -> u64 {
-        self.found_before + self.printed
+        let most = u64::try_from(self.walk.range()).unwrap_or(u64::MAX);
+        (self.found_before + self.printed).min(most)
     }
 
     /// Where another attempt may begin. One that never started masscan leaves what it was given.

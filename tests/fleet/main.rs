@@ -10,10 +10,12 @@
 
 mod check;
 mod checker;
+mod complete;
 mod control;
 mod distribution;
 mod endings;
 mod faults;
+mod handover;
 mod jobs;
 mod kafka_faults;
 mod proof;
@@ -88,7 +90,9 @@ fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
     // The longest first: the others run beside it.
     [
         random::TESTS,
+        handover::TESTS,
         distribution::TESTS,
+        complete::TESTS,
         endings::TESTS,
         push::TESTS,
         records::TESTS,

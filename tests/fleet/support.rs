@@ -4,12 +4,13 @@
 //! masscan runs in the lab's namespace only; where a test needs no real answers it takes the stand-in, which sends nothing.
 
 use rustix::process::{Pid, Signal, kill_process};
-use scan::bus::{Brokers, BusError, Fetched, Reader};
+use scan::bus::{Brokers, BusError, Reader};
 use scan::ledger::{Ledger, LiveTask, RedisUrl};
+use scan::model::Targets;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -62,6 +63,23 @@ pub fn begin_lab() -> Result<(), String> {
     script("lab.sh", &["check"])?;
     *world.lab.lock().unwrap() = Some(name.clone());
     script("lab.sh", &["up", &name, text(&folder), "80", "443"]).map(drop)
+}
+
+/// Counts the TCP probes that arrive at these targets from now on, in the targets' namespace.
+pub fn count_probes(network: &str) {
+    script("lab.sh", &["count", &lab(), network]).unwrap();
+}
+
+/// How many probes have arrived since [`count_probes`].
+pub fn probes_counted(network: &str) -> u64 {
+    let counted = script("lab.sh", &["counted", &lab(), network]).unwrap();
+    counted.trim().parse().unwrap()
+}
+
+/// The name of the lab.
+pub fn lab() -> String {
+    let lab = world().lab.lock().unwrap();
+    lab.clone().expect("a test that needs the lab has one")
 }
 
 /// Ends everything that [`begin`] and [`begin_lab`] made.
@@ -259,6 +277,13 @@ pub fn wait_for<T>(what: &str, within: Duration, mut condition: impl FnMut() -> 
 /// As [`wait_for`] for a condition that is only true or not.
 pub fn wait_until(what: &str, within: Duration, mut condition: impl FnMut() -> bool) {
     wait_for(what, within, || condition().then_some(()));
+}
+
+/// The masscan that scans `network`, once there is one.
+pub fn masscan_of(network: &str) -> rustix::process::Pid {
+    wait_for("masscan's process", SOON, || {
+        masscans(network).first().copied()
+    })
 }
 
 /// Now, in unix milliseconds.
@@ -481,6 +506,18 @@ impl Fleet {
         self.ledger().task(&id.parse().unwrap()).ok().flatten()
     }
 
+    /// Sets a field of the task's hash, as no program of ours would.
+    pub fn set_field(&self, id: &str, field: &str, value: &str) {
+        let client = redis::Client::open(self.redis.as_str()).unwrap();
+        let key = format!("scan:{{{}}}:task:{id}", self.group);
+        redis::cmd("HSET")
+            .arg(key)
+            .arg(field)
+            .arg(value)
+            .exec(&mut client.get_connection().unwrap())
+            .unwrap();
+    }
+
     /// Waits until the task is in a state from which nothing leads.
     pub fn wait_ended(&self, id: &str, within: Duration) -> LiveTask {
         wait_for(&format!("the end of task {id}"), within, || {
@@ -489,7 +526,8 @@ impl Fleet {
         })
     }
 
-    /// All records of one of this fleet's topics. A broker that has just been started may still be choosing leaders: asked again.
+    /// All records that one of this fleet's topics has now, as another Kafka client reads them. A broker that has just been
+    /// started may still be choosing leaders: asked again.
     pub fn records(&self, kind: &str) -> Vec<Value> {
         let mut last = None;
         let what = format!("all records of {}", self.topic(kind));
@@ -507,30 +545,25 @@ impl Fleet {
     }
 
     fn read_all(&self, kind: &str) -> Result<Vec<Value>, BusError> {
+        const END: char = '\x1e'; // no JSON text holds it
         let brokers: Brokers = self.kafka.parse().unwrap();
-        let mut reader = Reader::connect(&brokers, &self.topic(kind))?;
-        let ranges = reader.log_ranges()?;
-        let mut cursors: BTreeMap<i32, i64> =
-            ranges.iter().map(|(&p, range)| (p, range.first)).collect();
-        let mut values = Vec::new();
-        loop {
-            cursors.retain(|partition, next| *next < ranges[partition].next);
-            if cursors.is_empty() {
-                return Ok(values);
-            }
-            for (partition, fetched) in reader.fetch(&cursors, Duration::from_millis(500))? {
-                let records = match fetched {
-                    Fetched::Records(records) => records,
-                    // Fetched again from the same cursor.
-                    Fetched::Away { .. } => continue,
-                    other => panic!("{other:?}"),
-                };
-                for record in records {
-                    cursors.insert(partition, record.offset + 1);
-                    values.push(serde_json::from_slice(&record.value).unwrap_or(Value::Null));
-                }
-            }
+        let ranges = Reader::connect(&brokers, &self.topic(kind))?.log_ranges()?;
+        let count: i64 = ranges.values().map(|range| range.next - range.first).sum();
+        if count == 0 {
+            return Ok(Vec::new());
         }
+        let output = Command::new("kcat")
+            .args(["-C", "-q", "-o", "beginning", "-f", "%s\\x1e"])
+            .args(["-e", "-X", "fetch.wait.max.ms=10", "-c", &count.to_string()])
+            .args(["-b", &self.kafka, "-t", &self.topic(kind)])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        Ok(String::from_utf8_lossy(&output.stdout)
+            .split_terminator(END)
+            .map(|value| serde_json::from_str(value).unwrap_or(Value::Null))
+            .collect())
     }
 
     /// The distinct (ip, port) of a task's findings.
@@ -602,6 +635,20 @@ pub fn masscans(network: &str) -> Vec<rustix::process::Pid> {
             let ours = words.contains(&network.as_bytes()) && words.contains(&&b"-oD"[..]);
             rustix::process::Pid::from_raw(pid).filter(|_| ours)
         })
+        .collect()
+}
+
+/// Each address of these targets with each of these ports, as findings have them. IPv4 only.
+pub fn everything(targets: &str, ports: &[u64]) -> BTreeSet<(String, u64)> {
+    let targets: Targets = targets.parse().unwrap();
+    let addresses = targets.ranges().iter().flat_map(|range| {
+        let (IpAddr::V4(first), IpAddr::V4(last)) = (range.first(), range.last()) else {
+            panic!("{range} is not IPv4");
+        };
+        (u32::from(first)..=u32::from(last)).map(Ipv4Addr::from)
+    });
+    addresses
+        .flat_map(|address| ports.iter().map(move |&port| (address.to_string(), port)))
         .collect()
 }
 

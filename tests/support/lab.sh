@@ -21,6 +21,8 @@ usage() {
 usage: lab.sh check                  exits 0 where network namespaces can be made, else says what is missing
        lab.sh up NAME DIR [PORT…]    makes the lab, a listener for each port (443), and DIR/masscan, which runs masscan in it
        lab.sh down NAME DIR          removes it, with all that still runs in it
+       lab.sh count NAME NETWORK     from now on, counts the TCP probes that arrive at these IPv4 targets
+       lab.sh counted NAME NETWORK   prints how many have arrived
 TEXT
 }
 
@@ -204,6 +206,23 @@ end_all_in() {
     for pid in $pids; do wait_gone "$pid" 5 || die "pid $pid in $1 does not end"; done
 }
 
+# --- counting
+
+# At the targets' side, in front of everything else there. A rule for each network, found again by its comment.
+count() {
+    need nft
+    ip netns exec "$1-hosts" nft -f - <<RULES
+add table ip probes
+add chain ip probes arriving { type filter hook prerouting priority -300; }
+add rule ip probes arriving ip daddr $2 tcp flags & (syn | ack | rst) == syn counter comment "$2"
+RULES
+}
+
+counted() {
+    ip netns exec "$1-hosts" nft list chain ip probes arriving |
+        sed -n "s|.* counter packets \([0-9]*\) .* comment \"$2\".*|\1|p"
+}
+
 # --- the command line
 
 check_name() {
@@ -212,7 +231,7 @@ check_name() {
 
 case "${1:-}" in
 check) check ;;
-up | down)
+up | down | count | counted)
     [[ $# -ge 3 ]] || die "$1 needs NAME and DIR"
     check_name "$2"
     "$@"

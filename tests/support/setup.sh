@@ -25,6 +25,9 @@ PROGRAMS=(
     ip:iproute2
     ss:iproute2
     ethtool:ethtool
+    nft:nftables
+    setcap:libcap2-bin
+    setpriv:util-linux
     perl:perl-base
     ps:procps
     setsid:util-linux

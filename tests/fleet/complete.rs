@@ -1,0 +1,239 @@
+//! `completed` means complete: what others do to masscan in the middle, what it hangs in, and that what it found is not lost.
+
+use crate::support::{
+    Fleet, SOON, count_probes, everything, lab, masscan_of, probes_counted, wait_for, wait_until,
+};
+use crate::{Needs, Test};
+use rustix::process::{Pid, Signal, kill_process};
+use scan::model::State;
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::Duration;
+
+pub const TESTS: &[Test] = &[
+    (
+        "a_wait_that_somebody_ended_is_no_completion",
+        Needs::Lab,
+        ended_while_waiting,
+    ),
+    (
+        "a_finding_printed_just_before_a_kill_is_not_lost",
+        Needs::Lab,
+        last_words,
+    ),
+    (
+        "a_silent_masscan_is_ended_and_its_attempt_failed",
+        Needs::Servers,
+        silent,
+    ),
+    (
+        "a_server_that_stood_still_goes_on_from_its_checkpoint",
+        Needs::Servers,
+        stood_still,
+    ),
+    (
+        "ten_small_scans_share_their_waits",
+        Needs::Lab,
+        ten_in_a_row,
+    ),
+];
+
+/// Killed, and interrupted twice (the first time changes nothing any more), while it only waits for late answers.
+fn ended_while_waiting() {
+    let fleet = Fleet::new("waiting");
+    let _server = fleet.ready_scand("a", &["-slots", "3"]);
+    let cases: [(&str, &[Signal], &str); 3] = [
+        ("killed", &[Signal::KILL], "masscan was killed by signal 9"),
+        (
+            "interrupted",
+            &[Signal::INT, Signal::INT],
+            "of 4 s for late answers",
+        ),
+        ("interrupted once", &[Signal::INT], ""),
+    ];
+    let ids: Vec<String> = (0..3)
+        .map(|n| fleet.push_network(&fleet.network(n), 2000, &["-wait", "4", "-attempts", "2"]))
+        .collect();
+    for (n, (_, signals, _)) in cases.iter().enumerate() {
+        let pid = masscan_of(&fleet.network(n as u32));
+        wait_until("the wait", SOON, || {
+            fleet
+                .task(&ids[n])
+                .is_some_and(|task| task.progress >= 100.0)
+        });
+        for &signal in *signals {
+            // The first one's handler has said so before the second one comes.
+            let told = wait_for("masscan to take a signal", SOON, || takes(pid, signal));
+            kill_process(told, signal).unwrap();
+        }
+    }
+    for (n, (name, _, error)) in cases.iter().enumerate() {
+        let ended = fleet.wait_ended(&ids[n], SOON);
+        let attempts = if error.is_empty() { 1 } else { 2 };
+        assert_eq!(
+            (ended.status, ended.attempt),
+            (State::Completed, attempts),
+            "{name}: {ended:?}"
+        );
+        let errors: Vec<String> = fleet
+            .told(&ids[n])
+            .iter()
+            .filter_map(|record| Some(record["error"].as_str()?.to_owned()))
+            .collect();
+        assert_eq!(errors.len(), attempts as usize - 1, "{errors:?}");
+        assert!(
+            errors.iter().all(|said| said.contains(error)),
+            "{name}: {errors:?}"
+        );
+        assert_eq!(
+            fleet.findings(&ids[n]),
+            everything(&fleet.network(n as u32), &[443])
+        );
+    }
+}
+
+/// The process, once a signal to it is not pending.
+fn takes(pid: Pid, signal: Signal) -> Option<Pid> {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
+    let pending = status
+        .lines()
+        .find_map(|line| line.strip_prefix("ShdPnd:"))?;
+    let pending = u64::from_str_radix(pending.trim(), 16).ok()?;
+    (pending & (1 << (signal.as_raw() - 1)) == 0).then_some(pid)
+}
+
+/// masscan with file capabilities, started by nobody: the loader ignores what is preloaded, only the terminal makes it print
+/// line by line.
+fn last_words() {
+    let mut fleet = Fleet::new("last-words");
+    fleet.masscan = masscan_of_nobody();
+    let _server = fleet.ready_scand("a", &[]);
+    let network = fleet.network(0);
+    count_probes(&network);
+    let id = fleet.push_network(&network, 100, &["-attempts", "1"]);
+    wait_until("some progress", SOON, || {
+        fleet.task(&id).is_some_and(|task| task.progress > 40.0)
+    });
+    kill_process(masscan_of(&network), Signal::KILL).unwrap();
+    let ended = fleet.wait_ended(&id, SOON);
+    assert_eq!(ended.status, State::Failed, "{ended:?}");
+    assert!(
+        ended.progress > 30.0,
+        "the last progress is kept: {ended:?}"
+    );
+    let (probes, found) = (probes_counted(&network), fleet.findings(&id).len() as u64);
+    // At 50 probes a second hardly one was on its way; a block of 4096 bytes holds 27 findings.
+    assert!(found + 4 >= probes, "{found} found, {probes} probed");
+    assert_eq!(ended.found, found);
+    fs::remove_dir_all(fleet.masscan.parent().unwrap()).unwrap();
+}
+
+/// A copy of masscan with file capabilities in a folder that everybody may enter, and what starts it in the lab as nobody.
+fn masscan_of_nobody() -> std::path::PathBuf {
+    let folder = tempfile::Builder::new()
+        .prefix("scan-nobody-")
+        .tempdir()
+        .unwrap()
+        .keep();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = folder.join("copy");
+    fs::copy("/usr/bin/masscan", &copy).unwrap();
+    let capable = Command::new("setcap")
+        .arg("cap_net_raw,cap_net_admin+ep")
+        .arg(&copy)
+        .status()
+        .unwrap();
+    assert!(capable.success());
+    let wrapper = folder.join("masscan");
+    let script = format!(
+        "#!/bin/sh\nexec ip netns exec {}-scan setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=+all {} \"$@\"\n",
+        lab(),
+        copy.display()
+    );
+    fs::write(&wrapper, script).unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    wrapper
+}
+
+fn silent() {
+    let fleet = Fleet::new("silent").with_standin(&json!({"silent_after_s": 3, "only_first": 1}));
+    let server = fleet.ready_scand("a", &[]);
+    let id = fleet.push_network(&fleet.network(0), 50, &[]);
+    let ended = fleet.wait_ended(&id, SOON + SOON);
+    assert_eq!((ended.status, ended.attempt), (State::Completed, 2));
+    assert_eq!(fleet.findings(&id), everything(&fleet.network(0), &[443]));
+    let failure = fleet
+        .told(&id)
+        .into_iter()
+        .find(|record| record["error"].is_string())
+        .unwrap();
+    assert_eq!(failure["error"], "masscan showed no progress and was ended");
+    let resumed = failure["resume_index"].as_u64().unwrap();
+    assert!(
+        resumed > 0,
+        "a failed attempt leaves its checkpoint too: {failure}"
+    );
+    assert!(server.log().contains(&format!("--resume-index {resumed}")));
+}
+
+/// A server that is frozen for less than its lease keeps its task, but masscan's terminal was full meanwhile.
+fn stood_still() {
+    let mut fleet = Fleet::new("still").with_standin(&json!({}));
+    fleet.lease_s = 30;
+    let server = fleet.ready_scand("a", &[]);
+    let id = fleet.push_network(&fleet.network(0), 25, &[]);
+    wait_until("a checkpoint", SOON, || {
+        fleet.task(&id).is_some_and(|task| task.resume_index > 10)
+    });
+    server.signal(Signal::STOP);
+    std::thread::sleep(Duration::from_secs(4)); // how long it stands still, nothing is waited for
+    server.signal(Signal::CONT);
+    server.wait_for_log("in which masscan may have lost answers");
+    let ended = fleet.wait_ended(&id, SOON);
+    assert_eq!(
+        (ended.status, ended.attempt),
+        (State::Completed, 1),
+        "it costs no attempt"
+    );
+    assert!(server.log().contains("--resume-index"));
+    assert_eq!(fleet.findings(&id), everything(&fleet.network(0), &[443]));
+}
+
+fn ten_in_a_row() {
+    let fleet = Fleet::new("ten");
+    let server = fleet.ready_scand("a", &["-slots", "1"]);
+    let prefix = fleet.network(0).replace("0/24", "");
+    let network = |n: u32| format!("{prefix}{}/28", n * 16);
+    let ids: Vec<String> = (0..10)
+        .map(|n| fleet.push_network(&network(n), 1000, &["-wait", "10"]))
+        .collect();
+    let ended: Vec<_> = ids
+        .iter()
+        .map(|id| fleet.wait_ended(id, SOON + SOON))
+        .collect();
+    for task in &ended {
+        assert_eq!(
+            (task.status, task.attempt, task.found),
+            (State::Completed, 1, 16)
+        );
+    }
+    let first = ended
+        .iter()
+        .filter_map(|task| task.started_ms)
+        .min()
+        .unwrap();
+    let last = ended
+        .iter()
+        .filter_map(|task| task.finished_ms)
+        .max()
+        .unwrap();
+    let took = last - first;
+    assert!(
+        took < 25_000,
+        "{took} ms instead of 10 × 10 s and more\n{}",
+        server.log()
+    );
+    println!("ten small scans took {took} ms");
+}

@@ -1,0 +1,233 @@
+//! A scan that moves to another server in the middle: nothing is missing, and little is probed twice. With real masscan, the
+//! probes counted where they arrive.
+
+use crate::support::{
+    Fleet, SOON, Scand, count_probes, everything, probes_counted, wait_for, wait_until,
+};
+use crate::{Needs, Test};
+use scan::model::State;
+use serde_json::json;
+use std::time::Duration;
+
+pub const TESTS: &[Test] = &[
+    (
+        "a_scan_whose_server_is_killed_twice_is_whole",
+        Needs::Lab,
+        killed_twice,
+    ),
+    (
+        "ports_retries_exclusions_and_shards_are_handed_over_whole",
+        Needs::Lab,
+        all_kinds,
+    ),
+    (
+        "at_another_rate_a_scan_goes_on_earlier_and_is_whole",
+        Needs::Lab,
+        other_rates,
+    ),
+    (
+        "a_checkpoint_of_another_walk_is_not_used",
+        Needs::Servers,
+        other_walk,
+    ),
+];
+
+/// Where every address answers, resets take half of the rate (FACTS): 65 s of sending, and the handovers.
+const LONG: Duration = Duration::from_secs(200);
+
+fn killed_twice() {
+    let network = "172.31.0.0/17";
+    let fleet = Fleet::new("handover");
+    let mut servers: Vec<Scand> = ["a", "b", "c"]
+        .into_iter()
+        .map(|name| fleet.ready_scand(name, &[]))
+        .collect();
+    count_probes(network);
+    let id = fleet.push_network(network, 1000, &["-wait", "2"]);
+    for percent in [30.0, 65.0] {
+        let lost = wait_for("the scan to come some way", LONG, || {
+            let task = fleet.task(&id)?;
+            let running = task.status == State::Running && task.progress > percent;
+            running.then_some(task.server).flatten()
+        });
+        let server = servers.iter_mut().find(|server| server.name == lost);
+        server.unwrap().kill();
+    }
+    let ended = fleet.wait_ended(&id, LONG);
+    assert_eq!(ended.status, State::Completed, "{ended:?}");
+    assert!(
+        fleet.findings(&id) == everything(network, &[443]),
+        "each address was found"
+    );
+    let probes = probes_counted(network);
+    assert!(
+        (32_768..=32_768 * 135 / 100).contains(&probes),
+        "{probes} probes for 32768 addresses"
+    );
+    // Answers that were on their way at a checkpoint are counted by neither run.
+    assert!((32_000..=32_768).contains(&ended.found), "{}", ended.found);
+}
+
+/// One task of each kind, all on the same server, which is killed twice.
+fn all_kinds() {
+    let fleet = Fleet::new("kinds");
+    const RATE: u64 = 100;
+    let record = |id: &str, ip_range: &str, more: serde_json::Value| {
+        let mut record = json!({
+            "task_id": id, "ip_range": ip_range, "ports": "443", "band_width": RATE.to_string(), "wait_s": 1, "seed": 11
+        });
+        for (name, value) in more.as_object().unwrap() {
+            record[name] = value.clone();
+        }
+        record.to_string()
+    };
+    let holes = "172.30.8.7,172.30.8.64/27,172.30.9.200-172.30.10.9";
+    let records = [
+        record("ports", "172.30.0.0/23", json!({"ports": "80,443"})),
+        record("retries", "172.30.4.0/23", json!({"retries": 1})),
+        record("exclude", "172.30.8.0/22", json!({"exclude": holes})),
+        record("shard-1", "172.30.16.0/21", json!({"shard": "1/3"})),
+        record("shard-2", "172.30.16.0/21", json!({"shard": "2/3"})),
+        record("shard-3", "172.30.16.0/21", json!({"shard": "3/3"})),
+    ];
+    let ids = [
+        "ports", "retries", "exclude", "shard-1", "shard-2", "shard-3",
+    ];
+    let networks = [
+        "172.30.0.0/23",
+        "172.30.4.0/23",
+        "172.30.8.0/22",
+        "172.30.16.0/21",
+    ];
+    networks.into_iter().for_each(count_probes);
+
+    let mut server = fleet.ready_scand("a", &["-slots", "6"]);
+    fleet.push_raw(&records);
+    for (next, percent) in [("b", 25.0), ("c", 55.0)] {
+        wait_until("all scans to come some way", SOON, || {
+            ids.iter().all(|id| {
+                fleet.task(id).is_some_and(|task| {
+                    task.progress > percent
+                        && task.resume_index > 0
+                        && task.server.as_deref() == Some(&server.name)
+                })
+            })
+        });
+        let resumes: Vec<u64> = ids
+            .iter()
+            .map(|id| fleet.task(id).unwrap().resume_index)
+            .collect();
+        server.kill();
+        server = fleet.ready_scand(next, &["-slots", "6"]);
+        for (id, resume) in ids.iter().zip(resumes) {
+            // The checkpoint may have moved on between the look and the kill.
+            server.wait_for_log(&format!("task {id}: continues at index "));
+            let begun = resumed_at(&server, id);
+            assert!(
+                begun >= resume,
+                "{id}: begun at {begun}, checkpoint {resume}"
+            );
+        }
+    }
+    for id in ids {
+        let ended = fleet.wait_ended(id, SOON);
+        assert_eq!(ended.status, State::Completed, "{ended:?}");
+    }
+    let found = |ids: &[&str]| ids.iter().flat_map(|id| fleet.findings(id)).collect();
+    assert!(everything("172.30.0.0/23", &[80, 443]) == found(&["ports"]));
+    assert!(everything("172.30.4.0/23", &[443]) == found(&["retries"]));
+    let excluded = everything(holes, &[443]);
+    let all = everything("172.30.8.0/22", &[443]);
+    assert!(
+        &all - &excluded == found(&["exclude"]),
+        "no more and no less"
+    );
+    assert!(everything("172.30.16.0/21", &[443]) == found(&ids[3..]));
+
+    // What was sent in the last wait and 3 s before each of the two kills, and the one hundredth that masscan's percentage leaves open.
+    let again = |probes: u64| 2 * (RATE * (1 + 3) + probes / 100);
+    for (network, probes, tasks) in [
+        (networks[0], 1024, 1),
+        (networks[1], 2 * (512 + RATE), 1),
+        (networks[2], 1024 - excluded.len() as u64, 1),
+        (networks[3], 2048, 3),
+    ] {
+        let counted = probes_counted(network);
+        let most = probes + tasks * again(probes);
+        assert!(
+            (probes..=most).contains(&counted),
+            "{network}: {counted} probes, at most {most}"
+        );
+    }
+}
+
+/// The index at which the last run of a task on this server began.
+fn resumed_at(server: &Scand, id: &str) -> u64 {
+    let log = server.log();
+    let (_, rest) = log
+        .rsplit_once(&format!("task {id}: continues at index "))
+        .unwrap();
+    rest.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+fn other_rates() {
+    let fleet = Fleet::new("rates");
+    let network = "172.30.32.0/22";
+    let id = fleet.push_network(network, 150, &[]);
+    let mut server = fleet.ready_scand("slow", &["-max-rate", "100"]);
+    for (next, rate, percent) in [("fast", "150", 45.0), ("slower", "120", 60.0)] {
+        wait_until("the scan to come some way", SOON, || {
+            fleet.task(&id).is_some_and(|task| {
+                task.progress > percent && task.server.as_deref() == Some(&server.name)
+            })
+        });
+        let checkpoint = fleet.task(&id).unwrap().resume_index;
+        server.kill();
+        server = fleet.ready_scand(next, &["-max-rate", rate]);
+        server.wait_for_log("an index stands for other probes");
+        let begun = resumed_at(&server, &id);
+        if next == "fast" {
+            assert!(
+                begun >= checkpoint - 50 && begun > 0,
+                "{begun} after {checkpoint}"
+            );
+        } else {
+            assert_eq!(begun, 0, "a slower one would leave out the first places");
+        }
+    }
+    let ended = fleet.wait_ended(&id, SOON);
+    assert_eq!(ended.status, State::Completed);
+    assert!(fleet.findings(&id) == everything(network, &[443]));
+}
+
+/// A checkpoint that doesn't say what it is valid for is worth nothing, and neither is one of other addresses.
+fn other_walk() {
+    let fleet = Fleet::new("walk").with_standin(&json!({}));
+    let network = fleet.network(0);
+    let hole = network.replace("0/24", "200");
+    let id = fleet.push_network(&network, 60, &[]);
+    let mut server = fleet.ready_scand("a", &[]);
+    let with_hole = ["-exclude", hole.as_str()];
+    for (next, words, why) in [
+        ("b", &[][..], "doesn't say what it is valid for"),
+        ("c", &with_hole[..], "exclusions leave other addresses"),
+    ] {
+        wait_until("a checkpoint", SOON, || {
+            let task = fleet.task(&id);
+            task.is_some_and(|task| {
+                task.resume_index > 0 && task.server.as_deref() == Some(&server.name)
+            })
+        });
+        server.kill();
+        if next == "b" {
+            fleet.set_field(&id, "resume_for", "");
+        }
+        server = fleet.ready_scand(next, words);
+        server.wait_for_log(&format!("task {id}: continues at index 0 of "));
+        server.wait_for_log(why);
+    }
+    let ended = fleet.wait_ended(&id, SOON);
+    assert_eq!((ended.status, ended.found), (State::Completed, 255));
+    let hole = everything(&hole, &[443]);
+    assert!(&everything(&network, &[443]) - &hole == &fleet.findings(&id) - &hole);
+}
