@@ -42,6 +42,9 @@ pub struct Run {
     pub exit: Exit,
     /// For how long it had only waited, since its first line that said 100 %; none where it never said so.
     pub waited: Option<Duration>,
+    /// Whether masscan said that somebody sent it a SIGINT. A second one ends its wait without a word, so that after the first
+    /// one nothing is certain.
+    pub interrupted: bool,
     /// The wait that was asked for.
     pub wait: Duration,
     /// Whether masscan itself had counted its wait down to its end.
@@ -106,10 +109,7 @@ impl Run {
                 self.timeout.unwrap_or_default().as_secs(),
                 self.percent
             )),
-            Some(Stopped::Interrupted) => Outcome::Failed(format!(
-                "masscan was interrupted by somebody else at {:.2} %",
-                self.percent
-            )),
+            Some(Stopped::Interrupted) => self.interrupted(),
             Some(Stopped::Silent) => {
                 Outcome::Failed("masscan showed no progress and was ended".to_owned())
             }
@@ -118,7 +118,17 @@ impl Run {
         }
     }
 
+    fn interrupted(&self) -> Outcome {
+        Outcome::Failed(format!(
+            "masscan was interrupted by somebody else at {:.2} %",
+            self.percent
+        ))
+    }
+
     fn by_itself(&self) -> Outcome {
+        if self.interrupted {
+            return self.interrupted();
+        }
         let whole_wait = self
             .waited
             .is_some_and(|waited| waited + WAIT_SLACK >= self.wait);
@@ -149,6 +159,7 @@ mod tests {
             waited: Some(Duration::from_secs(10)),
             wait: Duration::from_secs(10),
             counted_down: true,
+            interrupted: false,
             percent: 100.0,
             words: None,
             timeout: None,
@@ -189,6 +200,11 @@ mod tests {
             ..run()
         };
         assert!(failed(cut_short).contains("waited only 3.0 of 10 s"));
+        let while_it_waited = Run {
+            interrupted: true,
+            ..run()
+        };
+        assert!(failed(while_it_waited).contains("interrupted by somebody else at 100.00 %"));
         let just_before_its_end = Run {
             waited: Some(Duration::from_secs(9)),
             counted_down: false,

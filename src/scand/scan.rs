@@ -286,7 +286,7 @@ impl<'a> Scan<'a> {
     fn on_words(&mut self, words: String) {
         let id = &self.assignment.claimed.claim.task_id;
         debug!("task {id}: masscan: {words}");
-        self.interrupted |= masscan::is_interrupt(&words) && self.all_sent_at.is_none();
+        self.interrupted |= masscan::is_interrupt(&words);
         if let Some((addresses, ports)) = masscan::announced(&words)
             && (addresses, ports) != (self.walk.addresses() as u32, self.walk.ports() as u32)
         {
@@ -428,11 +428,11 @@ impl<'a> Scan<'a> {
         {
             return Some(Stopped::TimedOut);
         }
-        if self.all_sent_at.is_some_and(waited_enough) {
-            return Some(Stopped::Waited);
-        }
         if self.interrupted_at.is_some_and(waited_enough) {
             return Some(Stopped::Interrupted);
+        }
+        if !self.interrupted && self.all_sent_at.is_some_and(waited_enough) {
+            return Some(Stopped::Waited);
         }
         // After this process itself was stopped for a while, what masscan said meanwhile comes first.
         let silent = all_heard && now.duration_since(self.heard_at) >= WATCHDOG_SILENCE;
@@ -465,6 +465,7 @@ impl<'a> Scan<'a> {
             stopped,
             exit,
             waited: self.all_sent_at.map(|since| since.elapsed()),
+            interrupted: self.interrupted,
             wait: wait_of(task.wait_s),
             // Its first line after the last probe says 0 too; then it counts down.
             counted_down: self.waits > 1 && self.progress.waiting_s.is_some_and(|s| s <= 0),

@@ -212,11 +212,11 @@ fn other_walk() {
         ("b", &[][..], "doesn't say what it is valid for"),
         ("c", &with_hole[..], "exclusions leave other addresses"),
     ] {
-        wait_until("a checkpoint", SOON, || {
-            let task = fleet.task(&id);
-            task.is_some_and(|task| {
-                task.resume_index > 0 && task.server.as_deref() == Some(&server.name)
-            })
+        wait_until("a checkpoint of this server", SOON, || {
+            let index = fleet.field(&id, "resume_index");
+            fleet.field(&id, "server") == server.name
+                && !fleet.field(&id, "resume_for").is_empty()
+                && index.parse::<u64>().is_ok_and(|index| index > 0)
         });
         server.kill();
         if next == "b" {

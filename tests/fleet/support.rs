@@ -506,16 +506,28 @@ impl Fleet {
         self.ledger().task(&id.parse().unwrap()).ok().flatten()
     }
 
+    /// A field of the task's hash as it is.
+    pub fn field(&self, id: &str, field: &str) -> String {
+        self.redis_says(&["HGET", &self.task_key(id), field])
+    }
+
     /// Sets a field of the task's hash, as no program of ours would.
     pub fn set_field(&self, id: &str, field: &str, value: &str) {
+        self.redis_says(&["HSET", &self.task_key(id), field, value]);
+    }
+
+    fn task_key(&self, id: &str) -> String {
+        format!("scan:{{{}}}:task:{id}", self.group)
+    }
+
+    fn redis_says(&self, words: &[&str]) -> String {
         let client = redis::Client::open(self.redis.as_str()).unwrap();
-        let key = format!("scan:{{{}}}:task:{id}", self.group);
-        redis::cmd("HSET")
-            .arg(key)
-            .arg(field)
-            .arg(value)
-            .exec(&mut client.get_connection().unwrap())
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        let answer: Option<String> = command
+            .query(&mut client.get_connection().unwrap())
             .unwrap();
+        answer.unwrap_or_default()
     }
 
     /// Waits until the task is in a state from which nothing leads.
