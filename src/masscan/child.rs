@@ -33,14 +33,18 @@ use std::time::{Duration, Instant};
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 * 1024;
+/// How long findings may come together in the terminal before they are read.
+const FINDINGS_PAUSE: Duration = Duration::from_millis(10);
+/// Where they came to more than this in the last such time, they are read at once: a terminal holds 4 KiB at least.
+const FINDINGS_PAUSE_MAX_BYTES: usize = 2048;
 /// How often an exit is looked for while it is waited for.
 const EXIT_LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// What masscan says, as it says it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// An answer.
-    Finding(Finding),
+    /// Answers, in the order in which it printed them.
+    Findings(Vec<Finding>),
     /// A line of its output that is no finding: the reason, with the line quoted and shortened.
     Unreadable(String),
     /// A progress line.
@@ -229,46 +233,102 @@ impl Drop for Child {
     }
 }
 
+/// Sends the findings of one read together, and lets a few come together before the next one: to wake two threads for each costs
+/// more than the finding itself.
 fn read_findings(stream: impl Read, events: &Sender<Event>) {
-    read_lines(stream, Cutter::new(b"\n"), |line| {
-        let event = match findings::parse(line) {
-            Ok(None) => return true,
-            Ok(Some(finding)) => Event::Finding(finding),
-            Err(error) => Event::Unreadable(one_line(&error.to_string())),
+    let mut cutter = Cutter::new(b"\n");
+    let mut pace = Pace::new();
+    read_pieces(stream, |bytes| {
+        let mut findings = Vec::new();
+        let mut wanted = true;
+        let mut take = |line: &[u8]| match findings::parse(line) {
+            Ok(None) => {}
+            Ok(Some(finding)) => findings.push(finding),
+            Err(error) => {
+                let line = one_line(&error.to_string());
+                wanted = wanted && events.send(Event::Unreadable(line)).is_ok();
+            }
         };
-        events.send(event).is_ok()
+        match bytes {
+            Some(bytes) => cutter.push(bytes, &mut take),
+            None => cutter.end(&mut take),
+        }
+        if !findings.is_empty() {
+            wanted = wanted && events.send(Event::Findings(findings)).is_ok();
+        }
+        if bytes.is_some_and(|bytes| pace.is_slow(bytes.len())) {
+            thread::sleep(FINDINGS_PAUSE);
+        }
+        wanted
     });
+}
+
+/// How fast findings come, by the bytes of the last [`FINDINGS_PAUSE`].
+struct Pace {
+    since: Instant,
+    bytes: usize,
+    slow: bool,
+}
+
+impl Pace {
+    fn new() -> Pace {
+        Pace {
+            since: Instant::now(),
+            bytes: 0,
+            slow: false,
+        }
+    }
+
+    /// Takes note of a read, and says whether the next one may wait.
+    fn is_slow(&mut self, bytes: usize) -> bool {
+        self.bytes += bytes;
+        let elapsed = self.since.elapsed();
+        if elapsed >= FINDINGS_PAUSE {
+            let a_pause_each = FINDINGS_PAUSE.as_secs_f64() / elapsed.as_secs_f64();
+            self.slow = self.bytes as f64 * a_pause_each <= FINDINGS_PAUSE_MAX_BYTES as f64;
+            *self = Pace {
+                slow: self.slow,
+                ..Pace::new()
+            };
+        }
+        self.slow
+    }
 }
 
 fn read_words(stream: impl Read, events: &Sender<Event>) {
-    read_lines(stream, Cutter::new(b"\r\n"), |line| {
-        let event = match said(line) {
-            None => return true,
-            Some(Said::Progress(progress)) => Event::Progress(progress),
-            Some(Said::Words(words)) => Event::Words(words),
+    let mut cutter = Cutter::new(b"\r\n");
+    read_pieces(stream, |bytes| {
+        let mut wanted = true;
+        let mut take = |line: &[u8]| {
+            let event = match said(line) {
+                None => return,
+                Some(Said::Progress(progress)) => Event::Progress(progress),
+                Some(Said::Words(words)) => Event::Words(words),
+            };
+            wanted = wanted && events.send(event).is_ok();
         };
-        events.send(event).is_ok()
+        match bytes {
+            Some(bytes) => cutter.push(bytes, &mut take),
+            None => cutter.end(&mut take),
+        }
+        wanted
     });
 }
 
-/// Gives each line to `take` until the stream ends or `take` answers false. A terminal ends with an error (EIO), not with
-/// an empty read.
-fn read_lines(mut stream: impl Read, mut cutter: Cutter, mut take: impl FnMut(&[u8]) -> bool) {
+/// Gives what each read brings to `take`, and then none, until the stream ends or `take` answers false. A terminal ends with
+/// an error (EIO), not with an empty read.
+fn read_pieces(mut stream: impl Read, mut take: impl FnMut(Option<&[u8]>) -> bool) {
     let mut bytes = vec![0; READ_BYTES];
-    let mut wanted = true;
-    while wanted {
+    loop {
         match stream.read(&mut bytes) {
             Ok(0) => break,
-            Ok(count) => cutter.push(&bytes[..count], |line| wanted = wanted && take(line)),
+            Ok(count) if !take(Some(&bytes[..count])) => return,
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => break,
         }
     }
-    cutter.end(|line| {
-        if wanted {
-            take(line);
-        }
-    });
+    take(None);
 }
 
 #[cfg(test)]
@@ -321,7 +381,7 @@ mod tests {
         assert!(
             events
                 .iter()
-                .any(|event| matches!(event, Event::Finding(finding) if finding.port == 443))
+                .any(|event| matches!(event, Event::Findings(findings) if findings[0].port == 443))
         );
         assert!(
             events.iter().any(

@@ -105,7 +105,7 @@ pub const SOURCE_PORTS_FIRST: u16 = 40_000;
 /// Highest such port.
 pub const SOURCE_PORTS_LAST: u16 = 59_999;
 /// Events of one scan that may wait for its thread.
-pub const SCAN_EVENTS_MAX: usize = 4096;
+pub const SCAN_EVENTS_MAX: usize = 256;
 /// Orders (cancel, lost, drain …) that may wait for a scan's thread.
 pub const SCAN_ORDERS_MAX: usize = 8;
 /// Threads that produce findings, each with its own connection.

@@ -267,7 +267,10 @@ impl<'a> Scan<'a> {
 
     fn on_event(&mut self, event: Event) -> Option<Stopped> {
         match event {
-            Event::Finding(finding) => return self.on_finding(finding),
+            Event::Findings(findings) => {
+                let stops = findings.into_iter().map(|finding| self.on_finding(finding));
+                return stops.reduce(Option::or).flatten();
+            }
             Event::Progress(progress) => self.on_progress(progress),
             Event::Words(words) => self.on_words(words),
             Event::Unreadable(line) => {

@@ -1,0 +1,199 @@
+#!/usr/bin/env bash
+# Measures scand against bare masscan, and its memory over many findings; prints a table. About four minutes after the build.
+#   benches/run.sh [speed|memory]…      both without words; `FINDINGS=1000000 benches/run.sh memory` for a shorter run
+# What may not happen in it: a verdict. Numbers depend on the machine and on what else it does; it only fails where a scan does.
+# masscan runs in a lab of its own, the many findings are the stand-in's, which sends nothing. All it starts is ended.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=tests/support/lib.sh
+source "$ROOT/tests/support/lib.sh"
+SUPPORT=$ROOT/tests/support
+PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:/sbin
+SCAN_TOOLS=${SCAN_TOOLS:-$ROOT/target/tools}
+export PATH SCAN_TOOLS
+
+RATE=10000                # packets per second side by side
+NETWORK=172.20.0.0/18     # × 10 ports, of which one is open: 163840 probes, 16384 findings
+PORTS=443,9001-9009
+ROUNDS=${ROUNDS:-3}
+FINDINGS=${FINDINGS:-10000000}
+FINDINGS_PPS=${FINDINGS_PPS:-100000}
+WAIT_S=2
+DONE_SECONDS=600          # no single scan here takes longer
+
+main() {
+    local what
+    [[ $# -gt 0 ]] || set -- speed memory
+    for what in "$@"; do [[ $what =~ ^(speed|memory)$ ]] || die "'$what' is nothing to measure: speed and memory are"; done
+    "$SUPPORT/setup.sh"
+    (cd "$ROOT" && cargo build --release --bins --examples)
+    BIN=$(cd "$ROOT" && cargo metadata --no-deps --format-version 1 | jq -r .target_directory)/release
+    begin
+    for what in "$@"; do "$what"; done
+}
+
+# --- the world
+
+begin() {
+    DIR=$(mktemp -d /tmp/scan-bench-XXXXXX)
+    LAB=bench$$ SERVER=
+    trap end EXIT
+    trap 'exit 130' INT TERM
+    KAFKA=$(free_port) REDIS=$(free_port)
+    # Segments go as soon as they are closed, so that ten million findings don't fill the disk.
+    "$SUPPORT/kafka.sh" start "$DIR/kafka" "$KAFKA" log.retention.bytes=268435456 log.segment.bytes=67108864 \
+        log.retention.check.interval.ms=2000
+    "$SUPPORT/redis.sh" start "$DIR/redis" "$REDIS"
+}
+
+end() {
+    [[ -z $SERVER ]] || end_pids 15 "$SERVER" || true
+    "$SUPPORT/kafka.sh" kill "$DIR/kafka" || true
+    "$SUPPORT/redis.sh" kill "$DIR/redis" || true
+    [[ ! -d $DIR/lab ]] || "$SUPPORT/lab.sh" down "$LAB" "$DIR/lab" || true
+    rm -rf "$DIR"
+}
+
+# server GROUP MASSCAN: a scand with topics of its own.
+server() {
+    local group=$1 end=$((SECONDS + 60))
+    "$BIN/scand" -group "$group" -name bench -kafka "localhost:$KAFKA" -redis "redis://localhost:$REDIS" -topic "$group-tasks" \
+        -results-topic "$group-results" -status-topic "$group-status" -masscan "$2" -slots 1 </dev/null >/dev/null 2>"$DIR/$group.log" &
+    SERVER=$!
+    until grep -qs 'ready: waiting for tasks' "$DIR/$group.log"; do
+        ((SECONDS < end)) || die "scand is not ready: $(tail -n 3 "$DIR/$group.log")"
+        sleep 0.1
+    done
+}
+
+stop_server() {
+    end_pids 15 "$SERVER"
+    SERVER=
+}
+
+# push GROUP RANGE PORTS RATE: prints the id.
+push() {
+    "$BIN/scanpush" -kafka "localhost:$KAFKA" -topic "$1-tasks" -ip "$2" -ports "$3" -bandwidth "$4" -wait "$WAIT_S" -attempts 1 -yes
+}
+
+# field GROUP ID NAME
+field() {
+    redis-cli -p "$REDIS" hget "scan:{$1}:task:$2" "$3"
+}
+
+# wait_completed GROUP ID
+wait_completed() {
+    local end=$((SECONDS + DONE_SECONDS)) status=
+    until [[ $status == completed ]]; do
+        ((SECONDS < end)) || die "task $2 has not ended within $DONE_SECONDS s: $(tail -n 5 "$DIR/$1.log")"
+        [[ ! $status =~ ^(failed|rejected)$ ]] || die "task $2: $status: $(field "$1" "$2" error)"
+        sleep 0.2
+        status=$(field "$1" "$2" status)
+    done
+}
+
+# cpu PID FIRST_FIELD: two neighbouring times of /proc/PID/stat in milliseconds: 14 = its own, 16 = its children's that have ended.
+cpu() {
+    awk -v first="$2" -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print int(($(first - 2) + $(first - 1)) * 1000 / hz) }' "/proc/$1/stat"
+}
+
+# --- wall time and processor time, side by side
+
+speed() {
+    local round bare_ms=() bare_cpu=() scand_ms=() scand_cpu=() child_cpu=()
+    "$SUPPORT/lab.sh" up "$LAB" "$DIR/lab" 443
+    server speed "$DIR/lab/masscan"
+    for ((round = 1; round <= ROUNDS; round++)); do
+        bare
+        through_scand
+    done
+    stop_server
+    printf '\nspeed: %s ports %s at %s pps, one finding in ten probes; the median of %s rounds\n' "$NETWORK" "$PORTS" "$RATE" "$ROUNDS"
+    printf '%-58s %10s\n' "bare masscan, start to last probe, ms" "$(median "${bare_ms[@]}")" \
+        "through scand, claim to last probe, ms" "$(median "${scand_ms[@]}")" \
+        "  of bare, at most 1.02 is aimed at" "$(ratio "$(median "${scand_ms[@]}")" "$(median "${bare_ms[@]}")")" \
+        "bare masscan, processor time, ms" "$(median "${bare_cpu[@]}")" \
+        "masscan under scand, processor time, ms" "$(median "${child_cpu[@]}")" \
+        "scand itself, processor time, ms" "$(median "${scand_cpu[@]}")" \
+        "  of masscan's, at most 0.02 is aimed at" "$(ratio "$(median "${scand_cpu[@]}")" "$(median "${child_cpu[@]}")")"
+}
+
+# Its progress lines go through a filter that says when the first one came that only waits; masscan may hang in its end, so it is ended.
+bare() {
+    local began ended pid
+    rm -f "$DIR/bare.err"
+    began=$(date +%s%3N)
+    "$DIR/lab/masscan" -oD - --range "$NETWORK" -p "$PORTS" --rate "$RATE" --wait "$WAIT_S" --seed "$((round + 1))" \
+        >"$DIR/bare.out" 2>"$DIR/bare.err" &
+    pid=$!
+    until tail -c 100 "$DIR/bare.err" | grep -q waiting; do sleep 0.02; done
+    ended=$(date +%s%3N)
+    sleep "$((WAIT_S + 1))"
+    bare_ms+=("$((ended - began))")
+    bare_cpu+=("$(cpu "$pid" 14)")
+    kill -KILL "$pid"
+    wait "$pid" 2>/dev/null || true
+}
+
+through_scand() {
+    local id own children claimed sent
+    own=$(cpu "$SERVER" 14) children=$(cpu "$SERVER" 16)
+    id=$(push speed "$NETWORK" "$PORTS" "$RATE")
+    wait_completed speed "$id"
+    scand_cpu+=("$(($(cpu "$SERVER" 14) - own))")
+    child_cpu+=("$(($(cpu "$SERVER" 16) - children))")
+    claimed=$(logged_ms "task $id: claimed") sent=$(logged_ms "task $id: 100.00 %")
+    scand_ms+=("$((sent - claimed))")
+    [[ $(field speed "$id" found) == 16384 ]] || printf 'through scand: found %s of 16384\n' "$(field speed "$id" found)" >&2
+}
+
+# When a line with this text was logged, in unix milliseconds.
+logged_ms() {
+    date -d "$(grep -F -m 1 -e "$1" "$DIR/speed.log" | cut -d ' ' -f 1)" +%s%3N
+}
+
+median() {
+    printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"
+}
+
+ratio() {
+    awk -v a="$1" -v b="$2" 'BEGIN { printf "%.4f\n", (b > 0) ? a / b : 0 }'
+}
+
+# --- resident memory from the first to the last finding
+
+memory() {
+    local id found=0 rss first=0 least=0 most=0 last=0 began=0 took end=$((SECONDS + DONE_SECONDS))
+    mkdir -p "$DIR/standin"
+    cp "$BIN/examples/standin-masscan" "$DIR/standin/masscan"
+    printf '{}\n' >"$DIR/standin/plan.json"
+    server memory "$DIR/standin/masscan"
+    id=$(push memory "10.0.0.0-$(address "$((FINDINGS - 1))")" 443 "$FINDINGS_PPS")
+    until [[ $(field memory "$id" status) =~ ^(completed|failed|rejected)$ ]]; do
+        ((SECONDS < end)) || die "the findings have not come within $DONE_SECONDS s: $(tail -n 3 "$DIR/memory.log")"
+        rss=$(awk '/^VmRSS:/ { print $2 }' "/proc/$SERVER/status")
+        found=$(field memory "$id" found)
+        if [[ ${found:-0} -gt 0 ]]; then
+            [[ $first -gt 0 ]] || { first=$rss least=$rss began=$(date +%s%3N); }
+            ((rss > least)) || least=$rss
+            ((rss < most)) || most=$rss
+            last=$rss
+        fi
+        sleep 0.25
+    done
+    took=$(($(date +%s%3N) - began - WAIT_S * 1000))
+    wait_completed memory "$id"
+    printf '\nmemory: %s findings of a stand-in at %s pps\n' "$(field memory "$id" found)" "$FINDINGS_PPS"
+    printf '%-58s %10s\n' "findings a second, to Kafka, acknowledged by all" "$((FINDINGS * 1000 / took))" \
+        "resident at the first finding, KiB" "$first" "least, KiB" "$least" "most, KiB" "$most" "at the last one, KiB" "$last" \
+        "scand's processor time for a million findings, ms" "$(($(cpu "$SERVER" 14) * 1000 / (FINDINGS / 1000)))"
+    stop_server
+}
+
+# The address so far behind 10.0.0.0.
+address() {
+    printf '10.%s.%s.%s\n' "$(($1 >> 16))" "$(($1 >> 8 & 255))" "$(($1 & 255))"
+}
+
+main "$@"
