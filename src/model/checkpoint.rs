@@ -20,6 +20,8 @@ pub struct Checkpoint {
     settle: Duration,
     /// False once masscan was seen to walk another way.
     known: bool,
+    /// True once nobody listens to masscan for certain.
+    held: bool,
     certain: u64,
     found: u64,
     sent: VecDeque<Sample>,
@@ -41,6 +43,7 @@ impl Checkpoint {
             walk,
             settle: SETTLED_AFTER + Duration::from_secs(wait_s.into()),
             known: true,
+            held: false,
             certain: begin,
             found,
             sent: VecDeque::new(),
@@ -50,7 +53,7 @@ impl Checkpoint {
 
     /// Takes a reading: at `now` masscan said `percent`, and `found` findings had been made in all.
     pub fn observe(&mut self, now: Instant, percent: f64, found: u64) {
-        if self.sent.len() < SAMPLES_MAX {
+        if self.sent.len() < SAMPLES_MAX && !self.held {
             self.sent.push_back(Sample {
                 at: now,
                 index: self.walk.index_at(percent),
@@ -84,6 +87,13 @@ impl Checkpoint {
                 self.found = sample.found;
             }
         }
+    }
+
+    /// masscan is being ended, or nobody took its output for a while: to what it sent since the last settling, answers may be
+    /// missing, however long ago that will be. From here on only acknowledgements make an index certain.
+    pub fn hold(&mut self) {
+        self.held = true;
+        self.sent.clear();
     }
 
     /// masscan walks another way than the one it was asked for: none of its indices can be used elsewhere.
@@ -128,6 +138,23 @@ mod tests {
 
     fn ten_thousand(wait_s: u32, begin: u64) -> Checkpoint {
         Checkpoint::new(walk("10.0.0.0-10.0.39.15"), wait_s, begin, 7)
+    }
+
+    #[test]
+    fn what_was_sent_before_a_standstill_never_becomes_certain() {
+        let start = Instant::now();
+        let mut checkpoint = ten_thousand(2, 0);
+        checkpoint.observe(at(start, 0), 10.01, 12);
+        checkpoint.settle(at(start, 4), 5, 0);
+        checkpoint.observe(at(start, 4), 50.0, 12);
+        checkpoint.hold();
+        checkpoint.observe(at(start, 60), 60.0, 12);
+        checkpoint.settle(at(start, 120), 5, 5);
+        assert_eq!(
+            checkpoint.resume().index,
+            1000,
+            "settled before, acknowledged after"
+        );
     }
 
     #[test]

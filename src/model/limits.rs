@@ -186,8 +186,9 @@ pub const INGEST_BATCH_BYTES: usize = 4 * 1024 * 1024;
 pub const RESULTS_BATCHES_MAX: usize = 1024;
 /// A scan looks at its lease, its time-out and its findings this often.
 pub const SCAN_TICK: Duration = Duration::from_millis(100);
-/// When a server stood still (was frozen, or had no processor) for longer than this, nobody took masscan's output: it may have lost answers.
-pub const STOOD_STILL_MAX: Duration = Duration::from_secs(3);
+/// When a server stood still (was frozen, or had no processor) for longer than this, nobody took masscan's output: its terminal
+/// holds 4 KiB, then masscan waits, and its capture ring may lose answers.
+pub const STOOD_STILL_MAX: Duration = Duration::from_secs(2);
 /// A scan that is given back waits this long for its findings to be acknowledged, so that its checkpoint is closer.
 pub const RELEASE_FLUSH_WAIT: Duration = Duration::from_secs(3);
 /// Of [`DRAIN_MAX`], what is kept for ending the process itself.

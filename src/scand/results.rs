@@ -92,6 +92,15 @@ pub fn run(mut producer: Producer, batches: Receiver<Batch>, backlog: &Backlog) 
     }
 }
 
+/// The messages whose indices are not among `acknowledged`, which ascend.
+fn without(messages: Vec<Message>, acknowledged: &[usize]) -> Vec<Message> {
+    let indexed = messages.into_iter().enumerate();
+    indexed
+        .filter(|(index, _)| acknowledged.binary_search(index).is_err())
+        .map(|(_, message)| message)
+        .collect()
+}
+
 fn deliver(producer: &mut Producer, together: Vec<Batch>, backlog: &Backlog, outage: &mut Outage) {
     let mut messages = Vec::new();
     let mut counts = Vec::with_capacity(together.len());
@@ -100,13 +109,31 @@ fn deliver(producer: &mut Producer, together: Vec<Batch>, backlog: &Backlog, out
         messages.extend(batch.messages);
     }
     let bytes = bytes_of(&messages);
-    // A cut connection leaves open whether they arrived: they are sent again, for delivery is at least once.
+    // A cut connection leaves open whether they arrived: they are sent again, for delivery is at least once. What is known to
+    // have arrived is not, lest one partition without a leader fill the others with the same findings.
     while let Err(error) = producer.send(&messages) {
         std::thread::sleep(outage.note(&error));
+        messages = without(messages, &error.acknowledged);
     }
     outage.over();
     backlog.shrink(bytes);
     for (delivery, count) in counts {
         delivery.0.fetch_add(count, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_not_acknowledged_is_sent_again() {
+        let message = |key: u8| Message {
+            key: vec![key],
+            value: Vec::new(),
+        };
+        let all: Vec<Message> = (0..5).map(message).collect();
+        assert_eq!(without(all.clone(), &[]), all);
+        assert_eq!(without(all, &[0, 2, 3]), [message(1), message(4)]);
     }
 }

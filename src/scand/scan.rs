@@ -229,8 +229,10 @@ impl<'a> Scan<'a> {
         let child = masscan::spawn(&self.scans.masscan, &arguments, events)
             .map_err(|error| one_line(&error.to_string()))?;
         self.scans.offloads.look_at_scan(child.id());
-        self.heard_at = Instant::now();
-        self.looked_at = self.heard_at;
+        // The time-out is the scan's: until here it may have waited for Kafka.
+        self.began = Instant::now();
+        self.heard_at = self.began;
+        self.looked_at = self.began;
         self.started = true;
         Ok((child, inbox))
     }
@@ -258,6 +260,7 @@ impl<'a> Scan<'a> {
                 );
                 // Its output is line-buffered: what it has found is out already, so there is nothing to wait for.
                 child.kill();
+                self.checkpoint.hold();
                 stopped = Some(why);
             }
         }
@@ -372,7 +375,11 @@ impl<'a> Scan<'a> {
         self.assignment.permit.stop_sending();
     }
 
+    /// Where this thread stood still, nobody took masscan's output: the next tick judges that first.
     fn settle(&mut self, now: Instant) {
+        if now.duration_since(self.looked_at) >= STOOD_STILL_MAX {
+            return;
+        }
         let acknowledged = self.delivery.acknowledged();
         self.checkpoint.settle(now, self.printed, acknowledged);
     }
@@ -417,7 +424,10 @@ impl<'a> Scan<'a> {
         if self.has_left_scope() {
             return Some(Stopped::OutOfScope);
         }
-        self.settle(now);
+        // Findings that still wait to be handled may be answers to what would become certain.
+        if all_heard {
+            self.settle(now);
+        }
         if self.told != self.resume() {
             self.report();
         }

@@ -24,6 +24,11 @@ pub const TESTS: &[Test] = &[
         stuck,
     ),
     (
+        "a_time_out_does_not_run_while_kafka_is_away",
+        Needs::Servers,
+        time_out_without_kafka,
+    ),
+    (
         "what_was_sent_and_not_acknowledged_is_sent_again",
         Needs::Servers,
         swallowed,
@@ -79,6 +84,32 @@ fn full_buffer() {
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!((ended.status, ended.attempt), (State::Completed, 1));
     proof.hold(&fleet, SOON);
+}
+
+/// A claimed task waits for Kafka before its masscan begins, for longer here than it may take.
+fn time_out_without_kafka() {
+    const TIME_OUT_S: u64 = 4;
+    let mut fleet = Fleet::new("no-time").with_standin(&json!({}));
+    fleet.lease_s = 15;
+    let kafka = OwnPeer::start("kafka", &fleet, &[]);
+    fleet.kafka = kafka.0.address();
+    let server = fleet.ready_scand("a", &["-slots", "1"]);
+    let first = fleet.push_network(&fleet.network(0), 100, &[]);
+    let limit = ["-timeout", &TIME_OUT_S.to_string(), "-attempts", "1"];
+    let second = fleet.push_network(&fleet.network(1), 1000, &limit);
+    wait_for("both to be taken in", SOON, || {
+        fleet.task(&first).filter(|task| task.progress > 0.0)?;
+        fleet.task(&second)
+    });
+    kafka.0.kill().unwrap();
+    // The first one's slot is free once it has sent everything.
+    server.wait_for_log(&format!("task {second}: claimed"));
+    thread::sleep(Duration::from_secs(TIME_OUT_S + 1));
+    kafka.0.start_again().unwrap();
+    for id in [&first, &second] {
+        let ended = fleet.wait_ended(id, SOON);
+        assert_eq!((ended.status, ended.attempt), (State::Completed, 1));
+    }
 }
 
 /// Invariant: renewal has its own thread and connection, which do no Kafka work.
