@@ -33,7 +33,8 @@ local function report(held_now, free_now)
   redis.call('HSET', me, 'slots', slots, 'free', free_now, 'held', held_now, 'rate_used', whole(rate_used),
     'max_rate', whole(max_rate), 'version', version, 'limits', limits, 'seen_ms', whole(now_ms))
   redis.call('PEXPIRE', me, forgotten_ms)
-  redis.call('ZREMRANGEBYSCORE', servers_key, '-inf', now_ms - forgotten_ms)
+  local forgotten = redis.call('ZREMRANGEBYSCORE', servers_key, '-inf', now_ms - forgotten_ms)
+  if forgotten > 0 then redis.call('SET', departed_key, '', 'PX', patience_ms) end
 end
 
 -- The same call again: its answer was lost on the way. The claim it made still stands unless the lease ran out.
@@ -141,12 +142,9 @@ local function bring_back(job)
 end
 for _, job in ipairs(redis.call('ZRANGE', aside_jobs_key, 0, window - 1)) do bring_back(job) end
 
--- Whether to pass over a task because this server may not run it. Where no server may, and none has come for a while that
--- may, it is claimed once more, and refuse.lua ends it.
+-- Whether all servers of the table have refused a task.
 local all_limits
-local function is_refused(marks, refused_ms)
-  if not has_refused(marks, server, limits) then return false end
-  if now_ms - tonumber(refused_ms or now_ms) < patience_ms then return true end
+local function is_refused_by_all(marks)
   if not all_limits then
     all_limits = {}
     for _, name in ipairs(redis.call('ZRANGE', servers_key, 0, -1)) do
@@ -154,9 +152,21 @@ local function is_refused(marks, refused_ms)
     end
   end
   for name, its_limits in pairs(all_limits) do
-    if not has_refused(marks, name, its_limits) then return true end
+    if not has_refused(marks, name, its_limits) then return false end
   end
-  return false
+  return true
+end
+
+-- Whether to pass over a task because this server may not run it. `refused_ms` is since when all servers refuse it without a
+-- break. Where they have for a while, and none has left that may come back, it is claimed once more, and refuse.lua ends it.
+local function is_refused(id, marks, refused_ms)
+  local by_me = has_refused(marks, server, limits)
+  if not by_me or not is_refused_by_all(marks) then
+    if refused_ms then redis.call('HDEL', task_key(id), 'refused_ms') end
+    return by_me
+  end
+  if not refused_ms then redis.call('HSET', task_key(id), 'refused_ms', whole(now_ms)) end
+  return not is_given_up(refused_ms or now_ms, patience_ms)
 end
 
 -- The best ready tasks. A job with a limit has one of them at most, and none where it has no room: its other tasks are set
@@ -176,7 +186,7 @@ local function candidates()
       local task = redis.call('HMGET', task_key(id), 'job_id', 'parallel', 'status', 'refused_by', 'refused_ms')
       local job, parallel = task[1], tonumber(task[2] or 0)
       local limited = job and parallel > 0 and task[3] == 'queued'
-      if is_refused(task[4], task[5]) then
+      if is_refused(id, task[4], task[5]) then
         passed = passed + 1
         from = from + 1
       elseif limited and (seen[job] or not job_has_room(job, parallel)) then

@@ -19,7 +19,7 @@ static VERDICT: LazyLock<Script> = script!("verdict.lua");
 static FINISH: LazyLock<Script> = script!("finish.lua");
 static RELEASE: LazyLock<Script> = script!("release.lua");
 static REFUSE: LazyLock<Script> = script!("refuse.lua");
-static AGREE: LazyLock<Script> = script!("agree.lua");
+static LEAVE: LazyLock<Script> = script!("leave.lua");
 static REAP: LazyLock<Script> = script!("reap.lua");
 
 /// A server's load, as the others see it when they decide whom to leave a task to.
@@ -244,20 +244,10 @@ impl Ledger {
         }
     }
 
-    /// Takes this server out of the table of servers: others no longer wait for it.
+    /// Takes this server out of the table of servers: others no longer wait for it. What only it may run is kept for its return.
     pub fn leave(&mut self, server: &str) -> Result<(), LedgerError> {
-        let (servers, entry) = (self.key("servers"), self.key(&format!("server:{server}")));
-        self.run(|connection| {
-            redis::pipe()
-                .cmd("ZREM")
-                .arg(&servers)
-                .arg(server)
-                .ignore()
-                .cmd("DEL")
-                .arg(&entry)
-                .ignore()
-                .query(connection)
-        })
+        let arguments = [server.to_owned(), ms(REFUSED_BY_ALL_WAIT)];
+        self.call::<String>(&LEAVE, &arguments).map(drop)
     }
 
     /// Renews `claims` for one `lease` and says of each whether it stands and what is ordered about it.
@@ -340,29 +330,6 @@ impl Ledger {
         ];
         self.call::<String>(&RELEASE, &arguments)
             .and_then(|word| state(&word))
-    }
-
-    /// Agrees with the other servers on the addresses (a fingerprint) and the rate of the shards of `whole` in the job. Gives
-    /// what was agreed on: by this call, or before.
-    pub fn agree(
-        &mut self,
-        job: &TaskId,
-        whole: u64,
-        addresses: u64,
-        rate_pps: u64,
-    ) -> Result<(u64, u64), LedgerError> {
-        let arguments = [
-            job.to_string(),
-            whole.to_string(),
-            addresses.to_string(),
-            rate_pps.to_string(),
-            ms(ENDED_KEPT),
-        ];
-        let agreed: String = self.call(&AGREE, &arguments)?;
-        agreed
-            .split_once(' ')
-            .and_then(|(addresses, rate)| Some((addresses.parse().ok()?, rate.parse().ok()?)))
-            .ok_or_else(|| malformed("what the shards of a job have in common", &agreed))
     }
 
     /// Gives a claimed task back that `server` may not run under `limits`; `why` becomes its error if no server may.

@@ -151,7 +151,8 @@ fn retry_of(fields: &Fields) -> Result<Retry, LedgerError> {
     if fields.text("finished_ms").is_none() {
         return Ok(Retry::Open(state));
     }
-    if !state.may_be_retried() {
+    // What was never a valid task has no record.
+    if !state.may_be_retried() || fields.text("record").is_none() {
         return Ok(Retry::Ended(state));
     }
     let retry = fields.get("retry")?.unwrap_or(0) + 1;

@@ -6,8 +6,8 @@
 --   paused     was paused when Redis was lost
 --   ended      ended before Redis was lost
 --   rejected   no valid task: the caller ends it, under the fence that is returned
--- A record with a higher `retry` than the task of its id, which has failed or was cancelled, begins that task anew: its offset
--- is another one, so that no crash loses it. What the task had reached stays shown.
+-- A record with a higher `retry` than the task of its id, which has failed, was cancelled, or was rejected because no server
+-- might run it, begins that task anew: its offset is another one, so that no crash loses it. What it had reached stays shown.
 -- Returns {'moved'} where the cursor is another by now, else {'ok', outcome, …} with an outcome a record:
 -- added, known (the same record, read again), duplicate (another record has this id), ended, or a rejected one's fence.
 local partition, cursor, epoch, next_cursor, lost = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
@@ -47,8 +47,10 @@ local arrival = tonumber(redis.call('HGET', cursor_key, 'arrival') or 0)
 for _, record in ipairs(records) do
   local id, offset = record.task_id, whole(record.offset)
   local key = task_key(id)
-  local known = redis.call('HMGET', key, 'partition', 'offset', 'finished_ms', 'status', 'retry', 'progress', 'fence', 'job_id')
-  local again = known[3] and (known[4] == 'failed' or known[4] == 'cancelled')
+  local known = redis.call('HMGET', key, 'partition', 'offset', 'finished_ms', 'status', 'retry', 'progress', 'fence', 'job_id', 'record')
+  -- What was never a valid task has no record.
+  local may_retry = known[4] == 'failed' or known[4] == 'cancelled' or (known[4] == 'rejected' and known[9])
+  local again = known[3] and may_retry
     and tonumber(record.fields.retry or 0) > tonumber(known[5] or 0)
   local outcome = 'added'
   if known[1] == partition and known[2] == offset then

@@ -14,6 +14,8 @@ local servers_key = prefix .. 'servers'
 -- other task's way. By the time when claim.lua last looked at the job.
 local aside_jobs_key = prefix .. 'aside'
 local beat_key = prefix .. 'beat'
+-- The server that left the table last, for a while: it may be restarting, and be the only one that may run a task.
+local departed_key = prefix .. 'departed'
 -- Ids of tasks whose change of state no server has told Kafka yet, by the time at which one may take it.
 local untold_key = prefix .. 'untold'
 
@@ -83,6 +85,11 @@ end
 -- Whether the server `name` refused a task while its limits were `limits`. `marks` is the task's refused_by: `name=limits …`.
 local function has_refused(marks, name, limits)
   return marks and limits ~= '' and string.find(' ' .. marks .. ' ', ' ' .. name .. '=' .. limits .. ' ', 1, true) ~= nil
+end
+
+-- Whether a task that all servers refuse since `refused_ms` waits for none any more.
+local function is_given_up(refused_ms, patience_ms)
+  return now_ms - tonumber(refused_ms) >= patience_ms and redis.call('EXISTS', departed_key) == 0
 end
 
 -- Whether `fence` is the claim under which the task runs now: 'ok', 'lost' (somebody else's, or nobody's), 'gone' (no such task).

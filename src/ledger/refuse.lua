@@ -1,6 +1,6 @@
 -- Gives a claimed task back that the claimer may not run, marked so that it is not claimed by it again; the attempt
--- doesn't count. Where no server of the group may run it, and none has come for a while that may, its end is decided:
--- rejected. ARGV: task id, fence, server, its limits, how long it must have been refused by all (ms), why.
+-- doesn't count. Where all servers of the group have refused it for a while without a break, and none has left that may come
+-- back, its end is decided: rejected. ARGV: task id, fence, server, its limits, that while (ms), why.
 -- Where a cancel or a pause was ordered, that is what becomes of it. Returns left (to others), ending (the caller ends it), lost or gone.
 local id, fence, server, limits = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local patience_ms, why = tonumber(ARGV[5]), ARGV[6]
@@ -22,9 +22,14 @@ for _, name in ipairs(redis.call('ZRANGE', servers_key, 0, -1)) do
     end
   end
 end
-local refused_ms = tonumber(task[5] or now_ms)
-redis.call('HSET', key, 'refused_by', table.concat(marks, ' '), 'refused_ms', whole(refused_ms), 'updated_ms', whole(now_ms))
-if refused_by_all and now_ms - refused_ms >= patience_ms then
+redis.call('HSET', key, 'refused_by', table.concat(marks, ' '), 'updated_ms', whole(now_ms))
+local refused_ms = refused_by_all and tonumber(task[5] or now_ms)
+if refused_ms then
+  redis.call('HSET', key, 'refused_ms', whole(refused_ms))
+else
+  redis.call('HDEL', key, 'refused_ms')
+end
+if refused_ms and is_given_up(refused_ms, patience_ms) then
   redis.call('HSET', key, 'ending', 'rejected', 'error', why)
   return 'ending'
 end

@@ -81,8 +81,9 @@ pub const CLAIM_ASIDE_MAX_TASKS: usize = 512;
 pub const CLAIM_PASSED_MAX_TASKS: usize = 512;
 /// Times in a row that a server goes on behind such tasks before it looks at its other work.
 pub const CLAIM_PASSED_MAX_TIMES: usize = 16;
-/// A task of which no server may scan anything is kept this long for one that may, then it is rejected.
-pub const REFUSED_BY_ALL_WAIT: Duration = Duration::from_secs(10);
+/// A task that no server may run is kept this long for one that may, then it is rejected: counted from when all servers have
+/// refused it, and from when the last one left. Longer than a restart takes.
+pub const REFUSED_BY_ALL_WAIT: Duration = Duration::from_secs(60);
 /// Largest file of exclusions that scand reads, in bytes.
 pub const SCOPE_FILE_MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// A task that waited this long for rate to come free is no longer overtaken by smaller ones.

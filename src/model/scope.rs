@@ -1,6 +1,7 @@
 //! What a server may scan: everything but what is excluded, and only what is allowed where that is said.
 //!
-//! A server leaves a task to others only where nothing of it is in scope; of any other task it scans the rest.
+//! A server leaves a task to others where nothing of it is in scope; of any other task it scans the rest. Only a shard it leaves
+//! to others as soon as anything of its job is out of scope (see `scand/dispatch.rs`).
 
 use super::targets::Targets;
 use super::text::{fingerprint, quoted};

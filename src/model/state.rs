@@ -67,14 +67,15 @@ impl State {
             ),
             State::Running => next != State::Running,
             State::Paused => matches!(next, State::Queued | State::Cancelled),
-            State::Failed | State::Cancelled => next == State::Queued,
-            State::Completed | State::Rejected => false,
+            State::Failed | State::Cancelled | State::Rejected => next == State::Queued,
+            State::Completed => false,
         }
     }
 
-    /// True for the ends after which a person may begin the task anew.
+    /// True for the ends after which a person may begin the task anew. A rejected one only if it is a valid task, which no
+    /// server might run.
     pub fn may_be_retried(self) -> bool {
-        matches!(self, State::Failed | State::Cancelled)
+        matches!(self, State::Failed | State::Cancelled | State::Rejected)
     }
 }
 

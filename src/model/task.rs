@@ -293,13 +293,6 @@ impl Task {
         check_whole(self)
     }
 
-    /// Names what this task is the `shard` of: the same for all shards of one set of probes.
-    pub fn whole_of_shard(&self, shard: Shard) -> u64 {
-        let Task { ports, seed, .. } = self;
-        let (targets, count) = (self.targets(), shard.count);
-        fingerprint(&format!("{targets} {ports} {seed} {count}"))
-    }
-
     /// Addresses × ports of the whole task, exclusions left out: the range over which masscan's index runs
     /// (for a shard too: FACTS).
     pub fn probes(&self) -> u128 {

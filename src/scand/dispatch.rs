@@ -8,7 +8,6 @@ use super::scope::ScopeInForce;
 use super::settle::Settlement;
 use crate::ledger::{Answer, Claimed, Ending, Ledger, LedgerError, Refused};
 use crate::model::limits::{CLAIM_PASSED_MAX_TIMES, DISPATCH_TICK};
-use crate::model::text::fingerprint;
 use crate::model::{Resume, Scope, State, Targets, Task};
 use crossbeam_channel::{Receiver, Sender, select};
 use log::{debug, error, info};
@@ -149,10 +148,9 @@ impl Dispatch {
             let why = scope.refusal(&targets);
             return self.refuse(claimed, sent, &scope, &why);
         }
-        let rate_pps = match self.rate_of(&claimed.task, &denied)? {
-            Ok(rate_pps) => rate_pps,
-            Err(why) => return self.refuse(claimed, sent, &scope, &why),
-        };
+        if let Some(why) = self.unlike(&claimed.task, &denied) {
+            return self.refuse(claimed, sent, &scope, &why);
+        }
         if !denied.is_empty() {
             info!(
                 "task {}: {} of its {} addresses are out of this server's scope and not scanned",
@@ -161,44 +159,29 @@ impl Dispatch {
                 targets.count()
             );
         }
-        self.assign(claimed, sent, rate_pps, denied, scope_changes);
+        self.assign(claimed, sent, denied, scope_changes);
         Ok(())
     }
 
-    /// The rate at which the task is run, in packets per second; where it is a shard that can't be run here, the reason.
+    /// Why a shard can't be run here; none where it can, or is no shard.
     ///
     /// Which probes a shard sends depends on all the addresses and on the rate (see `model/walk.rs`). Were the shards of a job
-    /// run with different ones, the union of their probes would have holes, and nobody would see them.
-    fn rate_of(
-        &mut self,
-        task: &Task,
-        denied: &Targets,
-    ) -> Result<Result<u64, String>, LedgerError> {
-        let rate_pps = self.budget.rate_for(task.band_width.pps());
-        let Some(shard) = task.shard else {
-            return Ok(Ok(rate_pps));
-        };
-        let (addresses, agreed_pps) = match &task.job_id {
-            Some(job) => {
-                let whole = task.whole_of_shard(shard);
-                let addresses = fingerprint(&task.targets().without(denied).to_string());
-                let agreed = self.ledger.agree(job, whole, addresses, rate_pps)?;
-                (agreed.0 == addresses, agreed.1)
-            }
-            // Nobody knows what the other shards are.
-            None => (denied.is_empty(), task.band_width.pps()),
-        };
-        if !addresses {
-            return Ok(Err(
-                "its other shards leave out other addresses than this server has to".to_owned(),
+    /// run with different ones, the union of their probes would have holes, and nobody would see them. So each is run exactly as
+    /// its record says, by a server that may do that: then nothing has to be known about the others.
+    fn unlike(&self, task: &Task, denied: &Targets) -> Option<String> {
+        task.shard?;
+        let asked = task.band_width.pps();
+        if self.budget.rate_for(asked) < asked {
+            return Some(format!(
+                "a shard is sent at its own {asked} pps, which is above this server's -max-rate"
             ));
         }
-        if self.budget.rate_for(agreed_pps) < agreed_pps {
-            return Ok(Err(format!(
-                "its other shards are sent at {agreed_pps} pps, which is above this server's -max-rate"
-            )));
-        }
-        Ok(Ok(agreed_pps))
+        (!denied.is_empty()).then(|| {
+            format!(
+                "{} of the addresses of its job are out of this server's scope, and a shard is scanned as it is: push the job with -exclude",
+                denied.count()
+            )
+        })
     }
 
     /// Names what this server may do, so that the fleet knows whether one that refused a task may do something else by now.
@@ -249,16 +232,9 @@ impl Dispatch {
         Ok(())
     }
 
-    fn assign(
-        &mut self,
-        claimed: Claimed,
-        sent: Instant,
-        rate_pps: u64,
-        denied: Targets,
-        scope_changes: u64,
-    ) {
+    fn assign(&mut self, claimed: Claimed, sent: Instant, denied: Targets, scope_changes: u64) {
         let (holding, orders) = self.holdings.take(&claimed.claim, sent, self.lease);
-        let permit = self.budget.take(rate_pps);
+        let permit = self.budget.take(claimed.task.band_width.pps());
         let load = self.budget.load();
         info!(
             "task {}: claimed, attempt {} (now {} of {} slots sending, {} scans, {} pps)",

@@ -1,4 +1,4 @@
-//! `scanpush retry`: begins tasks anew that have failed or were cancelled, from their checkpoints.
+//! `scanpush retry`: begins tasks anew that have failed, were cancelled, or that no server might run, from their checkpoints.
 //!
 //! An ended task's offset is committed, so what begins it anew must be a new record on Kafka, or a crash would lose it. The
 //! record has the same id and a higher `retry`; a task that runs, or ended otherwise, is not touched by it.
@@ -14,21 +14,22 @@ use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::ledger::{Ledger, LedgerError, Retry};
 use crate::model::limits::{CONTROL_LOOK_EVERY, CONTROL_WAIT, RETRY_MAX};
 use crate::model::text::quoted;
-use crate::model::{Invalid, Targets, Task, TaskId, Walk};
+use crate::model::{Invalid, State, Targets, Task, TaskId, Walk};
 use std::thread;
 use std::time::Instant;
 
 pub(super) const COMMAND: Command = Command {
     name: "retry",
-    about: "begins failed or cancelled tasks anew, from their checkpoints",
+    about: "begins failed, cancelled or refused tasks anew, from their checkpoints",
     usage: "retry ID… | -job ID [flags]",
     flags: &[JOB, JSON, REDIS, KAFKA, TOPIC, GROUP],
     more: "\
 The task keeps its id and what it has found; its attempts are counted anew. A
 task that has completed is not retried: push it again. Nor is one that Redis no
-longer knows, 7 days after its end. With -job, tasks that neither failed nor
-were cancelled are left as they are. An ID may be given by its first characters,
-4 or more, where only one has them. -json prints the record of each.
+longer knows, 7 days after its end. A rejected one is where it is a valid task
+that no server might run. With -job, tasks that can't be retried are left as
+they are. An ID may be given by its first characters, 4 or more, where only one
+has them. -json prints the record of each.
 Exit code 0: all are acknowledged by Kafka; 1: for some ID not: it is unknown,
 has completed or has not ended (the others are begun anew all the same), or
 Kafka or Redis is away; 2: bad flags.
@@ -66,7 +67,7 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     }
     if tasks.is_empty() {
         if good && refused.is_empty() {
-            output.problem("scanpush: no task of the job has failed or was cancelled");
+            output.problem("scanpush: no task of the job can be retried: none has failed, was cancelled, or was rejected by all servers");
         }
         return Err(Failure::Said);
     }
@@ -131,6 +132,7 @@ fn why_not(id: &TaskId, retry: &Retry, connection: &Connection) -> String {
     let why = match retry {
         Retry::Unknown => return unknown(id, connection),
         Retry::Open(state) => format!("it has not ended: {state}"),
+        Retry::Ended(State::Rejected) => "it is rejected: never a valid task".to_owned(),
         Retry::Ended(state) => format!("it is {state}: push it again to scan again"),
         Retry::TooOften => format!("it was begun anew {RETRY_MAX} times: push it again"),
         Retry::Task(_) => "it can be".to_owned(),
@@ -183,7 +185,7 @@ fn wait_taken_in(tasks: &[&Task], ledger: &mut Ledger) -> Result<usize, LedgerEr
 mod tests {
     use super::*;
     use crate::flags::{self, Asked};
-    use crate::model::{Resume, State};
+    use crate::model::Resume;
     use std::ffi::OsString;
 
     fn options(line: &[&str]) -> Options {
@@ -210,6 +212,10 @@ mod tests {
             (
                 Retry::Ended(State::Completed),
                 "retry: \"t1\": it is completed: push it again to scan again",
+            ),
+            (
+                Retry::Ended(State::Rejected),
+                "retry: \"t1\": it is rejected: never a valid task",
             ),
             (
                 Retry::TooOften,

@@ -1,6 +1,6 @@
 //! Where a server may not scan: carved out, left to others, rejected, and changed while it runs.
 
-use crate::support::{Fleet, SOON, addresses, wait_for};
+use crate::support::{Fleet, SOON, addresses, wait_for, wait_until};
 use crate::{Needs, Test};
 use rustix::process::Signal;
 use scan::model::State;
@@ -24,6 +24,11 @@ pub const TESTS: &[Test] = &[
         "a_task_that_no_server_may_scan_is_rejected",
         Needs::Servers,
         rejected,
+    ),
+    (
+        "a_task_waits_for_the_only_server_that_may_scan_it_to_come_back",
+        Needs::Servers,
+        comes_back,
     ),
     (
         "a_running_scan_that_touches_a_newly_denied_network_begins_anew_without_it",
@@ -109,6 +114,7 @@ fn rejected() {
         fleet.ready_scand("b", &["-allow", "10.0.0.0/8"]),
     ];
     let id = fleet.push_network(&network, 2000, &[]);
+    fleet.wait_refused_by_all(&id);
     let task = fleet.wait_ended(&id, SOON);
     assert_eq!(task.status, State::Rejected);
     let error = task.error.unwrap();
@@ -121,6 +127,43 @@ fn rejected() {
     assert_eq!(told.last().unwrap()["status"], "rejected");
     assert!(fleet.standin_events().is_empty(), "nothing was started");
     fleet.wait_committed(crate::support::kafka());
+}
+
+fn comes_back() {
+    let fleet = Fleet::new("comes-back").with_standin(&json!({}));
+    let network = fleet.network(0);
+    let other = fleet.ready_scand("other", &["-exclude", &network]);
+    let mut able = fleet.ready_scand("able", &["-slots", "1"]);
+    let running = fleet.push_network(&network, 10, &["-priority", "9"]);
+    wait_for("it to run", SOON, || {
+        fleet.task(&running).filter(|task| task.progress > 0.0)
+    });
+    let queued = fleet.push_network(&network, 2000, &[]);
+    other.wait_for_log(&format!("task {queued}: left to other servers"));
+    // However long ago all had refused it: here is one that has not.
+    fleet.age_refusal(&queued);
+    wait_until("that to be forgotten", SOON, || {
+        fleet.task_field(&queued, "refused_ms").is_none()
+    });
+    able.signal(Signal::TERM);
+    assert!(able.wait(SOON).success());
+    for id in [&running, &queued] {
+        wait_until("the one that is left to refuse it", SOON, || {
+            fleet.task_field(id, "refused_ms").is_some()
+        });
+        assert_eq!(fleet.task(id).unwrap().status, State::Queued, "{id}");
+    }
+    let _able = fleet.ready_scand("able", &["-slots", "1"]);
+    for id in [&running, &queued] {
+        let task = fleet.wait_ended(id, SOON);
+        assert_eq!(task.status, State::Completed, "{task:?}");
+        assert!(
+            fleet
+                .told(id)
+                .iter()
+                .all(|told| told["status"] != "rejected")
+        );
+    }
 }
 
 fn reloaded() {

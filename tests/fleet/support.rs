@@ -538,6 +538,41 @@ impl Fleet {
         })
     }
 
+    /// The field of a task's hash, as it stands in Redis.
+    pub fn task_field(&self, id: &str, field: &str) -> Option<String> {
+        let key = format!("scan:{{{}}}:task:{id}", self.group);
+        redis::cmd("HGET")
+            .arg(key)
+            .arg(field)
+            .query(&mut self.redis_connection())
+            .unwrap()
+    }
+
+    /// As if all servers had refused a task long ago, and none had left since.
+    pub fn age_refusal(&self, id: &str) {
+        let prefix = format!("scan:{{{}}}", self.group);
+        redis::pipe()
+            .del(format!("{prefix}:departed"))
+            .hset(format!("{prefix}:task:{id}"), "refused_ms", 1)
+            .exec(&mut self.redis_connection())
+            .unwrap();
+    }
+
+    /// Waits until all servers refuse a task, and ages that.
+    pub fn wait_refused_by_all(&self, id: &str) {
+        wait_until("all servers to refuse the task", SOON, || {
+            self.task_field(id, "refused_ms").is_some()
+        });
+        self.age_refusal(id);
+    }
+
+    fn redis_connection(&self) -> redis::Connection {
+        redis::Client::open(self.redis.as_str())
+            .unwrap()
+            .get_connection()
+            .unwrap()
+    }
+
     /// All records that one of this fleet's topics has now, as another Kafka client reads them. A broker that has just been
     /// started may still be choosing leaders: asked again.
     pub fn records(&self, kind: &str) -> Vec<Value> {
