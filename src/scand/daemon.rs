@@ -149,6 +149,7 @@ fn wait_for_kafka(options: &Options) {
 
 /// A running server: its threads, and the ends of the channels that stop them.
 struct Server {
+    holdings: Arc<Holdings>,
     /// Threads that take up work.
     intake: Vec<JoinHandle<()>>,
     scans: Vec<JoinHandle<()>>,
@@ -181,13 +182,19 @@ impl Server {
         let mut delivery = Vec::new();
         let outlets = parts.start_delivery(&mut delivery, settle.clone(), settlements, ended)?;
         let scans = parts.start_scans(budget.scans_max(), &outlets, &assigned)?;
-        let lease = parts.start_lease(settle.clone(), intake_stop.clone(), lease_stop)?;
+        let lease = parts.start_lease(
+            settle.clone(),
+            work.clone(),
+            intake_stop.clone(),
+            lease_stop,
+        )?;
         let commit = parts.start_commit(ends, commit_stop)?;
         let intake = vec![
             parts.start_poll(settle.clone(), work, intake_stop.clone())?,
             parts.start_dispatch(budget, assignments, settle, nudges, intake_stop)?,
         ];
         Ok(Server {
+            holdings: parts.holdings,
             intake,
             scans,
             delivery,
@@ -231,6 +238,8 @@ impl Server {
 
     fn join(self) {
         drop(self.stop_intake);
+        // At once: a thread of the intake may be waiting for an answer, and the time is short.
+        self.holdings.drain();
         join_all(self.intake);
         join_all(self.scans);
         join_all(self.delivery);
@@ -362,6 +371,7 @@ impl Parts<'_> {
     fn start_lease(
         &self,
         settle: Sender<Settlement>,
+        work: Sender<()>,
         draining: Stop,
         stop: Stop,
     ) -> io::Result<JoinHandle<()>> {
@@ -371,6 +381,7 @@ impl Parts<'_> {
             holdings: self.holdings.clone(),
             ledger: self.ledger(),
             settle,
+            work,
             draining,
             stop,
         };

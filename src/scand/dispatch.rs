@@ -5,14 +5,17 @@ use super::holdings::{Holding, Holdings, Order};
 use super::outage::{Outage, Stop, stopped};
 use super::results::Backlog;
 use super::scope::ScopeInForce;
-use super::settle::Settlement;
-use crate::ledger::{Answer, Claimed, Ending, Ledger, LedgerError, Refused};
+use super::settle::{Settlement, record_of};
+use crate::ledger::{Answer, Claimed, Ending, Ledger, LedgerError, Refused, Release};
 use crate::model::limits::{CLAIM_PASSED_MAX_TIMES, DISPATCH_TICK};
-use crate::model::{Resume, Scope, State, Targets, Task};
+use crate::model::{Resume, Scope, State, StatusRecord, Targets, Task};
 use crossbeam_channel::{Receiver, Sender, select};
 use log::{debug, error, info};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// A claim that was taken up, and the orders about it.
+type Held = (Arc<Holding>, Receiver<Order>);
 
 /// A claimed task on its way to a scan thread.
 #[derive(Debug)]
@@ -53,16 +56,17 @@ pub struct Dispatch {
     pub settle: Sender<Settlement>,
     /// Nudges: new tasks, or something came free.
     pub work: Receiver<()>,
-    /// Closed = claim nothing more, tell the scans to drain.
+    /// Closed = claim nothing more.
     pub stop: Stop,
 }
 
 impl Dispatch {
-    /// Runs until `stop` is closed; then tells every scan to drain and takes the server out of the table.
+    /// Runs until `stop` is closed; then takes the server out of the table.
     pub fn run(mut self) {
         let mut outage = Outage::new("claim tasks");
+        let mut call = None;
         while !stopped(&self.stop) {
-            match self.claim_while_free() {
+            match self.claim_while_free(&mut call) {
                 Ok(()) => outage.over(),
                 Err(error) => {
                     if !outage.pause(&error, &self.stop) {
@@ -77,22 +81,20 @@ impl Dispatch {
                 default(DISPATCH_TICK) => {}
             }
         }
-        for holding in self.holdings.all() {
-            holding.order(Order::Drain);
-        }
         if let Err(error) = self.ledger.leave(&self.server) {
             debug!("could not leave the table of servers: {error}");
         }
     }
 
-    fn claim_while_free(&mut self) -> Result<(), LedgerError> {
+    /// `call` names a claim that had no answer yet; none where all had theirs.
+    fn claim_while_free(&mut self, call: &mut Option<String>) -> Result<(), LedgerError> {
         let mut passed = 0;
         loop {
             let mut load = self.budget.load();
             if !self.backlog.has_room_for_more_scans() {
                 load.free = 0;
             }
-            let (answer, sent) = self.claim(&load)?;
+            let (answer, sent) = self.claim(&load, call)?;
             match answer {
                 Answer::None | Answer::Deferred => return Ok(()),
                 Answer::Passed if passed == CLAIM_PASSED_MAX_TIMES => return Ok(()),
@@ -110,7 +112,11 @@ impl Dispatch {
                     self.holdings.take(&claim, sent, self.lease);
                     self.end_unreadable(claim, &error);
                 }
-                Answer::Task(claimed) => self.take_up(*claimed, sent)?,
+                Answer::Task(claimed) => {
+                    // Before anything that may fail: its lease is renewed from now on.
+                    let held = self.holdings.take(&claimed.claim, sent, self.lease);
+                    self.take_up(*claimed, held)?;
+                }
             }
             if stopped(&self.stop) {
                 return Ok(());
@@ -118,38 +124,43 @@ impl Dispatch {
         }
     }
 
-    /// One claim. Where the answer is lost on the way, the same call is made once more: it gives the same task.
-    fn claim(&mut self, load: &crate::ledger::Load) -> Result<(Answer, Instant), LedgerError> {
-        let call = nanoid::nanoid!();
+    /// One claim. Where the answer is lost on the way, the same call is made once more, and keeps its name until it is answered:
+    /// Redis may carry out any of them later, and all give the same task.
+    fn claim(
+        &mut self,
+        load: &crate::ledger::Load,
+        call: &mut Option<String>,
+    ) -> Result<(Answer, Instant), LedgerError> {
+        let name = call.get_or_insert_with(|| nanoid::nanoid!()).clone();
         let limits = self.limits(&self.scope.now());
-        let sent = Instant::now();
-        match self
-            .ledger
-            .claim(&self.server, &call, self.lease, load, &limits)
-        {
-            Ok(answer) => Ok((answer, sent)),
-            Err(first) => {
-                debug!("claiming again: {first}");
-                let sent = Instant::now();
-                self.ledger
-                    .claim(&self.server, &call, self.lease, load, &limits)
-                    .map(|answer| (answer, sent))
-            }
+        let mut claim = || {
+            let sent = Instant::now();
+            self.ledger
+                .claim(&self.server, &name, self.lease, load, &limits)
+                .map(|answer| (answer, sent))
+        };
+        let answered = claim().or_else(|first| {
+            debug!("claiming again: {first}");
+            claim()
+        });
+        if !matches!(answered, Err(LedgerError::Redis { .. })) {
+            *call = None;
         }
+        answered
     }
 
     /// Hands a claimed task to a scan thread, or refuses it where this server may not run it.
-    fn take_up(&mut self, claimed: Claimed, sent: Instant) -> Result<(), LedgerError> {
+    fn take_up(&mut self, claimed: Claimed, held: Held) -> Result<(), LedgerError> {
         let scope_changes = self.scope.changes();
         let scope = self.scope.now();
         let targets = claimed.task.targets();
         let denied = scope.denied(&targets);
         if denied == targets {
             let why = scope.refusal(&targets);
-            return self.refuse(claimed, sent, &scope, &why);
+            return self.refuse(claimed, &scope, &why);
         }
         if let Some(why) = self.unlike(&claimed.task, &denied) {
-            return self.refuse(claimed, sent, &scope, &why);
+            return self.refuse(claimed, &scope, &why);
         }
         if !denied.is_empty() {
             info!(
@@ -159,8 +170,35 @@ impl Dispatch {
                 targets.count()
             );
         }
-        self.assign(claimed, sent, denied, scope_changes);
+        self.assign(claimed, held, denied, scope_changes);
         Ok(())
+    }
+
+    /// What becomes of a claim about which Redis can't be asked: `settle` gives it back once Redis answers.
+    fn give_back(&self, claimed: &Claimed) {
+        let id = &claimed.claim.task_id;
+        info!("task {id}: given back before it was begun: Redis doesn't answer");
+        let attempt = claimed.attempt.saturating_sub(1);
+        let (partition, offset) = (claimed.partition, claimed.offset);
+        let release = Settlement::Release {
+            claim: claimed.claim.clone(),
+            release: Release {
+                delay: Duration::ZERO,
+                gives_back_attempt: true,
+                failed_here: false,
+                error: None,
+                resume: claimed.resume,
+            },
+            record: StatusRecord {
+                fence: claimed.claim.fence,
+                found: claimed.resume.found,
+                lost: claimed.lost,
+                resume: claimed.resume,
+                retry: claimed.task.retry,
+                ..record_of(id, &self.server, attempt, partition, offset)
+            },
+        };
+        let _ = self.settle.send(release);
     }
 
     /// Why a shard can't be run here; none where it can, or is no shard.
@@ -190,13 +228,7 @@ impl Dispatch {
         format!("{}/{rate}", scope.tag())
     }
 
-    fn refuse(
-        &mut self,
-        claimed: Claimed,
-        sent: Instant,
-        scope: &Scope,
-        why: &str,
-    ) -> Result<(), LedgerError> {
+    fn refuse(&mut self, claimed: Claimed, scope: &Scope, why: &str) -> Result<(), LedgerError> {
         let id = &claimed.claim.task_id;
         let limits = self.limits(scope);
         let error = format!(
@@ -208,12 +240,24 @@ impl Dispatch {
                 .refuse(&claimed.claim, &self.server, &limits, &error)
         };
         // A second time it says that the claim is lost if only its answer was.
-        match refuse().or_else(|_| refuse())? {
-            Refused::Left => info!("task {id}: left to other servers: {why}"),
-            Refused::Lost => debug!("task {id}: refused, and no longer this server's"),
+        let refused = match refuse().or_else(|_| refuse()) {
+            Ok(refused) => refused,
+            Err(error) => {
+                self.give_back(&claimed);
+                return Err(error);
+            }
+        };
+        match refused {
+            Refused::Left => {
+                info!("task {id}: left to other servers: {why}");
+                self.holdings.drop_claim(&claimed.claim);
+            }
+            Refused::Lost => {
+                debug!("task {id}: refused, and no longer this server's");
+                self.holdings.drop_claim(&claimed.claim);
+            }
             Refused::Ending => {
                 error!("task {id}: {error}");
-                self.holdings.take(&claimed.claim, sent, self.lease);
                 let ending = Ending {
                     claim: claimed.claim.clone(),
                     status: State::Rejected,
@@ -232,8 +276,13 @@ impl Dispatch {
         Ok(())
     }
 
-    fn assign(&mut self, claimed: Claimed, sent: Instant, denied: Targets, scope_changes: u64) {
-        let (holding, orders) = self.holdings.take(&claimed.claim, sent, self.lease);
+    fn assign(
+        &mut self,
+        claimed: Claimed,
+        (holding, orders): Held,
+        denied: Targets,
+        scope_changes: u64,
+    ) {
         let permit = self.budget.take(claimed.task.band_width.pps());
         let load = self.budget.load();
         info!(

@@ -62,10 +62,16 @@ impl Holding {
 
 /// All claims of this server.
 #[derive(Debug, Default)]
-pub struct Holdings(Mutex<HashMap<TaskId, Arc<Holding>>>);
+pub struct Holdings(Mutex<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    by_task: HashMap<TaskId, Arc<Holding>>,
+    is_draining: bool,
+}
 
 impl Holdings {
-    /// Takes up a claim that a request sent at `sent` made for one `lease`.
+    /// Takes up a claim that a request sent at `sent` made for one `lease`. While the server drains, that is ordered at once.
     pub fn take(
         &self,
         claim: &Claim,
@@ -79,21 +85,45 @@ impl Holdings {
             orders,
             last_order: Mutex::default(),
         });
-        lock(&self.0).insert(claim.task_id.clone(), holding.clone());
+        let mut held = lock(&self.0);
+        if held.is_draining {
+            holding.order(Order::Drain);
+        }
+        held.by_task.insert(claim.task_id.clone(), holding.clone());
         (holding, inbox)
+    }
+
+    /// Tells every scan to drain, those of claims that are taken up later too.
+    pub fn drain(&self) {
+        let mut held = lock(&self.0);
+        held.is_draining = true;
+        for holding in held.by_task.values() {
+            holding.order(Order::Drain);
+        }
+    }
+
+    /// Whether `claim` is held and can still be trusted at `now`.
+    pub fn is_trusted(&self, claim: &Claim, now: Instant) -> bool {
+        let held = lock(&self.0);
+        let holding = held.by_task.get(&claim.task_id);
+        holding.is_some_and(|holding| holding.claim == *claim && holding.is_trusted(now))
     }
 
     /// Drops a claim, unless the task was claimed anew in the meantime.
     pub fn drop_claim(&self, claim: &Claim) {
         let mut held = lock(&self.0);
-        if held.get(&claim.task_id).is_some_and(|h| h.claim == *claim) {
-            held.remove(&claim.task_id);
+        if held
+            .by_task
+            .get(&claim.task_id)
+            .is_some_and(|h| h.claim == *claim)
+        {
+            held.by_task.remove(&claim.task_id);
         }
     }
 
     /// All of them, in no order.
     pub fn all(&self) -> Vec<Arc<Holding>> {
-        lock(&self.0).values().cloned().collect()
+        lock(&self.0).by_task.values().cloned().collect()
     }
 }
 
@@ -148,6 +178,28 @@ mod tests {
         }
         let told: Vec<Order> = orders.try_iter().collect();
         assert_eq!(told, [Order::Pause, Order::Cancel]);
+    }
+
+    #[test]
+    fn a_claim_taken_up_after_the_drain_was_ordered_is_drained_too() {
+        let (holdings, now, lease) = (Holdings::default(), Instant::now(), Duration::from_secs(10));
+        let (_, early) = holdings.take(&claim("a", 1), now, lease);
+        assert!(early.try_recv().is_err());
+        holdings.drain();
+        let (_, late) = holdings.take(&claim("b", 2), now, lease);
+        assert_eq!(early.try_recv(), Ok(Order::Drain));
+        assert_eq!(late.try_recv(), Ok(Order::Drain));
+    }
+
+    #[test]
+    fn only_the_claim_that_is_held_is_trusted() {
+        let (holdings, start, lease) =
+            (Holdings::default(), Instant::now(), Duration::from_secs(10));
+        holdings.take(&claim("a", 2), start, lease);
+        assert!(holdings.is_trusted(&claim("a", 2), start));
+        assert!(!holdings.is_trusted(&claim("a", 1), start), "an older one");
+        assert!(!holdings.is_trusted(&claim("b", 2), start), "another task");
+        assert!(!holdings.is_trusted(&claim("a", 2), start + lease));
     }
 
     #[test]

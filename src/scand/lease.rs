@@ -26,6 +26,8 @@ pub struct Lease {
     pub ledger: Ledger,
     /// Where tasks go that a lost server left to be ended.
     pub settle: Sender<Settlement>,
+    /// Nudges `dispatch`: there may be work.
+    pub work: Sender<()>,
     /// Closed when the server begins to go down: no more reaping.
     pub draining: Stop,
     /// Closed when nothing is held any more.
@@ -41,6 +43,7 @@ impl Lease {
             holdings,
             mut ledger,
             settle,
+            work,
             draining,
             stop,
         } = self;
@@ -57,7 +60,7 @@ impl Lease {
                 Some(settle) => {
                     let all = began >= reaps_from;
                     let hurry = began + renew_every(lease) / 2;
-                    while reap(&mut ledger, &server, lease, all, &holdings, settle)?
+                    while reap(&mut ledger, &server, lease, all, &holdings, settle, &work)?
                         && Instant::now() < hurry
                     {}
                     while tell(&mut ledger, &server, lease, settle)? && Instant::now() < hurry {}
@@ -136,10 +139,14 @@ fn reap(
     all: bool,
     holdings: &Holdings,
     settle: &Sender<Settlement>,
+    work: &Sender<()>,
 ) -> Result<bool, LedgerError> {
     let sent = Instant::now();
     let expired = ledger.reap(server, lease, REAP_BATCH_MAX, all)?;
     let full = expired.len() == REAP_BATCH_MAX;
+    let requeued = expired
+        .iter()
+        .any(|reaped| matches!(reaped, Reaped::Requeued { .. }));
     for reaped in expired {
         let mut taken = None;
         let settlement = match reaped {
@@ -178,6 +185,10 @@ fn reap(
                 holdings.drop_claim(&claim);
             }
         }
+    }
+    if requeued {
+        // A nudge that waits already says the same.
+        let _ = work.try_send(());
     }
     Ok(full && room(settle) >= REAP_BATCH_MAX)
 }

@@ -283,7 +283,7 @@ impl Poll {
         let mut anew = false;
         for (partition, fetched) in reader.fetch(&before, Duration::ZERO)? {
             if let (Some(cursor), Fetched::Records(records)) = (cursors.get(&partition), fetched)
-                && behind(cursor, records).is_none()
+                && behind(cursor, records, Vec::new()).is_none()
             {
                 self.begin_anew(reader, partition, cursor)?;
                 anew = true;
@@ -308,7 +308,7 @@ impl Poll {
         // From the same answer as the record before them.
         let before = BTreeMap::from([(partition, cursor.next - 1)]);
         match reader.fetch(&before, Duration::ZERO)?.remove(&partition) {
-            Some(Fetched::Records(records)) => match behind(cursor, records) {
+            Some(Fetched::Records(again)) => match behind(cursor, again, records) {
                 Some(records) => self.take(partition, cursor, records, history),
                 None => self.begin_anew(reader, partition, cursor),
             },
@@ -515,15 +515,18 @@ impl Poll {
     }
 }
 
-/// Of `records`, read from the one before the cursor on, those behind it; none where the one before is another than it was.
+/// Of `again`, read from the one before the cursor on, those behind it; none where the one before is another than it was.
 /// One that is gone says nothing.
-fn behind(cursor: &Cursor, mut records: Vec<Record>) -> Option<Vec<Record>> {
-    let before = records.first().filter(|first| first.offset < cursor.next);
+///
+/// Where the answer holds nothing behind it, that is `records`, read from the cursor on just before: an answer may end anywhere,
+/// and would do so each time, because of its size or of what can't be decoded further on.
+fn behind(cursor: &Cursor, mut again: Vec<Record>, records: Vec<Record>) -> Option<Vec<Record>> {
+    let before = again.first().filter(|first| first.offset < cursor.next);
     if before.is_some_and(|before| Some(fingerprint_of(before)) != cursor.last) {
         return None;
     }
-    records.retain(|record| record.offset >= cursor.next);
-    Some(records)
+    again.retain(|record| record.offset >= cursor.next);
+    Some(if again.is_empty() { records } else { again })
 }
 
 fn fingerprint_of(record: &Record) -> String {
@@ -628,11 +631,29 @@ mod tests {
                 Some(follows.clone()),
             ),
             (vec![record(4, "other"), record(5, "next")], None),
-            (vec![record(4, "mine")], Some(vec![])),
+            (vec![record(4, "other")], None),
             (follows.clone(), Some(follows)),
         ] {
-            assert_eq!(behind(&cursor, read.clone()), expected, "{read:?}");
+            let first = vec![record(5, "first")];
+            assert_eq!(behind(&cursor, read.clone(), first), expected, "{read:?}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_ends_before_the_cursor_holds_nothing_up() {
+        let record = |offset, text: &str| Record {
+            offset,
+            value: text.into(),
+        };
+        let cursor = Cursor {
+            next: 5,
+            until: 0,
+            epoch: "e".into(),
+            last: Some(fingerprint_of(&record(4, "mine"))),
+        };
+        let first = vec![record(5, "next")];
+        let again = vec![record(4, "mine")];
+        assert_eq!(behind(&cursor, again, first.clone()), Some(first));
     }
 
     #[test]

@@ -184,8 +184,10 @@ impl<'a> Scan<'a> {
         loop {
             select_biased! {
                 recv(self.assignment.orders) -> order => return Some(Stopped::Ordered(order.unwrap_or(Order::Lost))),
-                // The server may have been frozen meanwhile.
-                recv(answer) -> _ => return (!self.is_trusted()).then_some(Stopped::Untrusted),
+                // The server may have been frozen meanwhile; `settle` doesn't answer where it found it so.
+                recv(answer) -> told => {
+                    return (told.is_err() || !self.is_trusted()).then_some(Stopped::Untrusted);
+                }
                 recv(ticks) -> _ => if !self.is_trusted() {
                     return Some(Stopped::Untrusted);
                 },

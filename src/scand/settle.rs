@@ -3,6 +3,8 @@
 //! The order for an end: verdict in Redis (from then on it can't end otherwise) → terminal record on `scan-status`
 //! acknowledged → finish in Redis. For a task that goes back to the queue: record first too, so that no other server's
 //! record can overtake it. Findings were acknowledged before anything gets here. Nothing here waits for a scan.
+//!
+//! **Invariant:** no record that a task ended or runs is sent under a claim that can't be trusted.
 
 use super::holdings::Holdings;
 use super::outage::Outage;
@@ -23,7 +25,7 @@ pub enum Settlement {
     Announce {
         /// The record.
         record: StatusRecord,
-        /// Who waits for it.
+        /// Who waits for it; dropped without an answer where the record is not sent.
         told: Option<Sender<()>>,
     },
     /// A change of state that was made without a server; Redis keeps it on a list until Kafka has it.
@@ -94,6 +96,9 @@ impl Settle {
         while open || !steps.is_empty() {
             open = self.receive(&mut steps, open);
             let pause = self.advance(&mut steps, &mut kafka, &mut redis);
+            // Nothing comes in any more that could be waited for.
+            let waits = !open && !steps.is_empty();
+            let pause = pause.or(waits.then_some(SETTLE_TICK));
             if let Some(pause) = pause {
                 std::thread::sleep(pause);
             }
@@ -218,6 +223,7 @@ impl Settle {
 
     /// Sends all records that wait, in one request.
     fn tell(&mut self, steps: &mut VecDeque<Step>, outage: &mut Outage) -> Option<Duration> {
+        hold_back(steps, &self.holdings, Instant::now());
         let messages: Vec<Message> = steps
             .iter()
             .filter_map(|step| match step {
@@ -242,6 +248,33 @@ impl Settle {
         }
         None
     }
+}
+
+/// Takes back what is not to be sent at `now`, because the claim can't be trusted any more: this server was frozen, or Redis is
+/// away, and another one may run the task by now. An end is decided once more; that a task runs here is not said at all.
+fn hold_back(steps: &mut VecDeque<Step>, holdings: &Holdings, now: Instant) {
+    for step in steps.iter_mut() {
+        let claim = match step {
+            Step::Tell(_, After::Finish(ending)) => Some(ending.claim.clone()),
+            Step::Tell(record, After::Nothing(_)) => claim_of_running(record),
+            _ => None,
+        };
+        if claim.is_some_and(|claim| !holdings.is_trusted(&claim, now)) {
+            *step = match std::mem::replace(step, Step::Done) {
+                Step::Tell(_, After::Finish(ending)) => Step::Verdict(ending, now),
+                _ => Step::Done,
+            };
+        }
+    }
+}
+
+/// The claim under which a task runs, where that is what the record says.
+fn claim_of_running(record: &StatusRecord) -> Option<Claim> {
+    let task_id = record.task_id.parse().ok()?;
+    (record.status == State::Running).then_some(Claim {
+        task_id,
+        fence: record.fence,
+    })
 }
 
 /// What follows where Kafka did not take the records.
@@ -358,4 +391,76 @@ pub fn unix_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::{TryRecvError, bounded};
+
+    fn claim(id: &str) -> Claim {
+        Claim {
+            task_id: id.parse().unwrap(),
+            fence: 7,
+        }
+    }
+
+    fn end(id: &str) -> Step {
+        let ending = Ending {
+            claim: claim(id),
+            status: State::Completed,
+            error: None,
+            found: 0,
+            attempt: 1,
+            lost: 0,
+            resume: Resume::default(),
+            retry: 0,
+            partition: 0,
+            offset: 0,
+        };
+        Step::Tell(state_record("a", &ending), After::Finish(ending))
+    }
+
+    fn announcement(id: &str, status: State, told: Sender<()>) -> Step {
+        let record = StatusRecord {
+            status,
+            fence: 7,
+            ..record_of(&id.parse().unwrap(), "a", 1, 0, 0)
+        };
+        Step::Tell(record, After::Nothing(Some(told)))
+    }
+
+    #[test]
+    fn neither_an_end_nor_a_run_is_told_under_a_claim_that_is_not_trusted() {
+        let (holdings, start, lease) =
+            (Holdings::default(), Instant::now(), Duration::from_secs(10));
+        holdings.take(&claim("mine"), start, lease);
+        let (told, answer) = bounded(1);
+        let steps = || {
+            VecDeque::from([
+                end("mine"),
+                announcement("mine", State::Running, told.clone()),
+                announcement("mine", State::Queued, told.clone()),
+                end("dropped"),
+            ])
+        };
+
+        let mut trusted = steps();
+        hold_back(&mut trusted, &holdings, start);
+        assert!(
+            trusted
+                .iter()
+                .take(3)
+                .all(|step| matches!(step, Step::Tell(..)))
+        );
+        assert!(matches!(trusted[3], Step::Verdict(..)), "held no longer");
+
+        let mut late = steps();
+        hold_back(&mut late, &holdings, start + lease);
+        assert!(matches!(late[0], Step::Verdict(..)), "Redis is asked again");
+        assert!(matches!(late[1], Step::Done));
+        assert!(matches!(late[2], Step::Tell(..)), "no claim is needed");
+        drop((trusted, late, told));
+        assert_eq!(answer.try_recv(), Err(TryRecvError::Disconnected));
+    }
 }

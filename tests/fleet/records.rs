@@ -2,6 +2,7 @@
 
 use crate::support::{Fleet, SOON, addresses, kafka, wait_for};
 use crate::{Needs, Test};
+use rustix::process::Signal;
 use scan::model::State;
 use serde_json::{Value, json};
 use std::process::Command;
@@ -21,6 +22,11 @@ pub const TESTS: &[Test] = &[
         "an_id_pushed_again_changes_nothing",
         Needs::Servers,
         duplicates,
+    ),
+    (
+        "a_batch_that_cannot_be_decoded_holds_nothing_up",
+        Needs::Servers,
+        undecodable,
     ),
     (
         "a_missing_topic_is_named_with_the_command_that_makes_it",
@@ -175,6 +181,32 @@ fn duplicates() {
         .filter(|event| event["event"] == "start")
         .count();
     assert_eq!(starts, 1);
+}
+
+/// The good record before such a batch comes with it, and is so large that whoever halves what is read from the record before
+/// both until it can be decoded gets that one alone.
+fn undecodable() {
+    let fleet = Fleet::new("undecodable").with_standin(&json!({}));
+    let record = |id: &str, spaces: usize| {
+        let task = json!({"task_id": id, "ip_range": fleet.network(0), "ports": "443", "band_width": "800", "wait_s": 0});
+        format!("{task}{}", " ".repeat(spaces))
+    };
+    let mut first = fleet.ready_scand("a", &[]);
+    fleet.push_raw(&[record("before", 0)]);
+    assert_eq!(fleet.wait_ended("before", SOON).status, State::Completed);
+    first.signal(Signal::TERM);
+    assert_eq!(first.wait(SOON).code(), Some(0), "{}", first.log());
+
+    fleet.push_raw(&[record("large", 3000)]);
+    fleet.produce_with("tasks", &[record("lost", 2000)], "lz4");
+    fleet.push_raw(&[record("after", 0)]);
+    let second = fleet.ready_scand("b", &[]);
+    for id in ["large", "after"] {
+        assert_eq!(fleet.wait_ended(id, SOON).status, State::Completed);
+    }
+    second.wait_for_log("partition 0 offset 2");
+    assert!(fleet.task("lost").is_none());
+    fleet.wait_committed(kafka());
 }
 
 fn missing_topic() {

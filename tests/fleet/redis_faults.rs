@@ -21,6 +21,16 @@ pub const TESTS: &[Test] = &[
         suspended,
     ),
     (
+        "a_claim_that_redis_carries_out_late_is_still_this_servers",
+        Needs::Servers,
+        claimed_late,
+    ),
+    (
+        "the_scans_are_drained_though_redis_does_not_answer",
+        Needs::Servers,
+        drained,
+    ),
+    (
         "a_redis_that_refuses_is_named_and_nothing_is_dropped",
         Needs::Servers,
         refuses,
@@ -97,6 +107,52 @@ fn suspended() {
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!(ended.status, State::Completed, "taken up again");
     assert_eq!(starts(&fleet), 2);
+    proof.hold(&fleet, SOON);
+}
+
+/// The task becomes claimable while Redis is frozen, with calls for a task already in its sockets and given up by the server.
+fn claimed_late() {
+    let (mut fleet, redis) = with_redis("redis-claimed-late", 15, &[]);
+    fleet = fleet.with_standin(&json!({"only_first": 1, "crash_after_s": 0.5}));
+    let mut proof = Proof::default();
+    let server = fleet.ready_scand("a", &[]);
+    proof.server(&server);
+    let network = fleet.network(0);
+    let id = fleet.push_network(&network, 100, &["-attempts", "2"]);
+    proof.pushed_network(&id, &network);
+    wait_for("the wait for the second attempt", SOON, || {
+        fleet.task(&id).filter(|task| task.retry_ms.is_some())
+    });
+    redis.0.signal(Signal::STOP).unwrap();
+    server.wait_for_log("cannot claim tasks, waiting");
+    redis.0.signal(Signal::CONT).unwrap();
+    let ended = fleet.wait_ended(&id, SOON);
+    let logged = server.log();
+    assert_eq!((ended.status, ended.attempt), (State::Completed, 2));
+    assert!(!logged.contains("stopped renewing"), "{logged}");
+    proof.hold(&fleet, SOON);
+}
+
+/// A claim that waits for its answer, for two times as long as is granted below, keeps no scan running.
+fn drained() {
+    let (fleet, redis) = with_redis("redis-drained", 30, &[]);
+    let mut proof = Proof::default();
+    let (mut server, id) = scanning(&fleet, &mut proof);
+    redis.0.signal(Signal::STOP).unwrap();
+    // Until a claim is under way: there is one each 200 ms.
+    thread::sleep(Duration::from_millis(500));
+    server.signal(Signal::TERM);
+    let given_back = format!("task {id}: given back at");
+    wait_until("the scan to be given back", Duration::from_secs(3), || {
+        server.log().contains(&given_back)
+    });
+    redis.0.signal(Signal::CONT).unwrap();
+    assert_eq!(server.wait(SOON).code(), Some(0), "{}", server.log());
+    let queued = fleet.task(&id).unwrap();
+    assert_eq!((queued.status, queued.attempt), (State::Queued, 0));
+    let next = fleet.ready_scand("b", &[]);
+    proof.server(&next);
+    assert_eq!(fleet.wait_ended(&id, SOON).status, State::Completed);
     proof.hold(&fleet, SOON);
 }
 

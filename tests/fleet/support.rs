@@ -482,8 +482,14 @@ impl Fleet {
 
     /// Puts raw records on one of this fleet's topics by another Kafka client, one a line.
     pub fn produce(&self, kind: &str, records: &[String]) {
+        self.produce_with(kind, records, "none");
+    }
+
+    /// As [`Fleet::produce`], compressed by `codec`.
+    pub fn produce_with(&self, kind: &str, records: &[String], codec: &str) {
         let mut kcat = Command::new("kcat")
             .args(["-P", "-b", &self.kafka, "-t", &self.topic(kind)])
+            .args(["-z", codec])
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
