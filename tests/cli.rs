@@ -98,8 +98,13 @@ fn a_bad_value_is_one_line_with_flag_value_and_remedy() {
         (&["-ports", "5-1"], &["-ports: \"5-1\"", "lower port first"]),
         (&["-ports", "http"], &["-ports: \"http\"", "80,443"]),
         (&["-ports", ""], &["-ports: \"\"", "80,443"]),
-        (&["-ports", " "], &["-ports: \"\"", "80,443"]),
-        (&["-ports", ","], &["-ports: \"\"", "80,443"]),
+        (&["-ports", " "], &["-ports: \" \" has an empty", "80,443"]),
+        (&["-ports", ","], &["-ports: \",\" has an empty", "80,443"]),
+        (
+            &["-ports", "443,"],
+            &["-ports: \"443,\" has an empty entry", "80,443"],
+        ),
+        (&["-ip", "::/0"], &["-ip: \"::/0\"", "more than 2^56"]),
         (
             &["-bandwidth", "0"],
             &["-bandwidth: \"0\"", "800, 10k or 1.5m"],

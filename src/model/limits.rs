@@ -173,6 +173,10 @@ pub const SETTLED_AFTER: Duration = Duration::from_millis(1500);
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// A milestone of progress is logged every so many percent.
 pub const MILESTONE_PERCENT: u32 = 25;
+/// masscan's pace counts in the estimate of what is left once it has sent for so long.
+pub const ESTIMATE_MEASURED_AFTER: Duration = Duration::from_secs(3);
+/// And has come so many percent further: what it shows is rounded to two decimals.
+pub const ESTIMATE_MEASURED_PERCENT: f64 = 0.5;
 /// A server that failed a task leaves its next attempt to others this long, if there are others with room.
 pub const FAILED_SERVER_AVOIDED: Duration = Duration::from_secs(30);
 /// Expired claims that one look takes away from their servers.

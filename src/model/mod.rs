@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod checkpoint;
+pub mod estimate;
 pub mod finding;
 pub mod lease;
 pub mod limits;
@@ -22,6 +23,7 @@ pub mod text;
 pub mod walk;
 
 pub use backoff::Backoff;
+pub use estimate::Estimate;
 pub use finding::{Finding, FindingRecord};
 pub use names::{GroupName, ServerName, TopicName};
 pub use ports::Ports;

@@ -8,6 +8,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 const EXPECTED: &str = "is not a port list like 80,443,8000-8100,U:53 (ports 1 to 65535)";
+const EMPTY_ENTRY: &str =
+    "has an empty entry: give ports like 80,443,8000-8100,U:53, a comma between each two";
 
 /// The transport of a probe. The order is masscan's own order of its port ranges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -88,6 +90,9 @@ impl FromStr for Ports {
         let mut proto = Proto::Tcp;
         let mut ranges = Vec::new();
         for item in text.split(',').map(str::trim) {
+            if item.is_empty() {
+                return Err(Invalid::new(text, EMPTY_ENTRY));
+            }
             if ranges.len() == TASK_PORTS_MAX {
                 return Err(Invalid::about(format!(
                     "has more than {TASK_PORTS_MAX} entries"
@@ -101,8 +106,7 @@ impl FromStr for Ports {
                 }
                 None => item,
             };
-            let (first, last) =
-                parse_span(span).ok_or_else(|| Invalid::new(item, wrong(text, span)))?;
+            let (first, last) = parse_span(span).ok_or_else(|| Invalid::new(item, wrong(span)))?;
             ranges.push(PortRange { proto, first, last });
         }
         Ok(Ports(merged(ranges).into()))
@@ -133,13 +137,12 @@ fn parse_port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|&port| digits && port > 0)
 }
 
-fn wrong(text: &str, span: &str) -> &'static str {
+fn wrong(span: &str) -> &'static str {
     let backwards = span
         .split_once('-')
         .and_then(|(a, b)| Some(parse_port(a)? > parse_port(b)?));
     match backwards {
         Some(true) => "runs backwards: write the lower port first",
-        _ if text.trim().is_empty() => "is an empty list: give ports like 80,443,8000-8100,U:53",
         _ => EXPECTED,
     }
 }
@@ -187,10 +190,11 @@ mod tests {
     #[test]
     fn what_is_no_port_list_is_named() {
         for (text, named) in [
-            ("", "empty list"),
+            ("", "\"\" has an empty entry"),
+            ("443,", "\"443,\" has an empty entry"),
             ("0", "\"0\" is not a port list"),
             ("70000", "\"70000\" is not"),
-            ("80,,443", "\"\" is not"),
+            ("80,,443", "\"80,,443\" has an empty entry"),
             ("5-1", "runs backwards"),
             ("-80", "\"-80\""),
             ("80-", "\"80-\""),

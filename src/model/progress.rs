@@ -9,7 +9,8 @@ pub struct Progress {
     pub percent: f64,
     /// Packets per second over the last moments.
     pub rate_pps: f64,
-    /// masscan's own estimate of the sending left, in seconds; none once it only waits.
+    /// Seconds of sending left; none once it only waits. Read from masscan's line it is masscan's own estimate, for which a scan
+    /// puts a better one, see [`Estimate`](super::Estimate).
     pub remaining_s: Option<u64>,
     /// Seconds that it still waits for late answers; negative when overdue (FACTS); none while it sends.
     pub waiting_s: Option<i64>,

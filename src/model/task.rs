@@ -288,8 +288,8 @@ impl Task {
     }
 
     /// What no single field shows: that something is left to scan, and that masscan can count and take it. A task that was read
-    /// from a record has passed this.
-    pub fn check(&self) -> Result<(), Invalid> {
+    /// from a record has passed this. Errs with the field of the record and what is wrong with it.
+    pub fn check(&self) -> Result<(), (&'static str, Invalid)> {
         check_whole(self)
     }
 
@@ -403,7 +403,7 @@ impl TryFrom<TaskRecord> for Task {
             resume: record.resume,
             task_id,
         };
-        check_whole(&task)?;
+        check_whole(&task).map_err(|(field, error)| error.of(field))?;
         Ok(task)
     }
 }
@@ -431,22 +431,24 @@ impl From<&Task> for TaskRecord {
     }
 }
 
-fn check_whole(task: &Task) -> Result<(), Invalid> {
+fn check_whole(task: &Task) -> Result<(), (&'static str, Invalid)> {
+    let wrong = |field: &'static str, wrong: &str| Err((field, Invalid::about(wrong)));
     let probes = task.probes();
     if probes == 0 {
-        return Err(Invalid::about(
-            "exclude: leaves no address of ip_range to scan",
-        ));
+        return wrong("exclude", "leaves no address of ip_range to scan");
     }
     if task.parallel.is_some() && task.job_id.is_none() {
-        return Err(Invalid::about(
-            "parallel: limits the tasks of a job, but the task has no job_id",
-        ));
+        return wrong(
+            "parallel",
+            "limits the tasks of a job, but the task has no job_id",
+        );
     }
     if probes > TASK_PROBES_MAX {
-        return Err(Invalid::about(format!(
-            "ip_range: {probes} probes (addresses × ports) are more than masscan can count, at most 2^56: split the task"
-        )));
+        // Of all IPv6 addresses the number has no 128 bits: none is shown.
+        return wrong(
+            "ip_range",
+            "more than 2^56 probes (addresses × ports), the most that masscan counts: split the task",
+        );
     }
     for (name, text) in [
         ("ip_range", task.ip_range.to_string()),
@@ -454,10 +456,11 @@ fn check_whole(task: &Task) -> Result<(), Invalid> {
         ("exclude", task.exclude.to_string()),
     ] {
         if text.len() > ARGUMENT_MAX_BYTES {
-            return Err(Invalid::about(format!(
-                "{name}: {} bytes are more than fit into one argument of masscan, at most {ARGUMENT_MAX_BYTES}: split the task",
+            let wrong = format!(
+                "{} bytes are more than fit into one argument of masscan, at most {ARGUMENT_MAX_BYTES}: split the task",
                 text.len()
-            )));
+            );
+            return Err((name, Invalid::about(wrong)));
         }
     }
     Ok(())
@@ -568,7 +571,7 @@ mod tests {
                 "ip_range: \"10.0.0.1 ;reboot\"",
             ),
             ("ip_range", json!("x".repeat(1 << 17)), "bytes more)"),
-            ("ip_range", json!("::/0"), "probes"),
+            ("ip_range", json!("::/0"), "ip_range: more than 2^56 probes"),
             (
                 "ports",
                 json!("-oX /etc/passwd"),

@@ -130,6 +130,13 @@ impl Walk {
         (index as f64 * 100.0 / self.end().max(1) as f64).min(100.0)
     }
 
+    /// Seconds that masscan sends from where it shows `percent` on, where it sends at the whole rate.
+    pub fn sending_s(&self, percent: f64) -> f64 {
+        let left = self.end() as f64 * (100.0 - percent).clamp(0.0, 100.0) / 100.0;
+        let packets = left * (self.retries + 1) as f64 / f64::from(self.shard.count);
+        packets / self.name.rate_pps.max(1) as f64
+    }
+
     /// An index that was reached when masscan showed `percent`, not above 100.
     pub fn index_at(&self, percent: f64) -> u64 {
         let reached = (percent - PERCENT_ROUNDING).clamp(0.0, 100.0);
@@ -282,6 +289,23 @@ mod tests {
         assert_eq!(walk.index_at(25.0), 499, "what 25.00 % may have been");
         assert_eq!(walk.index_at(0.0), 0);
         assert_eq!(walk.percent_at(5000), 100.0);
+    }
+
+    #[test]
+    fn the_time_to_send_counts_the_retries_and_the_shards_part() {
+        for (retries, shard, percent, seconds) in [
+            (0, "1/1", 0.0, 2.0),
+            (0, "1/1", 75.0, 0.5),
+            (2, "1/1", 0.0, 12.0),
+            (2, "2/3", 0.0, 4.0),
+            (0, "1/1", 101.0, 0.0),
+        ] {
+            assert_eq!(
+                walk(1000, retries, shard, 500).sending_s(percent),
+                seconds,
+                "{retries} {shard} {percent}"
+            );
+        }
     }
 
     #[test]

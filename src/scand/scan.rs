@@ -20,7 +20,7 @@ use crate::model::limits::*;
 use crate::model::source::Source;
 use crate::model::text::one_line;
 use crate::model::walk::Begin;
-use crate::model::{Finding, FindingRecord, Progress, Resume, State, StatusRecord, Walk};
+use crate::model::{Estimate, Finding, FindingRecord, Progress, Resume, State, StatusRecord, Walk};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select_biased, tick};
 use log::{debug, error, info, warn};
 use std::collections::VecDeque;
@@ -99,6 +99,7 @@ struct Scan<'a> {
     walk: Walk,
     begin: Begin,
     checkpoint: Checkpoint,
+    estimate: Estimate,
     started: bool,
     progress: Progress,
     /// What was last told of the checkpoint.
@@ -124,6 +125,7 @@ impl<'a> Scan<'a> {
         let now = Instant::now();
         Scan {
             checkpoint: Checkpoint::new(walk, task.wait_s, begin.index, found_before),
+            estimate: Estimate::new(walk),
             progress: Progress {
                 percent: walk.percent_at(begin.index),
                 ..Progress::default()
@@ -356,6 +358,10 @@ impl<'a> Scan<'a> {
         let now = Instant::now();
         self.heard_at = now;
         progress.percent = progress.percent.max(self.progress.percent);
+        // While it sends it has an estimate of its own, not a good one.
+        progress.remaining_s = progress
+            .remaining_s
+            .map(|_| self.estimate.remaining_s(now, progress.percent));
         self.progress = progress;
         if progress.waiting_s.is_some() {
             self.on_waiting(now);

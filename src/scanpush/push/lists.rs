@@ -36,7 +36,7 @@ impl Source {
     }
 
     /// As messages name it.
-    fn shown(&self) -> String {
+    pub fn shown(&self) -> String {
         match self {
             Source::Stdin => "standard input".to_owned(),
             Source::File(path) => one_line(&path.to_string_lossy()),

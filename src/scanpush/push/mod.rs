@@ -340,9 +340,14 @@ fn scan_tasks(scan: &Scan, output: &mut Output<'_>) -> Result<Vec<Task>, Failure
     let targets = [scan.targets.as_slice(), &listed].concat();
     let exclude = Targets::from_ranges([scan.exclude.as_slice(), &not].concat());
     if targets.is_empty() {
-        return Err(Invalid::about("the file holds no target")
-            .of(LIST.shown())
-            .into());
+        // Without a file there is a target: an empty -ip is an error by itself.
+        let file = scan.list.as_ref().map_or(String::new(), Source::shown);
+        return Err(Invalid::new(
+            &file,
+            "holds no target: give addresses, CIDR blocks or ranges",
+        )
+        .of(LIST.shown())
+        .into());
     }
     let division = match (scan.shards, scan.pack) {
         (Some(_), _) => Division::Whole,
@@ -456,10 +461,16 @@ impl Scan {
     /// What scand would reject is refused here. The parts of `task` are valid by their types; what is left is what they are
     /// together, and the length of the record.
     fn check(&self, task: &Task) -> Result<(), Invalid> {
-        let flag = if self.list.is_some() { LIST } else { IP };
-        let wrong =
-            |wrong: String| Invalid::new(&task.ip_range.to_string(), wrong).of(flag.shown());
-        task.check().map_err(|error| wrong(error.to_string()))?;
+        let of_targets = if self.list.is_some() { LIST } else { IP };
+        let targets = task.ip_range.to_string();
+        task.check().map_err(|(field, error)| {
+            let (flag, value) = match field {
+                "ports" => (PORTS, task.ports.to_string()),
+                "exclude" => (EXCLUDE, task.exclude.to_string()),
+                _ => (of_targets, targets.clone()),
+            };
+            Invalid::new(&value, format!("stands for too much: {error}")).of(flag.shown())
+        })?;
         let lists = [
             task.ip_range.ranges().len(),
             task.exclude.ranges().len(),
@@ -467,7 +478,9 @@ impl Scan {
         ];
         if lists.iter().sum::<usize>() > LISTS_SHORT {
             let record = task.to_record();
-            Task::from_record(record.as_bytes()).map_err(|rejected| wrong(rejected.reason))?;
+            Task::from_record(record.as_bytes()).map_err(|rejected| {
+                Invalid::new(&targets, rejected.reason).of(of_targets.shown())
+            })?;
         }
         Ok(())
     }
@@ -798,7 +811,10 @@ mod tests {
         assert_eq!(left, ["10.0.0.0/30", "10.0.0.8/31"]);
         let empty = file("empty", "# none\n");
         let error = made(&["-iL", &empty, "-ports=80"]).0.unwrap_err();
-        assert_eq!(error, "-iL: the file holds no target");
+        assert!(
+            error.starts_with("-iL: \"") && error.contains("\" holds no target"),
+            "{error}"
+        );
         let bad = file("bad", "10.0.0.1\n10.0.0/8\n");
         let error = made(&["-ip=10.0.0.1", "-excludefile", &bad, "-ports=80"])
             .0
@@ -1018,7 +1034,10 @@ mod tests {
                 "-ip: \"10.0.0.0/33\" is not",
             ),
             (&["-ip", "10.0.0.1,x", "-ports", "80"], "-ip: \"x\" is not"),
-            (&["-ip", "::/0", "-ports", "80"], "-ip: \"::/0\""),
+            (
+                &["-ip", "::/0", "-ports", "80"],
+                "-ip: \"::/0\" stands for too much: more than 2^56 probes (addresses",
+            ),
             (
                 &["-ip", "10.0.0.1", "-ports", "70000"],
                 "-ports: \"70000\" is not",
