@@ -163,7 +163,7 @@ fn a_bad_command_line_is_one_line_with_the_word_and_the_remedy() {
     ] {
         assert_usage_error(push_with(changed), named);
     }
-    assert_usage_error(["-ports", "80"], &["-ip: is required", "-ip TARGETS"]);
+    assert_usage_error(["-ports", "80"], &["give -ip TARGETS or -iL FILE"]);
     assert_usage_error(
         ["-ip", "10.0.0.1"],
         &["-ports: is required", "-ports PORTS"],
@@ -172,7 +172,11 @@ fn a_bad_command_line_is_one_line_with_the_word_and_the_remedy() {
         ["-ip", "10.0.0.1", "-ports"],
         &["-ports: has no value", "-ports PORTS"],
     );
-    assert_usage_error([""; 0], &["-ip: is required"]);
+    assert_usage_error([""; 0], &["give -ip TARGETS or -iL FILE (scanpush -help)"]);
+    assert_usage_error(
+        push_with(&["-id", ""]),
+        &["-id: \"\" is an empty value: write -id ID"],
+    );
     assert_usage_error(["statsu"], &["\"statsu\"", "did you mean status?"]);
     assert_usage_error(["172.16.0.0/24"], &["\"172.16.0.0/24\"", "-ip TARGETS"]);
     assert_usage_error(["status", "a b"], &["\"a b\" is not an id"]);
@@ -194,6 +198,9 @@ fn help_and_version_go_to_stdout() {
         &["--help"],
         &["status", "-help"],
         &["-version"],
+        &["help"],
+        &["help", "status"],
+        &["version"],
     ] {
         let output = scanpush(line);
         assert_eq!(output.status.code(), Some(0), "{line:?}");

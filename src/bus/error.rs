@@ -4,7 +4,7 @@
 
 use super::brokers::Brokers;
 use super::topic::create_command;
-use crate::model::text::{one_line, quoted};
+use crate::model::text::{one_line, quoted, system_words};
 use kafka::error::{Error, KafkaCode};
 use std::fmt;
 use std::io;
@@ -172,16 +172,6 @@ impl std::error::Error for BusError {}
 /// Why a connection failed, in words: "connection refused", "name not known".
 pub(super) fn io_in_words(error: &io::Error) -> String {
     use io::ErrorKind as Kind;
-    let text = error.to_string();
-    // Rust has no kind for what the resolver says (EAI_*); its text is "failed to lookup address information: …".
-    if let Some((_, why)) = text.split_once("lookup address information: ") {
-        return match why {
-            "Name or service not known" | "No address associated with hostname" => {
-                "name not known".to_owned()
-            }
-            other => format!("name not known ({})", one_line(other)),
-        };
-    }
     match error.kind() {
         Kind::ConnectionRefused => "connection refused".to_owned(),
         Kind::ConnectionReset | Kind::BrokenPipe => "the connection was cut".to_owned(),
@@ -189,7 +179,7 @@ pub(super) fn io_in_words(error: &io::Error) -> String {
         Kind::TimedOut | Kind::WouldBlock => "no answer in time".to_owned(),
         Kind::HostUnreachable => "no route to the host".to_owned(),
         Kind::NetworkUnreachable => "network unreachable".to_owned(),
-        _ => one_line(text.split(" (os error").next().unwrap_or_default()),
+        _ => system_words(&error.to_string()),
     }
 }
 

@@ -472,7 +472,8 @@ fn utf8(arg: OsString) -> Result<String, Invalid> {
 }
 
 fn needed(flag: &Flag, what: &str) -> Invalid {
-    Invalid::about(format!("{what}: write {} ({})", flag.usage(), flag.help())).of(flag.shown())
+    // Its help may have parentheses of its own: none around it.
+    Invalid::about(format!("{what}: write {}: {}", flag.usage(), flag.help())).of(flag.shown())
 }
 
 #[cfg(test)]
@@ -556,15 +557,15 @@ mod tests {
     #[test]
     fn an_error_names_the_flag_the_value_and_what_would_be_right() {
         for (line, error) in [
-            (&[][..], "-ip: is required: write -ip TARGETS (addresses)"),
-            (&["-ip"], "-ip: has no value: write -ip TARGETS (addresses)"),
+            (&[][..], "-ip: is required: write -ip TARGETS: addresses"),
+            (&["-ip"], "-ip: has no value: write -ip TARGETS: addresses"),
             (
                 &["-ip", ""],
-                "-ip: \"\" is an empty value: write -ip TARGETS (addresses)",
+                "-ip: \"\" is an empty value: write -ip TARGETS: addresses",
             ),
             (
                 &["-ip="],
-                "-ip: \"\" is an empty value: write -ip TARGETS (addresses)",
+                "-ip: \"\" is an empty value: write -ip TARGETS: addresses",
             ),
             (
                 &["-ip", "-ports", "80"],

@@ -1,6 +1,6 @@
 //! What can go wrong with Redis, in an operator's words: the address and the cause, never a password.
 
-use crate::model::text::one_line;
+use crate::model::text::{one_line, system_words};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 use std::fmt;
 
@@ -66,8 +66,16 @@ fn cause(error: &RedisError) -> String {
         _ if error.code() == Some("WRONGPASS") => {
             "refuses the password: give the right one in -redis redis://:PASSWORD@HOST".to_owned()
         }
+        ErrorKind::Server(ServerErrorKind::ResponseError) if words.contains("DB index") => {
+            "has no database of that number: it has as many as its setting databases says, by default 0 to 15"
+                .to_owned()
+        }
         _ if error.is_timeout() => "did not answer in time".to_owned(),
         ErrorKind::Io => io_cause(error),
+        // The crate shows some of its errors with Rust's debug text: what Redis itself said is enough.
+        ErrorKind::Server(_) if !words.is_empty() => {
+            format!("answers with an error: {words}")
+        }
         _ => one_line(&error.to_string()),
     }
 }
@@ -78,11 +86,56 @@ fn out_of_memory() -> String {
 
 /// The system's own words for an I/O error, without the crate's wrapping.
 fn io_cause(error: &RedisError) -> String {
+    let text = error.to_string();
+    // The crate takes this for a refusal; only the path of a socket can be missing.
+    if text.starts_with("No such file or directory") {
+        return "no such socket".to_owned();
+    }
     if error.is_connection_refusal() {
         return "connection refused".to_owned();
     }
     if error.is_connection_dropped() {
         return "the connection was closed".to_owned();
     }
-    one_line(&error.to_string())
+    system_words(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn causes_are_an_operators_words() {
+        let no_db = (
+            ServerErrorKind::ResponseError.into(),
+            "Redis server refused to switch database",
+            "DB index is out of range".to_owned(),
+        );
+        let odd = (
+            ServerErrorKind::ResponseError.into(),
+            "something",
+            "unknown command".to_owned(),
+        );
+        let lookup = "failed to lookup address information: Name or service not known";
+        for (error, words) in [
+            (no_db.into(), "has no database of that number"),
+            (odd.into(), "answers with an error: unknown command"),
+            (io::Error::other(lookup).into(), "name not known"),
+            (io::Error::from_raw_os_error(2).into(), "no such socket"),
+            (
+                io::Error::from_raw_os_error(111).into(),
+                "connection refused",
+            ),
+            (io::Error::from_raw_os_error(13).into(), "Permission denied"),
+        ] {
+            let error: RedisError = error;
+            let shown = cause(&error);
+            assert!(shown.starts_with(words), "{shown}");
+            assert!(
+                !shown.contains("(os error") && !shown.contains("ResponseError"),
+                "{shown}"
+            );
+        }
+    }
 }

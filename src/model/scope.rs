@@ -60,20 +60,24 @@ impl Scope {
 
     /// How much is excluded and allowed, for the log.
     pub fn summary(&self) -> String {
-        let excluded = format!(
-            "{} addresses in {} ranges are excluded",
-            self.excluded.count(),
-            self.excluded.ranges().len()
-        );
+        let excluded = format!("{} excluded", count_of(&self.excluded));
         match &self.allowed {
             None => excluded,
-            Some(allowed) => format!(
-                "{excluded}, only {} addresses in {} ranges are allowed",
-                allowed.count(),
-                allowed.ranges().len()
-            ),
+            Some(allowed) => format!("{excluded}, only {} allowed", count_of(allowed)),
         }
     }
+}
+
+/// `1 address in 1 range is`, `3 addresses in 2 ranges are`.
+fn count_of(set: &Targets) -> String {
+    let (addresses, ranges) = (set.count(), set.ranges().len());
+    let (es, are) = if addresses == 1 {
+        ("", "is")
+    } else {
+        ("es", "are")
+    };
+    let s = if ranges == 1 { "" } else { "s" };
+    format!("{addresses} address{es} in {ranges} range{s} {are}")
 }
 
 /// Of both sets.
@@ -119,6 +123,21 @@ mod tests {
             let scope = Scope::new(set(excluded), allowed.map(set));
             let found = scope.denied(&set(targets));
             assert_eq!(found.to_string(), denied, "{excluded} {allowed:?}");
+        }
+    }
+
+    #[test]
+    fn a_summary_counts_in_words() {
+        for (excluded, allowed, summary) in [
+            ("10.0.0.7", None, "1 address in 1 range is excluded"),
+            (
+                "10.0.0.0/24",
+                Some("10.0.0.0/31,10.9.0.1"),
+                "256 addresses in 1 range are excluded, only 3 addresses in 2 ranges are allowed",
+            ),
+        ] {
+            let scope = Scope::new(set(excluded), allowed.map(set));
+            assert_eq!(scope.summary(), summary);
         }
     }
 

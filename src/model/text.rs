@@ -64,6 +64,20 @@ pub fn one_line(text: &str) -> String {
         .collect()
 }
 
+/// What the system says of a failure: without its number, and without what Rust puts before a resolver's words, for which it has
+/// no kind of error.
+pub fn system_words(text: &str) -> String {
+    let Some((_, why)) = text.split_once("lookup address information: ") else {
+        return one_line(text.split(" (os error").next().unwrap_or_default());
+    };
+    match why {
+        "Name or service not known" | "No address associated with hostname" => {
+            "name not known".to_owned()
+        }
+        other => format!("name not known ({})", one_line(other)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +89,27 @@ mod tests {
         assert!(quoted(&long).len() < 120);
         assert!(quoted(&long).ends_with("bytes more)"));
         assert_eq!(quoted("é"), "\"é\"");
+    }
+
+    #[test]
+    fn what_the_system_says_has_no_number() {
+        let lookup = "failed to lookup address information";
+        for (text, words) in [
+            (
+                "Permission denied (os error 13)",
+                "Permission denied".to_owned(),
+            ),
+            (
+                &format!("{lookup}: Name or service not known"),
+                "name not known".to_owned(),
+            ),
+            (
+                &format!("{lookup}: Try again"),
+                "name not known (Try again)".to_owned(),
+            ),
+        ] {
+            assert_eq!(system_words(text), words);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! **Invariants:** it scans nothing and takes no task. It ends within [`CHECK_WAIT`] and a moment even where nothing answers:
 //! what takes longer has failed. All checks run at the same time, each on a thread of its own.
 
+use super::logging;
 use super::options::Options;
 use crate::bus::{self, Reader};
 use crate::exit::Exit;
@@ -70,7 +71,7 @@ fn line(verdict: Verdict, name: &'static str, text: impl fmt::Display) -> Line {
 /// A group of checks: what it is called where it doesn't answer, and its work.
 type Check = (&'static str, fn(&Options) -> Vec<Line>);
 
-const CHECKS: [Check; 8] = [
+const CHECKS: [Check; 9] = [
     ("masscan", check_masscan),
     ("rights", check_rights),
     ("setsid", check_setsid),
@@ -79,12 +80,13 @@ const CHECKS: [Check; 8] = [
     ("topics", check_topics),
     ("redis", check_redis),
     ("exclusions", check_scope),
+    ("log file", check_log_file),
 ];
 
-/// Checks everything and prints it. [`Exit::Success`] only if all is well.
+/// Checks everything and prints it, and how much of it is not well. [`Exit::Success`] only if all is well.
 pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Exit> {
     let give_up = Instant::now() + CHECK_WAIT;
-    let mut exit = Exit::Success;
+    let (mut warnings, mut failures) = (0, 0);
     let answers: Vec<_> = CHECKS
         .iter()
         .map(|&(name, check)| {
@@ -109,12 +111,39 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Exit> {
         };
         for line in lines {
             writeln!(out, "{line}")?;
-            if line.verdict != Verdict::Ok {
-                exit = Exit::Failed;
-            }
+            warnings += usize::from(line.verdict == Verdict::Warn);
+            failures += usize::from(line.verdict == Verdict::Fail);
         }
     }
-    Ok(exit)
+    if warnings + failures == 0 {
+        return Ok(Exit::Success);
+    }
+    writeln!(out, "{}", summary(warnings, failures))?;
+    Ok(Exit::Failed)
+}
+
+/// Why the exit code is not 0.
+fn summary(warnings: usize, failures: usize) -> String {
+    let counted = |count: usize, what: &str| match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    };
+    format!(
+        "{}, {}: not all is well",
+        counted(warnings, "warning"),
+        counted(failures, "failure")
+    )
+}
+
+/// Opens the file of -log-file as a server does when it starts.
+fn check_log_file(options: &Options) -> Vec<Line> {
+    let Some(path) = &options.log_file else {
+        return Vec::new();
+    };
+    vec![match logging::open(path) {
+        Ok(_) => ok("log file", path.display()),
+        Err(error) => fail("log file", error),
+    }]
 }
 
 fn check_masscan(options: &Options) -> Vec<Line> {
@@ -349,6 +378,23 @@ mod tests {
     fn a_line_is_verdict_name_and_text() {
         assert_eq!(ok("redis", "7.0").to_string(), "ok    redis      7.0");
         assert_eq!(fail("exclusions", "x").to_string(), "FAIL  exclusions x");
+    }
+
+    #[test]
+    fn the_end_says_why_the_exit_code_is_not_0() {
+        assert_eq!(summary(1, 0), "1 warning, 0 failures: not all is well");
+        assert_eq!(summary(2, 1), "2 warnings, 1 failure: not all is well");
+    }
+
+    #[test]
+    fn a_log_file_that_cannot_be_opened_is_named() {
+        assert_eq!(check_log_file(&options(&[])), []);
+        let lines = check_log_file(&options(&["-log-file", "/nowhere/scand.log"]));
+        assert_eq!(lines[0].verdict, Verdict::Fail);
+        assert_eq!(
+            lines[0].text,
+            "-log-file: \"/nowhere/scand.log\" can't be opened for writing: No such file or directory"
+        );
     }
 
     #[test]

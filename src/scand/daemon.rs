@@ -44,7 +44,7 @@ pub fn run(options: &Options) -> Exit {
         options.debug,
         options.log_file.as_deref(),
     ) {
-        eprintln!("scand: -log-file: cannot be opened for writing: {error}");
+        eprintln!("scand: {error}");
         return Exit::Usage;
     }
     info!("scand {} starts: {options}", env!("CARGO_PKG_VERSION"));

@@ -1,12 +1,14 @@
 //! Log lines: timestamp, level, server name, text; to the terminal's standard error and, when asked, to a file.
 //! A line about a task begins with `task <id>`.
 
+use crate::model::Invalid;
+use crate::model::text::system_words;
 use log::{LevelFilter, Log, Metadata, Record};
 use simplelog::{
     ColorChoice, CombinedLogger, Config, ConfigBuilder, SharedLogger, TermLogger, TerminalMode,
     WriteLogger,
 };
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use time::macros::format_description;
@@ -42,8 +44,18 @@ impl Log for Named {
     }
 }
 
+/// Opens a log file for appending. The error names the flag, the file and the cause.
+pub fn open(path: &Path) -> Result<File, Invalid> {
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    opened.map_err(|error| {
+        let cause = system_words(&error.to_string());
+        let wrong = format!("can't be opened for writing: {cause}");
+        Invalid::new(&path.to_string_lossy(), wrong).of("-log-file")
+    })
+}
+
 /// Starts logging for `server`. Errs where `file` can't be opened for appending.
-pub fn start(server: &str, verbose: bool, file: Option<&Path>) -> io::Result<()> {
+pub fn start(server: &str, verbose: bool, file: Option<&Path>) -> Result<(), Invalid> {
     let level = if verbose {
         LevelFilter::Debug
     } else {
@@ -56,15 +68,14 @@ pub fn start(server: &str, verbose: bool, file: Option<&Path>) -> io::Result<()>
         colours(),
     )];
     if let Some(path) = file {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
-        loggers.push(WriteLogger::new(level, config(), file));
+        loggers.push(WriteLogger::new(level, config(), open(path)?));
     }
     let named = Named {
         server: server.to_owned(),
         inner: CombinedLogger::new(loggers),
     };
     log::set_max_level(level);
-    log::set_boxed_logger(Box::new(named)).map_err(io::Error::other)
+    log::set_boxed_logger(Box::new(named)).map_err(Invalid::about)
 }
 
 fn colours() -> ColorChoice {

@@ -93,12 +93,26 @@ pub fn main(args: Vec<OsString>) -> Exit {
 }
 
 fn run(args: Vec<OsString>, output: &mut Output<'_>) -> Result<(), Failure> {
-    let (command, args) = choose(args)?;
+    let (command, args) = choose(as_flags(args))?;
     match flags::read_with(args, command.flags, |name| std::env::var_os(name))? {
         Asked::Help => output.text(&help(command)),
         Asked::Version => output.text(concat!("scanpush ", env!("CARGO_PKG_VERSION"), "\n")),
         Asked::Run(reader) => (command.run)(reader, output),
     }
+}
+
+/// `help`, `help COMMAND` and `version` as the flags that they mean.
+fn as_flags(mut args: Vec<OsString>) -> Vec<OsString> {
+    match args.first().and_then(|word| word.to_str()) {
+        Some("version") => args[0] = "-version".into(),
+        Some("help") => {
+            args.remove(0);
+            // After the command's name, if there is one.
+            args.insert(args.len().min(1), "-help".into());
+        }
+        _ => {}
+    }
+    args
 }
 
 /// The command that `args` name, and `args` without its name. Its name is the first word, or stands after flags of
@@ -226,6 +240,14 @@ mod tests {
             }
         }
         assert!(said(&["-h"]).1.contains("\n  status "));
+        assert_eq!(said(&["help"]), said(&["-help"]));
+        assert_eq!(said(&["help", "status"]), said(&["status", "-help"]));
+        assert_eq!(said(&["help", "-help"]), said(&["-help"]));
+        let (exit, _, err) = said(&["help", "statsu"]);
+        assert!(
+            exit == Exit::Usage && err.contains("did you mean status?"),
+            "{err}"
+        );
     }
 
     #[test]
@@ -235,5 +257,6 @@ mod tests {
             said(&["status", "--version"]),
             (Exit::Success, version, String::new())
         );
+        assert_eq!(said(&["version"]), said(&["-version"]));
     }
 }

@@ -111,7 +111,7 @@ const ATTEMPTS: Flag = Flag::with_default(
 const TIMEOUT: Flag = Flag::optional(
     "--timeout",
     "TIME",
-    "an attempt that takes longer has failed: 90s, 30m, 2h, or seconds (default no limit)",
+    "an attempt that takes longer has failed: 90s, 30m, 2h, 1d, or seconds, at most 30d (default no limit)",
 );
 const ID: Flag = Flag::optional(
     "--id",
@@ -358,7 +358,15 @@ fn scan_tasks(scan: &Scan, output: &mut Output<'_>) -> Result<Vec<Task>, Failure
     for line in told(&divided, targets.len()) {
         output.notice(&line);
     }
-    let tasks = scan.tasks(divided.parts)?;
+    let (tasks, shards) = (scan.tasks(divided.parts)?, scan.shards);
+    if let Some(asked) = shards.filter(|&asked| (tasks.len() as u64) < u64::from(asked)) {
+        output.notice(&format!(
+            "{} {asked}: there are only {} probes, so these are {} tasks",
+            SHARDS.shown(),
+            tasks.len(),
+            tasks.len()
+        ));
+    }
     if tasks.len() > PACK_REMARKED_TASKS && division == Division::Each {
         output.remark(&format!(
             "each target is a task of its own; {} would put small ones together",
@@ -394,15 +402,14 @@ impl Scan {
         if parts.is_empty() {
             return Err(Invalid::about("the exclusions leave no address to scan"));
         }
-        let count = parts
-            .len()
-            .saturating_mul(self.shards.unwrap_or(1) as usize);
+        let count = parts.iter().map(|part| self.tasks_of(part)).sum();
         self.check_count(count)?;
         let at_a_time = self.at_a_time(count);
         let random_job = || (count > 1 || at_a_time.is_some()).then(TaskId::random);
         let job_id = self.job.clone().or_else(random_job);
         let mut tasks = Vec::with_capacity(count);
         for part in parts {
+            let shards = self.tasks_of(&part) as u32;
             let whole = Task {
                 priority: self.priority,
                 retries: self.retries,
@@ -422,7 +429,7 @@ impl Scan {
             self.check(&whole)?;
             match self.shards {
                 None => tasks.push(whole),
-                Some(shards) => tasks.extend(shards_of(&whole, shards)),
+                Some(_) => tasks.extend(shards_of(&whole, shards)),
             }
         }
         Ok(tasks)
@@ -447,6 +454,15 @@ impl Scan {
         }
     }
 
+    /// How many tasks a part becomes: as many shards as were asked for, but no more than it has probes, for the others would have
+    /// none.
+    fn tasks_of(&self, part: &Part) -> usize {
+        let addresses = part.ip_range.without(&part.exclude).count();
+        let probes = addresses.saturating_mul(self.ports.count().into());
+        let most = usize::try_from(probes).unwrap_or(usize::MAX);
+        most.min(self.shards.unwrap_or(1) as usize).max(1)
+    }
+
     /// Tasks of the push that may run at a time, where that is limited.
     fn at_a_time(&self, tasks: usize) -> Option<u32> {
         let most = u32::try_from(tasks).unwrap_or(u32::MAX);
@@ -454,7 +470,7 @@ impl Scan {
         match (self.shards, self.parallel) {
             (None, None) => None,
             (_, Some(parallel)) => Some(parallel.min(most)),
-            (Some(shards), None) => Some(shards.min(pps)),
+            (Some(shards), None) => Some(shards.min(pps).min(most)),
         }
     }
 
@@ -561,7 +577,13 @@ fn resolve_scan(reader: &mut Reader) -> Result<Scan, Invalid> {
         pack: reader.optional(&PACK, values::number(1, u32::MAX))?,
         // Before what else may be missing, so that errors come in the order of the help.
         targets: match (targets, &list) {
-            (None, None) => return Err(IP.missing()),
+            (None, None) => {
+                return Err(Invalid::about(format!(
+                    "give {} or {} (scanpush -help)",
+                    IP.usage(),
+                    LIST.usage()
+                )));
+            }
             (targets, _) => targets.unwrap_or_default(),
         },
         list,
@@ -760,7 +782,7 @@ mod tests {
         for more in ["-ip=10.0.0.1,10.0.0.2", "-shards=2"] {
             let mut line = vec!["-ports=80", "-id=my-1", more];
             if more.starts_with("-shards") {
-                line.push("-ip=10.0.0.1");
+                line.push("-ip=10.0.0.0/31");
             }
             let error = made(&line).0.unwrap_err();
             assert!(
@@ -857,6 +879,15 @@ mod tests {
                 tasks.iter().map(|task| &task.task_id).collect();
             assert_eq!(ids.len(), 16);
         }
+        // Fewer probes than shards: none is without any.
+        let (small, said) = made(&["-ip=10.0.0.1,10.0.0.2", "-ports=80", "-shards=16"]);
+        let small = small.unwrap();
+        assert_eq!((small.len(), small[0].parallel), (2, Some(2)));
+        assert_eq!(small[1].shard, Some(Shard { index: 2, count: 2 }));
+        assert!(
+            said.contains("-shards 16: there are only 2 probes"),
+            "{said}"
+        );
         // Fewer packets than shards: no more at a time than can have one each.
         let few = tasks(&["-ip=10.0.0.0/24", "-ports=80", "-bandwidth=2", "-shards=3"]);
         assert_eq!(
@@ -957,7 +988,10 @@ mod tests {
     #[test]
     fn a_bad_value_is_named_with_its_flag() {
         for (line, named) in [
-            (&["-ports", "80"][..], "-ip: is required: write -ip TARGETS"),
+            (
+                &["-ports", "80"][..],
+                "give -ip TARGETS or -iL FILE (scanpush -help)",
+            ),
             (
                 &["-ip", "10.0.0.1", "-exclude", "x", "-ports", "80"],
                 "-exclude: \"x\" is not an address",
@@ -996,7 +1030,7 @@ mod tests {
             (
                 &[
                     "-ip",
-                    "10.0.0.1",
+                    "10.0.0.0/24",
                     "-shards",
                     "4",
                     "-parallel",
