@@ -182,7 +182,7 @@ fn reloaded() {
     assert!(server.log().contains("exclude.conf:1: \"oops\" is not"));
     fs::write(&file, "198.51.100.0/24\n").unwrap();
     server.signal(Signal::HUP);
-    server.wait_for_log("SIGHUP: from now on 256 addresses in 1 ranges are excluded");
+    server.wait_for_log("SIGHUP: from now on 256 addresses in 1 range are excluded");
     let denied = network.replace("0/24", "128/25");
     fs::write(&file, format!("{denied}\n")).unwrap();
     server.signal(Signal::HUP);
