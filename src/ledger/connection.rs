@@ -35,6 +35,14 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// The group's name.
+    pub fn group(&self) -> &str {
+        let inside = self.prefix.strip_prefix("scan:{");
+        inside
+            .and_then(|rest| rest.strip_suffix("}:"))
+            .unwrap_or(&self.prefix)
+    }
+
     /// The key of this group named `name`.
     pub(super) fn key(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)

@@ -293,6 +293,13 @@ pub const WATCH_BARS_MAX: usize = 10;
 pub const WATCH_LINES_TASKS_MAX: usize = 50;
 /// Where there is no terminal, a line is printed when a task has come so many percent further.
 pub const WATCH_LINE_PERCENT: u32 = 10;
+/// A job some of whose tasks were taken in while an order about it came into force counts as complete when none came for
+/// this long.
+pub const CONTROL_QUIET: Duration = Duration::from_secs(1);
+/// How long an order about a job is given to tasks that come in meanwhile.
+pub const CONTROL_JOB_MAX: Duration = Duration::from_secs(600);
+/// A person who waits for an order is told this often how far it is.
+pub const CONTROL_TELL_EVERY: Duration = Duration::from_secs(5);
 /// Tasks whose trouble they tell in a line each; of the others the number.
 pub const CONTROL_NOTES_MAX: usize = 20;
 /// `scanpush results -follow` asks Redis this often whether the tasks have ended.

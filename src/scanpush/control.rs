@@ -5,18 +5,27 @@
 
 use super::Command;
 use super::ids::{JOB, Named, unknown};
-use super::options::{Connection, JSON};
+use super::options::Connection;
 use super::output::Output;
 use crate::exit::Failure;
-use crate::flags::Reader;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
+use crate::flags::{Flag, Reader};
 use crate::ledger::{Ledger, LedgerError, LiveTask, Order, Steered};
-use crate::model::limits::{CONTROL_LOOK_EVERY, CONTROL_NOTES_MAX, CONTROL_WAIT};
+use crate::model::limits::{
+    CONTROL_JOB_MAX, CONTROL_LOOK_EVERY, CONTROL_NOTES_MAX, CONTROL_QUIET, CONTROL_TELL_EVERY,
+    CONTROL_WAIT, HEARTBEAT_FRESH,
+};
 use crate::model::text::quoted;
 use crate::model::{Invalid, State, TaskId};
 use serde::Serialize;
+use std::collections::HashSet;
 use std::thread;
 use std::time::Instant;
+
+const JSON: Flag = Flag::switch(
+    "--json",
+    "print what became of each task as one line of JSON",
+);
 
 pub(super) const CANCEL: Command = Command {
     name: "cancel",
@@ -27,8 +36,9 @@ pub(super) const CANCEL: Command = Command {
 A running task ends within 2 seconds; the command waits until it has. A task
 that no server runs is ended by the next server that looks; where none is up, it
 is cancelling until one is, and is not begun. With -job, tasks that have ended
-already are left as they are. An ID may be given by its first characters, 4 or
-more, where only one has them. It needs Redis only.
+already are left as they are, and those that a server takes in meanwhile are
+ordered too. An ID may be given by its first characters, 4 or more, where only
+one has them. It needs Redis only.
 Exit code 0: done; 1: for some ID not: it is unknown or has ended already (the
 others are cancelled all the same), or Redis is away; 2: bad flags.
 
@@ -102,7 +112,17 @@ struct Report {
     #[serde(skip)]
     failed: bool,
     #[serde(skip)]
-    had_ended: bool,
+    ended: Ended,
+}
+
+/// Whether a task had, or came to, an end of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    No,
+    /// Before the order was given.
+    Before,
+    /// Before it was in force.
+    Meanwhile,
 }
 
 fn run(order: Order, reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
@@ -112,11 +132,14 @@ fn run(order: Order, reader: Reader, output: &mut Output<'_>) -> Result<(), Fail
     let mut ledger = Ledger::connect(redis, group.as_str()).map_err(trouble)?;
     let found = options.named.find(&mut ledger).map_err(trouble)?;
     let good = found.report(&options.connection, output);
-    let mut reports = steer(order, &found.tasks, &mut ledger).map_err(trouble)?;
-    let steered = match options.named.job {
-        Some(_) => leave_out_ended(&mut reports, output),
-        None => true,
-    };
+    let mut reports = steer(order, &found.tasks, &mut ledger, output).map_err(trouble)?;
+    let mut steered = true;
+    if let Some(job) = &found.job {
+        let late = steer_late(order, job, &mut reports, &mut ledger, output).map_err(trouble)?;
+        steered = leave_out_ended(&mut reports, output);
+        tell_late(order, job, &late, output);
+        steered &= !late.go_on;
+    }
     show(&reports, &options, output)?;
     match good && steered && reports.iter().all(|report| !report.failed) {
         true => Ok(()),
@@ -136,8 +159,14 @@ fn resolve(mut reader: Reader) -> Result<Options, Invalid> {
 
 /// Gives the order about all tasks, waits until it is in force, and says what became of each. It gives up [`CONTROL_WAIT`]
 /// after the last one in which it came into force.
-fn steer(order: Order, tasks: &[TaskId], ledger: &mut Ledger) -> Result<Vec<Report>, LedgerError> {
+fn steer(
+    order: Order,
+    tasks: &[TaskId],
+    ledger: &mut Ledger,
+    output: &mut Output<'_>,
+) -> Result<Vec<Report>, LedgerError> {
     let mut give_up = Instant::now() + CONTROL_WAIT;
+    let mut tell_at = Instant::now() + CONTROL_TELL_EVERY;
     let answers = ledger.control(order, tasks)?;
     let mut reports: Vec<Option<Report>> = Vec::with_capacity(tasks.len());
     for (id, answer) in tasks.iter().zip(&answers) {
@@ -154,9 +183,16 @@ fn steer(order: Order, tasks: &[TaskId], ledger: &mut Ledger) -> Result<Vec<Repo
         let now = ledger.tasks_of(&ids)?;
         // After the states: a change is on the list from the moment on at which it shows.
         let untold = ledger.are_untold(&ids)?;
+        let alone = late && !has_fresh_server(ledger)?;
         for ((&i, task), untold) in open.iter().zip(now).zip(untold) {
-            reports[i] = in_force(order, &tasks[i], task.as_ref(), untold)
-                .or_else(|| late.then(|| not_yet(order, &tasks[i], answers[i], task.as_ref())));
+            let not_yet = || not_yet(order, &tasks[i], answers[i], task.as_ref(), alone);
+            reports[i] =
+                in_force(order, &tasks[i], task.as_ref(), untold).or_else(|| late.then(not_yet));
+        }
+        if began >= tell_at {
+            tell_at = began + CONTROL_TELL_EVERY;
+            let settled = reports.iter().flatten().count();
+            output.remark(&format!("{order}: {settled} of {} tasks", tasks.len()));
         }
         if open.iter().any(|&i| reports[i].is_some()) {
             give_up = Instant::now() + CONTROL_WAIT;
@@ -168,22 +204,102 @@ fn steer(order: Order, tasks: &[TaskId], ledger: &mut Ledger) -> Result<Vec<Repo
     Ok(reports.into_iter().flatten().collect())
 }
 
+fn has_fresh_server(ledger: &mut Ledger) -> Result<bool, LedgerError> {
+    let fresh_ms = HEARTBEAT_FRESH.as_millis() as u64;
+    let servers = ledger.servers()?;
+    Ok(servers.iter().any(|server| server.age_ms <= fresh_ms))
+}
+
+/// What came to a job while an order about it came into force.
+#[derive(Debug)]
+struct Late {
+    /// Tasks that got the order too.
+    tasks: usize,
+    /// Whether they still came when the wait was over.
+    go_on: bool,
+}
+
+/// Gives the order to the tasks of the job that were taken in since `reports` were made, again and again until none came
+/// for [`CONTROL_QUIET`], and adds their reports. A push of many tasks is still being taken in when its end is ordered.
+fn steer_late(
+    order: Order,
+    job: &TaskId,
+    reports: &mut Vec<Report>,
+    ledger: &mut Ledger,
+    output: &mut Output<'_>,
+) -> Result<Late, LedgerError> {
+    let give_up = Instant::now() + CONTROL_JOB_MAX;
+    let mut known: HashSet<TaskId> = reports.iter().map(|one| one.task_id.clone()).collect();
+    let (mut late, mut quiet) = (0, true);
+    loop {
+        let mut new = ledger.job(job)?;
+        new.retain(|id| known.insert(id.clone()));
+        if !new.is_empty() && Instant::now() >= give_up {
+            return Ok(Late {
+                tasks: late,
+                go_on: true,
+            });
+        }
+        match (new.is_empty(), quiet) {
+            (true, true) => break,
+            (true, false) => {
+                thread::sleep(CONTROL_QUIET);
+                quiet = true;
+            }
+            (false, _) => {
+                late += new.len();
+                reports.extend(steer(order, &new, ledger, output)?);
+                quiet = false;
+            }
+        }
+    }
+    Ok(Late {
+        tasks: late,
+        go_on: false,
+    })
+}
+
+/// Says what came late to a job, and that more may.
+fn tell_late(order: Order, job: &TaskId, late: &Late, output: &mut Output<'_>) {
+    if late.tasks > 0 {
+        let tasks = late.tasks;
+        output.problem(&format!(
+            "scanpush: {tasks} more of the job's tasks were taken in meanwhile; the {order} is for them too"
+        ));
+    }
+    if late.go_on {
+        output.problem(&format!(
+            "scanpush: servers still take in tasks of the job: give the order again, look with scanpush job {job}"
+        ));
+    } else if late.tasks > 0 {
+        output.remark(&format!(
+            "one that is taken in from now on is not: look with scanpush job {job}"
+        ));
+    }
+}
+
 /// The report where there is nothing to wait for.
 fn at_once(order: Order, id: &TaskId, answer: Steered) -> Option<Report> {
     Some(match (order, answer) {
-        (_, Steered::Unknown) => failed(order, id, "unknown", "it ended long ago".to_owned(), true),
+        (_, Steered::Unknown) => failed(
+            order,
+            id,
+            "unknown",
+            "it ended long ago".to_owned(),
+            Ended::Before,
+        ),
         (_, Steered::Ended(state)) => {
             let note = format!("it had ended already: {state}");
-            failed(order, id, state.as_str(), note, true)
+            failed(order, id, state.as_str(), note, Ended::Before)
         }
         (Order::Cancel, Steered::Ending(State::Cancelled)) => return None,
         (_, Steered::Ending(State::Cancelled)) => {
             let note = "it is being cancelled".to_owned();
-            failed(order, id, "cancelling", note, true)
+            failed(order, id, "cancelling", note, Ended::Before)
         }
         (_, Steered::Ending(state)) => {
             let note = format!("it is ending already: {state}");
-            failed(order, id, state.as_str(), note, true)
+            failed(order, id, state.as_str(), note, Ended::Before)
         }
         (Order::Resume, Steered::Done(state)) => done(order, id, state),
         (_, Steered::Done(_) | Steered::Ordered) => return None,
@@ -200,28 +316,37 @@ fn in_force(order: Order, id: &TaskId, task: Option<&LiveTask>, untold: bool) ->
         (Order::Pause, State::Paused) if !untold => Some(done(order, id, State::Paused)),
         (_, state) if ended => {
             let note = format!("it ended before the order was in force: {state}");
-            Some(failed(order, id, state.as_str(), note, false))
+            Some(failed(order, id, state.as_str(), note, Ended::Meanwhile))
         }
         _ => None,
     }
 }
 
-/// The report where the wait is over.
-fn not_yet(order: Order, id: &TaskId, answer: Steered, task: Option<&LiveTask>) -> Report {
+/// The report where the wait is over; `alone` where no server is up.
+fn not_yet(
+    order: Order,
+    id: &TaskId,
+    answer: Steered,
+    task: Option<&LiveTask>,
+    alone: bool,
+) -> Report {
     let Some(task) = task else {
         let note = "Redis does not know it any more: give the order again once it does".to_owned();
-        return failed(order, id, "unknown", note, false);
+        return failed(order, id, "unknown", note, Ended::No);
     };
     let wait_s = CONTROL_WAIT.as_secs();
     match (order, answer) {
         (Order::Cancel, Steered::Ending(_)) => Report {
-            note: Some("no server will begin it; the next one that is up ends it".to_owned()),
+            note: Some(match alone {
+                true => "no server will begin it; the next one that is up ends it".to_owned(),
+                false => format!("not yet ended by a server: look with scanpush status {id}"),
+            }),
             status: "cancelling",
             ..done(order, id, task.status)
         },
         (Order::Pause, _) if task.status == State::Paused => Report {
             note: Some(
-                "no server has told Kafka yet: until one is up, a loss of Redis' data undoes it"
+                "no server has told Kafka yet: until one has, a loss of Redis' data undoes it"
                     .to_owned(),
             ),
             ..done(order, id, task.status)
@@ -229,13 +354,13 @@ fn not_yet(order: Order, id: &TaskId, answer: Steered, task: Option<&LiveTask>) 
         _ if task.order.is_none() => {
             let note =
                 "the order was lost with Redis' data, or withdrawn: give it again".to_owned();
-            failed(order, id, task.status.as_str(), note, false)
+            failed(order, id, task.status.as_str(), note, Ended::No)
         }
         _ => {
             let note = format!(
                 "not in force within {wait_s} s: its server can't be reached, or waits for Kafka; the order stands"
             );
-            failed(order, id, super::tasks::state_of(task), note, false)
+            failed(order, id, super::tasks::state_of(task), note, Ended::No)
         }
     }
 }
@@ -247,37 +372,38 @@ fn done(order: Order, id: &TaskId, state: State) -> Report {
         status: state.as_str(),
         note: None,
         failed: false,
-        had_ended: false,
+        ended: Ended::No,
     }
 }
 
-fn failed(
-    order: Order,
-    id: &TaskId,
-    status: &'static str,
-    note: String,
-    had_ended: bool,
-) -> Report {
+fn failed(order: Order, id: &TaskId, status: &'static str, note: String, ended: Ended) -> Report {
     Report {
         status,
         note: Some(note),
         failed: true,
-        had_ended,
+        ended,
         ..done(order, id, State::Queued)
     }
 }
 
-/// Of a whole job those that had ended are as good as steered. False where all had.
+/// Of a whole job those that had ended, or ended before the order was in force, are as good as steered. False where all had
+/// before it was given.
 fn leave_out_ended(reports: &mut Vec<Report>, output: &mut Output<'_>) -> bool {
     let all = reports.len();
-    reports.retain(|report| !report.had_ended);
-    let ended = all - reports.len();
-    if ended > 0 {
+    let count = |wanted| reports.iter().filter(|one| one.ended == wanted).count();
+    let (before, meanwhile) = (count(Ended::Before), count(Ended::Meanwhile));
+    reports.retain(|report| report.ended == Ended::No);
+    if before > 0 {
         output.problem(&format!(
-            "scanpush: {ended} of {all} tasks of the job had ended already"
+            "scanpush: {before} of {all} tasks of the job had ended already"
         ));
     }
-    all == 0 || !reports.is_empty()
+    if meanwhile > 0 {
+        output.problem(&format!(
+            "scanpush: {meanwhile} of {all} tasks of the job ended before the order was in force"
+        ));
+    }
+    all == 0 || before < all
 }
 
 fn show(reports: &[Report], options: &Options, output: &mut Output<'_>) -> Result<(), Failure> {
@@ -296,7 +422,7 @@ fn show(reports: &[Report], options: &Options, output: &mut Output<'_>) -> Resul
     };
     for (report, note) in noted().take(CONTROL_NOTES_MAX) {
         let id = &report.task_id;
-        if report.status == "unknown" && report.had_ended {
+        if report.status == "unknown" && report.ended == Ended::Before {
             output.problem(&format!("scanpush: {}", unknown(id, &options.connection)));
         } else {
             output.problem(&format!(
@@ -389,7 +515,7 @@ mod tests {
                 order: (state != State::Paused).then_some(order),
                 ..now(state, false)
             };
-            not_yet(order, &id(), answer, Some(&task))
+            not_yet(order, &id(), answer, Some(&task), true)
         };
         let waits = late(
             Order::Cancel,
@@ -397,6 +523,21 @@ mod tests {
             State::Queued,
         );
         assert!(!waits.failed && waits.status == "cancelling" && waits.note.is_some());
+        let ending = Steered::Ending(State::Cancelled);
+        let busy = not_yet(
+            Order::Cancel,
+            &id(),
+            ending,
+            Some(&now(State::Queued, false)),
+            false,
+        );
+        assert_eq!(
+            (busy.failed, busy.note.as_deref()),
+            (
+                false,
+                Some("not yet ended by a server: look with scanpush status t1")
+            )
+        );
         let frozen = late(Order::Cancel, Steered::Ordered, State::Running);
         assert!(frozen.failed && frozen.note.unwrap().contains("not in force within 10 s"));
         let lost = not_yet(
@@ -404,6 +545,7 @@ mod tests {
             &id(),
             Steered::Ordered,
             Some(&now(State::Running, false)),
+            true,
         );
         assert!(lost.failed && lost.note.unwrap().contains("was lost"));
         let untold = late(Order::Pause, Steered::Done(State::Paused), State::Paused);
@@ -414,14 +556,20 @@ mod tests {
     fn of_a_job_those_that_had_ended_are_no_error_unless_all_had() {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut output = Output::new(&mut out, &mut err, None, false);
-        let ended = || failed(Order::Cancel, &id(), "completed", "x".into(), true);
-        let mut some = vec![ended(), done(Order::Cancel, &id(), State::Cancelled)];
+        let ended = |when| failed(Order::Cancel, &id(), "completed", "x".into(), when);
+        let before = || ended(Ended::Before);
+        let mut some = vec![before(), done(Order::Cancel, &id(), State::Cancelled)];
         assert!(leave_out_ended(&mut some, &mut output));
         assert_eq!(some.len(), 1);
-        assert!(!leave_out_ended(&mut vec![ended()], &mut output));
+        assert!(!leave_out_ended(&mut vec![before()], &mut output));
+        assert!(leave_out_ended(
+            &mut vec![ended(Ended::Meanwhile)],
+            &mut output
+        ));
         assert_eq!(
             String::from_utf8(err).unwrap(),
-            "scanpush: 1 of 2 tasks of the job had ended already\nscanpush: 1 of 1 tasks of the job had ended already\n"
+            "scanpush: 1 of 2 tasks of the job had ended already\nscanpush: 1 of 1 tasks of the job had ended already\n\
+scanpush: 1 of 1 tasks of the job ended before the order was in force\n"
         );
     }
 
@@ -434,7 +582,7 @@ mod tests {
                 &id(),
                 "completed",
                 "it had ended already: completed".into(),
-                true,
+                Ended::Before,
             ),
         ];
         for (line, expected) in [

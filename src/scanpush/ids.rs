@@ -33,6 +33,8 @@ pub struct Named {
 pub struct Found {
     /// The tasks that Redis knows, each once; those of a job may have ended so long ago that their hash is gone.
     pub tasks: Vec<TaskId>,
+    /// The job whose tasks they are, by its whole id.
+    pub job: Option<TaskId>,
     /// Words that are the id, or the beginning, of no known task.
     pub unknown: Vec<TaskId>,
     /// What else is wrong, a line each: beginnings of several ids, a job that nobody knows.
@@ -97,7 +99,7 @@ impl Named {
         }
         if let Some(job) = &self.job {
             match find_job(job, ledger)? {
-                Ok((_, tasks)) => found.tasks = tasks,
+                Ok((id, tasks)) => (found.job, found.tasks) = (Some(id), tasks),
                 Err(no_job) => found.problems.push(no_job.to_string()),
             }
         }
@@ -121,17 +123,37 @@ impl Found {
 /// What to say of an id that no task has.
 pub fn unknown(id: &TaskId, connection: &Connection) -> String {
     format!(
-        "{} is no task of group {} (no server has taken it in yet, or it ended long ago)",
+        "{} is no task of group {} ({})",
         quoted(id.as_str()),
-        connection.group
+        connection.group,
+        why_unknown(id, "no server has taken it in yet, or it ended long ago")
     )
+}
+
+/// Why a name may not be known: `why`, or it is too short for a beginning.
+fn why_unknown(name: &TaskId, why: &str) -> String {
+    match is_too_short(name) {
+        true => format!(
+            "{why}; the beginning of an id needs {ID_BEGINNING_MIN_BYTES} characters or more"
+        ),
+        false => why.to_owned(),
+    }
+}
+
+fn is_too_short(name: &TaskId) -> bool {
+    name.as_str().len() < ID_BEGINNING_MIN_BYTES
 }
 
 /// Why a name is no job's.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NoJob {
-    /// No job has it, or none yet.
-    Unknown(TaskId),
+    /// No job of the group has it, or none yet.
+    Unknown {
+        /// As it was given.
+        name: TaskId,
+        /// The group.
+        group: String,
+    },
     /// It begins the ids of several; the line names some.
     Several(String),
 }
@@ -139,10 +161,14 @@ pub enum NoJob {
 impl fmt::Display for NoJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NoJob::Unknown(name) => write!(
+            NoJob::Unknown { name, group } => write!(
                 f,
-                "{} is no job of this group (no server has taken in a task of it yet, or it ended long ago)",
-                quoted(name.as_str())
+                "{} is no job of group {group} ({})",
+                quoted(name.as_str()),
+                why_unknown(
+                    name,
+                    "no server has taken in a task of it yet, or it ended long ago"
+                )
             ),
             NoJob::Several(line) => f.write_str(line),
         }
@@ -163,7 +189,10 @@ pub fn find_job(
                 let tasks = ledger.job(&id)?;
                 Ok((id, tasks))
             }
-            Match::None => Err(NoJob::Unknown(name.clone())),
+            Match::None => Err(NoJob::Unknown {
+                name: name.clone(),
+                group: ledger.group().to_owned(),
+            }),
             Match::Several(ids) => Err(NoJob::Several(several(name, "jobs", &ids))),
         },
     )
@@ -185,7 +214,7 @@ fn whole(
     if known {
         return Ok(Match::One(name.clone()));
     }
-    if name.as_str().len() < ID_BEGINNING_MIN_BYTES {
+    if is_too_short(name) {
         return Ok(Match::None);
     }
     let mut ids = begun_by(name.as_str())?;
@@ -256,6 +285,25 @@ mod tests {
         assert_eq!(
             among("abcd", &two),
             Match::Several(vec![id("abcd1"), id("abcd2")])
+        );
+    }
+
+    #[test]
+    fn a_name_that_is_too_short_for_a_beginning_is_told_so() {
+        let no_job = |name: &str| {
+            let (name, group) = (id(name), "scanners".to_owned());
+            NoJob::Unknown { name, group }.to_string()
+        };
+        let why = "no server has taken in a task of it yet, or it ended long ago";
+        assert_eq!(
+            no_job("CnW"),
+            format!(
+                "\"CnW\" is no job of group scanners ({why}; the beginning of an id needs 4 characters or more)"
+            )
+        );
+        assert_eq!(
+            no_job("CnWx"),
+            format!("\"CnWx\" is no job of group scanners ({why})")
         );
     }
 

@@ -3,16 +3,19 @@
 
 use super::Command;
 use super::ids::find_job;
-use super::options::{Connection, JSON};
+use super::options::Connection;
 use super::output::Output;
 use super::tasks::{self, now_ms, short, span};
 use crate::exit::Failure;
-use crate::flags::Reader;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
+use crate::flags::{Flag, Reader};
 use crate::ledger::{Ledger, LedgerError, LiveTask};
+use crate::model::task::Shard;
 use crate::model::{Invalid, State, TaskId};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+
+const JSON: Flag = Flag::switch("--json", "print the job with its tasks as one line of JSON");
 
 pub(super) const COMMAND: Command = Command {
     name: "job",
@@ -52,7 +55,7 @@ pub struct Job {
     pub remaining_s: Option<u64>,
     /// Findings, in sum.
     pub found: u64,
-    /// Its tasks, in the order in which they were taken in.
+    /// Its tasks, in the order in which they were taken in; shards of the same probes together, by their numbers.
     pub tasks: Vec<LiveTask>,
 }
 
@@ -94,7 +97,7 @@ fn look(connection: &Connection, name: &TaskId) -> Result<Result<Job, String>, L
 
 /// The job that these tasks are; none where there are none.
 pub fn job(job_id: &TaskId, mut tasks: Vec<LiveTask>, forgotten: usize) -> Option<Job> {
-    tasks.sort_by(|a, b| (a.queued_ms, &a.task_id).cmp(&(b.queued_ms, &b.task_id)));
+    sort(&mut tasks);
     let mut states = BTreeMap::new();
     for task in &tasks {
         *states.entry(task.status.as_str()).or_insert(0) += 1;
@@ -124,6 +127,33 @@ pub fn job(job_id: &TaskId, mut tasks: Vec<LiveTask>, forgotten: usize) -> Optio
     })
 }
 
+/// By arrival, shards with the first of theirs.
+fn sort(tasks: &mut [LiveTask]) {
+    let whole = |task: &LiveTask| {
+        let shard: Shard = task.shard.as_deref()?.parse().ok()?;
+        Some((task.ip_range.clone(), task.ports.clone(), shard.count))
+    };
+    let mut first_ms: HashMap<_, u64> = HashMap::new();
+    for task in tasks.iter() {
+        if let Some(whole) = whole(task) {
+            let first = first_ms.entry(whole).or_insert(task.queued_ms);
+            *first = task.queued_ms.min(*first);
+        }
+    }
+    tasks.sort_by_cached_key(|task| {
+        let came_ms = whole(task).and_then(|whole| first_ms.get(&whole).copied());
+        let shard = task.shard.as_deref().and_then(|shard| shard.parse().ok());
+        (
+            came_ms.unwrap_or(task.queued_ms),
+            task.ip_range.clone(),
+            task.ports.clone(),
+            shard.map(|shard: Shard| (shard.count, shard.index)),
+            task.queued_ms,
+            task.task_id.clone(),
+        )
+    });
+}
+
 /// A task's part of its job: its probes, or 1 where a hash does not say.
 fn weight_of(task: &LiveTask) -> f64 {
     task.probes.map_or(1.0, |probes| probes.max(1) as f64)
@@ -151,11 +181,14 @@ fn show(job: &Job, json: bool, now_ms: u64, output: &mut Output<'_>) -> Result<(
     if json {
         return output.json(job);
     }
-    output.line(&in_a_line(job))?;
+    let [whole, counts] = heading(job);
+    output.line(&whole)?;
+    output.line(&format!("  {counts}"))?;
     tasks::show(&job.tasks, false, now_ms, output)
 }
 
-fn in_a_line(job: &Job) -> String {
+/// What all tasks are together, and how many are in which state.
+fn heading(job: &Job) -> [String; 2] {
     let counts: Vec<String> = State::ALL
         .iter()
         .filter_map(|state| Some(format!("{} {state}", job.states.get(state.as_str())?)))
@@ -164,15 +197,15 @@ fn in_a_line(job: &Job) -> String {
     let left = job
         .remaining_s
         .map_or(String::new(), |s| format!(", {} left", span(s)));
-    format!(
-        "job {}: {} {}%{left}, {} pps, found {}; {}",
+    let whole = format!(
+        "job {}: {} {}%{left}, {} pps, found {}",
         job.job_id,
         job.state,
         job.progress.floor(),
         short(job.rate_pps),
-        job.found,
-        counts.join(", ")
-    )
+        job.found
+    );
+    [whole, counts.join(", ")]
 }
 
 #[cfg(test)]
@@ -221,9 +254,33 @@ mod tests {
         ]);
         assert!(nearly.progress < 100.0, "not before it is");
         assert_eq!(
-            in_a_line(&whole),
-            "job j1: running 62%, 1:23 left, 812 pps, found 1570; 1 running, 1 completed"
+            heading(&whole),
+            [
+                "job j1: running 62%, 1:23 left, 812 pps, found 1570",
+                "1 running, 1 completed"
+            ]
         );
+    }
+
+    #[test]
+    fn shards_stand_together_and_in_order() {
+        let of = |task_id: &str, ip_range: &str, shard: Option<&str>, queued_ms| LiveTask {
+            task_id: task_id.into(),
+            ip_range: ip_range.into(),
+            shard: shard.map(str::to_owned),
+            queued_ms,
+            ..task()
+        };
+        let mut tasks = [
+            of("a", "172.16.1.0/24", Some("10/10"), 3),
+            of("b", "172.16.0.0/24", None, 4),
+            of("c", "172.16.1.0/24", Some("2/10"), 5),
+            of("d", "172.16.1.0/24", Some("1/10"), 4),
+            of("e", "172.16.2.0/24", None, 2),
+        ];
+        sort(&mut tasks);
+        let ids: Vec<&str> = tasks.iter().map(|task| task.task_id.as_str()).collect();
+        assert_eq!(ids, ["e", "d", "c", "a", "b"]);
     }
 
     #[test]

@@ -203,7 +203,7 @@ mod tests {
         for (retry, why) in [
             (
                 Retry::Unknown,
-                "\"t1\" is no task of group scanners (no server has taken it in yet, or it ended long ago)",
+                "\"t1\" is no task of group scanners (no server has taken it in yet, or it ended long ago; the beginning of an id needs 4 characters or more)",
             ),
             (
                 Retry::Open(State::Running),

@@ -185,6 +185,21 @@ impl Screen {
         }
     }
 
+    /// Nothing more is shown: the bars stay as they are. For Ctrl-C, which may have moved the cursor: what would be cleared
+    /// is not what was drawn.
+    pub fn leave(&mut self, output: &mut Output<'_>) -> Result<(), Failure> {
+        let Some(bars) = self.bars.take() else {
+            return Ok(());
+        };
+        bars.multi.set_draw_target(ProgressDrawTarget::hidden());
+        // The cursor stands behind the last bar.
+        match self.place {
+            Place::Stderr => output.problem(""),
+            _ => output.line("")?,
+        }
+        output.flush()
+    }
+
     /// Nothing more is shown: bars are gone, lines stay.
     pub fn close(&mut self) {
         if let Some(bars) = &mut self.bars {

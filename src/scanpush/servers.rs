@@ -1,17 +1,19 @@
 //! `scanpush servers`: the servers of the group and what each has to do. Reads Redis only.
 
 use super::Command;
-use super::options::{Connection, JSON};
+use super::options::Connection;
 use super::output::Output;
 use super::table::{self, Column, Row, Side};
 use super::tasks::short;
 use crate::exit::Failure;
-use crate::flags::Reader;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
+use crate::flags::{Flag, Reader};
 use crate::ledger::{Ledger, LiveServer};
 use crate::model::Invalid;
 use crate::model::limits::HEARTBEAT_FRESH;
 use crate::model::text::one_line;
+
+const JSON: Flag = Flag::switch("--json", "print each server as one line of JSON");
 
 pub(super) const COMMAND: Command = Command {
     name: "servers",

@@ -93,9 +93,18 @@ fn row(task: &LiveTask, now_ms: u64) -> Row {
             when(running, short(task.rate_pps)),
             task.found.to_string(),
             one_line(task.server.as_deref().unwrap_or("-")),
-            one_line(&task.ip_range),
+            target_of(task),
         ],
         below: below(task, now_ms),
+    }
+}
+
+/// Shards of a job differ in nothing else that a row shows.
+fn target_of(task: &LiveTask) -> String {
+    let targets = one_line(&task.ip_range);
+    match &task.shard {
+        Some(shard) => format!("{targets} {}", one_line(shard)),
+        None => targets,
     }
 }
 
@@ -207,7 +216,12 @@ mod tests {
             ip_range: "2001:db8:aaaa:bbbb::1-2001:db8:aaaa:bbbb::ffff".into(),
             ..task()
         };
-        let tasks = [task(), waiting, foreign];
+        let shard = LiveTask {
+            ip_range: "172.16.0.0/16".into(),
+            shard: Some("1/3".into()),
+            ..task()
+        };
+        let tasks = [task(), waiting, foreign, shard];
         let out = shown(&tasks, false);
         let expected = "\
 ID                    STATE     DONE LEFT RATE FOUND SERVER     TARGET
@@ -215,6 +229,7 @@ Wb3ZtqLk9Xe_fJ2vR0yAc running    99% 1:23  812   785 scanh…k3f9 172.16.100.0/2
 Wb3ZtqLk9Xe_fJ2vR0yAc queued     99%    -    -   785 scanh…k3f9 172.16.100.0/24
   attempt 2 in 0:02: masscan: FAIL: could not determine default interface massc…
 6f9619ff-8…c04fc964ff completed 100%    -    -   785 scanh…k3f9 2001:db8…b::ffff
+Wb3ZtqLk9Xe_fJ2vR0yAc running    99% 1:23  812   785 scanh…k3f9 172.16.0…/16 1/3
 ";
         assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");
         assert_eq!(out, expected);

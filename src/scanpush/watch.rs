@@ -4,12 +4,12 @@
 
 use super::Command;
 use super::ids::{JOB, Named, NoJob, find_job};
-use super::options::{Connection, JSON};
+use super::options::Connection;
 use super::output::Output;
 use super::screen::{Place, Screen};
 use crate::exit::{Exit, Failure};
-use crate::flags::Reader;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
+use crate::flags::{Flag, Reader};
 use crate::ledger::{Ledger, LedgerError, LiveTask};
 use crate::model::limits::{WATCH_EVERY, WATCH_LOOK_PART, WATCH_REDIS_WAIT, WATCH_UNKNOWN_WAIT};
 use crate::model::{Invalid, State, TaskId};
@@ -23,6 +23,11 @@ use std::time::{Duration, Instant};
 
 /// Ctrl-C is noticed within this.
 const NAP: Duration = Duration::from_millis(50);
+
+const JSON: Flag = Flag::switch(
+    "--json",
+    "print a task, at each change, as one line of JSON",
+);
 
 pub(super) const COMMAND: Command = Command {
     name: "watch",
@@ -88,6 +93,8 @@ pub struct Watch {
     /// Words that no task has yet, in full or as its beginning.
     words: Vec<TaskId>,
     job: Option<TaskId>,
+    /// The job that the tasks were pushed as: named to the user, not asked about.
+    pushed_as: Option<TaskId>,
 }
 
 fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
@@ -113,9 +120,12 @@ fn resolve(mut reader: Reader) -> Result<(Connection, Named, bool), Invalid> {
 }
 
 impl Watch {
-    /// Of these tasks, which may be unknown yet.
-    pub fn of(ids: impl IntoIterator<Item = TaskId>) -> Watch {
-        let mut watch = Watch::default();
+    /// Of these tasks, which may be unknown yet, pushed as `job`.
+    pub fn of(ids: impl IntoIterator<Item = TaskId>, job: Option<TaskId>) -> Watch {
+        let mut watch = Watch {
+            pushed_as: job,
+            ..Watch::default()
+        };
         for id in ids {
             watch.add(id);
         }
@@ -173,10 +183,30 @@ impl Watch {
             }
             let pause = WATCH_EVERY.max(began.elapsed() * WATCH_LOOK_PART);
             if !nap(pause, &interrupted) {
-                screen.close();
-                output.problem("scanpush: stopped watching; the scans go on");
+                screen.leave(output)?;
+                let further = self.further();
+                output.problem(&format!(
+                    "scanpush: stopped watching; the scans go on{further}"
+                ));
                 return Err(Failure::Found(Exit::Interrupted));
             }
+        }
+    }
+
+    /// What one can do about the scans now; nothing where there is no one name for them.
+    fn further(&self) -> String {
+        match (
+            &self.tasks[..],
+            self.job.as_ref().or(self.pushed_as.as_ref()),
+        ) {
+            ([one], None) => format!(
+                "; look with: scanpush status {id}; stop with: scanpush cancel {id}",
+                id = one.id
+            ),
+            (_, Some(job)) => {
+                format!("; look with: scanpush job {job}; stop with: scanpush cancel -job {job}")
+            }
+            (_, None) => String::new(),
         }
     }
 
@@ -205,7 +235,7 @@ impl Watch {
                     tasks.into_iter().for_each(|id| self.add(id));
                 }
                 // It may come yet.
-                Err(NoJob::Unknown(_)) => {}
+                Err(NoJob::Unknown { .. }) => {}
                 Err(NoJob::Several(problem)) => return Ok(Err(problem)),
             }
         }
@@ -340,7 +370,7 @@ mod tests {
     #[test]
     fn a_task_is_watched_once_and_until_it_has_ended() {
         let id = |text: &str| -> TaskId { text.parse().unwrap() };
-        let mut watch = Watch::of([id("a"), id("b"), id("a")]);
+        let mut watch = Watch::of([id("a"), id("b"), id("a")], None);
         assert_eq!(
             (watch.tasks.len(), watch.seen(), watch.unknown()),
             (2, 0, 2)
@@ -352,6 +382,15 @@ mod tests {
             ..task()
         });
         assert!(watch.tasks[0].has_ended());
+        assert_eq!(watch.further(), "");
+        assert_eq!(
+            Watch::of([id("a")], None).further(),
+            "; look with: scanpush status a; stop with: scanpush cancel a"
+        );
+        assert_eq!(
+            Watch::of([id("a"), id("b")], Some(id("j"))).further(),
+            "; look with: scanpush job j; stop with: scanpush cancel -job j"
+        );
         let job = Watch {
             job: Some(id("j")),
             ..Watch::default()

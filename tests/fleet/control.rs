@@ -445,10 +445,7 @@ fn refused() {
         (&["resume", "runs"], "it had ended already: cancelled"),
         (&["retry", "same-a"], "it is completed"),
         (&["retry", "nobody"], "is no task of group"),
-        (
-            &["cancel", "-job", "none"],
-            "\"none\" is no job of this group",
-        ),
+        (&["cancel", "-job", "none"], "\"none\" is no job of group"),
     ] {
         let (code, out, err) = said(&fleet, words);
         assert_eq!((code, out.as_str()), (1, ""), "{words:?}");

@@ -284,12 +284,16 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
         yes: options.yes,
     };
     sending.run(&tasks, output)?;
-    if options.watch {
-        let ids = tasks.into_iter().map(|task| task.task_id);
-        return Watch::of(ids).follow(&options.connection, Place::Stderr, output);
-    }
     output.remark(&sent(&tasks, &options.connection));
-    Ok(())
+    if !options.watch {
+        return Ok(());
+    }
+    let job = match tasks.len() {
+        1 => None,
+        _ => tasks.first().and_then(|task| task.job_id.clone()),
+    };
+    let ids = tasks.into_iter().map(|task| task.task_id);
+    Watch::of(ids, job).follow(&options.connection, Place::Stderr, output)
 }
 
 /// What a person may want to know and do next.
