@@ -8,7 +8,7 @@
 use super::brokers::Brokers;
 use super::error::BusError;
 use super::hello::{all_answer, first_that_answers};
-use super::within::within;
+use super::within::Caller;
 use crate::model::Backoff;
 use crate::model::limits::{KAFKA_ANSWER_WAIT, METADATA_EVERY, TOPIC_WAIT};
 use kafka::client::KafkaClient;
@@ -27,6 +27,7 @@ pub(super) struct Client {
     topic: String,
     prepare: fn(&mut KafkaClient),
     open: Option<Open>,
+    caller: Caller,
     /// The leader (`HOST:PORT`) of each partition by its number, as last heard; `None` where it has none.
     leaders: Vec<Option<String>>,
     /// The topic has been seen with all its leaders: from then on a missing leader is no reason to wait.
@@ -48,6 +49,7 @@ impl Client {
             topic: topic.to_owned(),
             prepare,
             open: None,
+            caller: Caller::default(),
             leaders: Vec::new(),
             complete: false,
         }
@@ -95,10 +97,12 @@ impl Client {
     {
         let mut open = self.opened()?;
         let asked = format!("{}: {doing}", self.brokers);
-        let (open, result) = within(wait + KAFKA_ANSWER_WAIT, &asked, move || {
-            let result = work(&mut open.kafka);
-            Ok((open, result))
-        })?;
+        let (open, result) = self
+            .caller
+            .within(wait + KAFKA_ANSWER_WAIT, &asked, move || {
+                let result = work(&mut open.kafka);
+                Ok((open, result))
+            })?;
         let value = result.map_err(|error| BusError::client(&self.brokers, doing, &error))?;
         self.open = Some(open);
         Ok(value)
@@ -121,9 +125,11 @@ impl Client {
         let doing = format!("connect to {}", self.brokers);
         let (brokers, topic, prepare) = (self.brokers.clone(), self.topic.clone(), self.prepare);
         let patient = !self.complete;
-        let (open, leaders) = within(KAFKA_ANSWER_WAIT + TOPIC_WAIT, &doing, move || {
-            open(&brokers, &topic, prepare, patient)
-        })?;
+        let (open, leaders) =
+            self.caller
+                .within(KAFKA_ANSWER_WAIT + TOPIC_WAIT, &doing, move || {
+                    open(&brokers, &topic, prepare, patient)
+                })?;
         self.complete |= leaders.iter().all(Option::is_some);
         self.leaders = leaders;
         Ok(open)
