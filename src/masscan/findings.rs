@@ -3,7 +3,9 @@
 use crate::model::finding::Word;
 use crate::model::ports::Proto;
 use crate::model::{Finding, Invalid};
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
+use std::fmt;
 use std::net::IpAddr;
 
 /// Reads one line, without its line break. None for an empty line and for a record that is no port's status (a banner).
@@ -22,19 +24,21 @@ pub fn parse(line: &[u8]) -> Result<Option<Finding>, Invalid> {
     if printed.rec_type != "status" {
         return Ok(None);
     }
-    let data: Data = serde_json::from_str(printed.data.get()).map_err(|error| {
-        Invalid::new(
+    let (Some(status), Some(reason), Some(ttl)) =
+        (printed.data.status, printed.data.reason, printed.data.ttl)
+    else {
+        return Err(Invalid::new(
             &String::from_utf8_lossy(line),
-            format!("is not a finding of masscan: {error}"),
-        )
-    })?;
+            "is not a finding of masscan: no status, reason or ttl",
+        ));
+    };
     Ok(Some(Finding {
         ip: printed.ip,
         port: printed.port,
         proto: printed.proto,
-        status: data.status,
-        reason: data.reason,
-        ttl: data.ttl,
+        status,
+        reason,
+        ttl,
         timestamp: printed.timestamp,
     }))
 }
@@ -49,29 +53,36 @@ struct Printed<'a> {
     proto: Proto,
     #[serde(borrow)]
     rec_type: &'a str,
-    #[serde(borrow)]
-    data: &'a serde_json::value::RawValue,
+    data: Data,
 }
 
+/// What it says in a record of a port's status; a banner's has other fields.
 #[derive(Deserialize)]
 struct Data {
-    status: Word,
-    reason: Word,
-    ttl: u8,
+    status: Option<Word>,
+    reason: Option<Word>,
+    ttl: Option<u8>,
 }
 
-/// masscan prints the timestamp as a string of digits.
+/// masscan prints the timestamp as a string of digits. (An untagged enum would copy it first.)
 fn number_or_text<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either<'a> {
-        Number(u64),
-        Text(&'a str),
+    struct Seconds;
+    impl Visitor<'_> for Seconds {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("unix seconds")
+        }
+
+        fn visit_u64<E>(self, number: u64) -> Result<u64, E> {
+            Ok(number)
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<u64, E> {
+            text.parse().map_err(E::custom)
+        }
     }
-    match Either::deserialize(from)? {
-        Either::Number(number) => Ok(number),
-        Either::Text(text) => text.parse().map_err(serde::de::Error::custom),
-    }
+    from.deserialize_any(Seconds)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 const AT_S: u64 = 1_795_531_265;
 
 fn word(text: &str) -> Word {
-    text.to_owned().try_into().unwrap()
+    text.parse().unwrap()
 }
 
 fn found(ip: &str, port: u16, status: &str, timestamp: u64) -> Found<'static> {
