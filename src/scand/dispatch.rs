@@ -7,7 +7,7 @@ use super::results::Backlog;
 use super::scope::ScopeInForce;
 use super::settle::{Settlement, record_of};
 use crate::ledger::{Answer, Claimed, Ending, Ledger, LedgerError, Refused, Release};
-use crate::model::limits::{CLAIM_PASSED_MAX_TIMES, DISPATCH_TICK};
+use crate::model::limits::{CLAIM_PASSED_MAX_TIMES, DISPATCH_TICK, HEARTBEAT_EVERY};
 use crate::model::{Resume, Scope, State, StatusRecord, Targets, Task};
 use crossbeam_channel::{Receiver, Sender, select};
 use log::{debug, error, info};
@@ -78,11 +78,21 @@ impl Dispatch {
             select! {
                 recv(self.stop) -> _ => break,
                 recv(self.work) -> _ => {}
-                default(DISPATCH_TICK) => {}
+                default(self.pause()) => {}
             }
         }
         if let Err(error) = self.ledger.leave(&self.server) {
             debug!("could not leave the table of servers: {error}");
+        }
+    }
+
+    /// For how long nothing need be looked for, unless a nudge comes. Without a free slot that is the time to the next
+    /// heartbeat: one that comes free nudges.
+    fn pause(&self) -> Duration {
+        if self.budget.load().free > 0 {
+            DISPATCH_TICK
+        } else {
+            HEARTBEAT_EVERY
         }
     }
 

@@ -4,33 +4,21 @@
 use super::outage::Outage;
 use crate::ledger::{Claim, Ledger, LiveProgress};
 use crate::model::limits::PROGRESS_EVERY;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::Receiver;
 use std::collections::HashMap;
-use std::time::Instant;
+use std::thread;
 
 /// Runs until the channel is closed.
 pub fn run(mut ledger: Ledger, updates: Receiver<LiveProgress>) {
     let mut outage = Outage::new("write progress");
-    let mut newest: HashMap<Claim, LiveProgress> = HashMap::new();
-    let mut open = true;
-    while open {
-        let write_at = Instant::now() + PROGRESS_EVERY;
-        loop {
-            match updates.recv_deadline(write_at) {
-                Ok(update) => {
-                    newest.insert(update.claim.clone(), update);
-                }
-                Err(RecvTimeoutError::Timeout) => break,
-                Err(RecvTimeoutError::Disconnected) => {
-                    open = false;
-                    break;
-                }
-            }
+    // Asleep while more come, not woken by each: they are many, and only the newest counts.
+    while let Ok(first) = updates.recv() {
+        thread::sleep(PROGRESS_EVERY);
+        let mut newest: HashMap<Claim, LiveProgress> = HashMap::new();
+        for update in std::iter::once(first).chain(updates.try_iter()) {
+            newest.insert(update.claim.clone(), update);
         }
-        if newest.is_empty() {
-            continue;
-        }
-        let updates: Vec<LiveProgress> = newest.drain().map(|(_, update)| update).collect();
+        let updates: Vec<LiveProgress> = newest.into_values().collect();
         match ledger.progress(&updates) {
             Ok(()) => outage.over(),
             Err(error) => drop(outage.note(&error)),
