@@ -1,4 +1,4 @@
-//! One masscan process: started with an argument vector, read by two threads, ended for certain.
+//! One masscan process: started with an argument vector, heard without waiting, ended for certain.
 //!
 //! **Its standard output is a pseudo-terminal.** Into a pipe masscan buffers whole blocks, and a kill loses them (226 of 256
 //! findings arrived); into a terminal libc ends its buffer with each line. That also holds where masscan has file
@@ -7,44 +7,44 @@
 //! **The terminal is masscan's controlling one** (`setsid --ctty` of util-linux, which execs without a fork here): when this
 //! process dies in whatever way, the kernel closes the other end and sends masscan a SIGHUP, which ends it. So no masscan goes
 //! on sending as an orphan.
+//!
+//! **Nothing here waits for masscan.** Whoever owns a [`Child`] looks at what it has said every now and then, and [`Heard`]
+//! says when to look again: to be woken by each line would cost several times what the line itself does.
 
 use super::arguments::{EXCLUDE_FILE, Excluded};
 use super::folder::Folder;
 use super::lines::Cutter;
+use super::pace::Pace;
 use super::program::{ProgramError, find};
 use super::stderr::{Said, said};
 use super::{ScanArguments, findings};
 use crate::model::limits::INTERRUPT_WAIT;
 use crate::model::text::one_line;
 use crate::model::{Finding, Progress};
-use crossbeam_channel::Sender;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::thread::{self, JoinHandle};
+use std::process::{Command, ExitStatus};
+use std::thread;
 use std::time::{Duration, Instant};
 
-/// Bytes read at a time.
-const READ_BYTES: usize = 64 * 1024;
-/// How long findings may come together in the terminal before they are read.
-const FINDINGS_PAUSE: Duration = Duration::from_millis(10);
-/// Where they came to more than this in the last such time, they are read at once: a terminal holds 4 KiB at least.
-const FINDINGS_PAUSE_MAX_BYTES: usize = 2048;
+/// Most bytes that one look takes from each of its streams.
+const LOOK_BYTES: usize = 64 * 1024;
 /// How often an exit is looked for while it is waited for.
 const EXIT_LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// What masscan says, as it says it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Answers, in the order in which it printed them.
-    Findings(Vec<Finding>),
+    /// An answer.
+    Finding(Finding),
     /// A line of its output that is no finding: the reason, with the line quoted and shortened.
     Unreadable(String),
     /// A progress line.
@@ -85,20 +85,29 @@ impl fmt::Display for Exit {
 pub struct Child {
     process: std::process::Child,
     exit: Option<Exit>,
-    readers: Vec<JoinHandle<()>>,
+    findings: Stream,
+    words: Stream,
+    buffer: Box<[u8]>,
+    pace: Pace,
     /// masscan's working folder, which goes away with it.
     _folder: Folder,
 }
 
-/// Starts `program` with `arguments`. What it says goes to `events`, which is disconnected once all of its output has been
-/// handed over. A receiver that is dropped ends the readers.
+/// What one look at masscan's output came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Nothing that it had said by then is left to be heard.
+    pub all: bool,
+    /// Its output has ended: it is gone, or about to be.
+    pub ended: bool,
+    /// Until the next look it may say so long what it likes: the terminal holds it.
+    pub pause: Duration,
+}
+
+/// Starts `program` with `arguments`.
 ///
 /// Errs where the program or `setsid` is missing, or the system refuses a terminal, a folder or a process.
-pub fn spawn(
-    program: &Path,
-    arguments: &ScanArguments<'_>,
-    events: Sender<Event>,
-) -> Result<Child, ProgramError> {
+pub fn spawn(program: &Path, arguments: &ScanArguments<'_>) -> Result<Child, ProgramError> {
     let path = find(program)?;
     let setsid = find(Path::new("setsid"))?;
     let start = |error: io::Error| ProgramError::Start {
@@ -110,34 +119,29 @@ pub fn spawn(
         fs::write(folder.path().join(EXCLUDE_FILE), ranges).map_err(start)?;
     }
     let (terminal, end) = terminal().map_err(start)?;
+    let (errors, errors_end) = io::pipe().map_err(start)?;
     let stdin = end.try_clone().map_err(start)?;
-    let mut process = command(&setsid, &path, arguments, &folder)
+    let findings = Stream::new(terminal, b"\n").map_err(start)?;
+    let words = Stream::new(errors.into(), b"\r\n").map_err(start)?;
+    let process = command(&setsid, &path, arguments, &folder)
         .stdin(stdin)
         .stdout(end)
-        .stderr(Stdio::piped())
+        .stderr(errors_end)
         .spawn()
         .map_err(start)?;
-    let stderr = process.stderr.take();
-    let mut child = Child {
+    Ok(Child {
         process,
         exit: None,
-        readers: Vec::with_capacity(2),
+        findings,
+        words,
+        buffer: vec![0; LOOK_BYTES].into(),
+        pace: Pace::new(Instant::now()),
         _folder: folder,
-    };
-    let to_findings = events.clone();
-    child
-        .read("masscan-out", move || read_findings(terminal, &to_findings))
-        .map_err(start)?;
-    if let Some(stderr) = stderr {
-        child
-            .read("masscan-err", move || read_words(stderr, &events))
-            .map_err(start)?;
-    }
-    Ok(child)
+    })
 }
 
 /// The controlling end for this process and the other one for masscan, set so that nothing is translated or echoed.
-fn terminal() -> io::Result<(File, OwnedFd)> {
+fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let own = openpt(flags)?;
     grantpt(&own)?;
@@ -146,7 +150,7 @@ fn terminal() -> io::Result<(File, OwnedFd)> {
     let mut settings = tcgetattr(&end)?;
     settings.make_raw();
     tcsetattr(&end, OptionalActions::Now, &settings)?;
-    Ok((File::from(own), end))
+    Ok((own, end))
 }
 
 fn command(
@@ -174,6 +178,26 @@ impl Child {
         self.process.id()
     }
 
+    /// Gives what it has said since the last look to `take`, without waiting for more; findings first, in the order in which it
+    /// printed them.
+    pub fn hear(&mut self, mut take: impl FnMut(Event)) -> Heard {
+        let printed = self.findings.read(&mut self.buffer, |line| {
+            if let Some(event) = found(line) {
+                take(event);
+            }
+        });
+        let spoken = self.words.read(&mut self.buffer, |line| {
+            if let Some(event) = spoken(line) {
+                take(event);
+            }
+        });
+        Heard {
+            all: printed < LOOK_BYTES && spoken < LOOK_BYTES,
+            ended: self.findings.ended && self.words.ended,
+            pause: self.pace.pause(Instant::now(), printed),
+        }
+    }
+
     /// Ends it at once, with whatever it started: it leads a process group of its own.
     pub fn kill(&mut self) {
         if self.exit.is_some() {
@@ -190,13 +214,7 @@ impl Child {
 
     /// Waits for its exit, to be called when its output has ended. One that lives on for [`INTERRUPT_WAIT`] is killed.
     pub fn wait(mut self) -> Exit {
-        let exit = self.reap();
-        for reader in self.readers.drain(..) {
-            if reader.join().is_err() {
-                log::error!("a reader of masscan's output ended by a panic");
-            }
-        }
-        exit
+        self.reap()
     }
 
     fn reap(&mut self) -> Exit {
@@ -217,132 +235,81 @@ impl Child {
         self.exit = Some(exit);
         exit
     }
-
-    fn read(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let reader = thread::Builder::new().name(name.to_owned()).spawn(work)?;
-        self.readers.push(reader);
-        Ok(())
-    }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
         self.kill();
         self.reap();
-        // The readers end by themselves now that the streams have: joining them here could wait for a full channel.
     }
 }
 
-/// Sends the findings of one read together, and lets a few come together before the next one: to wake two threads for each costs
-/// more than the finding itself.
-fn read_findings(stream: impl Read, events: &Sender<Event>) {
-    let mut cutter = Cutter::new(b"\n");
-    let mut pace = Pace::new();
-    read_pieces(stream, |bytes| {
-        let mut findings = Vec::new();
-        let mut wanted = true;
-        let mut take = |line: &[u8]| match findings::parse(line) {
-            Ok(None) => {}
-            Ok(Some(finding)) => findings.push(finding),
-            Err(error) => {
-                let line = one_line(&error.to_string());
-                wanted = wanted && events.send(Event::Unreadable(line)).is_ok();
+/// One of masscan's streams.
+#[derive(Debug)]
+struct Stream {
+    file: File,
+    cutter: Cutter,
+    ended: bool,
+}
+
+impl Stream {
+    /// Of lines that end at each of these bytes.
+    fn new(end: OwnedFd, line_ends: &'static [u8]) -> io::Result<Stream> {
+        // Of this end alone: masscan's is another one.
+        fcntl_setfl(&end, fcntl_getfl(end.as_fd())? | OFlags::NONBLOCK)?;
+        Ok(Stream {
+            file: File::from(end),
+            cutter: Cutter::new(line_ends),
+            ended: false,
+        })
+    }
+
+    /// Gives each line that has come to `take`, until nothing more has or the buffer was filled once. How many bytes that was.
+    fn read(&mut self, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> usize {
+        let mut filled = 0;
+        while filled < buffer.len() && !self.ended {
+            match self.file.read(&mut buffer[filled..]) {
+                // A terminal ends with an error (EIO), not with an empty read.
+                Ok(0) => self.ended = true,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => self.ended = true,
             }
-        };
-        match bytes {
-            Some(bytes) => cutter.push(bytes, &mut take),
-            None => cutter.end(&mut take),
         }
-        if !findings.is_empty() {
-            wanted = wanted && events.send(Event::Findings(findings)).is_ok();
+        self.cutter.push(&buffer[..filled], &mut take);
+        if self.ended {
+            self.cutter.end(take);
         }
-        if bytes.is_some_and(|bytes| pace.is_slow(bytes.len())) {
-            thread::sleep(FINDINGS_PAUSE);
-        }
-        wanted
-    });
-}
-
-/// How fast findings come, by the bytes of the last [`FINDINGS_PAUSE`].
-struct Pace {
-    since: Instant,
-    bytes: usize,
-    slow: bool,
-}
-
-impl Pace {
-    fn new() -> Pace {
-        Pace {
-            since: Instant::now(),
-            bytes: 0,
-            slow: false,
-        }
-    }
-
-    /// Takes note of a read, and says whether the next one may wait.
-    fn is_slow(&mut self, bytes: usize) -> bool {
-        self.bytes += bytes;
-        let elapsed = self.since.elapsed();
-        if elapsed >= FINDINGS_PAUSE {
-            let a_pause_each = FINDINGS_PAUSE.as_secs_f64() / elapsed.as_secs_f64();
-            self.slow = self.bytes as f64 * a_pause_each <= FINDINGS_PAUSE_MAX_BYTES as f64;
-            *self = Pace {
-                slow: self.slow,
-                ..Pace::new()
-            };
-        }
-        self.slow
+        filled
     }
 }
 
-fn read_words(stream: impl Read, events: &Sender<Event>) {
-    let mut cutter = Cutter::new(b"\r\n");
-    read_pieces(stream, |bytes| {
-        let mut wanted = true;
-        let mut take = |line: &[u8]| {
-            let event = match said(line) {
-                None => return,
-                Some(Said::Progress(progress)) => Event::Progress(progress),
-                Some(Said::Words(words)) => Event::Words(words),
-            };
-            wanted = wanted && events.send(event).is_ok();
-        };
-        match bytes {
-            Some(bytes) => cutter.push(bytes, &mut take),
-            None => cutter.end(&mut take),
-        }
-        wanted
-    });
+fn found(line: &[u8]) -> Option<Event> {
+    match findings::parse(line) {
+        Ok(finding) => finding.map(Event::Finding),
+        Err(error) => Some(Event::Unreadable(one_line(&error.to_string()))),
+    }
 }
 
-/// Gives what each read brings to `take`, and then none, until the stream ends or `take` answers false. A terminal ends with
-/// an error (EIO), not with an empty read.
-fn read_pieces(mut stream: impl Read, mut take: impl FnMut(Option<&[u8]>) -> bool) {
-    let mut bytes = vec![0; READ_BYTES];
-    loop {
-        match stream.read(&mut bytes) {
-            Ok(0) => break,
-            Ok(count) if !take(Some(&bytes[..count])) => return,
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => break,
-        }
-    }
-    take(None);
+fn spoken(line: &[u8]) -> Option<Event> {
+    Some(match said(line)? {
+        Said::Progress(progress) => Event::Progress(progress),
+        Said::Words(words) => Event::Words(words),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{Targets, Task};
-    use crossbeam_channel::{Receiver, bounded};
     use std::os::unix::fs::PermissionsExt;
     use tempfile::TempDir;
 
     const LINE: &str = r#"{"ip":"172.16.0.1","timestamp":"1","port":443,"proto":"tcp","rec_type":"status","data":{"status":"open","reason":"syn-ack","ttl":64}}"#;
 
     /// Runs a shell script in masscan's place.
-    fn script(body: &str) -> (TempDir, Result<Child, ProgramError>, Receiver<Event>) {
+    fn script(body: &str) -> (TempDir, Child) {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("masscan");
         fs::write(&program, format!("#!/bin/sh\n{body}\n")).unwrap();
@@ -360,9 +327,22 @@ mod tests {
             exclude: &Targets::default(),
             source: &Default::default(),
         };
-        let (events, inbox) = bounded(4);
-        let child = spawn(&program, &arguments, events);
-        (folder, child, inbox)
+        let child = spawn(&program, &arguments).unwrap();
+        (folder, child)
+    }
+
+    /// What it says until `enough` of it has come or its output has ended.
+    fn hear(child: &mut Child, enough: usize) -> Vec<Event> {
+        let (mut events, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(20));
+        while events.len() < enough {
+            let heard = child.hear(|event| events.push(event));
+            if heard.ended {
+                break;
+            }
+            assert!(Instant::now() < deadline, "only {events:?} came");
+            thread::sleep(heard.pause);
+        }
+        events
     }
 
     fn alive(pid: u32) -> bool {
@@ -372,16 +352,16 @@ mod tests {
 
     #[test]
     fn output_comes_as_events_and_then_the_exit() {
-        let (_folder, child, inbox) = script(&format!(
+        let (_folder, mut child) = script(&format!(
             "echo '{LINE}'; echo nonsense; printf 'rate:  2.00-kpps, 20.80%% done,   0:01:23 remaining, found=1       \\r' >&2; echo 'FAIL: no' >&2; exit 3"
         ));
-        let events: Vec<Event> = inbox.iter().collect();
-        assert_eq!(child.unwrap().wait(), Exit::Code(3));
+        let events = hear(&mut child, usize::MAX);
+        assert_eq!(child.wait(), Exit::Code(3));
         assert_eq!(events.len(), 4, "{events:?}");
         assert!(
             events
                 .iter()
-                .any(|event| matches!(event, Event::Findings(findings) if findings[0].port == 443))
+                .any(|event| matches!(event, Event::Finding(finding) if finding.port == 443))
         );
         assert!(
             events.iter().any(
@@ -393,17 +373,10 @@ mod tests {
 
     #[test]
     fn it_has_a_terminal_of_its_own_and_an_empty_folder() {
-        let (_folder, child, inbox) =
+        let (_folder, mut child) =
             script("exec 2>&1; tty >&2; ps -o tty=,sess=,pid= -p $$ >&2; ls -A >&2; env >&2");
-        let child = child.unwrap();
-        let (id, words) = (
-            child.id().to_string(),
-            inbox
-                .iter()
-                .map(|event| format!("{event:?}"))
-                .collect::<Vec<_>>()
-                .join("|"),
-        );
+        let id = child.id().to_string();
+        let words = format!("{:?}", hear(&mut child, usize::MAX));
         assert_eq!(child.wait(), Exit::Code(0));
         assert!(words.contains("/dev/pts/"), "{words}");
         assert!(!words.contains("HOME="), "{words}");
@@ -415,13 +388,12 @@ mod tests {
 
     #[test]
     fn a_kill_ends_it_with_what_it_started() {
-        let (_folder, child, inbox) = script("sleep 600 & echo $! >&2; wait");
-        let mut child = child.unwrap();
-        let Event::Words(started) = inbox.recv().unwrap() else {
+        let (_folder, mut child) = script("sleep 600 & echo $! >&2; wait");
+        let Some(Event::Words(started)) = hear(&mut child, 1).pop() else {
             panic!()
         };
         child.kill();
-        assert!(inbox.iter().next().is_none(), "its output ends");
+        assert!(hear(&mut child, 1).is_empty(), "its output ends");
         assert_eq!(child.wait(), Exit::Signal(9));
         let started: u32 = started.parse().unwrap();
         let deadline = Instant::now() + Duration::from_secs(5);
@@ -433,18 +405,32 @@ mod tests {
 
     #[test]
     fn drop_ends_it_even_when_nobody_listens() {
-        let (_folder, child, inbox) = script(&format!("while :; do echo '{LINE}'; done"));
-        let child = child.unwrap();
+        let (_folder, mut child) = script(&format!("while :; do echo '{LINE}'; done"));
         let id = child.id();
-        inbox.recv().unwrap();
+        hear(&mut child, 1);
         drop(child);
         assert!(!alive(id));
-        drop(inbox);
+    }
+
+    #[test]
+    fn a_flood_is_heard_in_bounded_looks() {
+        let (_folder, mut child) = script(&format!(
+            "i=0; while [ $i -lt 5000 ]; do echo '{LINE}'; i=$((i+1)); done"
+        ));
+        let (mut findings, mut heard) = (0, child.hear(|_| ()));
+        while !heard.ended {
+            let mut in_this_look = 0;
+            heard = child.hear(|_| in_this_look += 1);
+            assert!(in_this_look <= LOOK_BYTES / LINE.len() + 1);
+            findings += in_this_look;
+        }
+        assert_eq!(child.wait(), Exit::Code(0));
+        assert!((1..=5000).contains(&findings), "{findings}");
     }
 
     #[test]
     fn a_missing_program_is_named() {
-        let (folder, child, _inbox) = script("");
+        let (folder, child) = script("");
         drop(child);
         fs::remove_file(folder.path().join("masscan")).unwrap();
         let error = find(&folder.path().join("masscan"))

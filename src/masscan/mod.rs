@@ -10,7 +10,8 @@
 //! | `network.rs`, `netlink.rs` | its interface, route and offloads |
 //! | `rights.rs` | whether it may open raw sockets |
 //! | `folder.rs` | its working folder |
-//! | `child.rs` | the process, its pseudo-terminal and the two readers |
+//! | `child.rs` | the process and its pseudo-terminal |
+//! | `pace.rs` | how long its output may be left alone |
 //!
 //! **Invariant:** no text of a task reaches masscan, and nothing here goes through a shell. What masscan prints is untrusted:
 //! typed, bounded, validated.
@@ -22,12 +23,13 @@ mod folder;
 mod lines;
 mod netlink;
 mod network;
+mod pace;
 mod program;
 mod rights;
 mod stderr;
 
 pub use arguments::ScanArguments;
-pub use child::{Child, Event, Exit, spawn};
+pub use child::{Child, Event, Exit, Heard, spawn};
 pub use folder::sweep;
 pub use network::{Network, Unseen, Whose, is_script, look, look_through};
 pub use program::{ProgramError, find, has_libpcap, has_setsid, version};

@@ -63,17 +63,20 @@ impl Checkpoint {
     }
 
     /// Time has passed: by `now`, `printed` findings had come from this run and the first `acknowledged` of them were
-    /// acknowledged.
-    pub fn settle(&mut self, now: Instant, printed: u64, acknowledged: u64) {
+    /// acknowledged. Whether an index is new for which only acknowledgements are missing: now is the time to ask for them.
+    pub fn settle(&mut self, now: Instant, printed: u64, acknowledged: u64) -> bool {
+        let mut settled = false;
         while let Some(&sample) = self.sent.front()
             && now.duration_since(sample.at) >= self.settle
         {
             self.sent.pop_front();
             if self.settled.len() < SAMPLES_MAX {
                 self.settled.push_back((sample, printed));
+                settled = true;
             }
         }
         self.acknowledge(acknowledged);
+        settled && !self.settled.is_empty()
     }
 
     /// The first `acknowledged` findings of this run are acknowledged.
@@ -165,9 +168,13 @@ mod tests {
         checkpoint.observe(at(start, 0), 10.01, 12);
         checkpoint.settle(at(start, 0), 5, 5);
         assert_eq!(index(&checkpoint), 0, "just sent");
-        checkpoint.settle(at(start, 3), 8, 8);
+        assert!(!checkpoint.settle(at(start, 3), 8, 8));
         assert_eq!(index(&checkpoint), 0, "answers may still come");
-        checkpoint.settle(at(start, 4), 9, 8);
+        assert!(
+            checkpoint.settle(at(start, 4), 9, 8),
+            "it waits for the ninth"
+        );
+        assert!(!checkpoint.settle(at(start, 4), 9, 8), "which is no news");
         assert_eq!(index(&checkpoint), 0, "the ninth isn't acknowledged");
         checkpoint.acknowledge(9);
         assert_eq!((index(&checkpoint), checkpoint.resume().found), (1000, 12));

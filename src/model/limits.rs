@@ -71,7 +71,7 @@ pub const HEARTBEAT_FRESH: Duration = Duration::from_secs(3);
 pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(1000);
 /// A server entry of the table is dropped after this long without a heartbeat.
 pub const SERVER_FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
-/// `dispatch` looks for work this often even when nobody nudged it.
+/// `dispatch` looks for work this often even when nobody nudged it, while a slot is free.
 pub const DISPATCH_TICK: Duration = Duration::from_millis(200);
 /// Ready tasks that one claim looks at; those behind wait for the next one.
 pub const CLAIM_WINDOW_TASKS: usize = 64;
@@ -105,8 +105,6 @@ pub const SLOTS_MAX: usize = 64;
 pub const SOURCE_PORTS_FIRST: u16 = 40_000;
 /// Highest such port.
 pub const SOURCE_PORTS_LAST: u16 = 59_999;
-/// Events of one scan that may wait for its thread.
-pub const SCAN_EVENTS_MAX: usize = 256;
 /// Orders (cancel, lost, drain …) that may wait for a scan's thread.
 pub const SCAN_ORDERS_MAX: usize = 8;
 /// Threads that produce findings, each with its own connection.
@@ -144,8 +142,8 @@ pub const RECONNECT_FIRST: Duration = Duration::from_millis(100);
 pub const RECONNECT_MAX: Duration = Duration::from_secs(2);
 /// A message that repeats (waiting for Kafka …) is logged at most this often.
 pub const REPEATED_LOG_EVERY: Duration = Duration::from_secs(10);
-/// The group's offsets are looked at this often, and committed when they moved.
-pub const COMMIT_EVERY: Duration = Duration::from_millis(500);
+/// The group's offsets are looked at this often, and whenever a task of this server has ended; committed when they moved.
+pub const COMMIT_EVERY: Duration = Duration::from_secs(2);
 /// An offset that doesn't move is committed again after this long, so that Kafka's retention doesn't expire it, and so that a
 /// commit of another server that was delayed, or a topic that was made anew, leaves a wrong one for so long at most.
 pub const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(15);
@@ -189,10 +187,15 @@ pub const SETTLE_GONE_WAIT_LEASES: u32 = 2;
 pub const INGEST_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Batches of findings that may wait for one `results` thread; their bytes are bounded by scand's `-buffer`.
 pub const RESULTS_BATCHES_MAX: usize = 1024;
-/// A scan looks at its lease, its time-out and its findings this often.
-pub const SCAN_TICK: Duration = Duration::from_millis(100);
+/// A scan looks at its orders, its lease, its time-out and masscan's output at least this often.
+pub const LOOK_EVERY_MAX: Duration = Duration::from_millis(100);
+/// And at most this often, however much masscan prints.
+pub const LOOK_EVERY_MIN: Duration = Duration::from_micros(500);
+/// Findings wait at most this long for others before they are handed over together: a request to Kafka costs as much as some
+/// hundred findings. Where a checkpoint waits for them, they go at once.
+pub const RESULTS_LINGER: Duration = Duration::from_secs(1);
 /// When a server stood still (was frozen, or had no processor) for longer than this, nobody took masscan's output: its terminal
-/// holds 4 KiB, then masscan waits, and its capture ring may lose answers.
+/// holds 12 KiB, then masscan waits, and its capture ring may lose answers.
 pub const STOOD_STILL_MAX: Duration = Duration::from_secs(2);
 /// A scan that is given back waits this long for its findings to be acknowledged, so that its checkpoint is closer.
 pub const RELEASE_FLUSH_WAIT: Duration = Duration::from_secs(3);
