@@ -7,7 +7,8 @@
 //!   range and seed; which address and port a place stands for depends on the sorted set of addresses and on the ports;
 //! - the percentage is `i` of that end, with two decimals; with shards the last `i` may lie beyond it.
 //!
-//! So an index stands for other probes where the addresses, the ports, the seed, the shard, the retries **or the rate** differ.
+//! So an index stands for other probes where the addresses, the ports, the seed, the shard, the retries **or the rate** differ; and the
+//! order itself is a matter of masscan's version.
 
 use super::targets::Targets;
 use super::task::{Shard, Task};
@@ -21,7 +22,7 @@ const PERCENT_ROUNDING: f64 = 0.0051;
 
 /// What names a walk: two runs of a task with the same name send the same probes at the same index.
 ///
-/// As text `<addresses>-<other>-<rate>`: two hashes and the rate in packets per second.
+/// As text `<addresses>-<other>-<rate>-<masscan>`: hashes, and the rate in packets per second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(into = "String")]
 pub struct WalkName {
@@ -30,6 +31,8 @@ pub struct WalkName {
     /// Of ports, seed, shard and retries.
     other: u64,
     rate_pps: u64,
+    /// Of masscan's version.
+    masscan: u64,
 }
 
 /// Where a next attempt continues. Its fields have the same names in Redis and in `scan-status` records.
@@ -91,12 +94,19 @@ impl Walk {
                 addresses: fingerprint(&addresses.to_string()),
                 other: fingerprint(&other),
                 rate_pps,
+                masscan: 0,
             },
             addresses: addresses.count(),
             ports: task.ports.count(),
             retries: task.retries.into(),
             shard,
         }
+    }
+
+    /// The same walk by a masscan of this version: only such a one continues it.
+    pub fn by(mut self, version: &str) -> Walk {
+        self.name.masscan = fingerprint(version);
+        self
     }
 
     /// What a checkpoint of this walk is valid for.
@@ -166,6 +176,9 @@ impl Walk {
         if made_by.other != self.name.other {
             return restart("the checkpoint is one of other ports, seed, shard or retries");
         }
+        if made_by.masscan != self.name.masscan {
+            return restart("the checkpoint is one of another version of masscan");
+        }
         if made_by.rate_pps == self.name.rate_pps {
             return Begin {
                 index: self.floor(index),
@@ -217,8 +230,8 @@ impl fmt::Display for WalkName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:016x}-{:016x}-{}",
-            self.addresses, self.other, self.rate_pps
+            "{:016x}-{:016x}-{}-{:016x}",
+            self.addresses, self.other, self.rate_pps, self.masscan
         )
     }
 }
@@ -229,14 +242,21 @@ impl FromStr for WalkName {
     fn from_str(text: &str) -> Result<WalkName, Invalid> {
         let parse = || {
             let (addresses, rest) = text.split_once('-')?;
-            let (other, rate_pps) = rest.split_once('-')?;
+            let (other, rest) = rest.split_once('-')?;
+            let (rate_pps, masscan) = rest.split_once('-')?;
             Some(WalkName {
                 addresses: u64::from_str_radix(addresses, 16).ok()?,
                 other: u64::from_str_radix(other, 16).ok()?,
                 rate_pps: rate_pps.parse().ok()?,
+                masscan: u64::from_str_radix(masscan, 16).ok()?,
             })
         };
-        parse().ok_or_else(|| Invalid::new(text, "names no walk: <addresses>-<other>-<rate> does"))
+        parse().ok_or_else(|| {
+            Invalid::new(
+                text,
+                "names no walk: <addresses>-<other>-<rate>-<masscan> does",
+            )
+        })
     }
 }
 
@@ -258,6 +278,7 @@ mod tests {
                 addresses: 1,
                 other: 2,
                 rate_pps,
+                masscan: 3,
             },
             addresses,
             ports: 1,
@@ -408,6 +429,14 @@ mod tests {
         ] {
             assert_ne!(plain, other);
         }
+        let task = Task::from_record(
+            br#"{"task_id": "a", "ip_range": "10.0.0.0/24", "ports": "443", "band_width": "800"}"#,
+        );
+        let walk = Walk::new(&task.unwrap(), &Targets::default(), 800).by("1.3.2");
+        assert_eq!(walk.begin(100, Some(walk.name())).index, 100);
+        let by_another = walk.begin(100, Some(walk.by("1.3.9").name()));
+        assert_eq!(by_another.index, 0);
+        assert!(by_another.why.unwrap().contains("version of masscan"));
         assert!("a-b-c".parse::<WalkName>().is_err());
     }
 

@@ -56,7 +56,8 @@ pub fn run(options: &Options) -> Exit {
         0 => {}
         count => info!("removed {count} temporary folders of servers that were killed"),
     }
-    match masscan::version(&options.masscan) {
+    let version = masscan::version(&options.masscan);
+    match &version {
         Ok(version) => info!("masscan {version}"),
         Err(error) => warn!("every scan on this server will fail: {error}"),
     }
@@ -70,7 +71,7 @@ pub fn run(options: &Options) -> Exit {
     if !wait_for_peers(options, &signals.ends) {
         return Exit::Success;
     }
-    let server = match Server::start(options, &scope) {
+    let server = match Server::start(options, &scope, version.unwrap_or_default()) {
         Ok(server) => server,
         Err(error) => {
             error!("cannot start a thread: {error}");
@@ -163,8 +164,12 @@ struct Server {
 }
 
 impl Server {
-    fn start(options: &Options, scope: &Arc<ScopeInForce>) -> io::Result<Server> {
-        let parts = Parts::new(options, scope);
+    fn start(
+        options: &Options,
+        scope: &Arc<ScopeInForce>,
+        masscan_version: String,
+    ) -> io::Result<Server> {
+        let parts = Parts::new(options, scope, masscan_version);
         parts.offloads.look_at_start();
         let (stop_intake, intake_stop) = bounded(0);
         let (stop_lease, lease_stop) = bounded(0);
@@ -265,16 +270,22 @@ struct Parts<'a> {
     holdings: Arc<Holdings>,
     backlog: Arc<Backlog>,
     scope: Arc<ScopeInForce>,
+    masscan_version: String,
     offloads: Arc<Offloads>,
 }
 
 impl Parts<'_> {
-    fn new<'a>(options: &'a Options, scope: &Arc<ScopeInForce>) -> Parts<'a> {
+    fn new<'a>(
+        options: &'a Options,
+        scope: &Arc<ScopeInForce>,
+        masscan_version: String,
+    ) -> Parts<'a> {
         Parts {
             options,
             holdings: Arc::default(),
             backlog: Arc::new(Backlog::new(options.buffer_bytes)),
             scope: scope.clone(),
+            masscan_version,
             offloads: Offloads::new(&options.masscan, options.source.interface.clone()),
         }
     }
@@ -345,6 +356,7 @@ impl Parts<'_> {
         let scans = Arc::new(Scans {
             server: self.options.name.to_string(),
             masscan: self.options.masscan.clone(),
+            masscan_version: self.masscan_version.clone(),
             holdings: self.holdings.clone(),
             backlog: self.backlog.clone(),
             scope: self.scope.clone(),

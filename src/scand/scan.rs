@@ -43,6 +43,8 @@ pub struct Scans {
     pub server: String,
     /// masscan's path, or its name to be found in PATH.
     pub masscan: PathBuf,
+    /// Its version when this server started; empty where it could not be told.
+    pub masscan_version: String,
     /// The claims of this server.
     pub holdings: Arc<Holdings>,
     /// Findings that wait for Kafka.
@@ -127,7 +129,8 @@ impl<'a> Scan<'a> {
     fn new(scans: &'a Scans, outlets: &'a Outlets, assignment: Assignment) -> Scan<'a> {
         let claimed = &assignment.claimed;
         let (task, resume) = (&claimed.task, claimed.resume);
-        let walk = Walk::new(task, &assignment.denied, assignment.permit.rate_pps());
+        let walk = Walk::new(task, &assignment.denied, assignment.permit.rate_pps())
+            .by(&scans.masscan_version);
         let begin = walk.begin(resume.index, resume.walk);
         let found_before = found_before(begin.index, &resume);
         let now = Instant::now();
