@@ -1,7 +1,10 @@
 //! Jobs: tasks that share one limit in the whole fleet, whatever the number of servers.
 
 use crate::distribution::{most_at_a_time, of_event};
-use crate::support::{Fleet, OwnPeer, SOON, addresses, wait_for, wait_until};
+use crate::support::{
+    Fleet, OwnPeer, SOON, addresses, count_probes_of_silent, most_probes_per_second,
+    probes_counted, wait_for, wait_until,
+};
 use crate::{Needs, Test};
 use scan::ledger::LiveTask;
 use scan::model::State;
@@ -25,6 +28,16 @@ pub const TESTS: &[Test] = &[
         emptied,
     ),
     ("shards_of_a_job_are_a_whole_scan", Needs::Lab, whole),
+    (
+        "a_jobs_probes_stay_within_its_limit_where_they_arrive",
+        Needs::Lab,
+        probes,
+    ),
+    (
+        "a_task_above_max_rate_is_sent_at_the_limit_and_says_so",
+        Needs::Lab,
+        above_max_rate,
+    ),
     (
         "shards_are_sent_alike_by_servers_that_differ_across_an_emptied_redis",
         Needs::Servers,
@@ -103,6 +116,75 @@ fn limit() {
         .filter_map(|n| fleet.task(&format!("shard-{n}"))?.server)
         .collect();
     assert_eq!(servers.len(), 3, "every server has its part: {servers:?}");
+}
+
+/// What a rate may be exceeded by for a moment: masscan sends in batches, and makes up for what it slept too long.
+const RATE_SLACK: f64 = 1.1;
+
+/// Three servers with slots for all of it, real masscan, and the count of what arrives.
+fn probes() {
+    let fleet = Fleet::new("job-packets");
+    let network = "172.30.48.0/20";
+    let _servers = ["a", "b", "c"].map(|name| fleet.ready_scand(name, &["-slots", "8"]));
+    count_probes_of_silent(network);
+    let ids = fleet.push(&[
+        "-ip",
+        network,
+        "-ports",
+        "443",
+        "-bandwidth",
+        "800",
+        "-shards",
+        "8",
+        "-parallel",
+        "4",
+        "-wait",
+        "1",
+    ]);
+    assert_eq!(ids.len(), 8);
+    let is_over = |id: &String| {
+        fleet
+            .task(id)
+            .is_some_and(|task| task.finished_ms.is_some())
+    };
+    let most = most_probes_per_second(network, || ids.iter().all(is_over));
+    for id in &ids {
+        let task = fleet.task(id).unwrap();
+        assert_eq!(
+            (task.status, task.band_width),
+            (State::Completed, 200),
+            "{task:?}"
+        );
+    }
+    assert!(most <= 800.0 * RATE_SLACK, "{most} probes a second");
+    assert!(
+        most > 800.0 * 0.7,
+        "only {most} probes a second: nothing was limited"
+    );
+    assert!(probes_counted(network) == 4096);
+}
+
+fn above_max_rate() {
+    let fleet = Fleet::new("above-max-rate");
+    let network = "172.30.64.0/21";
+    let _server = fleet.ready_scand("a", &["-max-rate", "400"]);
+    count_probes_of_silent(network);
+    let id = fleet.push_network(network, 4000, &[]);
+    let mut said: f64 = 0.0;
+    let most = most_probes_per_second(network, || {
+        let task = fleet.task(&id);
+        said = said.max(task.as_ref().map_or(0.0, |task| task.rate_pps));
+        task.is_some_and(|task| task.finished_ms.is_some())
+    });
+    assert_eq!(fleet.task(&id).unwrap().status, State::Completed);
+    assert!(
+        (320.0..=400.0 * RATE_SLACK).contains(&most),
+        "{most} probes a second"
+    );
+    assert!(
+        (320.0..=400.0 * RATE_SLACK).contains(&said),
+        "rate_pps {said}"
+    );
 }
 
 fn in_nobodys_way() {

@@ -76,6 +76,36 @@ pub fn probes_counted(network: &str) -> u64 {
     counted.trim().parse().unwrap()
 }
 
+/// As [`count_probes`], and these targets answer nothing: so there are no resets, and masscan's rate is that of its probes.
+pub fn count_probes_of_silent(network: &str) {
+    count_probes(network);
+    script("lab.sh", &["silence", &lab(), network]).unwrap();
+}
+
+/// Follows what arrives at these targets until `is_over`, and gives the most probes per second over any time of two seconds and
+/// more. A reading takes a moment itself: its probes are set against the longer time.
+pub fn most_probes_per_second(network: &str, mut is_over: impl FnMut() -> bool) -> f64 {
+    const WINDOW: Duration = Duration::from_secs(2);
+    let deadline = Instant::now() + SOON;
+    let mut readings: Vec<(Instant, u64, Instant)> = Vec::new();
+    loop {
+        let before = Instant::now();
+        readings.push((before, probes_counted(network), Instant::now()));
+        if is_over() {
+            break;
+        }
+        assert!(before < deadline, "it has not ended");
+        thread::sleep(Duration::from_millis(100));
+    }
+    let pairs = readings
+        .iter()
+        .flat_map(|first| readings.iter().map(move |last| (first, last)));
+    pairs
+        .filter(|(first, last)| last.0.saturating_duration_since(first.2) >= WINDOW)
+        .map(|(first, last)| (last.1 - first.1) as f64 / (last.2 - first.0).as_secs_f64())
+        .fold(0.0, f64::max)
+}
+
 /// The name of the lab.
 pub fn lab() -> String {
     let lab = world().lab.lock().unwrap();

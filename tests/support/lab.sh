@@ -22,6 +22,7 @@ usage: lab.sh check                  exits 0 where network namespaces can be mad
        lab.sh up NAME DIR [PORT…]    makes the lab, a listener for each port (443), and DIR/masscan, which runs masscan in it
        lab.sh down NAME DIR          removes it, with all that still runs in it
        lab.sh count NAME NETWORK     from now on, counts the TCP probes that arrive at these IPv4 targets
+       lab.sh silence NAME NETWORK   from now on, these targets answer nothing; to be asked for after count
        lab.sh counted NAME NETWORK   prints how many have arrived
 TEXT
 }
@@ -218,6 +219,10 @@ add rule ip probes arriving ip daddr $2 tcp flags & (syn | ack | rst) == syn cou
 RULES
 }
 
+silence() {
+    ip netns exec "$1-hosts" nft add rule ip probes arriving ip daddr "$2" drop
+}
+
 counted() {
     ip netns exec "$1-hosts" nft list chain ip probes arriving |
         sed -n "s|.* counter packets \([0-9]*\) .* comment \"$2\".*|\1|p"
@@ -231,7 +236,7 @@ check_name() {
 
 case "${1:-}" in
 check) check ;;
-up | down | count | counted)
+up | down | count | silence | counted)
     [[ $# -ge 3 ]] || die "$1 needs NAME and DIR"
     check_name "$2"
     "$@"
