@@ -9,6 +9,7 @@ source "$HERE/lib.sh"
 
 JARS=${SCAN_TOOLS:-$(cd "$HERE/../.." && pwd)/target/tools}/kafka-3.9.1
 READY_SECONDS=60
+SERVER=kafka
 STOP_SECONDS=20
 
 usage() {
@@ -31,7 +32,7 @@ start() {
     check_port "$port"
     need java setsid od
     [[ -d $JARS ]] || die "no Kafka in $JARS; tests/support/setup.sh fetches it"
-    [[ -z $(broker_pid "$dir") ]] || die "a broker already runs in $dir (pid $(broker_pid "$dir")); kafka.sh stop $dir ends it"
+    [[ -z $(server_pid "$dir") ]] || die "a broker already runs in $dir (pid $(server_pid "$dir")); kafka.sh stop $dir ends it"
     ! port_is_open "$port" || die "port $port of 127.0.0.1 is taken; choose another"
 
     write_settings "$dir" "$port" "$@"
@@ -114,39 +115,16 @@ launch() {
 wait_ready() {
     local dir=$1 port=$2 end=$((SECONDS + READY_SECONDS))
     until port_is_open "$port"; do
-        [[ -n $(broker_pid "$dir") ]] || give_up "$dir" "Kafka ended while it started"
+        [[ -n $(server_pid "$dir") ]] || give_up "$dir" "Kafka ended while it started"
         ((SECONDS < end)) || give_up "$dir" "Kafka was not ready within $READY_SECONDS s"
         sleep 0.1
     done
 }
 
-give_up() {
-    printf -- '--- the end of its log in %s:\n' "$1" >&2
-    tail -q -n 20 "$1/kafka.out" "$1/kafka.log" >&2 2>/dev/null || true
-    stop "$1"
-    die "$2; its log is above"
-}
-
 # --- the rest
 
-stop() {
-    local pid
-    pid=$(broker_pid "$1")
-    [[ -z $pid ]] || end_pids "$STOP_SECONDS" "$pid" || die "pid $pid, the broker of $1, does not end"
-    rm -f "$1/kafka.pid"
-}
-
-kill_now() {
-    local pid
-    pid=$(broker_pid "$1")
-    [[ -n $pid ]] || die "no broker runs in $1"
-    kill -KILL "$pid"
-    wait_gone "$pid" 5 || die "pid $pid, the broker of $1, does not end"
-    rm -f "$1/kafka.pid"
-}
-
 # The pid of the broker of this folder, where it runs. The word tells it from a stranger that was given an old pid.
-broker_pid() {
+server_pid() {
     local pid
     pid=$(pid_in "$1/kafka.pid")
     [[ -z $pid ]] || ! has_word "$pid" "-Dscan.kafka.dir=$1" || printf '%s\n' "$pid"
@@ -186,8 +164,8 @@ start)
     [[ $# -ge 1 ]] || die "start needs DIR and PORT"
     start "$DIR" "$@"
     ;;
-stop) stop "$DIR" ;;
-kill) kill_now "$DIR" ;;
+stop) stop_server "$DIR" ;;
+kill) kill_server "$DIR" ;;
 topic) client "$DIR" org.apache.kafka.tools.TopicCommand "$@" ;;
 groups) client "$DIR" org.apache.kafka.tools.consumer.group.ConsumerGroupCommand "$@" ;;
 configs) client "$DIR" kafka.admin.ConfigCommand "$@" ;;

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the scripts of this project share: messages, free ports, and ending a process by its pid.
+# What the scripts of this project share: messages, free ports, ending a process by its pid, and a server in a folder of its own.
 # It is sourced, never run. What may not happen in it: ending a process by its name, or one that was not looked at first.
 
 # One clear line on stderr, then the end.
@@ -109,4 +109,35 @@ end_pids() {
         kill -KILL "$pid" 2>/dev/null || true
         wait_gone "$pid" 5 || return 1
     done
+}
+
+# --- a server in a folder of its own
+#
+# The script that sources this says which: SERVER is its name and that of its files (DIR/SERVER.pid, .out, .log), STOP_SECONDS how long
+# it may take to end, and server_pid DIR prints its pid where it runs.
+
+# give_up DIR WHY: shows the end of its log, ends it, and dies.
+give_up() {
+    printf -- '--- the end of its log in %s:\n' "$1" >&2
+    tail -q -n 20 "$1/$SERVER.out" "$1/$SERVER.log" >&2 2>/dev/null || true
+    stop_server "$1"
+    die "$2; its log is above"
+}
+
+# In order, so that its data can be started again.
+stop_server() {
+    local pid
+    pid=$(server_pid "$1")
+    [[ -z $pid ]] || end_pids "$STOP_SECONDS" "$pid" || die "pid $pid, the $SERVER of $1, does not end"
+    rm -f "$1/$SERVER.pid"
+}
+
+# At once, as a crash would.
+kill_server() {
+    local pid
+    pid=$(server_pid "$1")
+    [[ -n $pid ]] || die "no $SERVER runs in $1"
+    kill -KILL "$pid"
+    wait_gone "$pid" 5 || die "pid $pid, the $SERVER of $1, does not end"
+    rm -f "$1/$SERVER.pid"
 }

@@ -8,6 +8,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$HERE/lib.sh"
 
 READY_SECONDS=20
+SERVER=redis
 STOP_SECONDS=10
 
 usage() {
@@ -44,29 +45,6 @@ wait_ready() {
     done
 }
 
-give_up() {
-    printf -- '--- the end of its log in %s:\n' "$1" >&2
-    tail -q -n 20 "$1/redis.out" "$1/redis.log" >&2 2>/dev/null || true
-    stop "$1"
-    die "$2; its log is above"
-}
-
-stop() {
-    local pid
-    pid=$(server_pid "$1")
-    [[ -z $pid ]] || end_pids "$STOP_SECONDS" "$pid" || die "pid $pid, the Redis of $1, does not end"
-    rm -f "$1/redis.pid"
-}
-
-kill_now() {
-    local pid
-    pid=$(server_pid "$1")
-    [[ -n $pid ]] || die "no Redis runs in $1"
-    kill -KILL "$pid"
-    wait_gone "$pid" 5 || die "pid $pid, the Redis of $1, does not end"
-    rm -f "$1/redis.pid"
-}
-
 # The pid of the server of this folder, where it runs. Redis rewrites its own command line, so it is its working folder that tells it from a
 # stranger that was given an old pid.
 server_pid() {
@@ -86,8 +64,8 @@ start)
     [[ $# -ge 1 ]] || die "start needs DIR and PORT"
     start "$DIR" "$@"
     ;;
-stop) stop "$DIR" ;;
-kill) kill_now "$DIR" ;;
+stop) stop_server "$DIR" ;;
+kill) kill_server "$DIR" ;;
 *)
     usage >&2
     exit 2
