@@ -476,6 +476,20 @@ fn needed(flag: &Flag, what: &str) -> Invalid {
     Invalid::about(format!("{what}: write {}: {}", flag.usage(), flag.help())).of(flag.shown())
 }
 
+/// For tests of commands: what `resolve` makes of a command line that asks for work.
+#[cfg(test)]
+pub fn read_line<T>(
+    line: &[&str],
+    table: &[Flag],
+    resolve: impl FnOnce(Reader) -> Result<T, Invalid>,
+) -> Result<T, Invalid> {
+    let args = line.iter().map(OsString::from).collect();
+    match read(args, table)? {
+        Asked::Run(reader) => resolve(reader),
+        other => panic!("{line:?}: {other:?}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

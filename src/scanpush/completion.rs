@@ -339,15 +339,10 @@ complete -c scanpush -f
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::{self, Asked};
-    use std::ffi::OsString;
+    use crate::flags;
 
     fn resolved(line: &[&str]) -> Result<Script, Invalid> {
-        let args = line.iter().map(OsString::from).collect();
-        match flags::read(args, COMMAND.flags)? {
-            Asked::Run(reader) => resolve(reader),
-            other => panic!("{line:?}: {other:?}"),
-        }
+        flags::read_line(line, COMMAND.flags, resolve)
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! terminal record; a task is paused once Kafka knows, so that a Redis that loses its data keeps it paused.
 
 use super::Command;
-use super::ids::{JOB, Named, unknown};
+use super::ids::{About, JOB, Named, unknown};
 use super::options::Connection;
 use super::output::Output;
 use crate::exit::Failure;
@@ -16,7 +16,7 @@ use crate::model::limits::{
     CONTROL_WAIT, HEARTBEAT_FRESH,
 };
 use crate::model::text::quoted;
-use crate::model::{Invalid, State, TaskId};
+use crate::model::{State, TaskId};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::thread;
@@ -91,14 +91,6 @@ examples:
     run: |reader, output| run(Order::Resume, reader, output),
 };
 
-/// What the command line asks for.
-#[derive(Debug)]
-struct Options {
-    connection: Connection,
-    named: Named,
-    json: bool,
-}
-
 /// What became of one task. Field names are those of `-json`.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -126,7 +118,7 @@ enum Ended {
 }
 
 fn run(order: Order, reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
-    let options = resolve(reader)?;
+    let options = About::read(reader, Named::read)?;
     let trouble = |error: LedgerError| Failure::Runtime(error.to_string());
     let Connection { redis, group, .. } = &options.connection;
     let mut ledger = Ledger::connect(redis, group.as_str()).map_err(trouble)?;
@@ -145,16 +137,6 @@ fn run(order: Order, reader: Reader, output: &mut Output<'_>) -> Result<(), Fail
         true => Ok(()),
         false => Err(Failure::Said),
     }
-}
-
-fn resolve(mut reader: Reader) -> Result<Options, Invalid> {
-    let options = Options {
-        named: Named::read(&mut reader)?,
-        json: reader.switch(&JSON),
-        connection: Connection::read(&mut reader)?,
-    };
-    reader.finish()?;
-    Ok(options)
 }
 
 /// Gives the order about all tasks, waits until it is in force, and says what became of each. It gives up [`CONTROL_WAIT`]
@@ -406,7 +388,7 @@ fn leave_out_ended(reports: &mut Vec<Report>, output: &mut Output<'_>) -> bool {
     all == 0 || before < all
 }
 
-fn show(reports: &[Report], options: &Options, output: &mut Output<'_>) -> Result<(), Failure> {
+fn show(reports: &[Report], options: &About, output: &mut Output<'_>) -> Result<(), Failure> {
     for report in reports {
         if options.json {
             output.json(report)?;
@@ -443,15 +425,13 @@ fn show(reports: &[Report], options: &Options, output: &mut Output<'_>) -> Resul
 mod tests {
     use super::super::tasks::sample::task;
     use super::*;
-    use crate::flags::{self, Asked};
-    use std::ffi::OsString;
+    use crate::flags;
+    use crate::model::Invalid;
 
-    fn options(line: &[&str]) -> Result<Options, Invalid> {
-        let args = line.iter().map(OsString::from).collect();
-        match flags::read(args, CANCEL.flags)? {
-            Asked::Run(reader) => resolve(reader),
-            other => panic!("{line:?}: {other:?}"),
-        }
+    fn options(line: &[&str]) -> Result<About, Invalid> {
+        flags::read_line(line, CANCEL.flags, |reader| {
+            About::read(reader, Named::read)
+        })
     }
 
     fn id() -> TaskId {

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a beginning stands for a task only where exactly one known task has it; a whole id always wins.
 
-use super::options::Connection;
+use super::options::{Connection, JSON};
 use super::output::Output;
 use crate::flags::{Flag, Reader};
 use crate::ledger::{Ledger, LedgerError};
@@ -26,6 +26,33 @@ pub struct Named {
     pub words: Vec<TaskId>,
     /// The job, or the beginning of its id.
     pub job: Option<TaskId>,
+}
+
+/// What the command line of a command about named tasks asks for.
+#[derive(Debug)]
+pub struct About {
+    /// Where the fleet is.
+    pub connection: Connection,
+    /// Which tasks.
+    pub named: Named,
+    /// Whether lines of JSON are wanted.
+    pub json: bool,
+}
+
+impl About {
+    /// Takes everything; `named` is [`Named::read`] or [`Named::read_any`].
+    pub fn read(
+        mut reader: Reader,
+        named: fn(&mut Reader) -> Result<Named, Invalid>,
+    ) -> Result<About, Invalid> {
+        let about = About {
+            named: named(&mut reader)?,
+            json: reader.switch(&JSON),
+            connection: Connection::read(&mut reader)?,
+        };
+        reader.finish()?;
+        Ok(about)
+    }
 }
 
 /// What became of the names.

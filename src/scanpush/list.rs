@@ -91,15 +91,10 @@ fn parse_states(text: &str) -> Result<Vec<State>, Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::{self, Asked};
-    use std::ffi::OsString;
+    use crate::flags;
 
     fn options(line: &[&str]) -> Result<Options, Invalid> {
-        let args = line.iter().map(OsString::from).collect();
-        match flags::read(args, COMMAND.flags)? {
-            Asked::Run(reader) => resolve(reader),
-            other => panic!("{line:?}: {other:?}"),
-        }
+        flags::read_line(line, COMMAND.flags, resolve)
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! record has the same id and a higher `retry`; a task that runs, or ended otherwise, is not touched by it.
 
 use super::Command;
-use super::ids::{JOB, Named, unknown};
+use super::ids::{About, JOB, Named, unknown};
 use super::options::{Connection, JSON};
 use super::output::Output;
 use crate::bus::{Message, Producer};
@@ -14,7 +14,7 @@ use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::ledger::{Ledger, LedgerError, Retry};
 use crate::model::limits::{CONTROL_LOOK_EVERY, CONTROL_WAIT, RETRY_MAX};
 use crate::model::text::quoted;
-use crate::model::{Invalid, State, Targets, Task, TaskId, Walk};
+use crate::model::{State, Targets, Task, TaskId, Walk};
 use std::thread;
 use std::time::Instant;
 
@@ -41,16 +41,8 @@ examples:
     run,
 };
 
-/// What the command line asks for.
-#[derive(Debug)]
-struct Options {
-    connection: Connection,
-    named: Named,
-    json: bool,
-}
-
 fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
-    let options = resolve(reader)?;
+    let options = About::read(reader, Named::read)?;
     let trouble = |error: LedgerError| Failure::Runtime(error.to_string());
     let Connection {
         redis,
@@ -101,21 +93,11 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     }
 }
 
-fn resolve(mut reader: Reader) -> Result<Options, Invalid> {
-    let options = Options {
-        named: Named::read(&mut reader)?,
-        json: reader.switch(&JSON),
-        connection: Connection::read(&mut reader)?,
-    };
-    reader.finish()?;
-    Ok(options)
-}
-
 /// The tasks to begin anew, and a line for each that is not. Of a whole job the others are passed over.
 fn choose(
     ids: &[TaskId],
     ledger: &mut Ledger,
-    options: &Options,
+    options: &About,
 ) -> Result<(Vec<Task>, Vec<String>), LedgerError> {
     let (mut tasks, mut refused) = (Vec::new(), Vec::new());
     for (id, retry) in ids.iter().zip(ledger.retries(ids)?) {
@@ -184,21 +166,15 @@ fn wait_taken_in(tasks: &[&Task], ledger: &mut Ledger) -> Result<usize, LedgerEr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::{self, Asked};
+    use crate::flags;
     use crate::model::Resume;
-    use std::ffi::OsString;
-
-    fn options(line: &[&str]) -> Options {
-        let args = line.iter().map(OsString::from).collect();
-        match flags::read(args, COMMAND.flags) {
-            Ok(Asked::Run(reader)) => resolve(reader).unwrap(),
-            other => panic!("{line:?}: {other:?}"),
-        }
-    }
 
     #[test]
     fn what_is_not_retried_is_said_with_the_reason() {
-        let options = options(&["t1"]);
+        let options = flags::read_line(&["t1"], COMMAND.flags, |reader| {
+            About::read(reader, Named::read)
+        });
+        let options = options.unwrap();
         let id = "t1".parse().unwrap();
         for (retry, why) in [
             (

@@ -1,7 +1,7 @@
 //! `scanpush status`: tasks with their progress, as Redis has them. Reads only; Kafka is not asked.
 
 use super::Command;
-use super::ids::{Found, JOB, Named};
+use super::ids::{About, Found, JOB, Named};
 use super::options::{Connection, JSON};
 use super::output::Output;
 use super::tasks::{self, now_ms};
@@ -9,7 +9,6 @@ use crate::exit::Failure;
 use crate::flags::Reader;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::ledger::{Ledger, LedgerError, LiveTask};
-use crate::model::Invalid;
 use crate::model::limits::STATUS_TASKS_MAX;
 
 pub(super) const COMMAND: Command = Command {
@@ -32,14 +31,6 @@ examples:
     run,
 };
 
-/// What the command line asks for.
-#[derive(Debug)]
-struct Options {
-    connection: Connection,
-    json: bool,
-    named: Named,
-}
-
 /// The tasks to show, and what became of the names.
 #[derive(Default)]
 struct Look {
@@ -48,22 +39,12 @@ struct Look {
 }
 
 fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
-    let options = resolve(reader)?;
+    let options = About::read(reader, Named::read_any)?;
     let look = look(&options).map_err(|error| Failure::Runtime(error.to_string()))?;
     show(&options, &look, now_ms(), output)
 }
 
-fn resolve(mut reader: Reader) -> Result<Options, Invalid> {
-    let options = Options {
-        connection: Connection::read(&mut reader)?,
-        json: reader.switch(&JSON),
-        named: Named::read_any(&mut reader)?,
-    };
-    reader.finish()?;
-    Ok(options)
-}
-
-fn look(options: &Options) -> Result<Look, LedgerError> {
+fn look(options: &About) -> Result<Look, LedgerError> {
     let Connection { redis, group, .. } = &options.connection;
     let mut ledger = Ledger::connect(redis, group.as_str())?;
     if options.named.is_empty() {
@@ -80,12 +61,7 @@ fn look(options: &Options) -> Result<Look, LedgerError> {
     })
 }
 
-fn show(
-    options: &Options,
-    look: &Look,
-    now_ms: u64,
-    output: &mut Output<'_>,
-) -> Result<(), Failure> {
+fn show(options: &About, look: &Look, now_ms: u64, output: &mut Output<'_>) -> Result<(), Failure> {
     tasks::show(&look.tasks, options.json, now_ms, output)?;
     output.flush()?;
     let Connection { redis, group, .. } = &options.connection;
@@ -102,15 +78,13 @@ fn show(
 mod tests {
     use super::super::tasks::sample::{NOW_MS, task};
     use super::*;
-    use crate::flags::{self, Asked};
-    use std::ffi::OsString;
+    use crate::flags;
+    use crate::model::Invalid;
 
-    fn options(line: &[&str]) -> Result<Options, Invalid> {
-        let args = line.iter().map(OsString::from).collect();
-        match flags::read(args, COMMAND.flags)? {
-            Asked::Run(reader) => resolve(reader),
-            other => panic!("{line:?}: {other:?}"),
-        }
+    fn options(line: &[&str]) -> Result<About, Invalid> {
+        flags::read_line(line, COMMAND.flags, |reader| {
+            About::read(reader, Named::read_any)
+        })
     }
 
     fn shown(line: &[&str], look: &Look) -> (bool, String, String) {

@@ -3,7 +3,7 @@
 //! **Invariant:** it changes nothing. However it ends, the scans go on.
 
 use super::Command;
-use super::ids::{JOB, Named, NoJob, find_job};
+use super::ids::{About, JOB, Named, NoJob, find_job};
 use super::options::Connection;
 use super::output::Output;
 use super::screen::{Place, Screen};
@@ -12,7 +12,7 @@ use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader};
 use crate::ledger::{Ledger, LedgerError, LiveTask};
 use crate::model::limits::{WATCH_EVERY, WATCH_LOOK_PART, WATCH_REDIS_WAIT, WATCH_UNKNOWN_WAIT};
-use crate::model::{Invalid, State, TaskId};
+use crate::model::{State, TaskId};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::collections::HashSet;
@@ -98,7 +98,11 @@ pub struct Watch {
 }
 
 fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
-    let (connection, named, json) = resolve(reader)?;
+    let About {
+        connection,
+        named,
+        json,
+    } = About::read(reader, Named::read)?;
     let watch = Watch {
         words: named.words,
         job: named.job,
@@ -109,14 +113,6 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
         false => Place::Stdout,
     };
     watch.follow(&connection, place, output)
-}
-
-fn resolve(mut reader: Reader) -> Result<(Connection, Named, bool), Invalid> {
-    let named = Named::read(&mut reader)?;
-    let json = reader.switch(&JSON);
-    let connection = Connection::read(&mut reader)?;
-    reader.finish()?;
-    Ok((connection, named, json))
 }
 
 impl Watch {

@@ -660,14 +660,9 @@ mod tests {
     use super::*;
     use crate::flags;
     use crate::model::limits::UNCONFIRMED_ADDRESSES_MAX;
-    use std::ffi::OsString;
 
     fn options(line: &[&str]) -> Result<Options, Invalid> {
-        let args = line.iter().map(OsString::from).collect();
-        match flags::read(args, COMMAND.flags)? {
-            flags::Asked::Run(reader) => resolve(reader),
-            other => panic!("{line:?}: {other:?}"),
-        }
+        flags::read_line(line, COMMAND.flags, resolve)
     }
 
     /// The tasks of a command line, or its error; and what it said about them.

@@ -442,14 +442,9 @@ fn services() -> Services {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::ffi::OsString;
 
     fn options(line: &[&str]) -> Result<Options, Invalid> {
-        let args = line.iter().map(OsString::from).collect();
-        match flags::read(args, COMMAND.flags)? {
-            flags::Asked::Run(reader) => resolve(reader),
-            other => panic!("{line:?}: {other:?}"),
-        }
+        flags::read_line(line, COMMAND.flags, resolve)
     }
 
     #[test]
