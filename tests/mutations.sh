@@ -21,7 +21,7 @@ TEXT
     printf '  %s\n' "${!FILES[@]}" | sort
 }
 
-# name → file, what sed does to it, and the tests that have to fail (a part of the name of each).
+# name → file, what sed does to it, and the tests that have to fail: those of the fleet, and with unit: those beside the code.
 declare -A FILES EDITS TESTS
 mutation() {
     FILES[$1]=$2 EDITS[$1]=$3 TESTS[$1]=$4
@@ -55,6 +55,19 @@ mutation log src/scand/poll.rs \
     "s/before.is_some_and(|before| Some(fingerprint_of(before)) != cursor.last)/before.is_some_and(|_| false)/" \
     "a_topic_made_anew_is_loud_and_read_from_its_beginning"
 
+mutation answered src/model/checkpoint.rs \
+    "s/&& now.duration_since(sample.at) >= self.settle/\&\& now >= sample.at/" \
+    "unit:an_index_is_certain_once_answered_and_acknowledged unit:never_ahead_of_what_was_sent_before_the_wait"
+mutation certain src/model/checkpoint.rs \
+    "s/&& printed <= acknowledged/\&\& printed.min(acknowledged) <= acknowledged/" \
+    "unit:an_index_is_certain_once_answered_and_acknowledged"
+mutation standstill src/model/checkpoint.rs \
+    "s/^        self.sent.clear();//" \
+    "unit:what_was_sent_before_a_standstill_never_becomes_certain"
+mutation walk src/model/walk.rs \
+    "s/if made_by.addresses != self.name.addresses/if false/; s/if made_by.masscan != self.name.masscan/if false/" \
+    "unit:a_name_tells_what_a_checkpoint_is_valid_for a_checkpoint_of_another_walk_is_not_used"
+
 die() {
     printf 'mutations.sh: %s\n' "$*" >&2
     exit 1
@@ -75,10 +88,11 @@ build() {
 
 # Whether the test passes; it has to be one that runs on this machine.
 passes() {
-    local log=$COPY/../test.log
-    (cd "$COPY" && cargo test -q --test fleet -- "$1") >"$log" 2>&1 || true
-    grep -Eq "^test $1 +\.\.\. (ok|FAILED)" "$log" || die "$1 did not run: $(tail -n 3 "$log")"
-    grep -Eq "^test $1 +\.\.\. ok" "$log"
+    local log=$COPY/../test.log name=${1#unit:} which=(--test fleet)
+    [[ $name == "$1" ]] || which=(--lib)
+    (cd "$COPY" && cargo test "${which[@]}" -- "$name") >"$log" 2>&1 || true
+    grep -Eq "^test (.*::)?$name +\.\.\. (ok|FAILED)" "$log" || die "$1 did not run: $(tail -n 3 "$log")"
+    grep -Eq "^test (.*::)?$name +\.\.\. ok" "$log"
 }
 
 main() {
