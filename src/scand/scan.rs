@@ -261,7 +261,11 @@ impl<'a> Scan<'a> {
                 let why = self.on_event(event);
                 stop = stop.take().or(why);
             });
-            let stop = stop.or_else(|| self.on_look(heard.all));
+            // Once masscan is gone by itself, no clock can stop it any more.
+            let stop = match heard.ended {
+                true => stop,
+                false => stop.or_else(|| self.on_look(heard.all)),
+            };
             if let (Some(_), Some(Stopped::Ordered(Order::Lost))) = (&stopped, &stop) {
                 // Whatever it was ended for: nothing more is written.
                 stopped = stop;
