@@ -65,8 +65,11 @@ mutation standstill src/model/checkpoint.rs \
     "s/^        self.sent.clear();//" \
     "unit:what_was_sent_before_a_standstill_never_becomes_certain"
 mutation walk src/model/walk.rs \
-    "s/if made_by.addresses != self.name.addresses/if false/; s/if made_by.masscan != self.name.masscan/if false/" \
-    "unit:a_name_tells_what_a_checkpoint_is_valid_for a_checkpoint_of_another_walk_is_not_used"
+    "s/if made_by.addresses != self.name.addresses/if false/" \
+    "a_checkpoint_of_another_walk_is_not_used"
+mutation version src/model/walk.rs \
+    "s/if made_by.masscan != self.name.masscan/if false/" \
+    "unit:a_name_tells_what_a_checkpoint_is_valid_for"
 
 die() {
     printf 'mutations.sh: %s\n' "$*" >&2
