@@ -100,7 +100,7 @@ pub struct Heard {
     pub all: bool,
     /// Its output has ended: it is gone, or about to be.
     pub ended: bool,
-    /// Until the next look it may say so long what it likes: the terminal holds it.
+    /// The next look may wait so long: the terminal holds what will have come if it goes on as it did.
     pub pause: Duration,
 }
 
@@ -135,7 +135,7 @@ pub fn spawn(program: &Path, arguments: &ScanArguments<'_>) -> Result<Child, Pro
         findings,
         words,
         buffer: vec![0; LOOK_BYTES].into(),
-        pace: Pace::new(Instant::now()),
+        pace: Pace::new(Instant::now(), arguments.rate_pps),
         _folder: folder,
     })
 }
@@ -303,6 +303,7 @@ fn spoken(line: &[u8]) -> Option<Event> {
 mod tests {
     use super::*;
     use crate::model::{Targets, Task};
+    use std::io::Write;
     use std::os::unix::fs::PermissionsExt;
     use tempfile::TempDir;
 
@@ -413,19 +414,48 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_heard_in_bounded_looks() {
+    fn a_flood_is_heard_whole() {
         let (_folder, mut child) = script(&format!(
             "i=0; while [ $i -lt 5000 ]; do echo '{LINE}'; i=$((i+1)); done"
         ));
-        let (mut findings, mut heard) = (0, child.hear(|_| ()));
-        while !heard.ended {
-            let mut in_this_look = 0;
-            heard = child.hear(|_| in_this_look += 1);
-            assert!(in_this_look <= LOOK_BYTES / LINE.len() + 1);
-            findings += in_this_look;
-        }
+        let findings = hear(&mut child, usize::MAX).len();
         assert_eq!(child.wait(), Exit::Code(0));
-        assert!((1..=5000).contains(&findings), "{findings}");
+        assert_eq!(findings, 5000);
+    }
+
+    #[test]
+    fn a_look_is_bounded_and_the_last_line_needs_no_end() {
+        let (ours, mut theirs) = io::pipe().unwrap();
+        let mut stream = Stream::new(ours.into(), b"\n").unwrap();
+        let (mut buffer, mut lines) = ([0; 1000], Vec::new());
+        let mut look = |lines: &mut Vec<usize>| {
+            let filled = stream.read(&mut buffer, |line| lines.push(line.len()));
+            (filled, stream.ended)
+        };
+        assert_eq!(look(&mut lines), (0, false), "nothing has come");
+        theirs
+            .write_all("123456789\n".repeat(250).as_bytes())
+            .unwrap();
+        theirs.write_all(b"abc").unwrap();
+        assert_eq!(look(&mut lines), (1000, false));
+        assert_eq!(look(&mut lines), (1000, false));
+        assert_eq!(look(&mut lines), (503, false));
+        assert_eq!(lines, [9; 250]);
+        drop(theirs);
+        assert_eq!(look(&mut lines), (0, true));
+        assert_eq!(lines.pop(), Some(3), "abc");
+        assert_eq!(look(&mut lines), (0, true));
+        assert_eq!(lines.len(), 250, "and only once");
+    }
+
+    #[test]
+    fn it_ends_with_both_of_its_streams() {
+        let (_folder, mut child) = script("exec <&- >&-; sleep 0.3; echo still here >&2");
+        assert_eq!(
+            hear(&mut child, usize::MAX),
+            [Event::Words("still here".to_owned())]
+        );
+        assert_eq!(child.wait(), Exit::Code(0));
     }
 
     #[test]

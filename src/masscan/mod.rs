@@ -34,4 +34,4 @@ pub use folder::sweep;
 pub use network::{Network, Unseen, Whose, is_script, look, look_through};
 pub use program::{ProgramError, find, has_libpcap, has_setsid, version};
 pub use rights::{Rights, rights};
-pub use stderr::{announced, cause, is_interrupt};
+pub use stderr::{announced, cause, greeting, is_interrupt};

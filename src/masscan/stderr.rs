@@ -46,6 +46,14 @@ pub fn is_interrupt(words: &str) -> bool {
     words.starts_with("waiting several seconds to exit")
 }
 
+/// The version that it greets with: `Starting masscan 1.3.2 (http://bit.ly/14GZzcT) at 2026-11-24 19:00:00 GMT`.
+pub fn greeting(words: &str) -> Option<&str> {
+    words
+        .strip_prefix("Starting masscan ")?
+        .split_whitespace()
+        .next()
+}
+
 /// What it is about to scan, by `Scanning 256 hosts [2 ports/host]`: addresses and ports, each modulo 2^32.
 pub fn announced(words: &str) -> Option<(u32, u32)> {
     let (hosts, rest) = words.strip_prefix("Scanning ")?.split_once(" hosts [")?;
@@ -107,6 +115,14 @@ mod tests {
 
     const SENDING: &str = "rate:  2.00-kpps, 20.80% done,   0:01:23 remaining, found=785       ";
     const WAITING: &str = "rate:  0.00-kpps, 100.00% done, waiting -694-secs, found=208       ";
+
+    #[test]
+    fn the_greeting_tells_the_version() {
+        let line = "Starting masscan 1.3.2 (http://bit.ly/14GZzcT) at 2026-11-24 19:00:00 GMT";
+        assert_eq!(greeting(line), Some("1.3.2"));
+        assert_eq!(greeting("Starting masscan "), None);
+        assert_eq!(greeting("Initiating SYN Stealth Scan"), None);
+    }
 
     #[test]
     fn progress_lines() {

@@ -165,7 +165,7 @@ pub const WATCHDOG_SILENCE: Duration = Duration::from_secs(30);
 /// After an interrupt masscan gets this long to write its last findings before it is killed.
 pub const INTERRUPT_WAIT: Duration = Duration::from_secs(2);
 /// Answers to what was sent longer ago than this plus the task's wait are certain to have been seen. With masscan's 0.75 s
-/// between two readings, [`SCAN_TICK`] and [`PROGRESS_EVERY`] that makes less than 3 s and the wait.
+/// between two readings, [`LOOK_EVERY_MAX`] and [`PROGRESS_EVERY`] that makes less than 3 s and the wait.
 pub const SETTLED_AFTER: Duration = Duration::from_millis(1500);
 /// A drain has this long from the first signal to the process's exit.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -189,6 +189,9 @@ pub const INGEST_BATCH_BYTES: usize = 4 * 1024 * 1024;
 pub const RESULTS_BATCHES_MAX: usize = 1024;
 /// A scan looks at its orders, its lease, its time-out and masscan's output at least this often.
 pub const LOOK_EVERY_MAX: Duration = Duration::from_millis(100);
+/// At a high rate so often that no more than so many answers can have come since the last look: masscan's capture ring (2 MB of
+/// frames, with offloads off) holds twice as many.
+pub const LOOK_ANSWERS_MAX: u32 = 500;
 /// And at most this often, however much masscan prints.
 pub const LOOK_EVERY_MIN: Duration = Duration::from_micros(500);
 /// Findings wait at most this long for others before they are handed over together: a request to Kafka costs as much as some

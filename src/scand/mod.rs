@@ -5,7 +5,7 @@
 //! | `signals.rs` | `signals` | signal-hook | first SIGINT or SIGTERM drains, the second ends at once; SIGHUP reads files again |
 //! | `poll.rs` | `poll` | Kafka's long poll | decodes, validates, ingests, nudges `dispatch` |
 //! | `dispatch.rs` | `dispatch` | nudge, slot freed, tick | claims, hands tasks to the scan threads |
-//! | `scan.rs` | `scan-N` | a task, then that scan's events | one masscan each |
+//! | `scan.rs` | `scan-N` | a task, then a pause between two looks | one masscan each |
 //! | `results.rs` | `results-N` | findings | produces them, acknowledges back to the scan |
 //! | `progress.rs` | `progress` | progress updates | the only writer of live progress |
 //! | `lease.rs` | `lease` | tick | renews claims, reaps expired ones |

@@ -48,6 +48,11 @@ impl Backlog {
         self.held.load(Ordering::Relaxed) < self.bound / 2
     }
 
+    /// Whether findings should not wait for others any more.
+    pub fn is_filling(&self) -> bool {
+        self.held.load(Ordering::Relaxed) >= self.bound / 4
+    }
+
     /// `bytes` of findings were printed.
     pub fn grow(&self, bytes: usize) {
         self.held.fetch_add(bytes, Ordering::Relaxed);

@@ -256,7 +256,9 @@ impl<'a> Scan<'a> {
     fn follow(&mut self, mut child: Child) -> Outcome {
         let mut stopped = None;
         loop {
-            let mut stop = self.order().or_else(|| self.stood_still());
+            let now = Instant::now();
+            let mut stop = self.order().or_else(|| self.stood_still(now));
+            self.looked_at = now;
             let heard = child.hear(|event| {
                 let why = self.on_event(event);
                 stop = stop.take().or(why);
@@ -297,11 +299,10 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// To be asked before each look at masscan's output: did nobody take it for too long?
-    fn stood_still(&mut self) -> Option<Stopped> {
-        let now = Instant::now();
+    /// Did nobody take masscan's output for too long before `now`? To be asked before each look at it, and before anything is
+    /// concluded from that look: a process may be stopped between any two lines of code.
+    fn stood_still(&self, now: Instant) -> Option<Stopped> {
         let stood_still = now.duration_since(self.looked_at);
-        self.looked_at = now;
         (stood_still >= STOOD_STILL_MAX).then_some(Stopped::StoodStill(stood_still))
     }
 
@@ -335,6 +336,16 @@ impl<'a> Scan<'a> {
                  has something to say, and so another server can't continue this scan",
                 self.walk.addresses(),
                 self.walk.ports()
+            );
+            self.checkpoint.forget();
+        }
+        if let Some(version) = masscan::greeting(&words)
+            && version != self.scans.masscan_version
+        {
+            warn!(
+                "task {id}: masscan {version} is not the {:?} that this server started with: another server can't continue this scan; \
+                 start scand again",
+                self.scans.masscan_version
             );
             self.checkpoint.forget();
         }
@@ -413,14 +424,17 @@ impl<'a> Scan<'a> {
     }
 
     fn report(&mut self) {
-        self.told = self.resume();
-        // The newest is enough: where the channel is full, the next reading comes in a moment.
-        let _ = self.outlets.progress.try_send(LiveProgress {
+        let resume = self.resume();
+        let sent = self.outlets.progress.try_send(LiveProgress {
             claim: self.assignment.claimed.claim.clone(),
             progress: self.progress,
             found: self.found(),
-            resume: self.told,
+            resume,
         });
+        // Where the channel is full, the next look tries again.
+        if sent.is_ok() {
+            self.told = resume;
+        }
     }
 
     fn log_milestone(&mut self) {
@@ -443,13 +457,19 @@ impl<'a> Scan<'a> {
         if !self.assignment.holding.is_trusted(now) {
             return Some(Stopped::Untrusted);
         }
+        if let Some(stopped) = self.stood_still(now) {
+            return Some(stopped);
+        }
         if self.has_left_scope() {
             return Some(Stopped::OutOfScope);
         }
-        // Findings that still wait to be handled may be answers to what would become certain.
+        // Findings that still wait to be handled may be answers to what would become certain; and what was heard is what had been
+        // said when the look began.
         let acknowledged = self.delivery.acknowledged();
-        let settled = all_heard && self.checkpoint.settle(now, self.printed, acknowledged);
-        if settled || now.duration_since(self.handed_over_at) >= RESULTS_LINGER {
+        let (heard_at, printed) = (self.looked_at, self.printed);
+        let settled = all_heard && self.checkpoint.settle(heard_at, printed, acknowledged);
+        let lingered = now.duration_since(self.handed_over_at) >= RESULTS_LINGER;
+        if settled || lingered || self.scans.backlog.is_filling() {
             self.handed_over_at = now;
             self.send_pending();
         }
