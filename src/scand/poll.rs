@@ -612,18 +612,26 @@ mod tests {
         }
     }
 
-    #[test]
-    fn another_log_at_the_same_offsets_is_noticed() {
-        let record = |offset, text: &str| Record {
+    fn record(offset: i64, text: &str) -> Record {
+        Record {
             offset,
             value: text.into(),
-        };
-        let cursor = Cursor {
+        }
+    }
+
+    /// At offset 5, behind the record "mine".
+    fn cursor_behind_mine() -> Cursor {
+        Cursor {
             next: 5,
             until: 0,
             epoch: "e".into(),
             last: Some(fingerprint_of(&record(4, "mine"))),
-        };
+        }
+    }
+
+    #[test]
+    fn another_log_at_the_same_offsets_is_noticed() {
+        let cursor = cursor_behind_mine();
         let follows = vec![record(5, "next")];
         for (read, expected) in [
             (
@@ -641,16 +649,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_ends_before_the_cursor_holds_nothing_up() {
-        let record = |offset, text: &str| Record {
-            offset,
-            value: text.into(),
-        };
-        let cursor = Cursor {
-            next: 5,
-            until: 0,
-            epoch: "e".into(),
-            last: Some(fingerprint_of(&record(4, "mine"))),
-        };
+        let cursor = cursor_behind_mine();
         let first = vec![record(5, "next")];
         let again = vec![record(4, "mine")];
         assert_eq!(behind(&cursor, again, first.clone()), Some(first));

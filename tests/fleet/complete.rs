@@ -1,7 +1,7 @@
 //! `completed` means complete: what others do to masscan in the middle, what it hangs in, and that what it found is not lost.
 
 use crate::support::{
-    Fleet, SOON, count_probes, everything, lab, masscan_of, probes_counted, wait_until,
+    Fleet, SOON, count_probes, everything, lab, masscan_of, probes_counted, span_ms, wait_until,
 };
 use crate::{Needs, Test};
 use rustix::process::{Signal, kill_process};
@@ -197,17 +197,7 @@ fn ten_in_a_row() {
             (State::Completed, 1, 16)
         );
     }
-    let first = ended
-        .iter()
-        .filter_map(|task| task.started_ms)
-        .min()
-        .unwrap();
-    let last = ended
-        .iter()
-        .filter_map(|task| task.finished_ms)
-        .max()
-        .unwrap();
-    let took = last - first;
+    let took = span_ms(&ended);
     assert!(
         took < 25_000,
         "{took} ms instead of 10 × 10 s and more\n{}",

@@ -95,16 +95,8 @@ fn printed(fleet: &Fleet, words: &[&str]) -> String {
 
 /// Starts `scanpush results` and leaves it running.
 fn started(fleet: &Fleet, words: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_scanpush"))
-        .args(["-kafka", &fleet.kafka, "-redis", &fleet.redis])
-        .args(["-group", &fleet.group, "-topic", &fleet.topic("tasks")])
-        .args(["results", "-results-topic", &fleet.topic("results")])
-        .args(words)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+    let topic = fleet.topic("results");
+    fleet.start_scanpush(&[&["results", "-results-topic", &topic], words].concat())
 }
 
 fn finding(task: &str, ip: &str, port: u16) -> Value {

@@ -1,6 +1,6 @@
 //! One scan at a time: live progress, findings as they come, what counts as completed, masscan that can't do it.
 
-use crate::support::{Fleet, SOON, masscans, now_ms, wait_for};
+use crate::support::{Fleet, SOON, masscans, now_ms, span_ms, wait_for};
 use crate::{Needs, Test};
 use scan::model::State;
 use serde_json::json;
@@ -210,17 +210,7 @@ fn overlap() {
         .map(|n| fleet.push_network(&fleet.network(n), 10_000, &["-wait", "5"]))
         .collect();
     let ended: Vec<_> = ids.iter().map(|id| fleet.wait_ended(id, SOON)).collect();
-    let first = ended
-        .iter()
-        .filter_map(|task| task.started_ms)
-        .min()
-        .unwrap();
-    let last = ended
-        .iter()
-        .filter_map(|task| task.finished_ms)
-        .max()
-        .unwrap();
-    let took = Duration::from_millis(last - first);
+    let took = Duration::from_millis(span_ms(&ended));
     assert!(
         took < Duration::from_secs(25),
         "their waits overlap: {took:?} instead of 6 × 5 s and more"

@@ -106,6 +106,13 @@ pub fn most_probes_per_second(network: &str, mut is_over: impl FnMut() -> bool) 
         .fold(0.0, f64::max)
 }
 
+/// Milliseconds from the first start of these tasks to the last end.
+pub fn span_ms(ended: &[LiveTask]) -> u64 {
+    let first = ended.iter().filter_map(|task| task.started_ms).min();
+    let last = ended.iter().filter_map(|task| task.finished_ms).max();
+    last.unwrap() - first.unwrap()
+}
+
 /// The name of the lab.
 pub fn lab() -> String {
     let lab = world().lab.lock().unwrap();
@@ -469,15 +476,28 @@ impl Fleet {
 
     /// Runs scanpush with this fleet's connections.
     pub fn scanpush(&self, words: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_scanpush"))
+        self.scanpush_command(words).output().unwrap()
+    }
+
+    /// As [`Fleet::scanpush`], but left running.
+    pub fn start_scanpush(&self, words: &[&str]) -> Child {
+        self.scanpush_command(words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    fn scanpush_command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_scanpush"));
+        command
             .args(["-kafka", &self.kafka, "-redis", &self.redis])
             .args(["-group", &self.group, "-topic", &self.topic("tasks")])
             .args(words)
             // Where it leaves a file with what could not be pushed.
             .current_dir(&self.folder)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+            .stdin(Stdio::null());
+        command
     }
 
     /// Pushes and gives the ids.

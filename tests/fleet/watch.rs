@@ -35,18 +35,6 @@ pub const TESTS: &[Test] = &[
     ),
 ];
 
-fn start(fleet: &Fleet, words: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_scanpush"))
-        .args(["-kafka", &fleet.kafka, "-redis", &fleet.redis])
-        .args(["-group", &fleet.group, "-topic", &fleet.topic("tasks")])
-        .args(words)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
 fn wait(mut child: Child) -> Output {
     wait_for("the command to end", SOON, || child.try_wait().unwrap());
     child.wait_with_output().unwrap()
@@ -63,8 +51,8 @@ fn ends() {
         fleet.push_network(&fleet.network(0), 100, &["-wait", "0"]),
         fleet.push_network(&fleet.network(1), 40, &["-wait", "0"]),
     ];
-    let watch = start(&fleet, &["watch", &ids[0], &ids[1]]);
-    let events = start(&fleet, &["watch", &ids[0], "-json"]);
+    let watch = fleet.start_scanpush(&["watch", &ids[0], &ids[1]]);
+    let events = fleet.start_scanpush(&["watch", &ids[0], "-json"]);
     let _server = fleet.ready_scand("a", &[]);
     wait_for("the first to complete", SOON, || {
         fleet
@@ -95,7 +83,7 @@ fn ends() {
         (&json!("completed"), &json!(256))
     );
     // What has ended is told at once.
-    let output = wait(start(&fleet, &["watch", &ids[0][..8]]));
+    let output = wait(fleet.start_scanpush(&["watch", &ids[0][..8]]));
     assert_eq!(output.status.code(), Some(0));
 }
 
@@ -103,20 +91,17 @@ fn pushs_watch() {
     let plan = json!({"fail": {"stderr": "FAIL: permission denied", "exit_code": 1}});
     let fleet = Fleet::new("push-watch").with_standin(&plan);
     let _server = fleet.ready_scand("a", &[]);
-    let output = wait(start(
-        &fleet,
-        &[
-            "-ip",
-            &fleet.network(0),
-            "-ports",
-            "443",
-            "-attempts",
-            "1",
-            "-id",
-            "watched",
-            "-watch",
-        ],
-    ));
+    let output = wait(fleet.start_scanpush(&[
+        "-ip",
+        &fleet.network(0),
+        "-ports",
+        "443",
+        "-attempts",
+        "1",
+        "-id",
+        "watched",
+        "-watch",
+    ]));
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     assert_eq!(text(&output.stdout), "watched\n");
     let err = text(&output.stderr);
@@ -131,7 +116,7 @@ fn ctrl_c() {
     wait_until("it to run", SOON, || {
         fleet.task(&id).is_some_and(|task| task.progress > 5.0)
     });
-    let mut watch = start(&fleet, &["watch", &id]);
+    let mut watch = fleet.start_scanpush(&["watch", &id]);
     // It has looked once when it has said something.
     let mut first = [0u8; 1];
     std::io::Read::read_exact(watch.stdout.as_mut().unwrap(), &mut first).unwrap();
