@@ -4,7 +4,7 @@
 //! terminal record; a task is paused once Kafka knows, so that a Redis that loses its data keeps it paused.
 
 use super::Command;
-use super::ids::{About, JOB, Named, unknown};
+use super::ids::{AboutTasks, JOB, Named, unknown};
 use super::options::Connection;
 use super::output::Output;
 use crate::exit::Failure;
@@ -118,7 +118,7 @@ enum Ended {
 }
 
 fn run(order: Order, reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
-    let options = About::read(reader, Named::read)?;
+    let options = AboutTasks::read(reader, Named::read)?;
     let trouble = |error: LedgerError| Failure::Runtime(error.to_string());
     let Connection { redis, group, .. } = &options.connection;
     let mut ledger = Ledger::connect(redis, group.as_str()).map_err(trouble)?;
@@ -388,7 +388,7 @@ fn leave_out_ended(reports: &mut Vec<Report>, output: &mut Output<'_>) -> bool {
     all == 0 || before < all
 }
 
-fn show(reports: &[Report], options: &About, output: &mut Output<'_>) -> Result<(), Failure> {
+fn show(reports: &[Report], options: &AboutTasks, output: &mut Output<'_>) -> Result<(), Failure> {
     for report in reports {
         if options.json {
             output.json(report)?;
@@ -428,9 +428,9 @@ mod tests {
     use crate::flags;
     use crate::model::Invalid;
 
-    fn options(line: &[&str]) -> Result<About, Invalid> {
+    fn options(line: &[&str]) -> Result<AboutTasks, Invalid> {
         flags::read_line(line, CANCEL.flags, |reader| {
-            About::read(reader, Named::read)
+            AboutTasks::read(reader, Named::read)
         })
     }
 

@@ -30,7 +30,7 @@ pub struct Named {
 
 /// What the command line of a command about named tasks asks for.
 #[derive(Debug)]
-pub struct About {
+pub struct AboutTasks {
     /// Where the fleet is.
     pub connection: Connection,
     /// Which tasks.
@@ -39,13 +39,13 @@ pub struct About {
     pub json: bool,
 }
 
-impl About {
+impl AboutTasks {
     /// Takes everything; `named` is [`Named::read`] or [`Named::read_any`].
     pub fn read(
         mut reader: Reader,
         named: fn(&mut Reader) -> Result<Named, Invalid>,
-    ) -> Result<About, Invalid> {
-        let about = About {
+    ) -> Result<AboutTasks, Invalid> {
+        let about = AboutTasks {
             named: named(&mut reader)?,
             json: reader.switch(&JSON),
             connection: Connection::read(&mut reader)?,

@@ -4,7 +4,7 @@
 //! record has the same id and a higher `retry`; a task that runs, or ended otherwise, is not touched by it.
 
 use super::Command;
-use super::ids::{About, JOB, Named, unknown};
+use super::ids::{AboutTasks, JOB, Named, unknown};
 use super::options::{Connection, JSON};
 use super::output::Output;
 use crate::bus::{Message, Producer};
@@ -42,7 +42,7 @@ examples:
 };
 
 fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
-    let options = About::read(reader, Named::read)?;
+    let options = AboutTasks::read(reader, Named::read)?;
     let trouble = |error: LedgerError| Failure::Runtime(error.to_string());
     let Connection {
         redis,
@@ -97,7 +97,7 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
 fn choose(
     ids: &[TaskId],
     ledger: &mut Ledger,
-    options: &About,
+    options: &AboutTasks,
 ) -> Result<(Vec<Task>, Vec<String>), LedgerError> {
     let (mut tasks, mut refused) = (Vec::new(), Vec::new());
     for (id, retry) in ids.iter().zip(ledger.retries(ids)?) {
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn what_is_not_retried_is_said_with_the_reason() {
         let options = flags::read_line(&["t1"], COMMAND.flags, |reader| {
-            About::read(reader, Named::read)
+            AboutTasks::read(reader, Named::read)
         });
         let options = options.unwrap();
         let id = "t1".parse().unwrap();

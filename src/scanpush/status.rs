@@ -1,7 +1,7 @@
 //! `scanpush status`: tasks with their progress, as Redis has them. Reads only; Kafka is not asked.
 
 use super::Command;
-use super::ids::{About, Found, JOB, Named};
+use super::ids::{AboutTasks, Found, JOB, Named};
 use super::options::{Connection, JSON};
 use super::output::Output;
 use super::tasks::{self, now_ms};
@@ -39,12 +39,12 @@ struct Look {
 }
 
 fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
-    let options = About::read(reader, Named::read_any)?;
+    let options = AboutTasks::read(reader, Named::read_any)?;
     let look = look(&options).map_err(|error| Failure::Runtime(error.to_string()))?;
     show(&options, &look, now_ms(), output)
 }
 
-fn look(options: &About) -> Result<Look, LedgerError> {
+fn look(options: &AboutTasks) -> Result<Look, LedgerError> {
     let Connection { redis, group, .. } = &options.connection;
     let mut ledger = Ledger::connect(redis, group.as_str())?;
     if options.named.is_empty() {
@@ -61,7 +61,12 @@ fn look(options: &About) -> Result<Look, LedgerError> {
     })
 }
 
-fn show(options: &About, look: &Look, now_ms: u64, output: &mut Output<'_>) -> Result<(), Failure> {
+fn show(
+    options: &AboutTasks,
+    look: &Look,
+    now_ms: u64,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
     tasks::show(&look.tasks, options.json, now_ms, output)?;
     output.flush()?;
     let Connection { redis, group, .. } = &options.connection;
@@ -81,9 +86,9 @@ mod tests {
     use crate::flags;
     use crate::model::Invalid;
 
-    fn options(line: &[&str]) -> Result<About, Invalid> {
+    fn options(line: &[&str]) -> Result<AboutTasks, Invalid> {
         flags::read_line(line, COMMAND.flags, |reader| {
-            About::read(reader, Named::read_any)
+            AboutTasks::read(reader, Named::read_any)
         })
     }
 

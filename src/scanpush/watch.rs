@@ -3,7 +3,7 @@
 //! **Invariant:** it changes nothing. However it ends, the scans go on.
 
 use super::Command;
-use super::ids::{About, JOB, Named, NoJob, find_job};
+use super::ids::{AboutTasks, JOB, Named, NoJob, find_job};
 use super::options::Connection;
 use super::output::Output;
 use super::screen::{Place, Screen};
@@ -98,11 +98,11 @@ pub struct Watch {
 }
 
 fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
-    let About {
+    let AboutTasks {
         connection,
         named,
         json,
-    } = About::read(reader, Named::read)?;
+    } = AboutTasks::read(reader, Named::read)?;
     let watch = Watch {
         words: named.words,
         job: named.job,
