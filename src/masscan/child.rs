@@ -1,42 +1,46 @@
 //! One masscan process: started with an argument vector, heard without waiting, ended for certain.
 //!
-//! **Its standard output is a pseudo-terminal.** Into a pipe masscan buffers whole blocks, and a kill loses them (226 of 256
-//! findings arrived); into a terminal libc ends its buffer with each line. That also holds where masscan has file
-//! capabilities, which make the loader ignore the preload of `stdbuf`.
-//!
-//! **The terminal is masscan's controlling one** (`setsid --ctty` of util-linux, which execs without a fork here): when this
+//! **It has a terminal, which is its controlling one** (`setsid --ctty` of util-linux, which execs without a fork here): when this
 //! process dies in whatever way, the kernel closes the other end and sends masscan a SIGHUP, which ends it. So no masscan goes
 //! on sending as an orphan.
 //!
 //! **Nothing here waits for masscan.** Whoever owns a [`Child`] looks at what it has said every now and then, and [`Heard`]
-//! says when to look again: to be woken by each line would cost several times what the line itself does.
+//! says when to look again: to be woken by each line would cost several times what the line itself does. For the same reason
+//! a look only empties the pipe; findings are read once masscan says something else, or many have come.
 
 use super::arguments::{EXCLUDE_FILE, Excluded};
 use super::folder::Folder;
 use super::lines::Cutter;
+use super::output::{Printing, is_preloaded, output};
 use super::pace::Pace;
 use super::program::{ProgramError, find};
-use super::stderr::{Said, said};
+use super::stderr::{Said, greeting, said};
 use super::{ScanArguments, findings};
-use crate::model::limits::INTERRUPT_WAIT;
+use crate::model::limits::{FINDINGS_UNREAD_MAX, INTERRUPT_WAIT};
 use crate::model::text::one_line;
 use crate::model::{Finding, Progress};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs;
+use std::io::{self, PipeReader, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Most bytes that one look takes from each of its streams.
-const LOOK_BYTES: usize = 64 * 1024;
+const LOOK_BYTES: u64 = 256 * 1024;
+/// Findings are read once so many bytes of them have come.
+const UNREAD_BYTES: usize = 32 * 1024;
+/// A pipe counts as full where but one of so many parts is free: a line begins another page of it where it doesn't fit into the
+/// last one, so each page of 4096 bytes has some left.
+const FULL_PARTS: usize = 16;
 /// How often an exit is looked for while it is waited for.
 const EXIT_LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -85,10 +89,16 @@ impl fmt::Display for Exit {
 pub struct Child {
     process: std::process::Child,
     exit: Option<Exit>,
+    printing: Printing,
     findings: Stream,
     words: Stream,
-    buffer: Box<[u8]>,
+    /// How much of its output can wait, in bytes.
+    holds: usize,
     pace: Pace,
+    /// When findings were last read, not only received.
+    read_at: Instant,
+    /// Its end is masscan's controlling terminal.
+    _terminal: OwnedFd,
     /// masscan's working folder, which goes away with it.
     _folder: Folder,
 }
@@ -100,14 +110,22 @@ pub struct Heard {
     pub all: bool,
     /// Its output has ended: it is gone, or about to be.
     pub ended: bool,
-    /// The next look may wait so long: the terminal holds what will have come if it goes on as it did.
+    /// It writes findings in blocks, of which a kill loses one: it has to be started anew, with [`Printing::Terminal`].
+    pub in_blocks: bool,
+    /// It had to wait for its output to be taken, or may have: answers that came meanwhile may be lost.
+    pub overrun: bool,
+    /// The next look may wait so long: the pipe holds what will have come if it goes on as it did.
     pub pause: Duration,
 }
 
-/// Starts `program` with `arguments`.
+/// Starts `program` with `arguments`, made to write each line by `printing`.
 ///
 /// Errs where the program or `setsid` is missing, or the system refuses a terminal, a folder or a process.
-pub fn spawn(program: &Path, arguments: &ScanArguments<'_>) -> Result<Child, ProgramError> {
+pub fn spawn(
+    program: &Path,
+    printing: Printing,
+    arguments: &ScanArguments<'_>,
+) -> Result<Child, ProgramError> {
     let path = find(program)?;
     let setsid = find(Path::new("setsid"))?;
     let start = |error: io::Error| ProgramError::Start {
@@ -119,23 +137,27 @@ pub fn spawn(program: &Path, arguments: &ScanArguments<'_>) -> Result<Child, Pro
         fs::write(folder.path().join(EXCLUDE_FILE), ranges).map_err(start)?;
     }
     let (terminal, end) = terminal().map_err(start)?;
+    let output = output(printing, &terminal, &end).map_err(start)?;
     let (errors, errors_end) = io::pipe().map_err(start)?;
-    let stdin = end.try_clone().map_err(start)?;
-    let findings = Stream::new(terminal, b"\n").map_err(start)?;
-    let words = Stream::new(errors.into(), b"\r\n").map_err(start)?;
-    let process = command(&setsid, &path, arguments, &folder)
-        .stdin(stdin)
-        .stdout(end)
+    let findings = Stream::new(output.reader).map_err(start)?;
+    let words = Stream::new(errors).map_err(start)?;
+    let process = command(printing, &setsid, &path, arguments, &folder)
+        .stdin(end)
+        .stdout(output.end)
         .stderr(errors_end)
         .spawn()
         .map_err(start)?;
+    let now = Instant::now();
     Ok(Child {
         process,
         exit: None,
+        printing,
         findings,
         words,
-        buffer: vec![0; LOOK_BYTES].into(),
-        pace: Pace::new(Instant::now(), arguments.rate_pps),
+        holds: output.holds,
+        pace: Pace::new(now, output.holds),
+        read_at: now,
+        _terminal: terminal,
         _folder: folder,
     })
 }
@@ -154,12 +176,21 @@ fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 fn command(
+    printing: Printing,
     setsid: &Path,
-    program: &PathBuf,
+    program: &Path,
     arguments: &ScanArguments<'_>,
     folder: &Folder,
 ) -> Command {
-    let mut command = Command::new(setsid);
+    // Each of them becomes the next one: masscan has the process id of the first.
+    let mut command = match printing {
+        Printing::Preloaded => {
+            let mut command = Command::new("stdbuf");
+            command.arg("-oL").arg(setsid);
+            command
+        }
+        Printing::Terminal => Command::new(setsid),
+    };
     command
         .arg("--ctty")
         .arg("--")
@@ -179,23 +210,41 @@ impl Child {
     }
 
     /// Gives what it has said since the last look to `take`, without waiting for more; findings first, in the order in which it
-    /// printed them.
+    /// printed them. Findings by themselves may be kept for later, for [`FINDINGS_UNREAD_MAX`] at most.
     pub fn hear(&mut self, mut take: impl FnMut(Event)) -> Heard {
-        let printed = self.findings.read(&mut self.buffer, |line| {
-            if let Some(event) = found(line) {
-                take(event);
-            }
-        });
-        let spoken = self.words.read(&mut self.buffer, |line| {
+        let now = Instant::now();
+        let waiting = self.findings.waiting();
+        let printed = self.findings.receive();
+        let has_spoken = self.words.receive() > 0;
+        let ended = self.findings.ended && self.words.ended;
+        let is_due = now.duration_since(self.read_at) >= FINDINGS_UNREAD_MAX;
+        if has_spoken || ended || is_due || self.findings.unread.len() >= UNREAD_BYTES {
+            self.read_at = now;
+            self.findings.read(|line| {
+                if let Some(event) = found(line) {
+                    take(event);
+                }
+            });
+        }
+        let mut greets = false;
+        self.words.read(|line| {
             if let Some(event) = spoken(line) {
+                greets |= matches!(&event, Event::Words(words) if greeting(words).is_some());
                 take(event);
             }
         });
         Heard {
-            all: printed < LOOK_BYTES && spoken < LOOK_BYTES,
-            ended: self.findings.ended && self.words.ended,
-            pause: self.pace.pause(Instant::now(), printed),
+            all: self.findings.is_read() && self.words.is_read(),
+            ended,
+            in_blocks: greets && self.prints_in_blocks(),
+            overrun: waiting >= self.holds / FULL_PARTS * (FULL_PARTS - 1),
+            pause: self.pace.pause(now, printed),
         }
+    }
+
+    /// To be asked once masscan has greeted: until then the process may be one that becomes masscan.
+    fn prints_in_blocks(&self) -> bool {
+        self.printing == Printing::Preloaded && !is_preloaded(self.process.id())
     }
 
     /// Ends it at once, with whatever it started: it leads a process group of its own.
@@ -244,44 +293,62 @@ impl Drop for Child {
     }
 }
 
-/// One of masscan's streams.
+/// One of masscan's streams: lines that end in a line feed or a carriage return.
 #[derive(Debug)]
 struct Stream {
-    file: File,
+    pipe: PipeReader,
+    unread: Vec<u8>,
     cutter: Cutter,
+    /// There may be more than one look takes.
+    has_more: bool,
     ended: bool,
 }
 
 impl Stream {
-    /// Of lines that end at each of these bytes.
-    fn new(end: OwnedFd, line_ends: &'static [u8]) -> io::Result<Stream> {
+    fn new(pipe: PipeReader) -> io::Result<Stream> {
         // Of this end alone: masscan's is another one.
-        fcntl_setfl(&end, fcntl_getfl(end.as_fd())? | OFlags::NONBLOCK)?;
+        fcntl_setfl(&pipe, fcntl_getfl(&pipe)? | OFlags::NONBLOCK)?;
         Ok(Stream {
-            file: File::from(end),
-            cutter: Cutter::new(line_ends),
+            pipe,
+            unread: Vec::new(),
+            cutter: Cutter::default(),
+            has_more: false,
             ended: false,
         })
     }
 
-    /// Gives each line that has come to `take`, until nothing more has or the buffer was filled once. How many bytes that was.
-    fn read(&mut self, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> usize {
-        let mut filled = 0;
-        while filled < buffer.len() && !self.ended {
-            match self.file.read(&mut buffer[filled..]) {
-                // A terminal ends with an error (EIO), not with an empty read.
-                Ok(0) => self.ended = true,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => self.ended = true,
-            }
+    /// Bytes that have come and were not received.
+    fn waiting(&self) -> usize {
+        ioctl_fionread(&self.pipe).map_or(0, |bytes| bytes as usize)
+    }
+
+    /// Takes what has come, [`LOOK_BYTES`] at most. How many bytes that was.
+    fn receive(&mut self) -> usize {
+        let before = self.unread.len();
+        if !self.ended {
+            let mut look = (&self.pipe).take(LOOK_BYTES);
+            let result = look.read_to_end(&mut self.unread);
+            self.has_more = look.limit() == 0;
+            self.ended = match result {
+                Ok(_) => !self.has_more,
+                Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+            };
         }
-        self.cutter.push(&buffer[..filled], &mut take);
+        self.unread.len() - before
+    }
+
+    /// Gives each line that has been received to `take`.
+    fn read(&mut self, mut take: impl FnMut(&[u8])) {
+        self.cutter.push(&self.unread, &mut take);
+        self.unread.clear();
         if self.ended {
             self.cutter.end(take);
         }
-        filled
+    }
+
+    /// Nothing had come that is not read yet, when it was last received.
+    fn is_read(&self) -> bool {
+        self.unread.is_empty() && !self.has_more
     }
 }
 
@@ -303,6 +370,7 @@ fn spoken(line: &[u8]) -> Option<Event> {
 mod tests {
     use super::*;
     use crate::model::{Targets, Task};
+    use rustix::pipe::fcntl_setpipe_size;
     use std::io::Write;
     use std::os::unix::fs::PermissionsExt;
     use tempfile::TempDir;
@@ -311,6 +379,10 @@ mod tests {
 
     /// Runs a shell script in masscan's place.
     fn script(body: &str) -> (TempDir, Child) {
+        script_by(Printing::Preloaded, body)
+    }
+
+    fn script_by(printing: Printing, body: &str) -> (TempDir, Child) {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("masscan");
         fs::write(&program, format!("#!/bin/sh\n{body}\n")).unwrap();
@@ -328,7 +400,7 @@ mod tests {
             exclude: &Targets::default(),
             source: &Default::default(),
         };
-        let child = spawn(&program, &arguments).unwrap();
+        let child = spawn(&program, printing, &arguments).unwrap();
         (folder, child)
     }
 
@@ -426,26 +498,114 @@ mod tests {
     #[test]
     fn a_look_is_bounded_and_the_last_line_needs_no_end() {
         let (ours, mut theirs) = io::pipe().unwrap();
-        let mut stream = Stream::new(ours.into(), b"\n").unwrap();
-        let (mut buffer, mut lines) = ([0; 1000], Vec::new());
+        fcntl_setpipe_size(&theirs, 2 * LOOK_BYTES as usize).unwrap();
+        let mut stream = Stream::new(ours).unwrap();
+        let mut lines = Vec::new();
         let mut look = |lines: &mut Vec<usize>| {
-            let filled = stream.read(&mut buffer, |line| lines.push(line.len()));
-            (filled, stream.ended)
+            let (waiting, received) = (stream.waiting(), stream.receive());
+            stream.read(|line| lines.push(line.len()));
+            (waiting, received, stream.has_more, stream.ended)
         };
-        assert_eq!(look(&mut lines), (0, false), "nothing has come");
-        theirs
-            .write_all("123456789\n".repeat(250).as_bytes())
-            .unwrap();
+        assert_eq!(look(&mut lines), (0, 0, false, false), "nothing has come");
+        let bound = LOOK_BYTES as usize;
+        let block = [vec![b'y'; 1023].as_slice(), b"\n"]
+            .concat()
+            .repeat(bound / 1024);
+        theirs.write_all(&block).unwrap();
         theirs.write_all(b"abc").unwrap();
-        assert_eq!(look(&mut lines), (1000, false));
-        assert_eq!(look(&mut lines), (1000, false));
-        assert_eq!(look(&mut lines), (503, false));
-        assert_eq!(lines, [9; 250]);
+        assert_eq!(look(&mut lines), (bound + 3, bound, true, false));
+        assert_eq!(look(&mut lines), (3, 3, false, false));
+        theirs.write_all(b"d\ne").unwrap();
         drop(theirs);
-        assert_eq!(look(&mut lines), (0, true));
-        assert_eq!(lines.pop(), Some(3), "abc");
-        assert_eq!(look(&mut lines), (0, true));
-        assert_eq!(lines.len(), 250, "and only once");
+        assert_eq!(look(&mut lines), (3, 3, false, true));
+        assert_eq!(lines.split_off(bound / 1024), [4, 1]);
+        assert_eq!(lines, vec![1023; bound / 1024]);
+        assert_eq!(look(&mut lines), (0, 0, false, true));
+        assert_eq!(lines.len(), bound / 1024, "and only once");
+    }
+
+    #[test]
+    fn findings_alone_wait_a_moment_and_words_bring_them_out() {
+        let (_folder, mut child) = script(&format!(
+            "echo '{LINE}'; sleep 1.5; echo '{LINE}'; echo words >&2; sleep 600"
+        ));
+        let (mut events, mut kept_for) = (Vec::new(), Instant::now());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while events.is_empty() {
+            if child.findings.is_read() {
+                kept_for = Instant::now();
+            }
+            let heard = child.hear(|event| events.push(event));
+            assert_eq!(heard.all, child.findings.is_read());
+            assert!(Instant::now() < deadline, "it comes by itself");
+            thread::sleep(heard.pause);
+        }
+        assert!(
+            !kept_for.elapsed().is_zero() && events.len() == 1,
+            "{events:?}"
+        );
+        assert!(matches!(events[0], Event::Finding(_)), "{events:?}");
+        let more = hear(&mut child, 2);
+        assert!(
+            matches!(&more[..], [Event::Finding(_), Event::Words(_)]),
+            "with the words, and before them: {more:?}"
+        );
+    }
+
+    #[test]
+    fn each_line_comes_at_once_however_it_is_made_to() {
+        // Not the shell's own echo, which writes by itself: a program that prints with stdio.
+        let body = format!(
+            "printf 'masscan 1.3.2\\n' >&2; awk 'BEGIN {{ print \"{}\"; system(\"sleep 600\") }}'",
+            LINE.replace('"', "\\\"")
+        );
+        for printing in [Printing::Preloaded, Printing::Terminal] {
+            let (_folder, mut child) = script_by(printing, &body);
+            let events = hear(&mut child, 2);
+            assert!(
+                events
+                    .iter()
+                    .any(|event| matches!(event, Event::Finding(_))),
+                "{printing:?}: {events:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn it_prints_thousands_of_findings_while_nobody_looks() {
+        let body = format!(
+            "i=0; while [ $i -lt 5000 ]; do echo '{LINE}'; i=$((i+1)); done; echo done >done; sleep 600"
+        );
+        for printing in [Printing::Preloaded, Printing::Terminal] {
+            let (_folder, mut child) = script_by(printing, &body);
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while !child._folder.path().join("done").exists() {
+                assert!(Instant::now() < deadline, "{printing:?}: it waits");
+                thread::sleep(EXIT_LOOK_EVERY);
+            }
+            assert_eq!(hear(&mut child, 5000).len(), 5000);
+        }
+    }
+
+    #[test]
+    fn an_output_that_was_full_is_told() {
+        let (_folder, mut child) = script(&format!(
+            "i=0; while [ $i -lt 10000 ]; do echo '{LINE}'; i=$((i+1)); done; sleep 600"
+        ));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let full = |child: &Child| child.findings.waiting() > child.holds * 95 / 100;
+        while !full(&child) {
+            assert!(
+                Instant::now() < deadline,
+                "{} wait",
+                child.findings.waiting()
+            );
+            thread::sleep(EXIT_LOOK_EVERY);
+        }
+        assert!(child.hear(drop).overrun);
+        while child.hear(drop).overrun {
+            assert!(Instant::now() < deadline, "there is room again in the end");
+        }
     }
 
     #[test]

@@ -1,43 +1,44 @@
 //! Cuts a byte stream into lines of bounded length. Pure.
 
 use crate::model::limits::MASSCAN_LINE_MAX_BYTES;
+use memchr::memchr2_iter;
 
-/// Cuts at any of the `ends`; bytes come in any pieces.
-#[derive(Debug)]
+/// Cuts at line feeds and carriage returns; bytes come in any pieces.
+#[derive(Debug, Default)]
 pub struct Cutter {
-    ends: &'static [u8],
-    line: Vec<u8>,
+    /// The beginning of a line whose end has not come.
+    begun: Vec<u8>,
 }
 
 impl Cutter {
-    /// Lines end at each of these bytes.
-    pub fn new(ends: &'static [u8]) -> Cutter {
-        Cutter {
-            ends,
-            line: Vec::new(),
-        }
-    }
-
     /// Takes the next bytes and gives each line that they end, without its end, to `whole`. Of a line longer than
     /// [`MASSCAN_LINE_MAX_BYTES`] the rest is dropped.
     pub fn push(&mut self, bytes: &[u8], mut whole: impl FnMut(&[u8])) {
-        for piece in bytes.split_inclusive(|byte| self.ends.contains(byte)) {
-            let ended = piece.last().is_some_and(|byte| self.ends.contains(byte));
-            let text = &piece[..piece.len() - usize::from(ended)];
-            let room = MASSCAN_LINE_MAX_BYTES - self.line.len();
-            self.line.extend_from_slice(&text[..text.len().min(room)]);
-            if ended {
-                whole(&self.line);
-                self.line.clear();
+        let mut from = 0;
+        for end in memchr2_iter(b'\n', b'\r', bytes) {
+            let text = &bytes[from..end];
+            from = end + 1;
+            if self.begun.is_empty() && text.len() <= MASSCAN_LINE_MAX_BYTES {
+                whole(text);
+                continue;
             }
+            self.begin(text);
+            whole(&self.begun);
+            self.begun.clear();
         }
+        self.begin(&bytes[from..]);
+    }
+
+    fn begin(&mut self, text: &[u8]) {
+        let room = MASSCAN_LINE_MAX_BYTES - self.begun.len();
+        self.begun.extend_from_slice(&text[..text.len().min(room)]);
     }
 
     /// The stream has ended: what is left is a line too.
     pub fn end(&mut self, mut whole: impl FnMut(&[u8])) {
-        if !self.line.is_empty() {
-            whole(&self.line);
-            self.line.clear();
+        if !self.begun.is_empty() {
+            whole(&self.begun);
+            self.begun.clear();
         }
     }
 }
@@ -48,7 +49,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn cut(stream: &[u8], piece: usize) -> Vec<Vec<u8>> {
-        let (mut cutter, mut lines) = (Cutter::new(b"\r\n"), Vec::new());
+        let (mut cutter, mut lines) = (Cutter::default(), Vec::new());
         for bytes in stream.chunks(piece) {
             cutter.push(bytes, |line| lines.push(line.to_vec()));
         }

@@ -10,7 +10,8 @@
 //! | `network.rs`, `netlink.rs` | its interface, route and offloads |
 //! | `rights.rs` | whether it may open raw sockets |
 //! | `folder.rs` | its working folder |
-//! | `child.rs` | the process and its pseudo-terminal |
+//! | `output.rs` | the way of its standard output: line by line, with room |
+//! | `child.rs` | the process: started, heard, ended |
 //! | `pace.rs` | how long its output may be left alone |
 //!
 //! **Invariant:** no text of a task reaches masscan, and nothing here goes through a shell. What masscan prints is untrusted:
@@ -23,6 +24,7 @@ mod folder;
 mod lines;
 mod netlink;
 mod network;
+mod output;
 mod pace;
 mod program;
 mod rights;
@@ -32,6 +34,7 @@ pub use arguments::ScanArguments;
 pub use child::{Child, Event, Exit, Heard, spawn};
 pub use folder::sweep;
 pub use network::{Network, Unseen, Whose, is_script, look, look_through};
+pub use output::Printing;
 pub use program::{ProgramError, find, has_libpcap, has_setsid, version};
 pub use rights::{Rights, rights};
 pub use stderr::{announced, cause, greeting, is_interrupt};

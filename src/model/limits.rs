@@ -189,16 +189,15 @@ pub const INGEST_BATCH_BYTES: usize = 4 * 1024 * 1024;
 pub const RESULTS_BATCHES_MAX: usize = 1024;
 /// A scan looks at its orders, its lease, its time-out and masscan's output at least this often.
 pub const LOOK_EVERY_MAX: Duration = Duration::from_millis(100);
-/// At a high rate so often that no more than so many answers can have come since the last look: masscan's capture ring (2 MB of
-/// frames, with offloads off) holds twice as many.
-pub const LOOK_ANSWERS_MAX: u32 = 500;
 /// And at most this often, however much masscan prints.
 pub const LOOK_EVERY_MIN: Duration = Duration::from_micros(500);
+/// Findings that masscan has printed are read at least this often; with its next progress line they are anyway.
+pub const FINDINGS_UNREAD_MAX: Duration = Duration::from_millis(1000);
 /// Findings wait at most this long for others before they are handed over together: a request to Kafka costs as much as some
 /// hundred findings. Where a checkpoint waits for them, they go at once.
 pub const RESULTS_LINGER: Duration = Duration::from_secs(1);
-/// When a server stood still (was frozen, or had no processor) for longer than this, nobody took masscan's output: its terminal
-/// holds 12 KiB, then masscan waits, and its capture ring may lose answers.
+/// A server that stood still (was frozen, or had no processor) for longer than this doesn't know what became of its masscan
+/// meanwhile, which may have stood still too and lost answers.
 pub const STOOD_STILL_MAX: Duration = Duration::from_secs(2);
 /// A scan that is given back waits this long for its findings to be acknowledged, so that its checkpoint is closer.
 pub const RELEASE_FLUSH_WAIT: Duration = Duration::from_secs(3);

@@ -18,7 +18,7 @@ use super::{logging, progress, results, scan, signals};
 use crate::bus::{GroupOffsets, Producer, Reader};
 use crate::exit::Exit;
 use crate::ledger::Ledger;
-use crate::masscan;
+use crate::masscan::{self, Printing};
 use crate::model::limits::*;
 use crate::model::source::SourcePorts;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -357,6 +357,7 @@ impl Parts<'_> {
             server: self.options.name.to_string(),
             masscan: self.options.masscan.clone(),
             masscan_version: self.masscan_version.clone(),
+            needs_terminal: (Printing::of(&self.options.masscan) == Printing::Terminal).into(),
             holdings: self.holdings.clone(),
             backlog: self.backlog.clone(),
             scope: self.scope.clone(),

@@ -25,6 +25,8 @@ pub enum Stopped {
     Untrusted,
     /// This server stood still for so long, and masscan's terminal may have been full: then it waits, and answers are lost.
     StoodStill(Duration),
+    /// masscan had to wait for its output to be taken, or may have: answers that came meanwhile may be lost.
+    Overrun,
     /// Kafka takes no findings, and the buffer is full.
     Backlog,
     /// The attempt took longer than the task allows.
@@ -55,6 +57,8 @@ pub struct Run {
     pub words: Option<String>,
     /// The attempt's time-out.
     pub timeout: Option<Duration>,
+    /// Whether it came further than where it began, for certain.
+    pub advanced: bool,
 }
 
 /// What becomes of the task.
@@ -97,6 +101,7 @@ impl Run {
                 ),
                 false,
             ),
+            Some(Stopped::Overrun) => self.overrun(),
             Some(Stopped::Backlog) => {
                 released("Kafka takes no findings and the buffer is full", true)
             }
@@ -115,6 +120,18 @@ impl Run {
             }
             Some(Stopped::Waited) => Outcome::Completed,
             None => self.by_itself(),
+        }
+    }
+
+    /// A busy moment costs no attempt; a scan that gets nowhere for it does, so that it ends.
+    fn overrun(&self) -> Outcome {
+        let reason = "answers came faster than the server took them, and some may be lost: it was busy, or the rate is too high for it";
+        match self.advanced {
+            true => Outcome::Released {
+                reason: reason.to_owned(),
+                pause: false,
+            },
+            false => Outcome::Failed(reason.to_owned()),
         }
     }
 
@@ -163,6 +180,7 @@ mod tests {
             percent: 100.0,
             words: None,
             timeout: None,
+            advanced: false,
         }
     }
 
@@ -260,5 +278,15 @@ mod tests {
             Outcome::Failed("timed out after 60 s at 12.00 %".to_owned())
         );
         assert!(matches!(stopped(Stopped::Silent), Outcome::Failed(_)));
+        assert!(matches!(stopped(Stopped::Overrun), Outcome::Failed(_)));
+        let further = Run {
+            stopped: Some(Stopped::Overrun),
+            advanced: true,
+            ..run()
+        };
+        assert!(matches!(
+            further.outcome(),
+            Outcome::Released { pause: false, .. }
+        ));
     }
 }

@@ -14,7 +14,7 @@ use super::scope::ScopeInForce;
 use super::settle::{Settlement, record_of};
 use crate::bus::Message;
 use crate::ledger::{Ending, LiveProgress, Release};
-use crate::masscan::{self, Child, Event, Exit, ScanArguments};
+use crate::masscan::{self, Child, Event, Exit, Printing, ScanArguments};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::lease::retry_delay;
 use crate::model::limits::*;
@@ -31,6 +31,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,8 @@ pub struct Scans {
     pub masscan: PathBuf,
     /// Its version when this server started; empty where it could not be told.
     pub masscan_version: String,
+    /// It has been seen to need a terminal to write each line.
+    pub needs_terminal: AtomicBool,
     /// The claims of this server.
     pub holdings: Arc<Holdings>,
     /// Findings that wait for Kafka.
@@ -53,6 +56,23 @@ pub struct Scans {
     pub scope: Arc<ScopeInForce>,
     /// Warns of offloads.
     pub offloads: Arc<Offloads>,
+}
+
+impl Scans {
+    fn printing(&self) -> Printing {
+        match self.needs_terminal.load(Ordering::Relaxed) {
+            true => Printing::Terminal,
+            false => Printing::Preloaded,
+        }
+    }
+
+    fn prints_in_blocks(&self) {
+        if !self.needs_terminal.swap(true, Ordering::Relaxed) {
+            info!(
+                "masscan doesn't load stdbuf's library (file capabilities?): from now on it writes to a terminal"
+            );
+        }
+    }
 }
 
 /// Where one scan thread sends to.
@@ -241,7 +261,7 @@ impl<'a> Scan<'a> {
             );
         }
         info!("task {id}: {} {arguments}", self.scans.masscan.display());
-        let child = masscan::spawn(&self.scans.masscan, &arguments)
+        let child = masscan::spawn(&self.scans.masscan, self.scans.printing(), &arguments)
             .map_err(|error| one_line(&error.to_string()))?;
         self.scans.offloads.look_at_scan(child.id());
         // The time-out is the scan's: until here it may have waited for Kafka.
@@ -263,6 +283,16 @@ impl<'a> Scan<'a> {
                 let why = self.on_event(event);
                 stop = stop.take().or(why);
             });
+            if heard.in_blocks && stopped.is_none() {
+                self.scans.prints_in_blocks();
+                drop(child);
+                child = match self.start() {
+                    Ok(child) => child,
+                    Err(cause) => return Outcome::Failed(cause),
+                };
+                continue;
+            }
+            let stop = stop.or(heard.overrun.then_some(Stopped::Overrun));
             // Once masscan is gone by itself, no clock can stop it any more.
             let stop = match heard.ended {
                 true => stop,
@@ -530,6 +560,7 @@ impl<'a> Scan<'a> {
             percent: self.progress.percent,
             words: masscan::cause(self.words.iter().map(String::as_str)),
             timeout: task.timeout_s.map(|s| Duration::from_secs(s.into())),
+            advanced: self.resume().index > self.begin.index,
         };
         run.outcome()
     }

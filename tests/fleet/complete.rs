@@ -34,6 +34,11 @@ pub const TESTS: &[Test] = &[
         stood_still,
     ),
     (
+        "a_short_standstill_loses_no_answer",
+        Needs::Lab,
+        stood_still_shortly,
+    ),
+    (
         "ten_small_scans_share_their_waits",
         Needs::Lab,
         ten_in_a_row,
@@ -85,9 +90,22 @@ fn ended_while_waiting() {
 /// masscan with file capabilities, started by nobody: the loader ignores what is preloaded, only the terminal makes it print
 /// line by line.
 fn last_words() {
-    let mut fleet = Fleet::new("last-words");
+    let (fleet, is_told) = (
+        Fleet::new("last-words"),
+        "from now on it writes to a terminal",
+    );
+    let log = printed_before_a_kill(&fleet);
+    assert!(!log.contains(is_told), "{log}");
+    let mut fleet = Fleet::new("capable");
     fleet.masscan = masscan_of_nobody();
-    let _server = fleet.ready_scand("a", &[]);
+    let log = printed_before_a_kill(&fleet);
+    assert_eq!(log.matches(is_told).count(), 1, "{log}");
+    fs::remove_dir_all(fleet.masscan.parent().unwrap()).unwrap();
+}
+
+/// Gives the server's log.
+fn printed_before_a_kill(fleet: &Fleet) -> String {
+    let server = fleet.ready_scand("a", &[]);
     let network = fleet.network(0);
     count_probes(&network);
     let id = fleet.push_network(&network, 100, &["-attempts", "1"]);
@@ -105,7 +123,7 @@ fn last_words() {
     // At 50 probes a second hardly one was on its way; a block of 4096 bytes holds 27 findings.
     assert!(found + 4 >= probes, "{found} found, {probes} probed");
     assert_eq!(ended.found, found);
-    fs::remove_dir_all(fleet.masscan.parent().unwrap()).unwrap();
+    server.log()
 }
 
 /// A copy of masscan with file capabilities in a folder that everybody may enter, and what starts it in the lab as nobody.
@@ -177,6 +195,29 @@ fn stood_still() {
     );
     assert!(server.log().contains("--resume-index"));
     assert_eq!(fleet.findings(&id), everything(&fleet.network(0), &[443]));
+}
+
+/// A server that takes nothing of masscan's output for 1.5 s, while 1500 targets answer: what masscan prints has room elsewhere,
+/// and so nothing is lost in its capture ring.
+fn stood_still_shortly() {
+    let fleet = Fleet::new("shortly");
+    let server = fleet.ready_scand("a", &[]);
+    let network = "172.30.48.0/20";
+    let id = fleet.push_network(network, 1000, &["-wait", "2"]);
+    wait_until("progress", SOON, || {
+        fleet.task(&id).is_some_and(|task| task.progress > 10.0)
+    });
+    server.signal(Signal::STOP);
+    std::thread::sleep(Duration::from_millis(1500)); // how long it stands still, nothing is waited for
+    server.signal(Signal::CONT);
+    let ended = fleet.wait_ended(&id, SOON + SOON);
+    assert_eq!(
+        (ended.status, ended.attempt, ended.found),
+        (State::Completed, 1, 4096),
+        "{}",
+        server.log()
+    );
+    assert_eq!(fleet.findings(&id), everything(network, &[443]));
 }
 
 fn ten_in_a_row() {
