@@ -13,6 +13,7 @@ use kafka::client::{Compression, KafkaClient, ProduceMessage, RequiredAcks};
 use kafka::error::KafkaCode;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 
 /// A message to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +77,7 @@ impl Producer {
 
     /// Sends the messages, in as many requests as their size takes, one after the other. `Ok` only when all in-sync replicas have
     /// every one of them; stops at the first failure but for messages that are too large, which the others don't suffer for.
-    pub fn send(&mut self, messages: &[Message]) -> Result<(), SendError> {
+    pub fn send(&mut self, messages: &Arc<[Message]>) -> Result<(), SendError> {
         let mut tally = Tally::default();
         let outcome = self.send_all(messages, &mut tally);
         let error = match (outcome, tally.refused.first()) {
@@ -90,7 +91,7 @@ impl Producer {
         Err(tally.into_error(error))
     }
 
-    fn send_all(&mut self, messages: &[Message], tally: &mut Tally) -> Result<(), BusError> {
+    fn send_all(&mut self, messages: &Arc<[Message]>, tally: &mut Tally) -> Result<(), BusError> {
         if messages.is_empty() {
             return Ok(());
         }
@@ -137,23 +138,21 @@ impl Producer {
     /// One produce request: the messages of each partition by their indices. Gives the outcome of each partition.
     fn request(
         &mut self,
-        messages: &[Message],
+        messages: &Arc<[Message]>,
         placed: &BTreeMap<i32, Vec<usize>>,
     ) -> Result<Outcomes, BusError> {
         let doing = self.doing();
         let topic = self.client.topic().to_owned();
-        // Copied, since the thread that sends them may outlive this call.
-        let copies: Vec<(i32, Message)> = placed
+        let places: Vec<(i32, usize)> = placed
             .iter()
-            .flat_map(|(&partition, indices)| {
-                indices
-                    .iter()
-                    .map(move |&index| (partition, messages[index].clone()))
-            })
+            .flat_map(|(&partition, indices)| indices.iter().map(move |&index| (partition, index)))
             .collect();
+        // Shared, since the thread that sends them may outlive this call.
+        let messages = messages.clone();
         self.client.call(&doing, PRODUCE_ACK_WAIT, move |kafka| {
-            let requests = copies.iter().map(|(partition, message)| {
-                ProduceMessage::new(&topic, *partition, Some(&message.key), Some(&message.value))
+            let requests = places.iter().map(|&(partition, index)| {
+                let Message { key, value } = &messages[index];
+                ProduceMessage::new(&topic, partition, Some(key), Some(value))
             });
             let confirms = kafka.produce_messages(RequiredAcks::All, PRODUCE_ACK_WAIT, requests)?;
             let partitions = confirms

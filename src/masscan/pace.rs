@@ -1,34 +1,48 @@
-//! How long masscan's output may be left alone. Pure.
+//! How long masscan's output may be left alone, and whether it was left alone for too long. Pure.
 
 use crate::model::limits::{LOOK_EVERY_MAX, LOOK_EVERY_MIN};
 use std::time::{Duration, Instant};
 
+/// A pipe counts as full where but one of so many parts is free: a line begins another page of it where it doesn't fit into the
+/// last one, so each page of 4096 bytes has some left.
+const FULL_PARTS: usize = 16;
+/// A finding of masscan's takes so much of the pipe, or less.
+const LINE_BYTES: f64 = 160.0;
+
 /// Follows how fast findings come.
 #[derive(Debug)]
 pub(super) struct Pace {
+    rate_pps: f64,
+    holds: usize,
     looked_at: Instant,
     pause: Duration,
-    /// Bytes that may come between two looks.
-    between_looks: f64,
 }
 
 impl Pace {
-    /// Before the first look, at `now`, at an output of which `holds` bytes can wait: half of them may come between two looks, so
-    /// that as much again has room.
-    pub(super) fn new(now: Instant, holds: usize) -> Pace {
+    /// Before the first look, at `now`, at a scan that sends `rate_pps` packets per second, of whose output `holds` bytes can wait.
+    pub(super) fn new(now: Instant, rate_pps: u64, holds: usize) -> Pace {
         Pace {
+            rate_pps: rate_pps.max(1) as f64,
+            holds,
             looked_at: now,
             pause: LOOK_EVERY_MIN,
-            between_looks: holds as f64 / 2.0,
         }
     }
 
-    /// At `now` a look brought `bytes`: for how long the next one may wait. Twice as long as the last time at most, since
-    /// answers come in bursts.
-    pub(super) fn pause(&mut self, now: Instant, bytes: usize) -> Duration {
+    /// Whether masscan, when a look at `now` found `waiting` bytes, had to wait for so long that answers may be lost: where no more
+    /// can have come since the last look than fit, its capture ring held those that did not (a few hundred).
+    pub(super) fn is_overrun(&self, now: Instant, waiting: usize) -> bool {
+        let elapsed = now.saturating_duration_since(self.looked_at);
+        waiting >= self.holds / FULL_PARTS * (FULL_PARTS - 1)
+            && elapsed.as_secs_f64() * self.rate_pps > self.holds as f64 / LINE_BYTES
+    }
+
+    /// A look at `now` found `waiting` bytes: for how long the next one may wait. Until half of the output's room is filled, so that as
+    /// much again can come; twice as long as the last time at most, since answers come in bursts.
+    pub(super) fn pause(&mut self, now: Instant, waiting: usize) -> Duration {
         let elapsed = now.saturating_duration_since(self.looked_at);
         self.looked_at = now;
-        let filled_after = elapsed.as_secs_f64() * self.between_looks / bytes.max(1) as f64;
+        let filled_after = elapsed.as_secs_f64() * (self.holds / 2) as f64 / waiting.max(1) as f64;
         let most = LOOK_EVERY_MAX.min(self.pause * 2);
         self.pause =
             Duration::from_secs_f64(filled_after.min(most.as_secs_f64())).max(LOOK_EVERY_MIN);
@@ -45,7 +59,7 @@ mod tests {
     /// Looks `looks` times at findings of `bytes_per_second`, and gives the last pause.
     fn settled(bytes_per_second: f64, looks: u32) -> Duration {
         let mut now = Instant::now();
-        let mut pace = Pace::new(now, HOLDS);
+        let mut pace = Pace::new(now, 1000, HOLDS);
         let mut pause = LOOK_EVERY_MIN;
         for _ in 0..looks {
             now += pause;
@@ -57,9 +71,9 @@ mod tests {
     #[test]
     fn as_long_as_half_of_the_pipe_holds_it() {
         for (bytes_per_second, least_ms, most_ms) in [
-            (0.0, 100.0, 100.0),
+            (0.0, 200.0, 200.0),
             // A thousand findings a second; a hundred thousand.
-            (150_000.0, 100.0, 100.0),
+            (150_000.0, 200.0, 200.0),
             (15_000_000.0, 33.0, 36.0),
             // As fast as it can.
             (1e12, 0.5, 0.5),
@@ -79,9 +93,32 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace {
             pause: LOOK_EVERY_MAX,
-            ..Pace::new(start, HOLDS)
+            ..Pace::new(start, 1000, HOLDS)
         };
         let pause = pace.pause(start + LOOK_EVERY_MAX, 8 * HOLDS);
         assert_eq!(pause, LOOK_EVERY_MAX / 16);
+    }
+
+    #[test]
+    fn a_full_pipe_means_losses_where_more_can_have_come() {
+        for (rate_pps, elapsed_ms, waiting, is_overrun) in [
+            (10_000, 5000, HOLDS / 2, false),
+            (10_000, 500, HOLDS, false),
+            (10_000, 700, HOLDS, true),
+            // Nearly full, since no further line fitted.
+            (10_000, 700, HOLDS - HOLDS / 20, true),
+            (1000, 2000, HOLDS, false),
+            (100_000, 60, HOLDS, false),
+            (100_000, 70, HOLDS, true),
+        ] {
+            let start = Instant::now();
+            let pace = Pace::new(start, rate_pps, HOLDS);
+            let now = start + Duration::from_millis(elapsed_ms);
+            assert_eq!(
+                pace.is_overrun(now, waiting),
+                is_overrun,
+                "{rate_pps} pps, {elapsed_ms} ms, {waiting} bytes"
+            );
+        }
     }
 }

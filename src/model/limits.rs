@@ -122,6 +122,8 @@ pub const SETTLE_QUEUE_MAX: usize = 4096;
 
 /// Kafka's long poll: how long a fetch waits for a record.
 pub const FETCH_WAIT: Duration = Duration::from_millis(500);
+/// The same where scand waits for tasks. A drain may have to wait for it too.
+pub const FETCH_TASKS_WAIT: Duration = Duration::from_millis(1000);
 /// Records of one ingest call.
 pub const INGEST_BATCH_MAX: usize = 500;
 /// Bytes fetched at a time from one partition.
@@ -164,9 +166,10 @@ pub const WATCHDOG_AFTER_WAIT: Duration = Duration::from_millis(1000);
 pub const WATCHDOG_SILENCE: Duration = Duration::from_secs(30);
 /// After an interrupt masscan gets this long to write its last findings before it is killed.
 pub const INTERRUPT_WAIT: Duration = Duration::from_secs(2);
-/// Answers to what was sent longer ago than this plus the task's wait are certain to have been seen. With masscan's 0.75 s
-/// between two readings, [`LOOK_EVERY_MAX`] and [`PROGRESS_EVERY`] that makes less than 3 s and the wait.
-pub const SETTLED_AFTER: Duration = Duration::from_millis(1500);
+/// Answers to what was sent longer ago than this plus the task's wait are certain to have been seen. A little less than two of
+/// masscan's readings, which are 0.75 s apart and with which findings are read. With one more reading, [`LOOK_EVERY_MAX`],
+/// Kafka's acknowledgement and [`PROGRESS_EVERY`] that makes less than 3 s and the wait.
+pub const SETTLED_AFTER: Duration = Duration::from_millis(1400);
 /// A drain has this long from the first signal to the process's exit.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// A milestone of progress is logged every so many percent.
@@ -188,7 +191,7 @@ pub const INGEST_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Batches of findings that may wait for one `results` thread; their bytes are bounded by scand's `-buffer`.
 pub const RESULTS_BATCHES_MAX: usize = 1024;
 /// A scan looks at its orders, its lease, its time-out and masscan's output at least this often.
-pub const LOOK_EVERY_MAX: Duration = Duration::from_millis(100);
+pub const LOOK_EVERY_MAX: Duration = Duration::from_millis(200);
 /// And at most this often, however much masscan prints.
 pub const LOOK_EVERY_MIN: Duration = Duration::from_micros(500);
 /// Findings that masscan has printed are read at least this often; with its next progress line they are anyway.

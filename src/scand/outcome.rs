@@ -25,7 +25,7 @@ pub enum Stopped {
     Untrusted,
     /// This server stood still for so long, and masscan's terminal may have been full: then it waits, and answers are lost.
     StoodStill(Duration),
-    /// masscan had to wait for its output to be taken, or may have: answers that came meanwhile may be lost.
+    /// masscan may have had to wait for its output to be taken for so long that answers are lost.
     Overrun,
     /// Kafka takes no findings, and the buffer is full.
     Backlog,

@@ -13,7 +13,7 @@ use crate::ledger::{
     Outcome, Past,
 };
 use crate::model::limits::{
-    AUDIT_EVERY, AUDIT_TASKS_MAX, FETCH_WAIT, INGEST_BATCH_BYTES, INGEST_BATCH_MAX,
+    AUDIT_EVERY, AUDIT_TASKS_MAX, FETCH_TASKS_WAIT, INGEST_BATCH_BYTES, INGEST_BATCH_MAX,
 };
 use crate::model::text::fingerprint;
 use crate::model::{Resume, State, StatusRecord, Task, TaskId};
@@ -149,7 +149,7 @@ impl Poll {
             .iter()
             .map(|(&p, cursor)| (p, cursor.next))
             .collect();
-        for (partition, fetched) in reader.fetch(&offsets, FETCH_WAIT)? {
+        for (partition, fetched) in reader.fetch(&offsets, FETCH_TASKS_WAIT)? {
             let Some(cursor) = cursors.get(&partition) else {
                 continue;
             };

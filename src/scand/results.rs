@@ -98,27 +98,29 @@ pub fn run(mut producer: Producer, batches: Receiver<Batch>, backlog: &Backlog) 
 }
 
 /// The messages whose indices are not among `acknowledged`, which ascend.
-fn without(messages: Vec<Message>, acknowledged: &[usize]) -> Vec<Message> {
-    let indexed = messages.into_iter().enumerate();
+fn without(messages: &[Message], acknowledged: &[usize]) -> Arc<[Message]> {
+    let indexed = messages.iter().enumerate();
     indexed
         .filter(|(index, _)| acknowledged.binary_search(index).is_err())
-        .map(|(_, message)| message)
+        .map(|(_, message)| message.clone())
         .collect()
 }
 
 fn deliver(producer: &mut Producer, together: Vec<Batch>, backlog: &Backlog, outage: &mut Outage) {
-    let mut messages = Vec::new();
-    let mut counts = Vec::with_capacity(together.len());
-    for batch in together {
-        counts.push((batch.delivery, batch.messages.len() as u64));
-        messages.extend(batch.messages);
-    }
+    let counts: Vec<(Arc<Delivery>, u64)> = together
+        .iter()
+        .map(|batch| (batch.delivery.clone(), batch.messages.len() as u64))
+        .collect();
+    let mut messages: Arc<[Message]> = together
+        .into_iter()
+        .flat_map(|batch| batch.messages)
+        .collect();
     let bytes = bytes_of(&messages);
     // A cut connection leaves open whether they arrived: they are sent again, for delivery is at least once. What is known to
     // have arrived is not, lest one partition without a leader fill the others with the same findings.
     while let Err(error) = producer.send(&messages) {
         std::thread::sleep(outage.note(&error));
-        messages = without(messages, &error.acknowledged);
+        messages = without(&messages, &error.acknowledged);
     }
     outage.over();
     backlog.shrink(bytes);
@@ -138,7 +140,7 @@ mod tests {
             value: Vec::new(),
         };
         let all: Vec<Message> = (0..5).map(message).collect();
-        assert_eq!(without(all.clone(), &[]), all);
-        assert_eq!(without(all, &[0, 2, 3]), [message(1), message(4)]);
+        assert_eq!(without(&all, &[])[..], all);
+        assert_eq!(without(&all, &[0, 2, 3])[..], [message(1), message(4)]);
     }
 }

@@ -224,7 +224,7 @@ impl Settle {
     /// Sends all records that wait, in one request.
     fn tell(&mut self, steps: &mut VecDeque<Step>, outage: &mut Outage) -> Option<Duration> {
         hold_back(steps, &self.holdings, Instant::now());
-        let messages: Vec<Message> = steps
+        let messages: Arc<[Message]> = steps
             .iter()
             .filter_map(|step| match step {
                 Step::Tell(record, _) => Some(message(record)),

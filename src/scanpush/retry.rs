@@ -15,6 +15,7 @@ use crate::ledger::{Ledger, LedgerError, Retry};
 use crate::model::limits::{CONTROL_LOOK_EVERY, CONTROL_WAIT, RETRY_MAX};
 use crate::model::text::quoted;
 use crate::model::{State, Targets, Task, TaskId, Walk};
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -63,7 +64,7 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
         }
         return Err(Failure::Said);
     }
-    let messages: Vec<Message> = tasks.iter().map(message).collect();
+    let messages: Arc<[Message]> = tasks.iter().map(message).collect();
     let sent = Producer::connect(kafka, topic.as_str(), false)
         .map_err(|error| Failure::Runtime(format!("Kafka: {error}")))?
         .send(&messages);

@@ -13,6 +13,7 @@ use crate::scanpush::options::Connection;
 use crate::scanpush::output::Output;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Ranges of a target that a person is shown.
 const RANGES_SHOWN_MAX: usize = 4;
@@ -182,7 +183,7 @@ struct Sent {
     cause: Option<String>,
 }
 
-fn send(producer: &mut Producer, messages: &[Message]) -> Sent {
+fn send(producer: &mut Producer, messages: &Arc<[Message]>) -> Sent {
     match producer.send(messages) {
         Ok(()) => Sent::default(),
         Err(error) => Sent {
@@ -194,7 +195,7 @@ fn send(producer: &mut Producer, messages: &[Message]) -> Sent {
 }
 
 /// The records of the first of `tasks`, about [`PUSH_SEND_BYTES`] of them.
-fn some_messages(tasks: &[Task]) -> Vec<Message> {
+fn some_messages(tasks: &[Task]) -> Arc<[Message]> {
     let (mut messages, mut bytes) = (Vec::new(), 0);
     for task in tasks {
         let message = message(task);
@@ -204,7 +205,7 @@ fn some_messages(tasks: &[Task]) -> Vec<Message> {
             break;
         }
     }
-    messages
+    messages.into()
 }
 
 /// The task's record, keyed by its id.
