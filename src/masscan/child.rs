@@ -34,8 +34,10 @@ use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Most bytes that one look takes from each of its streams.
-const LOOK_BYTES: u64 = 256 * 1024;
+/// Most bytes that are taken from a stream at a time.
+const PIECE_BYTES: u64 = 64 * 1024;
+/// A look takes so many of them: all that a pipe holds.
+const LOOK_PIECES: u32 = 16;
 /// Findings are read once so many bytes of them have come.
 const UNREAD_BYTES: usize = 32 * 1024;
 /// How often an exit is looked for while it is waited for.
@@ -209,17 +211,22 @@ impl Child {
         let now = Instant::now();
         let waiting = self.findings.waiting();
         let overrun = self.pace.is_overrun(now, waiting);
-        self.findings.receive();
+        let mut found = |line: &[u8]| found(line).into_iter().for_each(&mut take);
+        for _ in 0..LOOK_PIECES {
+            self.findings.receive();
+            if self.findings.unread.len() >= UNREAD_BYTES {
+                self.read_at = now;
+                self.findings.read(&mut found);
+            }
+            if !self.findings.has_more {
+                break;
+            }
+        }
         let has_spoken = self.words.receive() > 0;
         let ended = self.findings.ended && self.words.ended;
-        let is_due = now.duration_since(self.read_at) >= FINDINGS_UNREAD_MAX;
-        if has_spoken || ended || is_due || self.findings.unread.len() >= UNREAD_BYTES {
+        if has_spoken || ended || now.duration_since(self.read_at) >= FINDINGS_UNREAD_MAX {
             self.read_at = now;
-            self.findings.read(|line| {
-                if let Some(event) = found(line) {
-                    take(event);
-                }
-            });
+            self.findings.read(found);
         }
         let mut greets = false;
         self.words.read(|line| {
@@ -294,7 +301,7 @@ struct Stream {
     pipe: PipeReader,
     unread: Vec<u8>,
     cutter: Cutter,
-    /// There may be more than one look takes.
+    /// There may be more than was taken at a time.
     has_more: bool,
     ended: bool,
 }
@@ -317,13 +324,13 @@ impl Stream {
         ioctl_fionread(&self.pipe).map_or(0, |bytes| bytes as usize)
     }
 
-    /// Takes what has come, [`LOOK_BYTES`] at most. How many bytes that was.
+    /// Takes what has come, [`PIECE_BYTES`] at most. How many bytes that was.
     fn receive(&mut self) -> usize {
         let before = self.unread.len();
         if !self.ended {
-            let mut look = (&self.pipe).take(LOOK_BYTES);
-            let result = look.read_to_end(&mut self.unread);
-            self.has_more = look.limit() == 0;
+            let mut piece = (&self.pipe).take(PIECE_BYTES);
+            let result = piece.read_to_end(&mut self.unread);
+            self.has_more = piece.limit() == 0;
             self.ended = match result {
                 Ok(_) => !self.has_more,
                 Err(error) => error.kind() != io::ErrorKind::WouldBlock,
@@ -491,9 +498,9 @@ mod tests {
     }
 
     #[test]
-    fn a_look_is_bounded_and_the_last_line_needs_no_end() {
+    fn a_piece_is_bounded_and_the_last_line_needs_no_end() {
         let (ours, mut theirs) = io::pipe().unwrap();
-        fcntl_setpipe_size(&theirs, 2 * LOOK_BYTES as usize).unwrap();
+        fcntl_setpipe_size(&theirs, 2 * PIECE_BYTES as usize).unwrap();
         let mut stream = Stream::new(ours).unwrap();
         let mut lines = Vec::new();
         let mut look = |lines: &mut Vec<usize>| {
@@ -502,7 +509,7 @@ mod tests {
             (waiting, received, stream.has_more, stream.ended)
         };
         assert_eq!(look(&mut lines), (0, 0, false, false), "nothing has come");
-        let bound = LOOK_BYTES as usize;
+        let bound = PIECE_BYTES as usize;
         let block = [vec![b'y'; 1023].as_slice(), b"\n"]
             .concat()
             .repeat(bound / 1024);
@@ -569,16 +576,21 @@ mod tests {
     #[test]
     fn it_prints_thousands_of_findings_while_nobody_looks() {
         let body = format!(
-            "i=0; while [ $i -lt 5000 ]; do echo '{LINE}'; i=$((i+1)); done; echo done >done; sleep 600"
+            "i=0; while [ $i -lt 5000 ]; do echo '{LINE}'; i=$((i+1)); done; echo done >&2; sleep 600"
         );
         for printing in [Printing::Preloaded, Printing::Terminal] {
             let (_folder, mut child) = script_by(printing, &body);
             let deadline = Instant::now() + Duration::from_secs(20);
-            while !child._folder.path().join("done").exists() {
+            let bytes = 5000 * (LINE.len() + 1);
+            while child.words.waiting() == 0 || child.findings.waiting() < bytes {
                 assert!(Instant::now() < deadline, "{printing:?}: it waits");
                 thread::sleep(EXIT_LOOK_EVERY);
             }
-            assert_eq!(hear(&mut child, 5000).len(), 5000);
+            let mut events = Vec::new();
+            let heard = child.hear(|event| events.push(event));
+            assert!(heard.all, "one look takes them all");
+            assert_eq!(events.pop(), Some(Event::Words("done".to_owned())));
+            assert_eq!(events.len(), 5000, "{printing:?}");
         }
     }
 

@@ -39,6 +39,11 @@ pub const TESTS: &[Test] = &[
         stood_still_shortly,
     ),
     (
+        "answers_that_came_too_fast_are_asked_for_again",
+        Needs::Servers,
+        overrun,
+    ),
+    (
         "ten_small_scans_share_their_waits",
         Needs::Lab,
         ten_in_a_row,
@@ -218,6 +223,26 @@ fn stood_still_shortly() {
         server.log()
     );
     assert_eq!(fleet.findings(&id), everything(network, &[443]));
+}
+
+/// The same where more is printed than has room: a real masscan loses the rest in its capture ring (the stand-in only waits).
+fn overrun() {
+    let mut fleet = Fleet::new("overrun").with_standin(&json!({}));
+    fleet.lease_s = 30;
+    let server = fleet.ready_scand("a", &[]);
+    let network = "172.16.0.0/16";
+    let id = fleet.push_network(network, 10_000, &["-wait", "0"]);
+    wait_until("a checkpoint", SOON, || {
+        fleet.task(&id).is_some_and(|task| task.resume_index > 0)
+    });
+    server.signal(Signal::STOP);
+    std::thread::sleep(Duration::from_millis(1500)); // how long it stands still, nothing is waited for
+    server.signal(Signal::CONT);
+    server.wait_for_log("answers came faster than the server took them");
+    let ended = fleet.wait_ended(&id, SOON);
+    assert_eq!((ended.status, ended.attempt), (State::Completed, 1));
+    assert!(server.log().contains("--resume-index"));
+    assert!(fleet.findings(&id) == everything(network, &[443]));
 }
 
 fn ten_in_a_row() {
