@@ -1,20 +1,22 @@
-//! Which features of a network interface are on, asked of the kernel by ethtool's netlink (Linux 5.6 and newer). It needs no
-//! rights and, unlike the older ioctl, no `unsafe`.
+//! Which features of a network interface are on, asked of the kernel by ethtool's netlink (Linux 5.6 and newer), and its MTU. It
+//! needs no rights and, unlike the older ioctl, no `unsafe`.
 //!
-//! The few bytes of netlink that are written here by hand: a message is a header of 16 bytes, a generic one of 4, and attributes
+//! The few bytes of netlink that are written here by hand: a message is a header of 16 bytes, the family's own one, and attributes
 //! of length, type and value, each padded to 4 bytes; numbers in the machine's own byte order.
 
 use crate::model::limits::{NETLINK_ANSWER_BYTES, NETLINK_WAIT};
 use crate::model::source::Interface;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send,
+    socket_with,
 };
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 
 const HEADER_BYTES: usize = 16;
-const GENERIC_HEADER_BYTES: usize = 4;
+const LINK_HEADER_BYTES: usize = 16;
 const ATTRIBUTE_HEADER_BYTES: usize = 4;
 const REQUEST: u16 = 1;
 const ERROR: u16 = 2;
@@ -36,57 +38,78 @@ const BITSET_BITS: u16 = 3;
 const BITS_BIT: u16 = 1;
 const BIT_NAME: u16 = 2;
 
+/// Of the family of routes and links: what the kernel knows of an interface.
+const GET_LINK: u16 = 18;
+const LINK_NAME: u16 = 3;
+const LINK_MTU: u16 = 4;
+
 /// The names of the features that are on, as `ethtool -k` has them: `rx-gro`, `tx-tcp-segmentation`. Asks in the network
 /// namespace of the calling thread. Errs with ENODEV where there is no such interface.
 pub(super) fn active_features(interface: &Interface) -> io::Result<BTreeSet<String>> {
-    let socket = socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        Some(netlink::GENERIC),
-    )?;
-    rustix::net::sockopt::set_socket_timeout(
-        &socket,
-        rustix::net::sockopt::Timeout::Recv,
-        Some(NETLINK_WAIT),
-    )?;
+    let socket = open(Some(netlink::GENERIC))?;
+    let ask =
+        |family, command, attributes: &[u8]| ask(&socket, family, &[command, 1, 0, 0], attributes);
     let family = ask(
-        &socket,
-        &request(
-            CONTROLLER,
-            GET_FAMILY,
-            &attribute(FAMILY_NAME, b"ethtool\0"),
-        ),
+        CONTROLLER,
+        GET_FAMILY,
+        &attribute(FAMILY_NAME, b"ethtool\0"),
     )?;
     let id = attributes(&family)
         .find(|(kind, _)| *kind == FAMILY_ID)
         .and_then(|(_, value)| Some(u16::from_ne_bytes(value.get(..2)?.try_into().ok()?)))
         .ok_or_else(nonsense)?;
-    let name = [interface.as_str().as_bytes(), b"\0"].concat();
-    let header = attribute(FEATURES_HEADER | NESTED, &attribute(HEADER_DEV_NAME, &name));
-    ask(&socket, &request(id, GET_FEATURES, &header)).map(|answer| active(&answer))
+    let name = attribute(HEADER_DEV_NAME, &ended(interface));
+    let header = attribute(FEATURES_HEADER | NESTED, &name);
+    ask(id, GET_FEATURES, &header).map(|answer| active(&answer))
 }
 
-/// Sends a request and gives the attributes of the answer.
-fn ask(socket: &OwnedFd, request: &[u8]) -> io::Result<Vec<u8>> {
-    send(socket, request, SendFlags::empty())?;
+/// The largest packet that it carries, in bytes. Asks and errs as [`active_features`].
+pub(super) fn mtu(interface: &Interface) -> io::Result<u32> {
+    let name = attribute(LINK_NAME, &ended(interface));
+    let answer = ask(&open(None)?, GET_LINK, &[0; LINK_HEADER_BYTES], &name)?;
+    attributes(&answer)
+        .find(|(kind, _)| *kind == LINK_MTU)
+        .and_then(|(_, value)| Some(u32::from_ne_bytes(value.try_into().ok()?)))
+        .ok_or_else(nonsense)
+}
+
+/// The interface's name as the kernel wants it, with its end.
+fn ended(interface: &Interface) -> Vec<u8> {
+    [interface.as_str().as_bytes(), b"\0"].concat()
+}
+
+/// A socket to the kernel's `protocol`; to that of routes and links without one.
+fn open(protocol: Option<Protocol>) -> io::Result<OwnedFd> {
+    let (family, flags) = (AddressFamily::NETLINK, SocketFlags::CLOEXEC);
+    let socket = socket_with(family, SocketType::RAW, flags, protocol)?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(NETLINK_WAIT))?;
+    Ok(socket)
+}
+
+/// Sends a request and gives the attributes of the answer, whose header is as long as its own.
+fn ask(socket: &OwnedFd, kind: u16, header: &[u8], attributes: &[u8]) -> io::Result<Vec<u8>> {
+    send(
+        socket,
+        &request(kind, header, attributes),
+        SendFlags::empty(),
+    )?;
     let mut answer = vec![0; NETLINK_ANSWER_BYTES];
     let (bytes, whole) = recv(socket, answer.as_mut_slice(), RecvFlags::TRUNC)?;
     match whole > bytes {
         true => Err(nonsense()),
-        false => body(&answer[..bytes]).map(<[u8]>::to_vec),
+        false => body(&answer[..bytes], header.len()).map(<[u8]>::to_vec),
     }
 }
 
-fn request(kind: u16, command: u8, attributes: &[u8]) -> Vec<u8> {
-    let length = HEADER_BYTES + GENERIC_HEADER_BYTES + attributes.len();
+fn request(kind: u16, header: &[u8], attributes: &[u8]) -> Vec<u8> {
+    let length = HEADER_BYTES + header.len() + attributes.len();
     let mut message = Vec::with_capacity(length);
     message.extend((length as u32).to_ne_bytes());
     message.extend(kind.to_ne_bytes());
     message.extend(REQUEST.to_ne_bytes());
     // Sequence number and sender: there is one request at a time, and the kernel knows who asks.
     message.extend([0; 8]);
-    message.extend([command, 1, 0, 0]);
+    message.extend(header);
     message.extend(attributes);
     message
 }
@@ -101,8 +124,8 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     attribute
 }
 
-/// The attributes of the first message in `answer`; errs where it is the kernel's error.
-fn body(answer: &[u8]) -> io::Result<&[u8]> {
+/// The attributes of the first message in `answer`, behind a family's header of so many bytes; errs where it is the kernel's error.
+fn body(answer: &[u8], header_bytes: usize) -> io::Result<&[u8]> {
     let length = answer
         .get(..4)
         .and_then(|bytes| bytes.try_into().ok())
@@ -120,7 +143,7 @@ fn body(answer: &[u8]) -> io::Result<&[u8]> {
         return Err(io::Error::from_raw_os_error(code.saturating_neg()));
     }
     message
-        .get(HEADER_BYTES + GENERIC_HEADER_BYTES..)
+        .get(HEADER_BYTES + header_bytes..)
         .ok_or_else(nonsense)
 }
 
@@ -164,6 +187,9 @@ fn nonsense() -> io::Error {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::fs;
+
+    const GENERIC_HEADER: [u8; 4] = [GET_FEATURES, 1, 0, 0];
 
     /// An answer with two features that are on, as the kernel lays it out.
     fn answer() -> Vec<u8> {
@@ -181,21 +207,26 @@ mod tests {
         };
         let other = bit(b"tx-lockless\0");
         let sets = [set(2, &other), set(FEATURES_ACTIVE, &bits), set(5, &other)].concat();
-        request(0x14, GET_FEATURES, &sets)
+        request(0x14, &GENERIC_HEADER, &sets)
     }
 
     #[test]
     fn active_features_are_read_and_no_others() {
-        let features = active(body(&answer()).unwrap());
+        let features = active(body(&answer(), GENERIC_HEADER.len()).unwrap());
         let names: Vec<&str> = features.iter().map(String::as_str).collect();
         assert_eq!(names, ["rx-gro", "tx-generic-segmentation"]);
     }
 
     #[test]
     fn the_kernels_error_is_one() {
-        let mut error = request(ERROR, 0, &[]);
+        let mut error = request(ERROR, &GENERIC_HEADER, &[]);
         error.splice(HEADER_BYTES.., (-19i32).to_ne_bytes());
-        assert_eq!(body(&error).unwrap_err().raw_os_error(), Some(19));
+        assert_eq!(
+            body(&error, GENERIC_HEADER.len())
+                .unwrap_err()
+                .raw_os_error(),
+            Some(19)
+        );
     }
 
     #[test]
@@ -209,12 +240,21 @@ mod tests {
         assert_eq!(missing.raw_os_error(), Some(19), "ENODEV");
     }
 
+    #[test]
+    fn the_loopback_has_an_mtu() {
+        let told = fs::read_to_string("/sys/class/net/lo/mtu").unwrap_or_default();
+        let Ok(mtu) = mtu(&"lo".parse().unwrap()) else {
+            return;
+        };
+        assert_eq!(Some(mtu), told.trim().parse().ok());
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in 0usize..400) {
-            let _ = body(&bytes).map(active);
+            let _ = body(&bytes, GENERIC_HEADER.len()).map(active);
             let answer = answer();
-            let _ = body(&answer[..cut.min(answer.len())]).map(active);
+            let _ = body(&answer[..cut.min(answer.len())], GENERIC_HEADER.len()).map(active);
             active(&bytes);
         }
     }

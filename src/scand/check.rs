@@ -274,7 +274,16 @@ fn lines_of_network(network: &Network, options: &Options) -> Vec<Line> {
             ),
         ),
     };
-    vec![ok("interface", format!("{name}, {from}")), route, offloads]
+    let mtu = match (network.mtu_trap(), network.mtu) {
+        (Some(trap), _) => warn("mtu", trap),
+        (None, Some(mtu)) => ok("mtu", mtu),
+        (None, None) => warn(
+            "mtu",
+            format!("the kernel doesn't say: ip link show {name}"),
+        ),
+    };
+    let interface = ok("interface", format!("{name}, {from}"));
+    vec![interface, route, offloads, mtu]
 }
 
 fn check_kafka(options: &Options) -> Vec<Line> {
@@ -443,9 +452,10 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_interface_route_and_offloads() {
-        let lines = |gateway: Option<&str>, traps: Option<&[&str]>, words: &[&str]| {
+    fn a_network_is_interface_route_offloads_and_mtu() {
+        let lines = |gateway: Option<&str>, traps: Option<&[&str]>, mtu, words: &[&str]| {
             let network = Network {
+                mtu,
                 interface: "eth0".parse().unwrap(),
                 gateway: gateway.map(|gateway| gateway.parse().unwrap()),
                 traps: traps.map(|on| {
@@ -462,15 +472,21 @@ mod tests {
                 .join("\n")
         };
         assert_eq!(
-            lines(Some("192.0.2.1"), Some(&[]), &[]),
+            lines(Some("192.0.2.1"), Some(&[]), Some(1500), &[]),
             "ok    interface  eth0, that of the default route\n\
              ok    route      by 192.0.2.1 on eth0\n\
-             ok    offloads   off, those that make masscan lose answers"
+             ok    offloads   off, those that make masscan lose answers\n\
+             ok    mtu        1500"
         );
         let text = lines(
             None,
             Some(&["rx-gro", "tx-tcp-segmentation"]),
+            Some(9001),
             &["-interface", "eth0"],
+        );
+        assert!(
+            text.contains("warn  mtu        9001: masscan loses answers and doesn't say so: ip link set dev eth0 mtu 1500"),
+            "{text}"
         );
         assert!(
             text.contains("FAIL  route      no default route on eth0"),
@@ -480,7 +496,7 @@ mod tests {
             text.contains("warn  offloads   rx-gro, tx-tcp-segmentation on: masscan loses answers and doesn't say so: ethtool -K eth0 gro off"),
             "{text}"
         );
-        let text = lines(None, None, &["-router-mac", "00:11:22:33:44:55"]);
+        let text = lines(None, None, None, &["-router-mac", "00:11:22:33:44:55"]);
         assert!(
             text.contains("ok    route      by the router 00-11-22-33-44-55"),
             "{text}"

@@ -1,4 +1,5 @@
-//! The warning about offloads: at the start, and once for each interface that a scan uses. It never keeps a scan waiting.
+//! The warnings about what makes masscan lose answers on an interface, its offloads and its MTU: at the start, and once for each
+//! interface that a scan uses. They never keep a scan waiting.
 
 use super::holdings::lock;
 use crate::masscan::{self, Network, Unseen, Whose};
@@ -52,33 +53,40 @@ impl Offloads {
     }
 
     fn tell(&self, seen: Result<Network, Unseen>) {
-        if let Some(warning) = warning(&seen)
-            && lock(&self.said).insert(warning.clone())
-        {
-            warn!("{warning}");
+        for warning in warnings(&seen) {
+            if lock(&self.said).insert(warning.clone()) {
+                warn!("{warning}");
+            }
         }
     }
 }
 
 /// What is to be warned of.
-fn warning(seen: &Result<Network, Unseen>) -> Option<String> {
+fn warnings(seen: &Result<Network, Unseen>) -> Vec<String> {
     match seen {
         Ok(network) => {
-            let traps = network.traps.as_ref().filter(|traps| !traps.is_empty())?;
-            let traps: Vec<&str> = traps.iter().map(String::as_str).collect();
-            Some(format!(
-                "interface {} has offloads on ({}): masscan loses answers there and doesn't say so; switch them off: {}",
-                network.interface,
-                traps.join(", "),
-                network.remedy()
-            ))
+            let mtu = network
+                .mtu_trap()
+                .map(|trap| format!("interface {} has an MTU of {trap}", network.interface));
+            offloads(network).into_iter().chain(mtu).collect()
         }
-        Err(unseen @ Unseen::Elsewhere(_)) => Some(format!(
-            "whether the interface's offloads make masscan lose answers is not known: {unseen}"
-        )),
+        Err(unseen @ Unseen::Elsewhere(_)) => vec![format!(
+            "whether the interface's offloads and MTU make masscan lose answers is not known: {unseen}"
+        )],
         // masscan says in its own words what it lacks, or has ended already.
-        Err(_) => None,
+        Err(_) => Vec::new(),
     }
+}
+
+fn offloads(network: &Network) -> Option<String> {
+    let traps = network.traps.as_ref().filter(|traps| !traps.is_empty())?;
+    let traps: Vec<&str> = traps.iter().map(String::as_str).collect();
+    Some(format!(
+        "interface {} has offloads on ({}): masscan loses answers there and doesn't say so; switch them off: {}",
+        network.interface,
+        traps.join(", "),
+        network.remedy()
+    ))
 }
 
 #[cfg(test)]
@@ -87,20 +95,27 @@ mod tests {
 
     #[test]
     fn only_what_loses_answers_is_warned_of() {
-        let network = |traps: Option<&[&str]>| {
+        let network = |traps: Option<&[&str]>, mtu| {
             Ok(Network {
                 interface: "eth0".parse().unwrap(),
                 gateway: None,
                 traps: traps.map(|traps| traps.iter().map(|&trap| trap.to_owned()).collect()),
+                mtu,
             })
         };
-        assert_eq!(warning(&network(Some(&[]))), None);
-        assert_eq!(warning(&network(None)), None);
-        assert_eq!(warning(&Err(Unseen::NoRoute)), None);
-        let said = warning(&network(Some(&["rx-gro"]))).unwrap();
-        assert!(said.starts_with("interface eth0 has offloads on (rx-gro): masscan loses answers"));
-        assert!(said.ends_with("ethtool -K eth0 gro off gso off tso off tx off rx off sg off"));
-        let elsewhere = warning(&Err(Unseen::Elsewhere("no rights".into()))).unwrap();
+        assert!(warnings(&network(Some(&[]), Some(1500))).is_empty());
+        assert!(warnings(&network(None, None)).is_empty());
+        assert!(warnings(&Err(Unseen::NoRoute)).is_empty());
+        let said = warnings(&network(Some(&["rx-gro"]), Some(9000)));
+        assert!(
+            said[0].starts_with("interface eth0 has offloads on (rx-gro): masscan loses answers")
+        );
+        assert!(said[0].ends_with("ethtool -K eth0 gro off gso off tso off tx off rx off sg off"));
+        assert_eq!(
+            said[1],
+            "interface eth0 has an MTU of 9000: masscan loses answers and doesn't say so: ip link set dev eth0 mtu 1500"
+        );
+        let elsewhere = warnings(&Err(Unseen::Elsewhere("no rights".into()))).concat();
         assert!(elsewhere.contains("is not known: masscan's network can't be looked at"));
     }
 }

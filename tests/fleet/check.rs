@@ -54,6 +54,7 @@ fn all_well() {
             "interface",
             "route",
             "offloads",
+            "mtu",
             "kafka",
             "topics",
             "topics",
@@ -84,21 +85,25 @@ fn offloads() {
     let lab = OwnLab::start(&fleet);
     fleet.masscan = lab.masscan();
     lab.run("ethtool -K scan0 gro on gso on tso on tx on rx on sg on");
+    lab.run("ip link set scan0 mtu 9000");
     let (code, said) = check(&fleet, &[]);
     assert_eq!(code, Some(1), "{said}");
-    let warning = said
-        .lines()
-        .find(|line| line.starts_with("warn  offloads   rx-gro, "))
-        .unwrap_or_else(|| panic!("{said}"));
+    assert!(said.contains("\nwarn  offloads   rx-gro, "), "{said}");
+    assert!(said.contains("\nwarn  mtu        9000: "), "{said}");
     let server = fleet.ready_scand("a", &[]);
     for n in 0..2 {
         let id = fleet.push_network(&fleet.network(n), 2000, &[]);
         fleet.wait_ended(&id, SOON);
     }
     server.wait_for_log("interface scan0 has offloads on (rx-gro, ");
-    assert_eq!(server.log().matches("has offloads on").count(), 1, "once");
-    let (_, remedy) = warning.split_once(": ethtool").unwrap();
-    lab.run(&format!("ethtool{remedy}"));
+    server.wait_for_log("interface scan0 has an MTU of 9000: masscan loses answers");
+    for trap in ["has offloads on", "has an MTU"] {
+        assert_eq!(server.log().matches(trap).count(), 1, "once: {trap}");
+    }
+    let warnings = said.lines().filter(|line| line.starts_with("warn"));
+    for (_, remedy) in warnings.filter_map(|line| line.rsplit_once(": ")) {
+        lab.run(remedy);
+    }
     let (code, said) = check(&fleet, &[]);
     assert_eq!(code, Some(0), "{said}");
 }
