@@ -11,10 +11,10 @@
 use super::arguments::{EXCLUDE_FILE, Excluded};
 use super::folder::Folder;
 use super::lines::Cutter;
-use super::output::{Printing, is_preloaded, output};
+use super::output::{Printing, output};
 use super::pace::Pace;
 use super::program::{ProgramError, find};
-use super::stderr::{Said, greeting, said};
+use super::stderr::{Said, said};
 use super::{ScanArguments, findings};
 use crate::model::limits::{FINDINGS_UNREAD_MAX, INTERRUPT_WAIT};
 use crate::model::text::one_line;
@@ -88,7 +88,6 @@ impl fmt::Display for Exit {
 pub struct Child {
     process: std::process::Child,
     exit: Option<Exit>,
-    printing: Printing,
     findings: Stream,
     words: Stream,
     pace: Pace,
@@ -107,8 +106,6 @@ pub struct Heard {
     pub all: bool,
     /// Its output has ended: it is gone, or about to be.
     pub ended: bool,
-    /// It writes findings in blocks, of which a kill loses one: it has to be started anew, with [`Printing::Terminal`].
-    pub in_blocks: bool,
     /// It may have had to wait for its output to be taken for so long that answers are lost.
     pub overrun: bool,
     /// The next look may wait so long: the pipe holds what will have come if it goes on as it did.
@@ -120,7 +117,7 @@ pub struct Heard {
 /// Errs where the program or `setsid` is missing, or the system refuses a terminal, a folder or a process.
 pub fn spawn(
     program: &Path,
-    printing: Printing,
+    printing: &Printing,
     arguments: &ScanArguments<'_>,
 ) -> Result<Child, ProgramError> {
     let path = find(program)?;
@@ -148,7 +145,6 @@ pub fn spawn(
     Ok(Child {
         process,
         exit: None,
-        printing,
         findings,
         words,
         pace: Pace::new(now, arguments.rate_pps, output.holds),
@@ -172,21 +168,13 @@ fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 fn command(
-    printing: Printing,
+    printing: &Printing,
     setsid: &Path,
     program: &Path,
     arguments: &ScanArguments<'_>,
     folder: &Folder,
 ) -> Command {
-    // Each of them becomes the next one: masscan has the process id of the first.
-    let mut command = match printing {
-        Printing::Preloaded => {
-            let mut command = Command::new("stdbuf");
-            command.arg("-oL").arg(setsid);
-            command
-        }
-        Printing::Terminal => Command::new(setsid),
-    };
+    let mut command = Command::new(setsid);
     command
         .arg("--ctty")
         .arg("--")
@@ -195,7 +183,8 @@ fn command(
         .current_dir(folder.path())
         .env_clear()
         .env("LANG", "C")
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .envs(printing.variables().iter().cloned());
     command
 }
 
@@ -205,48 +194,38 @@ impl Child {
         self.process.id()
     }
 
-    /// Gives what it has said since the last look to `take`, without waiting for more; findings first, in the order in which it
-    /// printed them. Findings by themselves may be kept for later, for [`FINDINGS_UNREAD_MAX`] at most.
+    /// Gives what it has said since the last look to `take`, without waiting for more: findings, in the order in which it printed
+    /// them, then words. Findings by themselves may be kept for later, for [`FINDINGS_UNREAD_MAX`] at most.
     pub fn hear(&mut self, mut take: impl FnMut(Event)) -> Heard {
-        let now = Instant::now();
-        let waiting = self.findings.waiting();
-        let overrun = self.pace.is_overrun(now, waiting);
+        let began = Instant::now();
+        let (waiting, mut received) = (self.findings.waiting(), 0);
         let mut found = |line: &[u8]| found(line).into_iter().for_each(&mut take);
         for _ in 0..LOOK_PIECES {
-            self.findings.receive();
+            received += self.findings.receive();
             if self.findings.unread.len() >= UNREAD_BYTES {
-                self.read_at = now;
+                self.read_at = began;
                 self.findings.read(&mut found);
             }
             if !self.findings.has_more {
                 break;
             }
         }
+        // Judged by what came until now: a process may be stopped between any two lines of code.
+        let overrun = self.pace.is_overrun(Instant::now(), waiting.max(received));
         let has_spoken = self.words.receive() > 0;
         let ended = self.findings.ended && self.words.ended;
-        if has_spoken || ended || now.duration_since(self.read_at) >= FINDINGS_UNREAD_MAX {
-            self.read_at = now;
+        if has_spoken || ended || began.duration_since(self.read_at) >= FINDINGS_UNREAD_MAX {
+            self.read_at = began;
             self.findings.read(found);
         }
-        let mut greets = false;
-        self.words.read(|line| {
-            if let Some(event) = spoken(line) {
-                greets |= matches!(&event, Event::Words(words) if greeting(words).is_some());
-                take(event);
-            }
-        });
+        self.words
+            .read(|line| spoken(line).into_iter().for_each(&mut take));
         Heard {
             all: self.findings.is_read() && self.words.is_read(),
             ended,
-            in_blocks: greets && self.prints_in_blocks(),
             overrun,
-            pause: self.pace.pause(now, waiting),
+            pause: self.pace.pause(began, waiting.max(received)),
         }
-    }
-
-    /// To be asked once masscan has greeted: until then the process may be one that becomes masscan.
-    fn prints_in_blocks(&self) -> bool {
-        self.printing == Printing::Preloaded && !is_preloaded(self.process.id())
     }
 
     /// Ends it at once, with whatever it started: it leads a process group of its own.
@@ -257,9 +236,11 @@ impl Child {
         let group = i32::try_from(self.process.id())
             .ok()
             .and_then(Pid::from_raw);
-        if let Some(group) = group {
-            // The group is gone only where the process is a zombie already; then there is nothing left to end.
-            let _ = kill_process_group(group, Signal::KILL);
+        if let Some(group) = group
+            && kill_process_group(group, Signal::KILL).is_err()
+        {
+            // It leads no group yet, and so has started nothing; or it is a zombie, and there is nothing left to end.
+            let _ = self.process.kill();
         }
     }
 
@@ -348,9 +329,9 @@ impl Stream {
         }
     }
 
-    /// Nothing had come that is not read yet, when it was last received.
+    /// Nothing had come that is not read yet, when it was last received; through a terminal, but for what is on its way.
     fn is_read(&self) -> bool {
-        self.unread.is_empty() && !self.has_more
+        self.unread.is_empty() && !self.has_more && self.cutter.is_between_lines()
     }
 }
 
@@ -370,6 +351,7 @@ fn spoken(line: &[u8]) -> Option<Event> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::output::stdbuf;
     use super::*;
     use crate::model::{Targets, Task};
     use rustix::pipe::fcntl_setpipe_size;
@@ -381,10 +363,14 @@ mod tests {
 
     /// Runs a shell script in masscan's place.
     fn script(body: &str) -> (TempDir, Child) {
-        script_by(Printing::Preloaded, body)
+        script_by(&preloaded(), body)
     }
 
-    fn script_by(printing: Printing, body: &str) -> (TempDir, Child) {
+    fn preloaded() -> Printing {
+        Printing::Preloaded(stdbuf().expect("coreutils is there where the tests run"))
+    }
+
+    fn script_by(printing: &Printing, body: &str) -> (TempDir, Child) {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("masscan");
         fs::write(&program, format!("#!/bin/sh\n{body}\n")).unwrap();
@@ -529,39 +515,30 @@ mod tests {
     #[test]
     fn findings_alone_wait_a_moment_and_words_bring_them_out() {
         let (_folder, mut child) = script(&format!(
-            "echo '{LINE}'; sleep 1.5; echo '{LINE}'; echo words >&2; sleep 600"
+            "echo '{LINE}'; read go; echo '{LINE}'; echo words >&2; sleep 600"
         ));
-        let (mut events, mut kept_for) = (Vec::new(), Instant::now());
+        let (mut events, mut kept) = (Vec::new(), 0);
         let deadline = Instant::now() + Duration::from_secs(20);
         while events.is_empty() {
-            if child.findings.is_read() {
-                kept_for = Instant::now();
-            }
             let heard = child.hear(|event| events.push(event));
-            assert_eq!(heard.all, child.findings.is_read());
+            assert_eq!(heard.all, child.findings.unread.is_empty());
+            kept += u32::from(!heard.all);
             assert!(Instant::now() < deadline, "it comes by itself");
             thread::sleep(heard.pause);
         }
-        assert!(
-            !kept_for.elapsed().is_zero() && events.len() == 1,
-            "{events:?}"
-        );
+        assert!(kept > 0 && events.len() == 1, "{events:?}");
         assert!(matches!(events[0], Event::Finding(_)), "{events:?}");
+        child.read_at = Instant::now() + Duration::from_secs(600);
+        rustix::io::write(&child._terminal, b"go\n").unwrap();
         let more = hear(&mut child, 2);
-        assert!(
-            matches!(&more[..], [Event::Finding(_), Event::Words(_)]),
-            "with the words, and before them: {more:?}"
-        );
+        assert!(more.contains(&Event::Words("words".to_owned())), "{more:?}");
     }
 
     #[test]
     fn each_line_comes_at_once_however_it_is_made_to() {
-        // Not the shell's own echo, which writes by itself: a program that prints with stdio.
-        let body = format!(
-            "printf 'masscan 1.3.2\\n' >&2; awk 'BEGIN {{ print \"{}\"; system(\"sleep 600\") }}'",
-            LINE.replace('"', "\\\"")
-        );
-        for printing in [Printing::Preloaded, Printing::Terminal] {
+        // Not the shell's own echo, which writes by itself: a program that prints with stdio, and ends it with a block.
+        let body = format!("printf 'masscan\\n' >&2; (echo '{LINE}'; sleep 600) | cut -c 1-");
+        for printing in &[preloaded(), Printing::Terminal] {
             let (_folder, mut child) = script_by(printing, &body);
             let events = hear(&mut child, 2);
             assert!(
@@ -574,11 +551,21 @@ mod tests {
     }
 
     #[test]
+    fn a_kill_right_after_the_start_ends_it() {
+        for _ in 0..20 {
+            let (_folder, mut child) = script("sleep 600");
+            child.kill();
+            assert!(hear(&mut child, 1).is_empty(), "its output ends");
+            assert_eq!(child.wait(), Exit::Signal(9));
+        }
+    }
+
+    #[test]
     fn it_prints_thousands_of_findings_while_nobody_looks() {
         let body = format!(
             "i=0; while [ $i -lt 5000 ]; do echo '{LINE}'; i=$((i+1)); done; echo done >&2; sleep 600"
         );
-        for printing in [Printing::Preloaded, Printing::Terminal] {
+        for printing in &[preloaded(), Printing::Terminal] {
             let (_folder, mut child) = script_by(printing, &body);
             let deadline = Instant::now() + Duration::from_secs(20);
             let bytes = 5000 * (LINE.len() + 1);

@@ -29,6 +29,11 @@ impl Cutter {
         self.begin(&bytes[from..]);
     }
 
+    /// No line has begun whose end has not come.
+    pub fn is_between_lines(&self) -> bool {
+        self.begun.is_empty()
+    }
+
     fn begin(&mut self, text: &[u8]) {
         let room = MASSCAN_LINE_MAX_BYTES - self.begun.len();
         self.begun.extend_from_slice(&text[..text.len().min(room)]);

@@ -8,6 +8,7 @@
 //! sees is another network: the one that counts is that of masscan's process.
 
 use super::netlink::{active_features, mtu};
+use super::program::idle;
 use crate::model::limits::NAMESPACE_WAIT;
 use crate::model::source::Interface;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -19,7 +20,6 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -138,15 +138,9 @@ pub fn is_script(program: &Path) -> bool {
     File::open(program).is_ok_and(|mut file| file.read_exact(&mut begin).is_ok()) && begin == *b"#!"
 }
 
-/// Lets `script` start masscan, looks at that process's network, and ends it. masscan is only asked to show its settings and
-/// waits for more of them on its standard input: it sends nothing.
+/// Lets `script` start masscan, looks at that process's network, and ends it. It sends nothing.
 pub fn look_through(script: &Path, interface: Option<&Interface>) -> Result<Network, Unseen> {
-    let mut waiting = Command::new(script)
-        .args(["--echo", "-c", "/dev/stdin"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
+    let mut waiting = idle(script).spawn()?;
     let seen = look(Whose::Process(waiting.id()), interface);
     waiting.kill()?;
     waiting.wait()?;
@@ -176,7 +170,8 @@ fn enter(id: u32) -> Result<(), Unseen> {
         .map_err(|error| refused(error.into()))
 }
 
-fn is_masscan(id: u32) -> bool {
+/// Whether the process `id` runs masscan, and no longer the script that started it.
+pub(super) fn is_masscan(id: u32) -> bool {
     fs::read_link(format!("/proc/{id}/exe")).is_ok_and(|program| {
         program
             .file_name()

@@ -7,44 +7,119 @@
 //! **With room.** While masscan waits for its output to be taken, answers collect in its capture ring, which holds about 800
 //! (measured, with offloads off and an MTU of 1500); then they are lost, and nobody says so. A terminal holds 80 findings. masscan
 //! sends in bursts: 1000 probes and more at a time at 10 000 pps (measured), which may all be answered at once. So what masscan
-//! prints goes into a pipe of [`PIPE_BYTES`], and what it prints into a terminal is moved there by a thread that does nothing else.
+//! prints goes into a pipe of [`PIPE_BYTES`], and what it prints into a terminal is moved there by a thread that does nothing
+//! else. (Where that thread gets no processor for long, nobody notices that the terminal was full.)
 
-use super::program::find;
+use super::network::is_masscan;
+use super::program::{find, idle};
 use super::rights::{Rights, rights};
+use crate::model::limits::NAMESPACE_WAIT;
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use std::fs::{self, File};
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
-/// What a pipe is asked to hold: 7000 findings. Linux allows any process so much.
+/// What a pipe is asked to hold: 5500 findings and more. Linux allows any process so much.
 const PIPE_BYTES: usize = 1024 * 1024;
+/// How often a process is looked at until it has loaded its libraries.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What makes masscan write each line by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Printing {
-    /// The library of `stdbuf`.
-    Preloaded,
+    /// The library of `stdbuf`: variables of the environment that masscan needs for it.
+    Preloaded(Vec<(String, String)>),
     /// A terminal.
     Terminal,
 }
 
 impl Printing {
-    /// What will do for `program`, as far as can be told without starting it; see [`is_preloaded`].
+    /// What will do for `program`, which is started for it: it shows its settings, and sends nothing.
     pub fn of(program: &Path) -> Printing {
         let is_refused = || find(program).is_ok_and(|program| rights(&program) == Rights::File);
-        match find(Path::new("stdbuf")) {
-            Ok(_) if !is_refused() => Printing::Preloaded,
+        match stdbuf() {
+            Some(variables) if !is_refused() && takes(program, &variables) => {
+                Printing::Preloaded(variables)
+            }
             _ => Printing::Terminal,
+        }
+    }
+
+    /// The variables that masscan is to have in its environment.
+    pub(super) fn variables(&self) -> &[(String, String)] {
+        match self {
+            Printing::Preloaded(variables) => variables,
+            Printing::Terminal => &[],
         }
     }
 }
 
-/// Whether the process `pid` has loaded the library of `stdbuf`. Where the system won't say it has not.
-pub(super) fn is_preloaded(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/maps")).is_ok_and(|maps| maps.contains("libstdbuf"))
+/// The variables by which `stdbuf -oL` works. It is only asked for them: some versions of it stay as the parent of what they start.
+pub(super) fn stdbuf() -> Option<Vec<(String, String)>> {
+    let path = find(Path::new("stdbuf")).ok()?;
+    let said = Command::new(path)
+        .args(["-oL", "env"])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH")?)
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    variables(&String::from_utf8_lossy(&said.stdout))
+        .filter(|variables| variables.iter().any(|(_, value)| Path::new(value).exists()))
+}
+
+/// Of what `env` prints those of `stdbuf`: one names its library, one the mode.
+fn variables(environment: &str) -> Option<Vec<(String, String)>> {
+    let find = |name: &str| {
+        let lines = environment.lines().filter_map(|line| line.split_once('='));
+        let (name, value) = lines.into_iter().find(|(found, _)| *found == name)?;
+        Some((name.to_owned(), value.to_owned()))
+    };
+    Some(vec![find("LD_PRELOAD")?, find("_STDBUF_O")?])
+}
+
+/// Whether `program` becomes a masscan that has loaded the library.
+fn takes(program: &Path, variables: &[(String, String)]) -> bool {
+    let mut command = match find(program) {
+        Ok(path) => idle(&path),
+        Err(_) => return false,
+    };
+    command.envs(variables.iter().cloned());
+    let Ok(mut process) = command.spawn() else {
+        return false;
+    };
+    let give_up = Instant::now() + NAMESPACE_WAIT;
+    let has_loaded = loop {
+        let loaded = match is_masscan(process.id()) {
+            true => has_loaded(process.id()),
+            false => None,
+        };
+        let is_over = Instant::now() >= give_up || !matches!(process.try_wait(), Ok(None));
+        match loaded {
+            Some(loaded) => break loaded,
+            None if is_over => break false,
+            None => thread::sleep(LOOK_EVERY),
+        }
+    };
+    // It has nothing left to do; where it is gone already, there is nothing to end.
+    let _ = process.kill();
+    let _ = process.wait();
+    has_loaded
+}
+
+/// Whether a process has the library; none before that shows. The loader maps what is preloaded before libc.
+fn has_loaded(pid: u32) -> Option<bool> {
+    let Ok(maps) = fs::read_to_string(format!("/proc/{pid}/maps")) else {
+        return Some(false);
+    };
+    match maps.contains("libstdbuf") {
+        true => Some(true),
+        false => maps.contains("/libc").then_some(false),
+    }
 }
 
 /// A way from masscan to this process.
@@ -59,12 +134,12 @@ pub(super) struct Output {
 }
 
 /// A way for masscan's output; `terminal` is the controlling end of its terminal, `end` masscan's.
-pub(super) fn output(printing: Printing, terminal: &OwnedFd, end: &OwnedFd) -> io::Result<Output> {
+pub(super) fn output(printing: &Printing, terminal: &OwnedFd, end: &OwnedFd) -> io::Result<Output> {
     let (reader, writer) = io::pipe()?;
     // Refused where this user's pipes are many already; it is smaller then.
     let holds = fcntl_setpipe_size(&writer, PIPE_BYTES).or_else(|_| fcntl_getpipe_size(&writer))?;
     let end = match printing {
-        Printing::Preloaded => writer.into(),
+        Printing::Preloaded(_) => writer.into(),
         Printing::Terminal => {
             relay(terminal.try_clone()?, writer)?;
             end.try_clone()?.into()
@@ -83,4 +158,37 @@ fn relay(terminal: OwnedFd, mut pipe: PipeWriter) -> io::Result<()> {
         .name("relay".to_owned())
         .spawn(copy)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stdbuf_is_known_by_its_variables() {
+        let whole = "PATH=/bin\nLD_PRELOAD=/usr/libexec/coreutils/libstdbuf.so\n_STDBUF_O=L\n";
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            variables(whole),
+            Some(vec![
+                pair("LD_PRELOAD", "/usr/libexec/coreutils/libstdbuf.so"),
+                pair("_STDBUF_O", "L")
+            ])
+        );
+        assert_eq!(variables(&whole.replace("_STDBUF_O", "OTHER")), None);
+        assert_eq!(variables(""), None);
+        let variables = stdbuf().expect("coreutils is there where the tests run");
+        assert!(Path::new(&variables[0].1).exists());
+    }
+
+    #[test]
+    fn what_does_not_become_masscan_gets_a_terminal() {
+        for program in ["/bin/true", "/bin/cat", "no-such-program"] {
+            assert_eq!(
+                Printing::of(Path::new(program)),
+                Printing::Terminal,
+                "{program}"
+            );
+        }
+    }
 }

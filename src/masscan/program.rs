@@ -103,6 +103,17 @@ pub fn has_setsid() -> Result<bool, ProgramError> {
     Ok(said(&find(Path::new("setsid"))?, "--version")?.contains("util-linux"))
 }
 
+/// A masscan that does nothing: it is asked to show its settings, and waits for more of them on its standard input.
+pub(super) fn idle(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    command
+        .args(["--echo", "-c", "/dev/stdin"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
 /// What `program word` says on both its outputs. One that lives on for [`CLIENT_WAIT`] is ended and has said nothing.
 fn said(path: &Path, word: &str) -> Result<String, ProgramError> {
     const LOOK_EVERY: Duration = Duration::from_millis(10);

@@ -347,6 +347,16 @@ impl Parts<'_> {
         Ok(outlets)
     }
 
+    fn printing(&self) -> Printing {
+        let printing = Printing::of(&self.options.masscan);
+        if printing == Printing::Terminal {
+            info!(
+                "masscan doesn't load stdbuf's library (file capabilities?): it writes to a terminal"
+            );
+        }
+        printing
+    }
+
     fn start_scans(
         &self,
         count: usize,
@@ -357,7 +367,7 @@ impl Parts<'_> {
             server: self.options.name.to_string(),
             masscan: self.options.masscan.clone(),
             masscan_version: self.masscan_version.clone(),
-            needs_terminal: (Printing::of(&self.options.masscan) == Printing::Terminal).into(),
+            printing: self.printing(),
             holdings: self.holdings.clone(),
             backlog: self.backlog.clone(),
             scope: self.scope.clone(),

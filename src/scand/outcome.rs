@@ -23,7 +23,7 @@ pub enum Stopped {
     Ordered(Order),
     /// The lease could not be renewed in time.
     Untrusted,
-    /// This server stood still for so long, and masscan's terminal may have been full: then it waits, and answers are lost.
+    /// This server stood still for so long, and masscan perhaps too: answers may be lost.
     StoodStill(Duration),
     /// masscan may have had to wait for its output to be taken for so long that answers are lost.
     Overrun,

@@ -31,7 +31,6 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,8 +45,8 @@ pub struct Scans {
     pub masscan: PathBuf,
     /// Its version when this server started; empty where it could not be told.
     pub masscan_version: String,
-    /// It has been seen to need a terminal to write each line.
-    pub needs_terminal: AtomicBool,
+    /// What makes it write each line by itself.
+    pub printing: Printing,
     /// The claims of this server.
     pub holdings: Arc<Holdings>,
     /// Findings that wait for Kafka.
@@ -56,23 +55,6 @@ pub struct Scans {
     pub scope: Arc<ScopeInForce>,
     /// Warns of offloads.
     pub offloads: Arc<Offloads>,
-}
-
-impl Scans {
-    fn printing(&self) -> Printing {
-        match self.needs_terminal.load(Ordering::Relaxed) {
-            true => Printing::Terminal,
-            false => Printing::Preloaded,
-        }
-    }
-
-    fn prints_in_blocks(&self) {
-        if !self.needs_terminal.swap(true, Ordering::Relaxed) {
-            info!(
-                "masscan doesn't load stdbuf's library (file capabilities?): from now on it writes to a terminal"
-            );
-        }
-    }
 }
 
 /// Where one scan thread sends to.
@@ -261,7 +243,7 @@ impl<'a> Scan<'a> {
             );
         }
         info!("task {id}: {} {arguments}", self.scans.masscan.display());
-        let child = masscan::spawn(&self.scans.masscan, self.scans.printing(), &arguments)
+        let child = masscan::spawn(&self.scans.masscan, &self.scans.printing, &arguments)
             .map_err(|error| one_line(&error.to_string()))?;
         self.scans.offloads.look_at_scan(child.id());
         // The time-out is the scan's: until here it may have waited for Kafka.
@@ -283,15 +265,6 @@ impl<'a> Scan<'a> {
                 let why = self.on_event(event);
                 stop = stop.take().or(why);
             });
-            if heard.in_blocks && stopped.is_none() {
-                self.scans.prints_in_blocks();
-                drop(child);
-                child = match self.start() {
-                    Ok(child) => child,
-                    Err(cause) => return Outcome::Failed(cause),
-                };
-                continue;
-            }
             let stop = stop.or(heard.overrun.then_some(Stopped::Overrun));
             // Once masscan is gone by itself, no clock can stop it any more.
             let stop = match heard.ended {
@@ -306,13 +279,15 @@ impl<'a> Scan<'a> {
                     "task {}: ending masscan: {why:?}",
                     self.assignment.claimed.claim.task_id
                 );
-                // Its output is line-buffered: what it has found is out already, so there is nothing to wait for.
-                child.kill();
                 self.checkpoint.hold();
                 stopped = Some(why);
             }
             if heard.ended {
                 break;
+            }
+            if stopped.is_some() {
+                // It writes each line at once: what it has found is out already, so there is nothing to wait for.
+                child.kill();
             }
             thread::sleep(heard.pause);
         }
@@ -497,6 +472,7 @@ impl<'a> Scan<'a> {
         // said when the look began.
         let acknowledged = self.delivery.acknowledged();
         let (heard_at, printed) = (self.looked_at, self.printed);
+        self.checkpoint.acknowledge(acknowledged);
         let settled = all_heard && self.checkpoint.settle(heard_at, printed, acknowledged);
         let lingered = now.duration_since(self.handed_over_at) >= RESULTS_LINGER;
         if settled || lingered || self.scans.backlog.is_filling() {
@@ -560,9 +536,18 @@ impl<'a> Scan<'a> {
             percent: self.progress.percent,
             words: masscan::cause(self.words.iter().map(String::as_str)),
             timeout: task.timeout_s.map(|s| Duration::from_secs(s.into())),
-            advanced: self.resume().index > self.begin.index,
+            advanced: self.has_advanced(),
         };
         run.outcome()
+    }
+
+    /// Whether this run came further than the task was. (At another rate a run begins a little before that.)
+    fn has_advanced(&self) -> bool {
+        let was = match self.begin.index {
+            0 => 0,
+            begin => self.assignment.claimed.resume.index.max(begin),
+        };
+        self.resume().index > was
     }
 
     /// Waits until Kafka has acknowledged what was found: an end waits for all of it, a release only for a moment.

@@ -95,10 +95,7 @@ fn ended_while_waiting() {
 /// masscan with file capabilities, started by nobody: the loader ignores what is preloaded, only the terminal makes it print
 /// line by line.
 fn last_words() {
-    let (fleet, is_told) = (
-        Fleet::new("last-words"),
-        "from now on it writes to a terminal",
-    );
+    let (fleet, is_told) = (Fleet::new("last-words"), ": it writes to a terminal");
     let log = printed_before_a_kill(&fleet);
     assert!(!log.contains(is_told), "{log}");
     let mut fleet = Fleet::new("capable");
@@ -202,7 +199,7 @@ fn stood_still() {
     assert_eq!(fleet.findings(&id), everything(&fleet.network(0), &[443]));
 }
 
-/// A server that takes nothing of masscan's output for 1.5 s, while 1500 targets answer: what masscan prints has room elsewhere,
+/// A server that takes nothing of masscan's output for 1.2 s, while up to 1200 targets answer: what masscan prints has room elsewhere,
 /// and so nothing is lost in its capture ring.
 fn stood_still_shortly() {
     let fleet = Fleet::new("shortly");
@@ -213,7 +210,7 @@ fn stood_still_shortly() {
         fleet.task(&id).is_some_and(|task| task.progress > 10.0)
     });
     server.signal(Signal::STOP);
-    std::thread::sleep(Duration::from_millis(1500)); // how long it stands still, nothing is waited for
+    std::thread::sleep(Duration::from_millis(1200)); // how long it stands still, nothing is waited for
     server.signal(Signal::CONT);
     let ended = fleet.wait_ended(&id, SOON + SOON);
     assert_eq!(
@@ -230,13 +227,13 @@ fn overrun() {
     let mut fleet = Fleet::new("overrun").with_standin(&json!({}));
     fleet.lease_s = 30;
     let server = fleet.ready_scand("a", &[]);
-    let network = "172.16.0.0/16";
+    let network = "172.16.0.0/15";
     let id = fleet.push_network(network, 10_000, &["-wait", "0"]);
     wait_until("a checkpoint", SOON, || {
         fleet.task(&id).is_some_and(|task| task.resume_index > 0)
     });
     server.signal(Signal::STOP);
-    std::thread::sleep(Duration::from_millis(1500)); // how long it stands still, nothing is waited for
+    std::thread::sleep(Duration::from_millis(1200)); // how long it stands still, nothing is waited for
     server.signal(Signal::CONT);
     server.wait_for_log("answers came faster than the server took them");
     let ended = fleet.wait_ended(&id, SOON);

@@ -57,6 +57,11 @@ fn main() -> ExitCode {
         print!("{VERSION}");
         return ExitCode::SUCCESS;
     }
+    if words.iter().any(|word| word == "--echo") {
+        // With `-c /dev/stdin` it waits for settings.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        return ExitCode::SUCCESS;
+    }
     let arguments = match Arguments::parse(&words) {
         Ok(arguments) => arguments,
         Err(error) => {
