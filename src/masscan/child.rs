@@ -147,7 +147,12 @@ pub fn spawn(
         exit: None,
         findings,
         words,
-        pace: Pace::new(now, arguments.rate_pps, output.holds),
+        pace: Pace::new(
+            now,
+            arguments.rate_pps,
+            output.holds,
+            *printing == Printing::Terminal,
+        ),
         read_at: now,
         _terminal: terminal,
         _folder: folder,

@@ -8,7 +8,7 @@
 //! (measured, with offloads off and an MTU of 1500); then they are lost, and nobody says so. A terminal holds 80 findings. masscan
 //! sends in bursts: 1000 probes and more at a time at 10 000 pps (measured), which may all be answered at once. So what masscan
 //! prints goes into a pipe of [`PIPE_BYTES`], and what it prints into a terminal is moved there by a thread that does nothing
-//! else. (Where that thread gets no processor for long, nobody notices that the terminal was full.)
+//! else.
 
 use super::network::is_masscan;
 use super::program::{find, idle};
