@@ -71,13 +71,13 @@ mutation version src/model/walk.rs \
     "s/if made_by.masscan != self.name.masscan/if false/" \
     "unit:a_name_tells_what_a_checkpoint_is_valid_for"
 mutation room src/masscan/output.rs \
-    "s/^const PIPE_BYTES: usize = .*/const PIPE_BYTES: usize = 64 * 1024;/" \
+    "s/ PIPE_BYTES: usize = .*/ PIPE_BYTES: usize = 64 * 1024;/" \
     "unit:it_prints_thousands_of_findings_while_nobody_looks"
 mutation blocks src/masscan/output.rs \
-    "s/ && takes(program, &variables)//" \
+    "s/ && takes(&program, &variables)//" \
     "a_finding_printed_just_before_a_kill_is_not_lost"
 mutation overrun src/masscan/pace.rs \
-    "s/^        waiting >= held/        false \&\& waiting >= held/" \
+    "s/^        received >= held/        false \&\& received >= held/" \
     "unit:a_full_pipe_means_losses_where_more_can_have_come answers_that_came_too_fast_are_asked_for_again"
 
 die() {

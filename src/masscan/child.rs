@@ -11,7 +11,7 @@
 use super::arguments::{EXCLUDE_FILE, Excluded};
 use super::folder::Folder;
 use super::lines::Cutter;
-use super::output::{Printing, output};
+use super::output::{PIPE_BYTES, Printing, output};
 use super::pace::Pace;
 use super::program::{ProgramError, find};
 use super::stderr::{Said, said};
@@ -20,7 +20,6 @@ use crate::model::limits::{FINDINGS_UNREAD_MAX, INTERRUPT_WAIT};
 use crate::model::text::one_line;
 use crate::model::{Finding, Progress};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
@@ -35,9 +34,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Most bytes that are taken from a stream at a time.
-const PIECE_BYTES: u64 = 64 * 1024;
+const PIECE_BYTES: usize = 64 * 1024;
 /// A look takes so many of them: all that a pipe holds.
-const LOOK_PIECES: u32 = 16;
+const LOOK_PIECES: usize = PIPE_BYTES / PIECE_BYTES;
 /// Findings are read once so many bytes of them have come.
 const UNREAD_BYTES: usize = 32 * 1024;
 /// How often an exit is looked for while it is waited for.
@@ -203,7 +202,7 @@ impl Child {
     /// them, then words. Findings by themselves may be kept for later, for [`FINDINGS_UNREAD_MAX`] at most.
     pub fn hear(&mut self, mut take: impl FnMut(Event)) -> Heard {
         let began = Instant::now();
-        let (waiting, mut received) = (self.findings.waiting(), 0);
+        let mut received = 0;
         let mut found = |line: &[u8]| found(line).into_iter().for_each(&mut take);
         for _ in 0..LOOK_PIECES {
             received += self.findings.receive();
@@ -216,7 +215,7 @@ impl Child {
             }
         }
         // Judged by what came until now: a process may be stopped between any two lines of code.
-        let overrun = self.pace.is_overrun(Instant::now(), waiting.max(received));
+        let overrun = self.pace.is_overrun(Instant::now(), received);
         let has_spoken = self.words.receive() > 0;
         let ended = self.findings.ended && self.words.ended;
         if has_spoken || ended || began.duration_since(self.read_at) >= FINDINGS_UNREAD_MAX {
@@ -229,7 +228,7 @@ impl Child {
             all: self.findings.is_read() && self.words.is_read(),
             ended,
             overrun,
-            pause: self.pace.pause(began, waiting.max(received)),
+            pause: self.pace.pause(began, received),
         }
     }
 
@@ -305,16 +304,11 @@ impl Stream {
         })
     }
 
-    /// Bytes that have come and were not received.
-    fn waiting(&self) -> usize {
-        ioctl_fionread(&self.pipe).map_or(0, |bytes| bytes as usize)
-    }
-
     /// Takes what has come, [`PIECE_BYTES`] at most. How many bytes that was.
     fn receive(&mut self) -> usize {
         let before = self.unread.len();
         if !self.ended {
-            let mut piece = (&self.pipe).take(PIECE_BYTES);
+            let mut piece = (&self.pipe).take(PIECE_BYTES as u64);
             let result = piece.read_to_end(&mut self.unread);
             self.has_more = piece.limit() == 0;
             self.ended = match result {
@@ -359,6 +353,7 @@ mod tests {
     use super::super::output::stdbuf;
     use super::*;
     use crate::model::{Targets, Task};
+    use rustix::io::ioctl_fionread;
     use rustix::pipe::fcntl_setpipe_size;
     use std::io::Write;
     use std::os::unix::fs::PermissionsExt;
@@ -409,6 +404,11 @@ mod tests {
             thread::sleep(heard.pause);
         }
         events
+    }
+
+    /// Bytes that have come and were not received.
+    fn waiting(stream: &Stream) -> usize {
+        ioctl_fionread(&stream.pipe).unwrap() as usize
     }
 
     fn alive(pid: u32) -> bool {
@@ -491,16 +491,16 @@ mod tests {
     #[test]
     fn a_piece_is_bounded_and_the_last_line_needs_no_end() {
         let (ours, mut theirs) = io::pipe().unwrap();
-        fcntl_setpipe_size(&theirs, 2 * PIECE_BYTES as usize).unwrap();
+        fcntl_setpipe_size(&theirs, 2 * PIECE_BYTES).unwrap();
         let mut stream = Stream::new(ours).unwrap();
         let mut lines = Vec::new();
         let mut look = |lines: &mut Vec<usize>| {
-            let (waiting, received) = (stream.waiting(), stream.receive());
+            let (waiting, received) = (waiting(&stream), stream.receive());
             stream.read(|line| lines.push(line.len()));
             (waiting, received, stream.has_more, stream.ended)
         };
         assert_eq!(look(&mut lines), (0, 0, false, false), "nothing has come");
-        let bound = PIECE_BYTES as usize;
+        let bound = PIECE_BYTES;
         let block = [vec![b'y'; 1023].as_slice(), b"\n"]
             .concat()
             .repeat(bound / 1024);
@@ -574,7 +574,7 @@ mod tests {
             let (_folder, mut child) = script_by(printing, &body);
             let deadline = Instant::now() + Duration::from_secs(20);
             let bytes = 5000 * (LINE.len() + 1);
-            while child.words.waiting() == 0 || child.findings.waiting() < bytes {
+            while waiting(&child.words) == 0 || waiting(&child.findings) < bytes {
                 assert!(Instant::now() < deadline, "{printing:?}: it waits");
                 thread::sleep(EXIT_LOOK_EVERY);
             }

@@ -15,22 +15,22 @@ pub fn parse(line: &[u8]) -> Result<Option<Finding>, Invalid> {
     if line.is_empty() {
         return Ok(None);
     }
-    let is_none = |error: &dyn fmt::Display| {
+    let no_finding = |error: &dyn fmt::Display| {
         Invalid::new(
             &String::from_utf8_lossy(line),
             format!("is not a finding of masscan: {error}"),
         )
     };
     // Once for the whole line: from bytes each word would be looked through by itself.
-    let text = str::from_utf8(line).map_err(|error| is_none(&error))?;
-    let printed: Printed<'_> = serde_json::from_str(text).map_err(|error| is_none(&error))?;
+    let text = str::from_utf8(line).map_err(|error| no_finding(&error))?;
+    let printed: Printed<'_> = serde_json::from_str(text).map_err(|error| no_finding(&error))?;
     if printed.rec_type != "status" {
         return Ok(None);
     }
     let (Some(status), Some(reason), Some(ttl)) =
         (printed.data.status, printed.data.reason, printed.data.ttl)
     else {
-        return Err(is_none(&"no status, reason or ttl"));
+        return Err(no_finding(&"no status, reason or ttl"));
     };
     Ok(Some(Finding {
         ip: printed.ip,

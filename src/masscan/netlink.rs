@@ -54,10 +54,7 @@ pub(super) fn active_features(interface: &Interface) -> io::Result<BTreeSet<Stri
         GET_FAMILY,
         &attribute(FAMILY_NAME, b"ethtool\0"),
     )?;
-    let id = attributes(&family)
-        .find(|(kind, _)| *kind == FAMILY_ID)
-        .and_then(|(_, value)| Some(u16::from_ne_bytes(value.get(..2)?.try_into().ok()?)))
-        .ok_or_else(nonsense)?;
+    let id = number(&family, FAMILY_ID).map(u16::from_ne_bytes)?;
     let name = attribute(HEADER_DEV_NAME, &ended(interface));
     let header = attribute(FEATURES_HEADER | NESTED, &name);
     ask(id, GET_FEATURES, &header).map(|answer| active(&answer))
@@ -67,9 +64,14 @@ pub(super) fn active_features(interface: &Interface) -> io::Result<BTreeSet<Stri
 pub(super) fn mtu(interface: &Interface) -> io::Result<u32> {
     let name = attribute(LINK_NAME, &ended(interface));
     let answer = ask(&open(None)?, GET_LINK, &[0; LINK_HEADER_BYTES], &name)?;
-    attributes(&answer)
-        .find(|(kind, _)| *kind == LINK_MTU)
-        .and_then(|(_, value)| Some(u32::from_ne_bytes(value.try_into().ok()?)))
+    number(&answer, LINK_MTU).map(u32::from_ne_bytes)
+}
+
+/// The bytes of the number that the first attribute of a kind has.
+fn number<const BYTES: usize>(answer: &[u8], wanted: u16) -> io::Result<[u8; BYTES]> {
+    attributes(answer)
+        .find(|(kind, _)| *kind == wanted)
+        .and_then(|(_, value)| value.get(..BYTES)?.try_into().ok())
         .ok_or_else(nonsense)
 }
 

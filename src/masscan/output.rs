@@ -11,7 +11,7 @@
 //! else.
 
 use super::network::is_masscan;
-use super::program::{find, idle};
+use super::program::{find, idle, said};
 use super::rights::{Rights, rights};
 use crate::model::limits::NAMESPACE_WAIT;
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
@@ -24,15 +24,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// What a pipe is asked to hold: 5500 findings and more. Linux allows any process so much.
-const PIPE_BYTES: usize = 1024 * 1024;
+pub(super) const PIPE_BYTES: usize = 1024 * 1024;
 /// How often a process is looked at until it has loaded its libraries.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Names and values of environment variables: the library that is to be preloaded, and the mode it works in.
+pub type Variables = [(String, String); 2];
 
 /// What makes masscan write each line by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Printing {
-    /// The library of `stdbuf`: variables of the environment that masscan needs for it.
-    Preloaded(Vec<(String, String)>),
+    /// The library of `stdbuf`: the variables of the environment that masscan needs for it.
+    Preloaded(Variables),
     /// A terminal.
     Terminal,
 }
@@ -40,9 +43,10 @@ pub enum Printing {
 impl Printing {
     /// What will do for `program`, which is started for it: it shows its settings, and sends nothing.
     pub fn of(program: &Path) -> Printing {
-        let is_refused = || find(program).is_ok_and(|program| rights(&program) == Rights::File);
-        match stdbuf() {
-            Some(variables) if !is_refused() && takes(program, &variables) => {
+        match (find(program), stdbuf()) {
+            (Ok(program), Some(variables))
+                if rights(&program) != Rights::File && takes(&program, &variables) =>
+            {
                 Printing::Preloaded(variables)
             }
             _ => Printing::Terminal,
@@ -59,51 +63,39 @@ impl Printing {
 }
 
 /// The variables by which `stdbuf -oL` works. It is only asked for them: some versions of it stay as the parent of what they start.
-pub(super) fn stdbuf() -> Option<Vec<(String, String)>> {
-    let path = find(Path::new("stdbuf")).ok()?;
-    let said = Command::new(path)
+pub(super) fn stdbuf() -> Option<Variables> {
+    let mut command = Command::new(find(Path::new("stdbuf")).ok()?);
+    command
         .args(["-oL", "env"])
         .env_clear()
-        .env("PATH", std::env::var_os("PATH")?)
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
-    variables(&String::from_utf8_lossy(&said.stdout))
-        .filter(|variables| variables.iter().any(|(_, value)| Path::new(value).exists()))
+        .env("PATH", std::env::var_os("PATH")?);
+    variables(&said(&mut command).ok()?).filter(|[(_, library), _]| Path::new(library).exists())
 }
 
-/// Of what `env` prints those of `stdbuf`: one names its library, one the mode.
-fn variables(environment: &str) -> Option<Vec<(String, String)>> {
-    let find = |name: &str| {
-        let lines = environment.lines().filter_map(|line| line.split_once('='));
-        let (name, value) = lines.into_iter().find(|(found, _)| *found == name)?;
+/// Of what `env` prints those of `stdbuf`.
+fn variables(environment: &str) -> Option<Variables> {
+    let variable = |wanted: &str| {
+        let mut lines = environment.lines().filter_map(|line| line.split_once('='));
+        let (name, value) = lines.find(|(name, _)| *name == wanted)?;
         Some((name.to_owned(), value.to_owned()))
     };
-    Some(vec![find("LD_PRELOAD")?, find("_STDBUF_O")?])
+    Some([variable("LD_PRELOAD")?, variable("_STDBUF_O")?])
 }
 
 /// Whether `program` becomes a masscan that has loaded the library.
-fn takes(program: &Path, variables: &[(String, String)]) -> bool {
-    let mut command = match find(program) {
-        Ok(path) => idle(&path),
-        Err(_) => return false,
-    };
-    command.envs(variables.iter().cloned());
-    let Ok(mut process) = command.spawn() else {
+fn takes(program: &Path, variables: &Variables) -> bool {
+    let Ok(mut process) = idle(program).envs(variables.iter().cloned()).spawn() else {
         return false;
     };
     let give_up = Instant::now() + NAMESPACE_WAIT;
     let has_loaded = loop {
-        let loaded = match is_masscan(process.id()) {
-            true => has_loaded(process.id()),
-            false => None,
-        };
-        let is_over = Instant::now() >= give_up || !matches!(process.try_wait(), Ok(None));
-        match loaded {
-            Some(loaded) => break loaded,
-            None if is_over => break false,
-            None => thread::sleep(LOOK_EVERY),
+        if let Some(has_loaded) = has_loaded(process.id()) {
+            break has_loaded;
         }
+        if Instant::now() >= give_up || !matches!(process.try_wait(), Ok(None)) {
+            break false;
+        }
+        thread::sleep(LOOK_EVERY);
     };
     // It has nothing left to do; where it is gone already, there is nothing to end.
     let _ = process.kill();
@@ -111,8 +103,11 @@ fn takes(program: &Path, variables: &[(String, String)]) -> bool {
     has_loaded
 }
 
-/// Whether a process has the library; none before that shows. The loader maps what is preloaded before libc.
+/// Whether a masscan has the library; none before that shows. The loader maps what is preloaded before libc.
 fn has_loaded(pid: u32) -> Option<bool> {
+    if !is_masscan(pid) {
+        return None;
+    }
     let Ok(maps) = fs::read_to_string(format!("/proc/{pid}/maps")) else {
         return Some(false);
     };
@@ -170,7 +165,7 @@ mod tests {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
             variables(whole),
-            Some(vec![
+            Some([
                 pair("LD_PRELOAD", "/usr/libexec/coreutils/libstdbuf.so"),
                 pair("_STDBUF_O", "L")
             ])

@@ -10,7 +10,6 @@ const FULL_PARTS: usize = 16;
 const LINE_BYTES: f64 = 190.0;
 /// masscan's capture ring holds so many answers, and more: about 800 were measured.
 const RING_ANSWERS: f64 = 500.0;
-
 /// A terminal of Linux holds so many bytes, and more: 4 KiB of the line discipline and 8 KiB before it (13.8 KiB measured on 6.18).
 const TERMINAL_BYTES: usize = 12 * 1024;
 
@@ -37,31 +36,32 @@ impl Pace {
         }
     }
 
-    /// Whether masscan, of whose output `waiting` bytes have come by `now`, since the last look, had to wait for so long that answers
+    /// Whether masscan, of whose output `received` bytes have come by `now`, since the last look, had to wait for so long that answers
     /// may be lost: where no more can have come than the pipe and its capture ring hold, none are.
-    pub(super) fn is_overrun(&self, now: Instant, waiting: usize) -> bool {
+    pub(super) fn is_overrun(&self, now: Instant, received: usize) -> bool {
         let elapsed = now.saturating_duration_since(self.looked_at);
         let (held, alone) = match self.by_terminal {
             false => (self.holds, elapsed),
             // The thread that empties it is as late as this one, as far as anybody knows.
             true => (TERMINAL_BYTES, elapsed.saturating_sub(self.pause)),
         };
-        waiting >= held / FULL_PARTS * (FULL_PARTS - 1)
+        received >= held / FULL_PARTS * (FULL_PARTS - 1)
             && alone.as_secs_f64() * self.rate_pps > held as f64 / LINE_BYTES + RING_ANSWERS
     }
 
-    /// A look at `now` found `waiting` bytes: for how long the next one may wait. Until half of the output's room is filled, so that as
+    /// A look at `now` brought `received` bytes: for how long the next one may wait. Until half of the output's room is filled, so that as
     /// much again can come; twice as long as the last time at most, since answers come in bursts.
-    pub(super) fn pause(&mut self, now: Instant, waiting: usize) -> Duration {
+    pub(super) fn pause(&mut self, now: Instant, received: usize) -> Duration {
         let elapsed = now.saturating_duration_since(self.looked_at);
         self.looked_at = now;
-        let filled_after = elapsed.as_secs_f64() * (self.holds / 2) as f64 / waiting.max(1) as f64;
+        let half = self.holds as f64 / 2.0;
+        let filled_after = elapsed.as_secs_f64() * half / received.max(1) as f64;
         // Were each probe answered from now on.
-        let filled_at_most = self.holds as f64 / 2.0 / LINE_BYTES / self.rate_pps;
-        let most = LOOK_EVERY_MAX.as_secs_f64().min(filled_at_most);
-        let most = Duration::from_secs_f64(most).min(self.pause * 2);
-        self.pause =
-            Duration::from_secs_f64(filled_after.min(most.as_secs_f64())).max(LOOK_EVERY_MIN);
+        let filled_at_most = half / LINE_BYTES / self.rate_pps;
+        self.pause = Duration::from_secs_f64(filled_after.min(filled_at_most))
+            .min(LOOK_EVERY_MAX)
+            .min(self.pause * 2)
+            .max(LOOK_EVERY_MIN);
         self.pause
     }
 }
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_full_pipe_means_losses_where_more_can_have_come() {
-        for (rate_pps, elapsed_ms, waiting, by_terminal, is_overrun) in [
+        for (rate_pps, elapsed_ms, received, by_terminal, is_overrun) in [
             (10_000, 5000, HOLDS / 2, false, false),
             (10_000, 500, HOLDS, false, false),
             (10_000, 700, HOLDS, false, true),
@@ -138,9 +138,9 @@ mod tests {
             let pace = Pace::new(start, rate_pps, HOLDS, by_terminal);
             let now = start + Duration::from_millis(elapsed_ms);
             assert_eq!(
-                pace.is_overrun(now, waiting),
+                pace.is_overrun(now, received),
                 is_overrun,
-                "{rate_pps} pps, {elapsed_ms} ms, {waiting} bytes, by a terminal: {by_terminal}"
+                "{rate_pps} pps, {elapsed_ms} ms, {received} bytes, by a terminal: {by_terminal}"
             );
         }
     }

@@ -84,7 +84,7 @@ pub fn find(program: &Path) -> Result<PathBuf, ProgramError> {
 /// What `program --version` says of its version: `1.3.2`. Gives up after [`CLIENT_WAIT`].
 pub fn version(program: &Path) -> Result<String, ProgramError> {
     let path = find(program)?;
-    said(&path, "--version")?
+    said(Command::new(&path).arg("--version"))?
         .split_once("Masscan version ")
         .and_then(|(_, rest)| rest.split_whitespace().next())
         .map(one_line)
@@ -95,12 +95,13 @@ pub fn version(program: &Path) -> Result<String, ProgramError> {
 /// Whether masscan finds libpcap, which it looks for only when it runs: Debian's package of masscan comes without it.
 pub fn has_libpcap(program: &Path) -> Result<bool, ProgramError> {
     // It lists the interfaces, and sends nothing.
-    Ok(!said(&find(program)?, "--iflist")?.contains("libpcap not loaded"))
+    Ok(!said(Command::new(find(program)?).arg("--iflist"))?.contains("libpcap not loaded"))
 }
 
 /// Whether this system's `setsid` is that of util-linux, which can give masscan its terminal.
 pub fn has_setsid() -> Result<bool, ProgramError> {
-    Ok(said(&find(Path::new("setsid"))?, "--version")?.contains("util-linux"))
+    let mut setsid = Command::new(find(Path::new("setsid"))?);
+    Ok(said(setsid.arg("--version"))?.contains("util-linux"))
 }
 
 /// A masscan that does nothing: it is asked to show its settings, and waits for more of them on its standard input.
@@ -114,16 +115,16 @@ pub(super) fn idle(path: &Path) -> Command {
     command
 }
 
-/// What `program word` says on both its outputs. One that lives on for [`CLIENT_WAIT`] is ended and has said nothing.
-fn said(path: &Path, word: &str) -> Result<String, ProgramError> {
+/// What a program says on both its outputs. One that lives on for [`CLIENT_WAIT`] is ended and has said nothing.
+pub(super) fn said(command: &mut Command) -> Result<String, ProgramError> {
     const LOOK_EVERY: Duration = Duration::from_millis(10);
     const OUTPUT_MAX_BYTES: u64 = 4096;
+    let program = PathBuf::from(command.get_program());
     let start = |error| ProgramError::Start {
-        program: path.to_owned(),
+        program: program.clone(),
         error,
     };
-    let mut child = Command::new(path)
-        .arg(word)
+    let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -10,6 +10,9 @@ use std::time::Duration;
 /// masscan counts its wait in whole seconds of the wall clock: this much less than `wait_s` may still be the whole wait.
 const WAIT_SLACK: Duration = Duration::from_millis(1500);
 
+/// What is said of [`Stopped::Overrun`].
+const OVERRUN: &str = "answers came faster than the server took them, and some may be lost: it was busy, or the rate is too high for it";
+
 /// Why this server ended masscan itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stopped {
@@ -101,7 +104,9 @@ impl Run {
                 ),
                 false,
             ),
-            Some(Stopped::Overrun) => self.overrun(),
+            // A busy moment costs no attempt; a scan that gets nowhere for it does, so that it ends.
+            Some(Stopped::Overrun) if self.advanced => released(OVERRUN, false),
+            Some(Stopped::Overrun) => Outcome::Failed(OVERRUN.to_owned()),
             Some(Stopped::Backlog) => {
                 released("Kafka takes no findings and the buffer is full", true)
             }
@@ -120,18 +125,6 @@ impl Run {
             }
             Some(Stopped::Waited) => Outcome::Completed,
             None => self.by_itself(),
-        }
-    }
-
-    /// A busy moment costs no attempt; a scan that gets nowhere for it does, so that it ends.
-    fn overrun(&self) -> Outcome {
-        let reason = "answers came faster than the server took them, and some may be lost: it was busy, or the rate is too high for it";
-        match self.advanced {
-            true => Outcome::Released {
-                reason: reason.to_owned(),
-                pause: false,
-            },
-            false => Outcome::Failed(reason.to_owned()),
         }
     }
 

@@ -472,8 +472,13 @@ impl<'a> Scan<'a> {
         // said when the look began.
         let acknowledged = self.delivery.acknowledged();
         let (heard_at, printed) = (self.looked_at, self.printed);
-        self.checkpoint.acknowledge(acknowledged);
-        let settled = all_heard && self.checkpoint.settle(heard_at, printed, acknowledged);
+        let settled = match all_heard {
+            true => self.checkpoint.settle(heard_at, printed, acknowledged),
+            false => {
+                self.checkpoint.acknowledge(acknowledged);
+                false
+            }
+        };
         let lingered = now.duration_since(self.handed_over_at) >= RESULTS_LINGER;
         if settled || lingered || self.scans.backlog.is_filling() {
             self.handed_over_at = now;
