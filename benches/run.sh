@@ -164,14 +164,14 @@ ratio() {
 # --- resident memory from the first to the last finding
 
 memory() {
-    local id found=0 rss first=0 least=0 most=0 last=0 began=0 took end=$((SECONDS + DONE_SECONDS))
+    local faster=100 id found=0 rss first=0 least=0 most=0 last=0 began=0 took end=$((SECONDS + DONE_SECONDS))
     mkdir -p "$DIR/standin"
     cp "$BIN/examples/standin-masscan" "$DIR/standin/masscan"
     # It prints faster than its rate: a real masscan at such a one would lose answers where this machine has a busy moment, and
     # scand would end the scan for it.
-    printf '{"rate_factor": 100}\n' >"$DIR/standin/plan.json"
+    printf '{"rate_factor": %s}\n' "$faster" >"$DIR/standin/plan.json"
     server memory "$DIR/standin/masscan"
-    id=$(push memory "10.0.0.0-$(address "$((FINDINGS - 1))")" 443 "$((FINDINGS_PPS / 100))")
+    id=$(push memory "10.0.0.0-$(address "$((FINDINGS - 1))")" 443 "$((FINDINGS_PPS / faster))")
     until [[ $(field memory "$id" status) =~ ^(completed|failed|rejected)$ ]]; do
         ((SECONDS < end)) || die "the findings have not come within $DONE_SECONDS s: $(tail -n 3 "$DIR/memory.log")"
         rss=$(awk '/^VmRSS:/ { print $2 }' "/proc/$SERVER/status")

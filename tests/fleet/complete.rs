@@ -1,7 +1,8 @@
 //! `completed` means complete: what others do to masscan in the middle, what it hangs in, and that what it found is not lost.
 
 use crate::support::{
-    Fleet, SOON, count_probes, everything, lab, masscan_of, probes_counted, span_ms, wait_until,
+    Fleet, SOON, Scand, count_probes, everything, lab, masscan_of, probes_counted, span_ms,
+    wait_until,
 };
 use crate::{Needs, Test};
 use rustix::process::{Signal, kill_process};
@@ -11,6 +12,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
+use tempfile::TempDir;
 
 pub const TESTS: &[Test] = &[
     (
@@ -99,10 +101,10 @@ fn last_words() {
     let log = printed_before_a_kill(&fleet);
     assert!(!log.contains(is_told), "{log}");
     let mut fleet = Fleet::new("capable");
-    fleet.masscan = masscan_of_nobody();
+    let folder = masscan_of_nobody();
+    fleet.masscan = folder.path().join("masscan");
     let log = printed_before_a_kill(&fleet);
     assert_eq!(log.matches(is_told).count(), 1, "{log}");
-    fs::remove_dir_all(fleet.masscan.parent().unwrap()).unwrap();
 }
 
 /// Gives the server's log.
@@ -129,14 +131,13 @@ fn printed_before_a_kill(fleet: &Fleet) -> String {
 }
 
 /// A copy of masscan with file capabilities in a folder that everybody may enter, and what starts it in the lab as nobody.
-fn masscan_of_nobody() -> std::path::PathBuf {
+fn masscan_of_nobody() -> TempDir {
     let folder = tempfile::Builder::new()
         .prefix("scan-nobody-")
         .tempdir()
-        .unwrap()
-        .keep();
+        .unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-    let copy = folder.join("copy");
+    let copy = folder.path().join("copy");
     fs::copy("/usr/bin/masscan", &copy).unwrap();
     let capable = Command::new("setcap")
         .arg("cap_net_raw,cap_net_admin+ep")
@@ -144,7 +145,7 @@ fn masscan_of_nobody() -> std::path::PathBuf {
         .status()
         .unwrap();
     assert!(capable.success());
-    let wrapper = folder.join("masscan");
+    let wrapper = folder.path().join("masscan");
     let script = format!(
         "#!/bin/sh\nexec ip netns exec {}-scan setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=+all {} \"$@\"\n",
         lab(),
@@ -152,7 +153,7 @@ fn masscan_of_nobody() -> std::path::PathBuf {
     );
     fs::write(&wrapper, script).unwrap();
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
-    wrapper
+    folder
 }
 
 fn silent() {
@@ -176,18 +177,23 @@ fn silent() {
     assert!(server.log().contains(&format!("--resume-index {resumed}")));
 }
 
-/// A server that is frozen for less than its lease keeps its task, but masscan's terminal was full meanwhile.
+/// Stops `server` for so long once the checkpoint of its task is behind `index`.
+fn stand_still(fleet: &Fleet, server: &Scand, id: &str, index: u64, time: Duration) {
+    wait_until("a checkpoint", SOON, || {
+        fleet.task(id).is_some_and(|task| task.resume_index > index)
+    });
+    server.signal(Signal::STOP);
+    std::thread::sleep(time); // how long it stands still, nothing is waited for
+    server.signal(Signal::CONT);
+}
+
+/// A server that is frozen for less than its lease keeps its task, but nobody knows what became of its masscan meanwhile.
 fn stood_still() {
     let mut fleet = Fleet::new("still").with_standin(&json!({}));
     fleet.lease_s = 30;
     let server = fleet.ready_scand("a", &[]);
     let id = fleet.push_network(&fleet.network(0), 25, &[]);
-    wait_until("a checkpoint", SOON, || {
-        fleet.task(&id).is_some_and(|task| task.resume_index > 10)
-    });
-    server.signal(Signal::STOP);
-    std::thread::sleep(Duration::from_secs(4)); // how long it stands still, nothing is waited for
-    server.signal(Signal::CONT);
+    stand_still(&fleet, &server, &id, 10, Duration::from_secs(4));
     server.wait_for_log("in which masscan may have lost answers");
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!(
@@ -206,23 +212,21 @@ fn stood_still_shortly() {
     let log = whole_despite_a_standstill(&fleet, "172.30.48.0/20");
     assert!(!log.contains("--resume-index"), "{log}");
     let mut fleet = Fleet::new("shortly-by-terminal");
-    fleet.masscan = masscan_of_nobody();
+    let folder = masscan_of_nobody();
+    fleet.masscan = folder.path().join("masscan");
     let log = whole_despite_a_standstill(&fleet, "172.30.64.0/20");
     assert!(log.contains("answers came faster than the server took them"));
     assert!(log.contains("--resume-index"), "{log}");
-    fs::remove_dir_all(fleet.masscan.parent().unwrap()).unwrap();
 }
+
+/// Long enough for more answers than a terminal and a capture ring hold; a longer one ends a scan whatever it holds.
+const SHORTLY: Duration = Duration::from_millis(1200);
 
 /// Gives the server's log.
 fn whole_despite_a_standstill(fleet: &Fleet, network: &str) -> String {
     let server = fleet.ready_scand("a", &[]);
     let id = fleet.push_network(network, 1000, &["-wait", "0"]);
-    wait_until("a checkpoint", SOON, || {
-        fleet.task(&id).is_some_and(|task| task.resume_index > 0)
-    });
-    server.signal(Signal::STOP);
-    std::thread::sleep(Duration::from_millis(1200)); // how long it stands still, nothing is waited for
-    server.signal(Signal::CONT);
+    stand_still(fleet, &server, &id, 0, SHORTLY);
     let ended = fleet.wait_ended(&id, SOON + SOON);
     let log = server.log();
     assert_eq!(
@@ -245,12 +249,7 @@ fn overrun() {
     let server = fleet.ready_scand("a", &[]);
     let network = "172.16.0.0/15";
     let id = fleet.push_network(network, 10_000, &["-wait", "0"]);
-    wait_until("a checkpoint", SOON, || {
-        fleet.task(&id).is_some_and(|task| task.resume_index > 0)
-    });
-    server.signal(Signal::STOP);
-    std::thread::sleep(Duration::from_millis(1200)); // how long it stands still, nothing is waited for
-    server.signal(Signal::CONT);
+    stand_still(&fleet, &server, &id, 0, SHORTLY);
     server.wait_for_log("answers came faster than the server took them");
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!((ended.status, ended.attempt), (State::Completed, 1));
