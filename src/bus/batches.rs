@@ -4,13 +4,13 @@
 //! (v2), compressed or not, and refuses the batch above `max.message.bytes`. How well that compresses is unknown beforehand, so
 //! the weight here is that of the plain messages.
 
-use super::producer::Message;
+use super::messages::Message;
 
 /// Bytes that a message costs beside key and value: in the request 26 (format v0), in the stored batch up to 21.
 const MESSAGE_OVERHEAD_BYTES: usize = 26;
 
 /// What `message` adds to a request, in bytes.
-pub(super) fn weight(message: &Message) -> usize {
+pub(super) fn weight(message: Message<'_>) -> usize {
     message.key.len() + message.value.len() + MESSAGE_OVERHEAD_BYTES
 }
 

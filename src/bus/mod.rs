@@ -8,6 +8,7 @@
 //! | `client` | one connection, made anew after any error |
 //! | `reader`, `isolate`, `portion` | reads a topic from the caller's own cursors, without loss |
 //! | `group` | the offsets of a consumer group |
+//! | `messages` | what is sent, many in one piece of memory |
 //! | `producer`, `batches`, `partitioner` | sends, and says what is acknowledged |
 //! | `error` | what can go wrong, in words |
 //!
@@ -25,6 +26,7 @@ mod error;
 mod group;
 mod hello;
 mod isolate;
+mod messages;
 mod partitioner;
 mod portion;
 mod producer;
@@ -36,5 +38,6 @@ pub use brokers::Brokers;
 pub use error::{BusError, Refusal};
 pub use group::GroupOffsets;
 pub use hello::preflight;
-pub use producer::{Message, Producer, SendError};
+pub use messages::{Message, Messages};
+pub use producer::{Producer, SendError};
 pub use reader::{Fetched, LogRange, Reader, Record};

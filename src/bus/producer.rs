@@ -7,6 +7,7 @@ use super::batches::{batches, halves, weight};
 use super::brokers::Brokers;
 use super::client::Client;
 use super::error::BusError;
+use super::messages::{Message, Messages};
 use super::partitioner::partition_for;
 use crate::model::limits::{PRODUCE_ACK_WAIT, PRODUCE_REQUEST_BYTES};
 use kafka::client::{Compression, KafkaClient, ProduceMessage, RequiredAcks};
@@ -14,15 +15,6 @@ use kafka::error::KafkaCode;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-
-/// A message to send.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// Decides the partition; messages of one key stay in order as long as none fails.
-    pub key: Vec<u8>,
-    /// The record.
-    pub value: Vec<u8>,
-}
 
 /// Why a send stopped, and what is known of each message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +69,7 @@ impl Producer {
 
     /// Sends the messages, in as many requests as their size takes, one after the other. `Ok` only when all in-sync replicas have
     /// every one of them; stops at the first failure but for messages that are too large, which the others don't suffer for.
-    pub fn send(&mut self, messages: &Arc<[Message]>) -> Result<(), SendError> {
+    pub fn send(&mut self, messages: &Arc<Messages>) -> Result<(), SendError> {
         let mut tally = Tally::default();
         let outcome = self.send_all(messages, &mut tally);
         let error = match (outcome, tally.refused.first()) {
@@ -85,13 +77,13 @@ impl Producer {
             (Err(error), _) => error,
             (Ok(()), Some(&index)) => BusError::TooLarge {
                 topic: self.client.topic().to_owned(),
-                bytes: messages[index].value.len(),
+                bytes: messages.at(index).value.len(),
             },
         };
         Err(tally.into_error(error))
     }
 
-    fn send_all(&mut self, messages: &Arc<[Message]>, tally: &mut Tally) -> Result<(), BusError> {
+    fn send_all(&mut self, messages: &Arc<Messages>, tally: &mut Tally) -> Result<(), BusError> {
         if messages.is_empty() {
             return Ok(());
         }
@@ -103,7 +95,7 @@ impl Producer {
         while let Some(batch) = waiting.pop_front() {
             let mut placed: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
             for index in batch {
-                let partition = partition_for(&messages[index].key, partitions);
+                let partition = partition_for(messages.at(index).key, partitions);
                 placed.entry(partition).or_default().push(index);
             }
             let outcomes = self.request(messages, &placed)?;
@@ -138,7 +130,7 @@ impl Producer {
     /// One produce request: the messages of each partition by their indices. Gives the outcome of each partition.
     fn request(
         &mut self,
-        messages: &Arc<[Message]>,
+        messages: &Arc<Messages>,
         placed: &BTreeMap<i32, Vec<usize>>,
     ) -> Result<Outcomes, BusError> {
         let doing = self.doing();
@@ -151,7 +143,7 @@ impl Producer {
         let messages = messages.clone();
         self.client.call(&doing, PRODUCE_ACK_WAIT, move |kafka| {
             let requests = places.iter().map(|&(partition, index)| {
-                let Message { key, value } = &messages[index];
+                let Message { key, value } = messages.at(index);
                 ProduceMessage::new(&topic, partition, Some(key), Some(value))
             });
             let confirms = kafka.produce_messages(RequiredAcks::All, PRODUCE_ACK_WAIT, requests)?;

@@ -5,7 +5,7 @@
 //! scans, which ask [`Backlog::has_room`] and suspend.
 
 use super::outage::Outage;
-use crate::bus::{Message, Producer};
+use crate::bus::{Messages, Producer};
 use crate::model::limits::RESULTS_BATCH_MAX;
 use crossbeam_channel::Receiver;
 use std::sync::Arc;
@@ -68,17 +68,9 @@ impl Backlog {
 #[derive(Debug)]
 pub struct Batch {
     /// Records for `scan-results`.
-    pub messages: Vec<Message>,
+    pub messages: Messages,
     /// Where their acknowledgement is counted.
     pub delivery: Arc<Delivery>,
-}
-
-/// Size of the keys and values of `messages`.
-pub fn bytes_of(messages: &[Message]) -> usize {
-    messages
-        .iter()
-        .map(|message| message.key.len() + message.value.len())
-        .sum()
 }
 
 /// Produces every batch that comes, until the channel is closed and empty. Where Kafka is away it tries again without end.
@@ -97,50 +89,23 @@ pub fn run(mut producer: Producer, batches: Receiver<Batch>, backlog: &Backlog) 
     }
 }
 
-/// The messages whose indices are not among `acknowledged`, which ascend.
-fn without(messages: &[Message], acknowledged: &[usize]) -> Arc<[Message]> {
-    let indexed = messages.iter().enumerate();
-    indexed
-        .filter(|(index, _)| acknowledged.binary_search(index).is_err())
-        .map(|(_, message)| message.clone())
-        .collect()
-}
-
 fn deliver(producer: &mut Producer, together: Vec<Batch>, backlog: &Backlog, outage: &mut Outage) {
-    let counts: Vec<(Arc<Delivery>, u64)> = together
-        .iter()
-        .map(|batch| (batch.delivery.clone(), batch.messages.len() as u64))
-        .collect();
-    let mut messages: Arc<[Message]> = together
-        .into_iter()
-        .flat_map(|batch| batch.messages)
-        .collect();
-    let bytes = bytes_of(&messages);
+    let (mut messages, mut counts) = (Messages::default(), Vec::new());
+    for batch in together {
+        counts.push((batch.delivery, batch.messages.len() as u64));
+        messages.append(batch.messages);
+    }
+    let bytes = messages.bytes();
+    let mut messages = Arc::new(messages);
     // A cut connection leaves open whether they arrived: they are sent again, for delivery is at least once. What is known to
     // have arrived is not, lest one partition without a leader fill the others with the same findings.
     while let Err(error) = producer.send(&messages) {
         std::thread::sleep(outage.note(&error));
-        messages = without(&messages, &error.acknowledged);
+        messages = Arc::new(messages.without(&error.acknowledged));
     }
     outage.over();
     backlog.shrink(bytes);
     for (delivery, count) in counts {
         delivery.0.fetch_add(count, Ordering::Release);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_not_acknowledged_is_sent_again() {
-        let message = |key: u8| Message {
-            key: vec![key],
-            value: Vec::new(),
-        };
-        let all: Vec<Message> = (0..5).map(message).collect();
-        assert_eq!(without(&all, &[])[..], all);
-        assert_eq!(without(&all, &[0, 2, 3])[..], [message(1), message(4)]);
     }
 }

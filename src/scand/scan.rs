@@ -9,10 +9,10 @@ use super::holdings::{Holdings, Order};
 use super::lease::running_record;
 use super::offloads::Offloads;
 use super::outcome::{Outcome, Run, Stopped};
-use super::results::{Backlog, Batch, Delivery, bytes_of};
+use super::results::{Backlog, Batch, Delivery};
 use super::scope::ScopeInForce;
 use super::settle::{Settlement, record_of};
-use crate::bus::Message;
+use crate::bus::Messages;
 use crate::ledger::{Ending, LiveProgress, Release};
 use crate::masscan::{self, Child, Event, Exit, Printing, ScanArguments};
 use crate::model::checkpoint::Checkpoint;
@@ -33,9 +33,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// What the record of a finding takes at most where its task and server have names of usual length, in bytes.
-const FINDING_RECORD_BYTES: usize = 256;
 
 /// What the scan threads share.
 pub struct Scans {
@@ -101,7 +98,7 @@ struct Scan<'a> {
     assignment: Assignment,
     began: Instant,
     /// Findings not handed over yet, and how many masscan has printed.
-    pending: Vec<Message>,
+    pending: Messages,
     handed_over_at: Instant,
     printed: u64,
     unreadable: u64,
@@ -152,7 +149,7 @@ impl<'a> Scan<'a> {
             outlets,
             assignment,
             began: now,
-            pending: Vec::new(),
+            pending: Messages::default(),
             handed_over_at: now,
             printed: 0,
             unreadable: 0,
@@ -362,21 +359,18 @@ impl<'a> Scan<'a> {
 
     fn on_finding(&mut self, finding: Finding) -> Option<Stopped> {
         self.printed += 1;
-        let key = finding.ip.to_string().into_bytes();
+        let (ip, before) = (finding.ip, self.pending.bytes());
         let record = FindingRecord {
             task_id: self.assignment.claimed.claim.task_id.as_str(),
             server: self.scans.server.as_str(),
             attempt: self.assignment.claimed.attempt,
             finding,
         };
-        let mut value = Vec::with_capacity(FINDING_RECORD_BYTES);
-        serde_json::to_writer(&mut value, &record)
-            .expect("strings, numbers and addresses always serialise to JSON");
-        let message = Message { key, value };
-        self.scans
-            .backlog
-            .grow(message.key.len() + message.value.len());
-        self.pending.push(message);
+        self.pending.push(ip, |value| {
+            serde_json::to_writer(value, &record)
+                .expect("strings, numbers and addresses always serialise to JSON");
+        });
+        self.scans.backlog.grow(self.pending.bytes() - before);
         if self.pending.len() >= RESULTS_BATCH_MAX {
             self.send_pending();
         }
@@ -717,7 +711,7 @@ impl<'a> Scan<'a> {
 impl Drop for Scan<'_> {
     /// What was never handed over takes up none of the buffer any more.
     fn drop(&mut self) {
-        self.scans.backlog.shrink(bytes_of(&self.pending));
+        self.scans.backlog.shrink(self.pending.bytes());
     }
 }
 

@@ -8,7 +8,7 @@
 
 use super::holdings::Holdings;
 use super::outage::Outage;
-use crate::bus::{Message, Producer};
+use crate::bus::{Messages, Producer};
 use crate::ledger::{Claim, ClaimState, Ending, Ledger, LedgerError, Release};
 use crate::model::limits::{SETTLE_GONE_WAIT_LEASES, SETTLE_QUEUE_MAX, SETTLE_TICK};
 use crate::model::{Resume, State, StatusRecord, TaskId};
@@ -224,17 +224,19 @@ impl Settle {
     /// Sends all records that wait, in one request.
     fn tell(&mut self, steps: &mut VecDeque<Step>, outage: &mut Outage) -> Option<Duration> {
         hold_back(steps, &self.holdings, Instant::now());
-        let messages: Arc<[Message]> = steps
-            .iter()
-            .filter_map(|step| match step {
-                Step::Tell(record, _) => Some(message(record)),
-                _ => None,
-            })
-            .collect();
+        let mut messages = Messages::default();
+        for step in steps.iter() {
+            if let Step::Tell(record, _) = step {
+                messages.push(&record.task_id, |value| {
+                    serde_json::to_writer(value, record)
+                        .expect("strings and integers always serialise to JSON");
+                });
+            }
+        }
         if messages.is_empty() {
             return None;
         }
-        if let Err(error) = self.producer.send(&messages) {
+        if let Err(error) = self.producer.send(&Arc::new(messages)) {
             steps_untold(steps);
             return Some(outage.note(&error));
         }
@@ -331,13 +333,6 @@ fn told(record: &StatusRecord, after: After) -> Step {
             }
             Step::Finish(ending, Instant::now())
         }
-    }
-}
-
-fn message(record: &StatusRecord) -> Message {
-    Message {
-        key: record.task_id.clone().into_bytes(),
-        value: serde_json::to_vec(record).expect("strings and integers always serialise to JSON"),
     }
 }
 

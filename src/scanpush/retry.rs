@@ -7,7 +7,7 @@ use super::Command;
 use super::ids::{AboutTasks, JOB, Named, unknown};
 use super::options::{Connection, JSON};
 use super::output::Output;
-use crate::bus::{Message, Producer};
+use crate::bus::{Messages, Producer};
 use crate::exit::Failure;
 use crate::flags::Reader;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
@@ -64,10 +64,13 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
         }
         return Err(Failure::Said);
     }
-    let messages: Arc<[Message]> = tasks.iter().map(message).collect();
+    let mut messages = Messages::default();
+    for task in &tasks {
+        messages.push_task(task);
+    }
     let sent = Producer::connect(kafka, topic.as_str(), false)
         .map_err(|error| Failure::Runtime(format!("Kafka: {error}")))?
-        .send(&messages);
+        .send(&Arc::new(messages));
     let (acknowledged, cause) = match sent {
         Ok(()) => ((0..tasks.len()).collect(), None),
         Err(error) => (error.acknowledged.clone(), Some(error.to_string())),
@@ -121,13 +124,6 @@ fn why_not(id: &TaskId, retry: &Retry, connection: &Connection) -> String {
         Retry::Task(_) => "it can be".to_owned(),
     };
     format!("retry: {}: {why}", quoted(id.as_str()))
-}
-
-fn message(task: &Task) -> Message {
-    Message {
-        key: task.task_id.as_str().into(),
-        value: task.to_record().into_bytes(),
-    }
 }
 
 fn show(tasks: &[&Task], json: bool, output: &mut Output<'_>) -> Result<(), Failure> {
@@ -229,6 +225,5 @@ mod tests {
             Task::from_record(shown(true).trim().as_bytes()),
             Ok(task.clone())
         );
-        assert_eq!(message(&task).key, b"t1");
     }
 }

@@ -4,7 +4,7 @@
 //! stderr or lies in a file that is named there.
 
 use super::rest;
-use crate::bus::{Message, Producer};
+use crate::bus::{Messages, Producer};
 use crate::exit::Failure;
 use crate::flags::shared::{KAFKA, TOPIC};
 use crate::model::Task;
@@ -183,7 +183,7 @@ struct Sent {
     cause: Option<String>,
 }
 
-fn send(producer: &mut Producer, messages: &Arc<[Message]>) -> Sent {
+fn send(producer: &mut Producer, messages: &Arc<Messages>) -> Sent {
     match producer.send(messages) {
         Ok(()) => Sent::default(),
         Err(error) => Sent {
@@ -195,25 +195,15 @@ fn send(producer: &mut Producer, messages: &Arc<[Message]>) -> Sent {
 }
 
 /// The records of the first of `tasks`, about [`PUSH_SEND_BYTES`] of them.
-fn some_messages(tasks: &[Task]) -> Arc<[Message]> {
-    let (mut messages, mut bytes) = (Vec::new(), 0);
+fn some_messages(tasks: &[Task]) -> Arc<Messages> {
+    let mut messages = Messages::default();
     for task in tasks {
-        let message = message(task);
-        bytes += message.value.len();
-        messages.push(message);
-        if bytes >= PUSH_SEND_BYTES {
+        messages.push_task(task);
+        if messages.bytes() >= PUSH_SEND_BYTES {
             break;
         }
     }
-    messages.into()
-}
-
-/// The task's record, keyed by its id.
-fn message(task: &Task) -> Message {
-    Message {
-        key: task.task_id.as_str().into(),
-        value: task.to_record().into_bytes(),
-    }
+    Arc::new(messages)
 }
 
 /// A task as a person wants to see it, its target shortened where it is a long list.
@@ -398,8 +388,7 @@ mod tests {
         let all = tasks(100_000);
         let some = some_messages(&all);
         assert!(some.len() < all.len());
-        let bytes: usize = some.iter().map(|message| message.value.len()).sum();
-        assert!((PUSH_SEND_BYTES..PUSH_SEND_BYTES + 1000).contains(&bytes));
+        assert!((PUSH_SEND_BYTES..PUSH_SEND_BYTES + 1000).contains(&some.bytes()));
         assert_eq!(some_messages(&all[..3]).len(), 3);
     }
 

@@ -1,0 +1,184 @@
+//! Messages for Kafka, many of them in one piece of memory. Pure.
+//!
+//! A scan may find a hundred thousand answers a second: a piece of memory for the key and one for the record of each, taken by
+//! one thread and given back by another, would cost more than what is written into them.
+
+use crate::model::Task;
+use std::fmt::Display;
+use std::io::Write;
+use std::ops::Range;
+
+/// One of [`Messages`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// Decides the partition; messages of one key stay in order as long as none fails.
+    pub key: &'a [u8],
+    /// The record.
+    pub value: &'a [u8],
+}
+
+/// Messages in the order in which they are to be sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Messages {
+    /// Key and value of each, one after the other.
+    bytes: Vec<u8>,
+    places: Vec<Place>,
+}
+
+/// Where in the bytes one message ends, and its key before that; it begins where the one before it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    key_end: usize,
+    end: usize,
+}
+
+impl Messages {
+    /// Adds a message whose record `write` appends to what it is given.
+    pub fn push(&mut self, key: impl Display, write: impl FnOnce(&mut Vec<u8>)) {
+        write!(self.bytes, "{key}").expect("memory takes whatever is written to it");
+        let key_end = self.bytes.len();
+        write(&mut self.bytes);
+        debug_assert!(self.bytes.len() >= key_end, "`write` only appends");
+        self.places.push(Place {
+            key_end,
+            end: self.bytes.len(),
+        });
+    }
+
+    /// Adds the record of a task, keyed by its id.
+    pub fn push_task(&mut self, task: &Task) {
+        self.push(&task.task_id, |value| {
+            value.extend_from_slice(task.to_record().as_bytes());
+        });
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Size of all keys and values together.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The message at `index`, which is less than [`Messages::len`].
+    pub fn at(&self, index: usize) -> Message<'_> {
+        let (Range { start, end }, key_end) = (self.range(index), self.places[index].key_end);
+        Message {
+            key: &self.bytes[start..key_end],
+            value: &self.bytes[key_end..end],
+        }
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Message<'_>> {
+        (0..self.len()).map(|index| self.at(index))
+    }
+
+    /// Adds all of `others` behind these.
+    pub fn append(&mut self, others: Messages) {
+        if self.is_empty() {
+            *self = others;
+            return;
+        }
+        let before = self.bytes.len();
+        self.bytes.extend_from_slice(&others.bytes);
+        self.places.extend(others.places.iter().map(|place| Place {
+            key_end: before + place.key_end,
+            end: before + place.end,
+        }));
+    }
+
+    /// Those whose indices are not among `known`, which ascend.
+    pub fn without(&self, known: &[usize]) -> Messages {
+        let mut left = Messages::default();
+        for index in (0..self.len()).filter(|index| known.binary_search(index).is_err()) {
+            let Range { start, end } = self.range(index);
+            let moved = left.bytes.len();
+            left.bytes.extend_from_slice(&self.bytes[start..end]);
+            left.places.push(Place {
+                key_end: self.places[index].key_end - start + moved,
+                end: end - start + moved,
+            });
+        }
+        left
+    }
+
+    fn range(&self, index: usize) -> Range<usize> {
+        let start = match index {
+            0 => 0,
+            _ => self.places[index - 1].end,
+        };
+        start..self.places[index].end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Messages with these keys, each key's record being the key twice.
+    fn messages(keys: &[&str]) -> Messages {
+        let mut messages = Messages::default();
+        for key in keys {
+            messages.push(key, |value| {
+                value.extend_from_slice(key.repeat(2).as_bytes())
+            });
+        }
+        messages
+    }
+
+    #[test]
+    fn each_is_what_was_pushed() {
+        let messages = messages(&["a", "", "bcd"]);
+        let each: Vec<(&[u8], &[u8])> = messages.iter().map(|one| (one.key, one.value)).collect();
+        assert_eq!(
+            each[..],
+            [(&b"a"[..], &b"aa"[..]), (b"", b""), (b"bcd", b"bcdbcd")]
+        );
+        assert_eq!((messages.len(), messages.bytes()), (3, 12));
+        assert_eq!(messages.at(2).key, b"bcd");
+        assert!(!messages.is_empty() && Messages::default().is_empty());
+    }
+
+    #[test]
+    fn a_task_is_keyed_by_its_id() {
+        let task = Task::new(
+            "t1".parse().unwrap(),
+            "172.16.0.0/24".parse().unwrap(),
+            "443".parse().unwrap(),
+            "800".parse().unwrap(),
+        );
+        let mut messages = Messages::default();
+        messages.push_task(&task);
+        assert_eq!(messages.at(0).key, b"t1");
+        assert_eq!(Task::from_record(messages.at(0).value), Ok(task));
+    }
+
+    #[test]
+    fn appended_and_chosen_ones_stay_whole() {
+        for (first, second) in [(0, 4), (1, 3), (4, 0)] {
+            let keys = ["a", "bb", "", "d"];
+            let mut all = messages(&keys[..first]);
+            all.append(messages(&keys[first..first + second]));
+            assert_eq!(all, messages(&keys));
+        }
+        for (known, left) in [
+            (&[][..], &["a", "bb", "", "d"][..]),
+            (&[0, 2], &["bb", "d"]),
+            (&[3], &["a", "bb", ""]),
+            (&[0, 1, 2, 3], &[]),
+        ] {
+            assert_eq!(
+                messages(&["a", "bb", "", "d"]).without(known),
+                messages(left)
+            );
+        }
+    }
+}
