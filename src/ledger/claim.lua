@@ -4,9 +4,10 @@
 -- a server that failed a task leaves it to others (ms), version, how long a silent server is remembered (ms), the beat of
 -- the caller's last call, its limits (what it may do), most tasks to pass over, how long a task that all servers refused is
 -- kept (ms).
--- Returns a beat, then 'none', 'deferred' (a less loaded server is given a moment), 'vanished' and an id (its hash is lost:
--- the caller reports it; audit.lua brings it back), 'restored' (see below), 'passed' (nothing among so many tasks that it may
--- not scan; the next call goes on behind them), or 'task' and field, value, ….
+-- Returns a beat, then 'none', 'idle' and for how long nothing will be ready unless somebody queues it (ms), 'deferred' (a
+-- less loaded server is given a moment), 'vanished' and an id (its hash is lost: the caller reports it; audit.lua brings it
+-- back), 'restored' (see below), 'passed' (nothing among so many tasks that it may not scan; the next call goes on behind
+-- them), or 'task' and field, value, ….
 local server, call, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local slots, free, held = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local rate_used, max_rate = tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -242,4 +243,8 @@ for _, id in ipairs(found) do
     return claimed
   end
 end
-return {beat, deferred and 'deferred' or 'none'}
+if deferred then return {beat, 'deferred'} end
+-- What waits for its job's limit may be ready at any moment; what is delayed, at its time.
+if redis.call('EXISTS', ready_key, aside_jobs_key) > 0 then return {beat, 'none'} end
+local first_due = redis.call('ZRANGE', delayed_key, 0, 0, 'WITHSCORES')[2]
+return {beat, 'idle', whole(first_due and math.max(first_due - now_ms, 0) or forgotten_ms)}

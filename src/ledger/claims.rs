@@ -68,8 +68,10 @@ pub struct Claimed {
 /// The answer to a call for a task.
 #[derive(Debug)]
 pub enum Answer {
-    /// Nothing here for this server.
+    /// Nothing here for this server now.
     None,
+    /// Nothing is queued, nor will be for so long unless somebody queues it.
+    Idle(Duration),
     /// A less loaded server is given a moment: ask again soon.
     Deferred,
     /// Redis had gone back in time (an old snapshot, a replica that took over): what it held is forgotten, and the group has
@@ -96,7 +98,18 @@ pub enum ClaimState {
     Gone,
 }
 
-/// The answer to a renewal.
+/// What came of a renewal, and what else there is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewed {
+    /// What came of each claim, in their order.
+    pub claims: Vec<Renewal>,
+    /// There is something for [`Ledger::reap`].
+    pub has_expired: bool,
+    /// There is something for [`Ledger::untold`].
+    pub has_untold: bool,
+}
+
+/// The answer about one claim that was to be renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewal {
     /// The claim stands.
@@ -235,6 +248,7 @@ impl Ledger {
             .map_err(|_| malformed("the beat of claim.lua", &beat))?;
         match what.as_str() {
             "none" => Ok(Answer::None),
+            "idle" => idle(&fields.concat()),
             "deferred" => Ok(Answer::Deferred),
             "passed" => Ok(Answer::Passed),
             "vanished" => Ok(Answer::Vanished(fields.concat())),
@@ -250,18 +264,27 @@ impl Ledger {
         self.call::<String>(&LEAVE, &arguments).map(drop)
     }
 
-    /// Renews `claims` for one `lease` and says of each whether it stands and what is ordered about it.
+    /// Renews `claims` for one `lease` and says of each whether it stands and what is ordered about it. In the same call, since
+    /// every server asks every second: whether there is something to reap (`all` as there) or to tell.
     pub fn renew(
         &mut self,
         lease: Duration,
         claims: &[Claim],
-    ) -> Result<Vec<Renewal>, LedgerError> {
-        let mut arguments = vec![ms(lease)];
+        all: bool,
+    ) -> Result<Renewed, LedgerError> {
+        let mut arguments = vec![ms(lease), which(all)];
         for claim in claims {
             arguments.extend([claim.task_id.to_string(), claim.fence.to_string()]);
         }
-        let words: Vec<String> = self.call(&RENEW, &arguments)?;
-        words.iter().map(|word| renewal(word)).collect()
+        let (has_expired, has_untold, words): (bool, bool, Vec<String>) =
+            self.call(&RENEW, &arguments)?;
+        let claims: Result<Vec<Renewal>, LedgerError> =
+            words.iter().map(|word| renewal(word)).collect();
+        Ok(Renewed {
+            claims: claims?,
+            has_expired,
+            has_untold,
+        })
     }
 
     /// Writes live progress of several claims; those that no longer stand are passed over.
@@ -370,7 +393,7 @@ impl Ledger {
             ms(lease),
             most.to_string(),
             LOST_SERVERS_MAX.to_string(),
-            if all { "all" } else { "nobodys" }.to_owned(),
+            which(all),
         ];
         let entries: Vec<Vec<String>> = self.call(&REAP, &arguments)?;
         entries.into_iter().map(reaped).collect()
@@ -379,6 +402,18 @@ impl Ledger {
 
 pub(super) fn ms(duration: Duration) -> String {
     duration.as_millis().to_string()
+}
+
+/// Which expired claims: all, or only those that are nobody's.
+fn which(all: bool) -> String {
+    if all { "all" } else { "nobodys" }.to_owned()
+}
+
+fn idle(text: &str) -> Result<Answer, LedgerError> {
+    let ms = text
+        .parse()
+        .map_err(|_| malformed("the idle time of claim.lua", text))?;
+    Ok(Answer::Idle(Duration::from_millis(ms)))
 }
 
 fn malformed(what: &str, value: &str) -> LedgerError {

@@ -25,7 +25,7 @@ mod view;
 
 pub use claims::{
     Answer, Claim, ClaimState, Claimed, Ending, LiveProgress, Load, Reaped, Refused, Release,
-    Renewal,
+    Renewal, Renewed,
 };
 pub use connection::Ledger;
 pub use control::{Order, Retry, Steered};

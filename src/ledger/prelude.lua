@@ -103,6 +103,11 @@ end
 -- The score in `running` of a task that nobody runs and any server may end at once: its lease expired long ago.
 local NOBODYS = 0
 
+-- The highest score in `running` of a claim that a reaper may take: of all that have expired, or only of those that are nobody's.
+local function reapable(which)
+  return which == 'all' and '(' .. whole(now_ms) or NOBODYS
+end
+
 -- Takes a task that has not ended out of all queues. Its fence grows with every order, so that of two records on Kafka the
 -- later one is known, and a server that had the task once does not take it for its own.
 local function leave_queues(id)

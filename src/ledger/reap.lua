@@ -4,7 +4,7 @@
 -- or paused where that was ordered.
 -- Returns a list of {'requeued' | 'ending', server that lost it, field, value, …}.
 local server, lease_ms, most, lost_max = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local expired = ARGV[5] == 'all' and '(' .. whole(now_ms) or NOBODYS
+local expired = reapable(ARGV[5])
 local reaped = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', running_key, '-inf', expired, 'LIMIT', 0, most)) do
   local key = task_key(id)

@@ -66,13 +66,17 @@ pub const LEASE_MARGIN_PART: u32 = 10;
 /// Longest time for which a server leaves a task to a less loaded one.
 pub const DEFERRAL_MAX: Duration = Duration::from_millis(1000);
 /// A server whose last heartbeat is older than this is left out of the deferral.
-pub const HEARTBEAT_FRESH: Duration = Duration::from_secs(3);
-/// Time between two heartbeats, and between two looks for orders (cancel, pause).
-pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(1000);
+pub const HEARTBEAT_FRESH: Duration = Duration::from_secs(5);
+/// Time between two heartbeats.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
+/// Time between two looks for orders (cancel, pause) and for claims that have expired.
+pub const ORDERS_EVERY: Duration = Duration::from_secs(1);
 /// A server entry of the table is dropped after this long without a heartbeat.
 pub const SERVER_FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
-/// `dispatch` looks for work this often even when nobody nudged it, while a slot is free.
+/// `dispatch` looks for work this often even when nobody nudged it, while a slot is free and something is queued.
 pub const DISPATCH_TICK: Duration = Duration::from_millis(200);
+/// The same where nothing is queued: what another server gives back is found so late.
+pub const DISPATCH_IDLE_TICK: Duration = Duration::from_secs(1);
 /// Ready tasks that one claim looks at; those behind wait for the next one.
 pub const CLAIM_WINDOW_TASKS: usize = 64;
 /// Ready tasks that one claim sets aside because their job may have no more tasks sending; those behind wait for the next one.

@@ -7,7 +7,9 @@ use super::results::Backlog;
 use super::scope::ScopeInForce;
 use super::settle::{Settlement, record_of};
 use crate::ledger::{Answer, Claimed, Ending, Ledger, LedgerError, Refused, Release};
-use crate::model::limits::{CLAIM_PASSED_MAX_TIMES, DISPATCH_TICK, HEARTBEAT_EVERY};
+use crate::model::limits::{
+    CLAIM_PASSED_MAX_TIMES, DISPATCH_IDLE_TICK, DISPATCH_TICK, HEARTBEAT_EVERY,
+};
 use crate::model::{Resume, Scope, State, StatusRecord, Targets, Task};
 use crossbeam_channel::{Receiver, Sender, select};
 use log::{debug, error, info};
@@ -66,19 +68,20 @@ impl Dispatch {
         let mut outage = Outage::new("claim tasks");
         let mut call = None;
         while !stopped(&self.stop) {
-            match self.claim_while_free(&mut call) {
-                Ok(()) => outage.over(),
+            let pause = match self.claim_while_free(&mut call) {
+                Ok(answer) => self.pause(&answer),
                 Err(error) => {
                     if !outage.pause(&error, &self.stop) {
                         break;
                     }
                     continue;
                 }
-            }
+            };
+            outage.over();
             select! {
                 recv(self.stop) -> _ => break,
                 recv(self.work) -> _ => {}
-                default(self.pause()) => {}
+                default(pause) => {}
             }
         }
         if let Err(error) = self.ledger.leave(&self.server) {
@@ -86,18 +89,19 @@ impl Dispatch {
         }
     }
 
-    /// For how long nothing need be looked for, unless a nudge comes. Without a free slot that is the time to the next
-    /// heartbeat: one that comes free nudges.
-    fn pause(&self) -> Duration {
-        if self.budget.load().free > 0 {
-            DISPATCH_TICK
-        } else {
-            HEARTBEAT_EVERY
+    /// For how long nothing need be looked for after the last `answer`, unless a nudge comes. Where no slot is free that is the time
+    /// to the next heartbeat: one that comes free nudges.
+    fn pause(&self, answer: &Answer) -> Duration {
+        match answer {
+            Answer::Idle(until) => DISPATCH_IDLE_TICK.min(*until),
+            _ if self.budget.load().free == 0 => HEARTBEAT_EVERY,
+            _ => DISPATCH_TICK,
         }
     }
 
-    /// `call` names a claim that had no answer yet; none where all had theirs.
-    fn claim_while_free(&mut self, call: &mut Option<String>) -> Result<(), LedgerError> {
+    /// Gives the answer after which it claims no more for now. `call` names a claim that had no answer yet; none where all had
+    /// theirs.
+    fn claim_while_free(&mut self, call: &mut Option<String>) -> Result<Answer, LedgerError> {
         let mut passed = 0;
         loop {
             let mut load = self.budget.load();
@@ -106,8 +110,8 @@ impl Dispatch {
             }
             let (answer, sent) = self.claim(&load, call)?;
             match answer {
-                Answer::None | Answer::Deferred => return Ok(()),
-                Answer::Passed if passed == CLAIM_PASSED_MAX_TIMES => return Ok(()),
+                Answer::None | Answer::Idle(_) | Answer::Deferred => return Ok(answer),
+                Answer::Passed if passed == CLAIM_PASSED_MAX_TIMES => return Ok(answer),
                 Answer::Passed => passed += 1,
                 Answer::Vanished(id) => error!(
                     "task {id}: its Redis hash is gone while it was queued; it is read again from Kafka"
@@ -116,7 +120,7 @@ impl Dispatch {
                     error!(
                         "Redis has gone back in time (an old snapshot, or a replica that took over): what it held is forgotten and rebuilt from Kafka"
                     );
-                    return Ok(());
+                    return Ok(answer);
                 }
                 Answer::Unreadable(claim, error) => {
                     self.holdings.take(&claim, sent, self.lease);
@@ -129,7 +133,7 @@ impl Dispatch {
                 }
             }
             if stopped(&self.stop) {
-                return Ok(());
+                return Ok(Answer::None);
             }
         }
     }

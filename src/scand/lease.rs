@@ -6,9 +6,9 @@
 use super::holdings::{Holding, Holdings, Order};
 use super::outage::{Outage, Stop, stopped};
 use super::settle::{Settlement, record_of, state_record};
-use crate::ledger::{self, Claim, Ledger, LedgerError, Reaped, Renewal};
+use crate::ledger::{self, Claim, Ledger, LedgerError, Reaped, Renewal, Renewed};
 use crate::model::lease::renew_every;
-use crate::model::limits::{HEARTBEAT_EVERY, REAP_BATCH_MAX, UNTOLD_BATCH_MAX};
+use crate::model::limits::{ORDERS_EVERY, REAP_BATCH_MAX, UNTOLD_BATCH_MAX};
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use log::{error, info, warn};
 use std::sync::Arc;
@@ -56,17 +56,22 @@ impl Lease {
                 settle = None;
             }
             let began = Instant::now();
-            let result = renew(&mut ledger, &holdings, lease).and_then(|()| match &settle {
-                Some(settle) => {
-                    let all = began >= reaps_from;
-                    let hurry = began + renew_every(lease) / 2;
-                    while reap(&mut ledger, &server, lease, all, &holdings, settle, &work)?
-                        && Instant::now() < hurry
-                    {}
-                    while tell(&mut ledger, &server, lease, settle)? && Instant::now() < hurry {}
-                    Ok(())
+            let all = began >= reaps_from;
+            let result = renew(&mut ledger, &holdings, lease, all).and_then(|found| {
+                let Some(settle) = &settle else {
+                    return Ok(());
+                };
+                let is_early = || Instant::now() < began + renew_every(lease) / 2;
+                let mut more = found.has_expired;
+                while more {
+                    more = reap(&mut ledger, &server, lease, all, &holdings, settle, &work)?
+                        && is_early();
                 }
-                None => Ok(()),
+                let mut more = found.has_untold;
+                while more {
+                    more = tell(&mut ledger, &server, lease, settle)? && is_early();
+                }
+                Ok(())
             });
             match result {
                 Ok(()) => outage.over(),
@@ -78,7 +83,7 @@ impl Lease {
                     continue;
                 }
             }
-            let pause = renew_every(lease).min(HEARTBEAT_EVERY);
+            let pause = renew_every(lease).min(ORDERS_EVERY);
             if stop.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
@@ -86,18 +91,20 @@ impl Lease {
     }
 }
 
-fn renew(ledger: &mut Ledger, holdings: &Holdings, lease: Duration) -> Result<(), LedgerError> {
+fn renew(
+    ledger: &mut Ledger,
+    holdings: &Holdings,
+    lease: Duration,
+    all: bool,
+) -> Result<Renewed, LedgerError> {
     let held = holdings.all();
-    if held.is_empty() {
-        return Ok(());
-    }
     let claims: Vec<Claim> = held.iter().map(|holding| holding.claim.clone()).collect();
     let sent = Instant::now();
-    let states = ledger.renew(lease, &claims)?;
-    for (holding, state) in held.iter().zip(states) {
+    let found = ledger.renew(lease, &claims, all)?;
+    for (holding, &state) in held.iter().zip(&found.claims) {
         renewed(holdings, holding, state, sent, lease);
     }
-    Ok(())
+    Ok(found)
 }
 
 fn renewed(

@@ -23,7 +23,7 @@ pub(super) const COMMAND: Command = Command {
     more: "\
 TASKS are those that a server holds; SENDING are the slots in use (a scan that
 only waits for late answers needs none). RATE is what the sending scans may use,
-of MAX, in packets per second. SEEN is the age of the last heartbeat: over 3
+of MAX, in packets per second. SEEN is the age of the last heartbeat: over 5
 seconds it is marked late, after a minute the server is forgotten; one that was
 shut down is gone at once. It needs Redis only. Exit code 0: done, even if there
 are none; 1: Redis is away; 2: bad flags.

@@ -5,6 +5,7 @@ use crate::support::{Fleet, OwnPeer, SOON, Scand, now_ms, wait_for, wait_until};
 use crate::{Needs, Test};
 use rustix::process::Signal;
 use scan::model::State;
+use scan::model::limits::DISPATCH_IDLE_TICK;
 use serde_json::json;
 use std::thread;
 use std::time::Duration;
@@ -139,8 +140,8 @@ fn drained() {
     let mut proof = Proof::default();
     let (mut server, id) = scanning(&fleet, &mut proof);
     redis.0.signal(Signal::STOP).unwrap();
-    // Until a claim is under way: there is one each 200 ms.
-    thread::sleep(Duration::from_millis(500));
+    // Until a claim is under way: where nothing is queued, there is one a second.
+    thread::sleep(DISPATCH_IDLE_TICK * 2);
     server.signal(Signal::TERM);
     let given_back = format!("task {id}: given back at");
     wait_until("the scan to be given back", Duration::from_secs(3), || {

@@ -241,8 +241,8 @@ fn poison() {
     proof.hold(&fleet, SOON);
 }
 
-/// Invariant 8: the poll time (a long poll: at once), a look for work (200 ms) and the deferral (1 s) at most; the rest is for
-/// a busy machine.
+/// Invariant 8: the poll time (a long poll: at once), a look for work (200 ms where something is queued) and the deferral (1 s) at
+/// most; the rest is for a busy machine.
 fn meet_soon() {
     let fleet = Fleet::new("meet-soon").with_standin(&json!({}));
     let _servers = [fleet.ready_scand("a", &[]), fleet.ready_scand("b", &[])];

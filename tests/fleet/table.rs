@@ -8,8 +8,9 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use redis::Commands;
 use scan::ledger::{
     Answer, Beginning, Claim, ClaimState, Claimed, Cursor, Ending, Fate, Ingest, Ingested, Ledger,
-    LiveProgress, Load, NewTask, Outcome, Past, Reaped, Release, Renewal,
+    LiveProgress, Load, NewTask, Order, Outcome, Past, Reaped, Release, Renewal,
 };
+use scan::model::limits::DISPATCH_IDLE_TICK;
 use scan::model::{Progress, Resume, State, Task, TaskId};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +57,11 @@ pub const TESTS: &[Test] = &[
         "a_lease_is_judged_by_the_clock_of_redis",
         Needs::Servers,
         clock_of_redis,
+    ),
+    (
+        "what_there_is_to_do_is_said_with_each_call",
+        Needs::Servers,
+        said_to_do,
     ),
     (
         "random_operations_keep_the_table_whole",
@@ -139,11 +145,15 @@ impl Table {
         );
     }
 
+    fn renew(&mut self, lease: Duration, claims: &[Claim]) -> Vec<Renewal> {
+        self.ledger.renew(lease, claims, true).unwrap().claims
+    }
+
     fn claim(&mut self) -> Option<Claimed> {
         let call = nanoid::nanoid!();
         match self.ledger.claim("a", &call, LEASE, &load(), "").unwrap() {
             Answer::Task(claimed) => Some(*claimed),
-            Answer::None => None,
+            Answer::None | Answer::Idle(_) => None,
             other => panic!("{other:?}"),
         }
     }
@@ -203,6 +213,53 @@ impl Table {
     fn committable(&mut self) -> Option<i64> {
         self.ledger.committable(&[0]).unwrap().get(&0).copied()
     }
+}
+
+/// A server that has nothing to do asks less often, and reaps and tells only where a renewal said that there is something.
+fn said_to_do() {
+    let mut table = Table::new("said-to-do");
+    let ask = |table: &mut Table, load: &Load| {
+        let call = nanoid::nanoid!();
+        table.ledger.claim("a", &call, LEASE, load, "").unwrap()
+    };
+    let busy = Load {
+        rate_used: 1000,
+        max_rate: Some(1000),
+        ..load()
+    };
+    let idle = |answer| match answer {
+        Answer::Idle(until) => until,
+        other => panic!("{other:?}"),
+    };
+    assert!(idle(ask(&mut table, &load())) > DISPATCH_IDLE_TICK);
+    table.add("t", 5);
+    let answer = ask(&mut table, &busy);
+    assert!(
+        matches!(answer, Answer::None),
+        "another may end: {answer:?}"
+    );
+    let claim = table.claim().unwrap().claim;
+    assert_eq!(table.release(&claim, HOUR, true), ClaimState::Ok);
+    let until = idle(ask(&mut table, &busy));
+    assert!(until <= HOUR && until > HOUR / 2, "{until:?}");
+
+    let said = |table: &mut Table, all| {
+        let renewed = table.ledger.renew(LEASE, &[], all).unwrap();
+        (renewed.has_expired, renewed.has_untold)
+    };
+    assert_eq!(said(&mut table, true), (false, false));
+    table.add("u", 5);
+    table.claim().unwrap();
+    assert_eq!(said(&mut table, true), (false, false));
+    table.expire("u");
+    assert_eq!(said(&mut table, true), (true, false));
+    assert_eq!(said(&mut table, false), (false, false), "it is somebody's");
+    table.ledger.reap("b", LEASE, 10, true).unwrap();
+    let id: TaskId = "u".parse().unwrap();
+    table.ledger.control(Order::Pause, &[id]).unwrap();
+    assert_eq!(said(&mut table, true), (false, true));
+    table.ledger.untold(LEASE, 10).unwrap();
+    assert_eq!(said(&mut table, true), (false, false), "it is being told");
 }
 
 fn new_task(name: &str, offset: i64, priority: u8) -> NewTask {
@@ -265,7 +322,7 @@ fn stale_fence() {
     assert_eq!(table.release(&old, HOUR, false), ClaimState::Lost);
     table.progress(&old, 99.0);
     assert_eq!(
-        table.ledger.renew(LEASE, &[old, new.clone()]).unwrap(),
+        table.renew(LEASE, &[old, new.clone()]),
         [Renewal::Lost, Renewal::Ok]
     );
     assert_eq!(table.hash("t"), before, "nothing was changed");
@@ -395,12 +452,15 @@ fn back_in_time() {
         "forgotten"
     );
     assert_eq!(
-        table.ledger.renew(LEASE, &[claim]).unwrap(),
+        table.renew(LEASE, &[claim]),
         [Renewal::Gone],
         "a live claim is not lost: the rebuild brings it back"
     );
     let answer = table.ledger.claim("a", "call", LEASE, &load(), "").unwrap();
-    assert!(matches!(answer, Answer::None), "once is enough: {answer:?}");
+    assert!(
+        matches!(answer, Answer::Idle(_)),
+        "once is enough: {answer:?}"
+    );
     let beat: u64 = table.redis.get(&beat_key).unwrap();
     assert!(beat / 1000 + 60_000 > now_ms(), "the time of Redis");
 }
@@ -492,10 +552,7 @@ fn clock_of_redis() {
     let (seconds, micros): (u64, u64) = redis::cmd("TIME").query(&mut table.redis).unwrap();
     assert!((seconds * 1000 + micros / 1000) as f64 >= end);
     assert!(matches!(&reaped[..], [Reaped::Requeued { .. }]));
-    assert_eq!(
-        table.ledger.renew(short, &[claimed.claim]).unwrap(),
-        [Renewal::Lost]
-    );
+    assert_eq!(table.renew(short, &[claimed.claim]), [Renewal::Lost]);
 }
 
 // --- random operations
@@ -642,10 +699,7 @@ fn apply(table: &mut Table, model: &mut Model, what: &Operation) -> Result<(), T
         }
         Operation::Renew(n) => {
             if let Some(claim) = chosen(&model.claims, *n) {
-                let state = table
-                    .ledger
-                    .renew(LEASE, std::slice::from_ref(&claim))
-                    .unwrap()[0];
+                let state = table.renew(LEASE, std::slice::from_ref(&claim))[0];
                 prop_assert_eq!(state == Renewal::Ok, model.of(&claim).1);
             }
         }
