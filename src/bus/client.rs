@@ -11,6 +11,7 @@ use super::hello::{all_answer, first_that_answers};
 use super::within::Caller;
 use crate::model::Backoff;
 use crate::model::limits::{KAFKA_ANSWER_WAIT, METADATA_EVERY, TOPIC_WAIT};
+use crossbeam_channel::Receiver;
 use kafka::client::KafkaClient;
 use kafka::error::{Error, KafkaCode};
 use std::collections::BTreeSet;
@@ -65,6 +66,16 @@ impl Client {
         let mut client = Client::new(brokers, topic, prepare);
         client.refresh()?;
         Ok(client)
+    }
+
+    /// From now on no call is waited for once `stop` is closed; see [`Caller::stop_with`].
+    pub(super) fn stop_with(&mut self, stop: Receiver<()>) {
+        self.caller.stop_with(stop);
+    }
+
+    /// Waits for `pause`; errs where it is told to stop.
+    pub(super) fn pause(&self, pause: Duration) -> Result<(), BusError> {
+        self.caller.pause(pause)
     }
 
     /// The brokers as configured.

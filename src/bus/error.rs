@@ -61,6 +61,8 @@ pub enum BusError {
         /// How long was waited.
         waited: Duration,
     },
+    /// This program is going down and waits for no answer; what was asked for may have been done all the same.
+    Stopped,
     /// A call broke off inside this process.
     Broken {
         /// What was being done.
@@ -155,6 +157,7 @@ impl fmt::Display for BusError {
                 doing,
                 reason,
             } => write!(f, "{address}: {doing}: {reason}"),
+            BusError::Stopped => f.write_str("given up, since this program ends"),
             BusError::TimedOut { doing, waited } => {
                 write!(f, "{doing}: no answer within {} s", waited.as_secs_f32())
             }
@@ -315,6 +318,7 @@ mod tests {
                 ),
                 "a:1,b:2: fetch: the connection was closed before the answer",
             ),
+            (BusError::Stopped, "given up, since this program ends"),
             (
                 BusError::TimedOut {
                     doing: "connect to a:1".into(),

@@ -11,12 +11,12 @@ use super::portion::Portion;
 use crate::model::limits::{
     FETCH_AGAIN_PAUSE, FETCH_BYTES, FETCH_PARTITION_BYTES_MIN, METADATA_EVERY,
 };
+use crossbeam_channel::Receiver;
 use kafka::client::fetch::{Partition, Response};
 use kafka::client::{FetchOffset, FetchPartition, KafkaClient};
 use kafka::error::{Error, KafkaCode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// The part of a partition's log that Kafka holds.
@@ -89,6 +89,13 @@ impl Reader {
         })
     }
 
+    /// From now on nothing is waited for once `stop` is closed: each call then errs with [`BusError::Stopped`], and the process is to
+    /// end soon.
+    pub fn stop_with(mut self, stop: Receiver<()>) -> Reader {
+        self.client.stop_with(stop);
+        self
+    }
+
     /// The partitions of the topic, ascending, as last heard: those that were added show within [`METADATA_EVERY`].
     pub fn partitions(&self) -> Vec<i32> {
         (0..).take(self.client.leaders().len()).collect()
@@ -127,11 +134,11 @@ impl Reader {
                 return Ok(found);
             }
             // The broker came back early: because of news that isn't urgent, or of bytes in the log that are no record.
-            thread::sleep(if found.values().any(is_stale) {
+            self.client.pause(if found.values().any(is_stale) {
                 left
             } else {
                 FETCH_AGAIN_PAUSE.min(left)
-            });
+            })?;
         }
     }
 

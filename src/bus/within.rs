@@ -3,7 +3,7 @@
 //! Nothing else in this room makes a thread or waits without a bound.
 
 use super::error::BusError;
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use std::io;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -13,16 +13,40 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// A thread that makes the calls of another one, so that this one need not wait for them longer than it wants to. Kept from call
 /// to call: to start a thread costs as much as a small call itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Caller {
     thread: Option<(Sender<Job>, JoinHandle<()>)>,
+    /// Closed = no call is waited for any more.
+    stop: Receiver<()>,
+}
+
+impl Default for Caller {
+    fn default() -> Caller {
+        Caller {
+            thread: None,
+            stop: never(),
+        }
+    }
 }
 
 impl Caller {
+    /// From now on no call is waited for once `stop` is closed: each is given up with [`BusError::Stopped`].
+    pub(super) fn stop_with(&mut self, stop: Receiver<()>) {
+        self.stop = stop;
+    }
+
+    /// Waits for `pause`; errs as [`Caller::within`] does where it is told to stop.
+    pub(super) fn pause(&self, pause: Duration) -> Result<(), BusError> {
+        select! {
+            recv(self.stop) -> _ => Err(BusError::Stopped),
+            default(pause) => Ok(()),
+        }
+    }
+
     /// Runs `work` on the thread and gives its result back, or [`BusError::TimedOut`] after `wait`. `doing` says what it does, in
     /// words that fit before a colon ("connect to localhost:9092").
     ///
-    /// Past `wait` the thread is left behind, since nothing can end a thread that sits in a system call, and the next call gets
+    /// Past `wait`, or where it is told to stop, the thread is left behind, since nothing can end a thread that sits in a system call, and the next call gets
     /// another one. In a client program that is all right: the process ends soon and the thread with it. In a daemon it is a
     /// bounded loss: the sockets of the `kafka` crate give up after 120 s, which ends the thread and drops what it owns; no lock is
     /// held, and what it owned has been replaced by then. What it had asked for may still be done, so only ask here for what may
@@ -55,18 +79,19 @@ impl Caller {
         };
         jobs.send(job)
             .map_err(|_| broken("its thread is gone (a fault in the client library)"))?;
-        match result.recv_timeout(wait) {
-            Ok(result) => {
-                self.thread = Some((jobs, thread));
-                result
-            }
-            Err(RecvTimeoutError::Timeout) => Err(BusError::TimedOut {
+        select! {
+            recv(result) -> result => match result {
+                Ok(result) => {
+                    self.thread = Some((jobs, thread));
+                    result
+                }
+                Err(_) => Err(broken("it broke off (a fault in the client library)")),
+            },
+            recv(self.stop) -> _ => Err(BusError::Stopped),
+            default(wait) => Err(BusError::TimedOut {
                 doing: doing.to_owned(),
                 waited: wait,
             }),
-            Err(RecvTimeoutError::Disconnected) => {
-                Err(broken("it broke off (a fault in the client library)"))
-            }
         }
     }
 }
@@ -142,6 +167,25 @@ mod tests {
         let after_hang = whose(second, || Ok(())).unwrap();
         assert_ne!(after_hang, after_panic);
         assert_eq!(whose(second, || Ok(())), Ok(after_hang));
+    }
+
+    #[test]
+    fn a_stop_ends_the_wait() {
+        let mut caller = Caller::default();
+        let (closed, stop) = bounded(0);
+        caller.stop_with(stop);
+        let second = Duration::from_secs(1);
+        assert_eq!(caller.within(second, "add", || Ok(1 + 1)), Ok(2));
+        drop(closed);
+        let begun = Instant::now();
+        let stopped = caller.within(second * 5, "hang", move || {
+            thread::sleep(second);
+            Ok(())
+        });
+        assert_eq!(stopped, Err(BusError::Stopped));
+        assert_eq!(caller.pause(second), Err(BusError::Stopped));
+        drop(caller);
+        assert!(begun.elapsed() < second, "nor is the thread waited for");
     }
 
     #[test]

@@ -126,8 +126,9 @@ pub const SETTLE_QUEUE_MAX: usize = 4096;
 
 /// Kafka's long poll: how long a fetch waits for a record.
 pub const FETCH_WAIT: Duration = Duration::from_millis(500);
-/// The same where scand waits for tasks. A drain may have to wait for it too.
-pub const FETCH_TASKS_WAIT: Duration = Duration::from_millis(1000);
+/// The same where scand waits for tasks, at most: between two fetches it looks whether Redis has lost its data, which with a short
+/// lease is to be seen sooner.
+pub const FETCH_TASKS_WAIT_MAX: Duration = Duration::from_secs(3);
 /// Records of one ingest call.
 pub const INGEST_BATCH_MAX: usize = 500;
 /// Bytes fetched at a time from one partition.
@@ -149,7 +150,7 @@ pub const RECONNECT_MAX: Duration = Duration::from_secs(2);
 /// A message that repeats (waiting for Kafka …) is logged at most this often.
 pub const REPEATED_LOG_EVERY: Duration = Duration::from_secs(10);
 /// The group's offsets are looked at this often, and whenever a task of this server has ended; committed when they moved.
-pub const COMMIT_EVERY: Duration = Duration::from_secs(2);
+pub const COMMIT_EVERY: Duration = Duration::from_secs(5);
 /// An offset that doesn't move is committed again after this long, so that Kafka's retention doesn't expire it, and so that a
 /// commit of another server that was delayed, or a topic that was made anew, leaves a wrong one for so long at most.
 pub const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(15);

@@ -12,8 +12,9 @@ use crate::ledger::{
     Beginning, Claim, Cursor, Ending, Fate, Ingest, Ingested, Ledger, LedgerError, NewTask,
     Outcome, Past,
 };
+use crate::model::lease::renew_every;
 use crate::model::limits::{
-    AUDIT_EVERY, AUDIT_TASKS_MAX, FETCH_TASKS_WAIT, INGEST_BATCH_BYTES, INGEST_BATCH_MAX,
+    AUDIT_EVERY, AUDIT_TASKS_MAX, FETCH_TASKS_WAIT_MAX, INGEST_BATCH_BYTES, INGEST_BATCH_MAX,
 };
 use crate::model::text::fingerprint;
 use crate::model::{Resume, State, StatusRecord, Task, TaskId};
@@ -50,13 +51,15 @@ pub struct Poll {
     pub stop: Stop,
 }
 
-/// What the thread keeps from round to round; none of it is a position.
+/// What the thread keeps from round to round; none of it decides where it reads.
 #[derive(Default)]
 struct Memory {
     reader: Option<Reader>,
     /// For partitions that are being rebuilt: their epochs, and what `scan-status` told after they were begun.
     history: Option<(BTreeMap<i32, String>, History)>,
     audits: Audits,
+    /// From where the last fetch read: where the group has gone on since, there may be work.
+    offsets: BTreeMap<i32, i64>,
 }
 
 /// How far the audit of each partition has come.
@@ -112,6 +115,7 @@ impl Poll {
         while !stopped(&self.stop) {
             match self.round(&mut memory) {
                 Ok(()) => outage.over(),
+                Err(Trouble::Bus(BusError::Stopped)) => return,
                 Err(trouble) => {
                     if !outage.pause(&trouble, &self.stop) {
                         return;
@@ -127,7 +131,7 @@ impl Poll {
             Some(reader) => reader,
             None => memory
                 .reader
-                .insert(Reader::connect(&self.brokers, &self.topic)?),
+                .insert(Reader::connect(&self.brokers, &self.topic)?.stop_with(self.stop.clone())),
         };
         let is_due = memory.audits.is_due();
         if is_due {
@@ -149,7 +153,13 @@ impl Poll {
             .iter()
             .map(|(&p, cursor)| (p, cursor.next))
             .collect();
-        for (partition, fetched) in reader.fetch(&offsets, FETCH_TASKS_WAIT)? {
+        if offsets != memory.offsets {
+            let _ = self.work.try_send(());
+        }
+        memory.offsets.clone_from(&offsets);
+        // As soon as a renewal would see it, the next round sees that Redis has lost its data.
+        let wait = renew_every(self.lease).min(FETCH_TASKS_WAIT_MAX);
+        for (partition, fetched) in reader.fetch(&offsets, wait)? {
             let Some(cursor) = cursors.get(&partition) else {
                 continue;
             };
