@@ -5,8 +5,8 @@
 //! on sending as an orphan.
 //!
 //! **Nothing here waits for masscan.** Whoever owns a [`Child`] looks at what it has said every now and then, and [`Heard`]
-//! says when to look again: to be woken by each line would cost several times what the line itself does. For the same reason
-//! a look only empties the pipe; findings are read once masscan says something else, or many have come.
+//! says when to look again: to be woken by each finding would cost several times what the finding itself does. For the same
+//! reason a look only empties the pipe; findings are read once masscan says something else, which does wake, or many have come.
 
 use super::arguments::{EXCLUDE_FILE, Excluded};
 use super::folder::Folder;
@@ -16,10 +16,12 @@ use super::pace::Pace;
 use super::program::{ProgramError, find};
 use super::stderr::{Said, said};
 use super::{ScanArguments, findings};
-use crate::model::limits::{FINDINGS_UNREAD_MAX, INTERRUPT_WAIT};
+use crate::model::limits::{FINDINGS_UNREAD_MAX, INTERRUPT_WAIT, LOOK_AFTER_WORDS, LOOK_EVERY_MAX};
 use crate::model::text::one_line;
 use crate::model::{Finding, Progress};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
@@ -92,6 +94,8 @@ pub struct Child {
     pace: Pace,
     /// When findings were last read, not only received.
     read_at: Instant,
+    /// The last look brought words.
+    has_spoken: bool,
     /// Its end is masscan's controlling terminal.
     _terminal: OwnedFd,
     /// masscan's working folder, which goes away with it.
@@ -103,6 +107,8 @@ pub struct Child {
 pub struct Heard {
     /// Nothing that it had said by then is left to be heard.
     pub all: bool,
+    /// It said something that is no finding.
+    pub has_spoken: bool,
     /// Its output has ended: it is gone, or about to be.
     pub ended: bool,
     /// It may have had to wait for its output to be taken for so long that answers are lost.
@@ -153,6 +159,7 @@ pub fn spawn(
             *printing == Printing::Terminal,
         ),
         read_at: now,
+        has_spoken: false,
         _terminal: terminal,
         _folder: folder,
     })
@@ -216,19 +223,40 @@ impl Child {
         }
         // Judged by what came until now: a process may be stopped between any two lines of code.
         let overrun = self.pace.is_overrun(Instant::now(), received);
-        let has_spoken = self.words.receive() > 0;
+        self.has_spoken = self.words.receive() > 0;
         let ended = self.findings.ended && self.words.ended;
-        if has_spoken || ended || began.duration_since(self.read_at) >= FINDINGS_UNREAD_MAX {
+        if self.has_spoken || ended || began.duration_since(self.read_at) >= FINDINGS_UNREAD_MAX {
             self.read_at = began;
             self.findings.read(found);
         }
         self.words
             .read(|line| spoken(line).into_iter().for_each(&mut take));
+        let most = match self.has_spoken {
+            true => LOOK_AFTER_WORDS,
+            false => LOOK_EVERY_MAX,
+        };
         Heard {
             all: self.findings.is_read() && self.words.is_read(),
+            has_spoken: self.has_spoken,
             ended,
             overrun,
-            pause: self.pace.pause(began, received),
+            pause: self.pace.pause(began, received, most),
+        }
+    }
+
+    /// Waits for `pause`, or until it says something that is no finding. Where the last look brought such words more of them don't end
+    /// the wait: however much it says, it is listened to at intervals.
+    pub fn pause(&self, pause: Duration) {
+        if self.has_spoken || self.words.ended {
+            thread::sleep(pause);
+            return;
+        }
+        let most = Timespec::try_from(pause).expect("pauses are a fraction of a second");
+        let mut words = [PollFd::new(&self.words.pipe, PollFlags::IN)];
+        match poll(&mut words, Some(&most)) {
+            // By a signal to this process.
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => thread::sleep(pause),
         }
     }
 
@@ -401,7 +429,7 @@ mod tests {
                 break;
             }
             assert!(Instant::now() < deadline, "only {events:?} came");
-            thread::sleep(heard.pause);
+            child.pause(heard.pause);
         }
         events
     }
@@ -529,7 +557,7 @@ mod tests {
             assert_eq!(heard.all, child.findings.unread.is_empty());
             kept += u32::from(!heard.all);
             assert!(Instant::now() < deadline, "it comes by itself");
-            thread::sleep(heard.pause);
+            child.pause(heard.pause);
         }
         assert!(kept > 0 && events.len() == 1, "{events:?}");
         assert!(matches!(events[0], Event::Finding(_)), "{events:?}");

@@ -1,6 +1,6 @@
 //! How long masscan's output may be left alone, and whether it was left alone for too long. Pure.
 
-use crate::model::limits::{LOOK_EVERY_MAX, LOOK_EVERY_MIN};
+use crate::model::limits::LOOK_EVERY_MIN;
 use std::time::{Duration, Instant};
 
 /// A pipe counts as full where but one of so many parts is free: a line begins another page of it where it doesn't fit into the
@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 const FULL_PARTS: usize = 16;
 /// A finding of masscan's takes so much of the pipe, or less: 145 bytes with an IPv4 address, up to 186 with an IPv6 one.
 const LINE_BYTES: f64 = 190.0;
+/// A look comes before more than this part of the room is filled.
+const FILLED_PART: f64 = 0.6;
 /// masscan's capture ring holds so many answers, and more: about 800 were measured.
 const RING_ANSWERS: f64 = 500.0;
 /// A terminal of Linux holds so many bytes, and more: 4 KiB of the line discipline and 8 KiB before it (13.8 KiB measured on 6.18).
@@ -49,17 +51,17 @@ impl Pace {
             && alone.as_secs_f64() * self.rate_pps > held as f64 / LINE_BYTES + RING_ANSWERS
     }
 
-    /// A look at `now` brought `received` bytes: for how long the next one may wait. Until half of the output's room is filled, so that as
-    /// much again can come; twice as long as the last time at most, since answers come in bursts.
-    pub(super) fn pause(&mut self, now: Instant, received: usize) -> Duration {
+    /// A look at `now` brought `received` bytes: for how long the next one may wait, `most` at most. Until [`FILLED_PART`] of the output's
+    /// room is filled, so that the rest is left for a look that comes late; twice as long as the last time at most, since answers come in bursts.
+    pub(super) fn pause(&mut self, now: Instant, received: usize, most: Duration) -> Duration {
         let elapsed = now.saturating_duration_since(self.looked_at);
         self.looked_at = now;
-        let half = self.holds as f64 / 2.0;
-        let filled_after = elapsed.as_secs_f64() * half / received.max(1) as f64;
+        let room = self.holds as f64 * FILLED_PART;
+        let filled_after = elapsed.as_secs_f64() * room / received.max(1) as f64;
         // Were each probe answered from now on.
-        let filled_at_most = half / LINE_BYTES / self.rate_pps;
-        self.pause = Duration::from_secs_f64(filled_after.min(filled_at_most))
-            .min(LOOK_EVERY_MAX)
+        let filled_at_soonest = room / LINE_BYTES / self.rate_pps;
+        self.pause = Duration::from_secs_f64(filled_after.min(filled_at_soonest))
+            .min(most)
             .min(self.pause * 2)
             .max(LOOK_EVERY_MIN);
         self.pause
@@ -69,6 +71,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::limits::LOOK_EVERY_MAX;
 
     const HOLDS: usize = 1024 * 1024;
 
@@ -79,22 +82,23 @@ mod tests {
         let mut pause = LOOK_EVERY_MIN;
         for _ in 0..looks {
             now += pause;
-            pause = pace.pause(now, (bytes_per_second * pause.as_secs_f64()) as usize);
+            let received = bytes_per_second * pause.as_secs_f64();
+            pause = pace.pause(now, received as usize, LOOK_EVERY_MAX);
         }
         pause
     }
 
     #[test]
-    fn as_long_as_half_of_the_pipe_holds_it() {
+    fn as_long_as_the_pipe_holds_it() {
         for (rate_pps, bytes_per_second, least_ms, most_ms) in [
-            (10_000, 0.0, 150.0, 150.0),
-            // A thousand findings a second; a hundred thousand.
-            (10_000, 150_000.0, 150.0, 150.0),
-            (10_000, 15_000_000.0, 33.0, 36.0),
+            (10_000, 0.0, 300.0, 300.0),
+            (1000, 0.0, 300.0, 300.0),
+            // A hundred thousand findings a second.
+            (10_000, 15_000_000.0, 40.0, 43.0),
             // As fast as it can.
             (10_000, 1e12, 0.5, 0.5),
             // All may begin to answer.
-            (100_000, 0.0, 27.0, 28.0),
+            (100_000, 0.0, 33.0, 34.0),
         ] {
             let pause = settled(rate_pps, bytes_per_second, 20).as_secs_f64() * 1000.0;
             assert!(
@@ -113,8 +117,10 @@ mod tests {
             pause: LOOK_EVERY_MAX,
             ..Pace::new(start, 1000, HOLDS, false)
         };
-        let pause = pace.pause(start + LOOK_EVERY_MAX, 8 * HOLDS);
-        assert_eq!(pause, LOOK_EVERY_MAX / 16);
+        let now = start + LOOK_EVERY_MAX;
+        let pause = pace.pause(now, 8 * HOLDS, LOOK_EVERY_MAX);
+        assert_eq!(pause, LOOK_EVERY_MAX.mul_f64(FILLED_PART / 8.0));
+        assert_eq!(pace.pause(now, 0, LOOK_EVERY_MIN), LOOK_EVERY_MIN);
     }
 
     #[test]

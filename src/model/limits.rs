@@ -119,7 +119,7 @@ pub const RESULTS_BUFFER_MAX_MIB: u32 = 64 * 1024;
 pub const RESULTS_BATCH_MAX: usize = 1000;
 /// Progress updates that may wait for `progress`.
 pub const PROGRESS_QUEUE_MAX: usize = 1024;
-/// Live progress is written to Redis this often.
+/// Live progress is written to Redis this often at most.
 pub const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// Claims whose end may wait for `settle`.
 pub const SETTLE_QUEUE_MAX: usize = 4096;
@@ -172,8 +172,8 @@ pub const WATCHDOG_SILENCE: Duration = Duration::from_secs(30);
 /// After an interrupt masscan gets this long to write its last findings before it is killed.
 pub const INTERRUPT_WAIT: Duration = Duration::from_secs(2);
 /// Answers to what was sent longer ago than this plus the task's wait are certain to have been seen. Less than two of masscan's
-/// readings, which are 0.75 s apart and with which findings are read, by more than [`LOOK_EVERY_MAX`]: so it is the second one.
-/// With one more reading, two looks, Kafka's acknowledgement and [`PROGRESS_EVERY`] that makes 3 s and the wait.
+/// readings, which are 0.75 s apart and with which findings are read. With one more reading, [`LOOK_AFTER_WORDS`] and
+/// [`PROGRESS_EVERY`] what is probed again stays within 3 s and the wait, also where a look or an acknowledgement comes late.
 pub const SETTLED_AFTER: Duration = Duration::from_millis(1250);
 /// A drain has this long from the first signal to the process's exit.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -195,8 +195,11 @@ pub const SETTLE_GONE_WAIT_LEASES: u32 = 2;
 pub const INGEST_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Batches of findings that may wait for one `results` thread; their bytes are bounded by scand's `-buffer`.
 pub const RESULTS_BATCHES_MAX: usize = 1024;
-/// A scan looks at its orders, its lease, its time-out and masscan's output at least this often.
-pub const LOOK_EVERY_MAX: Duration = Duration::from_millis(150);
+/// A scan looks at its orders, its lease, its time-out and masscan's output at least this often, and as soon as masscan says
+/// something.
+pub const LOOK_EVERY_MAX: Duration = Duration::from_millis(300);
+/// After masscan has said something a scan looks again so soon: Kafka has acknowledged by then what it was sent thereupon.
+pub const LOOK_AFTER_WORDS: Duration = Duration::from_millis(150);
 /// And at most this often, however much masscan prints.
 pub const LOOK_EVERY_MIN: Duration = Duration::from_micros(500);
 /// Findings that masscan has printed are read at least this often; with its next progress line they are anyway.

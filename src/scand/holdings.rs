@@ -39,6 +39,11 @@ impl Holding {
         now < *lock(&self.trusted_until)
     }
 
+    /// For how long after `now` that is so if it isn't renewed.
+    pub fn trusted_for(&self, now: Instant) -> Duration {
+        lock(&self.trusted_until).saturating_duration_since(now)
+    }
+
     /// The claim was renewed by a request sent at `sent`.
     pub fn renewed(&self, sent: Instant, lease: Duration) {
         let mut until = lock(&self.trusted_until);

@@ -1,5 +1,5 @@
 //! The thread `progress`: the only writer of live progress. Keeps the newest reading of each claim and writes all of them in
-//! one call, a few times a second. Progress is for people: where Redis is away it is dropped, never queued.
+//! one call, a few times a second at most. Progress is for people: where Redis is away it is dropped, never queued.
 
 use super::outage::Outage;
 use crate::ledger::{Claim, Ledger, LiveProgress};
@@ -7,13 +7,16 @@ use crate::model::limits::PROGRESS_EVERY;
 use crossbeam_channel::Receiver;
 use std::collections::HashMap;
 use std::thread;
+use std::time::Instant;
 
 /// Runs until the channel is closed.
 pub fn run(mut ledger: Ledger, updates: Receiver<LiveProgress>) {
     let mut outage = Outage::new("write progress");
-    // Asleep while more come, not woken by each: they are many, and only the newest counts.
+    let mut due = Instant::now();
+    // Asleep while more come, not woken by each: where there are many scans only the newest of each counts.
     while let Ok(first) = updates.recv() {
-        thread::sleep(PROGRESS_EVERY);
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        due = Instant::now() + PROGRESS_EVERY;
         let mut newest: HashMap<Claim, LiveProgress> = HashMap::new();
         for update in std::iter::once(first).chain(updates.try_iter()) {
             newest.insert(update.claim.clone(), update);

@@ -1,8 +1,8 @@
 //! The threads `scan-N`: one masscan each, from its start to the handing over of its end.
 //!
-//! The loop is "look, handle, sleep": orders about the claim first, then all that masscan has said, then the clock. It is not woken
-//! by masscan: a look at what has come together costs a fraction of what it costs to be woken for each line. Nothing in it waits
-//! for Kafka or Redis: findings go out through a bounded buffer, and when that is full the scan is suspended.
+//! The loop is "look, handle, sleep": orders about the claim first, then all that masscan has said, then the clock. Findings don't wake
+//! it: a look at what has come together costs a fraction of what it costs to be woken for each. Nothing in it waits for Kafka or
+//! Redis: findings go out through a bounded buffer, and when that is full the scan is suspended.
 
 use super::dispatch::Assignment;
 use super::holdings::{Holdings, Order};
@@ -14,7 +14,7 @@ use super::scope::ScopeInForce;
 use super::settle::{Settlement, record_of};
 use crate::bus::Messages;
 use crate::ledger::{Ending, LiveProgress, Release};
-use crate::masscan::{self, Child, Event, Exit, Printing, ScanArguments};
+use crate::masscan::{self, Child, Event, Exit, Heard, Printing, ScanArguments};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::lease::retry_delay;
 use crate::model::limits::*;
@@ -31,7 +31,6 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// What the scan threads share.
@@ -113,6 +112,8 @@ struct Scan<'a> {
     progress: Progress,
     /// What was last told of the checkpoint.
     told: Resume,
+    /// Since when there has been a reading of masscan's that wasn't told.
+    untold_since: Option<Instant>,
     all_sent_at: Option<Instant>,
     interrupted: bool,
     interrupted_at: Option<Instant>,
@@ -145,6 +146,7 @@ impl<'a> Scan<'a> {
             found_before,
             started: false,
             told: resume,
+            untold_since: None,
             scans,
             outlets,
             assignment,
@@ -266,7 +268,7 @@ impl<'a> Scan<'a> {
             // Once masscan is gone by itself, no clock can stop it any more.
             let stop = match heard.ended {
                 true => stop,
-                false => stop.or_else(|| self.on_look(heard.all)),
+                false => stop.or_else(|| self.on_look(&heard)),
             };
             if let (Some(_), Some(Stopped::Ordered(Order::Lost))) = (&stopped, &stop) {
                 // Whatever it was ended for: nothing more is written.
@@ -286,7 +288,11 @@ impl<'a> Scan<'a> {
                 // It writes each line at once: what it has found is out already, so there is nothing to wait for.
                 child.kill();
             }
-            thread::sleep(heard.pause);
+            let trusted = self.assignment.holding.trusted_for(Instant::now());
+            child.pause(match stopped {
+                None => heard.pause.min(trusted),
+                Some(_) => heard.pause,
+            });
         }
         let exit = child.wait();
         self.ended(stopped, exit)
@@ -408,7 +414,7 @@ impl<'a> Scan<'a> {
         }
         self.checkpoint.observe(now, progress.percent, self.found());
         self.log_milestone();
-        self.report();
+        self.untold_since.get_or_insert(now);
     }
 
     /// It sends nothing more: all was sent, or somebody interrupted it.
@@ -433,6 +439,7 @@ impl<'a> Scan<'a> {
         // Where the channel is full, the next look tries again.
         if sent.is_ok() {
             self.told = resume;
+            self.untold_since = None;
         }
     }
 
@@ -450,8 +457,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Looks at the clock. `all_heard`: nothing that masscan had said is left to be handled.
-    fn on_look(&mut self, all_heard: bool) -> Option<Stopped> {
+    /// Looks at the clock, after what was `heard` has been handled.
+    fn on_look(&mut self, heard: &Heard) -> Option<Stopped> {
         let now = Instant::now();
         if !self.assignment.holding.is_trusted(now) {
             return Some(Stopped::Untrusted);
@@ -466,7 +473,7 @@ impl<'a> Scan<'a> {
         // said when the look began.
         let acknowledged = self.delivery.acknowledged();
         let (heard_at, printed) = (self.looked_at, self.printed);
-        let settled = match all_heard {
+        let settled = match heard.all {
             true => self.checkpoint.settle(heard_at, printed, acknowledged),
             false => {
                 self.checkpoint.acknowledge(acknowledged);
@@ -478,7 +485,10 @@ impl<'a> Scan<'a> {
             self.handed_over_at = now;
             self.send_pending();
         }
-        if self.told != self.resume() {
+        // Not with the look that brought the reading, but with the next one, which comes soon: what is handed over thereupon is mostly
+        // acknowledged by then, and one writing does for both.
+        let is_due = |since| !heard.has_spoken || now.duration_since(since) >= PROGRESS_EVERY;
+        if self.told != self.resume() || self.untold_since.is_some_and(is_due) {
             self.report();
         }
         let task = &self.assignment.claimed.task;
@@ -498,7 +508,7 @@ impl<'a> Scan<'a> {
             return Some(Stopped::Waited);
         }
         // After this process itself was stopped for a while, what masscan said meanwhile comes first.
-        let silent = all_heard && now.duration_since(self.heard_at) >= WATCHDOG_SILENCE;
+        let silent = heard.all && now.duration_since(self.heard_at) >= WATCHDOG_SILENCE;
         silent.then_some(Stopped::Silent)
     }
 
