@@ -205,6 +205,11 @@ impl Child {
         self.process.id()
     }
 
+    /// How many findings can wait for a look, where the system gives room for fewer than it should.
+    pub fn lacks_room(&self) -> Option<usize> {
+        self.pace.lacks_room()
+    }
+
     /// Gives what it has said since the last look to `take`, without waiting for more: findings, in the order in which it printed
     /// them, then words. Findings by themselves may be kept for later, for [`FINDINGS_UNREAD_MAX`] at most.
     pub fn hear(&mut self, mut take: impl FnMut(Event)) -> Heard {

@@ -131,7 +131,7 @@ pub(super) struct Output {
 /// A way for masscan's output; `terminal` is the controlling end of its terminal, `end` masscan's.
 pub(super) fn output(printing: &Printing, terminal: &OwnedFd, end: &OwnedFd) -> io::Result<Output> {
     let (reader, writer) = io::pipe()?;
-    // Refused where this user's pipes are many already; it is smaller then.
+    // Refused to an unprivileged user whose pipes are many already (fs.pipe-user-pages-soft); it is smaller then.
     let holds = fcntl_setpipe_size(&writer, PIPE_BYTES).or_else(|_| fcntl_getpipe_size(&writer))?;
     let end = match printing {
         Printing::Preloaded(_) => writer.into(),

@@ -1,5 +1,6 @@
 //! How long masscan's output may be left alone, and whether it was left alone for too long. Pure.
 
+use super::output::PIPE_BYTES;
 use crate::model::limits::LOOK_EVERY_MIN;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,11 @@ impl Pace {
         }
     }
 
+    /// How many findings can wait, where that is fewer than [`PIPE_BYTES`] would hold.
+    pub(super) fn lacks_room(&self) -> Option<usize> {
+        (self.holds < PIPE_BYTES).then_some(self.holds / LINE_BYTES as usize)
+    }
+
     /// Whether masscan, of whose output `received` bytes have come by `now`, since the last look, had to wait for so long that answers
     /// may be lost: where no more can have come than the pipe and its capture ring hold, none are.
     pub(super) fn is_overrun(&self, now: Instant, received: usize) -> bool {
@@ -73,7 +79,7 @@ mod tests {
     use super::*;
     use crate::model::limits::LOOK_EVERY_MAX;
 
-    const HOLDS: usize = 1024 * 1024;
+    const HOLDS: usize = PIPE_BYTES;
 
     /// Looks `looks` times at findings of `bytes_per_second`, and gives the last pause.
     fn settled(rate_pps: u64, bytes_per_second: f64, looks: u32) -> Duration {
@@ -106,6 +112,13 @@ mod tests {
                 "{rate_pps} pps, {bytes_per_second} bytes a second: {pause} ms"
             );
         }
+    }
+
+    #[test]
+    fn a_smaller_pipe_shows() {
+        let lacks = |holds| Pace::new(Instant::now(), 1000, holds, false).lacks_room();
+        assert_eq!(lacks(HOLDS), None);
+        assert_eq!(lacks(4096), Some(21));
     }
 
     #[test]

@@ -244,6 +244,12 @@ impl<'a> Scan<'a> {
         info!("task {id}: {} {arguments}", self.scans.masscan.display());
         let child = masscan::spawn(&self.scans.masscan, &self.scans.printing, &arguments)
             .map_err(|error| one_line(&error.to_string()))?;
+        if let Some(findings) = child.lacks_room() {
+            warn!(
+                "task {id}: its output has room for {findings} findings only, since this user has many pipes; where more come at once the scan \
+                 goes on from its checkpoint: raise the sysctl fs.pipe-user-pages-soft, or run with fewer -slots"
+            );
+        }
         self.scans.offloads.look_at_scan(child.id());
         // The time-out is the scan's: until here it may have waited for Kafka.
         self.began = Instant::now();
