@@ -42,6 +42,9 @@ mutation intact src/ledger/prelude.lua \
 mutation beat src/ledger/claim.lua \
     "s/^if beat_found and beat_found < beat_seen then/if false then/" \
     "a_redis_that_went_back_in_time_is_forgotten a_redis_restored_from_an_old_snapshot_runs_nothing_twice"
+mutation idle src/ledger/claim.lua \
+    "/^if redis.call('EXISTS', ready_key, aside_jobs_key)/d" \
+    "what_there_is_to_do_is_said_with_each_call"
 mutation trust src/scand/holdings.rs \
     "s/^        now < \*lock(&self.trusted_until)/        now < *lock(\&self.trusted_until) || true/" \
     "redis_away_for_longer_than_a_lease_suspends_the_scan"

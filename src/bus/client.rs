@@ -57,20 +57,17 @@ impl Client {
     }
 
     /// As [`Client::new`], and connects now. Kafka is asked to make the topic if it isn't there. Fails as [`Client::call`]
-    /// does, and with [`BusError::TopicMissing`].
+    /// does, and with [`BusError::TopicMissing`]. Once `stop` is closed no call is waited for; see [`Caller::until`].
     pub(super) fn connect(
         brokers: &Brokers,
         topic: &str,
         prepare: fn(&mut KafkaClient),
+        stop: Receiver<()>,
     ) -> Result<Client, BusError> {
         let mut client = Client::new(brokers, topic, prepare);
+        client.caller = Caller::until(stop);
         client.refresh()?;
         Ok(client)
-    }
-
-    /// From now on no call is waited for once `stop` is closed; see [`Caller::stop_with`].
-    pub(super) fn stop_with(&mut self, stop: Receiver<()>) {
-        self.caller.stop_with(stop);
     }
 
     /// Waits for `pause`; errs where it is told to stop.

@@ -9,9 +9,9 @@ use super::error::{BusError, client_error_in_words, code_in_words};
 use super::isolate::{Found, isolate};
 use super::portion::Portion;
 use crate::model::limits::{
-    FETCH_AGAIN_PAUSE, FETCH_BYTES, FETCH_PARTITION_BYTES_MIN, METADATA_EVERY,
+    FETCH_AGAIN_PAUSE, FETCH_BYTES, FETCH_PARTITION_BYTES_MIN, FETCH_STALE_PAUSE, METADATA_EVERY,
 };
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, never};
 use kafka::client::fetch::{Partition, Response};
 use kafka::client::{FetchOffset, FetchPartition, KafkaClient};
 use kafka::error::{Error, KafkaCode};
@@ -80,8 +80,15 @@ struct Unreadable {
 impl Reader {
     /// Connects, and has the topic made if Kafka does that by itself; waits a moment for its leaders. Fails where the topic is
     /// missing or no broker answers.
-    pub fn connect(brokers: &Brokers, topic: &str) -> Result<Reader, BusError> {
-        let client = Client::connect(brokers, topic, |kafka| kafka.set_fetch_min_bytes(1))?;
+    ///
+    /// Once `stop` is closed nothing is waited for: each call errs with [`BusError::Stopped`], and the process is to end soon.
+    pub fn connect_until(
+        brokers: &Brokers,
+        topic: &str,
+        stop: &Receiver<()>,
+    ) -> Result<Reader, BusError> {
+        let prepare: fn(&mut KafkaClient) = |kafka| kafka.set_fetch_min_bytes(1);
+        let client = Client::connect(brokers, topic, prepare, stop.clone())?;
         Ok(Reader {
             client,
             unreadable: BTreeMap::new(),
@@ -89,11 +96,19 @@ impl Reader {
         })
     }
 
-    /// From now on nothing is waited for once `stop` is closed: each call then errs with [`BusError::Stopped`], and the process is to
-    /// end soon.
-    pub fn stop_with(mut self, stop: Receiver<()>) -> Reader {
-        self.client.stop_with(stop);
-        self
+    /// As [`Reader::connect_until`], for a program that ends by other ways.
+    pub fn connect(brokers: &Brokers, topic: &str) -> Result<Reader, BusError> {
+        Reader::connect_until(brokers, topic, &never())
+    }
+
+    /// How many brokers a fetch asks, one after the other.
+    pub fn leading_brokers(&self) -> usize {
+        self.client
+            .leaders()
+            .iter()
+            .flatten()
+            .collect::<BTreeSet<_>>()
+            .len()
     }
 
     /// The partitions of the topic, ascending, as last heard: those that were added show within [`METADATA_EVERY`].
@@ -134,11 +149,11 @@ impl Reader {
                 return Ok(found);
             }
             // The broker came back early: because of news that isn't urgent, or of bytes in the log that are no record.
-            self.client.pause(if found.values().any(is_stale) {
-                left
-            } else {
-                FETCH_AGAIN_PAUSE.min(left)
-            })?;
+            let pause = match found.values().any(is_stale) {
+                true => FETCH_STALE_PAUSE,
+                false => FETCH_AGAIN_PAUSE,
+            };
+            self.client.pause(pause.min(left))?;
         }
     }
 
@@ -249,8 +264,10 @@ impl Reader {
             })
             .collect();
         // The crate asks one broker after the other, so they share the wait.
-        let brokers: BTreeSet<&String> = self.client.leaders().iter().flatten().collect();
-        let each = wait / u32::try_from(brokers.len()).unwrap_or(u32::MAX).max(1);
+        let each = wait
+            / u32::try_from(self.leading_brokers())
+                .unwrap_or(u32::MAX)
+                .max(1);
         let topic = self.client.topic().to_owned();
         self.client
             .call(&format!("read {topic}"), wait, move |kafka| {

@@ -22,17 +22,14 @@ pub(super) struct Caller {
 
 impl Default for Caller {
     fn default() -> Caller {
-        Caller {
-            thread: None,
-            stop: never(),
-        }
+        Caller::until(never())
     }
 }
 
 impl Caller {
-    /// From now on no call is waited for once `stop` is closed: each is given up with [`BusError::Stopped`].
-    pub(super) fn stop_with(&mut self, stop: Receiver<()>) {
-        self.stop = stop;
+    /// One that waits for no call once `stop` is closed, but gives it up with [`BusError::Stopped`].
+    pub(super) fn until(stop: Receiver<()>) -> Caller {
+        Caller { thread: None, stop }
     }
 
     /// Waits for `pause`; errs as [`Caller::within`] does where it is told to stop.
@@ -171,9 +168,8 @@ mod tests {
 
     #[test]
     fn a_stop_ends_the_wait() {
-        let mut caller = Caller::default();
         let (closed, stop) = bounded(0);
-        caller.stop_with(stop);
+        let mut caller = Caller::until(stop);
         let second = Duration::from_secs(1);
         assert_eq!(caller.within(second, "add", || Ok(1 + 1)), Ok(2));
         drop(closed);

@@ -67,7 +67,7 @@ pub const LEASE_MARGIN_PART: u32 = 10;
 pub const DEFERRAL_MAX: Duration = Duration::from_millis(1000);
 /// A server whose last heartbeat is older than this is left out of the deferral.
 pub const HEARTBEAT_FRESH: Duration = Duration::from_secs(5);
-/// Time between two heartbeats.
+/// Time between two heartbeats of a server without a free slot; the others look for tasks more often, which is one too.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
 /// Time between two looks for orders (cancel, pause) and for claims that have expired.
 pub const ORDERS_EVERY: Duration = Duration::from_secs(1);
@@ -126,9 +126,11 @@ pub const SETTLE_QUEUE_MAX: usize = 4096;
 
 /// Kafka's long poll: how long a fetch waits for a record.
 pub const FETCH_WAIT: Duration = Duration::from_millis(500);
-/// The same where scand waits for tasks, at most: between two fetches it looks whether Redis has lost its data, which with a short
-/// lease is to be seen sooner.
+/// The same where scand waits for tasks, at most; a fifth of the lease where that is less, since between two fetches it looks whether
+/// Redis has lost its data.
 pub const FETCH_TASKS_WAIT_MAX: Duration = Duration::from_secs(3);
+/// And where several brokers are asked, one after the other: a record of the first is kept waiting while the others have none.
+pub const FETCH_TASKS_WAIT_SHARED: Duration = Duration::from_secs(1);
 /// Records of one ingest call.
 pub const INGEST_BATCH_MAX: usize = 500;
 /// Bytes fetched at a time from one partition.
@@ -152,7 +154,7 @@ pub const REPEATED_LOG_EVERY: Duration = Duration::from_secs(10);
 /// The group's offsets are looked at this often, and whenever a task of this server has ended; committed when they moved.
 pub const COMMIT_EVERY: Duration = Duration::from_secs(5);
 /// An offset that doesn't move is committed again after this long, so that Kafka's retention doesn't expire it, and so that a
-/// commit of another server that was delayed, or a topic that was made anew, leaves a wrong one for so long at most.
+/// commit of another server that was delayed, or a topic that was made anew, leaves a wrong one for little longer.
 pub const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(15);
 /// Metadata (leaders, partitions added) is read again this often.
 pub const METADATA_EVERY: Duration = Duration::from_secs(60);
@@ -229,6 +231,8 @@ pub const FETCH_PARTITION_BYTES_MIN: i32 = 128 * 1024;
 /// Pause before a fetch is repeated that came back early and without a record.
 pub const FETCH_AGAIN_PAUSE: Duration = Duration::from_millis(50);
 /// Offsets that one fetch tries, one by one, to find the end of a batch that can't be read.
+/// The same where a partition is gone or has no leader: the others are looked at meanwhile.
+pub const FETCH_STALE_PAUSE: Duration = Duration::from_secs(1);
 pub const FETCH_SKIP_MAX_OFFSETS: i64 = 100;
 /// Bytes of messages in one produce request. A broker takes 1 MiB of one partition by default (message.max.bytes), counted
 /// after it has packed all messages of a request into one batch.

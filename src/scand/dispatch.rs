@@ -7,6 +7,7 @@ use super::results::Backlog;
 use super::scope::ScopeInForce;
 use super::settle::{Settlement, record_of};
 use crate::ledger::{Answer, Claimed, Ending, Ledger, LedgerError, Refused, Release};
+use crate::model::lease::renew_every;
 use crate::model::limits::{
     CLAIM_PASSED_MAX_TIMES, DISPATCH_IDLE_TICK, DISPATCH_TICK, HEARTBEAT_EVERY,
 };
@@ -94,7 +95,7 @@ impl Dispatch {
     fn pause(&self, answer: &Answer) -> Duration {
         match answer {
             Answer::Idle(until) => DISPATCH_IDLE_TICK.min(*until),
-            _ if self.budget.load().free == 0 => HEARTBEAT_EVERY,
+            _ if self.budget.load().free == 0 => HEARTBEAT_EVERY.min(renew_every(self.lease)),
             _ => DISPATCH_TICK,
         }
     }

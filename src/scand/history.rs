@@ -1,6 +1,7 @@
 //! What `scan-status` tells about tasks that are read again from `scan-tasks`: a Redis that lost its data is rebuilt from
 //! the group's committed offsets, and this says which of the tasks behind them have ended or were running.
 
+use super::outage::Stop;
 use crate::bus::{Brokers, BusError, Fetched, Reader};
 use crate::ledger::{Fate, Past};
 use crate::model::limits::FETCH_WAIT;
@@ -26,8 +27,9 @@ impl History {
         brokers: &Brokers,
         status_topic: &str,
         from: &BTreeMap<i32, i64>,
+        stop: &Stop,
     ) -> Result<History, BusError> {
-        let mut reader = Reader::connect(brokers, status_topic)?;
+        let mut reader = Reader::connect_until(brokers, status_topic, stop)?;
         let ranges = reader.log_ranges()?;
         let mut cursors: BTreeMap<i32, i64> =
             ranges.iter().map(|(&p, range)| (p, range.first)).collect();

@@ -7,6 +7,7 @@ use super::holdings::{Holding, Holdings, Order};
 use super::outage::{Outage, Stop, stopped};
 use super::settle::{Settlement, record_of, state_record};
 use crate::ledger::{self, Claim, Ledger, LedgerError, Reaped, Renewal, Renewed};
+use crate::model::State;
 use crate::model::lease::renew_every;
 use crate::model::limits::{ORDERS_EVERY, REAP_BATCH_MAX, UNTOLD_BATCH_MAX};
 use crossbeam_channel::{RecvTimeoutError, Sender};
@@ -57,7 +58,12 @@ impl Lease {
             }
             let began = Instant::now();
             let all = began >= reaps_from;
-            let result = renew(&mut ledger, &holdings, lease, all).and_then(|found| {
+            let mut look = || -> Result<(), LedgerError> {
+                // A Redis that doesn't answer is to hold up no drain.
+                if settle.is_none() && holdings.all().is_empty() {
+                    return Ok(());
+                }
+                let found = renew(&mut ledger, &holdings, lease, all)?;
                 let Some(settle) = &settle else {
                     return Ok(());
                 };
@@ -69,11 +75,11 @@ impl Lease {
                 }
                 let mut more = found.has_untold;
                 while more {
-                    more = tell(&mut ledger, &server, lease, settle)? && is_early();
+                    more = tell(&mut ledger, &server, lease, settle, &work)? && is_early();
                 }
                 Ok(())
-            });
-            match result {
+            };
+            match look() {
                 Ok(()) => outage.over(),
                 Err(error) => {
                     reaps_from = Instant::now() + lease;
@@ -207,12 +213,17 @@ fn tell(
     server: &str,
     lease: Duration,
     settle: &Sender<Settlement>,
+    work: &Sender<()>,
 ) -> Result<bool, LedgerError> {
     let untold = ledger.untold(lease, UNTOLD_BATCH_MAX)?;
     let full = untold.len() == UNTOLD_BATCH_MAX;
     for task in untold {
         let id = &task.claim.task_id;
         info!("task {id}: {} by order", task.status);
+        if task.status == State::Queued {
+            // A nudge that waits already says the same.
+            let _ = work.try_send(());
+        }
         let settlement = Settlement::Tell {
             record: state_record(server, &task),
             change: task.claim,

@@ -14,7 +14,8 @@ use crate::ledger::{
 };
 use crate::model::lease::renew_every;
 use crate::model::limits::{
-    AUDIT_EVERY, AUDIT_TASKS_MAX, FETCH_TASKS_WAIT_MAX, INGEST_BATCH_BYTES, INGEST_BATCH_MAX,
+    AUDIT_EVERY, AUDIT_TASKS_MAX, FETCH_TASKS_WAIT_MAX, FETCH_TASKS_WAIT_SHARED,
+    INGEST_BATCH_BYTES, INGEST_BATCH_MAX,
 };
 use crate::model::text::fingerprint;
 use crate::model::{Resume, State, StatusRecord, Task, TaskId};
@@ -80,6 +81,15 @@ impl Audits {
     }
 }
 
+/// How long a fetch waits for tasks that are spread over so many brokers.
+fn fetch_wait(lease: Duration, brokers: usize) -> Duration {
+    let most = match brokers {
+        0 | 1 => FETCH_TASKS_WAIT_MAX,
+        _ => FETCH_TASKS_WAIT_SHARED,
+    };
+    renew_every(lease).min(most)
+}
+
 /// Any trouble of this thread: the round is given up and begun again.
 enum Trouble {
     Bus(BusError),
@@ -129,9 +139,11 @@ impl Poll {
     fn round(&mut self, memory: &mut Memory) -> Result<(), Trouble> {
         let reader = match &mut memory.reader {
             Some(reader) => reader,
-            None => memory
-                .reader
-                .insert(Reader::connect(&self.brokers, &self.topic)?.stop_with(self.stop.clone())),
+            None => memory.reader.insert(Reader::connect_until(
+                &self.brokers,
+                &self.topic,
+                &self.stop,
+            )?),
         };
         let is_due = memory.audits.is_due();
         if is_due {
@@ -157,8 +169,7 @@ impl Poll {
             let _ = self.work.try_send(());
         }
         memory.offsets.clone_from(&offsets);
-        // As soon as a renewal would see it, the next round sees that Redis has lost its data.
-        let wait = renew_every(self.lease).min(FETCH_TASKS_WAIT_MAX);
+        let wait = fetch_wait(self.lease, reader.leading_brokers());
         for (partition, fetched) in reader.fetch(&offsets, wait)? {
             let Some(cursor) = cursors.get(&partition) else {
                 continue;
@@ -253,7 +264,7 @@ impl Poll {
                 .all(|(partition, epoch)| known.get(partition) == Some(epoch))
         };
         if !history.as_ref().is_some_and(|(known, _)| serves(known)) {
-            let read = History::read(&self.brokers, &self.status_topic, &from)?;
+            let read = History::read(&self.brokers, &self.status_topic, &from, &self.stop)?;
             *history = Some((epochs, read));
         }
         Ok(())
@@ -619,6 +630,21 @@ mod tests {
             (Some(10), 5),
         ] {
             assert_eq!(begin_at(committed, range), from, "{committed:?}");
+        }
+    }
+
+    #[test]
+    fn a_fetch_waits_for_less_where_a_lease_or_other_brokers_wait_too() {
+        for (lease_s, brokers, ms) in [
+            (15, 1, 3000),
+            (600, 1, 3000),
+            (2, 1, 400),
+            (15, 0, 3000),
+            (15, 3, 1000),
+            (2, 3, 400),
+        ] {
+            let wait = fetch_wait(Duration::from_secs(lease_s), brokers);
+            assert_eq!(wait.as_millis(), ms, "{lease_s} s, {brokers} brokers");
         }
     }
 
