@@ -4,9 +4,9 @@
 //! process dies in whatever way, the kernel closes the other end and sends masscan a SIGHUP, which ends it. So no masscan goes
 //! on sending as an orphan.
 //!
-//! **Nothing here waits for masscan.** Whoever owns a [`Child`] looks at what it has said every now and then, and [`Heard`]
-//! says when to look again: to be woken by each finding would cost several times what the finding itself does. For the same
-//! reason a look only empties the pipe; findings are read once masscan says something else, which does wake, or many have come.
+//! **Nobody waits for findings.** Whoever owns a [`Child`] looks at what it has said every now and then, [`Child::pause`] in
+//! between: to be woken by each finding would cost several times what the finding itself does. For the same reason a look only
+//! empties the pipe; findings are read once masscan says something else, which does wake, or many have come.
 
 use super::arguments::{EXCLUDE_FILE, Excluded};
 use super::folder::Folder;
@@ -16,7 +16,7 @@ use super::pace::Pace;
 use super::program::{ProgramError, find};
 use super::stderr::{Said, said};
 use super::{ScanArguments, findings};
-use crate::model::limits::{FINDINGS_UNREAD_MAX, INTERRUPT_WAIT, LOOK_AFTER_WORDS, LOOK_EVERY_MAX};
+use crate::model::limits::{FINDINGS_UNREAD_MAX, INTERRUPT_WAIT};
 use crate::model::text::one_line;
 use crate::model::{Finding, Progress};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -94,7 +94,9 @@ pub struct Child {
     pace: Pace,
     /// When findings were last read, not only received.
     read_at: Instant,
-    /// The last look brought words.
+    /// The last look: when it was, how many bytes of findings it brought, and whether it brought words.
+    looked_at: Instant,
+    received: usize,
     has_spoken: bool,
     /// Its end is masscan's controlling terminal.
     _terminal: OwnedFd,
@@ -113,8 +115,6 @@ pub struct Heard {
     pub ended: bool,
     /// It may have had to wait for its output to be taken for so long that answers are lost.
     pub overrun: bool,
-    /// The next look may wait so long: the pipe holds what will have come if it goes on as it did.
-    pub pause: Duration,
 }
 
 /// Starts `program` with `arguments`, made to write each line by `printing`.
@@ -159,6 +159,8 @@ pub fn spawn(
             *printing == Printing::Terminal,
         ),
         read_at: now,
+        looked_at: now,
+        received: 0,
         has_spoken: false,
         _terminal: terminal,
         _folder: folder,
@@ -236,22 +238,19 @@ impl Child {
         }
         self.words
             .read(|line| spoken(line).into_iter().for_each(&mut take));
-        let most = match self.has_spoken {
-            true => LOOK_AFTER_WORDS,
-            false => LOOK_EVERY_MAX,
-        };
+        (self.looked_at, self.received) = (began, received);
         Heard {
             all: self.findings.is_read() && self.words.is_read(),
             has_spoken: self.has_spoken,
             ended,
             overrun,
-            pause: self.pace.pause(began, received, most),
         }
     }
 
-    /// Waits for `pause`, or until it says something that is no finding. Where the last look brought such words more of them don't end
-    /// the wait: however much it says, it is listened to at intervals.
-    pub fn pause(&self, pause: Duration) {
+    /// Waits until the next look, after each one: `most` at most, and no longer than the pipe holds what will have come if it goes on as
+    /// it did. Words end the wait, but not right after others: however much it says, it is listened to at intervals.
+    pub fn pause(&mut self, most: Duration) {
+        let pause = self.pace.pause(self.looked_at, self.received, most);
         if self.has_spoken || self.words.ended {
             thread::sleep(pause);
             return;
@@ -385,6 +384,7 @@ fn spoken(line: &[u8]) -> Option<Event> {
 mod tests {
     use super::super::output::stdbuf;
     use super::*;
+    use crate::model::limits::LOOK_EVERY_MAX;
     use crate::model::{Targets, Task};
     use rustix::io::ioctl_fionread;
     use rustix::pipe::fcntl_setpipe_size;
@@ -434,7 +434,7 @@ mod tests {
                 break;
             }
             assert!(Instant::now() < deadline, "only {events:?} came");
-            child.pause(heard.pause);
+            child.pause(LOOK_EVERY_MAX);
         }
         events
     }
@@ -562,7 +562,7 @@ mod tests {
             assert_eq!(heard.all, child.findings.unread.is_empty());
             kept += u32::from(!heard.all);
             assert!(Instant::now() < deadline, "it comes by itself");
-            child.pause(heard.pause);
+            child.pause(LOOK_EVERY_MAX);
         }
         assert!(kept > 0 && events.len() == 1, "{events:?}");
         assert!(matches!(events[0], Event::Finding(_)), "{events:?}");
@@ -570,6 +570,36 @@ mod tests {
         rustix::io::write(&child._terminal, b"go\n").unwrap();
         let more = hear(&mut child, 2);
         assert!(more.contains(&Event::Words("words".to_owned())), "{more:?}");
+    }
+
+    #[test]
+    fn words_end_a_pause_and_findings_do_not() {
+        let (_folder, mut child) = script(&format!(
+            "read go; echo '{LINE}'; read go; echo words >&2; read go; exec >&- 2>&-; sleep 600"
+        ));
+        // It grows to the most by and by.
+        for _ in 0..11 {
+            child.pause(Duration::from_millis(500));
+            child.hear(|_| panic!("nothing is said yet"));
+        }
+        let long = Duration::from_secs(1);
+        let paused = |child: &mut Child, go: bool| {
+            if go {
+                rustix::io::write(&child._terminal, b"go\n").unwrap();
+            }
+            let began = Instant::now();
+            child.pause(long);
+            let (took, heard) = (began.elapsed(), child.hear(drop));
+            (took < long, heard.has_spoken)
+        };
+        assert_eq!(paused(&mut child, true), (false, false), "a finding");
+        assert_eq!(paused(&mut child, true), (true, true), "words");
+        assert_eq!(paused(&mut child, false), (false, false), "after words");
+        assert_eq!(paused(&mut child, true), (true, false), "its end");
+        assert!(
+            child.words.ended && !paused(&mut child, false).0,
+            "and once only"
+        );
     }
 
     #[test]

@@ -174,9 +174,10 @@ pub const WATCHDOG_SILENCE: Duration = Duration::from_secs(30);
 /// After an interrupt masscan gets this long to write its last findings before it is killed.
 pub const INTERRUPT_WAIT: Duration = Duration::from_secs(2);
 /// Answers to what was sent longer ago than this plus the task's wait are certain to have been seen. Less than two of masscan's
-/// readings, which are 0.75 s apart and with which findings are read. With one more reading, [`LOOK_AFTER_WORDS`] and
-/// [`PROGRESS_EVERY`] what is probed again stays within 3 s and the wait, also where a look or an acknowledgement comes late.
-pub const SETTLED_AFTER: Duration = Duration::from_millis(1250);
+/// readings, which are 0.75 s apart and with which findings are read, and with no whole second of wait a multiple of that: a reading
+/// that comes a moment early doesn't cost another one. With one more reading, [`LOOK_AFTER_WORDS`] and [`PROGRESS_EVERY`] what is
+/// probed again stays within 3 s and the wait where Kafka acknowledges at once.
+pub const SETTLED_AFTER: Duration = Duration::from_millis(1200);
 /// A drain has this long from the first signal to the process's exit.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// A milestone of progress is logged every so many percent.
@@ -197,10 +198,10 @@ pub const SETTLE_GONE_WAIT_LEASES: u32 = 2;
 pub const INGEST_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Batches of findings that may wait for one `results` thread; their bytes are bounded by scand's `-buffer`.
 pub const RESULTS_BATCHES_MAX: usize = 1024;
-/// A scan looks at its orders, its lease, its time-out and masscan's output at least this often, and as soon as masscan says
-/// something.
+/// A scan looks at its orders, its lease, its time-out and masscan's output at least this often.
 pub const LOOK_EVERY_MAX: Duration = Duration::from_millis(300);
-/// After masscan has said something a scan looks again so soon: Kafka has acknowledged by then what it was sent thereupon.
+/// After masscan has said something, and until Kafka has acknowledged what it was sent thereupon, a scan looks this often; but for
+/// that time it is woken by what masscan says.
 pub const LOOK_AFTER_WORDS: Duration = Duration::from_millis(150);
 /// And at most this often, however much masscan prints.
 pub const LOOK_EVERY_MIN: Duration = Duration::from_micros(500);
@@ -230,9 +231,9 @@ pub const COORDINATOR_PAUSE: Duration = Duration::from_millis(100);
 pub const FETCH_PARTITION_BYTES_MIN: i32 = 128 * 1024;
 /// Pause before a fetch is repeated that came back early and without a record.
 pub const FETCH_AGAIN_PAUSE: Duration = Duration::from_millis(50);
-/// Offsets that one fetch tries, one by one, to find the end of a batch that can't be read.
 /// The same where a partition is gone or has no leader: the others are looked at meanwhile.
 pub const FETCH_STALE_PAUSE: Duration = Duration::from_secs(1);
+/// Offsets that one fetch tries, one by one, to find the end of a batch that can't be read.
 pub const FETCH_SKIP_MAX_OFFSETS: i64 = 100;
 /// Bytes of messages in one produce request. A broker takes 1 MiB of one partition by default (message.max.bytes), counted
 /// after it has packed all messages of a request into one batch.

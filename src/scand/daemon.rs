@@ -26,7 +26,7 @@ use log::{error, info, warn};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -371,6 +371,7 @@ impl Parts<'_> {
             holdings: self.holdings.clone(),
             backlog: self.backlog.clone(),
             scope: self.scope.clone(),
+            lacks_room: Once::new(),
             offloads: self.offloads.clone(),
         });
         let ports = self

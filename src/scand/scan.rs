@@ -30,7 +30,7 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 /// What the scan threads share.
@@ -49,6 +49,8 @@ pub struct Scans {
     pub backlog: Arc<Backlog>,
     /// What this server may scan.
     pub scope: Arc<ScopeInForce>,
+    /// Has warned that masscan's output has less room than it should.
+    pub lacks_room: Once,
     /// Warns of offloads.
     pub offloads: Arc<Offloads>,
 }
@@ -195,7 +197,7 @@ impl<'a> Scan<'a> {
         if self.outlets.settle.send(announcement).is_err() {
             return Some(Stopped::Ordered(Order::Drain));
         }
-        let ticks = tick(LOOK_EVERY_MAX);
+        let ticks = tick(LOOK_AFTER_WORDS);
         loop {
             select_biased! {
                 recv(self.assignment.orders) -> order => return Some(Stopped::Ordered(order.unwrap_or(Order::Lost))),
@@ -245,10 +247,10 @@ impl<'a> Scan<'a> {
         let child = masscan::spawn(&self.scans.masscan, &self.scans.printing, &arguments)
             .map_err(|error| one_line(&error.to_string()))?;
         if let Some(findings) = child.lacks_room() {
-            warn!(
+            self.scans.lacks_room.call_once(|| warn!(
                 "task {id}: its output has room for {findings} findings only, since this user has many pipes; where more come at once the scan \
-                 goes on from its checkpoint: raise the sysctl fs.pipe-user-pages-soft, or run with fewer -slots"
-            );
+                 goes on from its checkpoint: raise the sysctl fs.pipe-user-pages-soft (and fs.pipe-max-size, if below 1048576), or run with fewer -slots"
+            ));
         }
         self.scans.offloads.look_at_scan(child.id());
         // The time-out is the scan's: until here it may have waited for Kafka.
@@ -294,14 +296,28 @@ impl<'a> Scan<'a> {
                 // It writes each line at once: what it has found is out already, so there is nothing to wait for.
                 child.kill();
             }
-            let trusted = self.assignment.holding.trusted_for(Instant::now());
             child.pause(match stopped {
-                None => heard.pause.min(trusted),
-                Some(_) => heard.pause,
+                None => self.pause(&heard),
+                Some(_) => LOOK_AFTER_WORDS,
             });
         }
         let exit = child.wait();
+        // While its findings wait for a Kafka that is away, people see where it ended, and its job that it sends no more.
+        if self.untold_since.is_some() && self.is_trusted() {
+            self.report();
+        }
         self.ended(stopped, exit)
+    }
+
+    /// For how long nothing need be looked at but masscan's words: until Kafka may have acknowledged what was sent, and not beyond the
+    /// time for which the claim can be trusted.
+    fn pause(&self, heard: &Heard) -> Duration {
+        let is_awaited = self.delivery.acknowledged() + (self.pending.len() as u64) < self.printed;
+        let most = match heard.has_spoken || is_awaited {
+            true => LOOK_AFTER_WORDS,
+            false => LOOK_EVERY_MAX,
+        };
+        most.min(self.assignment.holding.trusted_for(Instant::now()))
     }
 
     /// An order about the claim; without anybody who could give one it is no claim any more.
@@ -572,7 +588,7 @@ impl<'a> Scan<'a> {
             Outcome::Released { .. } => Some(Instant::now() + RELEASE_FLUSH_WAIT),
             Outcome::Completed | Outcome::Failed(_) | Outcome::Cancelled => None,
         };
-        let ticks = tick(LOOK_EVERY_MAX / 4);
+        let ticks = tick(LOOK_AFTER_WORDS / 4);
         loop {
             self.send_pending();
             let acknowledged = self.delivery.acknowledged();
