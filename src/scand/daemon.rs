@@ -460,6 +460,7 @@ impl Parts<'_> {
             holdings: self.holdings.clone(),
             backlog: self.backlog.clone(),
             scope: self.scope.clone(),
+            masscan_version: self.masscan_version.clone(),
             assignments,
             settle,
             work,

@@ -53,6 +53,8 @@ pub struct Dispatch {
     pub backlog: Arc<Backlog>,
     /// What this server may scan.
     pub scope: Arc<ScopeInForce>,
+    /// masscan's version when this server started; empty where it could not be told.
+    pub masscan_version: String,
     /// To the scan threads.
     pub assignments: Sender<Assignment>,
     /// Where a claim goes whose task can't be read.
@@ -177,6 +179,14 @@ impl Dispatch {
         if let Some(why) = self.unlike(&claimed.task, &denied) {
             return self.refuse(claimed, &scope, &why);
         }
+        match self.bound_otherwise(&claimed.task) {
+            Ok(None) => {}
+            Ok(Some(why)) => return self.refuse(claimed, &scope, &why),
+            Err(error) => {
+                self.give_back(&claimed);
+                return Err(error);
+            }
+        }
         if !denied.is_empty() {
             info!(
                 "task {}: {} of its {} addresses are out of this server's scope and not scanned",
@@ -220,7 +230,7 @@ impl Dispatch {
     ///
     /// Which probes a shard sends depends on all the addresses and on the rate (see `model/walk.rs`). Were the shards of a job
     /// run with different ones, the union of their probes would have holes, and nobody would see them. So each is run exactly as
-    /// its record says, by a server that may do that: then nothing has to be known about the others.
+    /// its record says, by a server that may do that: then nothing has to be known about the others, but for masscan's version.
     fn unlike(&self, task: &Task, denied: &Targets) -> Option<String> {
         task.shard?;
         let asked = task.band_width.pps();
@@ -237,10 +247,26 @@ impl Dispatch {
         })
     }
 
+    /// Why a shard can't be run with this server's masscan: another version, which may send in another order, has begun the job. The
+    /// first shard that any server begins binds the job.
+    fn bound_otherwise(&mut self, task: &Task) -> Result<Option<String>, LedgerError> {
+        let (Some(_), Some(job)) = (task.shard, &task.job_id) else {
+            return Ok(None);
+        };
+        let bound = self.ledger.bind(job, &self.masscan_version)?;
+        Ok((bound != self.masscan_version).then(|| {
+            format!(
+                "the shards of its job are sent by masscan {}, and this server has {}, whose order may be another: push the job anew",
+                named(&bound),
+                named(&self.masscan_version)
+            )
+        }))
+    }
+
     /// Names what this server may do, so that the fleet knows whether one that refused a task may do something else by now.
     fn limits(&self, scope: &Scope) -> String {
         let rate = self.budget.rate_for(u64::MAX);
-        format!("{}/{rate}", scope.tag())
+        format!("{}/{rate}/{}", scope.tag(), self.masscan_version)
     }
 
     fn refuse(&mut self, claimed: Claimed, scope: &Scope, why: &str) -> Result<(), LedgerError> {
@@ -339,5 +365,13 @@ impl Dispatch {
             offset: -1,
         };
         let _ = self.settle.send(Settlement::End(ending));
+    }
+}
+
+/// A version of masscan in words.
+fn named(version: &str) -> &str {
+    match version {
+        "" => "of an unknown version",
+        known => known,
     }
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 /// masscan counts its wait in whole seconds of the wall clock: this much less than `wait_s` may still be the whole wait.
 const WAIT_SLACK: Duration = Duration::from_millis(1500);
 
+/// What is said of [`Stopped::OtherVersion`].
+const OTHER_VERSION: &str = "masscan was replaced by another version since this server started, and the shards of a job are sent by one: start scand again";
 /// What is said of [`Stopped::Overrun`].
 const OVERRUN: &str = "answers came faster than the server took them, and some may be lost: it was busy, or the rate is too high for it";
 
@@ -36,6 +38,8 @@ pub enum Stopped {
     TimedOut,
     /// This server may no longer scan all that it scans.
     OutOfScope,
+    /// It is another version than the one that is to send this job's shards.
+    OtherVersion,
 }
 
 /// What is known of a run of masscan once it is gone.
@@ -114,6 +118,7 @@ impl Run {
                 "the server may no longer scan a part of it, and begins anew without that",
                 false,
             ),
+            Some(Stopped::OtherVersion) => Outcome::Failed(OTHER_VERSION.to_owned()),
             Some(Stopped::TimedOut) => Outcome::Failed(format!(
                 "timed out after {} s at {:.2} %",
                 self.timeout.unwrap_or_default().as_secs(),
@@ -271,6 +276,7 @@ mod tests {
             Outcome::Failed("timed out after 60 s at 12.00 %".to_owned())
         );
         assert!(matches!(stopped(Stopped::Silent), Outcome::Failed(_)));
+        assert!(matches!(stopped(Stopped::OtherVersion), Outcome::Failed(_)));
         assert!(matches!(stopped(Stopped::Overrun), Outcome::Failed(_)));
         let further = Run {
             stopped: Some(Stopped::Overrun),

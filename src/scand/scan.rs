@@ -340,7 +340,7 @@ impl<'a> Scan<'a> {
         match event {
             Event::Finding(finding) => return self.on_finding(finding),
             Event::Progress(progress) => self.on_progress(progress),
-            Event::Words(words) => self.on_words(words),
+            Event::Words(words) => return self.on_words(words),
             Event::Unreadable(line) => {
                 self.unreadable += 1;
                 if self.unreadable == 1 {
@@ -354,7 +354,8 @@ impl<'a> Scan<'a> {
         None
     }
 
-    fn on_words(&mut self, words: String) {
+    fn on_words(&mut self, words: String) -> Option<Stopped> {
+        let mut stop = None;
         let id = &self.assignment.claimed.claim.task_id;
         debug!("task {id}: masscan: {words}");
         self.interrupted |= masscan::is_interrupt(&words);
@@ -378,11 +379,18 @@ impl<'a> Scan<'a> {
                 self.scans.masscan_version
             );
             self.checkpoint.forget();
+            stop = self
+                .assignment
+                .claimed
+                .task
+                .shard
+                .map(|_| Stopped::OtherVersion);
         }
         if self.words.len() == MASSCAN_WORDS_MAX_LINES {
             self.words.pop_front();
         }
         self.words.push_back(words);
+        stop
     }
 
     fn on_finding(&mut self, finding: Finding) -> Option<Stopped> {

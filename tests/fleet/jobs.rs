@@ -10,6 +10,7 @@ use scan::ledger::LiveTask;
 use scan::model::State;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::path::Path;
 
 pub const TESTS: &[Test] = &[
     (
@@ -47,6 +48,11 @@ pub const TESTS: &[Test] = &[
         "shards_that_no_server_can_send_alike_are_rejected_and_may_be_retried",
         Needs::Servers,
         unlike,
+    ),
+    (
+        "the_shards_of_a_job_are_sent_by_one_version_of_masscan",
+        Needs::Servers,
+        one_version,
     ),
 ];
 
@@ -273,6 +279,46 @@ fn alike() {
     assert_eq!(rates, BTreeSet::from([20]));
     let found: BTreeSet<_> = ids.iter().flat_map(|id| fleet.findings(id)).collect();
     assert_eq!(found, addresses(&network, 443));
+}
+
+fn one_version() {
+    let mut fleet = Fleet::new("job-version").with_standin(&json!({}));
+    let network = fleet.network(0);
+    let new = fleet.ready_scand("new", &["-slots", "1"]);
+    let standin = fleet.masscan.parent().unwrap().to_owned();
+    let older = fleet.folder.join("older");
+    std::fs::create_dir(&older).unwrap();
+    std::fs::copy(&fleet.masscan, older.join("masscan")).unwrap();
+    fleet.masscan = older.join("masscan");
+    set_version(&older, "1.0.5");
+    let old = fleet.ready_scand("old", &["-slots", "1"]);
+    push(&fleet, &shards(&network, 4, 4, 50));
+    assert_eq!(wait_job(&fleet, 4), addresses(&network, 443));
+    let servers: BTreeSet<_> = job_of(&fleet).into_iter().map(|task| task.server).collect();
+    assert_eq!(servers.len(), 1, "{servers:?}");
+    let other = match servers.contains(&Some("new".to_owned())) {
+        true => (old, "masscan 1.3.2, and this server has 1.0.5"),
+        false => (new, "masscan 1.0.5, and this server has 1.3.2"),
+    };
+    assert!(other.0.log().contains(other.1), "{}", other.0.log());
+
+    // One that is replaced under a running server is another one too.
+    set_version(&standin, "1.4.0");
+    set_version(&older, "1.4.0");
+    let mut shard = shards(&network, 4, 4, 50).remove(0);
+    (shard["task_id"], shard["job_id"]) = ("late".into(), "late-job".into());
+    shard["attempts"] = 1.into();
+    push(&fleet, &[shard]);
+    let task = fleet.wait_ended("late", SOON);
+    assert_eq!(task.status, State::Failed);
+    let error = task.error.unwrap();
+    assert!(error.contains("start scand again"), "{error}");
+}
+
+/// The version that the stand-in of `folder` says it is from now on.
+fn set_version(folder: &Path, version: &str) {
+    let plan = json!({"version": version}).to_string();
+    std::fs::write(folder.join("plan.json"), plan).unwrap();
 }
 
 fn unlike() {

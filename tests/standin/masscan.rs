@@ -54,7 +54,7 @@ const WAIT_DEFAULT_S: u64 = 10;
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     if words.iter().any(|word| word == "--version") {
-        print!("{VERSION}");
+        print!("{}", about(Plan::read(&own_folder()).version()));
         return ExitCode::SUCCESS;
     }
     if words.iter().any(|word| word == "--echo") {
@@ -74,14 +74,18 @@ fn main() -> ExitCode {
     Run::new(arguments, plan).run()
 }
 
-const VERSION: &str = "
-Masscan version 1.3.2 ( stand-in )
+fn about(version: &str) -> String {
+    format!(
+        "
+Masscan version {version} ( stand-in )
 Compiled on: never
 Compiler: rustc
 OS: Linux
 CPU: unknown (64 bits)
 GIT version: unknown
-";
+"
+    )
+}
 
 /// The folder of the program as it was started.
 fn own_folder() -> PathBuf {
@@ -182,6 +186,8 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Plan {
+    /// The version that it says it is; 1.3.2 without it.
+    version: Option<String>,
     /// One in so many probes is answered; 0 and 1: all.
     answer_every: u64,
     /// Where its life is written down ([`Event`]).
@@ -229,6 +235,10 @@ impl Plan {
         }
     }
 
+    fn version(&self) -> &str {
+        self.version.as_deref().unwrap_or("1.3.2")
+    }
+
     /// Without its faults where they are another range's, or `only_first` runs have been before.
     fn for_this_run(self, folder: &Path, range: &str) -> Plan {
         let another = self.only_range.as_deref().is_some_and(|only| only != range);
@@ -238,6 +248,7 @@ impl Plan {
                 .is_some_and(|first| run_number(folder) > first)
         {
             return Plan {
+                version: self.version,
                 answer_every: self.answer_every,
                 log: self.log,
                 tick_ms: self.tick_ms,
@@ -374,7 +385,8 @@ impl Run {
         let space = &self.arguments.space;
         let plural = if space.ports == 1 { "" } else { "s" };
         say(&format!(
-            "Starting masscan 1.3.2 (http://bit.ly/14GZzcT) at {} s\nInitiating SYN Stealth Scan\nScanning {} hosts [{} port{plural}/host]\n",
+            "Starting masscan {} (http://bit.ly/14GZzcT) at {} s\nInitiating SYN Stealth Scan\nScanning {} hosts [{} port{plural}/host]\n",
+            self.plan.version(),
             since_1970().as_secs(),
             space.addresses,
             space.ports,
