@@ -24,6 +24,9 @@ pub(super) struct Pace {
     by_terminal: bool,
     looked_at: Instant,
     pause: Duration,
+    /// How late the last look was, and how many bytes it brought.
+    late: Duration,
+    received: usize,
 }
 
 impl Pace {
@@ -36,6 +39,8 @@ impl Pace {
             by_terminal,
             looked_at: now,
             pause: LOOK_EVERY_MIN,
+            late: Duration::ZERO,
+            received: 0,
         }
     }
 
@@ -48,10 +53,15 @@ impl Pace {
     /// may be lost: where no more can have come than the pipe and its capture ring hold, none are.
     pub(super) fn is_overrun(&self, now: Instant, received: usize) -> bool {
         let elapsed = now.saturating_duration_since(self.looked_at);
-        let (held, alone) = match self.by_terminal {
-            false => (self.holds, elapsed),
-            // The thread that empties it is as late as this one, as far as anybody knows.
-            true => (TERMINAL_BYTES, elapsed.saturating_sub(self.pause)),
+        let (held, alone, received) = match self.by_terminal {
+            false => (self.holds, elapsed, received),
+            // The thread that empties it is as late as this one, as far as anybody knows. After a standstill of both it may bring what
+            // waited there only for the look after that.
+            true => (
+                TERMINAL_BYTES,
+                elapsed.saturating_sub(self.pause).max(self.late),
+                self.received + received,
+            ),
         };
         received >= held / FULL_PARTS * (FULL_PARTS - 1)
             && alone.as_secs_f64() * self.rate_pps > held as f64 / LINE_BYTES + RING_ANSWERS
@@ -61,7 +71,8 @@ impl Pace {
     /// room is filled, so that the rest is left for a look that comes late; twice as long as the last time at most, since answers come in bursts.
     pub(super) fn pause(&mut self, now: Instant, received: usize, most: Duration) -> Duration {
         let elapsed = now.saturating_duration_since(self.looked_at);
-        self.looked_at = now;
+        self.late = elapsed.saturating_sub(self.pause);
+        (self.looked_at, self.received) = (now, received);
         let room = self.holds as f64 * FILLED_PART;
         let filled_after = elapsed.as_secs_f64() * room / received.max(1) as f64;
         // Were each probe answered from now on.
@@ -112,6 +123,19 @@ mod tests {
                 "{rate_pps} pps, {bytes_per_second} bytes a second: {pause} ms"
             );
         }
+    }
+
+    #[test]
+    fn what_a_terminal_brings_late_counts_as_late() {
+        let start = Instant::now();
+        let ms = |ms| start + Duration::from_millis(ms);
+        let mut pace = Pace::new(start, 1000, HOLDS, true);
+        // Both stood still for a second; the thread that empties the terminal comes second.
+        assert!(!pace.is_overrun(ms(1000), 0));
+        pace.pause(ms(1000), 0, LOOK_EVERY_MAX);
+        assert!(pace.is_overrun(ms(1001), 20_000));
+        pace.pause(ms(1001), 20_000, LOOK_EVERY_MAX);
+        assert!(!pace.is_overrun(ms(1003), 20_000), "not for ever");
     }
 
     #[test]
