@@ -6,7 +6,6 @@
 use crate::model::Task;
 use std::fmt::Display;
 use std::io::Write;
-use std::ops::Range;
 
 /// One of [`Messages`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +68,11 @@ impl Messages {
 
     /// The message at `index`, which is less than [`Messages::len`].
     pub fn at(&self, index: usize) -> Message<'_> {
-        let (Range { start, end }, key_end) = (self.range(index), self.places[index].key_end);
+        let start = match index {
+            0 => 0,
+            _ => self.places[index - 1].end,
+        };
+        let Place { key_end, end } = self.places[index];
         Message {
             key: &self.bytes[start..key_end],
             value: &self.bytes[key_end..end],
@@ -87,35 +90,26 @@ impl Messages {
             *self = others;
             return;
         }
-        let before = self.bytes.len();
-        self.bytes.extend_from_slice(&others.bytes);
-        self.places.extend(others.places.iter().map(|place| Place {
-            key_end: before + place.key_end,
-            end: before + place.end,
-        }));
+        others.iter().for_each(|message| self.add(message));
     }
 
     /// Those whose indices are not among `known`, which ascend.
     pub fn without(&self, known: &[usize]) -> Messages {
         let mut left = Messages::default();
-        for index in (0..self.len()).filter(|index| known.binary_search(index).is_err()) {
-            let Range { start, end } = self.range(index);
-            let moved = left.bytes.len();
-            left.bytes.extend_from_slice(&self.bytes[start..end]);
-            left.places.push(Place {
-                key_end: self.places[index].key_end - start + moved,
-                end: end - start + moved,
-            });
-        }
+        (0..self.len())
+            .filter(|index| known.binary_search(index).is_err())
+            .for_each(|index| left.add(self.at(index)));
         left
     }
 
-    fn range(&self, index: usize) -> Range<usize> {
-        let start = match index {
-            0 => 0,
-            _ => self.places[index - 1].end,
-        };
-        start..self.places[index].end
+    fn add(&mut self, Message { key, value }: Message<'_>) {
+        self.bytes.extend_from_slice(key);
+        let key_end = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.places.push(Place {
+            key_end,
+            end: self.bytes.len(),
+        });
     }
 }
 

@@ -94,9 +94,7 @@ pub struct Child {
     pace: Pace,
     /// When findings were last read, not only received.
     read_at: Instant,
-    /// The last look: when it was, how many bytes of findings it brought, and whether it brought words.
-    looked_at: Instant,
-    received: usize,
+    /// The last look brought words.
     has_spoken: bool,
     /// Its end is masscan's controlling terminal.
     _terminal: OwnedFd,
@@ -159,8 +157,6 @@ pub fn spawn(
             *printing == Printing::Terminal,
         ),
         read_at: now,
-        looked_at: now,
-        received: 0,
         has_spoken: false,
         _terminal: terminal,
         _folder: folder,
@@ -238,7 +234,7 @@ impl Child {
         }
         self.words
             .read(|line| spoken(line).into_iter().for_each(&mut take));
-        (self.looked_at, self.received) = (began, received);
+        self.pace.looked(began, received);
         Heard {
             all: self.findings.is_read() && self.words.is_read(),
             has_spoken: self.has_spoken,
@@ -250,7 +246,7 @@ impl Child {
     /// Waits until the next look, after each one: `most` at most, and no longer than the pipe holds what will have come if it goes on as
     /// it did. Words end the wait, but not right after others: however much it says, it is listened to at intervals.
     pub fn pause(&mut self, most: Duration) {
-        let pause = self.pace.pause(self.looked_at, self.received, most);
+        let pause = self.pace.pause(most);
         if self.has_spoken || self.words.ended {
             thread::sleep(pause);
             return;

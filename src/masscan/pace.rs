@@ -22,9 +22,11 @@ pub(super) struct Pace {
     rate_pps: f64,
     holds: usize,
     by_terminal: bool,
-    looked_at: Instant,
+    /// The pause before the last look, or the one since.
     pause: Duration,
-    /// How late the last look was, and how many bytes it brought.
+    /// The last look: when it was, how long after the one before it, how late for the pause between them, and what it brought.
+    looked_at: Instant,
+    elapsed: Duration,
     late: Duration,
     received: usize,
 }
@@ -37,8 +39,9 @@ impl Pace {
             rate_pps: rate_pps.max(1) as f64,
             holds,
             by_terminal,
-            looked_at: now,
             pause: LOOK_EVERY_MIN,
+            looked_at: now,
+            elapsed: Duration::ZERO,
             late: Duration::ZERO,
             received: 0,
         }
@@ -67,14 +70,18 @@ impl Pace {
             && alone.as_secs_f64() * self.rate_pps > held as f64 / LINE_BYTES + RING_ANSWERS
     }
 
-    /// A look at `now` brought `received` bytes: for how long the next one may wait, `most` at most. Until [`FILLED_PART`] of the output's
-    /// room is filled, so that the rest is left for a look that comes late; twice as long as the last time at most, since answers come in bursts.
-    pub(super) fn pause(&mut self, now: Instant, received: usize, most: Duration) -> Duration {
-        let elapsed = now.saturating_duration_since(self.looked_at);
-        self.late = elapsed.saturating_sub(self.pause);
+    /// A look at `now` brought `received` bytes.
+    pub(super) fn looked(&mut self, now: Instant, received: usize) {
+        self.elapsed = now.saturating_duration_since(self.looked_at);
+        self.late = self.elapsed.saturating_sub(self.pause);
         (self.looked_at, self.received) = (now, received);
+    }
+
+    /// For how long the look after the last one may wait, `most` at most. Until [`FILLED_PART`] of the output's room is filled, so
+    /// that the rest is left for a look that comes late; twice as long as the last time at most, since answers come in bursts.
+    pub(super) fn pause(&mut self, most: Duration) -> Duration {
         let room = self.holds as f64 * FILLED_PART;
-        let filled_after = elapsed.as_secs_f64() * room / received.max(1) as f64;
+        let filled_after = self.elapsed.as_secs_f64() * room / self.received.max(1) as f64;
         // Were each probe answered from now on.
         let filled_at_soonest = room / LINE_BYTES / self.rate_pps;
         self.pause = Duration::from_secs_f64(filled_after.min(filled_at_soonest))
@@ -100,7 +107,8 @@ mod tests {
         for _ in 0..looks {
             now += pause;
             let received = bytes_per_second * pause.as_secs_f64();
-            pause = pace.pause(now, received as usize, LOOK_EVERY_MAX);
+            pace.looked(now, received as usize);
+            pause = pace.pause(LOOK_EVERY_MAX);
         }
         pause
     }
@@ -132,9 +140,11 @@ mod tests {
         let mut pace = Pace::new(start, 1000, HOLDS, true);
         // Both stood still for a second; the thread that empties the terminal comes second.
         assert!(!pace.is_overrun(ms(1000), 0));
-        pace.pause(ms(1000), 0, LOOK_EVERY_MAX);
+        pace.looked(ms(1000), 0);
+        pace.pause(LOOK_EVERY_MAX);
         assert!(pace.is_overrun(ms(1001), 20_000));
-        pace.pause(ms(1001), 20_000, LOOK_EVERY_MAX);
+        pace.looked(ms(1001), 20_000);
+        pace.pause(LOOK_EVERY_MAX);
         assert!(!pace.is_overrun(ms(1003), 20_000), "not for ever");
     }
 
@@ -155,9 +165,11 @@ mod tests {
             ..Pace::new(start, 1000, HOLDS, false)
         };
         let now = start + LOOK_EVERY_MAX;
-        let pause = pace.pause(now, 8 * HOLDS, LOOK_EVERY_MAX);
+        pace.looked(now, 8 * HOLDS);
+        let pause = pace.pause(LOOK_EVERY_MAX);
         assert_eq!(pause, LOOK_EVERY_MAX.mul_f64(FILLED_PART / 8.0));
-        assert_eq!(pace.pause(now, 0, LOOK_EVERY_MIN), LOOK_EVERY_MIN);
+        pace.looked(now, 0);
+        assert_eq!(pace.pause(LOOK_EVERY_MIN), LOOK_EVERY_MIN);
     }
 
     #[test]
