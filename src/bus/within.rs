@@ -43,8 +43,8 @@ impl Caller {
     /// Runs `work` on the thread and gives its result back, or [`BusError::TimedOut`] after `wait`. `doing` says what it does, in
     /// words that fit before a colon ("connect to localhost:9092").
     ///
-    /// Past `wait`, or where it is told to stop, the thread is left behind, since nothing can end a thread that sits in a system call, and the next call gets
-    /// another one. In a client program that is all right: the process ends soon and the thread with it. In a daemon it is a
+    /// Past `wait`, or where it is told to stop, the thread is left behind, since nothing can end a thread that sits in a system
+    /// call, and the next call gets another one. In a client program that is all right: the process ends soon and the thread with it. In a daemon it is a
     /// bounded loss: the sockets of the `kafka` crate give up after 120 s, which ends the thread and drops what it owns; no lock is
     /// held, and what it owned has been replaced by then. What it had asked for may still be done, so only ask here for what may
     /// happen late or twice.

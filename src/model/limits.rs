@@ -67,7 +67,8 @@ pub const LEASE_MARGIN_PART: u32 = 10;
 pub const DEFERRAL_MAX: Duration = Duration::from_millis(1000);
 /// A server whose last heartbeat is older than this is left out of the deferral.
 pub const HEARTBEAT_FRESH: Duration = Duration::from_secs(5);
-/// Time between two heartbeats of a server without a free slot; the others look for tasks more often, which is one too.
+/// Time between two heartbeats of a server without a free slot, or a fifth of its lease where that is less; the others look for tasks
+/// more often, which is one too.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
 /// Time between two looks for orders (cancel, pause) and for claims that have expired.
 pub const ORDERS_EVERY: Duration = Duration::from_secs(1);
@@ -200,8 +201,8 @@ pub const INGEST_BATCH_BYTES: usize = 4 * 1024 * 1024;
 pub const RESULTS_BATCHES_MAX: usize = 1024;
 /// A scan looks at its orders, its lease, its time-out and masscan's output at least this often.
 pub const LOOK_EVERY_MAX: Duration = Duration::from_millis(300);
-/// After masscan has said something, and until Kafka has acknowledged what it was sent thereupon, a scan looks this often; but for
-/// that time it is woken by what masscan says.
+/// After masscan has said something, and until Kafka has acknowledged what it was sent thereupon, a scan looks this often. It is woken
+/// by what masscan says, but not within this time of the last words.
 pub const LOOK_AFTER_WORDS: Duration = Duration::from_millis(150);
 /// And at most this often, however much masscan prints.
 pub const LOOK_EVERY_MIN: Duration = Duration::from_micros(500);
@@ -231,7 +232,7 @@ pub const COORDINATOR_PAUSE: Duration = Duration::from_millis(100);
 pub const FETCH_PARTITION_BYTES_MIN: i32 = 128 * 1024;
 /// Pause before a fetch is repeated that came back early and without a record.
 pub const FETCH_AGAIN_PAUSE: Duration = Duration::from_millis(50);
-/// The same where a partition is gone or has no leader: the others are looked at meanwhile.
+/// The same where a partition is gone or has no leader: so long the others wait too.
 pub const FETCH_STALE_PAUSE: Duration = Duration::from_secs(1);
 /// Offsets that one fetch tries, one by one, to find the end of a batch that can't be read.
 pub const FETCH_SKIP_MAX_OFFSETS: i64 = 100;

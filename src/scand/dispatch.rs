@@ -230,7 +230,8 @@ impl Dispatch {
     ///
     /// Which probes a shard sends depends on all the addresses and on the rate (see `model/walk.rs`). Were the shards of a job
     /// run with different ones, the union of their probes would have holes, and nobody would see them. So each is run exactly as
-    /// its record says, by a server that may do that: then nothing has to be known about the others, but for masscan's version.
+    /// its record says, by a server that may do that: then nothing has to be known about the others, but for masscan's version
+    /// ([`Dispatch::bound_otherwise`]).
     fn unlike(&self, task: &Task, denied: &Targets) -> Option<String> {
         task.shard?;
         let asked = task.band_width.pps();

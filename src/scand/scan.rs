@@ -302,7 +302,8 @@ impl<'a> Scan<'a> {
             });
         }
         let exit = child.wait();
-        // While its findings wait for a Kafka that is away, people see where it ended, and its job that it sends no more.
+        // While its findings wait for a Kafka that is away, people see where it ended, and its job that it sends no more if that was at
+        // 100 %.
         if self.untold_since.is_some() && self.is_trusted() {
             self.report();
         }
