@@ -45,9 +45,9 @@ mutation beat src/ledger/claim.lua \
 mutation idle src/ledger/claim.lua \
     "/^if redis.call('EXISTS', ready_key, aside_jobs_key)/d" \
     "what_there_is_to_do_is_said_with_each_call"
-mutation bind src/ledger/bind.lua \
-    "s/^return redis.call('GET', key)/return ARGV[2]/" \
-    "the_shards_of_a_job_are_sent_by_one_version_of_masscan"
+mutation order src/masscan/installed.rs \
+    's/version.starts_with(SHARD_SERIES) && //' \
+    "a_masscan_of_another_order_gets_no_shards_until_it_is_replaced"
 mutation trust src/scand/holdings.rs \
     "s/^        now < \*lock(&self.trusted_until)/        now < *lock(\&self.trusted_until) || true/" \
     "redis_away_for_longer_than_a_lease_suspends_the_scan"

@@ -19,7 +19,6 @@ static VERDICT: LazyLock<Script> = script!("verdict.lua");
 static FINISH: LazyLock<Script> = script!("finish.lua");
 static RELEASE: LazyLock<Script> = script!("release.lua");
 static REFUSE: LazyLock<Script> = script!("refuse.lua");
-static BIND: LazyLock<Script> = script!("bind.lua");
 static LEAVE: LazyLock<Script> = script!("leave.lua");
 static REAP: LazyLock<Script> = script!("reap.lua");
 
@@ -257,13 +256,6 @@ impl Ledger {
             "task" => claimed(Fields::from_flat(fields)),
             other => Err(malformed("the answer of claim.lua", other)),
         }
-    }
-
-    /// Binds `job` to the version of masscan that sends its shards, and gives the one to which it is bound: the first that was named
-    /// here. It is remembered as long as an ended task, counted from the last call.
-    pub fn bind(&mut self, job: &TaskId, version: &str) -> Result<String, LedgerError> {
-        let arguments = [job.to_string(), version.to_owned(), ms(ENDED_KEPT)];
-        self.call(&BIND, &arguments)
     }
 
     /// Takes this server out of the table of servers: others no longer wait for it. What only it may run is kept for its return.

@@ -10,7 +10,7 @@
 //! | `connection.rs` | one connection that is made again after an error |
 //! | `fields.rs` | typed reading of untrusted hashes |
 //! | `intake.rs` | cursors, ingest, what may be committed |
-//! | `claims.rs` | claim, bind, renew, progress, verdict, finish, release, reap |
+//! | `claims.rs` | claim, renew, progress, verdict, finish, release, reap |
 //! | `control.rs` | cancel, pause, resume; changes that Kafka has not been told |
 //! | `view.rs` | tasks and servers as people look at them |
 

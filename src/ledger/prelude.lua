@@ -34,8 +34,6 @@ local function server_key(name) return prefix .. 'server:' .. name end
 local function job_key(job) return prefix .. 'job:' .. job end
 local function unfinished_key(job) return prefix .. 'unfinished:' .. job end
 local function aside_key(job) return prefix .. 'aside:' .. job end
--- The version of masscan that sends a job's shards.
-local function walker_key(job) return prefix .. 'walker:' .. job end
 local function whole(number) return string.format('%.0f', number) end
 
 -- A partition is intact when its cursor and its open set are both there and agree.

@@ -7,6 +7,7 @@
 //! | `stderr.rs` | its standard error → progress and words |
 //! | `lines.rs` | bytes → bounded lines |
 //! | `program.rs` | finding the program, and its version |
+//! | `installed.rs` | the one that a server runs: what it is now, and whether it may send shards |
 //! | `network.rs`, `netlink.rs` | its interface, route and offloads |
 //! | `rights.rs` | whether it may open raw sockets |
 //! | `folder.rs` | its working folder |
@@ -21,6 +22,7 @@ mod arguments;
 mod child;
 mod findings;
 mod folder;
+mod installed;
 mod lines;
 mod netlink;
 mod network;
@@ -33,8 +35,9 @@ mod stderr;
 pub use arguments::ScanArguments;
 pub use child::{Child, Event, Exit, Heard, spawn};
 pub use folder::sweep;
+pub use installed::{About, Installed, SHARD_IN_ORDER};
 pub use network::{Network, Unseen, Whose, is_script, look, look_through};
 pub use output::Printing;
-pub use program::{ProgramError, find, has_libpcap, has_setsid, version};
+pub use program::{ProgramError, find, has_libpcap, has_setsid};
 pub use rights::{Rights, rights};
 pub use stderr::{announced, cause, greeting, is_interrupt};

@@ -142,6 +142,8 @@ pub const FETCH_BYTES_LARGE: i32 = 128 * 1024 * 1024;
 pub const PRODUCE_ACK_WAIT: Duration = Duration::from_secs(10);
 /// How long one TCP connection attempt to Kafka or Redis may take.
 pub const CONNECT_WAIT: Duration = Duration::from_secs(2);
+/// A masscan that did not say what it is is asked again after this long.
+pub const MASSCAN_ASKED_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// How long a client program waits for Kafka or Redis before it gives up.
 pub const CLIENT_WAIT: Duration = Duration::from_secs(5);
 /// How long a Redis command may take.

@@ -8,7 +8,7 @@
 //! - the percentage is `i` of that end, with two decimals; with shards the last `i` may lie beyond it.
 //!
 //! So an index stands for other probes where the addresses, the ports, the seed, the shard, the retries **or the rate** differ; and the
-//! order itself is a matter of masscan's version.
+//! order itself is a matter of masscan's version (`masscan/installed.rs` tells which may share a job).
 
 use super::targets::Targets;
 use super::task::{Shard, Task};

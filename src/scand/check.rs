@@ -8,7 +8,7 @@ use super::options::Options;
 use crate::bus::{self, Reader};
 use crate::exit::Exit;
 use crate::ledger::{Ledger, REDIS_NEEDED};
-use crate::masscan::{self, Network, Rights, Unseen, Whose};
+use crate::masscan::{self, About, Network, Rights, Unseen, Whose};
 use crate::model::TopicName;
 use crate::model::limits::{CHECK_WAIT, CLIENT_WAIT};
 use crossbeam_channel::bounded;
@@ -152,10 +152,16 @@ fn check_masscan(options: &Options) -> Vec<Line> {
         Ok(path) => path,
         Err(error) => return vec![fail("masscan", error)],
     };
-    let mut lines = vec![match masscan::version(program) {
-        Ok(version) => ok("masscan", format!("{version} at {}", path.display())),
-        Err(error) => fail("masscan", error),
-    }];
+    let mut lines = match About::of(program) {
+        Ok(about) => vec![
+            ok(
+                "masscan",
+                format!("{} at {}", about.version, path.display()),
+            ),
+            line_of_shards(&about),
+        ],
+        Err(error) => vec![fail("masscan", error)],
+    };
     lines.push(match masscan::has_libpcap(program) {
         Ok(true) => ok("libpcap", "masscan finds it"),
         Ok(false) => fail(
@@ -165,6 +171,16 @@ fn check_masscan(options: &Options) -> Vec<Line> {
         Err(error) => fail("libpcap", error),
     });
     lines
+}
+
+fn line_of_shards(about: &About) -> Line {
+    match about.unfit_for_shards() {
+        None => ok("shards", "masscan sends in the order that they count on"),
+        Some(why) => warn(
+            "shards",
+            format!("the shards of jobs are left to other servers: {why}"),
+        ),
+    }
 }
 
 fn check_rights(options: &Options) -> Vec<Line> {

@@ -14,11 +14,11 @@ use super::results::{Backlog, Batch};
 use super::scan::{Outlets, Scans};
 use super::scope::ScopeInForce;
 use super::settle::{Settle, Settlement};
-use super::{logging, progress, results, scan, signals};
+use super::{dispatch, logging, progress, results, scan, signals};
 use crate::bus::{GroupOffsets, Producer, Reader};
 use crate::exit::Exit;
 use crate::ledger::Ledger;
-use crate::masscan::{self, Printing};
+use crate::masscan::{self, Installed, Printing};
 use crate::model::limits::*;
 use crate::model::source::SourcePorts;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -56,11 +56,8 @@ pub fn run(options: &Options) -> Exit {
         0 => {}
         count => info!("removed {count} temporary folders of servers that were killed"),
     }
-    let version = masscan::version(&options.masscan);
-    match &version {
-        Ok(version) => info!("masscan {version}"),
-        Err(error) => warn!("every scan on this server will fail: {error}"),
-    }
+    let masscan = Arc::new(Installed::new(&options.masscan));
+    dispatch::say_masscan(&masscan.about());
     let signals = match signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
@@ -71,7 +68,7 @@ pub fn run(options: &Options) -> Exit {
     if !wait_for_peers(options, &signals.ends) {
         return Exit::Success;
     }
-    let server = match Server::start(options, &scope, version.unwrap_or_default()) {
+    let server = match Server::start(options, &scope, &masscan) {
         Ok(server) => server,
         Err(error) => {
             error!("cannot start a thread: {error}");
@@ -167,9 +164,9 @@ impl Server {
     fn start(
         options: &Options,
         scope: &Arc<ScopeInForce>,
-        masscan_version: String,
+        masscan: &Arc<Installed>,
     ) -> io::Result<Server> {
-        let parts = Parts::new(options, scope, masscan_version);
+        let parts = Parts::new(options, scope, masscan);
         parts.offloads.look_at_start();
         let (stop_intake, intake_stop) = bounded(0);
         let (stop_lease, lease_stop) = bounded(0);
@@ -270,7 +267,7 @@ struct Parts<'a> {
     holdings: Arc<Holdings>,
     backlog: Arc<Backlog>,
     scope: Arc<ScopeInForce>,
-    masscan_version: String,
+    masscan: Arc<Installed>,
     offloads: Arc<Offloads>,
 }
 
@@ -278,14 +275,14 @@ impl Parts<'_> {
     fn new<'a>(
         options: &'a Options,
         scope: &Arc<ScopeInForce>,
-        masscan_version: String,
+        masscan: &Arc<Installed>,
     ) -> Parts<'a> {
         Parts {
             options,
             holdings: Arc::default(),
             backlog: Arc::new(Backlog::new(options.buffer_bytes)),
             scope: scope.clone(),
-            masscan_version,
+            masscan: masscan.clone(),
             offloads: Offloads::new(&options.masscan, options.source.interface.clone()),
         }
     }
@@ -365,8 +362,7 @@ impl Parts<'_> {
     ) -> io::Result<Vec<JoinHandle<()>>> {
         let scans = Arc::new(Scans {
             server: self.options.name.to_string(),
-            masscan: self.options.masscan.clone(),
-            masscan_version: self.masscan_version.clone(),
+            masscan: self.masscan.clone(),
             printing: self.printing(),
             holdings: self.holdings.clone(),
             backlog: self.backlog.clone(),
@@ -460,7 +456,8 @@ impl Parts<'_> {
             holdings: self.holdings.clone(),
             backlog: self.backlog.clone(),
             scope: self.scope.clone(),
-            masscan_version: self.masscan_version.clone(),
+            about_masscan: self.masscan.about(),
+            masscan: self.masscan.clone(),
             assignments,
             settle,
             work,

@@ -7,13 +7,14 @@ use super::results::Backlog;
 use super::scope::ScopeInForce;
 use super::settle::{Settlement, record_of};
 use crate::ledger::{Answer, Claimed, Ending, Ledger, LedgerError, Refused, Release};
+use crate::masscan::{About, Installed};
 use crate::model::lease::renew_every;
 use crate::model::limits::{
     CLAIM_PASSED_MAX_TIMES, DISPATCH_IDLE_TICK, DISPATCH_TICK, HEARTBEAT_EVERY,
 };
 use crate::model::{Resume, Scope, State, StatusRecord, Targets, Task};
 use crossbeam_channel::{Receiver, Sender, select};
-use log::{debug, error, info};
+use log::{debug, error, info, warn};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,8 +54,10 @@ pub struct Dispatch {
     pub backlog: Arc<Backlog>,
     /// What this server may scan.
     pub scope: Arc<ScopeInForce>,
-    /// masscan's version when this server started; empty where it could not be told.
-    pub masscan_version: String,
+    /// What is run.
+    pub masscan: Arc<Installed>,
+    /// What was last said of it in the log.
+    pub about_masscan: Result<About, String>,
     /// To the scan threads.
     pub assignments: Sender<Assignment>,
     /// Where a claim goes whose task can't be read.
@@ -179,14 +182,6 @@ impl Dispatch {
         if let Some(why) = self.unlike(&claimed.task, &denied) {
             return self.refuse(claimed, &scope, &why);
         }
-        match self.bound_otherwise(&claimed.task) {
-            Ok(None) => {}
-            Ok(Some(why)) => return self.refuse(claimed, &scope, &why),
-            Err(error) => {
-                self.give_back(&claimed);
-                return Err(error);
-            }
-        }
         if !denied.is_empty() {
             info!(
                 "task {}: {} of its {} addresses are out of this server's scope and not scanned",
@@ -230,8 +225,7 @@ impl Dispatch {
     ///
     /// Which probes a shard sends depends on all the addresses and on the rate (see `model/walk.rs`). Were the shards of a job
     /// run with different ones, the union of their probes would have holes, and nobody would see them. So each is run exactly as
-    /// its record says, by a server that may do that: then nothing has to be known about the others, but for masscan's version
-    /// ([`Dispatch::bound_otherwise`]).
+    /// its record says, by a server that may do that: then nothing has to be known about the others.
     fn unlike(&self, task: &Task, denied: &Targets) -> Option<String> {
         task.shard?;
         let asked = task.band_width.pps();
@@ -240,34 +234,28 @@ impl Dispatch {
                 "a shard is sent at its own {asked} pps, which is above this server's -max-rate"
             ));
         }
-        (!denied.is_empty()).then(|| {
-            format!(
+        if !denied.is_empty() {
+            return Some(format!(
                 "{} of the addresses of its job are out of this server's scope, and a shard is scanned as it is: push the job with -exclude",
                 denied.count()
-            )
-        })
-    }
-
-    /// Why a shard can't be run with this server's masscan: another version, which may send in another order, has begun the job. The
-    /// first shard that any server begins binds the job.
-    fn bound_otherwise(&mut self, task: &Task) -> Result<Option<String>, LedgerError> {
-        let (Some(_), Some(job)) = (task.shard, &task.job_id) else {
-            return Ok(None);
-        };
-        let bound = self.ledger.bind(job, &self.masscan_version)?;
-        Ok((bound != self.masscan_version).then(|| {
-            format!(
-                "the shards of its job are sent by masscan {}, and this server has {}, whose order may be another: push the job anew",
-                named(&bound),
-                named(&self.masscan_version)
-            )
-        }))
+            ));
+        }
+        match &self.about_masscan {
+            Ok(about) => about.unfit_for_shards(),
+            Err(error) => Some(error.clone()),
+        }
     }
 
     /// Names what this server may do, so that the fleet knows whether one that refused a task may do something else by now.
-    fn limits(&self, scope: &Scope) -> String {
+    fn limits(&mut self, scope: &Scope) -> String {
         let rate = self.budget.rate_for(u64::MAX);
-        format!("{}/{rate}/{}", scope.tag(), self.masscan_version)
+        let about = self.masscan.about();
+        let shards = matches!(&about, Ok(about) if about.sends_in_order);
+        if about != self.about_masscan {
+            say_masscan(&about);
+            self.about_masscan = about;
+        }
+        format!("{}/{rate}/{shards}", scope.tag())
     }
 
     fn refuse(&mut self, claimed: Claimed, scope: &Scope, why: &str) -> Result<(), LedgerError> {
@@ -369,10 +357,15 @@ impl Dispatch {
     }
 }
 
-/// A version of masscan in words.
-fn named(version: &str) -> &str {
-    match version {
-        "" => "of an unknown version",
-        known => known,
+/// Says in the log what this server's masscan is, and what that means.
+pub fn say_masscan(about: &Result<About, String>) {
+    match about {
+        Ok(about) => {
+            info!("masscan {}", about.version);
+            if let Some(why) = about.unfit_for_shards() {
+                warn!("the shards of jobs are left to other servers: {why}");
+            }
+        }
+        Err(error) => warn!("every scan on this server will fail: {error}"),
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 const WAIT_SLACK: Duration = Duration::from_millis(1500);
 
 /// What is said of [`Stopped::OtherVersion`].
-const OTHER_VERSION: &str = "masscan was replaced by another version since this server started, and the shards of a job are sent by one: start scand again";
+const OTHER_VERSION: &str = "masscan is another version than it was a moment ago, and is asked anew whether it may send shards";
 /// What is said of [`Stopped::Overrun`].
 const OVERRUN: &str = "answers came faster than the server took them, and some may be lost: it was busy, or the rate is too high for it";
 
@@ -38,7 +38,7 @@ pub enum Stopped {
     TimedOut,
     /// This server may no longer scan all that it scans.
     OutOfScope,
-    /// It is another version than the one that is to send this job's shards.
+    /// It greets as another version than the one that was asked whether it may send shards.
     OtherVersion,
 }
 

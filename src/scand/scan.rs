@@ -14,7 +14,7 @@ use super::scope::ScopeInForce;
 use super::settle::{Settlement, record_of};
 use crate::bus::Messages;
 use crate::ledger::{Ending, LiveProgress, Release};
-use crate::masscan::{self, Child, Event, Exit, Heard, Printing, ScanArguments};
+use crate::masscan::{self, Child, Event, Exit, Heard, Installed, Printing, ScanArguments};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::lease::retry_delay;
 use crate::model::limits::*;
@@ -29,7 +29,6 @@ use log::{debug, error, info, warn};
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
@@ -37,10 +36,8 @@ use std::time::{Duration, Instant};
 pub struct Scans {
     /// This server's name.
     pub server: String,
-    /// masscan's path, or its name to be found in PATH.
-    pub masscan: PathBuf,
-    /// Its version when this server started; empty where it could not be told.
-    pub masscan_version: String,
+    /// What is run.
+    pub masscan: Arc<Installed>,
     /// What makes it write each line by itself.
     pub printing: Printing,
     /// The claims of this server.
@@ -106,6 +103,8 @@ struct Scan<'a> {
     delivery: Arc<Delivery>,
     /// Findings that earlier attempts made before the index at which this one begins.
     found_before: u64,
+    /// masscan's version before it was started; empty where it could not be told.
+    masscan_version: String,
     walk: Walk,
     begin: Begin,
     checkpoint: Checkpoint,
@@ -131,8 +130,9 @@ impl<'a> Scan<'a> {
     fn new(scans: &'a Scans, outlets: &'a Outlets, assignment: Assignment) -> Scan<'a> {
         let claimed = &assignment.claimed;
         let (task, resume) = (&claimed.task, claimed.resume);
-        let walk = Walk::new(task, &assignment.denied, assignment.permit.rate_pps())
-            .by(&scans.masscan_version);
+        let masscan_version = scans.masscan.about().map_or(String::new(), |it| it.version);
+        let walk =
+            Walk::new(task, &assignment.denied, assignment.permit.rate_pps()).by(&masscan_version);
         let begin = walk.begin(resume.index, resume.walk);
         let found_before = found_before(begin.index, &resume);
         let now = Instant::now();
@@ -143,6 +143,7 @@ impl<'a> Scan<'a> {
                 percent: walk.percent_at(begin.index),
                 ..Progress::default()
             },
+            masscan_version,
             walk,
             begin,
             found_before,
@@ -243,8 +244,9 @@ impl<'a> Scan<'a> {
                 ))
             );
         }
-        info!("task {id}: {} {arguments}", self.scans.masscan.display());
-        let child = masscan::spawn(&self.scans.masscan, &self.scans.printing, &arguments)
+        let program = self.scans.masscan.program();
+        info!("task {id}: {} {arguments}", program.display());
+        let child = masscan::spawn(program, &self.scans.printing, &arguments)
             .map_err(|error| one_line(&error.to_string()))?;
         if let Some(findings) = child.lacks_room() {
             self.scans.lacks_room.call_once(|| warn!(
@@ -372,14 +374,14 @@ impl<'a> Scan<'a> {
             self.checkpoint.forget();
         }
         if let Some(version) = masscan::greeting(&words)
-            && version != self.scans.masscan_version
+            && version != self.masscan_version
         {
             warn!(
-                "task {id}: masscan {version} is not the {:?} that this server started with: another server can't continue this scan; \
-                 start scand again",
-                self.scans.masscan_version
+                "task {id}: masscan {version} is not the {:?} that it said it was: another server can't continue this scan",
+                self.masscan_version
             );
             self.checkpoint.forget();
+            self.scans.masscan.greeted_with(version);
             stop = self
                 .assignment
                 .claimed

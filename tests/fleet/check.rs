@@ -48,6 +48,7 @@ fn all_well() {
         names,
         [
             "masscan",
+            "shards",
             "libpcap",
             "rights",
             "setsid",

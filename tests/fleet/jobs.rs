@@ -7,10 +7,10 @@ use crate::support::{
 };
 use crate::{Needs, Test};
 use scan::ledger::LiveTask;
+use scan::masscan::SHARD_IN_ORDER;
 use scan::model::State;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::path::Path;
 
 pub const TESTS: &[Test] = &[
     (
@@ -50,9 +50,14 @@ pub const TESTS: &[Test] = &[
         unlike,
     ),
     (
-        "the_shards_of_a_job_are_sent_by_one_version_of_masscan",
+        "a_masscan_of_another_order_gets_no_shards_until_it_is_replaced",
         Needs::Servers,
-        one_version,
+        one_order,
+    ),
+    (
+        "masscan_sends_a_shard_in_the_order_in_which_it_lists_one",
+        Needs::Lab,
+        as_listed,
     ),
 ];
 
@@ -281,46 +286,72 @@ fn alike() {
     assert_eq!(found, addresses(&network, 443));
 }
 
-fn one_version() {
-    let mut fleet = Fleet::new("job-version").with_standin(&json!({}));
+fn one_order() {
+    let fleet = Fleet::new("job-order").with_standin(&json!({}));
     let network = fleet.network(0);
-    let new = fleet.ready_scand("new", &["-slots", "1"]);
-    let standin = fleet.masscan.parent().unwrap().to_owned();
-    let older = fleet.folder.join("older");
-    std::fs::create_dir(&older).unwrap();
-    std::fs::copy(&fleet.masscan, older.join("masscan")).unwrap();
-    fleet.masscan = older.join("masscan");
-    set_version(&older, "1.0.5");
-    let old = fleet.ready_scand("old", &["-slots", "1"]);
+    let other = fleet.with_standin_of("other", &json!({"version": "1.0.5"}));
+    let older = other.ready_scand("older", &["-slots", "1"]);
+    older.wait_for_log(
+        "the shards of jobs are left to other servers: masscan 1.0.5 is not known to send",
+    );
     push(&fleet, &shards(&network, 4, 4, 50));
-    assert_eq!(wait_job(&fleet, 4), addresses(&network, 443));
-    let servers: BTreeSet<_> = job_of(&fleet).into_iter().map(|task| task.server).collect();
-    assert_eq!(servers.len(), 1, "{servers:?}");
-    let other = match servers.contains(&Some("new".to_owned())) {
-        true => (old, "masscan 1.3.2, and this server has 1.0.5"),
-        false => (new, "masscan 1.0.5, and this server has 1.3.2"),
-    };
-    assert!(other.0.log().contains(other.1), "{}", other.0.log());
+    older.wait_for_log("left to other servers: masscan 1.0.5 is");
 
-    // One that is replaced under a running server is another one too.
-    set_version(&standin, "1.4.0");
-    set_version(&older, "1.4.0");
+    // masscan is replaced by one that is fit, and nobody starts the server again.
+    let masscan = other.masscan.parent().unwrap();
+    std::fs::write(masscan.join("plan.json"), json!({}).to_string()).unwrap();
+    let new = masscan.join("new");
+    std::fs::copy(&fleet.masscan, &new).unwrap();
+    std::fs::rename(&new, &other.masscan).unwrap();
+    older.wait_for_log("masscan 1.3.2");
+    assert_eq!(wait_job(&fleet, 4), addresses(&network, 443));
+
+    // By a file that stays as it is only the greeting tells: that attempt is lost, and the next one knows.
+    let plan = json!({"version": "1.3.9"}).to_string();
+    std::fs::write(masscan.join("plan.json"), plan).unwrap();
     let mut shard = shards(&network, 4, 4, 50).remove(0);
     (shard["task_id"], shard["job_id"]) = ("late".into(), "late-job".into());
-    shard["attempts"] = 1.into();
     push(&fleet, &[shard]);
-    let task = fleet.wait_ended("late", SOON);
-    assert_eq!(task.status, State::Failed);
-    let error = task.error.unwrap();
-    assert!(error.contains("start scand again"), "{error}");
+    let late = fleet.wait_ended("late", SOON);
+    assert_eq!((late.status, late.attempt), (State::Completed, 2));
+    older.wait_for_log("masscan 1.3.9");
 }
 
-/// The version that the stand-in of `folder` says it is from now on.
-fn set_version(folder: &Path, version: &str) {
-    let plan = json!({"version": version}).to_string();
-    std::fs::write(folder.join("plan.json"), plan).unwrap();
+/// What `masscan/installed.rs` concludes from a list holds for what is sent: the answers come in the order of the probes.
+fn as_listed() {
+    let fleet = Fleet::new("job-listed");
+    let _server = fleet.ready_scand("a", &[]);
+    let network = fleet.network(0);
+    let first = network.strip_suffix("0/24").unwrap();
+    // Four ports, as in the list, of which two are open.
+    push(
+        &fleet,
+        &[json!({
+            "task_id": "listed", "ip_range": format!("{first}0/28"), "ports": "79-80,442-443", "band_width": "64", "wait_s": 1,
+            "seed": 5, "shard": "2/3",
+        })],
+    );
+    assert_eq!(fleet.wait_ended("listed", SOON).status, State::Completed);
+    let found: Vec<_> = fleet
+        .records("results")
+        .iter()
+        .map(|finding| format!("{}:{}", finding["ip"].as_str().unwrap(), finding["port"]))
+        .collect();
+    let listed: Vec<_> = SHARD_IN_ORDER
+        .split(' ')
+        .filter_map(|probe| {
+            let (ip, port) = probe.split_once(':')?;
+            let host = ip.rsplit_once('.')?.1;
+            let open = match port {
+                "2" => 80,
+                "4" => 443,
+                _ => return None,
+            };
+            Some(format!("{first}{host}:{open}"))
+        })
+        .collect();
+    assert_eq!(found, listed);
 }
-
 fn unlike() {
     let fleet = Fleet::new("job-unlike").with_standin(&json!({}));
     let network = fleet.network(0);

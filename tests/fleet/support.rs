@@ -383,19 +383,27 @@ impl Fleet {
     }
 
     /// Takes the stand-in for masscan, which behaves as `plan` says.
-    pub fn with_standin(mut self, plan: &Value) -> Fleet {
-        let folder = self.folder.join("standin");
+    pub fn with_standin(self, plan: &Value) -> Fleet {
+        self.with_standin_of("standin", plan)
+    }
+
+    /// The same fleet with another stand-in for masscan, of a folder of its own.
+    pub fn with_standin_of(&self, folder: &str, plan: &Value) -> Fleet {
+        let folder = self.folder.join(folder);
         fs::create_dir_all(&folder).unwrap();
         let built = Path::new(env!("CARGO_BIN_EXE_scand"))
             .parent()
             .unwrap()
             .join("examples/standin-masscan");
-        self.masscan = folder.join("masscan");
-        fs::copy(&built, &self.masscan).unwrap();
+        let masscan = folder.join("masscan");
+        fs::copy(&built, &masscan).unwrap();
         let mut plan = plan.clone();
         plan["log"] = text(&self.standin_log()).into();
         fs::write(folder.join("plan.json"), plan.to_string()).unwrap();
-        self
+        Fleet {
+            masscan,
+            ..self.clone_connections()
+        }
     }
 
     /// Where the stand-in logs its runs.

@@ -18,6 +18,7 @@
 //! Where it differs: answers come at once; probing and printing share one thread, so standard output that nobody reads stops
 //! both (masscan goes on sending and loses the answers).
 
+use scan::masscan::SHARD_IN_ORDER;
 use scan::model::ports::{PortRange, Proto};
 use scan::model::target_file;
 use scan::model::task::Shard;
@@ -55,6 +56,10 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     if words.iter().any(|word| word == "--version") {
         print!("{}", about(Plan::read(&own_folder()).version()));
+        return ExitCode::SUCCESS;
+    }
+    if words.iter().any(|word| word == "-sL") {
+        println!("{}", SHARD_IN_ORDER.replace(' ', "\n"));
         return ExitCode::SUCCESS;
     }
     if words.iter().any(|word| word == "--echo") {
