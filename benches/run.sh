@@ -122,7 +122,7 @@ speed() {
 # Its progress lines go through a filter that says when the first one came that only waits; masscan may hang in its end, so it is ended.
 bare() {
     local began ended pid
-    rm -f "$DIR/bare.err"
+    : >"$DIR/bare.err"
     began=$(date +%s%3N)
     "$DIR/lab/masscan" -oD - --range "$NETWORK" -p "$PORTS" --rate "$RATE" --wait "$WAIT_S" --seed "$((round + 1))" \
         >"$DIR/bare.out" 2>"$DIR/bare.err" &

@@ -58,14 +58,15 @@ impl Lease {
             }
             let began = Instant::now();
             let all = began >= reaps_from;
-            let mut look = || -> Result<(), LedgerError> {
+            // True where Redis answered.
+            let mut look = || -> Result<bool, LedgerError> {
                 // A Redis that doesn't answer is to hold up no drain.
                 if settle.is_none() && holdings.all().is_empty() {
-                    return Ok(());
+                    return Ok(false);
                 }
                 let found = renew(&mut ledger, &holdings, lease, all)?;
                 let Some(settle) = &settle else {
-                    return Ok(());
+                    return Ok(true);
                 };
                 let is_early = || Instant::now() < began + renew_every(lease) / 2;
                 let mut more = found.has_expired;
@@ -77,10 +78,11 @@ impl Lease {
                 while more {
                     more = tell(&mut ledger, &server, lease, settle, &work)? && is_early();
                 }
-                Ok(())
+                Ok(true)
             };
             match look() {
-                Ok(()) => outage.over(),
+                Ok(true) => outage.over(),
+                Ok(false) => {}
                 Err(error) => {
                     reaps_from = Instant::now() + lease;
                     if !outage.pause(&error, &stop) {
