@@ -45,6 +45,12 @@ mutation beat src/ledger/claim.lua \
 mutation idle src/ledger/claim.lua \
     "/^if redis.call('EXISTS', ready_key, aside_jobs_key)/d" \
     "what_there_is_to_do_is_said_with_each_call"
+mutation refusing src/ledger/claim.lua \
+    '/^ *and not has_refused(marks, other.name, other.limits) then/s/and .*/then/' \
+    "no_server_waits_for_one_that_refuses_the_task"
+mutation sends_no_more src/ledger/claims.rs \
+    's/u8::from(update.sends_no_more)/u8::from(update.progress.all_sent())/' \
+    "a_scan_that_sends_no_more_frees_its_jobs_rate"
 mutation order src/masscan/installed.rs \
     's/version.starts_with(SHARD_SERIES) && //' \
     "a_masscan_of_another_order_gets_no_shards_until_it_is_replaced"

@@ -65,10 +65,11 @@ if free <= 0 then return {beat, 'none'} end
 local others = {}
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', servers_key, now_ms - fresh_ms, '+inf')) do
   if name ~= server then
-    local load = redis.call('HMGET', server_key(name), 'free', 'held', 'slots', 'rate_used', 'max_rate')
+    local load = redis.call('HMGET', server_key(name), 'free', 'held', 'slots', 'rate_used', 'max_rate', 'limits')
     if tonumber(load[1] or 0) > 0 then
       others[#others + 1] = {
         load = tonumber(load[2]) / tonumber(load[3]), rate_used = tonumber(load[4]), max_rate = tonumber(load[5]),
+        name = name, limits = load[6] or '',
       }
     end
   end
@@ -79,16 +80,13 @@ local function fits(band_width, used, limit)
   return limit == 0 or used + math.min(band_width, limit) <= limit
 end
 
-local function better_placed(band_width, load)
+-- Whether another server whose load is below `load` could take the task now: it has not refused it (`marks`), and its rate is free.
+local function anyone_below(load, band_width, marks)
   for _, other in ipairs(others) do
-    if other.load < load and fits(band_width, other.rate_used, other.max_rate) then return true end
-  end
-  return false
-end
-
-local function anyone_else(band_width)
-  for _, other in ipairs(others) do
-    if fits(band_width, other.rate_used, other.max_rate) then return true end
+    if other.load < load and fits(band_width, other.rate_used, other.max_rate)
+      and not has_refused(marks, other.name, other.limits) then
+      return true
+    end
   end
   return false
 end
@@ -105,11 +103,11 @@ local function is_rebuilding()
   return #cursors == 0
 end
 
--- Tasks of a job that send now. One whose masscan only waits for late answers, or whose end is decided, sends nothing.
+-- Tasks of a job that send now. One whose masscan only waits for late answers or is gone, or whose end is decided, sends nothing.
 local function sending_of(job)
   local sending = 0
   for _, id in ipairs(redis.call('ZINTER', 2, running_key, job_key(job))) do
-    local task = redis.call('HMGET', task_key(id), 'all_sent', 'ending')
+    local task = redis.call('HMGET', task_key(id), 'sends_no_more', 'ending')
     if not task[1] and not task[2] then sending = sending + 1 end
   end
   return sending
@@ -212,7 +210,8 @@ if passed then return {beat, 'passed'} end
 local deferred = false
 for _, id in ipairs(found) do
   local key = task_key(id)
-  local task = redis.call('HMGET', key, 'band_width', 'ready_ms', 'failed_server', 'fence', 'attempt', 'status', 'job_id')
+  local task = redis.call('HMGET', key, 'band_width', 'ready_ms', 'failed_server', 'fence', 'attempt', 'status', 'job_id',
+    'refused_by')
   if task[6] ~= 'queued' then
     redis.call('ZREM', ready_key, id)
     return {beat, 'vanished', id}
@@ -221,9 +220,9 @@ for _, id in ipairs(found) do
   if not fits(band_width, rate_used, max_rate) then
     -- Smaller tasks may go before a large one, but not for ever.
     if waited > reserved_ms then break end
-  elseif task[3] == server and waited < avoid_ms and anyone_else(band_width) then
+  elseif task[3] == server and waited < avoid_ms and anyone_below(math.huge, band_width, task[8]) then
     deferred = true
-  elseif waited < deferral_ms and better_placed(band_width, held / slots) then
+  elseif waited < deferral_ms and anyone_below(held / slots, band_width, task[8]) then
     deferred = true
   else
     local fence = next_fence(task[4])
@@ -232,7 +231,7 @@ for _, id in ipairs(found) do
     redis.call('ZADD', running_key, now_ms + lease_ms, id)
     redis.call('HSET', key, 'status', 'running', 'server', server, 'fence', fence, 'attempt', attempt,
       'started_ms', whole(now_ms), 'updated_ms', whole(now_ms))
-    redis.call('HDEL', key, 'error', 'order', 'retry_ms', 'rate_pps', 'remaining_s', 'all_sent')
+    redis.call('HDEL', key, 'error', 'order', 'retry_ms', 'rate_pps', 'remaining_s', 'sends_no_more')
     -- It is there already; a limit must hold even where Redis lost the key.
     if task[7] then redis.call('SADD', job_key(task[7]), id) end
     report(held + 1, free - 1)

@@ -203,6 +203,8 @@ pub struct LiveProgress {
     pub found: u64,
     /// What is certain: where another server could go on.
     pub resume: Resume,
+    /// Whether this run sends nothing more: its rate is free for the next task of its job.
+    pub sends_no_more: bool,
 }
 
 impl Ledger {
@@ -304,7 +306,7 @@ impl Ledger {
                 update.resume.index.to_string(),
                 update.resume.found.to_string(),
                 walk_text(update.resume),
-                u8::from(progress.all_sent()).to_string(),
+                u8::from(update.sends_no_more).to_string(),
             ]);
         }
         self.call::<String>(&PROGRESS, &arguments).map(drop)

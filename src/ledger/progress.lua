@@ -1,5 +1,5 @@
 -- Writes live progress. ARGV: for each task: id, fence, progress, rate_pps, remaining_s ('' = none), found, resume_index,
--- resume_found, resume_for, whether nothing more is sent (1, 0). A claim that is lost or gone is passed over: a server that was
+-- resume_found, resume_for, sends_no_more (1, 0). A claim that is lost or gone is passed over: a server that was
 -- frozen changes nothing.
 for i = 1, #ARGV, 10 do
   local id = ARGV[i]
@@ -8,7 +8,7 @@ for i = 1, #ARGV, 10 do
       'resume_index', ARGV[i + 6], 'resume_found', ARGV[i + 7], 'resume_for', ARGV[i + 8],
       'updated_ms', whole(now_ms))
     -- Its rate is free for the next task of its job.
-    if ARGV[i + 9] == '1' then redis.call('HSET', task_key(id), 'all_sent', '1') end
+    if ARGV[i + 9] == '1' then redis.call('HSET', task_key(id), 'sends_no_more', '1') end
     if ARGV[i + 4] == '' then
       redis.call('HDEL', task_key(id), 'remaining_s')
     else

@@ -120,7 +120,7 @@ impl Checkpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::limits::{LOOK_AFTER_WORDS, PROGRESS_EVERY};
+    use crate::model::limits::{LOOK_SOON, PROGRESS_EVERY};
     use crate::model::{Targets, Task};
     use proptest::prelude::*;
 
@@ -203,7 +203,7 @@ mod tests {
         // by then is acknowledged within 0.1 s, which the look after that sees and writes to Redis. The other looks bring nothing.
         const TICK: Duration = Duration::from_millis(50);
         let ticks = |time: Duration| (time.as_millis() / TICK.as_millis()) as usize;
-        let (reading, look) = (ticks(Duration::from_millis(750)), ticks(LOOK_AFTER_WORDS));
+        let (reading, look) = (ticks(Duration::from_millis(750)), ticks(LOOK_SOON));
         let mut worst = 0;
         // A busy machine may see a reading late.
         for late in 0..=ticks(Duration::from_millis(100)) {

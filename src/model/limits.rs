@@ -122,6 +122,8 @@ pub const RESULTS_BATCH_MAX: usize = 1000;
 pub const PROGRESS_QUEUE_MAX: usize = 1024;
 /// Live progress is written to Redis this often at most.
 pub const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+/// A reading of masscan's is written after this long at the latest; with what becomes certain, earlier.
+pub const PROGRESS_TOLD_WITHIN: Duration = Duration::from_millis(900);
 /// Claims whose end may wait for `settle`.
 pub const SETTLE_QUEUE_MAX: usize = 4096;
 
@@ -178,7 +180,7 @@ pub const WATCHDOG_SILENCE: Duration = Duration::from_secs(30);
 pub const INTERRUPT_WAIT: Duration = Duration::from_secs(2);
 /// Answers to what was sent longer ago than this plus the task's wait are certain to have been seen. Less than two of masscan's
 /// readings, which are 0.75 s apart and with which findings are read, and with no whole second of wait a multiple of that: a reading
-/// that comes a moment early doesn't cost another one. With one more reading, [`LOOK_AFTER_WORDS`] and [`PROGRESS_EVERY`] what is
+/// that comes a moment early doesn't cost another one. With one more reading, [`LOOK_SOON`] and [`PROGRESS_EVERY`] what is
 /// probed again stays within 3 s and the wait where Kafka acknowledges at once.
 pub const SETTLED_AFTER: Duration = Duration::from_millis(1200);
 /// A drain has this long from the first signal to the process's exit.
@@ -201,11 +203,11 @@ pub const SETTLE_GONE_WAIT_LEASES: u32 = 2;
 pub const INGEST_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Batches of findings that may wait for one `results` thread; their bytes are bounded by scand's `-buffer`.
 pub const RESULTS_BATCHES_MAX: usize = 1024;
-/// A scan looks at its orders, its lease, its time-out and masscan's output at least this often.
-pub const LOOK_EVERY_MAX: Duration = Duration::from_millis(300);
-/// After masscan has said something, and until Kafka has acknowledged what it was sent thereupon, a scan looks this often. It is woken
-/// by what masscan says, but not within this time of the last words.
-pub const LOOK_AFTER_WORDS: Duration = Duration::from_millis(150);
+/// A scan looks at its orders, its lease, its time-out and masscan's output at least this often; half a reading of masscan's, whose
+/// words wake it too.
+pub const LOOK_EVERY_MAX: Duration = Duration::from_millis(375);
+/// And this often where something is about to happen: until Kafka has acknowledged what it was sent, until a masscan is gone.
+pub const LOOK_SOON: Duration = Duration::from_millis(150);
 /// And at most this often, however much masscan prints.
 pub const LOOK_EVERY_MIN: Duration = Duration::from_micros(500);
 /// Findings that masscan has printed are read at least this often; with its next progress line they are anyway.

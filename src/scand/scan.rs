@@ -116,6 +116,9 @@ struct Scan<'a> {
     /// Since when there has been a reading of masscan's that wasn't told.
     untold_since: Option<Instant>,
     all_sent_at: Option<Instant>,
+    /// masscan only waits, or is gone; and what was last told of that.
+    sends_no_more: bool,
+    told_no_more: bool,
     interrupted: bool,
     interrupted_at: Option<Instant>,
     /// Progress lines since all was sent.
@@ -160,6 +163,8 @@ impl<'a> Scan<'a> {
             unreadable: 0,
             delivery: Arc::default(),
             all_sent_at: None,
+            sends_no_more: false,
+            told_no_more: false,
             interrupted: false,
             interrupted_at: None,
             waits: 0,
@@ -198,7 +203,7 @@ impl<'a> Scan<'a> {
         if self.outlets.settle.send(announcement).is_err() {
             return Some(Stopped::Ordered(Order::Drain));
         }
-        let ticks = tick(LOOK_AFTER_WORDS);
+        let ticks = tick(LOOK_SOON);
         loop {
             select_biased! {
                 recv(self.assignment.orders) -> order => return Some(Stopped::Ordered(order.unwrap_or(Order::Lost))),
@@ -299,14 +304,14 @@ impl<'a> Scan<'a> {
                 child.kill();
             }
             child.pause(match stopped {
-                None => self.pause(&heard),
-                Some(_) => LOOK_AFTER_WORDS,
+                None => self.pause(),
+                Some(_) => LOOK_SOON,
             });
         }
         let exit = child.wait();
-        // While its findings wait for a Kafka that is away, people see where it ended, and its job that it sends no more if that was at
-        // 100 %.
-        if self.untold_since.is_some() && self.is_trusted() {
+        // While its findings wait for a Kafka that is away, people see where it ended, and its job that it sends no more.
+        self.sends_no_more = true;
+        if (self.untold_since.is_some() || !self.told_no_more) && self.is_trusted() {
             self.report();
         }
         self.ended(stopped, exit)
@@ -314,13 +319,17 @@ impl<'a> Scan<'a> {
 
     /// For how long nothing need be looked at but masscan's words: until Kafka may have acknowledged what was sent, and not beyond the
     /// time for which the claim can be trusted.
-    fn pause(&self, heard: &Heard) -> Duration {
-        let is_awaited = self.delivery.acknowledged() + (self.pending.len() as u64) < self.printed;
-        let most = match heard.has_spoken || is_awaited {
-            true => LOOK_AFTER_WORDS,
+    fn pause(&self) -> Duration {
+        let most = match self.is_awaited() {
+            true => LOOK_SOON,
             false => LOOK_EVERY_MAX,
         };
         most.min(self.assignment.holding.trusted_for(Instant::now()))
+    }
+
+    /// Whether Kafka has yet to acknowledge findings that were handed over.
+    fn is_awaited(&self) -> bool {
+        self.delivery.acknowledged() + (self.pending.len() as u64) < self.printed
     }
 
     /// An order about the claim; without anybody who could give one it is no claim any more.
@@ -458,6 +467,7 @@ impl<'a> Scan<'a> {
         } else {
             self.interrupted_at.get_or_insert(now);
         }
+        self.sends_no_more = true;
         self.assignment.permit.stop_sending();
     }
 
@@ -468,10 +478,12 @@ impl<'a> Scan<'a> {
             progress: self.progress,
             found: self.found(),
             resume,
+            sends_no_more: self.sends_no_more,
         });
         // Where the channel is full, the next look tries again.
         if sent.is_ok() {
             self.told = resume;
+            self.told_no_more = self.sends_no_more;
             self.untold_since = None;
         }
     }
@@ -518,10 +530,10 @@ impl<'a> Scan<'a> {
             self.handed_over_at = now;
             self.send_pending();
         }
-        // Not with the look that brought the reading, but with the next one, which comes soon: what is handed over thereupon is mostly
-        // acknowledged by then, and one writing does for both.
-        let is_due = |since| !heard.has_spoken || now.duration_since(since) >= PROGRESS_EVERY;
-        if self.told != self.resume() || self.untold_since.is_some_and(is_due) {
+        // A reading waits for what becomes certain soon after it, and one writing does for both.
+        let is_due = |since| now.duration_since(since) >= PROGRESS_TOLD_WITHIN;
+        let is_news = self.told != self.resume() || self.sends_no_more != self.told_no_more;
+        if is_news || self.untold_since.is_some_and(is_due) {
             self.report();
         }
         let task = &self.assignment.claimed.task;
@@ -599,7 +611,7 @@ impl<'a> Scan<'a> {
             Outcome::Released { .. } => Some(Instant::now() + RELEASE_FLUSH_WAIT),
             Outcome::Completed | Outcome::Failed(_) | Outcome::Cancelled => None,
         };
-        let ticks = tick(LOOK_AFTER_WORDS / 4);
+        let ticks = tick(LOOK_SOON / 4);
         loop {
             self.send_pending();
             let acknowledged = self.delivery.acknowledged();

@@ -8,7 +8,7 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use redis::Commands;
 use scan::ledger::{
     Answer, Beginning, Claim, ClaimState, Claimed, Cursor, Ending, Fate, Ingest, Ingested, Ledger,
-    LiveProgress, Load, NewTask, Order, Outcome, Past, Reaped, Release, Renewal,
+    LiveProgress, Load, NewTask, Order, Outcome, Past, Reaped, Refused, Release, Renewal,
 };
 use scan::model::limits::DISPATCH_IDLE_TICK;
 use scan::model::{Progress, Resume, State, Task, TaskId};
@@ -62,6 +62,16 @@ pub const TESTS: &[Test] = &[
         "what_there_is_to_do_is_said_with_each_call",
         Needs::Servers,
         said_to_do,
+    ),
+    (
+        "no_server_waits_for_one_that_refuses_the_task",
+        Needs::Servers,
+        refusing_server,
+    ),
+    (
+        "a_scan_that_sends_no_more_frees_its_jobs_rate",
+        Needs::Servers,
+        sends_no_more,
     ),
     (
         "random_operations_keep_the_table_whole",
@@ -159,6 +169,10 @@ impl Table {
     }
 
     fn progress(&mut self, claim: &Claim, percent: f64) {
+        self.progress_of(claim, percent, false);
+    }
+
+    fn progress_of(&mut self, claim: &Claim, percent: f64, sends_no_more: bool) {
         let update = LiveProgress {
             claim: claim.clone(),
             progress: Progress {
@@ -167,6 +181,7 @@ impl Table {
             },
             found: 1,
             resume: Resume::default(),
+            sends_no_more,
         };
         self.ledger.progress(&[update]).unwrap();
     }
@@ -260,6 +275,51 @@ fn said_to_do() {
     assert_eq!(said(&mut table, true), (false, true));
     table.ledger.untold(LEASE, 10).unwrap();
     assert_eq!(said(&mut table, true), (false, false), "it is being told");
+}
+
+/// A task is left for a moment to a server that has less to do, but not to one that will not take it.
+fn refusing_server() {
+    let mut table = Table::new("refusing-server");
+    let claim = |table: &mut Table, server: &str, held| {
+        let load = Load {
+            slots: 2,
+            held,
+            ..load()
+        };
+        let call = nanoid::nanoid!();
+        let answer = table.ledger.claim(server, &call, LEASE, &load, "limits");
+        answer.unwrap()
+    };
+    assert!(matches!(claim(&mut table, "idle", 0), Answer::Idle(_)));
+    table.add("t", 5);
+    assert!(matches!(claim(&mut table, "busy", 1), Answer::Deferred));
+    let Answer::Task(claimed) = claim(&mut table, "idle", 0) else {
+        panic!("it is the better one")
+    };
+    let refused = table.ledger.refuse(&claimed.claim, "idle", "limits", "");
+    assert_eq!(refused.unwrap(), Refused::Left);
+    let answer = claim(&mut table, "busy", 1);
+    assert!(matches!(answer, Answer::Task(_)), "{answer:?}");
+}
+
+/// At 100 % or not: a masscan that is gone sends nothing, however long its findings wait for Kafka.
+fn sends_no_more() {
+    let mut table = Table::new("sends-no-more");
+    let cursor = table.cursor();
+    let of_job = |name: &str, offset| {
+        let mut new = new_task(name, offset, 5);
+        let task = new.task.as_mut().unwrap();
+        (task.job_id, task.parallel) = (Some("job".parse().unwrap()), Some(1));
+        new
+    };
+    let tasks = [of_job("t", cursor.next), of_job("u", cursor.next + 1)];
+    table.ingest_at(&cursor, &tasks);
+    let first = table.claim().unwrap().claim;
+    assert_eq!(table.claim().map(|claimed| claimed.claim), None);
+    table.progress(&first, 40.0);
+    assert_eq!(table.claim().map(|claimed| claimed.claim), None);
+    table.progress_of(&first, 40.0, true);
+    assert!(table.claim().is_some());
 }
 
 fn new_task(name: &str, offset: i64, priority: u8) -> NewTask {
