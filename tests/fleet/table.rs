@@ -298,6 +298,8 @@ fn refusing_server() {
     };
     let refused = table.ledger.refuse(&claimed.claim, "idle", "limits", "");
     assert_eq!(refused.unwrap(), Refused::Left);
+    let answer = claim(&mut table, "idle", 0);
+    assert!(!matches!(answer, Answer::Task(_)), "{answer:?}");
     let answer = claim(&mut table, "busy", 1);
     assert!(matches!(answer, Answer::Task(_)), "{answer:?}");
 }
