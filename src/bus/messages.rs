@@ -4,8 +4,6 @@
 //! one thread and given back by another, would cost more than what is written into them.
 
 use crate::model::Task;
-use std::fmt::Display;
-use std::io::Write;
 
 /// One of [`Messages`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +31,8 @@ struct Place {
 
 impl Messages {
     /// Adds a message whose record `write` appends to what it is given.
-    pub fn push(&mut self, key: impl Display, write: impl FnOnce(&mut Vec<u8>)) {
-        write!(self.bytes, "{key}").expect("memory takes whatever is written to it");
+    pub fn push(&mut self, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        self.bytes.extend_from_slice(key);
         let key_end = self.bytes.len();
         write(&mut self.bytes);
         debug_assert!(self.bytes.len() >= key_end, "`write` only appends");
@@ -46,7 +44,7 @@ impl Messages {
 
     /// Adds the record of a task, keyed by its id.
     pub fn push_task(&mut self, task: &Task) {
-        self.push(&task.task_id, |value| {
+        self.push(task.task_id.as_str().as_bytes(), |value| {
             value.extend_from_slice(task.to_record().as_bytes());
         });
     }
@@ -121,7 +119,7 @@ mod tests {
     fn messages(keys: &[&str]) -> Messages {
         let mut messages = Messages::default();
         for key in keys {
-            messages.push(key, |value| {
+            messages.push(key.as_bytes(), |value| {
                 value.extend_from_slice(key.repeat(2).as_bytes())
             });
         }

@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 const FULL_PARTS: usize = 16;
 /// A finding of masscan's takes so much of the pipe, or less: 145 bytes with an IPv4 address, up to 186 with an IPv6 one.
 const LINE_BYTES: f64 = 190.0;
-/// A look comes before more than this part of the room is filled.
+/// A look comes before more than this part of the room is filled, if answers go on to come as they did …
 const FILLED_PART: f64 = 0.6;
+/// … and before more than this part is, were each probe answered from now on. masscan probes in a random order, so that what answers
+/// is spread over the scan, and such a change is rare.
+const FILLED_PART_AT_WORST: f64 = 0.75;
 /// masscan's capture ring holds so many answers, and more: about 800 were measured.
 const RING_ANSWERS: f64 = 500.0;
 /// A terminal of Linux holds so many bytes, and more: 4 KiB of the line discipline and 8 KiB before it (13.8 KiB measured on 6.18).
@@ -77,14 +80,14 @@ impl Pace {
         (self.looked_at, self.received) = (now, received);
     }
 
-    /// For how long the look after the last one may wait, `most` at most. Until [`FILLED_PART`] of the output's room is filled, so
-    /// that the rest is left for a look that comes late; twice as long as the last time at most, since answers come in bursts.
+    /// For how long the look after the last one may wait, `most` at most. Until a part of the output's room is filled, so that the rest
+    /// is left for a look that comes late; twice as long as the last time at most, since answers come in bursts.
     pub(super) fn pause(&mut self, most: Duration) -> Duration {
-        let room = self.holds as f64 * FILLED_PART;
-        let filled_after = self.elapsed.as_secs_f64() * room / self.received.max(1) as f64;
-        // Were each probe answered from now on.
-        let filled_at_soonest = room / LINE_BYTES / self.rate_pps;
-        self.pause = Duration::from_secs_f64(filled_after.min(filled_at_soonest))
+        let room = self.holds as f64;
+        let filled_after =
+            self.elapsed.as_secs_f64() * room * FILLED_PART / self.received.max(1) as f64;
+        let filled_at_worst = room * FILLED_PART_AT_WORST / LINE_BYTES / self.rate_pps;
+        self.pause = Duration::from_secs_f64(filled_after.min(filled_at_worst))
             .min(most)
             .min(self.pause * 2)
             .max(LOOK_EVERY_MIN);
@@ -116,14 +119,14 @@ mod tests {
     #[test]
     fn as_long_as_the_pipe_holds_it() {
         for (rate_pps, bytes_per_second, least_ms, most_ms) in [
-            (1000, 0.0, 375.0, 375.0),
-            // All may begin to answer.
-            (10_000, 0.0, 331.0, 332.0),
+            (1000, 0.0, 400.0, 400.0),
+            (10_000, 0.0, 400.0, 400.0),
             // A hundred thousand findings a second.
             (10_000, 15_000_000.0, 40.0, 43.0),
             // As fast as it can.
             (10_000, 1e12, 0.5, 0.5),
-            (100_000, 0.0, 33.0, 34.0),
+            // All may begin to answer.
+            (100_000, 0.0, 41.0, 42.0),
         ] {
             let pause = settled(rate_pps, bytes_per_second, 20).as_secs_f64() * 1000.0;
             assert!(

@@ -4,7 +4,8 @@ use super::ports::Proto;
 use super::task::TaskId;
 use super::text::Invalid;
 use serde::de::Visitor;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
@@ -95,7 +96,7 @@ pub struct Finding {
 }
 
 /// The value of a `scan-results` record. (`task_id`, `ip`, `port`, `proto`) identifies a finding; delivery is at least once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct FindingRecord<Id = TaskId, Name = String> {
     /// The task that found it.
     pub task_id: Id,
@@ -106,6 +107,39 @@ pub struct FindingRecord<Id = TaskId, Name = String> {
     pub server: Name,
     /// The task's attempt, from 1.
     pub attempt: u32,
+}
+
+/// As a derived one with `flatten` would write it, which looks at each field as if it were a map's.
+impl<Id: Serialize, Name: Serialize> Serialize for FindingRecord<Id, Name> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let finding = &self.finding;
+        let mut record = to.serialize_struct("FindingRecord", 10)?;
+        record.serialize_field("task_id", &self.task_id)?;
+        record.serialize_field("ip", &finding.ip)?;
+        record.serialize_field("port", &finding.port)?;
+        record.serialize_field("proto", &finding.proto)?;
+        record.serialize_field("status", &finding.status)?;
+        record.serialize_field("reason", &finding.reason)?;
+        record.serialize_field("ttl", &finding.ttl)?;
+        record.serialize_field("timestamp", &finding.timestamp)?;
+        record.serialize_field("server", &self.server)?;
+        record.serialize_field("attempt", &self.attempt)?;
+        record.end()
+    }
+}
+
+/// Appends an address as its `Display` writes it, at a fraction of what that costs.
+pub fn push_address(text: &mut Vec<u8>, ip: IpAddr) {
+    let IpAddr::V4(ip) = ip else {
+        text.extend_from_slice(ip.to_string().as_bytes());
+        return;
+    };
+    for (place, octet) in ip.octets().into_iter().enumerate() {
+        if place > 0 {
+            text.push(b'.');
+        }
+        text.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+    }
 }
 
 impl<'a> FindingRecord<Cow<'a, str>, Cow<'a, str>> {
@@ -173,6 +207,21 @@ mod tests {
         assert_eq!(task_of_record(RECORD.as_bytes()).as_deref(), Some("a"));
         let newer = RECORD.replace("\"attempt\"", "\"banner\":[1,{}],\"attempt\"");
         assert!(FindingRecord::from_record(newer.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn an_address_is_written_as_it_is_displayed() {
+        for ip in [
+            "0.0.0.0",
+            "192.0.2.10",
+            "255.255.255.255",
+            "2001:db8::1",
+            "::",
+        ] {
+            let mut text = vec![];
+            push_address(&mut text, ip.parse().unwrap());
+            assert_eq!(text, ip.as_bytes());
+        }
     }
 
     #[test]

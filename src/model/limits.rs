@@ -203,10 +203,10 @@ pub const SETTLE_GONE_WAIT_LEASES: u32 = 2;
 pub const INGEST_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Batches of findings that may wait for one `results` thread; their bytes are bounded by scand's `-buffer`.
 pub const RESULTS_BATCHES_MAX: usize = 1024;
-/// A scan looks at its orders, its lease, its time-out and masscan's output at least this often; half a reading of masscan's, whose
-/// words wake it too.
-pub const LOOK_EVERY_MAX: Duration = Duration::from_millis(375);
-/// And this often where something is about to happen: until Kafka has acknowledged what it was sent, until a masscan is gone.
+/// A scan looks at its orders, its lease, its time-out and masscan's output at least this often: once between two of masscan's
+/// readings, which wake it too.
+pub const LOOK_EVERY_MAX: Duration = Duration::from_millis(400);
+/// And this soon where something is about to happen: what was sent upon a reading is acknowledged, or a masscan is gone.
 pub const LOOK_SOON: Duration = Duration::from_millis(150);
 /// And at most this often, however much masscan prints.
 pub const LOOK_EVERY_MIN: Duration = Duration::from_micros(500);

@@ -16,6 +16,7 @@ use crate::bus::Messages;
 use crate::ledger::{Ending, LiveProgress, Release};
 use crate::masscan::{self, Child, Event, Exit, Heard, Installed, Printing, ScanArguments};
 use crate::model::checkpoint::Checkpoint;
+use crate::model::finding::push_address;
 use crate::model::lease::retry_delay;
 use crate::model::limits::*;
 use crate::model::source::Source;
@@ -97,6 +98,8 @@ struct Scan<'a> {
     began: Instant,
     /// Findings not handed over yet, and how many masscan has printed.
     pending: Messages,
+    /// Where the key of each is written.
+    key: Vec<u8>,
     handed_over_at: Instant,
     printed: u64,
     unreadable: u64,
@@ -158,6 +161,7 @@ impl<'a> Scan<'a> {
             assignment,
             began: now,
             pending: Messages::default(),
+            key: Vec::new(),
             handed_over_at: now,
             printed: 0,
             unreadable: 0,
@@ -304,7 +308,7 @@ impl<'a> Scan<'a> {
                 child.kill();
             }
             child.pause(match stopped {
-                None => self.pause(),
+                None => self.pause(&heard),
                 Some(_) => LOOK_SOON,
             });
         }
@@ -317,10 +321,10 @@ impl<'a> Scan<'a> {
         self.ended(stopped, exit)
     }
 
-    /// For how long nothing need be looked at but masscan's words: until Kafka may have acknowledged what was sent, and not beyond the
-    /// time for which the claim can be trusted.
-    fn pause(&self) -> Duration {
-        let most = match self.is_awaited() {
+    /// For how long nothing need be looked at but masscan's words: until Kafka may have acknowledged what was sent with the last ones,
+    /// and not beyond the time for which the claim can be trusted.
+    fn pause(&self, heard: &Heard) -> Duration {
+        let most = match heard.has_spoken && self.is_awaited() {
             true => LOOK_SOON,
             false => LOOK_EVERY_MAX,
         };
@@ -407,14 +411,16 @@ impl<'a> Scan<'a> {
 
     fn on_finding(&mut self, finding: Finding) -> Option<Stopped> {
         self.printed += 1;
-        let (ip, before) = (finding.ip, self.pending.bytes());
+        let before = self.pending.bytes();
+        self.key.clear();
+        push_address(&mut self.key, finding.ip);
         let record = FindingRecord {
             task_id: self.assignment.claimed.claim.task_id.as_str(),
             server: self.scans.server.as_str(),
             attempt: self.assignment.claimed.attempt,
             finding,
         };
-        self.pending.push(ip, |value| {
+        self.pending.push(&self.key, |value| {
             serde_json::to_writer(value, &record)
                 .expect("strings, numbers and addresses always serialise to JSON");
         });

@@ -227,7 +227,7 @@ impl Settle {
         let mut messages = Messages::default();
         for step in steps.iter() {
             if let Step::Tell(record, _) = step {
-                messages.push(&record.task_id, |value| {
+                messages.push(record.task_id.as_bytes(), |value| {
                     serde_json::to_writer(value, record)
                         .expect("strings and integers always serialise to JSON");
                 });
