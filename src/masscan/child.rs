@@ -212,8 +212,12 @@ impl Child {
     /// them, then words. Findings by themselves may be kept for later, for [`FINDINGS_UNREAD_MAX`] at most.
     pub fn hear(&mut self, mut take: impl FnMut(Event)) -> Heard {
         let began = Instant::now();
-        let mut received = 0;
-        let mut found = |line: &[u8]| found(line).into_iter().for_each(&mut take);
+        let (mut received, mut lines, mut bytes) = (0, 0, 0);
+        let mut found = |line: &[u8]| {
+            lines += 1;
+            bytes += line.len() + 1;
+            found(line).into_iter().for_each(&mut take);
+        };
         for _ in 0..LOOK_PIECES {
             received += self.findings.receive();
             if self.findings.unread.len() >= UNREAD_BYTES {
@@ -232,6 +236,7 @@ impl Child {
             self.read_at = began;
             self.findings.read(found);
         }
+        self.pace.read(lines, bytes);
         self.words
             .read(|line| spoken(line).into_iter().for_each(&mut take));
         self.pace.looked(began, received);
@@ -246,7 +251,7 @@ impl Child {
     /// Waits until the next look, after each one: `most` at most, and no longer than the pipe holds what will have come if it goes on as
     /// it did. Words end the wait, but not right after others: however much it says, it is listened to at intervals.
     pub fn pause(&mut self, most: Duration) {
-        let pause = self.pace.pause(most);
+        let pause = self.pace.pause(Instant::now(), most);
         if self.has_spoken || self.words.ended {
             thread::sleep(pause);
             return;

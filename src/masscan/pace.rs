@@ -25,13 +25,16 @@ pub(super) struct Pace {
     rate_pps: f64,
     holds: usize,
     by_terminal: bool,
-    /// The pause before the last look, or the one since.
+    /// How long after the one before it the last look was to be, or the next one is after it.
     pause: Duration,
-    /// The last look: when it was, how long after the one before it, how late for the pause between them, and what it brought.
+    /// The last look: when it was, how long after the one before it, how late that was, and what it brought.
     looked_at: Instant,
     elapsed: Duration,
     late: Duration,
     received: usize,
+    /// What was read of it in all.
+    lines: usize,
+    bytes: usize,
 }
 
 impl Pace {
@@ -47,6 +50,8 @@ impl Pace {
             elapsed: Duration::ZERO,
             late: Duration::ZERO,
             received: 0,
+            lines: 0,
+            bytes: 0,
         }
     }
 
@@ -56,21 +61,39 @@ impl Pace {
     }
 
     /// Whether masscan, of whose output `received` bytes have come by `now`, since the last look, had to wait for so long that answers
-    /// may be lost: where no more can have come than the pipe and its capture ring hold, none are.
+    /// may be lost: where no more can have come than were received and its capture ring holds, none are. (A look takes long where this
+    /// machine is busy, and what it receives may then be more than waited for it.)
     pub(super) fn is_overrun(&self, now: Instant, received: usize) -> bool {
         let elapsed = now.saturating_duration_since(self.looked_at);
-        let (held, alone, received) = match self.by_terminal {
-            false => (self.holds, elapsed, received),
+        let may_have_come = |alone: Duration| alone.as_secs_f64() * self.rate_pps - RING_ANSWERS;
+        let is_full = |held: usize, bytes: usize| bytes >= held / FULL_PARTS * (FULL_PARTS - 1);
+        match self.by_terminal {
+            false => {
+                is_full(self.holds, received)
+                    && may_have_come(elapsed) > received as f64 / self.line_bytes()
+            }
             // The thread that empties it is as late as this one, as far as anybody knows. After a standstill of both it may bring what
             // waited there only for the look after that.
-            true => (
-                TERMINAL_BYTES,
-                elapsed.saturating_sub(self.pause).max(self.late),
-                self.received + received,
-            ),
-        };
-        received >= held / FULL_PARTS * (FULL_PARTS - 1)
-            && alone.as_secs_f64() * self.rate_pps > held as f64 / LINE_BYTES + RING_ANSWERS
+            true => {
+                is_full(TERMINAL_BYTES, self.received + received)
+                    && may_have_come(elapsed.saturating_sub(self.pause).max(self.late))
+                        > TERMINAL_BYTES as f64 / LINE_BYTES
+            }
+        }
+    }
+
+    /// So many of its lines were read, and bytes in them.
+    pub(super) fn read(&mut self, lines: usize, bytes: usize) {
+        self.lines += lines;
+        self.bytes += bytes;
+    }
+
+    /// What a line of it takes.
+    fn line_bytes(&self) -> f64 {
+        match self.lines {
+            0 => LINE_BYTES,
+            lines => self.bytes as f64 / lines as f64,
+        }
     }
 
     /// A look at `now` brought `received` bytes.
@@ -80,9 +103,9 @@ impl Pace {
         (self.looked_at, self.received) = (now, received);
     }
 
-    /// For how long the look after the last one may wait, `most` at most. Until a part of the output's room is filled, so that the rest
+    /// For how long from `now` the next look may wait: `most` after the last one at most, which took some time itself. Until a part of the output's room is filled, so that the rest
     /// is left for a look that comes late; twice as long as the last time at most, since answers come in bursts.
-    pub(super) fn pause(&mut self, most: Duration) -> Duration {
+    pub(super) fn pause(&mut self, now: Instant, most: Duration) -> Duration {
         let room = self.holds as f64;
         let filled_after =
             self.elapsed.as_secs_f64() * room * FILLED_PART / self.received.max(1) as f64;
@@ -91,7 +114,8 @@ impl Pace {
             .min(most)
             .min(self.pause * 2)
             .max(LOOK_EVERY_MIN);
-        self.pause
+        let passed = now.saturating_duration_since(self.looked_at);
+        self.pause.saturating_sub(passed).max(LOOK_EVERY_MIN)
     }
 }
 
@@ -111,7 +135,7 @@ mod tests {
             now += pause;
             let received = bytes_per_second * pause.as_secs_f64();
             pace.looked(now, received as usize);
-            pause = pace.pause(LOOK_EVERY_MAX);
+            pause = pace.pause(now, LOOK_EVERY_MAX);
         }
         pause
     }
@@ -144,11 +168,29 @@ mod tests {
         // Both stood still for a second; the thread that empties the terminal comes second.
         assert!(!pace.is_overrun(ms(1000), 0));
         pace.looked(ms(1000), 0);
-        pace.pause(LOOK_EVERY_MAX);
+        pace.pause(ms(1000), LOOK_EVERY_MAX);
         assert!(pace.is_overrun(ms(1001), 20_000));
         pace.looked(ms(1001), 20_000);
-        pace.pause(LOOK_EVERY_MAX);
+        pace.pause(ms(1001), LOOK_EVERY_MAX);
         assert!(!pace.is_overrun(ms(1003), 20_000), "not for ever");
+    }
+
+    #[test]
+    fn what_is_received_was_not_lost_however_long_it_took() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start, 10_000, HOLDS, false);
+        pace.read(1000, 133_000);
+        let is_overrun = |elapsed_ms, received| {
+            let now = start + Duration::from_millis(elapsed_ms);
+            pace.is_overrun(now, received)
+        };
+        // Each probe is answered, and that is all here.
+        assert!(!is_overrun(780, 7800 * 133));
+        assert!(!is_overrun(2000, 20_000 * 133));
+        // Half of them, or more than have room.
+        assert!(!is_overrun(780, 3900 * 133));
+        assert!(is_overrun(2000, 10_000 * 133));
+        assert!(is_overrun(1200, HOLDS));
     }
 
     #[test]
@@ -169,10 +211,27 @@ mod tests {
         };
         let now = start + LOOK_EVERY_MAX;
         pace.looked(now, 8 * HOLDS);
-        let pause = pace.pause(LOOK_EVERY_MAX);
+        let pause = pace.pause(now, LOOK_EVERY_MAX);
         assert_eq!(pause, LOOK_EVERY_MAX.mul_f64(FILLED_PART / 8.0));
         pace.looked(now, 0);
-        assert_eq!(pace.pause(LOOK_EVERY_MIN), LOOK_EVERY_MIN);
+        assert_eq!(pace.pause(now, LOOK_EVERY_MIN), LOOK_EVERY_MIN);
+    }
+
+    #[test]
+    fn what_a_look_takes_is_not_waited_for_again() {
+        let start = Instant::now();
+        let mut pace = Pace {
+            pause: LOOK_EVERY_MAX,
+            ..Pace::new(start, 1000, HOLDS, false)
+        };
+        let now = start + LOOK_EVERY_MAX;
+        pace.looked(now, 0);
+        for (took, left) in [
+            (LOOK_EVERY_MAX / 4, LOOK_EVERY_MAX - LOOK_EVERY_MAX / 4),
+            (LOOK_EVERY_MAX * 2, LOOK_EVERY_MIN),
+        ] {
+            assert_eq!(pace.pause(now + took, LOOK_EVERY_MAX), left);
+        }
     }
 
     #[test]
