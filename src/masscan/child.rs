@@ -13,7 +13,7 @@ use super::folder::Folder;
 use super::lines::Cutter;
 use super::output::{PIPE_BYTES, Printing, output};
 use super::pace::Pace;
-use super::program::{ProgramError, find};
+use super::program::{ProgramError, environment, find};
 use super::stderr::{Said, said};
 use super::{ScanArguments, findings};
 use crate::model::limits::{FINDINGS_UNREAD_MAX, INTERRUPT_WAIT};
@@ -191,8 +191,7 @@ fn command(
         .args(arguments.to_vec())
         .current_dir(folder.path())
         .env_clear()
-        .env("LANG", "C")
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .envs(environment())
         .envs(printing.variables().iter().cloned());
     command
 }

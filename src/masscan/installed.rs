@@ -9,12 +9,12 @@
 //! A package manager may replace masscan under a running server, so its file is looked at each time, and asked anew where it is
 //! another.
 
-use super::program::{ProgramError, find, said, version};
+use super::program::{ProgramError, environment, find, said, version};
 use crate::model::limits::MASSCAN_ASKED_AGAIN_AFTER;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// The versions that are known to send in one order.
@@ -52,7 +52,7 @@ impl About {
     pub fn of(program: &Path) -> Result<About, ProgramError> {
         let version = version(program)?;
         Ok(About {
-            sends_in_order: version.starts_with(SHARD_SERIES) && lists_in_order(program)?,
+            sends_in_order: version.starts_with(SHARD_SERIES) && lists_in_order(program),
             version,
         })
     }
@@ -62,20 +62,25 @@ impl About {
         (!self.sends_in_order).then(|| {
             format!(
                 "masscan {} is not known to send in the order of 1.3.2, and shards in different orders are not whole together (install \
-                 masscan 1.3, and remove blackrock-rounds from its configuration)",
+                 masscan 1.3, and remove from its configuration what changes what it scans: blackrock-rounds, exclusions)",
                 self.version
             )
         })
     }
 }
 
-fn lists_in_order(program: &Path) -> Result<bool, ProgramError> {
-    let path = find(program)?;
-    let list = said(Command::new(&path).args(LIST_A_SHARD))?;
-    if list.is_empty() {
-        return Err(ProgramError::NotMasscan(path));
-    }
-    Ok(list.split_whitespace().eq(SHARD_IN_ORDER.split(' ')))
+/// False too where it doesn't answer, or not with a list alone.
+fn lists_in_order(program: &Path) -> bool {
+    let Ok(path) = find(program) else {
+        return false;
+    };
+    // In the environment of a scan.
+    let mut command = Command::new(path);
+    command.args(LIST_A_SHARD).env_clear().envs(environment());
+    said(&mut command).is_ok_and(|said| {
+        let listed = said.output.split_whitespace();
+        listed.eq(SHARD_IN_ORDER.split(' '))
+    })
 }
 
 /// The masscan that this server runs.
@@ -107,19 +112,24 @@ impl Installed {
         &self.program
     }
 
-    /// What it is now, or why that can't be said, for people. It is asked again where its file is another, and after
-    /// [`MASSCAN_ASKED_AGAIN_AFTER`] where it said nothing useful.
+    /// What it is, or why that can't be said, for people. It is asked again where its file is another, and after
+    /// [`MASSCAN_ASKED_AGAIN_AFTER`] where it is of less use than it could be: its configuration may have been mended.
     pub fn about(&self) -> Result<About, String> {
         let file = FileMark::of(&self.program);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = &*known
+        if let Some(known) = &*self.known()
             && known.file == file
-            && (known.about.is_ok() || known.asked.elapsed() < MASSCAN_ASKED_AGAIN_AFTER)
+            && (known.is_fit() || known.asked.elapsed() < MASSCAN_ASKED_AGAIN_AFTER)
         {
             return known.about.clone();
         }
+        self.ask()
+    }
+
+    /// The same, asked now: also what its configuration says may have changed.
+    pub fn ask(&self) -> Result<About, String> {
+        let file = FileMark::of(&self.program);
         let about = About::of(&self.program).map_err(|error| error.to_string());
-        *known = Some(Known {
+        *self.known() = Some(Known {
             file,
             asked: Instant::now(),
             about: about.clone(),
@@ -127,18 +137,24 @@ impl Installed {
         about
     }
 
-    /// A run of it greeted with `version`. True where it was thought to be another one; it is asked again then, by whoever wants to
-    /// know next.
-    pub fn greeted_with(&self, version: &str) -> bool {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_other = known
-            .as_ref()
-            .and_then(|known| known.about.as_ref().ok())
-            .is_none_or(|about| about.version != version);
-        if is_other {
+    /// A run of it greeted with `version`. Where it was thought to be another one it is asked again, by whoever wants to know next.
+    pub fn greeted_with(&self, version: &str) {
+        let mut known = self.known();
+        let thought = known.as_ref().and_then(|known| known.about.as_ref().ok());
+        if thought.is_some_and(|about| about.version != version) {
             *known = None;
         }
-        is_other
+    }
+
+    /// Never held while masscan is asked, which takes seconds where it hangs.
+    fn known(&self) -> MutexGuard<'_, Option<Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn is_fit(&self) -> bool {
+        matches!(&self.about, Ok(about) if about.sends_in_order)
     }
 }
 
@@ -202,7 +218,6 @@ mod tests {
         let about = installed.about().unwrap();
         assert_eq!(about.version, "1.3.2");
         assert_eq!(about.unfit_for_shards(), None);
-        assert!(!installed.greeted_with("1.3.2"));
 
         install(&path, "1.0.5", SHARD_IN_ORDER);
         let why = installed.about().unwrap().unfit_for_shards().unwrap();
@@ -228,13 +243,22 @@ mod tests {
         assert_eq!(wrapped.about().unwrap().version, "1.3.2");
         install(&installed, "1.3.9", SHARD_IN_ORDER);
         assert_eq!(wrapped.about().unwrap().version, "1.3.2");
-        assert!(wrapped.greeted_with("1.3.9"));
+        wrapped.greeted_with("1.3.9");
         assert_eq!(wrapped.about().unwrap().version, "1.3.9");
-        assert!(!wrapped.greeted_with("1.3.9"));
     }
 
     #[test]
     fn what_says_nothing_has_no_order() {
         assert!(About::of(Path::new("true")).is_err());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("masscan");
+        install(&path, "1.3.2", "");
+        assert_eq!(
+            About::of(&path).unwrap(),
+            About {
+                version: "1.3.2".to_owned(),
+                sends_in_order: false
+            }
+        );
     }
 }

@@ -69,7 +69,8 @@ pub(super) fn stdbuf() -> Option<Variables> {
         .args(["-oL", "env"])
         .env_clear()
         .env("PATH", std::env::var_os("PATH")?);
-    variables(&said(&mut command).ok()?).filter(|[(_, library), _]| Path::new(library).exists())
+    variables(&said(&mut command).ok()?.output)
+        .filter(|[(_, library), _]| Path::new(library).exists())
 }
 
 /// Of what `env` prints those of `stdbuf`.

@@ -103,8 +103,9 @@ impl Pace {
         (self.looked_at, self.received) = (now, received);
     }
 
-    /// For how long from `now` the next look may wait: `most` after the last one at most, which took some time itself. Until a part of the output's room is filled, so that the rest
-    /// is left for a look that comes late; twice as long as the last time at most, since answers come in bursts.
+    /// For how long from `now` the next look may wait: `most` after the last one at most, which took some time itself. Until a part of
+    /// the output's room is filled, so that the rest is left for a look that comes late; twice as long as the last time at most, since
+    /// answers come in bursts.
     pub(super) fn pause(&mut self, now: Instant, most: Duration) -> Duration {
         let room = self.holds as f64;
         let filled_after =

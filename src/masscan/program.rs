@@ -2,6 +2,7 @@
 
 use crate::model::limits::{CLIENT_WAIT, QUOTED_TEXT_MAX_CHARS};
 use crate::model::text::one_line;
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -85,6 +86,7 @@ pub fn find(program: &Path) -> Result<PathBuf, ProgramError> {
 pub fn version(program: &Path) -> Result<String, ProgramError> {
     let path = find(program)?;
     said(Command::new(&path).arg("--version"))?
+        .all()
         .split_once("Masscan version ")
         .and_then(|(_, rest)| rest.split_whitespace().next())
         .map(one_line)
@@ -95,13 +97,20 @@ pub fn version(program: &Path) -> Result<String, ProgramError> {
 /// Whether masscan finds libpcap, which it looks for only when it runs: Debian's package of masscan comes without it.
 pub fn has_libpcap(program: &Path) -> Result<bool, ProgramError> {
     // It lists the interfaces, and sends nothing.
-    Ok(!said(Command::new(find(program)?).arg("--iflist"))?.contains("libpcap not loaded"))
+    let said = said(Command::new(find(program)?).arg("--iflist"))?;
+    Ok(!said.all().contains("libpcap not loaded"))
 }
 
 /// Whether this system's `setsid` is that of util-linux, which can give masscan its terminal.
 pub fn has_setsid() -> Result<bool, ProgramError> {
     let mut setsid = Command::new(find(Path::new("setsid"))?);
-    Ok(said(setsid.arg("--version"))?.contains("util-linux"))
+    Ok(said(setsid.arg("--version"))?.all().contains("util-linux"))
+}
+
+/// What masscan gets of this process's environment.
+pub(super) fn environment() -> [(&'static str, OsString); 2] {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    [("LANG", "C".into()), ("PATH", path)]
 }
 
 /// A masscan that does nothing: it is asked to show its settings, and waits for more of them on its standard input.
@@ -115,10 +124,26 @@ pub(super) fn idle(path: &Path) -> Command {
     command
 }
 
-/// What a program says on both its outputs. One that lives on for [`CLIENT_WAIT`] is ended and has said nothing.
-pub(super) fn said(command: &mut Command) -> Result<String, ProgramError> {
+/// So much of what a program says is read.
+const OUTPUT_MAX_BYTES: u64 = 4096;
+
+/// What a program said.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    pub(super) output: String,
+    pub(super) errors: String,
+}
+
+impl Said {
+    /// On either of them: masscan tells its version on one or the other.
+    pub(super) fn all(&self) -> String {
+        format!("{}{}", self.output, self.errors)
+    }
+}
+
+/// What a program says. One that lives on for [`CLIENT_WAIT`] is ended and has said nothing.
+pub(super) fn said(command: &mut Command) -> Result<Said, ProgramError> {
     const LOOK_EVERY: Duration = Duration::from_millis(10);
-    const OUTPUT_MAX_BYTES: u64 = 4096;
     let program = PathBuf::from(command.get_program());
     let start = |error| ProgramError::Start {
         program: program.clone(),
@@ -134,20 +159,23 @@ pub(super) fn said(command: &mut Command) -> Result<String, ProgramError> {
     while child.try_wait().map_err(start)?.is_none() {
         if Instant::now() >= give_up {
             child.kill().and_then(|()| child.wait()).map_err(start)?;
-            return Ok(String::new());
+            return Ok(Said::default());
         }
         thread::sleep(LOOK_EVERY);
     }
-    let mut output = Vec::new();
-    if let Some(stdout) = child.stdout.take() {
-        let mut stdout = stdout.take(OUTPUT_MAX_BYTES);
-        stdout.read_to_end(&mut output).map_err(start)?;
+    Ok(Said {
+        output: start_of(child.stdout.take()).map_err(start)?,
+        errors: start_of(child.stderr.take()).map_err(start)?,
+    })
+}
+
+/// The first [`OUTPUT_MAX_BYTES`] of it.
+fn start_of(stream: Option<impl Read>) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    if let Some(stream) = stream {
+        stream.take(OUTPUT_MAX_BYTES).read_to_end(&mut bytes)?;
     }
-    if let Some(stderr) = child.stderr.take() {
-        let mut stderr = stderr.take(OUTPUT_MAX_BYTES);
-        stderr.read_to_end(&mut output).map_err(start)?;
-    }
-    Ok(String::from_utf8_lossy(&output).into_owned())
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ pub const RESULTS_BATCH_MAX: usize = 1000;
 pub const PROGRESS_QUEUE_MAX: usize = 1024;
 /// Live progress is written to Redis this often at most.
 pub const PROGRESS_EVERY: Duration = Duration::from_millis(250);
-/// A reading of masscan's is written after this long at the latest; with what becomes certain, earlier.
+/// A reading of masscan's is written with the first look after this long; with what becomes certain, earlier.
 pub const PROGRESS_TOLD_WITHIN: Duration = Duration::from_millis(900);
 /// Claims whose end may wait for `settle`.
 pub const SETTLE_QUEUE_MAX: usize = 4096;
@@ -144,8 +144,8 @@ pub const FETCH_BYTES_LARGE: i32 = 128 * 1024 * 1024;
 pub const PRODUCE_ACK_WAIT: Duration = Duration::from_secs(10);
 /// How long one TCP connection attempt to Kafka or Redis may take.
 pub const CONNECT_WAIT: Duration = Duration::from_secs(2);
-/// A masscan that did not say what it is is asked again after this long.
-pub const MASSCAN_ASKED_AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// A masscan that did not say what it is, or may not send shards, is asked again after this long. Less than [`REFUSED_BY_ALL_WAIT`].
+pub const MASSCAN_ASKED_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// How long a client program waits for Kafka or Redis before it gives up.
 pub const CLIENT_WAIT: Duration = Duration::from_secs(5);
 /// How long a Redis command may take.

@@ -18,7 +18,7 @@ use super::{dispatch, logging, progress, results, scan, signals};
 use crate::bus::{GroupOffsets, Producer, Reader};
 use crate::exit::Exit;
 use crate::ledger::Ledger;
-use crate::masscan::{self, Installed, Printing};
+use crate::masscan::{self, About, Installed, Printing};
 use crate::model::limits::*;
 use crate::model::source::SourcePorts;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -57,7 +57,8 @@ pub fn run(options: &Options) -> Exit {
         count => info!("removed {count} temporary folders of servers that were killed"),
     }
     let masscan = Arc::new(Installed::new(&options.masscan));
-    dispatch::say_masscan(&masscan.about());
+    let about_masscan = masscan.about();
+    dispatch::say_masscan(&about_masscan);
     let signals = match signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
@@ -68,7 +69,7 @@ pub fn run(options: &Options) -> Exit {
     if !wait_for_peers(options, &signals.ends) {
         return Exit::Success;
     }
-    let server = match Server::start(options, &scope, &masscan) {
+    let server = match Server::start(options, &scope, &masscan, about_masscan) {
         Ok(server) => server,
         Err(error) => {
             error!("cannot start a thread: {error}");
@@ -165,6 +166,7 @@ impl Server {
         options: &Options,
         scope: &Arc<ScopeInForce>,
         masscan: &Arc<Installed>,
+        about_masscan: Result<About, String>,
     ) -> io::Result<Server> {
         let parts = Parts::new(options, scope, masscan);
         parts.offloads.look_at_start();
@@ -193,7 +195,14 @@ impl Server {
         let commit = parts.start_commit(ends, commit_stop)?;
         let intake = vec![
             parts.start_poll(settle.clone(), work, intake_stop.clone())?,
-            parts.start_dispatch(budget, assignments, settle, nudges, intake_stop)?,
+            parts.start_dispatch(
+                about_masscan,
+                budget,
+                assignments,
+                settle,
+                nudges,
+                intake_stop,
+            )?,
         ];
         Ok(Server {
             holdings: parts.holdings,
@@ -442,6 +451,7 @@ impl Parts<'_> {
 
     fn start_dispatch(
         &self,
+        about_masscan: Result<About, String>,
         budget: Arc<Budget>,
         assignments: Sender<Assignment>,
         settle: Sender<Settlement>,
@@ -456,7 +466,7 @@ impl Parts<'_> {
             holdings: self.holdings.clone(),
             backlog: self.backlog.clone(),
             scope: self.scope.clone(),
-            about_masscan: self.masscan.about(),
+            about_masscan,
             masscan: self.masscan.clone(),
             assignments,
             settle,

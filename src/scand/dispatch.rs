@@ -152,6 +152,7 @@ impl Dispatch {
         call: &mut Option<String>,
     ) -> Result<(Answer, Instant), LedgerError> {
         let name = call.get_or_insert_with(|| nanoid::nanoid!()).clone();
+        self.look_at_masscan();
         let limits = self.limits(&self.scope.now());
         let mut claim = || {
             let sent = Instant::now();
@@ -246,15 +247,19 @@ impl Dispatch {
         }
     }
 
-    /// Names what this server may do, so that the fleet knows whether one that refused a task may do something else by now.
-    fn limits(&mut self, scope: &Scope) -> String {
-        let rate = self.budget.rate_for(u64::MAX);
+    /// What is claimed and what is refused until the next look is judged by this one.
+    fn look_at_masscan(&mut self) {
         let about = self.masscan.about();
-        let shards = matches!(&about, Ok(about) if about.sends_in_order);
         if about != self.about_masscan {
             say_masscan(&about);
             self.about_masscan = about;
         }
+    }
+
+    /// Names what this server may do, so that the fleet knows whether one that refused a task may do something else by now.
+    fn limits(&self, scope: &Scope) -> String {
+        let rate = self.budget.rate_for(u64::MAX);
+        let shards = matches!(&self.about_masscan, Ok(about) if about.sends_in_order);
         format!("{}/{rate}/{shards}", scope.tag())
     }
 

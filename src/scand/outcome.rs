@@ -12,6 +12,8 @@ const WAIT_SLACK: Duration = Duration::from_millis(1500);
 
 /// What is said of [`Stopped::OtherVersion`].
 const OTHER_VERSION: &str = "masscan is another version than it was a moment ago, and is asked anew whether it may send shards";
+/// What is said of [`Stopped::OtherTargets`].
+const OTHER_TARGETS: &str = "masscan scans other targets than the job's: /etc/masscan/masscan.conf adds some or leaves some out, and a shard is sent as it was pushed";
 /// What is said of [`Stopped::Overrun`].
 const OVERRUN: &str = "answers came faster than the server took them, and some may be lost: it was busy, or the rate is too high for it";
 
@@ -40,6 +42,8 @@ pub enum Stopped {
     OutOfScope,
     /// It greets as another version than the one that was asked whether it may send shards.
     OtherVersion,
+    /// It scans other targets than this shard's.
+    OtherTargets,
 }
 
 /// What is known of a run of masscan once it is gone.
@@ -119,6 +123,7 @@ impl Run {
                 false,
             ),
             Some(Stopped::OtherVersion) => Outcome::Failed(OTHER_VERSION.to_owned()),
+            Some(Stopped::OtherTargets) => Outcome::Failed(OTHER_TARGETS.to_owned()),
             Some(Stopped::TimedOut) => Outcome::Failed(format!(
                 "timed out after {} s at {:.2} %",
                 self.timeout.unwrap_or_default().as_secs(),
@@ -277,6 +282,7 @@ mod tests {
         );
         assert!(matches!(stopped(Stopped::Silent), Outcome::Failed(_)));
         assert!(matches!(stopped(Stopped::OtherVersion), Outcome::Failed(_)));
+        assert!(matches!(stopped(Stopped::OtherTargets), Outcome::Failed(_)));
         assert!(matches!(stopped(Stopped::Overrun), Outcome::Failed(_)));
         let further = Run {
             stopped: Some(Stopped::Overrun),

@@ -101,6 +101,8 @@ struct Scan<'a> {
     /// Where the key of each is written.
     key: Vec<u8>,
     handed_over_at: Instant,
+    /// Findings that were handed over upon a reading are not acknowledged yet.
+    awaits: bool,
     printed: u64,
     unreadable: u64,
     delivery: Arc<Delivery>,
@@ -108,6 +110,8 @@ struct Scan<'a> {
     found_before: u64,
     /// masscan's version before it was started; empty where it could not be told.
     masscan_version: String,
+    /// Why it may not send this shard.
+    unfit: Option<String>,
     walk: Walk,
     begin: Begin,
     checkpoint: Checkpoint,
@@ -136,7 +140,16 @@ impl<'a> Scan<'a> {
     fn new(scans: &'a Scans, outlets: &'a Outlets, assignment: Assignment) -> Scan<'a> {
         let claimed = &assignment.claimed;
         let (task, resume) = (&claimed.task, claimed.resume);
-        let masscan_version = scans.masscan.about().map_or(String::new(), |it| it.version);
+        let about = match task.shard {
+            // Nothing would tell later that it was sent in another order.
+            Some(_) => scans.masscan.ask(),
+            None => scans.masscan.about(),
+        };
+        let unfit = match &about {
+            Ok(about) => about.unfit_for_shards(),
+            Err(error) => Some(error.clone()),
+        };
+        let masscan_version = about.map_or(String::new(), |about| about.version);
         let walk =
             Walk::new(task, &assignment.denied, assignment.permit.rate_pps()).by(&masscan_version);
         let begin = walk.begin(resume.index, resume.walk);
@@ -150,6 +163,7 @@ impl<'a> Scan<'a> {
                 ..Progress::default()
             },
             masscan_version,
+            unfit: task.shard.and(unfit),
             walk,
             begin,
             found_before,
@@ -163,6 +177,7 @@ impl<'a> Scan<'a> {
             pending: Messages::default(),
             key: Vec::new(),
             handed_over_at: now,
+            awaits: false,
             printed: 0,
             unreadable: 0,
             delivery: Arc::default(),
@@ -231,6 +246,9 @@ impl<'a> Scan<'a> {
     }
 
     fn start(&mut self) -> Result<Child, String> {
+        if let Some(why) = self.unfit.take() {
+            return Err(why);
+        }
         let claimed = &self.assignment.claimed;
         let arguments = ScanArguments {
             task: &claimed.task,
@@ -323,8 +341,9 @@ impl<'a> Scan<'a> {
 
     /// For how long nothing need be looked at but masscan's words: until Kafka may have acknowledged what was sent with the last ones,
     /// and not beyond the time for which the claim can be trusted.
-    fn pause(&self, heard: &Heard) -> Duration {
-        let most = match heard.has_spoken && self.is_awaited() {
+    fn pause(&mut self, heard: &Heard) -> Duration {
+        self.awaits = self.is_awaited() && (heard.has_spoken || self.awaits);
+        let most = match self.awaits {
             true => LOOK_SOON,
             false => LOOK_EVERY_MAX,
         };
@@ -385,6 +404,7 @@ impl<'a> Scan<'a> {
                 self.walk.ports()
             );
             self.checkpoint.forget();
+            stop = self.unlike_its_record(Stopped::OtherTargets);
         }
         if let Some(version) = masscan::greeting(&words)
             && version != self.masscan_version
@@ -395,18 +415,18 @@ impl<'a> Scan<'a> {
             );
             self.checkpoint.forget();
             self.scans.masscan.greeted_with(version);
-            stop = self
-                .assignment
-                .claimed
-                .task
-                .shard
-                .map(|_| Stopped::OtherVersion);
+            stop = self.unlike_its_record(Stopped::OtherVersion);
         }
         if self.words.len() == MASSCAN_WORDS_MAX_LINES {
             self.words.pop_front();
         }
         self.words.push_back(words);
         stop
+    }
+
+    /// A shard is sent as its record says or not at all, lest the job have holes.
+    fn unlike_its_record(&self, why: Stopped) -> Option<Stopped> {
+        self.assignment.claimed.task.shard.map(|_| why)
     }
 
     fn on_finding(&mut self, finding: Finding) -> Option<Stopped> {

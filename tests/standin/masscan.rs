@@ -193,6 +193,8 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
 struct Plan {
     /// The version that it says it is; 1.3.2 without it.
     version: Option<String>,
+    /// It announces so many addresses, as a masscan does whose configuration adds some or leaves some out.
+    announces: Option<u64>,
     /// One in so many probes is answered; 0 and 1: all.
     answer_every: u64,
     /// Where its life is written down ([`Event`]).
@@ -393,7 +395,7 @@ impl Run {
             "Starting masscan {} (http://bit.ly/14GZzcT) at {} s\nInitiating SYN Stealth Scan\nScanning {} hosts [{} port{plural}/host]\n",
             self.plan.version(),
             since_1970().as_secs(),
-            space.addresses,
+            self.plan.announces.unwrap_or(space.addresses),
             space.ports,
         ));
         for line in std::mem::take(&mut self.plan.extra_stdout) {
