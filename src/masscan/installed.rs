@@ -9,6 +9,7 @@
 //! A package manager may replace masscan under a running server, so its file is looked at each time, and asked anew where it is
 //! another.
 
+use super::output::Printing;
 use super::program::{ProgramError, environment, find, said, version};
 use crate::model::limits::MASSCAN_ASKED_AGAIN_AFTER;
 use std::os::unix::fs::MetadataExt;
@@ -88,6 +89,7 @@ fn lists_in_order(program: &Path) -> bool {
 pub struct Installed {
     program: PathBuf,
     known: Mutex<Option<Known>>,
+    printing: Mutex<Option<(Option<FileMark>, Printing)>>,
 }
 
 #[derive(Debug)]
@@ -104,6 +106,7 @@ impl Installed {
         Installed {
             program: program.to_owned(),
             known: Mutex::new(None),
+            printing: Mutex::new(None),
         }
     }
 
@@ -137,6 +140,20 @@ impl Installed {
         about
     }
 
+    /// What makes a run of it write each line by itself. Decided anew where its file is another or has other rights: with those of a
+    /// file what did before may do nothing, and a kill would lose findings without a word.
+    pub fn printing(&self) -> Printing {
+        let file = FileMark::of(&self.program);
+        if let Some((known, printing)) = &*lock(&self.printing)
+            && *known == file
+        {
+            return printing.clone();
+        }
+        let printing = Printing::of(&self.program);
+        *lock(&self.printing) = Some((file, printing.clone()));
+        printing
+    }
+
     /// A run of it greeted with `version`. Where it was thought to be another one it is asked again, by whoever wants to know next.
     pub fn greeted_with(&self, version: &str) {
         let mut known = self.known();
@@ -148,8 +165,12 @@ impl Installed {
 
     /// Never held while masscan is asked, which takes seconds where it hangs.
     fn known(&self) -> MutexGuard<'_, Option<Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Known {

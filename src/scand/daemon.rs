@@ -353,14 +353,12 @@ impl Parts<'_> {
         Ok(outlets)
     }
 
-    fn printing(&self) -> Printing {
-        let printing = Printing::of(&self.options.masscan);
-        if printing == Printing::Terminal {
+    fn say_printing(&self) {
+        if self.masscan.printing() == Printing::Terminal {
             info!(
                 "masscan doesn't load stdbuf's library (file capabilities?): it writes to a terminal"
             );
         }
-        printing
     }
 
     fn start_scans(
@@ -369,10 +367,10 @@ impl Parts<'_> {
         outlets: &[Outlets],
         assigned: &Receiver<Assignment>,
     ) -> io::Result<Vec<JoinHandle<()>>> {
+        self.say_printing();
         let scans = Arc::new(Scans {
             server: self.options.name.to_string(),
             masscan: self.masscan.clone(),
-            printing: self.printing(),
             holdings: self.holdings.clone(),
             backlog: self.backlog.clone(),
             scope: self.scope.clone(),

@@ -14,7 +14,7 @@ use super::scope::ScopeInForce;
 use super::settle::{Settlement, record_of};
 use crate::bus::Messages;
 use crate::ledger::{Ending, LiveProgress, Release};
-use crate::masscan::{self, Child, Event, Exit, Heard, Installed, Printing, ScanArguments};
+use crate::masscan::{self, Child, Event, Exit, Heard, Installed, ScanArguments};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::finding::push_address;
 use crate::model::lease::retry_delay;
@@ -39,8 +39,6 @@ pub struct Scans {
     pub server: String,
     /// What is run.
     pub masscan: Arc<Installed>,
-    /// What makes it write each line by itself.
-    pub printing: Printing,
     /// The claims of this server.
     pub holdings: Arc<Holdings>,
     /// Findings that wait for Kafka.
@@ -273,7 +271,7 @@ impl<'a> Scan<'a> {
         }
         let program = self.scans.masscan.program();
         info!("task {id}: {} {arguments}", program.display());
-        let child = masscan::spawn(program, &self.scans.printing, &arguments)
+        let child = masscan::spawn(program, &self.scans.masscan.printing(), &arguments)
             .map_err(|error| one_line(&error.to_string()))?;
         if let Some(findings) = child.lacks_room() {
             self.scans.lacks_room.call_once(|| warn!(

@@ -1,6 +1,6 @@
 //! One scan at a time: live progress, findings as they come, what counts as completed, masscan that can't do it.
 
-use crate::support::{Fleet, SOON, masscans, now_ms, span_ms, wait_for};
+use crate::support::{Fleet, SOON, masscan_of, masscans, now_ms, span_ms, wait_for};
 use crate::{Needs, Test};
 use scan::model::State;
 use serde_json::json;
@@ -144,6 +144,21 @@ fn missing_masscan() {
         server.child.try_wait().unwrap().is_none(),
         "the server lives on"
     );
+
+    // One that comes later is known without a new start, and how it is made to write each line too.
+    server.wait_for_log("it writes to a terminal");
+    let later = fleet.with_standin_of("later", &json!({}));
+    std::fs::rename(
+        later.masscan.parent().unwrap(),
+        fleet.folder.join("nowhere"),
+    )
+    .unwrap();
+    let id = fleet.push_network(&fleet.network(0), 100, &[]);
+    let scan = masscan_of(&fleet.network(0));
+    let output = format!("/proc/{}/fd/1", scan.as_raw_nonzero());
+    let output = std::fs::read_link(output).unwrap();
+    assert!(output.to_string_lossy().starts_with("pipe:"), "{output:?}");
+    assert_eq!(fleet.wait_ended(&id, SOON).status, State::Completed);
 }
 
 fn failing_masscan() {
