@@ -1,4 +1,5 @@
-//! The masscan of this server as it is now: its version, and whether it may send the shards of a job. Scans nothing.
+//! The masscan of this server as it is now: its version, whether it may send the shards of a job, and what makes it write each line by
+//! itself. Scans nothing.
 //!
 //! The shards of a job are whole together only if each is sent in the same order, and that is a matter of masscan's version (the
 //! rounds of its shuffle grew from 4 to 14 between 1.0 and 1.3; early ones added the seed to the place) and of `blackrock-rounds`
@@ -45,7 +46,7 @@ pub struct About {
     /// Its version, `1.3.2`.
     pub version: String,
     /// Whether it sends in the order that the shards of a job count on.
-    pub sends_in_order: bool,
+    sends_in_order: bool,
 }
 
 impl About {
@@ -70,6 +71,14 @@ impl About {
     }
 }
 
+/// Why a masscan of which so much is known may not send the shards of a job; none where it may.
+pub fn unfit_for_shards(about: &Result<About, String>) -> Option<String> {
+    match about {
+        Ok(about) => about.unfit_for_shards(),
+        Err(error) => Some(error.clone()),
+    }
+}
+
 /// False too where it doesn't answer, or not with a list alone.
 fn lists_in_order(program: &Path) -> bool {
     let Ok(path) = find(program) else {
@@ -88,8 +97,15 @@ fn lists_in_order(program: &Path) -> bool {
 #[derive(Debug)]
 pub struct Installed {
     program: PathBuf,
-    known: Mutex<Option<Known>>,
-    printing: Mutex<Option<(Option<FileMark>, Printing)>>,
+    /// Never locked while masscan is asked, which takes seconds where it hangs.
+    seen: Mutex<Seen>,
+}
+
+/// What was seen of its file.
+#[derive(Debug, Default)]
+struct Seen {
+    known: Option<Known>,
+    printing: Option<(Option<FileMark>, Printing)>,
 }
 
 #[derive(Debug)]
@@ -105,8 +121,7 @@ impl Installed {
     pub fn new(program: &Path) -> Installed {
         Installed {
             program: program.to_owned(),
-            known: Mutex::new(None),
-            printing: Mutex::new(None),
+            seen: Mutex::default(),
         }
     }
 
@@ -119,9 +134,10 @@ impl Installed {
     /// [`MASSCAN_ASKED_AGAIN_AFTER`] where it is of less use than it could be: its configuration may have been mended.
     pub fn about(&self) -> Result<About, String> {
         let file = FileMark::of(&self.program);
-        if let Some(known) = &*self.known()
+        if let Some(known) = &self.seen().known
             && known.file == file
-            && (known.is_fit() || known.asked.elapsed() < MASSCAN_ASKED_AGAIN_AFTER)
+            && (unfit_for_shards(&known.about).is_none()
+                || known.asked.elapsed() < MASSCAN_ASKED_AGAIN_AFTER)
         {
             return known.about.clone();
         }
@@ -132,7 +148,7 @@ impl Installed {
     pub fn ask(&self) -> Result<About, String> {
         let file = FileMark::of(&self.program);
         let about = About::of(&self.program).map_err(|error| error.to_string());
-        *self.known() = Some(Known {
+        self.seen().known = Some(Known {
             file,
             asked: Instant::now(),
             about: about.clone(),
@@ -144,38 +160,27 @@ impl Installed {
     /// file what did before may do nothing, and a kill would lose findings without a word.
     pub fn printing(&self) -> Printing {
         let file = FileMark::of(&self.program);
-        if let Some((known, printing)) = &*lock(&self.printing)
+        if let Some((known, printing)) = &self.seen().printing
             && *known == file
         {
             return printing.clone();
         }
         let printing = Printing::of(&self.program);
-        *lock(&self.printing) = Some((file, printing.clone()));
+        self.seen().printing = Some((file, printing.clone()));
         printing
     }
 
     /// A run of it greeted with `version`. Where it was thought to be another one it is asked again, by whoever wants to know next.
     pub fn greeted_with(&self, version: &str) {
-        let mut known = self.known();
+        let known = &mut self.seen().known;
         let thought = known.as_ref().and_then(|known| known.about.as_ref().ok());
         if thought.is_some_and(|about| about.version != version) {
             *known = None;
         }
     }
 
-    /// Never held while masscan is asked, which takes seconds where it hangs.
-    fn known(&self) -> MutexGuard<'_, Option<Known>> {
-        lock(&self.known)
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Known {
-    fn is_fit(&self) -> bool {
-        matches!(&self.about, Ok(about) if about.sends_in_order)
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

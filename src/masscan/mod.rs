@@ -35,7 +35,7 @@ mod stderr;
 pub use arguments::ScanArguments;
 pub use child::{Child, Event, Exit, Heard, spawn};
 pub use folder::sweep;
-pub use installed::{About, Installed, SHARD_IN_ORDER};
+pub use installed::{About, Installed, SHARD_IN_ORDER, unfit_for_shards};
 pub use network::{Network, Unseen, Whose, is_script, look, look_through};
 pub use output::Printing;
 pub use program::{ProgramError, find, has_libpcap, has_setsid};

@@ -7,7 +7,7 @@ use super::results::Backlog;
 use super::scope::ScopeInForce;
 use super::settle::{Settlement, record_of};
 use crate::ledger::{Answer, Claimed, Ending, Ledger, LedgerError, Refused, Release};
-use crate::masscan::{About, Installed};
+use crate::masscan::{About, Installed, unfit_for_shards};
 use crate::model::lease::renew_every;
 use crate::model::limits::{
     CLAIM_PASSED_MAX_TIMES, DISPATCH_IDLE_TICK, DISPATCH_TICK, HEARTBEAT_EVERY,
@@ -241,10 +241,7 @@ impl Dispatch {
                 denied.count()
             ));
         }
-        match &self.about_masscan {
-            Ok(about) => about.unfit_for_shards(),
-            Err(error) => Some(error.clone()),
-        }
+        unfit_for_shards(&self.about_masscan)
     }
 
     /// What is claimed and what is refused until the next look is judged by this one.
@@ -259,7 +256,7 @@ impl Dispatch {
     /// Names what this server may do, so that the fleet knows whether one that refused a task may do something else by now.
     fn limits(&self, scope: &Scope) -> String {
         let rate = self.budget.rate_for(u64::MAX);
-        let shards = matches!(&self.about_masscan, Ok(about) if about.sends_in_order);
+        let shards = unfit_for_shards(&self.about_masscan).is_none();
         format!("{}/{rate}/{shards}", scope.tag())
     }
 

@@ -143,10 +143,7 @@ impl<'a> Scan<'a> {
             Some(_) => scans.masscan.ask(),
             None => scans.masscan.about(),
         };
-        let unfit = match &about {
-            Ok(about) => about.unfit_for_shards(),
-            Err(error) => Some(error.clone()),
-        };
+        let unfit = task.shard.and_then(|_| masscan::unfit_for_shards(&about));
         let masscan_version = about.map_or(String::new(), |about| about.version);
         let walk =
             Walk::new(task, &assignment.denied, assignment.permit.rate_pps()).by(&masscan_version);
@@ -161,7 +158,7 @@ impl<'a> Scan<'a> {
                 ..Progress::default()
             },
             masscan_version,
-            unfit: task.shard.and(unfit),
+            unfit,
             walk,
             begin,
             found_before,
