@@ -16,13 +16,13 @@ use crate::bus::Messages;
 use crate::ledger::{Ending, LiveProgress, Release};
 use crate::masscan::{self, Child, Event, Exit, Heard, Installed, ScanArguments};
 use crate::model::checkpoint::Checkpoint;
-use crate::model::finding::push_address;
+use crate::model::finding::{FindingWriter, write_address};
 use crate::model::lease::retry_delay;
 use crate::model::limits::*;
 use crate::model::source::Source;
 use crate::model::text::one_line;
 use crate::model::walk::Begin;
-use crate::model::{Estimate, Finding, FindingRecord, Progress, Resume, State, StatusRecord, Walk};
+use crate::model::{Estimate, Finding, Progress, Resume, State, StatusRecord, Walk};
 use crossbeam_channel::{
     Receiver, Sender, TryRecvError, TrySendError, bounded, select_biased, tick,
 };
@@ -96,8 +96,9 @@ struct Scan<'a> {
     began: Instant,
     /// Findings not handed over yet, and how many masscan has printed.
     pending: Messages,
-    /// Where the key of each is written.
+    /// Where the key of each is written, and who writes its record.
     key: Vec<u8>,
+    writer: FindingWriter,
     handed_over_at: Instant,
     /// Findings that were handed over upon a reading are not acknowledged yet.
     awaits: bool,
@@ -149,6 +150,7 @@ impl<'a> Scan<'a> {
             Walk::new(task, &assignment.denied, assignment.permit.rate_pps()).by(&masscan_version);
         let begin = walk.begin(resume.index, resume.walk);
         let found_before = found_before(begin.index, &resume);
+        let writer = FindingWriter::new(&claimed.claim.task_id, &scans.server, claimed.attempt);
         let now = Instant::now();
         Scan {
             checkpoint: Checkpoint::new(walk, task.wait_s, begin.index, found_before),
@@ -171,6 +173,7 @@ impl<'a> Scan<'a> {
             began: now,
             pending: Messages::default(),
             key: Vec::new(),
+            writer,
             handed_over_at: now,
             awaits: false,
             printed: 0,
@@ -368,7 +371,7 @@ impl<'a> Scan<'a> {
 
     fn on_event(&mut self, event: Event) -> Option<Stopped> {
         match event {
-            Event::Finding(finding) => return self.on_finding(finding),
+            Event::Finding(finding) => return self.on_finding(&finding),
             Event::Progress(progress) => self.on_progress(progress),
             Event::Words(words) => return self.on_words(words),
             Event::Unreadable(line) => {
@@ -424,21 +427,15 @@ impl<'a> Scan<'a> {
         self.assignment.claimed.task.shard.map(|_| why)
     }
 
-    fn on_finding(&mut self, finding: Finding) -> Option<Stopped> {
+    fn on_finding(&mut self, finding: &Finding) -> Option<Stopped> {
         self.printed += 1;
         let before = self.pending.bytes();
         self.key.clear();
-        push_address(&mut self.key, finding.ip);
-        let record = FindingRecord {
-            task_id: self.assignment.claimed.claim.task_id.as_str(),
-            server: self.scans.server.as_str(),
-            attempt: self.assignment.claimed.attempt,
-            finding,
-        };
-        self.pending.push(&self.key, |value| {
-            serde_json::to_writer(value, &record)
-                .expect("strings, numbers and addresses always serialise to JSON");
+        write_address(finding.ip, |piece| {
+            self.key.extend_from_slice(piece.as_bytes())
         });
+        self.pending
+            .push(&self.key, |record| self.writer.write(finding, record));
         self.scans.backlog.grow(self.pending.bytes() - before);
         if self.pending.len() >= RESULTS_BATCH_MAX {
             self.send_pending();

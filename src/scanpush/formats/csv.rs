@@ -1,7 +1,8 @@
 //! Comma-separated values by RFC 4180, but for the line breaks, which are those of Unix: a header, then a finding a line, with
 //! the fields of its record.
 
-use super::{Form, Found};
+use super::Form;
+use crate::model::FindingRecord;
 use std::fmt::Write;
 
 const HEADER: &str = "task_id,ip,port,proto,status,reason,ttl,timestamp,server,attempt\n";
@@ -13,7 +14,7 @@ impl Form for Csv {
         text.push_str(HEADER);
     }
 
-    fn finding(&mut self, text: &mut String, found: &Found<'_>) {
+    fn finding(&mut self, text: &mut String, found: &FindingRecord<'_>) {
         let finding = &found.finding;
         push_field(text, &found.task_id);
         let _ = write!(

@@ -2,7 +2,8 @@
 
 use super::services::Services;
 use super::time::weekday_form;
-use super::{About, Form, Found};
+use super::{About, Form};
+use crate::model::FindingRecord;
 use crate::model::ports::{PortRange, Proto};
 use std::fmt::Write;
 
@@ -52,7 +53,7 @@ impl Form for Grepable {
         text.push_str(" PROTOCOLS(0;)\n");
     }
 
-    fn finding(&mut self, text: &mut String, found: &Found<'_>) {
+    fn finding(&mut self, text: &mut String, found: &FindingRecord<'_>) {
         let finding = &found.finding;
         let _ = writeln!(
             text,

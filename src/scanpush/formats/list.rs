@@ -1,6 +1,7 @@
 //! masscan's `-oL`: `open tcp 80 192.0.2.1 1795531403`.
 
-use super::{Form, Found};
+use super::Form;
+use crate::model::FindingRecord;
 use std::fmt::Write;
 
 pub struct List;
@@ -10,7 +11,7 @@ impl Form for List {
         text.push_str("#masscan\n");
     }
 
-    fn finding(&mut self, text: &mut String, found: &Found<'_>) {
+    fn finding(&mut self, text: &mut String, found: &FindingRecord<'_>) {
         let finding = &found.finding;
         let _ = writeln!(
             text,

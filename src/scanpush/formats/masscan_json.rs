@@ -1,6 +1,7 @@
 //! masscan's `-oJ`: one array, an object for each answer, with its timestamp as a string and its port in an array of one.
 
-use super::{Form, Found};
+use super::Form;
+use crate::model::FindingRecord;
 use std::fmt::Write;
 
 #[derive(Default)]
@@ -13,7 +14,7 @@ impl Form for MasscanJson {
         text.push_str("[\n");
     }
 
-    fn finding(&mut self, text: &mut String, found: &Found<'_>) {
+    fn finding(&mut self, text: &mut String, found: &FindingRecord<'_>) {
         if self.has_one {
             text.push_str(",\n");
         }

@@ -21,11 +21,7 @@ pub use services::Services;
 
 use crate::model::ports::PortRange;
 use crate::model::{FindingRecord, Invalid};
-use std::borrow::Cow;
 use std::str::FromStr;
-
-/// A finding with what its record says of it, borrowed from the record.
-pub type Found<'a> = FindingRecord<Cow<'a, str>, Cow<'a, str>>;
 
 /// What `-format` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +83,7 @@ trait Form {
     /// What comes before the first finding, which was made at `at_s` (unix seconds).
     fn begin(&mut self, text: &mut String, at_s: u64);
     /// A finding.
-    fn finding(&mut self, text: &mut String, found: &Found<'_>);
+    fn finding(&mut self, text: &mut String, found: &FindingRecord<'_>);
     /// What comes after the last one, which was made at `at_s` (unix seconds).
     fn end(&mut self, text: &mut String, at_s: u64);
 }
@@ -120,7 +116,7 @@ impl Printer {
     }
 
     /// Writes a finding.
-    pub fn finding(&mut self, found: &Found<'_>) {
+    pub fn finding(&mut self, found: &FindingRecord<'_>) {
         let at_s = found.finding.timestamp;
         if self.newest_s.is_none() {
             self.form.begin(&mut self.text, at_s);

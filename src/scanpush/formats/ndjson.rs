@@ -1,6 +1,7 @@
 //! The records of `scan-results`, one a line, in the order of their fields.
 
-use super::{Form, Found};
+use super::Form;
+use crate::model::FindingRecord;
 use std::fmt::Write;
 
 pub struct Ndjson;
@@ -8,21 +9,12 @@ pub struct Ndjson;
 impl Form for Ndjson {
     fn begin(&mut self, _: &mut String, _: u64) {}
 
-    fn finding(&mut self, text: &mut String, found: &Found<'_>) {
-        let finding = &found.finding;
+    fn finding(&mut self, text: &mut String, found: &FindingRecord<'_>) {
         text.push_str("{\"task_id\":");
         push_string(text, &found.task_id);
-        let _ = write!(
-            text,
-            ",\"ip\":\"{}\",\"port\":{},\"proto\":\"{}\",\"status\":\"{}\",\"reason\":\"{}\",\"ttl\":{},\"timestamp\":{},\"server\":",
-            finding.ip,
-            finding.port,
-            finding.proto.as_str(),
-            finding.status,
-            finding.reason,
-            finding.ttl,
-            finding.timestamp
-        );
+        text.push(',');
+        found.finding.write_members(|piece| text.push_str(piece));
+        text.push_str(",\"server\":");
         push_string(text, &found.server);
         let _ = writeln!(text, ",\"attempt\":{}}}", found.attempt);
     }

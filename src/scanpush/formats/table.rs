@@ -3,7 +3,8 @@
 
 use super::services::Services;
 use super::time::date_form;
-use super::{About, Form, Found};
+use super::{About, Form};
+use crate::model::FindingRecord;
 use std::fmt::Write;
 
 /// Characters of a state that are shown: `closed` has six.
@@ -32,7 +33,7 @@ impl Form for Table {
         );
     }
 
-    fn finding(&mut self, text: &mut String, found: &Found<'_>) {
+    fn finding(&mut self, text: &mut String, found: &FindingRecord<'_>) {
         let finding = &found.finding;
         let from = text.len();
         let port = format!("{}/{}", finding.port, finding.proto.as_str());

@@ -1,7 +1,8 @@
 //! masscan's `-oX`, which readers of nmap's XML take: a host for each answer, lines ended as masscan ends them.
 
+use super::Form;
 use super::time::date_form;
-use super::{Form, Found};
+use crate::model::FindingRecord;
 use std::fmt::Write;
 
 #[derive(Default)]
@@ -22,7 +23,7 @@ impl Form for Xml {
         );
     }
 
-    fn finding(&mut self, text: &mut String, found: &Found<'_>) {
+    fn finding(&mut self, text: &mut String, found: &FindingRecord<'_>) {
         let finding = &found.finding;
         match finding.status.as_str() {
             "closed" => self.closed += 1,

@@ -2,7 +2,6 @@
 //!
 //! **Invariant:** whatever a record holds, what comes out is typed or free of control characters.
 
-use super::super::formats::Found;
 use super::seen::{Place, Seen};
 use crate::bus::Record;
 use crate::model::finding::task_of_record;
@@ -43,7 +42,7 @@ impl Gathered {
         partition: i32,
         record: &'a Record,
         wanted: fn(&Finding) -> bool,
-    ) -> Option<Found<'a>> {
+    ) -> Option<FindingRecord<'a>> {
         let first = || FindingRecord::from_record(&record.value).ok();
         self.first_s
             .entry(partition)

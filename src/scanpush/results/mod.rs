@@ -38,7 +38,7 @@ use crate::model::limits::{
     CLIENT_WAIT, FETCH_WAIT, FOLLOW_AWAY_WAIT, FOLLOW_LOOK_EVERY, SERVICES_MAX_BYTES,
 };
 use crate::model::ports::PortRange;
-use crate::model::{Finding, Invalid, Ports, TopicName};
+use crate::model::{Finding, FindingRecord, Invalid, Ports, TopicName};
 use diff::{DiffForm, changes};
 use gather::Gathered;
 use log::{Log, Offsets};
@@ -276,7 +276,7 @@ impl Reading {
         follow: bool,
         wanted: fn(&Finding) -> bool,
         output: &mut Output<'_>,
-        mut each: impl FnMut(Option<super::formats::Found<'_>>, &mut Output<'_>) -> Result<(), Failure>,
+        mut each: impl FnMut(Option<FindingRecord<'_>>, &mut Output<'_>) -> Result<(), Failure>,
     ) -> Result<Reached, Failure> {
         let mut ends = match follow {
             true => None,
