@@ -110,7 +110,7 @@ impl Pace {
         let room = self.holds as f64;
         let filled_after =
             self.elapsed.as_secs_f64() * room * FILLED_PART / self.received.max(1) as f64;
-        let filled_at_worst = room * FILLED_PART_AT_WORST / LINE_BYTES / self.rate_pps;
+        let filled_at_worst = room * FILLED_PART_AT_WORST / self.line_bytes() / self.rate_pps;
         self.pause = Duration::from_secs_f64(filled_after.min(filled_at_worst))
             .min(most)
             .min(self.pause * 2)
@@ -144,8 +144,8 @@ mod tests {
     #[test]
     fn as_long_as_the_pipe_holds_it() {
         for (rate_pps, bytes_per_second, least_ms, most_ms) in [
-            (1000, 0.0, 400.0, 400.0),
-            (10_000, 0.0, 400.0, 400.0),
+            (1000, 0.0, 600.0, 600.0),
+            (10_000, 0.0, 413.0, 414.0),
             // A hundred thousand findings a second.
             (10_000, 15_000_000.0, 40.0, 43.0),
             // As fast as it can.
@@ -159,6 +159,20 @@ mod tests {
                 "{rate_pps} pps, {bytes_per_second} bytes a second: {pause} ms"
             );
         }
+    }
+
+    #[test]
+    fn shorter_lines_leave_more_time() {
+        let start = Instant::now();
+        let mut pace = Pace {
+            pause: LOOK_EVERY_MAX,
+            ..Pace::new(start, 10_000, HOLDS, false)
+        };
+        let now = start + LOOK_EVERY_MAX;
+        pace.read(1000, 133_000);
+        pace.looked(now, 0);
+        let pause = pace.pause(now, LOOK_EVERY_MAX).as_secs_f64();
+        assert!((0.590..0.592).contains(&pause), "{pause} s");
     }
 
     #[test]

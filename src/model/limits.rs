@@ -66,10 +66,10 @@ pub const LEASE_MARGIN_PART: u32 = 10;
 /// Longest time for which a server leaves a task to a less loaded one.
 pub const DEFERRAL_MAX: Duration = Duration::from_millis(1000);
 /// A server whose last heartbeat is older than this is left out of the deferral.
-pub const HEARTBEAT_FRESH: Duration = Duration::from_secs(5);
+pub const HEARTBEAT_FRESH: Duration = Duration::from_secs(7);
 /// Time between two heartbeats of a server without a free slot, or a fifth of its lease where that is less; the others look for tasks
 /// more often, which is one too.
-pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
 /// Time between two looks for orders (cancel, pause) and for claims that have expired.
 pub const ORDERS_EVERY: Duration = Duration::from_secs(1);
 /// A server entry of the table is dropped after this long without a heartbeat.
@@ -121,7 +121,7 @@ pub const RESULTS_BATCH_MAX: usize = 1000;
 /// Progress updates that may wait for `progress`.
 pub const PROGRESS_QUEUE_MAX: usize = 1024;
 /// Live progress is written to Redis this often at most.
-pub const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// A reading of masscan's is written with the first look after this long; with what becomes certain, earlier.
 pub const PROGRESS_TOLD_WITHIN: Duration = Duration::from_millis(900);
 /// Claims whose end may wait for `settle`.
@@ -157,7 +157,7 @@ pub const RECONNECT_MAX: Duration = Duration::from_secs(2);
 /// A message that repeats (waiting for Kafka …) is logged at most this often.
 pub const REPEATED_LOG_EVERY: Duration = Duration::from_secs(10);
 /// The group's offsets are looked at this often, and whenever a task of this server has ended; committed when they moved.
-pub const COMMIT_EVERY: Duration = Duration::from_secs(5);
+pub const COMMIT_EVERY: Duration = Duration::from_secs(10);
 /// An offset that doesn't move is committed again after this long, so that Kafka's retention doesn't expire it, and so that a
 /// commit of another server that was delayed, or a topic that was made anew, leaves a wrong one for little longer.
 pub const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(15);
@@ -165,7 +165,7 @@ pub const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(15);
 pub const METADATA_EVERY: Duration = Duration::from_secs(60);
 
 /// The claim table is looked through for keys that were lost by themselves this often …
-pub const AUDIT_EVERY: Duration = Duration::from_secs(5);
+pub const AUDIT_EVERY: Duration = Duration::from_secs(10);
 /// … so many unfinished tasks of each partition at a time.
 pub const AUDIT_TASKS_MAX: usize = 500;
 
@@ -204,10 +204,11 @@ pub const INGEST_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Batches of findings that may wait for one `results` thread; their bytes are bounded by scand's `-buffer`.
 pub const RESULTS_BATCHES_MAX: usize = 1024;
 /// A scan looks at its orders, its lease, its time-out and masscan's output at least this often: once between two of masscan's
-/// readings, which wake it too.
-pub const LOOK_EVERY_MAX: Duration = Duration::from_millis(400);
+/// readings, which wake it too. With [`LOOK_SOON`] more than they are apart: where something is awaited upon a reading, the look for it
+/// is that one.
+pub const LOOK_EVERY_MAX: Duration = Duration::from_millis(600);
 /// And this soon where something is about to happen: what was sent upon a reading is acknowledged, or a masscan is gone.
-pub const LOOK_SOON: Duration = Duration::from_millis(150);
+pub const LOOK_SOON: Duration = Duration::from_millis(200);
 /// And at most this often, however much masscan prints.
 pub const LOOK_EVERY_MIN: Duration = Duration::from_micros(500);
 /// Findings that masscan has printed are read at least this often; with its next progress line they are anyway.
