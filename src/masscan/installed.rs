@@ -11,7 +11,7 @@
 //! another.
 
 use super::output::Printing;
-use super::program::{ProgramError, environment, find, said, version};
+use super::program::{ProgramError, answer, environment, find, version};
 use crate::model::limits::MASSCAN_ASKED_AGAIN_AFTER;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -87,8 +87,8 @@ fn lists_in_order(program: &Path) -> bool {
     // In the environment of a scan.
     let mut command = Command::new(path);
     command.args(LIST_A_SHARD).env_clear().envs(environment());
-    said(&mut command).is_ok_and(|said| {
-        let listed = said.output.split_whitespace();
+    answer(&mut command).is_ok_and(|answer| {
+        let listed = answer.output.split_whitespace();
         listed.eq(SHARD_IN_ORDER.split(' '))
     })
 }

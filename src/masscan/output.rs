@@ -11,7 +11,7 @@
 //! else.
 
 use super::network::is_masscan;
-use super::program::{find, idle, said};
+use super::program::{answer, find, idle};
 use super::rights::{Rights, rights};
 use crate::model::limits::NAMESPACE_WAIT;
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
@@ -69,7 +69,7 @@ pub(super) fn stdbuf() -> Option<Variables> {
         .args(["-oL", "env"])
         .env_clear()
         .env("PATH", std::env::var_os("PATH")?);
-    variables(&said(&mut command).ok()?.output)
+    variables(&answer(&mut command).ok()?.output)
         .filter(|[(_, library), _]| Path::new(library).exists())
 }
 

@@ -2,10 +2,14 @@
 
 use crate::model::limits::{CLIENT_WAIT, QUOTED_TEXT_MAX_CHARS};
 use crate::model::text::one_line;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -85,7 +89,7 @@ pub fn find(program: &Path) -> Result<PathBuf, ProgramError> {
 /// What `program --version` says of its version: `1.3.2`. Gives up after [`CLIENT_WAIT`].
 pub fn version(program: &Path) -> Result<String, ProgramError> {
     let path = find(program)?;
-    said(Command::new(&path).arg("--version"))?
+    answer(Command::new(&path).arg("--version"))?
         .all()
         .split_once("Masscan version ")
         .and_then(|(_, rest)| rest.split_whitespace().next())
@@ -97,14 +101,16 @@ pub fn version(program: &Path) -> Result<String, ProgramError> {
 /// Whether masscan finds libpcap, which it looks for only when it runs: Debian's package of masscan comes without it.
 pub fn has_libpcap(program: &Path) -> Result<bool, ProgramError> {
     // It lists the interfaces, and sends nothing.
-    let said = said(Command::new(find(program)?).arg("--iflist"))?;
-    Ok(!said.all().contains("libpcap not loaded"))
+    let answer = answer(Command::new(find(program)?).arg("--iflist"))?;
+    Ok(!answer.all().contains("libpcap not loaded"))
 }
 
 /// Whether this system's `setsid` is that of util-linux, which can give masscan its terminal.
 pub fn has_setsid() -> Result<bool, ProgramError> {
     let mut setsid = Command::new(find(Path::new("setsid"))?);
-    Ok(said(setsid.arg("--version"))?.all().contains("util-linux"))
+    Ok(answer(setsid.arg("--version"))?
+        .all()
+        .contains("util-linux"))
 }
 
 /// What masscan gets of this process's environment.
@@ -129,20 +135,20 @@ const OUTPUT_MAX_BYTES: u64 = 4096;
 
 /// What a program said.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct Answer {
     pub(super) output: String,
     pub(super) errors: String,
 }
 
-impl Said {
+impl Answer {
     /// On either of them: masscan tells its version on one or the other.
     pub(super) fn all(&self) -> String {
         format!("{}{}", self.output, self.errors)
     }
 }
 
-/// What a program says. One that lives on for [`CLIENT_WAIT`] is ended and has said nothing.
-pub(super) fn said(command: &mut Command) -> Result<Said, ProgramError> {
+/// What a program says. One that lives on for [`CLIENT_WAIT`] is ended and has said nothing. What it has started ends with it.
+pub(super) fn answer(command: &mut Command) -> Result<Answer, ProgramError> {
     const LOOK_EVERY: Duration = Duration::from_millis(10);
     let program = PathBuf::from(command.get_program());
     let start = |error| ProgramError::Start {
@@ -153,27 +159,46 @@ pub(super) fn said(command: &mut Command) -> Result<Said, ProgramError> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .process_group(0)
         .spawn()
         .map_err(start)?;
+    let pid = Pid::from_child(&child);
     let give_up = Instant::now() + CLIENT_WAIT;
-    while child.try_wait().map_err(start)?.is_none() {
-        if Instant::now() >= give_up {
-            child.kill().and_then(|()| child.wait()).map_err(start)?;
-            return Ok(Said::default());
-        }
+    let mut ended = has_ended(pid).map_err(start)?;
+    while !ended && Instant::now() < give_up {
         thread::sleep(LOOK_EVERY);
+        ended = has_ended(pid).map_err(start)?;
     }
-    Ok(Said {
+    // Before it is collected: until then the number of its group is nobody else's.
+    let killed = kill_process_group(pid, Signal::KILL);
+    if !ended {
+        killed.map_err(|error| start(error.into()))?;
+    }
+    child.wait().map_err(start)?;
+    if !ended {
+        return Ok(Answer::default());
+    }
+    Ok(Answer {
         output: start_of(child.stdout.take()).map_err(start)?,
         errors: start_of(child.stderr.take()).map_err(start)?,
     })
 }
 
-/// The first [`OUTPUT_MAX_BYTES`] of it.
-fn start_of(stream: Option<impl Read>) -> io::Result<String> {
+/// Whether a child has ended, without collecting it.
+fn has_ended(pid: Pid) -> io::Result<bool> {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    Ok(waitid(WaitId::Pid(pid), look)?.is_some())
+}
+
+/// The first [`OUTPUT_MAX_BYTES`] of what an ended program wrote. Whoever else may hold the other end is not waited for.
+fn start_of(stream: Option<impl Read + AsFd>) -> io::Result<String> {
     let mut bytes = Vec::new();
     if let Some(stream) = stream {
-        stream.take(OUTPUT_MAX_BYTES).read_to_end(&mut bytes)?;
+        fcntl_setfl(&stream, fcntl_getfl(&stream)? | OFlags::NONBLOCK)?;
+        match stream.take(OUTPUT_MAX_BYTES).read_to_end(&mut bytes) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            _ => {}
+        }
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -181,6 +206,7 @@ fn start_of(stream: Option<impl Read>) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::process::kill_process;
     use std::fs;
 
     #[test]
@@ -198,6 +224,42 @@ mod tests {
             find(folder.path()),
             Err(ProgramError::NotExecutable(_))
         ));
+    }
+
+    /// The processes that run in this folder.
+    fn running_in(folder: &Path) -> Vec<Pid> {
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let ours = processes.filter(|process| {
+            fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder))
+        });
+        ours.filter_map(|process| Pid::from_raw(process.file_name().to_str()?.parse().ok()?))
+            .collect()
+    }
+
+    /// As by a wrapper that doesn't `exec` masscan.
+    #[test]
+    fn what_a_program_has_started_ends_with_it() {
+        for (script, output, left) in [
+            ("sleep 600 & wait", "", 0),
+            ("sleep 600 & echo done", "done\n", 0),
+            // One that has left the group lives on, and isn't waited for.
+            ("setsid sleep 30 & sleep 0.3; echo done", "done\n", 1),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let began = Instant::now();
+            let mut command = Command::new("sh");
+            command.args(["-c", script]).current_dir(&folder);
+            assert_eq!(answer(&mut command).unwrap().output, output, "{script}");
+            // One that was killed takes a moment to be gone.
+            let give_up = began + CLIENT_WAIT * 3;
+            while running_in(folder.path()).len() != left {
+                assert!(Instant::now() < give_up, "{script}");
+                thread::sleep(Duration::from_millis(10));
+            }
+            for pid in running_in(folder.path()) {
+                kill_process(pid, Signal::KILL).unwrap();
+            }
+        }
     }
 
     #[test]

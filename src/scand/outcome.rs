@@ -10,10 +10,10 @@ use std::time::Duration;
 /// masscan counts its wait in whole seconds of the wall clock: this much less than `wait_s` may still be the whole wait.
 const WAIT_SLACK: Duration = Duration::from_millis(1500);
 
-/// What is said of [`Stopped::OtherVersion`].
-const OTHER_VERSION: &str = "masscan is another version than it was a moment ago, and is asked anew whether it may send shards";
-/// What is said of [`Stopped::OtherTargets`].
-const OTHER_TARGETS: &str = "masscan scans other targets than the job's: /etc/masscan/masscan.conf adds some or leaves some out, and a shard is sent as it was pushed";
+/// A masscan that greets as another version than the one that was asked whether it may send shards is [`Stopped::Unlike`].
+pub const OTHER_VERSION: &str = "masscan is another version than it was a moment ago, and is asked anew whether it may send shards";
+/// So is one that scans other targets than the shard's.
+pub const OTHER_TARGETS: &str = "masscan scans other targets than the job's: /etc/masscan/masscan.conf adds some or leaves some out, and a shard is sent as it was pushed";
 /// What is said of [`Stopped::Overrun`].
 const OVERRUN: &str = "answers came faster than the server took them, and some may be lost: it was busy, or the rate is too high for it";
 
@@ -40,10 +40,8 @@ pub enum Stopped {
     TimedOut,
     /// This server may no longer scan all that it scans.
     OutOfScope,
-    /// It greets as another version than the one that was asked whether it may send shards.
-    OtherVersion,
-    /// It scans other targets than this shard's.
-    OtherTargets,
+    /// It sends a shard otherwise than the task's record says; in what, for people.
+    Unlike(&'static str),
 }
 
 /// What is known of a run of masscan once it is gone.
@@ -122,8 +120,7 @@ impl Run {
                 "the server may no longer scan a part of it, and begins anew without that",
                 false,
             ),
-            Some(Stopped::OtherVersion) => Outcome::Failed(OTHER_VERSION.to_owned()),
-            Some(Stopped::OtherTargets) => Outcome::Failed(OTHER_TARGETS.to_owned()),
+            Some(Stopped::Unlike(why)) => Outcome::Failed((*why).to_owned()),
             Some(Stopped::TimedOut) => Outcome::Failed(format!(
                 "timed out after {} s at {:.2} %",
                 self.timeout.unwrap_or_default().as_secs(),
@@ -281,8 +278,10 @@ mod tests {
             Outcome::Failed("timed out after 60 s at 12.00 %".to_owned())
         );
         assert!(matches!(stopped(Stopped::Silent), Outcome::Failed(_)));
-        assert!(matches!(stopped(Stopped::OtherVersion), Outcome::Failed(_)));
-        assert!(matches!(stopped(Stopped::OtherTargets), Outcome::Failed(_)));
+        assert_eq!(
+            stopped(Stopped::Unlike(OTHER_TARGETS)),
+            Outcome::Failed(OTHER_TARGETS.to_owned())
+        );
         assert!(matches!(stopped(Stopped::Overrun), Outcome::Failed(_)));
         let further = Run {
             stopped: Some(Stopped::Overrun),

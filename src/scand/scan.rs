@@ -8,7 +8,7 @@ use super::dispatch::Assignment;
 use super::holdings::{Holdings, Order};
 use super::lease::running_record;
 use super::offloads::Offloads;
-use super::outcome::{Outcome, Run, Stopped};
+use super::outcome::{OTHER_TARGETS, OTHER_VERSION, Outcome, Run, Stopped};
 use super::results::{Backlog, Batch, Delivery};
 use super::scope::ScopeInForce;
 use super::settle::{Settlement, record_of};
@@ -402,7 +402,7 @@ impl<'a> Scan<'a> {
                 self.walk.ports()
             );
             self.checkpoint.forget();
-            stop = self.unlike_its_record(Stopped::OtherTargets);
+            stop = self.unlike_its_record(OTHER_TARGETS);
         }
         if let Some(version) = masscan::greeting(&words)
             && version != self.masscan_version
@@ -413,7 +413,7 @@ impl<'a> Scan<'a> {
             );
             self.checkpoint.forget();
             self.scans.masscan.greeted_with(version);
-            stop = self.unlike_its_record(Stopped::OtherVersion);
+            stop = self.unlike_its_record(OTHER_VERSION);
         }
         if self.words.len() == MASSCAN_WORDS_MAX_LINES {
             self.words.pop_front();
@@ -423,8 +423,9 @@ impl<'a> Scan<'a> {
     }
 
     /// A shard is sent as its record says or not at all, lest the job have holes.
-    fn unlike_its_record(&self, why: Stopped) -> Option<Stopped> {
-        self.assignment.claimed.task.shard.map(|_| why)
+    fn unlike_its_record(&self, why: &'static str) -> Option<Stopped> {
+        let shard = self.assignment.claimed.task.shard;
+        shard.map(|_| Stopped::Unlike(why))
     }
 
     fn on_finding(&mut self, finding: &Finding) -> Option<Stopped> {
