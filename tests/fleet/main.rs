@@ -8,6 +8,7 @@
     reason = "a test that meets what it did not expect fails with a panic"
 )]
 
+mod broken_off;
 mod check;
 mod checker;
 mod complete;
@@ -109,6 +110,7 @@ fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         watch::TESTS,
         scope::TESTS,
         check::TESTS,
+        broken_off::TESTS,
     ]
     .concat()
     .into_iter()
@@ -128,12 +130,12 @@ fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
     .collect()
 }
 
-/// Ctrl-C must leave nothing running.
+/// Ctrl-C must leave nothing running, nor may whoever ends this by a SIGTERM.
 fn end_on_signal() {
     let mut signals = Signals::new([SIGINT, SIGTERM]).expect("the system takes signal handlers");
     std::thread::spawn(move || {
         if signals.forever().next().is_some() {
-            support::end();
+            support::break_off();
             std::process::exit(130);
         }
     });

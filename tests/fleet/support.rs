@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
-use std::thread;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Long enough for anything that is going to happen on a busy machine with two cores.
@@ -27,6 +27,8 @@ pub type Tested = Result<(), libtest_mimic::Failed>;
 
 static WORLD: OnceLock<World> = OnceLock::new();
 static FLEETS: AtomicU32 = AtomicU32::new(0);
+/// Who ends everything, once it has come to that.
+static BREAKING_OFF: OnceLock<ThreadId> = OnceLock::new();
 
 /// The servers of this run.
 pub struct World {
@@ -131,6 +133,82 @@ pub fn end() {
     report(fs::remove_dir_all(world.folder.path()).map_err(|error| error.to_string()));
 }
 
+/// Ends everything in the middle of the tests: what those that run have started too. What they go on to do waits for ever.
+pub fn break_off() {
+    let _ = BREAKING_OFF.set(thread::current().id());
+    // Scripts that run are let finish: what they were about to start is ended afterwards.
+    let deadline = Instant::now() + SOON;
+    while !end_children() && Instant::now() < deadline {
+        thread::sleep(LOOK_EVERY);
+    }
+    if let Some(world) = WORLD.get() {
+        report(end_what_tests_own(world));
+    }
+    end();
+}
+
+/// Kills the programs that this process has started, and gives whether no script of ours runs.
+fn end_children() -> bool {
+    let mut all = true;
+    for child in children() {
+        match fs::read_to_string(format!("/proc/{child}/comm")) {
+            Ok(name) if name.trim_end() == "bash" => all = false,
+            Ok(_) => drop(kill_process(child, Signal::KILL)),
+            Err(_) => {}
+        }
+    }
+    all
+}
+
+/// The processes that this one has started and not collected yet: their numbers are nobody else's.
+fn children() -> Vec<Pid> {
+    let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
+    let lists = threads.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    let pids: Vec<i32> = lists
+        .flat_map(|list| {
+            list.split_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    pids.into_iter().filter_map(Pid::from_raw).collect()
+}
+
+fn end_what_tests_own(world: &World) -> Result<(), String> {
+    let fleets = fs::read_dir(world.folder.path()).map_err(|error| error.to_string())?;
+    for fleet in fleets.flatten().map(|fleet| fleet.path()) {
+        for kind in ["kafka", "redis"] {
+            let folder = fleet.join(kind);
+            if folder.join(format!("{kind}.pid")).exists() {
+                report(script(&format!("{kind}.sh"), &["kill", text(&folder)]));
+            }
+        }
+    }
+    for number in 0..FLEETS.load(Ordering::Relaxed) {
+        let name = OwnLab::name(number);
+        if Path::new("/run/netns")
+            .join(format!("{name}-scan"))
+            .exists()
+        {
+            report(script(
+                "lab.sh",
+                &["down", &name, text(world.folder.path())],
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// To be called before anything is started.
+fn wait_where_all_is_ended() {
+    while BREAKING_OFF
+        .get()
+        .is_some_and(|by| *by != thread::current().id())
+    {
+        thread::park();
+    }
+}
+
 fn report<T>(result: Result<T, String>) {
     if let Err(error) = result {
         eprintln!("while ending the tests: {error}");
@@ -232,12 +310,16 @@ pub struct OwnLab {
 impl OwnLab {
     pub fn start(fleet: &Fleet) -> OwnLab {
         let lab = OwnLab {
-            name: format!("t{}n{}", std::process::id(), fleet.number),
+            name: OwnLab::name(fleet.number),
             folder: fleet.folder.join("lab"),
         };
         fs::create_dir_all(&lab.folder).unwrap();
         script("lab.sh", &["up", &lab.name, text(&lab.folder), "443"]).unwrap();
         lab
+    }
+
+    fn name(fleet: u32) -> String {
+        format!("t{}n{fleet}", std::process::id())
     }
 
     /// The wrapper that runs masscan in it.
@@ -265,6 +347,7 @@ impl Drop for OwnLab {
 
 /// Runs a script of tests/support and gives what it printed.
 fn script(name: &str, words: &[&str]) -> Result<String, String> {
+    wait_where_all_is_ended();
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/support")
         .join(name);
@@ -447,6 +530,7 @@ impl Fleet {
 
     /// Starts a server named `name`, with more words for its command line.
     pub fn scand(&self, name: &str, words: &[&str]) -> Scand {
+        wait_where_all_is_ended();
         let log = self.folder.join(format!("{name}.log"));
         let file = File::options()
             .create(true)
@@ -497,6 +581,7 @@ impl Fleet {
     }
 
     fn scanpush_command(&self, words: &[&str]) -> Command {
+        wait_where_all_is_ended();
         let mut command = Command::new(env!("CARGO_BIN_EXE_scanpush"));
         command
             .args(["-kafka", &self.kafka, "-redis", &self.redis])
