@@ -216,9 +216,9 @@ pub const FINDINGS_UNREAD_MAX: Duration = Duration::from_millis(1000);
 /// Findings wait at most this long for others before they are handed over together: a request to Kafka costs as much as some
 /// hundred findings. Where a checkpoint waits for them, they go at once.
 pub const RESULTS_LINGER: Duration = Duration::from_secs(1);
-/// A server that stood still (was frozen, or had no processor) for longer than this doesn't know what became of its masscan
-/// meanwhile, which may have stood still too and lost answers.
-pub const STOOD_STILL_MAX: Duration = Duration::from_secs(2);
+/// A server whose next look comes after more than this stood still (was frozen, or had no processor), and doesn't know what became of
+/// its masscan meanwhile, which may have stood still too and lost answers. [`LOOK_EVERY_MAX`] is a part of it.
+pub const STOOD_STILL_MAX: Duration = Duration::from_millis(2200);
 /// A scan that is given back waits this long for its findings to be acknowledged, so that its checkpoint is closer.
 pub const RELEASE_FLUSH_WAIT: Duration = Duration::from_secs(3);
 /// Of [`DRAIN_MAX`], what is kept for ending the process itself.
