@@ -16,6 +16,7 @@ export SCAN_TOOLS CARGO_TARGET_DIR
 usage() {
     cat <<'TEXT'
 usage: tests/mutations.sh [NAME…]   all mutations, or those named
+       tests/mutations.sh check     builds and runs nothing: does each still find what it changes, and are its tests there?
 TEXT
     printf 'mutations:\n'
     printf '  %s\n' "${!FILES[@]}" | sort
@@ -89,7 +90,7 @@ mutation blocks src/masscan/output.rs \
     "s/ && takes(&program, &variables)//" \
     "a_finding_printed_just_before_a_kill_is_not_lost"
 mutation overrun src/masscan/pace.rs \
-    "s/^        received >= held/        false \&\& received >= held/" \
+    "s/ bytes >= held / false \&\& bytes >= held /" \
     "unit:a_full_pipe_means_losses_where_more_can_have_come answers_that_came_too_fast_are_asked_for_again"
 
 die() {
@@ -119,12 +120,35 @@ passes() {
     grep -Eq "^test (.*::)?$name +\.\.\. ok" "$log"
 }
 
+# As `fn TEST` beside the code, as "TEST" in a list of the fleet's.
+is_there() {
+    case $1 in
+    unit:*) grep -Eqr "fn ${1#unit:}\(" src ;;
+    *) grep -Eqr "\"$1\"" tests/fleet ;;
+    esac
+}
+
+check() {
+    local name test bad=0
+    for name in "${!FILES[@]}"; do
+        if sed "${EDITS[$name]}" "${FILES[$name]}" | cmp -s - "${FILES[$name]}"; then
+            printf 'mutations.sh: %s: sed finds nothing to change in %s\n' "$name" "${FILES[$name]}" >&2
+            bad=1
+        fi
+        for test in ${TESTS[$name]}; do
+            is_there "$test" || { printf 'mutations.sh: %s: there is no test %s\n' "$name" "$test" >&2; bad=1; }
+        done
+    done
+    return "$bad"
+}
+
 main() {
     local name test names=("$@") bad=0
     [[ ${#names[@]} -gt 0 ]] || mapfile -t names < <(printf '%s\n' "${!FILES[@]}" | sort)
     for name in "${names[@]}"; do
         [[ -n ${FILES[$name]:-} ]] || { usage >&2; exit 2; }
     done
+    check || exit 1
     copy
     build "without a mutation"
     for name in "${names[@]}"; do
@@ -135,7 +159,6 @@ main() {
     for name in "${names[@]}"; do
         copy
         sed -i "${EDITS[$name]}" "$COPY/${FILES[$name]}"
-        ! cmp -s "${FILES[$name]}" "$COPY/${FILES[$name]}" || die "$name: sed finds nothing to change in ${FILES[$name]}"
         build "$name"
         for test in ${TESTS[$name]}; do
             if passes "$test"; then
@@ -149,5 +172,8 @@ main() {
     return "$bad"
 }
 
-[[ "${1:-}" != -h && "${1:-}" != --help ]] || { usage; exit 0; }
-main "$@"
+case "${1:-}" in
+-h | --help) usage ;;
+check) check ;;
+*) main "$@" ;;
+esac

@@ -1,5 +1,6 @@
 //! The repository's own rules, as tests: what lives where, what a file must begin with, what the README must name, and the form
-//! of docker-compose.yml. Reads files and asks the programs for their help; starts nothing else.
+//! of docker-compose.yml. Reads files, and asks the programs for their help and tests/mutations.sh
+//! whether it is up to date; starts nothing else.
 
 #![allow(
     clippy::unwrap_used,
@@ -257,6 +258,19 @@ fn no_secret_place_of_a_machine_is_named() {
             );
         }
     }
+}
+
+/// Else it would go unseen until somebody runs them, which takes hours.
+#[test]
+fn each_mutation_finds_what_it_changes() {
+    let script = root().join("tests/mutations.sh");
+    let output = Command::new("bash")
+        .arg(script)
+        .arg("check")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
 }
 
 fn compose() -> Yaml {
