@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 const FULL_PARTS: usize = 16;
 /// A finding of masscan's takes so much of the pipe, or less: 145 bytes with an IPv4 address, up to 186 with an IPv6 one.
 const LINE_BYTES: f64 = 190.0;
+/// After so many lines their mean counts instead.
+const LINES_KNOWN: usize = 100;
 /// A look comes before more than this part of the room is filled, if answers go on to come as they did …
 const FILLED_PART: f64 = 0.6;
 /// … and before more than this part is, were each probe answered from now on. masscan probes in a random order, so that what answers
@@ -27,6 +29,8 @@ pub(super) struct Pace {
     by_terminal: bool,
     /// How long after the one before it the last look was to be, or the next one is after it.
     pause: Duration,
+    /// How long that might have been for what comes.
+    bearable: Duration,
     /// The last look: when it was, how long after the one before it, how late that was, and what it brought.
     looked_at: Instant,
     elapsed: Duration,
@@ -46,6 +50,7 @@ impl Pace {
             holds,
             by_terminal,
             pause: LOOK_EVERY_MIN,
+            bearable: LOOK_EVERY_MIN,
             looked_at: now,
             elapsed: Duration::ZERO,
             late: Duration::ZERO,
@@ -91,7 +96,7 @@ impl Pace {
     /// What a line of it takes.
     fn line_bytes(&self) -> f64 {
         match self.lines {
-            0 => LINE_BYTES,
+            ..LINES_KNOWN => LINE_BYTES,
             lines => self.bytes as f64 / lines as f64,
         }
     }
@@ -111,10 +116,10 @@ impl Pace {
         let filled_after =
             self.elapsed.as_secs_f64() * room * FILLED_PART / self.received.max(1) as f64;
         let filled_at_worst = room * FILLED_PART_AT_WORST / self.line_bytes() / self.rate_pps;
-        self.pause = Duration::from_secs_f64(filled_after.min(filled_at_worst))
-            .min(most)
-            .min(self.pause * 2)
+        self.bearable = Duration::from_secs_f64(filled_after.min(filled_at_worst))
+            .min(self.bearable * 2)
             .max(LOOK_EVERY_MIN);
+        self.pause = self.bearable.min(most);
         let passed = now.saturating_duration_since(self.looked_at);
         self.pause.saturating_sub(passed).max(LOOK_EVERY_MIN)
     }
@@ -123,7 +128,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::limits::LOOK_EVERY_MAX;
+    use crate::model::limits::{LOOK_EVERY_MAX, LOOK_SOON};
 
     const HOLDS: usize = PIPE_BYTES;
 
@@ -161,11 +166,49 @@ mod tests {
         }
     }
 
+    /// One look upon a reading of masscan's, one for what was awaited with it, and no more before the next reading.
+    #[test]
+    fn two_looks_a_reading_are_enough() {
+        // Every 0.75 s, and a moment late.
+        const READING: Duration = Duration::from_millis(760);
+        let mut now = Instant::now();
+        let mut pace = Pace::new(now, 10_000, HOLDS, false);
+        let (mut looks, mut most) = (vec![], LOOK_SOON);
+        for _ in 0..60 {
+            // One finding in ten probes, of the longest lines that IPv4 has; with each reading they are read.
+            let received = |pause: Duration| (pause.as_secs_f64() * 1000.0 * 145.0) as usize;
+            let pause = pace.pause(now, most);
+            let next = looks.last().map_or(now, |&(reading, _)| reading) + READING;
+            let is_reading = now + pause >= next || looks.is_empty();
+            let passed = if is_reading { next - now } else { pause };
+            now += passed;
+            pace.looked(now, received(passed));
+            match is_reading {
+                true => {
+                    pace.read(750, 750 * 145);
+                    looks.push((now, 1));
+                }
+                false => looks.last_mut().unwrap().1 += 1,
+            }
+            most = if is_reading {
+                LOOK_SOON
+            } else {
+                LOOK_EVERY_MAX
+            };
+        }
+        let counts: Vec<u32> = looks.iter().map(|&(_, count)| count).collect();
+        assert!(
+            counts[10..counts.len() - 1].iter().all(|&count| count == 2),
+            "{counts:?}"
+        );
+    }
+
     #[test]
     fn shorter_lines_leave_more_time() {
         let start = Instant::now();
         let mut pace = Pace {
             pause: LOOK_EVERY_MAX,
+            bearable: LOOK_EVERY_MAX,
             ..Pace::new(start, 10_000, HOLDS, false)
         };
         let now = start + LOOK_EVERY_MAX;
@@ -222,6 +265,7 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace {
             pause: LOOK_EVERY_MAX,
+            bearable: LOOK_EVERY_MAX,
             ..Pace::new(start, 1000, HOLDS, false)
         };
         let now = start + LOOK_EVERY_MAX;
@@ -237,6 +281,7 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace {
             pause: LOOK_EVERY_MAX,
+            bearable: LOOK_EVERY_MAX,
             ..Pace::new(start, 1000, HOLDS, false)
         };
         let now = start + LOOK_EVERY_MAX;

@@ -121,7 +121,7 @@ pub const RESULTS_BATCH_MAX: usize = 1000;
 /// Progress updates that may wait for `progress`.
 pub const PROGRESS_QUEUE_MAX: usize = 1024;
 /// Live progress is written to Redis this often at most.
-pub const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(150);
 /// A reading of masscan's is written with the first look after this long; with what becomes certain, earlier.
 pub const PROGRESS_TOLD_WITHIN: Duration = Duration::from_millis(900);
 /// Claims whose end may wait for `settle`.
@@ -160,7 +160,7 @@ pub const REPEATED_LOG_EVERY: Duration = Duration::from_secs(10);
 pub const COMMIT_EVERY: Duration = Duration::from_secs(10);
 /// An offset that doesn't move is committed again after this long, so that Kafka's retention doesn't expire it, and so that a
 /// commit of another server that was delayed, or a topic that was made anew, leaves a wrong one for little longer.
-pub const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(15);
+pub const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(20);
 /// Metadata (leaders, partitions added) is read again this often.
 pub const METADATA_EVERY: Duration = Duration::from_secs(60);
 
@@ -205,10 +205,10 @@ pub const INGEST_BATCH_BYTES: usize = 4 * 1024 * 1024;
 pub const RESULTS_BATCHES_MAX: usize = 1024;
 /// A scan looks at its orders, its lease, its time-out and masscan's output at least this often: once between two of masscan's
 /// readings, which wake it too. With [`LOOK_SOON`] more than they are apart: where something is awaited upon a reading, the look for it
-/// is that one.
+/// is that one, unless the pipe would fill earlier.
 pub const LOOK_EVERY_MAX: Duration = Duration::from_millis(600);
 /// And this soon where something is about to happen: what was sent upon a reading is acknowledged, or a masscan is gone.
-pub const LOOK_SOON: Duration = Duration::from_millis(200);
+pub const LOOK_SOON: Duration = Duration::from_millis(250);
 /// And at most this often, however much masscan prints.
 pub const LOOK_EVERY_MIN: Duration = Duration::from_micros(500);
 /// Findings that masscan has printed are read at least this often; with its next progress line they are anyway.
@@ -216,7 +216,7 @@ pub const FINDINGS_UNREAD_MAX: Duration = Duration::from_millis(1000);
 /// Findings wait at most this long for others before they are handed over together: a request to Kafka costs as much as some
 /// hundred findings. Where a checkpoint waits for them, they go at once.
 pub const RESULTS_LINGER: Duration = Duration::from_secs(1);
-/// A server whose next look comes after more than this stood still (was frozen, or had no processor), and doesn't know what became of
+/// A server whose next look comes after this or more stood still (was frozen, or had no processor), and doesn't know what became of
 /// its masscan meanwhile, which may have stood still too and lost answers. [`LOOK_EVERY_MAX`] is a part of it.
 pub const STOOD_STILL_MAX: Duration = Duration::from_millis(2200);
 /// A scan that is given back waits this long for its findings to be acknowledged, so that its checkpoint is closer.
