@@ -132,6 +132,10 @@ pub(super) fn idle(path: &Path) -> Command {
 
 /// So much of what a program says is read.
 const OUTPUT_MAX_BYTES: u64 = 4096;
+/// It is looked this often whether it has said all.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// What it has started may go on saying something for so long once it has ended.
+const LAST_WORDS_WAIT: Duration = Duration::from_millis(200);
 
 /// What a program said.
 #[derive(Debug, Default)]
@@ -149,7 +153,6 @@ impl Answer {
 
 /// What a program says. One that lives on for [`CLIENT_WAIT`] is ended and has said nothing. What it has started ends with it.
 pub(super) fn answer(command: &mut Command) -> Result<Answer, ProgramError> {
-    const LOOK_EVERY: Duration = Duration::from_millis(10);
     let program = PathBuf::from(command.get_program());
     let start = |error| ProgramError::Start {
         program: program.clone(),
@@ -169,19 +172,19 @@ pub(super) fn answer(command: &mut Command) -> Result<Answer, ProgramError> {
         thread::sleep(LOOK_EVERY);
         ended = has_ended(pid).map_err(start)?;
     }
+    let mut answer = Answer::default();
+    if ended {
+        let give_up = Instant::now() + LAST_WORDS_WAIT;
+        answer.output = start_of(child.stdout.take(), give_up).map_err(start)?;
+        answer.errors = start_of(child.stderr.take(), give_up).map_err(start)?;
+    }
     // Before it is collected: until then the number of its group is nobody else's.
     let killed = kill_process_group(pid, Signal::KILL);
     if !ended {
         killed.map_err(|error| start(error.into()))?;
     }
     child.wait().map_err(start)?;
-    if !ended {
-        return Ok(Answer::default());
-    }
-    Ok(Answer {
-        output: start_of(child.stdout.take()).map_err(start)?,
-        errors: start_of(child.stderr.take()).map_err(start)?,
-    })
+    Ok(answer)
 }
 
 /// Whether a child has ended, without collecting it.
@@ -190,14 +193,21 @@ fn has_ended(pid: Pid) -> io::Result<bool> {
     Ok(waitid(WaitId::Pid(pid), look)?.is_some())
 }
 
-/// The first [`OUTPUT_MAX_BYTES`] of what an ended program wrote. Whoever else may hold the other end is not waited for.
-fn start_of(stream: Option<impl Read + AsFd>) -> io::Result<String> {
+/// The first [`OUTPUT_MAX_BYTES`] of what an ended program wrote. Whoever else may hold the other end, a filter of a wrapper's, is
+/// waited for until `give_up`.
+fn start_of(stream: Option<impl Read + AsFd>, give_up: Instant) -> io::Result<String> {
     let mut bytes = Vec::new();
     if let Some(stream) = stream {
         fcntl_setfl(&stream, fcntl_getfl(&stream)? | OFlags::NONBLOCK)?;
-        match stream.take(OUTPUT_MAX_BYTES).read_to_end(&mut bytes) {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-            _ => {}
+        let mut start = stream.take(OUTPUT_MAX_BYTES);
+        while let Err(error) = start.read_to_end(&mut bytes) {
+            if error.kind() != io::ErrorKind::WouldBlock {
+                return Err(error);
+            }
+            if Instant::now() >= give_up {
+                break;
+            }
+            thread::sleep(LOOK_EVERY);
         }
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -242,6 +252,7 @@ mod tests {
         for (script, output, left) in [
             ("sleep 600 & wait", "", 0),
             ("sleep 600 & echo done", "done\n", 0),
+            ("(sleep 0.05; echo late) &", "late\n", 0),
             // One that has left the group lives on, and isn't waited for.
             ("setsid sleep 30 & sleep 0.3; echo done", "done\n", 1),
         ] {

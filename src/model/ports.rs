@@ -2,7 +2,7 @@
 
 use super::limits::TASK_PORTS_MAX;
 use super::text::Invalid;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ const EMPTY_ENTRY: &str =
     "has an empty entry: give ports like 80,443,8000-8100,U:53, a comma between each two";
 
 /// The transport of a probe. The order is masscan's own order of its port ranges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Proto {
     /// TCP SYN probes, masscan's default.

@@ -10,9 +10,9 @@ use std::time::Duration;
 /// masscan counts its wait in whole seconds of the wall clock: this much less than `wait_s` may still be the whole wait.
 const WAIT_SLACK: Duration = Duration::from_millis(1500);
 
-/// A masscan that greets as another version than the one that was asked whether it may send shards is [`Stopped::Unlike`].
+/// What is said of a masscan that greets as another version than the one that was asked whether it may send shards.
 pub const OTHER_VERSION: &str = "masscan is another version than it was a moment ago, and is asked anew whether it may send shards";
-/// So is one that scans other targets than the shard's.
+/// What is said of one that scans other targets than the shard's.
 pub const OTHER_TARGETS: &str = "masscan scans other targets than the job's: /etc/masscan/masscan.conf adds some or leaves some out, and a shard is sent as it was pushed";
 /// What is said of [`Stopped::Overrun`].
 const OVERRUN: &str = "answers came faster than the server took them, and some may be lost: it was busy, or the rate is too high for it";
