@@ -129,9 +129,9 @@ is_there() {
 }
 
 check() {
-    local name test bad=0
+    local name test changed bad=0
     for name in "${!FILES[@]}"; do
-        if sed "${EDITS[$name]}" "${FILES[$name]}" | cmp -s - "${FILES[$name]}"; then
+        if ! changed=$(sed "${EDITS[$name]}" "${FILES[$name]}") || [[ $changed == "$(<"${FILES[$name]}")" ]]; then
             printf 'mutations.sh: %s: sed finds nothing to change in %s\n' "$name" "${FILES[$name]}" >&2
             bad=1
         fi

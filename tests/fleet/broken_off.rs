@@ -5,7 +5,7 @@ use crate::{Needs, Test};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 pub const TESTS: &[Test] = &[(
     "a_run_of_these_tests_that_is_ended_leaves_nothing",
@@ -19,17 +19,17 @@ const A_TEST: &str = "a_full_buffer_suspends_the_scan_and_loses_nothing";
 fn ended() {
     let fleet = Fleet::new("broken-off");
     let log = fleet.folder.join("run.log");
-    let mut run = Command::new(std::env::current_exe().unwrap())
+    let run = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", A_TEST])
         .env("TMPDIR", &fleet.folder)
         .stdin(Stdio::null())
         .stdout(File::create(&log).unwrap())
         .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let pid = Pid::from_child(&run);
+        .spawn();
+    let mut run = Run(run.unwrap());
+    let pid = Pid::from_child(&run.0);
     wait_until("its server to be ready", SOON * 2, || {
-        assert_eq!(run.try_wait().unwrap(), None, "it goes on");
+        assert_eq!(run.0.try_wait().unwrap(), None, "it goes on");
         is_ready(&fleet.folder)
     });
     assert!(
@@ -37,7 +37,7 @@ fn ended() {
         "its servers and its lab"
     );
     kill_process(pid, Signal::TERM).unwrap();
-    let status = wait_for("its end", SOON, || run.try_wait().unwrap());
+    let status = wait_for("its end", SOON, || run.0.try_wait().unwrap());
     assert_eq!(
         status.code(),
         Some(130),
@@ -57,6 +57,18 @@ fn ended() {
     assert_eq!(left.count(), 0);
     let folders = fs::read_dir(&fleet.folder).unwrap().flatten();
     assert_eq!(folders.filter(|entry| entry.path().is_dir()).count(), 0);
+}
+
+/// Ended on drop, in order.
+struct Run(Child);
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if let Ok(None) = self.0.try_wait() {
+            let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
+            let _ = self.0.wait();
+        }
+    }
 }
 
 /// Whether a server whose log lies three folders down is.

@@ -26,6 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub type Tested = Result<(), libtest_mimic::Failed>;
 
 static WORLD: OnceLock<World> = OnceLock::new();
+/// Where it is being made.
+static FOLDER: OnceLock<PathBuf> = OnceLock::new();
 static FLEETS: AtomicU32 = AtomicU32::new(0);
 /// Who ends everything, once it has come to that.
 static BREAKING_OFF: OnceLock<ThreadId> = OnceLock::new();
@@ -44,6 +46,7 @@ pub fn begin() -> Result<(), String> {
         .prefix("scan-tests-")
         .tempdir()
         .map_err(|error| error.to_string())?;
+    let _ = FOLDER.set(folder.path().to_owned());
     let kafka = Peer::start("kafka", &folder.path().join("kafka"), &[])?;
     let redis = Peer::start("redis", &folder.path().join("redis"), &[])?;
     let world = World {
@@ -124,7 +127,8 @@ pub fn lab() -> String {
 /// Ends everything that [`begin`] and [`begin_lab`] made.
 pub fn end() {
     let Some(world) = WORLD.get() else { return };
-    if let Some(name) = world.lab.lock().unwrap().take() {
+    let name = world.lab.lock().unwrap().take();
+    if let Some(name) = name {
         let folder = world.folder.path().join("lab");
         report(script("lab.sh", &["down", &name, text(&folder)]));
     }
@@ -136,31 +140,45 @@ pub fn end() {
 /// Ends everything in the middle of the tests: what those that run have started too. What they go on to do waits for ever.
 pub fn break_off() {
     let _ = BREAKING_OFF.set(thread::current().id());
-    // Scripts that run are let finish: what they were about to start is ended afterwards.
+    // A test that was about to start something has done so when this is through.
     let deadline = Instant::now() + SOON;
-    while !end_children() && Instant::now() < deadline {
+    let mut quiet = 0;
+    while quiet < 3 && Instant::now() < deadline {
+        quiet = if end_children() { 0 } else { quiet + 1 };
         thread::sleep(LOOK_EVERY);
     }
-    if let Some(world) = WORLD.get() {
-        report(end_what_tests_own(world));
+    if let Some(folder) = FOLDER.get() {
+        end_what_lies_in(folder);
+        end();
+        // Where the world was not whole yet.
+        let _ = fs::remove_dir_all(folder);
     }
-    end();
 }
 
-/// Kills the programs that this process has started, and gives whether no script of ours runs.
+/// Kills the programs that this process has started, and gives whether there were any. Scripts that run are let finish: what they
+/// were about to start is ended afterwards. Another run of these tests ends what it has started itself.
 fn end_children() -> bool {
-    let mut all = true;
+    let mut any = false;
     for child in children() {
-        match fs::read_to_string(format!("/proc/{child}/comm")) {
-            Ok(name) if name.trim_end() == "bash" => all = false,
-            Ok(_) => drop(kill_process(child, Signal::KILL)),
-            Err(_) => {}
-        }
+        let Ok(name) = fs::read_to_string(format!("/proc/{child}/comm")) else {
+            continue;
+        };
+        any |= match name.trim_end() {
+            _ if is_zombie(child) => false,
+            "bash" => true,
+            name if name.starts_with("fleet-") => kill_process(child, Signal::TERM).is_ok(),
+            _ => kill_process(child, Signal::KILL).is_ok(),
+        };
     }
-    all
+    any
 }
 
-/// The processes that this one has started and not collected yet: their numbers are nobody else's.
+/// It has ended, and its test has not collected it.
+fn is_zombie(child: Pid) -> bool {
+    fs::read_to_string(format!("/proc/{child}/stat")).is_ok_and(|stat| stat.contains(") Z "))
+}
+
+/// The processes that this one has started and not collected yet.
 fn children() -> Vec<Pid> {
     let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
     let lists = threads.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
@@ -174,9 +192,11 @@ fn children() -> Vec<Pid> {
     pids.into_iter().filter_map(Pid::from_raw).collect()
 }
 
-fn end_what_tests_own(world: &World) -> Result<(), String> {
-    let fleets = fs::read_dir(world.folder.path()).map_err(|error| error.to_string())?;
-    for fleet in fleets.flatten().map(|fleet| fleet.path()) {
+/// Every Kafka, Redis and lab that a test has for itself in the world's folder; the world's own too, where it is not whole.
+fn end_what_lies_in(world: &Path) {
+    let entries = fs::read_dir(world).into_iter().flatten().flatten();
+    let own = WORLD.get().is_none().then(|| world.to_owned());
+    for fleet in entries.map(|entry| entry.path()).chain(own) {
         for kind in ["kafka", "redis"] {
             let folder = fleet.join(kind);
             if folder.join(format!("{kind}.pid")).exists() {
@@ -186,17 +206,11 @@ fn end_what_tests_own(world: &World) -> Result<(), String> {
     }
     for number in 0..FLEETS.load(Ordering::Relaxed) {
         let name = OwnLab::name(number);
-        if Path::new("/run/netns")
-            .join(format!("{name}-scan"))
-            .exists()
-        {
-            report(script(
-                "lab.sh",
-                &["down", &name, text(world.folder.path())],
-            ));
+        let namespace = Path::new("/run/netns").join(format!("{name}-scan"));
+        if namespace.exists() {
+            report(script("lab.sh", &["down", &name, text(world)]));
         }
     }
-    Ok(())
 }
 
 /// To be called before anything is started.
