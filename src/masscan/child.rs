@@ -269,12 +269,7 @@ impl Child {
         if self.exit.is_some() {
             return;
         }
-        let group = i32::try_from(self.process.id())
-            .ok()
-            .and_then(Pid::from_raw);
-        if let Some(group) = group
-            && kill_process_group(group, Signal::KILL).is_err()
-        {
+        if kill_process_group(Pid::from_child(&self.process), Signal::KILL).is_err() {
             // It leads no group yet, and so has started nothing; or it is a zombie, and there is nothing left to end.
             let _ = self.process.kill();
         }

@@ -132,6 +132,17 @@ mod tests {
 
     const HOLDS: usize = PIPE_BYTES;
 
+    /// One whose pauses have grown to the longest, at its next look.
+    fn grown(rate_pps: u64) -> (Instant, Pace) {
+        let start = Instant::now();
+        let pace = Pace {
+            pause: LOOK_EVERY_MAX,
+            bearable: LOOK_EVERY_MAX,
+            ..Pace::new(start, rate_pps, HOLDS, false)
+        };
+        (start + LOOK_EVERY_MAX, pace)
+    }
+
     /// Looks `looks` times at findings of `bytes_per_second`, and gives the last pause.
     fn settled(rate_pps: u64, bytes_per_second: f64, looks: u32) -> Duration {
         let mut now = Instant::now();
@@ -205,13 +216,7 @@ mod tests {
 
     #[test]
     fn shorter_lines_leave_more_time() {
-        let start = Instant::now();
-        let mut pace = Pace {
-            pause: LOOK_EVERY_MAX,
-            bearable: LOOK_EVERY_MAX,
-            ..Pace::new(start, 10_000, HOLDS, false)
-        };
-        let now = start + LOOK_EVERY_MAX;
+        let (now, mut pace) = grown(10_000);
         pace.read(1000, 133_000);
         pace.looked(now, 0);
         let pause = pace.pause(now, LOOK_EVERY_MAX).as_secs_f64();
@@ -262,13 +267,7 @@ mod tests {
     fn it_grows_by_and_by_and_shrinks_at_once() {
         assert_eq!(settled(1000, 0.0, 1), LOOK_EVERY_MIN * 2);
         assert_eq!(settled(1000, 0.0, 2), LOOK_EVERY_MIN * 4);
-        let start = Instant::now();
-        let mut pace = Pace {
-            pause: LOOK_EVERY_MAX,
-            bearable: LOOK_EVERY_MAX,
-            ..Pace::new(start, 1000, HOLDS, false)
-        };
-        let now = start + LOOK_EVERY_MAX;
+        let (now, mut pace) = grown(1000);
         pace.looked(now, 8 * HOLDS);
         let pause = pace.pause(now, LOOK_EVERY_MAX);
         assert_eq!(pause, LOOK_EVERY_MAX.mul_f64(FILLED_PART / 8.0));
@@ -278,13 +277,7 @@ mod tests {
 
     #[test]
     fn what_a_look_takes_is_not_waited_for_again() {
-        let start = Instant::now();
-        let mut pace = Pace {
-            pause: LOOK_EVERY_MAX,
-            bearable: LOOK_EVERY_MAX,
-            ..Pace::new(start, 1000, HOLDS, false)
-        };
-        let now = start + LOOK_EVERY_MAX;
+        let (now, mut pace) = grown(1000);
         pace.looked(now, 0);
         for (took, left) in [
             (LOOK_EVERY_MAX / 4, LOOK_EVERY_MAX - LOOK_EVERY_MAX / 4),

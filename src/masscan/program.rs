@@ -167,11 +167,13 @@ pub(super) fn answer(command: &mut Command) -> Result<Answer, ProgramError> {
         .map_err(start)?;
     let pid = Pid::from_child(&child);
     let give_up = Instant::now() + CLIENT_WAIT;
-    let mut ended = has_ended(pid).map_err(start)?;
-    while !ended && Instant::now() < give_up {
+    let ended = loop {
+        let ended = has_ended(pid).map_err(start)?;
+        if ended || Instant::now() >= give_up {
+            break ended;
+        }
         thread::sleep(LOOK_EVERY);
-        ended = has_ended(pid).map_err(start)?;
-    }
+    };
     let mut answer = Answer::default();
     if ended {
         let give_up = Instant::now() + LAST_WORDS_WAIT;

@@ -181,15 +181,13 @@ fn is_zombie(child: Pid) -> bool {
 /// The processes that this one has started and not collected yet.
 fn children() -> Vec<Pid> {
     let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
-    let lists = threads.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    let pids: Vec<i32> = lists
-        .flat_map(|list| {
-            list.split_whitespace()
-                .filter_map(|pid| pid.parse().ok())
-                .collect::<Vec<_>>()
-        })
+    // Each number is followed by a space.
+    let all: String = threads
+        .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
         .collect();
-    pids.into_iter().filter_map(Pid::from_raw).collect()
+    all.split_whitespace()
+        .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
+        .collect()
 }
 
 /// Every Kafka, Redis and lab that a test has for itself in the world's folder; the world's own too, where it is not whole.
