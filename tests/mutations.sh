@@ -28,43 +28,43 @@ mutation() {
     FILES[$1]=$2 EDITS[$1]=$3 TESTS[$1]=$4
 }
 
-mutation fence src/ledger/prelude.lua \
+mutation fence src/claim_table/prelude.lua \
     "s/if held\[1\] == fence and redis/if redis/" \
     "a_stale_fence_changes_nothing random_operations_keep_the_table_whole"
-mutation cursor src/ledger/ingest.lua \
+mutation cursor src/claim_table/ingest.lua \
     "/^if now_at\[1\] ~= cursor or now_at\[2\] ~= epoch then/d" \
     "the_cursor_moves_only_by_compare_and_set random_operations_keep_the_table_whole"
-mutation commit src/ledger/committable.lua \
+mutation commit src/claim_table/committable.lua \
     "s/redis.call('ZRANGE', open_key(partition), 0, 0, 'WITHSCORES')\[2\]/redis.call('HGET', cursor_key, partition)/" \
     "the_committed_offset_never_passes_an_unfinished_task random_operations_keep_the_table_whole"
-mutation intact src/ledger/prelude.lua \
+mutation intact src/claim_table/prelude.lua \
     "s/return cursor and mark and tonumber(cursor) == tonumber(mark)/return cursor or mark/" \
     "a_missing_key_never_means_done"
-mutation beat src/ledger/claim.lua \
+mutation beat src/claim_table/claim.lua \
     "s/^if beat_found and beat_found < beat_seen then/if false then/" \
     "a_redis_that_went_back_in_time_is_forgotten a_redis_restored_from_an_old_snapshot_runs_nothing_twice"
-mutation idle src/ledger/claim.lua \
+mutation idle src/claim_table/claim.lua \
     "/^if redis.call('EXISTS', ready_key, aside_jobs_key)/d" \
     "what_there_is_to_do_is_said_with_each_call"
-mutation refusing src/ledger/claim.lua \
+mutation refusing src/claim_table/claim.lua \
     '/^ *and not has_refused(marks, other.name, other.limits) then/s/and .*/then/' \
     "no_server_waits_for_one_that_refuses_the_task"
-mutation sends_no_more src/ledger/claims.rs \
+mutation sends_no_more src/claim_table/claims.rs \
     's/u8::from(update.sends_no_more)/u8::from(update.progress.all_sent())/' \
     "a_scan_that_sends_no_more_frees_its_jobs_rate"
 mutation order src/masscan/installed.rs \
     's/version.starts_with(SHARD_SERIES) && //' \
     "a_masscan_of_another_order_gets_no_shards_until_it_is_replaced"
-mutation trust src/scand/holdings.rs \
+mutation trust src/scand/claims/held_claims.rs \
     "s/^        now < \*lock(&self.trusted_until)/        now < *lock(\&self.trusted_until) || true/" \
     "redis_away_for_longer_than_a_lease_suspends_the_scan"
-mutation lost src/scand/scan.rs \
+mutation lost src/scand/scan/mod.rs \
     "s/claimed.attempt.saturating_sub(claimed.lost)/claimed.attempt/" \
     "a_failure_after_a_lost_server_is_the_first"
-mutation acknowledged src/scand/results.rs \
+mutation acknowledged src/scand/scan/results.rs \
     "s/^    while let Err(error) = producer.send/    if let Err(error) = producer.send/" \
     "a_full_buffer_suspends_the_scan_and_loses_nothing"
-mutation log src/scand/poll.rs \
+mutation log src/scand/ingest/poll.rs \
     "s/before.is_some_and(|before| Some(fingerprint_of(before)) != cursor.last)/before.is_some_and(|_| false)/" \
     "a_topic_made_anew_is_loud_and_read_from_its_beginning"
 
@@ -77,10 +77,10 @@ mutation certain src/model/checkpoint.rs \
 mutation standstill src/model/checkpoint.rs \
     "s/^        self.sent.clear();//" \
     "unit:what_was_sent_before_a_standstill_never_becomes_certain"
-mutation walk src/model/walk.rs \
+mutation walk src/model/probe_order.rs \
     "s/if made_by.addresses != self.name.addresses/if false/" \
     "a_checkpoint_of_another_walk_is_not_used"
-mutation version src/model/walk.rs \
+mutation version src/model/probe_order.rs \
     "s/if made_by.masscan != self.name.masscan/if false/" \
     "unit:a_name_tells_what_a_checkpoint_is_valid_for"
 mutation room src/masscan/output.rs \

@@ -1,9 +1,11 @@
 //! From typed values to masscan's argument vector. Pure.
-
-use crate::model::limits::{ARGUMENT_MAX_BYTES, MASSCAN_UNCONFIRMED_ADDRESSES_MAX};
 use crate::model::source::Source;
+use crate::model::task::ARGUMENT_MAX_BYTES;
 use crate::model::{Targets, Task};
 use std::fmt;
+
+/// Most addresses that masscan scans without an exclusion; it wants more to be confirmed by one.
+const MASSCAN_UNCONFIRMED_ADDRESSES_MAX: u128 = 1_000_000_000;
 
 /// The file in masscan's working folder that holds exclusions which are too long for an argument.
 pub(super) const EXCLUDE_FILE: &str = "exclude.txt";

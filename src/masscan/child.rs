@@ -11,12 +11,11 @@
 use super::arguments::{EXCLUDE_FILE, Excluded};
 use super::folder::Folder;
 use super::lines::Cutter;
-use super::output::{PIPE_BYTES, Printing, output};
+use super::output::{PIPE_BYTES, StdoutMode, output};
 use super::pace::Pace;
 use super::program::{ProgramError, environment, find};
 use super::stderr::{Said, said};
 use super::{ScanArguments, findings};
-use crate::model::limits::{FINDINGS_UNREAD_MAX, INTERRUPT_WAIT};
 use crate::model::text::one_line;
 use crate::model::{Finding, Progress};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -34,6 +33,11 @@ use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// After an interrupt masscan gets this long to write its last findings before it is killed.
+const INTERRUPT_WAIT: Duration = Duration::from_secs(2);
+/// Findings that masscan has printed are read at least this often; with its next progress line they are anyway.
+const FINDINGS_UNREAD_MAX: Duration = Duration::from_millis(1000);
 
 /// Most bytes that are taken from a stream at a time.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -104,7 +108,7 @@ pub struct Child {
 
 /// What one look at masscan's output came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heard {
+pub struct Drained {
     /// Nothing that it had said by then is left to be heard.
     pub all: bool,
     /// It said something that is no finding.
@@ -120,7 +124,7 @@ pub struct Heard {
 /// Errs where the program or `setsid` is missing, or the system refuses a terminal, a folder or a process.
 pub fn spawn(
     program: &Path,
-    printing: &Printing,
+    printing: &StdoutMode,
     arguments: &ScanArguments<'_>,
 ) -> Result<Child, ProgramError> {
     let path = find(program)?;
@@ -154,7 +158,7 @@ pub fn spawn(
             now,
             arguments.rate_pps,
             output.holds,
-            *printing == Printing::Terminal,
+            *printing == StdoutMode::Terminal,
         ),
         read_at: now,
         has_spoken: false,
@@ -177,7 +181,7 @@ fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 fn command(
-    printing: &Printing,
+    printing: &StdoutMode,
     setsid: &Path,
     program: &Path,
     arguments: &ScanArguments<'_>,
@@ -209,7 +213,7 @@ impl Child {
 
     /// Gives what it has said since the last look to `take`, without waiting for more: findings, in the order in which it printed
     /// them, then words. Findings by themselves may be kept for later, for [`FINDINGS_UNREAD_MAX`] at most.
-    pub fn hear(&mut self, mut take: impl FnMut(Event)) -> Heard {
+    pub fn hear(&mut self, mut take: impl FnMut(Event)) -> Drained {
         let began = Instant::now();
         let (mut received, mut lines, mut bytes) = (0, 0, 0);
         let mut found = |line: &[u8]| {
@@ -239,7 +243,7 @@ impl Child {
         self.words
             .read(|line| spoken(line).into_iter().for_each(&mut take));
         self.pace.looked(began, received);
-        Heard {
+        Drained {
             all: self.findings.is_read() && self.words.is_read(),
             has_spoken: self.has_spoken,
             ended,
@@ -379,7 +383,7 @@ fn spoken(line: &[u8]) -> Option<Event> {
 mod tests {
     use super::super::output::stdbuf;
     use super::*;
-    use crate::model::limits::LOOK_EVERY_MAX;
+    use crate::masscan::pace::LOOK_EVERY_MAX;
     use crate::model::{Targets, Task};
     use rustix::io::ioctl_fionread;
     use rustix::pipe::fcntl_setpipe_size;
@@ -394,11 +398,11 @@ mod tests {
         script_by(&preloaded(), body)
     }
 
-    fn preloaded() -> Printing {
-        Printing::Preloaded(stdbuf().expect("coreutils is there where the tests run"))
+    fn preloaded() -> StdoutMode {
+        StdoutMode::Preloaded(stdbuf().expect("coreutils is there where the tests run"))
     }
 
-    fn script_by(printing: &Printing, body: &str) -> (TempDir, Child) {
+    fn script_by(printing: &StdoutMode, body: &str) -> (TempDir, Child) {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("masscan");
         fs::write(&program, format!("#!/bin/sh\n{body}\n")).unwrap();
@@ -601,7 +605,7 @@ mod tests {
     fn each_line_comes_at_once_however_it_is_made_to() {
         // Not the shell's own echo, which writes by itself: a program that prints with stdio, and ends it with a block.
         let body = format!("printf 'masscan\\n' >&2; (echo '{LINE}'; sleep 600) | cut -c 1-");
-        for printing in &[preloaded(), Printing::Terminal] {
+        for printing in &[preloaded(), StdoutMode::Terminal] {
             let (_folder, mut child) = script_by(printing, &body);
             let events = hear(&mut child, 2);
             assert!(
@@ -628,7 +632,7 @@ mod tests {
         let body = format!(
             "i=0; while [ $i -lt 5000 ]; do echo '{LINE}'; i=$((i+1)); done; echo done >&2; sleep 600"
         );
-        for printing in &[preloaded(), Printing::Terminal] {
+        for printing in &[preloaded(), StdoutMode::Terminal] {
             let (_folder, mut child) = script_by(printing, &body);
             let deadline = Instant::now() + Duration::from_secs(20);
             let bytes = 5000 * (LINE.len() + 1);

@@ -10,14 +10,17 @@
 //! A package manager may replace masscan under a running server, so its file is looked at each time, and asked anew where it is
 //! another.
 
-use super::output::Printing;
+use super::output::StdoutMode;
 use super::program::{ProgramError, answer, environment, find, version};
-use crate::model::limits::MASSCAN_ASKED_AGAIN_AFTER;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use std::time::Instant;
+
+/// A masscan that did not say what it is, or may not send shards, is asked again after this long. Less than [`REFUSED_BY_ALL_WAIT`].
+const MASSCAN_ASKED_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// The versions that are known to send in one order.
 const SHARD_SERIES: &str = "1.3.";
@@ -50,7 +53,7 @@ pub struct About {
 }
 
 impl About {
-    /// Asks `program`. It takes some milliseconds, and twice [`CLIENT_WAIT`](crate::model::limits::CLIENT_WAIT) where it hangs.
+    /// Asks `program`. It takes some milliseconds, and twice [`CLIENT_WAIT`](crate::model::backoff::CLIENT_WAIT) where it hangs.
     pub fn of(program: &Path) -> Result<About, ProgramError> {
         let version = version(program)?;
         Ok(About {
@@ -95,7 +98,7 @@ fn lists_in_order(program: &Path) -> bool {
 
 /// The masscan that this server runs.
 #[derive(Debug)]
-pub struct Installed {
+pub struct MasscanBinary {
     program: PathBuf,
     /// Never locked while masscan is asked, which takes seconds where it hangs.
     seen: Mutex<Seen>,
@@ -105,7 +108,7 @@ pub struct Installed {
 #[derive(Debug, Default)]
 struct Seen {
     known: Option<Known>,
-    printing: Option<(Option<FileMark>, Printing)>,
+    printing: Option<(Option<FileMark>, StdoutMode)>,
 }
 
 #[derive(Debug)]
@@ -116,10 +119,10 @@ struct Known {
     about: Result<About, String>,
 }
 
-impl Installed {
+impl MasscanBinary {
     /// `program` is masscan's path, or its name to be found in PATH. It is not asked yet.
-    pub fn new(program: &Path) -> Installed {
-        Installed {
+    pub fn new(program: &Path) -> MasscanBinary {
+        MasscanBinary {
             program: program.to_owned(),
             seen: Mutex::default(),
         }
@@ -158,14 +161,14 @@ impl Installed {
 
     /// What makes a run of it write each line by itself. Decided anew where its file is another or has other rights: with those of a
     /// file what did before may do nothing, and a kill would lose findings without a word.
-    pub fn printing(&self) -> Printing {
+    pub fn printing(&self) -> StdoutMode {
         let file = FileMark::of(&self.program);
         if let Some((known, printing)) = &self.seen().printing
             && *known == file
         {
             return printing.clone();
         }
-        let printing = Printing::of(&self.program);
+        let printing = StdoutMode::of(&self.program);
         self.seen().printing = Some((file, printing.clone()));
         printing
     }
@@ -236,7 +239,7 @@ mod tests {
     fn a_replaced_masscan_is_asked_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("masscan");
-        let installed = Installed::new(&path);
+        let installed = MasscanBinary::new(&path);
         let error = installed.about().unwrap_err();
         assert!(error.contains("not found: install masscan"), "{error}");
 
@@ -265,7 +268,7 @@ mod tests {
         install(&installed, "1.3.2", SHARD_IN_ORDER);
         // The file stays the same, and what it runs doesn't.
         write_script(&path, &format!("exec {} \"$@\"", installed.display()));
-        let wrapped = Installed::new(&path);
+        let wrapped = MasscanBinary::new(&path);
         assert_eq!(wrapped.about().unwrap().version, "1.3.2");
         install(&installed, "1.3.9", SHARD_IN_ORDER);
         assert_eq!(wrapped.about().unwrap().version, "1.3.2");

@@ -1,7 +1,8 @@
 //! Cuts a byte stream into lines of bounded length. Pure.
-
-use crate::model::limits::MASSCAN_LINE_MAX_BYTES;
 use memchr::memchr2_iter;
+
+/// Longest line of masscan's output that is kept, in bytes; the rest of a longer line is dropped.
+const MASSCAN_LINE_MAX_BYTES: usize = 4096;
 
 /// Cuts at line feeds and carriage returns; bytes come in any pieces.
 #[derive(Debug, Default)]

@@ -33,11 +33,12 @@ mod rights;
 mod stderr;
 
 pub use arguments::ScanArguments;
-pub use child::{Child, Event, Exit, Heard, spawn};
+pub use child::{Child, Drained, Event, Exit, spawn};
 pub use folder::sweep;
-pub use installed::{About, Installed, SHARD_IN_ORDER, unfit_for_shards};
+pub use installed::{About, MasscanBinary, SHARD_IN_ORDER, unfit_for_shards};
 pub use network::{Network, Unseen, Whose, is_script, look, look_through};
-pub use output::Printing;
+pub use output::StdoutMode;
+pub use pace::{LOOK_EVERY_MAX, LOOK_SOON};
 pub use program::{ProgramError, find, has_libpcap, has_setsid};
 pub use rights::{Rights, rights};
 pub use stderr::{announced, cause, greeting, is_interrupt};

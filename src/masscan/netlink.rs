@@ -3,8 +3,6 @@
 //!
 //! The few bytes of netlink that are written here by hand: a message is a header of 16 bytes, the family's own one, and attributes
 //! of length, type and value, each padded to 4 bytes; numbers in the machine's own byte order.
-
-use crate::model::limits::{NETLINK_ANSWER_BYTES, NETLINK_WAIT};
 use crate::model::source::Interface;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
@@ -14,6 +12,12 @@ use rustix::net::{
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// Largest answer of the kernel about an interface's features, in bytes; Linux 6's has about 12 000.
+const NETLINK_ANSWER_BYTES: usize = 64 * 1024;
+/// How long the kernel may take for it.
+const NETLINK_WAIT: Duration = Duration::from_secs(1);
 
 const HEADER_BYTES: usize = 16;
 const LINK_HEADER_BYTES: usize = 16;

@@ -9,7 +9,6 @@
 
 use super::netlink::{active_features, mtu};
 use super::program::idle;
-use crate::model::limits::NAMESPACE_WAIT;
 use crate::model::source::Interface;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::BTreeSet;
@@ -22,6 +21,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// How long a script may take to become masscan.
+pub(in crate::masscan) const NAMESPACE_WAIT: Duration = Duration::from_secs(2);
 
 /// The features by which libpcap decides on the size of its frames.
 const TRAPS: [&str; 8] = [

@@ -13,7 +13,7 @@
 use super::network::is_masscan;
 use super::program::{answer, find, idle};
 use super::rights::{Rights, rights};
-use crate::model::limits::NAMESPACE_WAIT;
+use crate::masscan::network::NAMESPACE_WAIT;
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use std::fs::{self, File};
 use std::io::{self, PipeReader, PipeWriter};
@@ -33,31 +33,31 @@ pub type Variables = [(String, String); 2];
 
 /// What makes masscan write each line by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Printing {
+pub enum StdoutMode {
     /// The library of `stdbuf`: the variables of the environment that masscan needs for it.
     Preloaded(Variables),
     /// A terminal.
     Terminal,
 }
 
-impl Printing {
+impl StdoutMode {
     /// What will do for `program`, which is started for it: it shows its settings, and sends nothing.
-    pub fn of(program: &Path) -> Printing {
+    pub fn of(program: &Path) -> StdoutMode {
         match (find(program), stdbuf()) {
             (Ok(program), Some(variables))
                 if rights(&program) != Rights::File && takes(&program, &variables) =>
             {
-                Printing::Preloaded(variables)
+                StdoutMode::Preloaded(variables)
             }
-            _ => Printing::Terminal,
+            _ => StdoutMode::Terminal,
         }
     }
 
     /// The variables that masscan is to have in its environment.
     pub(super) fn variables(&self) -> &[(String, String)] {
         match self {
-            Printing::Preloaded(variables) => variables,
-            Printing::Terminal => &[],
+            StdoutMode::Preloaded(variables) => variables,
+            StdoutMode::Terminal => &[],
         }
     }
 }
@@ -130,13 +130,17 @@ pub(super) struct Output {
 }
 
 /// A way for masscan's output; `terminal` is the controlling end of its terminal, `end` masscan's.
-pub(super) fn output(printing: &Printing, terminal: &OwnedFd, end: &OwnedFd) -> io::Result<Output> {
+pub(super) fn output(
+    printing: &StdoutMode,
+    terminal: &OwnedFd,
+    end: &OwnedFd,
+) -> io::Result<Output> {
     let (reader, writer) = io::pipe()?;
     // Refused to an unprivileged user whose pipes are many already (fs.pipe-user-pages-soft); it is smaller then.
     let holds = fcntl_setpipe_size(&writer, PIPE_BYTES).or_else(|_| fcntl_getpipe_size(&writer))?;
     let end = match printing {
-        Printing::Preloaded(_) => writer.into(),
-        Printing::Terminal => {
+        StdoutMode::Preloaded(_) => writer.into(),
+        StdoutMode::Terminal => {
             relay(terminal.try_clone()?, writer)?;
             end.try_clone()?.into()
         }
@@ -181,8 +185,8 @@ mod tests {
     fn what_does_not_become_masscan_gets_a_terminal() {
         for program in ["/bin/true", "/bin/cat", "no-such-program"] {
             assert_eq!(
-                Printing::of(Path::new(program)),
-                Printing::Terminal,
+                StdoutMode::of(Path::new(program)),
+                StdoutMode::Terminal,
                 "{program}"
             );
         }

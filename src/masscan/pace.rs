@@ -1,8 +1,16 @@
 //! How long masscan's output may be left alone, and whether it was left alone for too long. Pure.
 
 use super::output::PIPE_BYTES;
-use crate::model::limits::LOOK_EVERY_MIN;
 use std::time::{Duration, Instant};
+
+/// A scan looks at its orders, its lease, its time-out and masscan's output at least this often: once between two of masscan's
+/// readings, which wake it too. With [`LOOK_SOON`] more than they are apart: where something is awaited upon a reading, the look for it
+/// is that one, unless the pipe would fill earlier.
+pub const LOOK_EVERY_MAX: Duration = Duration::from_millis(600);
+/// And this soon where something is about to happen: what was sent upon a reading is acknowledged, or a masscan is gone.
+pub const LOOK_SOON: Duration = Duration::from_millis(250);
+/// And at most this often, however much masscan prints.
+const LOOK_EVERY_MIN: Duration = Duration::from_micros(500);
 
 /// A pipe counts as full where but one of so many parts is free: a line begins another page of it where it doesn't fit into the
 /// last one, so each page of 4096 bytes has some left.
@@ -128,7 +136,6 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::limits::{LOOK_EVERY_MAX, LOOK_SOON};
 
     const HOLDS: usize = PIPE_BYTES;
 

@@ -1,6 +1,6 @@
 //! Finding the masscan program and asking what it can. Scans nothing.
-
-use crate::model::limits::{CLIENT_WAIT, QUOTED_TEXT_MAX_CHARS};
+use crate::model::backoff::CLIENT_WAIT;
+use crate::model::text::QUOTED_TEXT_MAX_CHARS;
 use crate::model::text::one_line;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};

@@ -1,7 +1,14 @@
 //! How long to pause between tries at a peer that is away. Pure: it neither sleeps nor reads a clock.
-
-use super::limits::{RECONNECT_FIRST, RECONNECT_MAX};
 use std::time::Duration;
+
+/// How long one TCP connection attempt to Kafka or Redis may take.
+pub const CONNECT_WAIT: Duration = Duration::from_secs(2);
+/// How long a client program waits for Kafka or Redis before it gives up.
+pub const CLIENT_WAIT: Duration = Duration::from_secs(5);
+/// First pause after a failed connection or request.
+pub const RECONNECT_FIRST: Duration = Duration::from_millis(100);
+/// Longest pause after a failed connection or request.
+pub const RECONNECT_MAX: Duration = Duration::from_secs(2);
 
 /// Pauses that double from [`RECONNECT_FIRST`] to [`RECONNECT_MAX`] and begin anew after a success.
 #[derive(Clone, Debug)]

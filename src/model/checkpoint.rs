@@ -3,11 +3,15 @@
 //! masscan's percentage says what was sent, not what was answered. An index is certain once the probes up to it were sent
 //! long enough ago to have been answered ([`SETTLED_AFTER`] plus the task's wait), **and** every finding that masscan had
 //! printed by then is acknowledged by Kafka.
-
-use super::limits::SETTLED_AFTER;
-use super::walk::{Resume, Walk};
+use super::probe_order::{ProbeOrder, Resume};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+
+/// Answers to what was sent longer ago than this plus the task's wait are certain to have been seen. Less than two of masscan's
+/// readings, which are 0.75 s apart and with which findings are read, and with no whole second of wait a multiple of that: a reading
+/// that comes a moment early doesn't cost another one. With one more reading, [`LOOK_SOON`] and [`PROGRESS_EVERY`] what is
+/// probed again stays within 3 s and the wait where Kafka acknowledges at once.
+pub const SETTLED_AFTER: Duration = Duration::from_millis(1200);
 
 /// Samples kept of each kind. masscan prints four in three seconds: this spans three quarters of an hour of Kafka's absence,
 /// after which the checkpoint stays where it is until Kafka is back.
@@ -16,7 +20,7 @@ const SAMPLES_MAX: usize = 4096;
 /// Follows one run of masscan and knows the highest index that is certain.
 #[derive(Debug)]
 pub struct Checkpoint {
-    walk: Walk,
+    walk: ProbeOrder,
     settle: Duration,
     /// False once masscan was seen to walk another way.
     known: bool,
@@ -38,7 +42,7 @@ struct Sample {
 
 impl Checkpoint {
     /// For a run along `walk` that waits `wait_s` seconds and began at `begin`, before which `found` findings were made.
-    pub fn new(walk: Walk, wait_s: u32, begin: u64, found: u64) -> Checkpoint {
+    pub fn new(walk: ProbeOrder, wait_s: u32, begin: u64, found: u64) -> Checkpoint {
         Checkpoint {
             walk,
             settle: SETTLED_AFTER + Duration::from_secs(wait_s.into()),
@@ -120,7 +124,8 @@ impl Checkpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::limits::{LOOK_SOON, PROGRESS_EVERY};
+    use crate::masscan::LOOK_SOON;
+    use crate::model::progress::PROGRESS_EVERY;
     use crate::model::{Targets, Task};
     use proptest::prelude::*;
 
@@ -129,14 +134,14 @@ mod tests {
     }
 
     /// 10 000 probes and no retries, however many ports they are.
-    fn walk(addresses: &str) -> Walk {
+    fn walk(addresses: &str) -> ProbeOrder {
         let task = Task::new(
             "a".parse().unwrap(),
             addresses.parse().unwrap(),
             "443".parse().unwrap(),
             Default::default(),
         );
-        Walk::new(&task, &Targets::default(), 1000)
+        ProbeOrder::new(&task, &Targets::default(), 1000)
     }
 
     fn ten_thousand(wait_s: u32, begin: u64) -> Checkpoint {

@@ -3,22 +3,26 @@
 //! masscan's own estimate is wild early on: of four addresses `2d07h` is left, it says. Here it is what is left of the walk at the
 //! rate that was granted; and where masscan gets on more slowly than that, at its pace. It does where many addresses answer, since its
 //! replies to them count as packets too, and what it calls its rate holds both.
-
-use super::limits::{ESTIMATE_MEASURED_AFTER, ESTIMATE_MEASURED_PERCENT};
-use super::walk::Walk;
+use super::probe_order::ProbeOrder;
+use std::time::Duration;
 use std::time::Instant;
+
+/// masscan's pace counts in the estimate of what is left once it has sent for so long.
+pub const ESTIMATE_MEASURED_AFTER: Duration = Duration::from_secs(3);
+/// And has come so many percent further: what it shows is rounded to two decimals.
+pub const ESTIMATE_MEASURED_PERCENT: f64 = 0.5;
 
 /// The estimate for one run of masscan.
 #[derive(Debug)]
 pub struct Estimate {
-    walk: Walk,
+    walk: ProbeOrder,
     /// The first reading, and when.
     first: Option<(Instant, f64)>,
 }
 
 impl Estimate {
     /// For a run of `walk`.
-    pub fn new(walk: Walk) -> Estimate {
+    pub fn new(walk: ProbeOrder) -> Estimate {
         Estimate { walk, first: None }
     }
 
@@ -50,7 +54,7 @@ mod tests {
             "80".parse().unwrap(),
             "1".parse().unwrap(),
         );
-        Estimate::new(Walk::new(&task, &Targets::default(), rate_pps))
+        Estimate::new(ProbeOrder::new(&task, &Targets::default(), rate_pps))
     }
 
     #[test]

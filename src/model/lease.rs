@@ -1,7 +1,14 @@
 //! Lease and retry arithmetic. Clock readings come in as arguments.
-
-use super::limits::{LEASE_MARGIN_PART, RENEWALS_PER_LEASE, RETRY_DELAY_FIRST, RETRY_DELAY_MAX};
 use std::time::{Duration, Instant};
+
+/// A lease is renewed this many times in its length, so that two renewals may fail.
+pub const RENEWALS_PER_LEASE: u32 = 5;
+/// A server stops trusting its lease this part of its length before Redis calls it expired.
+pub const LEASE_MARGIN_PART: u32 = 10;
+/// First delay before a failed attempt is repeated.
+pub const RETRY_DELAY_FIRST: Duration = Duration::from_secs(2);
+/// Longest delay before a failed attempt is repeated.
+pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(300);
 
 /// How long a claim may be trusted after the request that made or renewed it was **sent**. Redis counts from when it ran
 /// the script, which is later, so this ends first; `lease / LEASE_MARGIN_PART` covers clocks that run at different speeds.

@@ -1,10 +1,13 @@
 //! Names that people give: of a group, a topic, a server. They become parts of Redis keys, Kafka topics and log
 //! lines, so only letters, digits, dots, underscores and dashes get through.
-
-use super::limits::{NAME_MAX_BYTES, TOPIC_MAX_BYTES};
 use super::text::Invalid;
 use std::fmt;
 use std::str::FromStr;
+
+/// Longest name of a group or a server, in bytes.
+pub const NAME_MAX_BYTES: usize = 64;
+/// Longest name of a topic, in bytes: Kafka's own bound.
+pub const TOPIC_MAX_BYTES: usize = 249;
 
 /// The name of a group: the servers that share their tasks, and the part in braces of all their Redis keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,11 +1,12 @@
 //! Port lists as masscan and nmap write them: `80,443,8000-8100,U:53`.
-
-use super::limits::TASK_PORTS_MAX;
 use super::text::Invalid;
 use serde::Deserialize;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+
+/// Most port ranges in one task.
+pub const TASK_PORTS_MAX: usize = 4096;
 
 const EXPECTED: &str = "is not a port list like 80,443,8000-8100,U:53 (ports 1 to 65535)";
 const EMPTY_ENTRY: &str =

@@ -1,6 +1,10 @@
 //! How far a scan is, as masscan last said.
 
 use serde::Serialize;
+use std::time::Duration;
+
+/// Live progress is written to Redis this often at most.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(150);
 
 /// One reading of masscan's progress line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]

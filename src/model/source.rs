@@ -2,12 +2,13 @@
 //!
 //! Each one is parsed here into what masscan 1.3.2 takes (`--interface`, `--source-ip`, `--source-port`, `--router-mac`), so
 //! that a mistake is said when the server starts and not by every scan.
-
-use super::limits::INTERFACE_MAX_BYTES;
 use super::targets::AddressRange;
 use super::text::Invalid;
 use std::fmt;
 use std::str::FromStr;
+
+/// Longest name of a network interface, in bytes: the kernel's own bound (IFNAMSIZ with its zero).
+pub const INTERFACE_MAX_BYTES: usize = 15;
 
 /// The name of a network interface, by the kernel's rule, without the characters that it allows and nobody uses.
 #[derive(Clone, Debug, PartialEq, Eq)]

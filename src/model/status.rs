@@ -1,7 +1,7 @@
 //! The record of `scan-status`: one for every change of a task's state, the last one terminal.
 
+use super::probe_order::Resume;
 use super::state::State;
-use super::walk::Resume;
 use serde::{Deserialize, Serialize};
 
 /// The value of a `scan-status` record. `partition` and `offset` say where the task's own record lies, so that a lost

@@ -6,11 +6,14 @@
 //! Where masscan 1.3.2 reads less than is written, this doesn't follow it: of `10.0.0.1 - 10.0.0.9` it takes the first
 //! address alone and says nothing (a dash after a space begins a comment there), which in a list of exclusions is a
 //! network that gets scanned. Here it is the range, and a dash without an address on both sides is an error.
-
-use super::limits::{BAD_LINES_MAX, TARGET_FILE_ENTRIES_MAX};
 use super::targets::AddressRange;
 use super::text::Invalid;
 use std::fmt;
+
+/// Most entries of such a file: a million ranges take 48 MiB.
+pub const TARGET_FILE_ENTRIES_MAX: usize = 1 << 20;
+/// Bad lines of such a file that are kept for an error message; the rest of the file is not looked at.
+pub const BAD_LINES_MAX: usize = 1000;
 
 /// A line that can't be read, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]

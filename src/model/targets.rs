@@ -1,12 +1,13 @@
 //! Targets: addresses, CIDR blocks and ranges of IPv4 and IPv6, as sets of ranges. Nothing is expanded address by address.
-
-use super::limits::TASK_TARGETS_MAX;
 use super::text::Invalid;
 use ipnet::IpNet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
+
+/// Most target ranges in one task. An argument vector of the kernel holds them with room to spare.
+pub const TASK_TARGETS_MAX: usize = 4096;
 
 const EXPECTED: &str =
     "is not an address, a CIDR block or a range like 10.0.0.1, 10.0.0.0/24, 10.0.0.1-10.0.0.9";

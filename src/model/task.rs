@@ -2,15 +2,46 @@
 //!
 //! The wire form is the original's four fields plus optional ones; unknown fields are ignored. What a record says as text
 //! becomes a typed value here or the record is rejected: no text of it goes any further.
-
-use super::limits::*;
 use super::ports::Ports;
+use super::probe_order::Resume;
 use super::targets::Targets;
 use super::text::{Invalid, fingerprint, one_line};
-use super::walk::Resume;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+
+/// Longest task id that is taken from a record, in bytes.
+pub const TASK_ID_MAX_BYTES: usize = 128;
+/// Largest task record that is parsed, in bytes; a longer one is rejected unread.
+pub const TASK_RECORD_MAX_BYTES: usize = 256 * 1024;
+/// Longest single word of masscan's argument vector, in bytes (Linux allows 128 KiB: MAX_ARG_STRLEN).
+pub const ARGUMENT_MAX_BYTES: usize = 120 * 1024;
+/// Most probes (addresses × ports) of one task: masscan's index is 64 bits, 2^56 leaves room for retries.
+pub const TASK_PROBES_MAX: u128 = 1 << 56;
+/// Lowest seed: masscan takes 0 for "another one each time", and then nothing can be continued.
+pub const SEED_MIN: u64 = 1;
+/// Highest seed: 53 bits, so that JSON readers that take numbers for doubles keep it.
+pub const SEED_MAX: u64 = (1 << 53) - 1;
+/// Highest rate that a task may ask for, in packets per second.
+pub const BAND_WIDTH_MAX_PPS: u64 = 100_000_000;
+/// Rate of a task that doesn't ask for one, in packets per second.
+pub const BAND_WIDTH_DEFAULT_PPS: u64 = 1000;
+/// Most retries that masscan is asked for, in probes after the first.
+pub const RETRIES_MAX: u32 = 16;
+/// masscan's wait for late answers after the last probe, in seconds.
+pub const WAIT_DEFAULT_S: u32 = 10;
+/// Longest such wait that a task may ask for, in seconds.
+pub const WAIT_MAX_S: u32 = 600;
+/// Attempts that a task gets where it doesn't say.
+pub const ATTEMPTS_DEFAULT: u32 = 3;
+/// Most attempts that a task may ask for.
+pub const ATTEMPTS_MAX: u32 = 100;
+/// Most tasks of one job that a record may allow to send at a time.
+pub const JOB_PARALLEL_MAX: u32 = 100_000;
+/// Longest time-out of an attempt, in seconds (30 days).
+pub const TIMEOUT_MAX_S: u32 = 30 * 24 * 3600;
+/// Most times that a person may begin a task anew after its end.
+pub const RETRY_MAX: u32 = 1000;
 
 /// A task's name: 1 to 128 printable ASCII characters without spaces. Ours are nanoids; foreign ones are kept as they are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -487,6 +518,7 @@ fn default_seed(task_id: &TaskId) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::text::ERROR_TEXT_MAX_CHARS;
     use serde_json::json;
 
     fn original() -> serde_json::Value {

@@ -1,7 +1,10 @@
 //! Foreign text made safe to show, and the error that names it.
-
-use super::limits::{ERROR_TEXT_MAX_CHARS, QUOTED_TEXT_MAX_CHARS};
 use std::fmt;
+
+/// Longest error text that is stored or shown, in characters.
+pub const ERROR_TEXT_MAX_CHARS: usize = 300;
+/// Longest piece of foreign text that a message quotes, in characters.
+pub const QUOTED_TEXT_MAX_CHARS: usize = 60;
 
 /// A value that is not what it should be: one line that names it and says what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,20 +3,24 @@
 //! **Invariants:** it scans nothing and takes no task. It ends within [`CHECK_WAIT`] and a moment even where nothing answers:
 //! what takes longer has failed. All checks run at the same time, each on a thread of its own.
 
-use super::logging;
-use super::options::Options;
-use crate::bus::{self, Reader};
+use crate::claim_table::{ClaimTable, REDIS_NEEDED};
 use crate::exit::Exit;
-use crate::ledger::{Ledger, REDIS_NEEDED};
+use crate::kafka::{self, Reader};
 use crate::masscan::{self, About, Network, Rights, Unseen, Whose};
 use crate::model::TopicName;
-use crate::model::limits::{CHECK_WAIT, CLIENT_WAIT};
+use crate::model::backoff::CLIENT_WAIT;
+use crate::scand::logging;
+use crate::scand::options::Options;
 use crossbeam_channel::bounded;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 use std::time::Instant;
+
+/// How long `scand -check` may take.
+const CHECK_WAIT: Duration = Duration::from_secs(9);
 
 /// How one thing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,7 +307,7 @@ fn lines_of_network(network: &Network, options: &Options) -> Vec<Line> {
 }
 
 fn check_kafka(options: &Options) -> Vec<Line> {
-    vec![match bus::preflight(&options.kafka, CLIENT_WAIT) {
+    vec![match kafka::preflight(&options.kafka, CLIENT_WAIT) {
         Ok(()) => ok(
             "kafka",
             format!("{}, of a version that can be used", options.kafka),
@@ -314,7 +318,7 @@ fn check_kafka(options: &Options) -> Vec<Line> {
 
 /// Asks for each topic as a server does when it starts, which makes those that the broker makes by itself.
 fn check_topics(options: &Options) -> Vec<Line> {
-    if bus::preflight(&options.kafka, CLIENT_WAIT).is_err() {
+    if kafka::preflight(&options.kafka, CLIENT_WAIT).is_err() {
         return vec![fail("topics", "not known without Kafka")];
     }
     let topics = [
@@ -336,7 +340,7 @@ fn check_topics(options: &Options) -> Vec<Line> {
         .collect()
 }
 
-fn line_of_topic(brokers: &bus::Brokers, topic: &TopicName) -> Line {
+fn line_of_topic(brokers: &kafka::Brokers, topic: &TopicName) -> Line {
     match Reader::connect(brokers, topic.as_str()) {
         Ok(reader) => {
             let partitions = reader.partitions().len();
@@ -347,7 +351,7 @@ fn line_of_topic(brokers: &bus::Brokers, topic: &TopicName) -> Line {
 }
 
 fn check_redis(options: &Options) -> Vec<Line> {
-    let connected = Ledger::connect(&options.redis, options.group.as_str());
+    let connected = ClaimTable::connect(&options.redis, options.group.as_str());
     let asked = connected.and_then(|mut ledger| Ok((ledger.version()?, ledger.evicting_policy()?)));
     match asked {
         Ok((version, policy)) => lines_of_redis(&options.redis.to_string(), &version, policy),

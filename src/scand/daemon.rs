@@ -1,26 +1,28 @@
 //! Starts the threads, waits for a signal, and joins the threads in the order that loses nothing:
 //! stop claiming → checkpoint the scans → flush findings → settle → commit.
 
-use super::budget::Budget;
-use super::commit::Commit;
-use super::dispatch::{Assignment, Dispatch};
-use super::holdings::Holdings;
-use super::lease::Lease;
-use super::offloads::Offloads;
-use super::options::Options;
-use super::outage::{Outage, Stop};
-use super::poll::Poll;
-use super::results::{Backlog, Batch};
-use super::scan::{Outlets, Scans};
-use super::scope::ScopeInForce;
-use super::settle::{Settle, Settlement};
-use super::{dispatch, logging, progress, results, scan, signals};
-use crate::bus::{GroupOffsets, Producer, Reader};
+use super::claims::dispatch;
+use super::scan::{self, progress, results};
+use super::{logging, signals};
+use crate::claim_table::ClaimTable;
 use crate::exit::Exit;
-use crate::ledger::Ledger;
-use crate::masscan::{self, About, Installed, Printing};
-use crate::model::limits::*;
+use crate::kafka::{GroupOffsets, Producer, Reader};
+use crate::masscan::{self, About, MasscanBinary, StdoutMode};
 use crate::model::source::SourcePorts;
+use crate::scand::claims::budget::Budget;
+use crate::scand::claims::dispatch::{Assignment, Dispatch};
+use crate::scand::claims::held_claims::HeldClaims;
+use crate::scand::claims::lease::Lease;
+use crate::scand::claims::scope::ScopeInForce;
+use crate::scand::finalize::SETTLE_QUEUE_MAX;
+use crate::scand::finalize::commit::Commit;
+use crate::scand::finalize::{Settle, Settlement};
+use crate::scand::ingest::poll::Poll;
+use crate::scand::options::Options;
+use crate::scand::retry_log::{RetryLog, Stop};
+use crate::scand::scan::offloads::Offloads;
+use crate::scand::scan::results::{Backlog, Batch};
+use crate::scand::scan::{Outlets, Scans};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{error, info, warn};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -28,7 +30,23 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Once};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use std::time::Instant;
+
+/// Lowest source port of scans where the operator names none; masscan's own choice begins here too.
+const SOURCE_PORTS_FIRST: u16 = 40_000;
+/// Highest such port.
+const SOURCE_PORTS_LAST: u16 = 59_999;
+/// Threads that produce findings, each with its own connection.
+const RESULTS_THREADS: usize = 2;
+/// Progress updates that may wait for `progress`.
+const PROGRESS_QUEUE_MAX: usize = 1024;
+/// A drain has this long from the first signal to the process's exit.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// Batches of findings that may wait for one `results` thread; their bytes are bounded by scand's `-buffer`.
+const RESULTS_BATCHES_MAX: usize = 1024;
+/// Of [`DRAIN_MAX`], what is kept for ending the process itself.
+const DRAIN_RESERVE: Duration = Duration::from_millis(500);
 
 /// Runs a server until a signal ends it.
 pub fn run(options: &Options) -> Exit {
@@ -56,7 +74,7 @@ pub fn run(options: &Options) -> Exit {
         0 => {}
         count => info!("removed {count} temporary folders of servers that were killed"),
     }
-    let masscan = Arc::new(Installed::new(&options.masscan));
+    let masscan = Arc::new(MasscanBinary::new(&options.masscan));
     let about_masscan = masscan.about();
     dispatch::say_masscan(&about_masscan);
     let signals = match signals::listen() {
@@ -113,9 +131,9 @@ fn wait_for_peers(options: &Options, signals: &Receiver<&'static str>) -> bool {
 }
 
 fn wait_for_redis(options: &Options) {
-    let mut outage = Outage::new("reach Redis");
+    let mut outage = RetryLog::new("reach Redis");
     loop {
-        let policy = Ledger::connect(&options.redis, options.group.as_str())
+        let policy = ClaimTable::connect(&options.redis, options.group.as_str())
             .and_then(|mut ledger| ledger.evicting_policy());
         match policy {
             Ok(None) => break,
@@ -133,7 +151,7 @@ fn wait_for_redis(options: &Options) {
 
 /// Reads the metadata of all three topics, which makes them where the broker makes topics by itself.
 fn wait_for_kafka(options: &Options) {
-    let mut outage = Outage::new("reach Kafka");
+    let mut outage = RetryLog::new("reach Kafka");
     for topic in [
         &options.topic,
         &options.results_topic,
@@ -148,7 +166,7 @@ fn wait_for_kafka(options: &Options) {
 
 /// A running server: its threads, and the ends of the channels that stop them.
 struct Server {
-    holdings: Arc<Holdings>,
+    holdings: Arc<HeldClaims>,
     /// Threads that take up work.
     intake: Vec<JoinHandle<()>>,
     scans: Vec<JoinHandle<()>>,
@@ -165,7 +183,7 @@ impl Server {
     fn start(
         options: &Options,
         scope: &Arc<ScopeInForce>,
-        masscan: &Arc<Installed>,
+        masscan: &Arc<MasscanBinary>,
         about_masscan: Result<About, String>,
     ) -> io::Result<Server> {
         let parts = Parts::new(options, scope, masscan);
@@ -273,10 +291,10 @@ fn join_all(threads: Vec<JoinHandle<()>>) {
 /// What several threads share, and the starting of each.
 struct Parts<'a> {
     options: &'a Options,
-    holdings: Arc<Holdings>,
+    holdings: Arc<HeldClaims>,
     backlog: Arc<Backlog>,
     scope: Arc<ScopeInForce>,
-    masscan: Arc<Installed>,
+    masscan: Arc<MasscanBinary>,
     offloads: Arc<Offloads>,
 }
 
@@ -284,7 +302,7 @@ impl Parts<'_> {
     fn new<'a>(
         options: &'a Options,
         scope: &Arc<ScopeInForce>,
-        masscan: &Arc<Installed>,
+        masscan: &Arc<MasscanBinary>,
     ) -> Parts<'a> {
         Parts {
             options,
@@ -296,8 +314,8 @@ impl Parts<'_> {
         }
     }
 
-    fn ledger(&self) -> Ledger {
-        Ledger::new(&self.options.redis, self.options.group.as_str())
+    fn ledger(&self) -> ClaimTable {
+        ClaimTable::new(&self.options.redis, self.options.group.as_str())
     }
 
     fn producer(&self, topic: &crate::model::TopicName, compression: bool) -> Producer {
@@ -354,7 +372,7 @@ impl Parts<'_> {
     }
 
     fn say_printing(&self) {
-        if self.masscan.printing() == Printing::Terminal {
+        if self.masscan.printing() == StdoutMode::Terminal {
             info!(
                 "masscan doesn't load stdbuf's library (file capabilities?): it writes to a terminal"
             );

@@ -18,26 +18,18 @@
 //! **Invariants:** channels are bounded; a closed channel means stop; threads are named and joined; each thread that speaks
 //! to Kafka or Redis has its own connection.
 
-mod budget;
 mod check;
-mod commit;
+mod claims;
 mod daemon;
-mod dispatch;
-mod history;
-mod holdings;
-mod lease;
+mod finalize;
+mod ingest;
 mod logging;
-mod offloads;
 mod options;
-mod outage;
-mod outcome;
-mod poll;
-mod progress;
-mod results;
+mod retry_log;
 mod scan;
-mod scope;
-mod settle;
 mod signals;
+
+pub use claims::dispatch::DISPATCH_IDLE_TICK;
 
 use crate::exit::{self, Exit, Failure};
 use options::Request;

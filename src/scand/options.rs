@@ -1,19 +1,33 @@
 //! scand's options: every flag with its default, and the validated settings that the rest of scand works with.
 //! Nothing else of scand looks at the command line, and nothing here opens a connection or a file.
 
-use super::scope::ScopeOptions;
-use crate::bus::Brokers;
+use crate::claim_table::RedisUrl;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, RESULTS_TOPIC, TOPIC};
 use crate::flags::{self, Asked, Flag, Reader, values};
-use crate::ledger::RedisUrl;
-use crate::model::limits::{LEASE_MAX, LEASE_MIN, RESULTS_BUFFER_MAX_MIB, SLOTS_MAX};
+use crate::kafka::Brokers;
 use crate::model::source::Source;
 use crate::model::task::BandWidth;
 use crate::model::{GroupName, Invalid, ServerName, TopicName};
+use crate::scand::claims::scope::ScopeOptions;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// How long a claim lasts without renewal, by default.
+#[cfg(test)]
+const LEASE_DEFAULT: Duration = Duration::from_secs(15);
+/// Shortest lease that may be asked for.
+const LEASE_MIN: Duration = Duration::from_secs(2);
+/// Longest lease that may be asked for.
+const LEASE_MAX: Duration = Duration::from_secs(600);
+/// Slots of a server (scans at a time) by default.
+#[cfg(test)]
+const SLOTS_DEFAULT: usize = 2;
+/// Most slots of a server.
+const SLOTS_MAX: usize = 64;
+/// Most findings that a server may be told to hold unacknowledged before it suspends scans, in MiB; 64 by default.
+const RESULTS_BUFFER_MAX_MIB: u32 = 64 * 1024;
 
 /// Letters and digits after the host name in a server's name: two servers of one host collide once in 1.7 million.
 const SUFFIX_CHARS: usize = 4;
@@ -337,7 +351,6 @@ impl fmt::Display for Options {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::limits::{LEASE_DEFAULT, SLOTS_DEFAULT};
 
     fn request(line: &[&str]) -> Result<Request, Invalid> {
         parse(line.iter().map(OsString::from).collect())

@@ -7,20 +7,33 @@ use super::Command;
 use super::ids::{AboutTasks, JOB, Named, unknown};
 use super::options::Connection;
 use super::output::Output;
+use crate::claim_table::HEARTBEAT_FRESH;
+use crate::claim_table::{ClaimTable, ClaimTableError, LiveTask, Order, Steered};
 use crate::exit::Failure;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader};
-use crate::ledger::{Ledger, LedgerError, LiveTask, Order, Steered};
-use crate::model::limits::{
-    CONTROL_JOB_MAX, CONTROL_LOOK_EVERY, CONTROL_NOTES_MAX, CONTROL_QUIET, CONTROL_TELL_EVERY,
-    CONTROL_WAIT, HEARTBEAT_FRESH,
-};
 use crate::model::text::quoted;
 use crate::model::{State, TaskId};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::thread;
+use std::time::Duration;
 use std::time::Instant;
+
+/// How long `scanpush cancel` and its like wait for an order to be in force, from the last task for which it was, before they
+/// say that it is not yet.
+pub(in crate::scanpush) const CONTROL_WAIT: Duration = Duration::from_secs(10);
+/// They look this often whether it is.
+pub(in crate::scanpush) const CONTROL_LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A job some of whose tasks were taken in while an order about it came into force counts as complete when none came for
+/// this long.
+const CONTROL_QUIET: Duration = Duration::from_secs(1);
+/// How long an order about a job is given to tasks that come in meanwhile.
+const CONTROL_JOB_MAX: Duration = Duration::from_secs(600);
+/// A person who waits for an order is told this often how far it is.
+const CONTROL_TELL_EVERY: Duration = Duration::from_secs(5);
+/// Tasks whose trouble they tell in a line each; of the others the number.
+const CONTROL_NOTES_MAX: usize = 20;
 
 const JSON: Flag = Flag::switch(
     "--json",
@@ -119,9 +132,9 @@ enum Ended {
 
 fn run(order: Order, reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let options = AboutTasks::read(reader, Named::read)?;
-    let trouble = |error: LedgerError| Failure::Runtime(error.to_string());
+    let trouble = |error: ClaimTableError| Failure::Runtime(error.to_string());
     let Connection { redis, group, .. } = &options.connection;
-    let mut ledger = Ledger::connect(redis, group.as_str()).map_err(trouble)?;
+    let mut ledger = ClaimTable::connect(redis, group.as_str()).map_err(trouble)?;
     let found = options.named.find(&mut ledger).map_err(trouble)?;
     let good = found.report(&options.connection, output);
     let mut reports = steer(order, &found.tasks, &mut ledger, output).map_err(trouble)?;
@@ -144,9 +157,9 @@ fn run(order: Order, reader: Reader, output: &mut Output<'_>) -> Result<(), Fail
 fn steer(
     order: Order,
     tasks: &[TaskId],
-    ledger: &mut Ledger,
+    ledger: &mut ClaimTable,
     output: &mut Output<'_>,
-) -> Result<Vec<Report>, LedgerError> {
+) -> Result<Vec<Report>, ClaimTableError> {
     let mut give_up = Instant::now() + CONTROL_WAIT;
     let mut tell_at = Instant::now() + CONTROL_TELL_EVERY;
     let answers = ledger.control(order, tasks)?;
@@ -186,7 +199,7 @@ fn steer(
     Ok(reports.into_iter().flatten().collect())
 }
 
-fn has_fresh_server(ledger: &mut Ledger) -> Result<bool, LedgerError> {
+fn has_fresh_server(ledger: &mut ClaimTable) -> Result<bool, ClaimTableError> {
     let fresh_ms = HEARTBEAT_FRESH.as_millis() as u64;
     let servers = ledger.servers()?;
     Ok(servers.iter().any(|server| server.age_ms <= fresh_ms))
@@ -207,9 +220,9 @@ fn steer_late(
     order: Order,
     job: &TaskId,
     reports: &mut Vec<Report>,
-    ledger: &mut Ledger,
+    ledger: &mut ClaimTable,
     output: &mut Output<'_>,
-) -> Result<Late, LedgerError> {
+) -> Result<Late, ClaimTableError> {
     let give_up = Instant::now() + CONTROL_JOB_MAX;
     let mut known: HashSet<TaskId> = reports.iter().map(|one| one.task_id.clone()).collect();
     let (mut late, mut quiet) = (0, true);

@@ -4,13 +4,17 @@
 
 use super::options::{Connection, JSON};
 use super::output::Output;
+use crate::claim_table::{ClaimTable, ClaimTableError};
 use crate::flags::{Flag, Reader};
-use crate::ledger::{Ledger, LedgerError};
-use crate::model::limits::{CANDIDATES_SHOWN_MAX, ID_BEGINNING_MIN_BYTES};
 use crate::model::text::quoted;
 use crate::model::{Invalid, TaskId};
 use std::collections::HashSet;
 use std::fmt;
+
+/// Characters of an id that may stand for the whole, where only one known id begins with them.
+const ID_BEGINNING_MIN_BYTES: usize = 4;
+/// Ids that are named where a beginning fits several.
+const CANDIDATES_SHOWN_MAX: usize = 5;
 
 /// The tasks of one push.
 pub const JOB: Flag = Flag::optional(
@@ -103,7 +107,7 @@ impl Named {
     }
 
     /// Asks Redis which tasks these are.
-    pub fn find(&self, ledger: &mut Ledger) -> Result<Found, LedgerError> {
+    pub fn find(&self, ledger: &mut ClaimTable) -> Result<Found, ClaimTableError> {
         let mut found = Found::default();
         let known = ledger.knows(&self.words)?;
         // Each look for beginnings reads all keys: where there are several to look for, they are read once.
@@ -205,8 +209,8 @@ impl fmt::Display for NoJob {
 /// The job that `name` is the id or the beginning of, and its tasks.
 pub fn find_job(
     name: &TaskId,
-    ledger: &mut Ledger,
-) -> Result<Result<(TaskId, Vec<TaskId>), NoJob>, LedgerError> {
+    ledger: &mut ClaimTable,
+) -> Result<Result<(TaskId, Vec<TaskId>), NoJob>, ClaimTableError> {
     let tasks = ledger.job(name)?;
     let known = !tasks.is_empty();
     Ok(
@@ -236,8 +240,8 @@ enum Match {
 fn whole(
     name: &TaskId,
     known: bool,
-    begun_by: impl FnOnce(&str) -> Result<Vec<TaskId>, LedgerError>,
-) -> Result<Match, LedgerError> {
+    begun_by: impl FnOnce(&str) -> Result<Vec<TaskId>, ClaimTableError>,
+) -> Result<Match, ClaimTableError> {
     if known {
         return Ok(Match::One(name.clone()));
     }

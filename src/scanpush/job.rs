@@ -6,10 +6,10 @@ use super::ids::find_job;
 use super::options::Connection;
 use super::output::Output;
 use super::tasks::{self, now_ms, short, span};
+use crate::claim_table::{ClaimTable, ClaimTableError, LiveTask};
 use crate::exit::Failure;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader};
-use crate::ledger::{Ledger, LedgerError, LiveTask};
 use crate::model::task::Shard;
 use crate::model::{Invalid, State, TaskId};
 use serde::Serialize;
@@ -82,9 +82,9 @@ fn resolve(mut reader: Reader) -> Result<(Connection, bool, TaskId), Invalid> {
     }
 }
 
-fn look(connection: &Connection, name: &TaskId) -> Result<Result<Job, String>, LedgerError> {
+fn look(connection: &Connection, name: &TaskId) -> Result<Result<Job, String>, ClaimTableError> {
     let Connection { redis, group, .. } = connection;
-    let mut ledger = Ledger::connect(redis, group.as_str())?;
+    let mut ledger = ClaimTable::connect(redis, group.as_str())?;
     let (job_id, ids) = match find_job(name, &mut ledger)? {
         Ok(found) => found,
         Err(no_job) => return Ok(Err(no_job.to_string())),

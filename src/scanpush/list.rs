@@ -4,12 +4,14 @@ use super::Command;
 use super::options::{Connection, JSON};
 use super::output::Output;
 use super::tasks::{self, now_ms};
+use crate::claim_table::ClaimTable;
 use crate::exit::Failure;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader, values};
-use crate::ledger::Ledger;
-use crate::model::limits::LIST_TASKS_MAX;
 use crate::model::{Invalid, State};
+
+/// Most tasks that `scanpush list` shows.
+const LIST_TASKS_MAX: u32 = 1_000_000;
 
 const STATE: Flag = Flag::optional(
     "--state",
@@ -58,7 +60,7 @@ struct Options {
 fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let options = resolve(reader)?;
     let Connection { redis, group, .. } = &options.connection;
-    let found = Ledger::connect(redis, group.as_str())
+    let found = ClaimTable::connect(redis, group.as_str())
         .and_then(|mut ledger| ledger.tasks(&options.states, options.limit as usize))
         .map_err(|error| Failure::Runtime(error.to_string()))?;
     tasks::show(&found, options.json, now_ms(), output)?;

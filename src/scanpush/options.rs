@@ -1,9 +1,9 @@
 //! Flags that every command of scanpush takes.
 
-use crate::bus::Brokers;
+use crate::claim_table::RedisUrl;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader};
-use crate::ledger::RedisUrl;
+use crate::kafka::Brokers;
 use crate::model::{GroupName, Invalid, TopicName};
 
 /// Output for programs.

@@ -4,9 +4,11 @@
 //! error of ours.
 
 use crate::exit::Failure;
-use crate::model::limits::TABLE_COLUMNS;
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
+
+/// Columns that a table of `scanpush` keeps to where the output is no terminal that has more.
+const TABLE_COLUMNS: usize = 80;
 
 /// The two streams and what is known about them.
 pub struct Output<'a> {

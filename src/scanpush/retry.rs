@@ -7,14 +7,16 @@ use super::Command;
 use super::ids::{AboutTasks, JOB, Named, unknown};
 use super::options::{Connection, JSON};
 use super::output::Output;
-use crate::bus::{Messages, Producer};
+use crate::claim_table::{ClaimTable, ClaimTableError, Retry};
 use crate::exit::Failure;
 use crate::flags::Reader;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
-use crate::ledger::{Ledger, LedgerError, Retry};
-use crate::model::limits::{CONTROL_LOOK_EVERY, CONTROL_WAIT, RETRY_MAX};
+use crate::kafka::{Messages, Producer};
+use crate::model::task::RETRY_MAX;
 use crate::model::text::quoted;
-use crate::model::{State, Targets, Task, TaskId, Walk};
+use crate::model::{ProbeOrder, State, Targets, Task, TaskId};
+use crate::scanpush::control::CONTROL_LOOK_EVERY;
+use crate::scanpush::control::CONTROL_WAIT;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -44,14 +46,14 @@ examples:
 
 fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let options = AboutTasks::read(reader, Named::read)?;
-    let trouble = |error: LedgerError| Failure::Runtime(error.to_string());
+    let trouble = |error: ClaimTableError| Failure::Runtime(error.to_string());
     let Connection {
         redis,
         group,
         kafka,
         topic,
     } = &options.connection;
-    let mut ledger = Ledger::connect(redis, group.as_str()).map_err(trouble)?;
+    let mut ledger = ClaimTable::connect(redis, group.as_str()).map_err(trouble)?;
     let found = options.named.find(&mut ledger).map_err(trouble)?;
     let good = found.report(&options.connection, output);
     let (tasks, refused) = choose(&found.tasks, &mut ledger, &options).map_err(trouble)?;
@@ -100,9 +102,9 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
 /// The tasks to begin anew, and a line for each that is not. Of a whole job the others are passed over.
 fn choose(
     ids: &[TaskId],
-    ledger: &mut Ledger,
+    ledger: &mut ClaimTable,
     options: &AboutTasks,
-) -> Result<(Vec<Task>, Vec<String>), LedgerError> {
+) -> Result<(Vec<Task>, Vec<String>), ClaimTableError> {
     let (mut tasks, mut refused) = (Vec::new(), Vec::new());
     for (id, retry) in ids.iter().zip(ledger.retries(ids)?) {
         match retry {
@@ -134,7 +136,7 @@ fn show(tasks: &[&Task], json: bool, output: &mut Output<'_>) -> Result<(), Fail
                 "{}  retry {} from {:.2}%",
                 task.task_id,
                 task.retry,
-                Walk::new(task, &Targets::default(), task.band_width.pps())
+                ProbeOrder::new(task, &Targets::default(), task.band_width.pps())
                     .percent_at(task.resume.index)
             ))?,
         }
@@ -143,7 +145,7 @@ fn show(tasks: &[&Task], json: bool, output: &mut Output<'_>) -> Result<(), Fail
 }
 
 /// Waits up to [`CONTROL_WAIT`] until a server has taken the records in. Gives the number of those that none has.
-fn wait_taken_in(tasks: &[&Task], ledger: &mut Ledger) -> Result<usize, LedgerError> {
+fn wait_taken_in(tasks: &[&Task], ledger: &mut ClaimTable) -> Result<usize, ClaimTableError> {
     let give_up = Instant::now() + CONTROL_WAIT;
     let ids: Vec<TaskId> = tasks.iter().map(|task| task.task_id.clone()).collect();
     loop {

@@ -6,13 +6,19 @@
 use super::output::{Output, harmless};
 use super::tasks::{short, span, state_of};
 use super::watch::Watched;
+use crate::claim_table::LiveTask;
 use crate::exit::Failure;
-use crate::ledger::LiveTask;
 use crate::model::State;
-use crate::model::limits::{WATCH_BARS_MAX, WATCH_LINE_PERCENT, WATCH_LINES_TASKS_MAX};
 use crate::model::text::one_line;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::HashMap;
+
+/// Progress bars that it shows at a time, besides the one of all tasks.
+const WATCH_BARS_MAX: usize = 10;
+/// With more tasks than this, only so many of those that did not complete get a line of their own.
+const WATCH_LINES_TASKS_MAX: usize = 50;
+/// Where there is no terminal, a line is printed when a task has come so many percent further.
+const WATCH_LINE_PERCENT: u32 = 10;
 
 /// Steps of a whole bar: hundredths of a percent.
 const STEPS: u64 = 10_000;

@@ -5,12 +5,12 @@ use super::options::Connection;
 use super::output::Output;
 use super::table::{self, Column, Row, Side};
 use super::tasks::short;
+use crate::claim_table::HEARTBEAT_FRESH;
+use crate::claim_table::{ClaimTable, LiveServer};
 use crate::exit::Failure;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader};
-use crate::ledger::{Ledger, LiveServer};
 use crate::model::Invalid;
-use crate::model::limits::HEARTBEAT_FRESH;
 use crate::model::text::one_line;
 
 const JSON: Flag = Flag::switch("--json", "print each server as one line of JSON");
@@ -58,7 +58,7 @@ fn run(mut reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let connection = Connection::read(&mut reader)?;
     finish(reader)?;
     let Connection { redis, group, .. } = &connection;
-    let servers = Ledger::connect(redis, group.as_str())
+    let servers = ClaimTable::connect(redis, group.as_str())
         .and_then(|mut ledger| ledger.servers())
         .map_err(|error| Failure::Runtime(error.to_string()))?;
     show(&servers, json, output)?;

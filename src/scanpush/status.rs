@@ -5,11 +5,13 @@ use super::ids::{AboutTasks, Found, JOB, Named};
 use super::options::{Connection, JSON};
 use super::output::Output;
 use super::tasks::{self, now_ms};
+use crate::claim_table::{ClaimTable, ClaimTableError, LiveTask};
 use crate::exit::Failure;
 use crate::flags::Reader;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
-use crate::ledger::{Ledger, LedgerError, LiveTask};
-use crate::model::limits::STATUS_TASKS_MAX;
+
+/// Tasks that `scanpush status` shows where no id is given: the newest ones.
+const STATUS_TASKS_MAX: usize = 50;
 
 pub(super) const COMMAND: Command = Command {
     name: "status",
@@ -44,9 +46,9 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     show(&options, &look, now_ms(), output)
 }
 
-fn look(options: &AboutTasks) -> Result<Look, LedgerError> {
+fn look(options: &AboutTasks) -> Result<Look, ClaimTableError> {
     let Connection { redis, group, .. } = &options.connection;
-    let mut ledger = Ledger::connect(redis, group.as_str())?;
+    let mut ledger = ClaimTable::connect(redis, group.as_str())?;
     if options.named.is_empty() {
         return Ok(Look {
             tasks: ledger.tasks(&[], STATUS_TASKS_MAX)?,

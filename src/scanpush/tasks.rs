@@ -2,8 +2,8 @@
 
 use super::output::Output;
 use super::table::{self, Column, Row, Side};
+use crate::claim_table::{LiveTask, Order};
 use crate::exit::Failure;
-use crate::ledger::{LiveTask, Order};
 use crate::model::State;
 use crate::model::text::one_line;
 use std::time::{SystemTime, UNIX_EPOCH};

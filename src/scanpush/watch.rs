@@ -7,11 +7,10 @@ use super::ids::{AboutTasks, JOB, Named, NoJob, find_job};
 use super::options::Connection;
 use super::output::Output;
 use super::screen::{Place, Screen};
+use crate::claim_table::{ClaimTable, ClaimTableError, LiveTask};
 use crate::exit::{Exit, Failure};
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader};
-use crate::ledger::{Ledger, LedgerError, LiveTask};
-use crate::model::limits::{WATCH_EVERY, WATCH_LOOK_PART, WATCH_REDIS_WAIT, WATCH_UNKNOWN_WAIT};
 use crate::model::{State, TaskId};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -20,6 +19,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// `scanpush watch` looks at Redis this often; less often where a look takes long.
+const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// Of the time, this part at most is spent looking.
+const WATCH_LOOK_PART: u32 = 10;
+/// How long it waits for tasks that no server has taken in yet, from the last one that was.
+const WATCH_UNKNOWN_WAIT: Duration = Duration::from_secs(60);
+/// How long it waits for a Redis that is away.
+const WATCH_REDIS_WAIT: Duration = Duration::from_secs(60);
 
 /// Ctrl-C is noticed within this.
 const NAP: Duration = Duration::from_millis(50);
@@ -137,7 +145,7 @@ impl Watch {
     ) -> Result<(), Failure> {
         let interrupted = listen()?;
         let Connection { redis, group, .. } = connection;
-        let mut ledger = Ledger::connect(redis, group.as_str())
+        let mut ledger = ClaimTable::connect(redis, group.as_str())
             .map_err(|error| Failure::Runtime(error.to_string()))?;
         let mut screen = Screen::new(place, output);
         let (mut news_at, mut redis_at) = (Instant::now(), Instant::now());
@@ -207,7 +215,7 @@ impl Watch {
     }
 
     /// One look at all that have not ended. The inner error is for good.
-    fn look(&mut self, ledger: &mut Ledger) -> Result<Result<(), String>, LedgerError> {
+    fn look(&mut self, ledger: &mut ClaimTable) -> Result<Result<(), String>, ClaimTableError> {
         if let Err(problem) = self.find(ledger)? {
             return Ok(Err(problem));
         }
@@ -223,7 +231,7 @@ impl Watch {
     }
 
     /// Completes words, and takes up what has come to the job.
-    fn find(&mut self, ledger: &mut Ledger) -> Result<Result<(), String>, LedgerError> {
+    fn find(&mut self, ledger: &mut ClaimTable) -> Result<Result<(), String>, ClaimTableError> {
         if let Some(job) = self.job.clone() {
             match find_job(&job, ledger)? {
                 Ok((id, tasks)) => {

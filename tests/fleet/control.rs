@@ -4,7 +4,7 @@
 use crate::support::{Fleet, OwnPeer, SOON, addresses, kafka, masscans, wait_for, wait_until};
 use crate::{Needs, Test};
 use rustix::process::Signal;
-use scan::ledger::{LiveTask, Order};
+use scan::claim_table::{LiveTask, Order};
 use scan::model::State;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -104,7 +104,7 @@ fn in_force(fleet: &Fleet, order: &str, id: &str, network: &str) -> Duration {
         .ledger()
         .control(order.parse::<Order>().unwrap(), &[id.parse().unwrap()])
         .unwrap();
-    assert_eq!(steered, [scan::ledger::Steered::Ordered]);
+    assert_eq!(steered, [scan::claim_table::Steered::Ordered]);
     wait_until("masscan to be gone", SOON, || {
         pids.iter()
             .all(|pid| rustix::process::test_kill_process(*pid).is_err())
@@ -257,7 +257,7 @@ fn cancel_on_dead_server() {
         .ledger()
         .control(Order::Cancel, &[id.parse().unwrap()])
         .unwrap();
-    assert_eq!(steered, [scan::ledger::Steered::Ordered]);
+    assert_eq!(steered, [scan::claim_table::Steered::Ordered]);
     let _second = fleet.ready_scand("b", &[]);
     let task = fleet.wait_ended(&id, SOON);
     assert_eq!(task.status, State::Cancelled, "{task:?}");

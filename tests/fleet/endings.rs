@@ -2,8 +2,8 @@
 
 use crate::support::Fleet;
 use crate::{Needs, Test};
-use scan::ledger::{
-    Beginning, Claim, ClaimState, Ending, Fate, Ingest, Ingested, Ledger, NewTask, Past,
+use scan::claim_table::{
+    Beginning, Claim, ClaimState, ClaimTable, Disposition, Ending, Ingest, Ingested, NewTask, Past,
 };
 use scan::model::{Resume, State, Task, TaskId};
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub const TESTS: &[Test] = &[(
 const LEASE: Duration = Duration::from_secs(60);
 const FENCE: u64 = 7_000_000;
 
-fn ingest(ledger: &mut Ledger, id: &TaskId, fate: Fate) {
+fn ingest(ledger: &mut ClaimTable, id: &TaskId, fate: Disposition) {
     let beginning = Beginning {
         from: 0,
         log_end: 1,
@@ -57,7 +57,7 @@ fn end_after_rebuild() {
     let fleet = Fleet::new("end-after-rebuild");
     let mut ledger = fleet.ledger();
     let id: TaskId = "a".parse().unwrap();
-    let held = Fate::Held {
+    let held = Disposition::Held {
         server: "a".to_owned(),
         fence: FENCE,
         past: Past {

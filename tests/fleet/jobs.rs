@@ -6,7 +6,7 @@ use crate::support::{
     probes_counted, wait_for, wait_until,
 };
 use crate::{Needs, Test};
-use scan::ledger::LiveTask;
+use scan::claim_table::LiveTask;
 use scan::masscan::SHARD_IN_ORDER;
 use scan::model::State;
 use serde_json::{Value, json};

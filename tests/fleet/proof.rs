@@ -2,7 +2,7 @@
 
 use crate::checker::{self, Evidence, Finding, MasscanRun, Told};
 use crate::support::{Fleet, Scand, addresses, wait_for, wait_until};
-use scan::bus::{Brokers, GroupOffsets, Reader};
+use scan::kafka::{Brokers, GroupOffsets, Reader};
 use scan::model::Task;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

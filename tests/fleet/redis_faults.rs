@@ -5,7 +5,7 @@ use crate::support::{Fleet, OwnPeer, SOON, Scand, now_ms, wait_for, wait_until};
 use crate::{Needs, Test};
 use rustix::process::Signal;
 use scan::model::State;
-use scan::model::limits::DISPATCH_IDLE_TICK;
+use scan::scand::DISPATCH_IDLE_TICK;
 use serde_json::json;
 use std::thread;
 use std::time::Duration;

@@ -4,8 +4,8 @@
 //! masscan runs in the lab's namespace only; where a test needs no real answers it takes the stand-in, which sends nothing.
 
 use rustix::process::{Pid, Signal, kill_process};
-use scan::bus::{Brokers, BusError, Reader};
-use scan::ledger::{Ledger, LiveTask, RedisUrl};
+use scan::claim_table::{ClaimTable, LiveTask, RedisUrl};
+use scan::kafka::{Brokers, KafkaError, Reader};
 use scan::model::Targets;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -657,9 +657,9 @@ impl Fleet {
         assert!(kcat.wait().unwrap().success());
     }
 
-    pub fn ledger(&self) -> Ledger {
+    pub fn ledger(&self) -> ClaimTable {
         let url: RedisUrl = self.redis.parse().unwrap();
-        Ledger::new(&url, &self.group)
+        ClaimTable::new(&url, &self.group)
     }
 
     /// The task as Redis has it now.
@@ -752,7 +752,7 @@ impl Fleet {
         })
     }
 
-    fn read_all(&self, kind: &str) -> Result<Vec<Value>, BusError> {
+    fn read_all(&self, kind: &str) -> Result<Vec<Value>, KafkaError> {
         const END: char = '\x1e'; // no JSON text holds it
         let brokers: Brokers = self.kafka.parse().unwrap();
         let ranges = Reader::connect(&brokers, &self.topic(kind))?.log_ranges()?;

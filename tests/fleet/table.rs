@@ -6,12 +6,12 @@ use crate::{Needs, Test};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use redis::Commands;
-use scan::ledger::{
-    Answer, Beginning, Claim, ClaimState, Claimed, Cursor, Ending, Fate, Ingest, Ingested, Ledger,
-    LiveProgress, Load, NewTask, Order, Outcome, Past, Reaped, Refused, Release, Renewal,
+use scan::claim_table::{
+    Answer, Beginning, Claim, ClaimState, ClaimTable, Claimed, Cursor, Disposition, Ending, Ingest,
+    Ingested, LiveProgress, Load, NewTask, Order, Outcome, Past, Reaped, Refused, Release, Renewal,
 };
-use scan::model::limits::DISPATCH_IDLE_TICK;
 use scan::model::{Progress, Resume, State, Task, TaskId};
+use scan::scand::DISPATCH_IDLE_TICK;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -88,7 +88,7 @@ const OPERATIONS: usize = 60;
 
 /// The table of a group of its own, with one partition.
 struct Table {
-    ledger: Ledger,
+    ledger: ClaimTable,
     redis: redis::Connection,
     prefix: String,
 }
@@ -337,7 +337,7 @@ fn new_task(name: &str, offset: i64, priority: u8) -> NewTask {
         offset,
         task_id: id,
         task: Some(task),
-        fate: Fate::Ready(Past::default()),
+        fate: Disposition::Ready(Past::default()),
     }
 }
 

@@ -4,9 +4,11 @@ use super::YES;
 use super::size::Size;
 use crate::exit::Failure;
 use crate::model::Invalid;
-use crate::model::limits::UNCONFIRMED_ADDRESSES_MAX;
 use crate::scanpush::output::Output;
 use std::io::BufRead;
+
+/// More addresses than this (2^24, a /8) are pushed only with a confirmation.
+pub(in crate::scanpush) const UNCONFIRMED_ADDRESSES_MAX: u128 = 1 << 24;
 
 /// What a person must type.
 const ANSWER: &str = "yes";

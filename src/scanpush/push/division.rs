@@ -5,10 +5,15 @@
 //! targets less the exclusions, each address once.
 
 use crate::model::Targets;
-use crate::model::limits::{
-    ARGUMENT_MAX_BYTES, PUSH_EXCLUDE_MAX, PUSH_EXCLUDE_MAX_BYTES, TASK_TARGETS_MAX,
-};
 use crate::model::targets::AddressRange;
+use crate::model::targets::TASK_TARGETS_MAX;
+use crate::model::task::ARGUMENT_MAX_BYTES;
+
+/// Most exclusions that a push gives one task, and their bytes: half of what masscan takes, since the server that scans may
+/// have exclusions of its own.
+const PUSH_EXCLUDE_MAX: usize = TASK_TARGETS_MAX / 2;
+/// See [`PUSH_EXCLUDE_MAX`].
+const PUSH_EXCLUDE_MAX_BYTES: usize = ARGUMENT_MAX_BYTES / 2;
 
 /// How targets become tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,10 +5,8 @@
 
 use crate::exit::Failure;
 use crate::flags::Flag;
-use crate::model::limits::{
-    BAD_LINES_MAX, BAD_LINES_SHOWN_MAX, REST_FILE_MAX_BYTES, TARGET_FILE_MAX_BYTES,
-};
 use crate::model::target_file;
+use crate::model::target_file::BAD_LINES_MAX;
 use crate::model::targets::AddressRange;
 use crate::model::text::{one_line, quoted};
 use crate::model::{BadLine, Invalid, Task};
@@ -16,6 +14,13 @@ use crate::scanpush::output::Output;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
+
+/// Largest file of `-resume-push`, in bytes.
+const REST_FILE_MAX_BYTES: usize = 1024 * 1024 * 1024;
+/// Largest file of targets or exclusions, in bytes.
+const TARGET_FILE_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Bad lines of such a file that are shown, one a line.
+const BAD_LINES_SHOWN_MAX: usize = 20;
 
 /// Where a list is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -31,17 +31,25 @@ use super::watch::Watch;
 use crate::exit::Failure;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader, values};
-use crate::model::limits::{
-    ATTEMPTS_MAX, PACK_REMARKED_TASKS, PUSH_TASKS_MAX, RETRIES_MAX, SHARDS_MAX,
-    TARGET_FILE_ENTRIES_MAX, TIMEOUT_MAX_S, WAIT_MAX_S,
-};
+use crate::model::target_file::TARGET_FILE_ENTRIES_MAX;
 use crate::model::targets::AddressRange;
+use crate::model::task::ATTEMPTS_MAX;
+use crate::model::task::RETRIES_MAX;
+use crate::model::task::TIMEOUT_MAX_S;
+use crate::model::task::WAIT_MAX_S;
 use crate::model::task::{BandWidth, Priority, Shard};
 use crate::model::{Invalid, Ports, Targets, Task, TaskId};
 use division::{Divided, Division, Part, divide};
 use lists::{Problems, Source};
 use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
+
+/// Most tasks of one push. Records of this many fit into well under 100 MiB.
+const PUSH_TASKS_MAX: usize = 100_000;
+/// A push of more tasks than this, a task for each target, is told of `-pack`.
+const PACK_REMARKED_TASKS: usize = 1000;
+/// Most tasks into which `-shards` divides the probes.
+const SHARDS_MAX: u32 = 10_000;
 
 const IP: Flag = Flag::optional(
     "--ip",
@@ -659,7 +667,7 @@ fn parse_priority(text: &str) -> Result<Priority, Invalid> {
 mod tests {
     use super::*;
     use crate::flags;
-    use crate::model::limits::UNCONFIRMED_ADDRESSES_MAX;
+    use crate::scanpush::push::confirm::UNCONFIRMED_ADDRESSES_MAX;
 
     fn options(line: &[&str]) -> Result<Options, Invalid> {
         flags::read_line(line, COMMAND.flags, resolve)

@@ -4,16 +4,21 @@
 //! stderr or lies in a file that is named there.
 
 use super::rest;
-use crate::bus::{Messages, Producer};
 use crate::exit::Failure;
 use crate::flags::shared::{KAFKA, TOPIC};
+use crate::kafka::PRODUCE_REQUEST_BYTES;
+use crate::kafka::{Messages, Producer};
 use crate::model::Task;
-use crate::model::limits::{PUSH_SEND_BYTES, UNACKNOWLEDGED_SHOWN_MAX};
 use crate::scanpush::options::Connection;
 use crate::scanpush::output::Output;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// Bytes of records that a push holds at a time.
+const PUSH_SEND_BYTES: usize = 8 * PRODUCE_REQUEST_BYTES;
+/// Unacknowledged tasks that a failed push names on stderr; the file that it leaves has all of them.
+const UNACKNOWLEDGED_SHOWN_MAX: usize = 20;
 
 /// Ranges of a target that a person is shown.
 const RANGES_SHOWN_MAX: usize = 4;

@@ -3,7 +3,7 @@
 //! **Invariant:** whatever a record holds, what comes out is typed or free of control characters.
 
 use super::seen::{Place, Seen};
-use crate::bus::Record;
+use crate::kafka::Record;
 use crate::model::finding::task_of_record;
 use crate::model::text::one_line;
 use crate::model::{Finding, FindingRecord, TaskId};

@@ -4,10 +4,10 @@
 //! read ends the reading in an error.
 
 use super::super::interrupt::Interrupt;
-use crate::bus::{Brokers, BusError, Fetched, LogRange, Reader, Record};
 use crate::exit::{Exit, Failure};
+use crate::kafka::{Brokers, Fetched, KafkaError, LogRange, Reader, Record};
 use crate::model::Backoff;
-use crate::model::limits::CLIENT_WAIT;
+use crate::model::backoff::CLIENT_WAIT;
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -215,6 +215,6 @@ impl Log {
     }
 }
 
-fn runtime(error: BusError) -> Failure {
+fn runtime(error: KafkaError) -> Failure {
     Failure::Runtime(error.to_string())
 }

@@ -34,9 +34,8 @@ use crate::exit::{Exit, Failure};
 use crate::flags;
 use crate::flags::Flag;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, RESULTS_TOPIC, TOPIC};
-use crate::model::limits::{
-    CLIENT_WAIT, FETCH_WAIT, FOLLOW_AWAY_WAIT, FOLLOW_LOOK_EVERY, SERVICES_MAX_BYTES,
-};
+use crate::kafka::FETCH_WAIT;
+use crate::model::backoff::CLIENT_WAIT;
 use crate::model::ports::PortRange;
 use crate::model::{Finding, FindingRecord, Invalid, Ports, TopicName};
 use diff::{DiffForm, changes};
@@ -45,8 +44,16 @@ use log::{Log, Offsets};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
+use std::time::Duration;
 use std::time::Instant;
 use wanted::Wanted;
+
+/// `scanpush results -follow` asks Redis this often whether the tasks have ended.
+const FOLLOW_LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long Kafka may be away while findings are followed.
+const FOLLOW_AWAY_WAIT: Duration = Duration::from_secs(10 * 60);
+/// What is read of `/etc/services`, in bytes.
+const SERVICES_MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 const FORMAT: Flag = Flag::optional(
     "--format",

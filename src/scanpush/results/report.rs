@@ -6,8 +6,11 @@ use super::gather::Gathered;
 use super::log::{Lost, Offsets};
 use super::wanted::WantedTask;
 use crate::model::State;
-use crate::model::limits::RETENTION_SLACK;
 use crate::model::text::{one_line, quoted};
+use std::time::Duration;
+
+/// A task counts as younger than what Kafka has removed where it is so by this much: clocks differ.
+const RETENTION_SLACK: Duration = Duration::from_secs(60);
 
 /// Tasks named in one line; of more, their number is said.
 const NAMED_MAX: usize = 3;
@@ -132,8 +135,8 @@ pub fn doubts(before: &WantedTask, after: &WantedTask) -> Vec<String> {
 mod tests {
     use super::super::super::tasks::sample;
     use super::*;
-    use crate::bus::Record;
-    use crate::ledger::LiveTask;
+    use crate::claim_table::LiveTask;
+    use crate::kafka::Record;
 
     const NOW_S: u64 = 1_795_531_265;
 

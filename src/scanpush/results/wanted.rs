@@ -4,16 +4,19 @@
 use super::super::ids::Named;
 use super::super::options::Connection;
 use super::super::output::Output;
+use crate::claim_table::{ClaimTable, ClaimTableError, LiveTask};
 use crate::exit::Failure;
-use crate::ledger::{Ledger, LedgerError, LiveTask};
-use crate::model::limits::FOLLOW_UNKNOWN_WAIT;
 use crate::model::{State, TaskId};
+use std::time::Duration;
 use std::time::Instant;
+
+/// A task that Redis does not know is waited for so long: it may have been pushed just now.
+const FOLLOW_UNKNOWN_WAIT: Duration = Duration::from_secs(30);
 
 /// The tasks, and where to ask for them.
 pub struct Wanted {
     named: Named,
-    ledger: Ledger,
+    ledger: ClaimTable,
     /// In the order of the command line.
     pub tasks: Vec<WantedTask>,
     /// Why Redis could not be asked.
@@ -71,7 +74,7 @@ impl Wanted {
         output: &mut Output<'_>,
     ) -> Result<Wanted, Failure> {
         let mut wanted = Wanted {
-            ledger: Ledger::new(&connection.redis, connection.group.as_str()),
+            ledger: ClaimTable::new(&connection.redis, connection.group.as_str()),
             named,
             tasks: Vec::new(),
             away: None,
@@ -100,7 +103,7 @@ impl Wanted {
         Ok(wanted)
     }
 
-    fn ask(&mut self) -> Result<Vec<String>, LedgerError> {
+    fn ask(&mut self) -> Result<Vec<String>, ClaimTableError> {
         let mut problems = Vec::new();
         for word in self.named.words.clone() {
             let one = Named {
@@ -125,7 +128,7 @@ impl Wanted {
     }
 
     /// Asks again for the states, and for tasks that the job has got since. Gives the new ones.
-    pub fn look(&mut self) -> Result<Vec<TaskId>, LedgerError> {
+    pub fn look(&mut self) -> Result<Vec<TaskId>, ClaimTableError> {
         let mut new = Vec::new();
         if self.named.job.is_some() {
             let known: std::collections::HashSet<TaskId> =
@@ -159,7 +162,7 @@ impl Wanted {
     }
 
     /// What has ended stays as it is: no need to ask again.
-    fn look_at_states(&mut self) -> Result<(), LedgerError> {
+    fn look_at_states(&mut self) -> Result<(), ClaimTableError> {
         let open: Vec<usize> = (0..self.tasks.len())
             .filter(|&n| !self.tasks[n].is_over())
             .collect();

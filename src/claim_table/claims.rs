@@ -1,0 +1,544 @@
+//! A claim from its beginning to its end: claim, renew, progress, then finish or release; and the reaping of expired ones.
+
+use super::connection::ClaimTable;
+use super::control::Order;
+use super::error::ClaimTableError;
+use super::fields::Fields;
+use super::intake::script;
+use crate::model::text::quoted;
+use crate::model::{Progress, Resume, State, Task, TaskId};
+use redis::Script;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+/// Servers that a task may lose under it (lease expired) before it ends: it may be what kills them.
+const LOST_SERVERS_MAX: u32 = 10;
+/// Longest time for which a server leaves a task to a less loaded one.
+const DEFERRAL_MAX: Duration = Duration::from_millis(1000);
+/// A server whose last heartbeat is older than this is left out of the deferral.
+pub const HEARTBEAT_FRESH: Duration = Duration::from_secs(7);
+/// A server entry of the table is dropped after this long without a heartbeat.
+const SERVER_FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
+/// Ready tasks that one claim looks at; those behind wait for the next one.
+const CLAIM_WINDOW_TASKS: usize = 64;
+/// Ready tasks that one claim sets aside because their job may have no more tasks sending; those behind wait for the next one.
+const CLAIM_ASIDE_MAX_TASKS: usize = 512;
+/// Ready tasks that one claim passes over because the server may not scan them; its next claim begins behind them.
+const CLAIM_PASSED_MAX_TASKS: usize = 512;
+/// A task that no server may run is kept this long for one that may, then it is rejected: counted from when all servers have
+/// refused it, and from when the last one left. Longer than a restart takes.
+const REFUSED_BY_ALL_WAIT: Duration = Duration::from_secs(60);
+/// A task that waited this long for rate to come free is no longer overtaken by smaller ones.
+const RATE_RESERVED_AFTER: Duration = Duration::from_secs(30);
+/// Ended tasks stay in Redis this long.
+const ENDED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A server that failed a task leaves its next attempt to others this long, if there are others with room.
+const FAILED_SERVER_AVOIDED: Duration = Duration::from_secs(30);
+
+static CLAIM: LazyLock<Script> = script!("claim.lua");
+static RENEW: LazyLock<Script> = script!("renew.lua");
+static PROGRESS: LazyLock<Script> = script!("progress.lua");
+static VERDICT: LazyLock<Script> = script!("verdict.lua");
+static FINISH: LazyLock<Script> = script!("finish.lua");
+static RELEASE: LazyLock<Script> = script!("release.lua");
+static REFUSE: LazyLock<Script> = script!("refuse.lua");
+static LEAVE: LazyLock<Script> = script!("leave.lua");
+static REAP: LazyLock<Script> = script!("reap.lua");
+
+/// A server's load, as the others see it when they decide whom to leave a task to.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// Scans that may send at a time.
+    pub slots: usize,
+    /// Slots without a scan that sends.
+    pub free: usize,
+    /// Claims held, those included whose scans only wait for late answers.
+    pub held: usize,
+    /// Packets per second that the sending scans may use.
+    pub rate_used: u64,
+    /// Most packets per second of this server; none = no limit.
+    pub max_rate: Option<u64>,
+}
+
+/// What names a claim: every write of a running task compares its fence.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// The task.
+    pub task_id: TaskId,
+    /// Grows with every claim of the task.
+    pub fence: u64,
+}
+
+/// A claimed task with all that its scan needs.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The claim.
+    pub claim: Claim,
+    /// What to scan.
+    pub task: Task,
+    /// The number of this attempt, from 1.
+    pub attempt: u32,
+    /// Servers lost under this task so far.
+    pub lost: u32,
+    /// The checkpoint of earlier attempts.
+    pub resume: Resume,
+    /// Partition of its record.
+    pub partition: i32,
+    /// Offset of its record.
+    pub offset: i64,
+}
+
+/// The answer to a call for a task.
+#[derive(Debug)]
+pub enum Answer {
+    /// Nothing here for this server now.
+    None,
+    /// Nothing is queued, nor will be for so long unless somebody queues it.
+    Idle(Duration),
+    /// A less loaded server is given a moment: ask again soon.
+    Deferred,
+    /// Redis had gone back in time (an old snapshot, a replica that took over): what it held is forgotten, and the group has
+    /// to be begun anew from Kafka.
+    Restored,
+    /// The task's hash is lost while its id was queued.
+    Vanished(String),
+    /// Nothing among so many tasks that this server may not scan: the next call looks at those behind them.
+    Passed,
+    /// This server's, for one lease.
+    Task(Box<Claimed>),
+    /// Claimed, but its hash is not what this program wrote: it has to be ended.
+    Unreadable(Claim, ClaimTableError),
+}
+
+/// Whether a claim still stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimState {
+    /// It stands.
+    Ok,
+    /// Somebody else's by now, or nobody's: stop, write nothing more.
+    Lost,
+    /// Redis has no such task: it lost its data, and the rebuild may bring the claim back.
+    Gone,
+}
+
+/// What came of a renewal, and what else there is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewed {
+    /// What came of each claim, in their order.
+    pub claims: Vec<Renewal>,
+    /// There is something for [`ClaimTable::reap`].
+    pub has_expired: bool,
+    /// There is something for [`ClaimTable::untold`].
+    pub has_untold: bool,
+}
+
+/// The answer about one claim that was to be renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// The claim stands.
+    Ok,
+    /// It stands, and a person wants this of it.
+    Ordered(Order),
+    /// As [`ClaimState::Lost`].
+    Lost,
+    /// As [`ClaimState::Gone`].
+    Gone,
+}
+
+/// A task that has to be ended by this server: its end is decided, its terminal record may be missing.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// The claim under which it is ended.
+    pub claim: Claim,
+    /// The terminal state.
+    pub status: State,
+    /// Why, if not completed.
+    pub error: Option<String>,
+    /// Findings.
+    pub found: u64,
+    /// Attempts begun.
+    pub attempt: u32,
+    /// Servers lost under the task so far.
+    pub lost: u32,
+    /// Where another attempt would begin.
+    pub resume: Resume,
+    /// How often a person has begun it anew after its end.
+    pub retry: u32,
+    /// Partition of its record.
+    pub partition: i32,
+    /// Offset of its record.
+    pub offset: i64,
+}
+
+/// What became of a task that the server which claimed it may not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It is left to the others.
+    Left,
+    /// No server may run it: this one ends it as rejected.
+    Ending,
+    /// The claim is no longer this server's.
+    Lost,
+}
+
+/// One expired claim and what became of it.
+#[derive(Debug)]
+pub enum Reaped {
+    /// The task waits again: queued, or paused where that was ordered.
+    Requeued {
+        /// The server that stopped renewing.
+        lost_server: String,
+        /// The task, with that state.
+        task: Ending,
+    },
+    /// This server has to end the task: its end was decided already, or it lost too many servers.
+    Ending {
+        /// The server that stopped renewing; empty where nobody ran it.
+        lost_server: String,
+        /// The task, under this server's claim.
+        task: Ending,
+    },
+}
+
+/// How a task goes back to the queue.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// Not claimable before this.
+    pub delay: Duration,
+    /// The attempt doesn't count (drain, suspension).
+    pub gives_back_attempt: bool,
+    /// This server failed it: others are asked first.
+    pub failed_here: bool,
+    /// Why, for the task's `error`.
+    pub error: Option<String>,
+    /// Where the next attempt begins.
+    pub resume: Resume,
+}
+
+/// Live progress of one claim.
+#[derive(Clone, Debug)]
+pub struct LiveProgress {
+    /// Whose.
+    pub claim: Claim,
+    /// masscan's reading.
+    pub progress: Progress,
+    /// Findings so far, those of earlier attempts before `resume_index` included.
+    pub found: u64,
+    /// What is certain: where another server could go on.
+    pub resume: Resume,
+    /// Whether this run sends nothing more: its rate is free for the next task of its job.
+    pub sends_no_more: bool,
+}
+
+impl ClaimTable {
+    /// Reports `load` and claims the best task that fits it, for one `lease`. `call` names this call: repeated with the same
+    /// name after a lost answer, it gives the same task. `limits` names what this server may
+    /// do: tasks that it refused under the same name are passed over.
+    pub fn claim(
+        &mut self,
+        server: &str,
+        call: &str,
+        lease: Duration,
+        load: &Load,
+        limits: &str,
+    ) -> Result<Answer, ClaimTableError> {
+        let arguments = [
+            server.to_owned(),
+            call.to_owned(),
+            ms(lease),
+            load.slots.to_string(),
+            load.free.to_string(),
+            load.held.to_string(),
+            load.rate_used.to_string(),
+            load.max_rate.unwrap_or(0).to_string(),
+            ms(DEFERRAL_MAX),
+            ms(HEARTBEAT_FRESH),
+            CLAIM_WINDOW_TASKS.to_string(),
+            CLAIM_ASIDE_MAX_TASKS.to_string(),
+            ms(RATE_RESERVED_AFTER),
+            ms(FAILED_SERVER_AVOIDED),
+            env!("CARGO_PKG_VERSION").to_owned(),
+            ms(SERVER_FORGOTTEN_AFTER),
+            self.beat.to_string(),
+            limits.to_owned(),
+            CLAIM_PASSED_MAX_TASKS.to_string(),
+            ms(REFUSED_BY_ALL_WAIT),
+        ];
+        let mut answer: Vec<String> = self.call(&CLAIM, &arguments)?;
+        let fields = answer.split_off(answer.len().min(2));
+        let [beat, what] = <[String; 2]>::try_from(answer)
+            .map_err(|answer| malformed("the answer of claim.lua", &answer.concat()))?;
+        self.beat = beat
+            .parse()
+            .map_err(|_| malformed("the beat of claim.lua", &beat))?;
+        match what.as_str() {
+            "none" => Ok(Answer::None),
+            "idle" => idle(&fields.concat()),
+            "deferred" => Ok(Answer::Deferred),
+            "passed" => Ok(Answer::Passed),
+            "vanished" => Ok(Answer::Vanished(fields.concat())),
+            "restored" => Ok(Answer::Restored),
+            "task" => claimed(Fields::from_flat(fields)),
+            other => Err(malformed("the answer of claim.lua", other)),
+        }
+    }
+
+    /// Takes this server out of the table of servers: others no longer wait for it. What only it may run is kept for its return.
+    pub fn leave(&mut self, server: &str) -> Result<(), ClaimTableError> {
+        let arguments = [server.to_owned(), ms(REFUSED_BY_ALL_WAIT)];
+        self.call::<String>(&LEAVE, &arguments).map(drop)
+    }
+
+    /// Renews `claims` for one `lease` and says of each whether it stands and what is ordered about it. In the same call, since
+    /// every server asks every second: whether there is something to reap (`all` as there) or to tell.
+    pub fn renew(
+        &mut self,
+        lease: Duration,
+        claims: &[Claim],
+        all: bool,
+    ) -> Result<Renewed, ClaimTableError> {
+        let mut arguments = vec![ms(lease), which(all)];
+        for claim in claims {
+            arguments.extend([claim.task_id.to_string(), claim.fence.to_string()]);
+        }
+        let (has_expired, has_untold, words): (bool, bool, Vec<String>) =
+            self.call(&RENEW, &arguments)?;
+        let claims: Result<Vec<Renewal>, ClaimTableError> =
+            words.iter().map(|word| renewal(word)).collect();
+        Ok(Renewed {
+            claims: claims?,
+            has_expired,
+            has_untold,
+        })
+    }
+
+    /// Writes live progress of several claims; those that no longer stand are passed over.
+    pub fn progress(&mut self, updates: &[LiveProgress]) -> Result<(), ClaimTableError> {
+        let mut arguments = Vec::with_capacity(updates.len() * 10);
+        for update in updates {
+            let progress = &update.progress;
+            arguments.extend([
+                update.claim.task_id.to_string(),
+                update.claim.fence.to_string(),
+                format!("{:.2}", progress.percent),
+                format!("{:.0}", progress.rate_pps),
+                progress
+                    .remaining_s
+                    .map_or(String::new(), |s| s.to_string()),
+                update.found.to_string(),
+                update.resume.index.to_string(),
+                update.resume.found.to_string(),
+                walk_text(update.resume),
+                u8::from(update.sends_no_more).to_string(),
+            ]);
+        }
+        self.call::<String>(&PROGRESS, &arguments).map(drop)
+    }
+
+    /// Decides how a claimed task ends; to be followed by its terminal record and [`ClaimTable::finish`].
+    pub fn verdict(&mut self, ending: &Ending) -> Result<ClaimState, ClaimTableError> {
+        let arguments = [
+            ending.claim.task_id.to_string(),
+            ending.claim.fence.to_string(),
+            ending.status.to_string(),
+            ending.error.clone().unwrap_or_default(),
+            ending.found.to_string(),
+        ];
+        self.call::<String>(&VERDICT, &arguments)
+            .and_then(|word| state(&word))
+    }
+
+    /// Ends a task whose terminal record Kafka has acknowledged.
+    pub fn finish(&mut self, ending: &Ending) -> Result<ClaimState, ClaimTableError> {
+        let arguments = [
+            ending.claim.task_id.to_string(),
+            ending.claim.fence.to_string(),
+            ms(ENDED_KEPT),
+            ending.status.to_string(),
+            ending.error.clone().unwrap_or_default(),
+            ending.found.to_string(),
+        ];
+        self.call::<String>(&FINISH, &arguments)
+            .and_then(|word| state(&word))
+    }
+
+    /// Gives a claimed task back to the queue.
+    pub fn release(&mut self, claim: &Claim, how: &Release) -> Result<ClaimState, ClaimTableError> {
+        let flag = |set: bool| if set { "1" } else { "0" }.to_owned();
+        let arguments = [
+            claim.task_id.to_string(),
+            claim.fence.to_string(),
+            ms(how.delay),
+            flag(how.gives_back_attempt),
+            flag(how.failed_here),
+            how.error.clone().unwrap_or_default(),
+            how.resume.index.to_string(),
+            how.resume.found.to_string(),
+            walk_text(how.resume),
+        ];
+        self.call::<String>(&RELEASE, &arguments)
+            .and_then(|word| state(&word))
+    }
+
+    /// Gives a claimed task back that `server` may not run under `limits`; `why` becomes its error if no server may.
+    pub fn refuse(
+        &mut self,
+        claim: &Claim,
+        server: &str,
+        limits: &str,
+        why: &str,
+    ) -> Result<Refused, ClaimTableError> {
+        let arguments = [
+            claim.task_id.to_string(),
+            claim.fence.to_string(),
+            server.to_owned(),
+            limits.to_owned(),
+            ms(REFUSED_BY_ALL_WAIT),
+            why.to_owned(),
+        ];
+        match self.call::<String>(&REFUSE, &arguments)?.as_str() {
+            "left" => Ok(Refused::Left),
+            "ending" => Ok(Refused::Ending),
+            "lost" | "gone" => Ok(Refused::Lost),
+            other => Err(malformed("the answer of refuse.lua", other)),
+        }
+    }
+
+    /// Takes at most `most` expired claims away from their servers; without `all` only tasks that are nobody's and have to be
+    /// ended. Those to be ended are this server's, for one `lease`.
+    pub fn reap(
+        &mut self,
+        server: &str,
+        lease: Duration,
+        most: usize,
+        all: bool,
+    ) -> Result<Vec<Reaped>, ClaimTableError> {
+        let arguments = [
+            server.to_owned(),
+            ms(lease),
+            most.to_string(),
+            LOST_SERVERS_MAX.to_string(),
+            which(all),
+        ];
+        let entries: Vec<Vec<String>> = self.call(&REAP, &arguments)?;
+        entries.into_iter().map(reaped).collect()
+    }
+}
+
+pub(super) fn ms(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}
+
+/// Which expired claims: all, or only those that are nobody's.
+fn which(all: bool) -> String {
+    if all { "all" } else { "nobodys" }.to_owned()
+}
+
+fn idle(text: &str) -> Result<Answer, ClaimTableError> {
+    let ms = text
+        .parse()
+        .map_err(|_| malformed("the idle time of claim.lua", text))?;
+    Ok(Answer::Idle(Duration::from_millis(ms)))
+}
+
+fn malformed(what: &str, value: &str) -> ClaimTableError {
+    ClaimTableError::Malformed {
+        what: what.to_owned(),
+        value: quoted(value),
+    }
+}
+
+fn state(word: &str) -> Result<ClaimState, ClaimTableError> {
+    match word {
+        "ok" => Ok(ClaimState::Ok),
+        "lost" => Ok(ClaimState::Lost),
+        "gone" => Ok(ClaimState::Gone),
+        other => Err(malformed("the answer about a claim", other)),
+    }
+}
+
+fn renewal(word: &str) -> Result<Renewal, ClaimTableError> {
+    Ok(match state(word) {
+        Ok(ClaimState::Ok) => Renewal::Ok,
+        Ok(ClaimState::Lost) => Renewal::Lost,
+        Ok(ClaimState::Gone) => Renewal::Gone,
+        Err(error) => Renewal::Ordered(word.parse().map_err(|_| error)?),
+    })
+}
+
+fn claim_of(fields: &Fields) -> Result<Claim, ClaimTableError> {
+    Ok(Claim {
+        task_id: fields.need("task_id")?,
+        fence: fields.need("fence")?,
+    })
+}
+
+fn claimed(fields: Fields) -> Result<Answer, ClaimTableError> {
+    let claim = claim_of(&fields)?;
+    Ok(match claimed_task(&claim, &fields) {
+        Ok(claimed) => Answer::Task(Box::new(claimed)),
+        Err(error) => Answer::Unreadable(claim, error),
+    })
+}
+
+fn claimed_task(claim: &Claim, fields: &Fields) -> Result<Claimed, ClaimTableError> {
+    let record: String = fields.need("record")?;
+    let task = Task::from_record(record.as_bytes()).map_err(|rejected| {
+        malformed(
+            &format!("the record of task {}", claim.task_id),
+            &rejected.reason,
+        )
+    })?;
+    Ok(Claimed {
+        claim: claim.clone(),
+        task,
+        attempt: fields.need("attempt")?,
+        lost: fields.get("lost")?.unwrap_or(0),
+        resume: resume(fields)?,
+        partition: fields.need("partition")?,
+        offset: fields.need("offset")?,
+    })
+}
+
+pub(super) fn resume(fields: &Fields) -> Result<Resume, ClaimTableError> {
+    Ok(Resume {
+        index: fields.get("resume_index")?.unwrap_or(0),
+        found: fields.get("resume_found")?.unwrap_or(0),
+        // One that can't be read, of another version say, is none: the next attempt then begins at 0.
+        walk: fields.text("resume_for").and_then(|text| text.parse().ok()),
+    })
+}
+
+fn walk_text(resume: Resume) -> String {
+    resume.walk.map_or(String::new(), |walk| walk.to_string())
+}
+
+fn reaped(mut entry: Vec<String>) -> Result<Reaped, ClaimTableError> {
+    let fields = Fields::from_flat(entry.split_off(entry.len().min(2)));
+    let [what, lost_server] = <[String; 2]>::try_from(entry)
+        .map_err(|entry| malformed("an answer of reap.lua", &entry.concat()))?;
+    let task = waiting(&fields)?;
+    Ok(if what == "requeued" {
+        Reaped::Requeued { lost_server, task }
+    } else {
+        let status = fields.need("ending")?;
+        let task = Ending { status, ..task };
+        Reaped::Ending { lost_server, task }
+    })
+}
+
+/// A task with the state of its hash.
+pub(super) fn waiting(fields: &Fields) -> Result<Ending, ClaimTableError> {
+    Ok(Ending {
+        claim: claim_of(fields)?,
+        status: fields.need("status")?,
+        error: fields.text("error").map(str::to_owned),
+        found: fields.get("found")?.unwrap_or(0),
+        attempt: fields.get("attempt")?.unwrap_or(0),
+        lost: fields.get("lost")?.unwrap_or(0),
+        resume: resume(fields)?,
+        retry: fields.get("retry")?.unwrap_or(0),
+        partition: fields.need("partition")?,
+        offset: fields.need("offset")?,
+    })
+}

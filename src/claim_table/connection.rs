@@ -1,0 +1,98 @@
+//! One connection to Redis that is made again after an error. Each thread has its own, so that none waits for another.
+
+use super::error::ClaimTableError;
+use super::url::RedisUrl;
+use crate::model::backoff::CONNECT_WAIT;
+use redis::{Client, Connection, FromRedisValue, RedisResult, Script};
+use std::time::Duration;
+
+/// How long a Redis command may take.
+const REDIS_ANSWER_WAIT: Duration = Duration::from_secs(3);
+
+/// The claim table of one group over one connection.
+pub struct ClaimTable {
+    client: Client,
+    at: RedisUrl,
+    prefix: String,
+    connection: Option<Connection>,
+    /// The newest beat that a claim brought back (see claim.lua); it outlives the connection.
+    pub(super) beat: u64,
+}
+
+impl ClaimTable {
+    /// For `group` in the Redis at `at`. Connects with the first call, and again with the first one after an error.
+    pub fn new(at: &RedisUrl, group: &str) -> ClaimTable {
+        ClaimTable {
+            client: Client::open(at.info())
+                .expect("a RedisUrl holds connection info that the client has parsed itself"),
+            at: at.clone(),
+            prefix: format!("scan:{{{group}}}:"),
+            connection: None,
+            beat: 0,
+        }
+    }
+
+    /// As [`ClaimTable::new`], and connects now; errs where Redis can't be reached or refuses.
+    pub fn connect(at: &RedisUrl, group: &str) -> Result<ClaimTable, ClaimTableError> {
+        let mut ledger = ClaimTable::new(at, group);
+        ledger.run(|connection| redis::cmd("PING").query::<()>(connection))?;
+        Ok(ledger)
+    }
+
+    /// The group's name.
+    pub fn group(&self) -> &str {
+        let inside = self.prefix.strip_prefix("scan:{");
+        inside
+            .and_then(|rest| rest.strip_suffix("}:"))
+            .unwrap_or(&self.prefix)
+    }
+
+    /// The key of this group named `name`.
+    pub(super) fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Runs a script on this group's keys. After an error that may have left the connection out of step it is dropped.
+    pub(super) fn call<T: FromRedisValue>(
+        &mut self,
+        script: &Script,
+        arguments: &[String],
+    ) -> Result<T, ClaimTableError> {
+        let prefix = self.prefix.clone();
+        self.run(|connection| {
+            let mut call = script.key(prefix.as_str());
+            for argument in arguments {
+                call.arg(argument.as_str());
+            }
+            call.invoke(connection)
+        })
+    }
+
+    pub(super) fn run<T>(
+        &mut self,
+        work: impl FnOnce(&mut Connection) -> RedisResult<T>,
+    ) -> Result<T, ClaimTableError> {
+        let result = match self.connected() {
+            Ok(connection) => work(connection),
+            Err(error) => Err(error),
+        };
+        result.map_err(|error| {
+            // An answer that came too late would be taken for the next call's: never reuse the connection.
+            self.connection = None;
+            ClaimTableError::redis(&self.at, &error)
+        })
+    }
+
+    fn connected(&mut self) -> RedisResult<&mut Connection> {
+        if self.connection.is_none() {
+            let connection = self.client.get_connection_with_timeout(CONNECT_WAIT)?;
+            connection.set_read_timeout(Some(REDIS_ANSWER_WAIT))?;
+            connection.set_write_timeout(Some(REDIS_ANSWER_WAIT))?;
+            self.connection = Some(connection);
+        }
+        Ok(self
+            .connection
+            .as_mut()
+            .expect("it was filled by the lines above"))
+    }
+}

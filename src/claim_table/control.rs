@@ -1,0 +1,222 @@
+//! What a person asks for: cancel, pause, resume; and the changes of state that no server has told Kafka yet.
+//!
+//! **Invariant:** only servers write `scan-status`. A change that is made here, where no server runs the task, is put on a
+//! list from which the next server takes it and tells it; so scanpush can be ended at any moment and nothing stays untold.
+
+use super::claims::{Claim, Ending, ms, resume, waiting};
+use super::connection::ClaimTable;
+use super::error::ClaimTableError;
+use super::fields::Fields;
+use super::intake::script;
+use crate::model::task::RETRY_MAX;
+use crate::model::text::quoted;
+use crate::model::{Invalid, State, Task, TaskId};
+use redis::Script;
+use serde::Serialize;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+/// Tasks of one call that cancels, pauses or resumes.
+const CONTROL_BATCH_MAX: usize = 500;
+
+static CONTROL: LazyLock<Script> = script!("control.lua");
+static UNTOLD: LazyLock<Script> = script!("untold.lua");
+static TOLD: LazyLock<Script> = script!("told.lua");
+
+/// What a person may ask for about a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// End it now.
+    Cancel,
+    /// Stop it, keep what it has reached, claim it no more.
+    Pause,
+    /// Let a paused one go on.
+    Resume,
+}
+
+impl Order {
+    /// The name in the hash, in scripts and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Order::Cancel => "cancel",
+            Order::Pause => "pause",
+            Order::Resume => "resume",
+        }
+    }
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Order {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Order, Invalid> {
+        [Order::Cancel, Order::Pause, Order::Resume]
+            .into_iter()
+            .find(|order| order.as_str() == text)
+            .ok_or_else(|| Invalid::new(text, "is not an order: cancel, pause or resume"))
+    }
+}
+
+/// What became of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steered {
+    /// The task is in this state now, or was already.
+    Done(State),
+    /// A server runs the task and hears of it within a second.
+    Ordered,
+    /// This end is decided; the next server to look brings it about.
+    Ending(State),
+    /// The task had ended before.
+    Ended(State),
+    /// No such task.
+    Unknown,
+}
+
+/// Whether a task may be begun anew.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Retry {
+    /// By this record, which begins at the checkpoint.
+    Task(Box<Task>),
+    /// It has not ended, or is just ending.
+    Open(State),
+    /// It ended in a way that nothing is to be retried after.
+    Ended(State),
+    /// It was begun anew too often.
+    TooOften,
+    /// No such task.
+    Unknown,
+}
+
+impl ClaimTable {
+    /// The records with which `ids` would be begun anew, in their order.
+    pub fn retries(&mut self, ids: &[TaskId]) -> Result<Vec<Retry>, ClaimTableError> {
+        let keys: Vec<String> = ids.iter().map(|id| self.task_key(id)).collect();
+        self.hashes(&keys)?.iter().map(retry_of).collect()
+    }
+
+    /// Gives an order about each of `ids`, and says what became of each. May be repeated.
+    pub fn control(
+        &mut self,
+        order: Order,
+        ids: &[TaskId],
+    ) -> Result<Vec<Steered>, ClaimTableError> {
+        let mut steered = Vec::with_capacity(ids.len());
+        for some in ids.chunks(CONTROL_BATCH_MAX) {
+            let mut arguments = vec![order.to_string()];
+            arguments.extend(some.iter().map(TaskId::to_string));
+            let answers: Vec<(String, String)> = self.call(&CONTROL, &arguments)?;
+            for (answer, state) in answers {
+                steered.push(parse_steered(&answer, &state)?);
+            }
+        }
+        Ok(steered)
+    }
+
+    /// Takes at most `most` changes of state that Kafka has not been told, for `taken`: no other server takes them meanwhile.
+    pub fn untold(&mut self, taken: Duration, most: usize) -> Result<Vec<Ending>, ClaimTableError> {
+        let arguments = [ms(taken), most.to_string()];
+        let entries: Vec<Vec<String>> = self.call(&UNTOLD, &arguments)?;
+        entries
+            .into_iter()
+            .map(|flat| waiting(&Fields::from_flat(flat)))
+            .collect()
+    }
+
+    /// Kafka has acknowledged the record of the change that has the fence of `change`.
+    pub fn told(&mut self, change: &Claim) -> Result<(), ClaimTableError> {
+        let arguments = [change.task_id.to_string(), change.fence.to_string()];
+        self.call::<String>(&TOLD, &arguments).map(drop)
+    }
+
+    /// Of `ids`, those whose present state Kafka has not been told yet.
+    pub fn are_untold(&mut self, ids: &[TaskId]) -> Result<Vec<bool>, ClaimTableError> {
+        let key = self.key("untold");
+        let scores: Vec<Option<f64>> = self.run(|connection| {
+            let mut pipeline = redis::pipe();
+            for id in ids {
+                pipeline.cmd("ZSCORE").arg(&key).arg(id.as_str());
+            }
+            pipeline.query(connection)
+        })?;
+        Ok(scores.iter().map(Option::is_some).collect())
+    }
+}
+
+fn retry_of(fields: &Fields) -> Result<Retry, ClaimTableError> {
+    if fields.is_empty() {
+        return Ok(Retry::Unknown);
+    }
+    let state: State = fields.need("status")?;
+    if fields.text("finished_ms").is_none() {
+        return Ok(Retry::Open(state));
+    }
+    // What was never a valid task has no record.
+    if !state.may_be_retried() || fields.text("record").is_none() {
+        return Ok(Retry::Ended(state));
+    }
+    let retry = fields.get("retry")?.unwrap_or(0) + 1;
+    if retry > RETRY_MAX {
+        return Ok(Retry::TooOften);
+    }
+    let record: String = fields.need("record")?;
+    let task = Task::from_record(record.as_bytes()).map_err(|rejected| {
+        let id = fields.text("task_id").unwrap_or_default();
+        ClaimTableError::Malformed {
+            what: format!("the record of task {}", quoted(id)),
+            value: quoted(&rejected.reason),
+        }
+    })?;
+    Ok(Retry::Task(Box::new(Task {
+        retry,
+        resume: resume(fields)?,
+        ..task
+    })))
+}
+
+fn parse_steered(answer: &str, state: &str) -> Result<Steered, ClaimTableError> {
+    let malformed = || ClaimTableError::Malformed {
+        what: "an answer of control.lua".to_owned(),
+        value: quoted(&format!("{answer} {state}")),
+    };
+    let known = || state.parse::<State>().map_err(|_| malformed());
+    Ok(match answer {
+        "done" => Steered::Done(known()?),
+        "ordered" => Steered::Ordered,
+        "ending" => Steered::Ending(known()?),
+        "ended" => Steered::Ended(known()?),
+        "unknown" => Steered::Unknown,
+        _ => return Err(malformed()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_and_orders_parse() {
+        for order in [Order::Cancel, Order::Pause, Order::Resume] {
+            assert_eq!(order.to_string().parse(), Ok(order));
+        }
+        assert!("stop".parse::<Order>().is_err());
+        for (answer, state, steered) in [
+            ("done", "paused", Steered::Done(State::Paused)),
+            ("ordered", "running", Steered::Ordered),
+            ("ending", "cancelled", Steered::Ending(State::Cancelled)),
+            ("ended", "failed", Steered::Ended(State::Failed)),
+            ("unknown", "", Steered::Unknown),
+        ] {
+            assert_eq!(parse_steered(answer, state).unwrap(), steered);
+        }
+        assert!(parse_steered("done", "x\x1b").is_err());
+        assert!(parse_steered("?", "queued").is_err());
+    }
+}

@@ -1,0 +1,141 @@
+//! What can go wrong with Redis, in an operator's words: the address and the cause, never a password.
+
+use crate::model::text::{one_line, system_words};
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+use std::fmt;
+
+/// A failed call. Nothing is lost by it: the caller repeats.
+#[derive(Debug)]
+pub enum ClaimTableError {
+    /// Redis can't be reached, refuses, or answered with an error.
+    Redis {
+        /// Where, without the password.
+        at: String,
+        /// One line: the cause, and the remedy where there is one.
+        cause: String,
+    },
+    /// A value in Redis is not what this program writes.
+    Malformed {
+        /// The key or script, and the field.
+        what: String,
+        /// The value as it came, quoted and shortened.
+        value: String,
+    },
+}
+
+impl ClaimTableError {
+    pub(super) fn redis(at: &impl fmt::Display, error: &RedisError) -> ClaimTableError {
+        ClaimTableError::Redis {
+            at: at.to_string(),
+            cause: cause(error),
+        }
+    }
+}
+
+impl fmt::Display for ClaimTableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClaimTableError::Redis { at, cause } => write!(f, "Redis at {at}: {cause}"),
+            ClaimTableError::Malformed { what, value } => write!(
+                f,
+                "Redis holds something that this program did not write: {what} is {value}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ClaimTableError {}
+
+fn cause(error: &RedisError) -> String {
+    let words = one_line(error.detail().unwrap_or_default());
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => {
+            "refuses the password: give the right one in -redis redis://:PASSWORD@HOST".to_owned()
+        }
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => {
+            "is a read-only replica: give the address of the primary".to_owned()
+        }
+        ErrorKind::Server(ServerErrorKind::BusyLoading) => "is still loading its data".to_owned(),
+        ErrorKind::Server(ServerErrorKind::ResponseError) if words.contains("OOM") => {
+            out_of_memory()
+        }
+        _ if error.code() == Some("OOM") => out_of_memory(),
+        _ if error.code() == Some("NOAUTH") => {
+            "wants a password: give it in -redis redis://:PASSWORD@HOST".to_owned()
+        }
+        _ if error.code() == Some("WRONGPASS") => {
+            "refuses the password: give the right one in -redis redis://:PASSWORD@HOST".to_owned()
+        }
+        ErrorKind::Server(ServerErrorKind::ResponseError) if words.contains("DB index") => {
+            "has no database of that number: it has as many as its setting databases says, by default 0 to 15"
+                .to_owned()
+        }
+        _ if error.is_timeout() => "did not answer in time".to_owned(),
+        ErrorKind::Io => io_cause(error),
+        // The crate shows some of its errors with Rust's debug text: what Redis itself said is enough.
+        ErrorKind::Server(_) if !words.is_empty() => {
+            format!("answers with an error: {words}")
+        }
+        _ => one_line(&error.to_string()),
+    }
+}
+
+fn out_of_memory() -> String {
+    "is out of memory: raise its maxmemory (with maxmemory-policy noeviction)".to_owned()
+}
+
+/// The system's own words for an I/O error, without the crate's wrapping.
+fn io_cause(error: &RedisError) -> String {
+    let text = error.to_string();
+    // The crate takes this for a refusal; only the path of a socket can be missing.
+    if text.starts_with("No such file or directory") {
+        return "no such socket".to_owned();
+    }
+    if error.is_connection_refusal() {
+        return "connection refused".to_owned();
+    }
+    if error.is_connection_dropped() {
+        return "the connection was closed".to_owned();
+    }
+    system_words(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn causes_are_an_operators_words() {
+        let no_db = (
+            ServerErrorKind::ResponseError.into(),
+            "Redis server refused to switch database",
+            "DB index is out of range".to_owned(),
+        );
+        let odd = (
+            ServerErrorKind::ResponseError.into(),
+            "something",
+            "unknown command".to_owned(),
+        );
+        let lookup = "failed to lookup address information: Name or service not known";
+        for (error, words) in [
+            (no_db.into(), "has no database of that number"),
+            (odd.into(), "answers with an error: unknown command"),
+            (io::Error::other(lookup).into(), "name not known"),
+            (io::Error::from_raw_os_error(2).into(), "no such socket"),
+            (
+                io::Error::from_raw_os_error(111).into(),
+                "connection refused",
+            ),
+            (io::Error::from_raw_os_error(13).into(), "Permission denied"),
+        ] {
+            let error: RedisError = error;
+            let shown = cause(&error);
+            assert!(shown.starts_with(words), "{shown}");
+            assert!(
+                !shown.contains("(os error") && !shown.contains("ResponseError"),
+                "{shown}"
+            );
+        }
+    }
+}

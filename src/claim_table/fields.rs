@@ -1,0 +1,56 @@
+//! Typed reading of a Redis hash: every value is untrusted text until it parses.
+
+use super::error::ClaimTableError;
+use crate::model::text::quoted;
+use std::collections::HashMap;
+use std::str::FromStr;
+
+/// The fields of one hash.
+#[derive(Debug, Default)]
+pub struct Fields(HashMap<String, String>);
+
+impl Fields {
+    /// From a flat list of names and values, as HGETALL and the scripts give it.
+    pub fn from_flat(flat: Vec<String>) -> Fields {
+        let mut fields = HashMap::with_capacity(flat.len() / 2);
+        let mut words = flat.into_iter();
+        while let (Some(name), Some(value)) = (words.next(), words.next()) {
+            fields.insert(name, value);
+        }
+        Fields(fields)
+    }
+
+    /// True where the key doesn't exist.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The text of a field.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// A field as a `T`; none where it is missing; errs where it doesn't parse.
+    pub fn get<T: FromStr>(&self, name: &str) -> Result<Option<T>, ClaimTableError> {
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        text.parse()
+            .map(Some)
+            .map_err(|_| self.malformed(name, text))
+    }
+
+    /// A field that must be there.
+    pub fn need<T: FromStr>(&self, name: &str) -> Result<T, ClaimTableError> {
+        self.get(name)?
+            .ok_or_else(|| self.malformed(name, "missing"))
+    }
+
+    fn malformed(&self, name: &str, value: &str) -> ClaimTableError {
+        let task = self.text("task_id").unwrap_or("?");
+        ClaimTableError::Malformed {
+            what: format!("{name} of task {}", quoted(task)),
+            value: quoted(value),
+        }
+    }
+}

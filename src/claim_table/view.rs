@@ -1,0 +1,347 @@
+//! The claim table as people look at it. Reads only.
+
+use super::connection::ClaimTable;
+use super::control::Order;
+use super::error::ClaimTableError;
+use super::fields::Fields;
+use crate::model::text::one_line;
+use crate::model::{State, TaskId};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// The oldest Redis whose commands are enough, as major and minor number: the scripts need ZINTER.
+pub const REDIS_NEEDED: (u32, u32) = (6, 2);
+/// Keys that one SCAN call looks at.
+const SCAN_COUNT: usize = 1000;
+/// Keys that are read in one round trip.
+const VIEW_PIPELINE: usize = 1000;
+
+/// A task with its live state. Field names are those of the Redis hash and of `-json`.
+#[derive(Clone, Debug, Serialize)]
+#[allow(
+    missing_docs,
+    reason = "README's table of the hash says what each field is"
+)]
+pub struct LiveTask {
+    pub task_id: String,
+    pub status: State,
+    pub progress: f64,
+    pub rate_pps: f64,
+    pub remaining_s: Option<u64>,
+    pub found: u64,
+    pub server: Option<String>,
+    pub attempt: u32,
+    pub ip_range: String,
+    pub ports: String,
+    pub band_width: u64,
+    pub priority: u8,
+    pub error: Option<String>,
+    pub queued_ms: u64,
+    pub started_ms: Option<u64>,
+    pub updated_ms: u64,
+    pub finished_ms: Option<u64>,
+    pub retry_ms: Option<u64>,
+    pub resume_index: u64,
+    pub retry: u32,
+    pub order: Option<Order>,
+    pub probes: Option<u128>,
+    pub job_id: Option<String>,
+    pub shard: Option<String>,
+    pub parallel: Option<u32>,
+}
+
+/// A server as it last reported. Field names are those of the Redis hash and of `-json`.
+#[derive(Clone, Debug, Serialize)]
+pub struct LiveServer {
+    /// Its name.
+    pub server: String,
+    /// Scans that may send at a time.
+    pub slots: u64,
+    /// Slots without a scan that sends.
+    pub free: u64,
+    /// Claims held, those included whose scans only wait for late answers.
+    pub held: u64,
+    /// Packets per second that its sending scans may use.
+    pub rate_used: u64,
+    /// Most packets per second; none = no limit.
+    pub max_rate: Option<u64>,
+    /// Its version.
+    pub version: String,
+    /// Its last heartbeat, in unix milliseconds by Redis' clock.
+    pub seen_ms: u64,
+    /// How long ago that was, by the same clock.
+    pub age_ms: u64,
+}
+
+impl ClaimTable {
+    /// The task with this id; none where the group knows none.
+    pub fn task(&mut self, id: &TaskId) -> Result<Option<LiveTask>, ClaimTableError> {
+        let key = self.key(&format!("task:{id}"));
+        let flat: Vec<String> =
+            self.run(|connection| redis::cmd("HGETALL").arg(&key).query(connection))?;
+        let fields = Fields::from_flat(flat);
+        if fields.is_empty() {
+            return Ok(None);
+        }
+        live_task(&fields).map(Some)
+    }
+
+    /// These tasks, in this order; none where the group knows none. Pipelined: one round trip for many.
+    pub fn tasks_of(&mut self, ids: &[TaskId]) -> Result<Vec<Option<LiveTask>>, ClaimTableError> {
+        let keys: Vec<String> = ids.iter().map(|id| self.task_key(id)).collect();
+        self.hashes(&keys)?
+            .into_iter()
+            .map(|fields| match fields.is_empty() {
+                true => Ok(None),
+                false => live_task(&fields).map(Some),
+            })
+            .collect()
+    }
+
+    /// The newest `limit` tasks of the group that are in one of `states` (none given: in any), newest first. Looks at every
+    /// task's key, [`VIEW_PIPELINE`] in one round trip.
+    pub fn tasks(
+        &mut self,
+        states: &[State],
+        limit: usize,
+    ) -> Result<Vec<LiveTask>, ClaimTableError> {
+        let wanted =
+            |status: &str| states.is_empty() || states.iter().any(|state| state.as_str() == status);
+        let mut newest: Vec<(u64, String)> = Vec::new();
+        let keys: Vec<String> = self.keys("task", "")?.into_iter().collect();
+        for some in keys.chunks(VIEW_PIPELINE) {
+            let found: Vec<(Option<u64>, Option<String>)> = self.run(|connection| {
+                let mut pipeline = redis::pipe();
+                for key in some {
+                    pipeline
+                        .cmd("HMGET")
+                        .arg(key)
+                        .arg("queued_ms")
+                        .arg("status");
+                }
+                pipeline.query(connection)
+            })?;
+            for (key, (queued, status)) in some.iter().zip(found) {
+                if let (Some(queued), Some(status)) = (queued, status)
+                    && wanted(&status)
+                {
+                    newest.push((queued, key.clone()));
+                }
+            }
+        }
+        newest.sort_unstable_by(|a, b| b.cmp(a));
+        newest.truncate(limit);
+        let keys: Vec<String> = newest.into_iter().map(|(_, key)| key).collect();
+        self.hashes(&keys)?
+            .iter()
+            .filter(|fields| !fields.is_empty())
+            .map(live_task)
+            .collect()
+    }
+
+    /// Of each of `ids`, whether the group knows a task with it.
+    pub fn knows(&mut self, ids: &[TaskId]) -> Result<Vec<bool>, ClaimTableError> {
+        let keys: Vec<String> = ids.iter().map(|id| self.task_key(id)).collect();
+        let mut known = Vec::with_capacity(ids.len());
+        for some in keys.chunks(VIEW_PIPELINE) {
+            known.extend(self.run(|connection| {
+                let mut pipeline = redis::pipe();
+                for key in some {
+                    pipeline.cmd("EXISTS").arg(key);
+                }
+                pipeline.query::<Vec<bool>>(connection)
+            })?);
+        }
+        Ok(known)
+    }
+
+    /// The key of a task's hash.
+    pub(super) fn task_key(&self, id: &TaskId) -> String {
+        self.key(&format!("task:{id}"))
+    }
+
+    /// The tasks of a job, ascending by id; those that ended long ago may have no hash any more. Empty for an unknown job.
+    pub fn job(&mut self, job_id: &TaskId) -> Result<Vec<TaskId>, ClaimTableError> {
+        let key = self.key(&format!("job:{job_id}"));
+        let members: BTreeSet<String> =
+            self.run(|connection| redis::cmd("SMEMBERS").arg(&key).query(connection))?;
+        Ok(members.iter().filter_map(|id| id.parse().ok()).collect())
+    }
+
+    /// The ids of the group's tasks that begin with `beginning`, ascending. Looks at every key.
+    pub fn tasks_beginning(&mut self, beginning: &str) -> Result<Vec<TaskId>, ClaimTableError> {
+        self.ids("task", beginning)
+    }
+
+    /// The ids of the group's jobs that begin with `beginning`, ascending. Looks at every key.
+    pub fn jobs_beginning(&mut self, beginning: &str) -> Result<Vec<TaskId>, ClaimTableError> {
+        self.ids("job", beginning)
+    }
+
+    /// The servers of the group that reported within [`SERVER_FORGOTTEN_AFTER`],
+    /// by name.
+    pub fn servers(&mut self) -> Result<Vec<LiveServer>, ClaimTableError> {
+        let key = self.key("servers");
+        let ((now_s, now_us), names): ((u64, u64), Vec<String>) = self.run(|connection| {
+            redis::pipe()
+                .cmd("TIME")
+                .cmd("ZRANGE")
+                .arg(&key)
+                .arg(0)
+                .arg(-1)
+                .query(connection)
+        })?;
+        let now_ms = now_s * 1000 + now_us / 1000;
+        let keys: Vec<String> = names
+            .iter()
+            .map(|name| self.key(&format!("server:{name}")))
+            .collect();
+        let mut servers = Vec::with_capacity(names.len());
+        for (name, fields) in names.iter().zip(self.hashes(&keys)?) {
+            if !fields.is_empty() {
+                servers.push(live_server(name, &fields, now_ms)?);
+            }
+        }
+        servers.sort_by(|a, b| a.server.cmp(&b.server));
+        Ok(servers)
+    }
+
+    /// The hashes at `keys`, in their order; an empty one where there is none.
+    pub(super) fn hashes(&mut self, keys: &[String]) -> Result<Vec<Fields>, ClaimTableError> {
+        let mut hashes = Vec::with_capacity(keys.len());
+        for some in keys.chunks(VIEW_PIPELINE) {
+            let flat: Vec<Vec<String>> = self.run(|connection| {
+                let mut pipeline = redis::pipe();
+                for key in some {
+                    pipeline.cmd("HGETALL").arg(key);
+                }
+                pipeline.query(connection)
+            })?;
+            hashes.extend(flat.into_iter().map(Fields::from_flat));
+        }
+        Ok(hashes)
+    }
+
+    fn ids(&mut self, kind: &str, beginning: &str) -> Result<Vec<TaskId>, ClaimTableError> {
+        let prefix = self.key(&format!("{kind}:"));
+        let keys = self.keys(kind, beginning)?;
+        Ok(keys
+            .iter()
+            .filter_map(|key| key.strip_prefix(&prefix)?.parse().ok())
+            .collect())
+    }
+
+    /// The keys `task:…` or `job:…` whose id begins with `beginning`.
+    fn keys(&mut self, kind: &str, beginning: &str) -> Result<BTreeSet<String>, ClaimTableError> {
+        let pattern = format!("{}*", literal(&self.key(&format!("{kind}:{beginning}"))));
+        let mut keys = BTreeSet::new();
+        let mut at = 0u64;
+        loop {
+            let (next, found): (u64, Vec<String>) = self.run(|connection| {
+                redis::cmd("SCAN")
+                    .arg(at)
+                    .arg("MATCH")
+                    .arg(&pattern)
+                    .arg("COUNT")
+                    .arg(SCAN_COUNT)
+                    .query(connection)
+            })?;
+            keys.extend(found);
+            if next == 0 {
+                return Ok(keys);
+            }
+            at = next;
+        }
+    }
+
+    /// Redis' version: `7.0.15`.
+    pub fn version(&mut self) -> Result<String, ClaimTableError> {
+        let server: String =
+            self.run(|connection| redis::cmd("INFO").arg("server").query(connection))?;
+        let version = server
+            .lines()
+            .find_map(|line| line.strip_prefix("redis_version:"));
+        Ok(one_line(version.unwrap_or("unknown")))
+    }
+
+    /// Redis' policy for full memory where it would throw keys away; none where it keeps them or doesn't say.
+    pub fn evicting_policy(&mut self) -> Result<Option<String>, ClaimTableError> {
+        let memory: String =
+            self.run(|connection| redis::cmd("INFO").arg("memory").query(connection))?;
+        Ok(memory
+            .lines()
+            .find_map(|line| line.strip_prefix("maxmemory_policy:"))
+            .map(str::trim)
+            .filter(|policy| *policy != "noeviction")
+            .map(one_line))
+    }
+}
+
+/// `text` as a pattern of Redis that matches nothing else.
+fn literal(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '\\' | '^') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
+fn live_server(name: &str, fields: &Fields, now_ms: u64) -> Result<LiveServer, ClaimTableError> {
+    let seen_ms = fields.need("seen_ms")?;
+    Ok(LiveServer {
+        server: one_line(name),
+        slots: fields.need("slots")?,
+        free: fields.get("free")?.unwrap_or(0),
+        held: fields.get("held")?.unwrap_or(0),
+        rate_used: fields.get("rate_used")?.unwrap_or(0),
+        max_rate: fields.get("max_rate")?.filter(|&rate: &u64| rate > 0),
+        version: fields.text("version").map(one_line).unwrap_or_default(),
+        seen_ms,
+        age_ms: now_ms.saturating_sub(seen_ms),
+    })
+}
+
+fn live_task(fields: &Fields) -> Result<LiveTask, ClaimTableError> {
+    let text = |name: &str| fields.text(name).map(one_line);
+    Ok(LiveTask {
+        task_id: text("task_id").unwrap_or_default(),
+        status: fields.need("status")?,
+        progress: fields.get("progress")?.unwrap_or(0.0),
+        rate_pps: fields.get("rate_pps")?.unwrap_or(0.0),
+        remaining_s: fields.get("remaining_s")?,
+        found: fields.get("found")?.unwrap_or(0),
+        server: text("server"),
+        attempt: fields.get("attempt")?.unwrap_or(0),
+        ip_range: text("ip_range").unwrap_or_default(),
+        ports: text("ports").unwrap_or_default(),
+        band_width: fields.get("band_width")?.unwrap_or(0),
+        priority: fields.get("priority")?.unwrap_or(0),
+        error: text("error"),
+        queued_ms: fields.need("queued_ms")?,
+        started_ms: fields.get("started_ms")?,
+        updated_ms: fields.get("updated_ms")?.unwrap_or(0),
+        finished_ms: fields.get("finished_ms")?,
+        retry_ms: fields.get("retry_ms")?,
+        resume_index: fields.get("resume_index")?.unwrap_or(0),
+        retry: fields.get("retry")?.unwrap_or(0),
+        order: fields.get("order")?,
+        probes: fields.get("probes")?,
+        job_id: text("job_id"),
+        shard: text("shard"),
+        parallel: fields.get("parallel")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_its_text_only() {
+        assert_eq!(literal("scan:{g}:task:a-b_c"), "scan:{g}:task:a-b_c");
+        assert_eq!(literal("a*b?[c]\\^"), "a\\*b\\?\\[c\\]\\\\\\^");
+    }
+}

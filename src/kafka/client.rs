@@ -1,0 +1,231 @@
+//! One connection to Kafka for one topic, made anew whenever that is the simplest cure.
+//!
+//! **Invariant:** a `KafkaClient` lives from one success to the next. It never repairs a connection that failed, so after any
+//! error it is dropped, and the next call makes another; after [`METADATA_EVERY`] too, which in one go covers leaders that
+//! moved, partitions that were added and connections that the broker closed as idle. No call waits longer than its bound,
+//! although the sockets of the `kafka` crate do (120 s).
+
+use super::brokers::Brokers;
+use super::error::KafkaError;
+use super::hello::{all_answer, first_that_answers};
+use super::within::Caller;
+use crate::model::Backoff;
+use crossbeam_channel::Receiver;
+use kafka::client::KafkaClient;
+use kafka::error::{Error, KafkaCode};
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Metadata (leaders, partitions added) is read again this often.
+pub(in crate::kafka) const METADATA_EVERY: Duration = Duration::from_secs(60);
+/// How long Kafka may take for a request, beyond the wait that the request itself asks for. The `kafka` crate's own is 120 s.
+const KAFKA_ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// How long a topic may take to come up with its leaders after a first request has made Kafka create it.
+const TOPIC_WAIT: Duration = Duration::from_secs(3);
+
+/// Names this program in the broker's request log.
+const CLIENT_ID: &str = "scan";
+
+/// A client for one topic, connected or about to be.
+#[derive(Debug)]
+pub(super) struct Client {
+    brokers: Brokers,
+    topic: String,
+    prepare: fn(&mut KafkaClient),
+    open: Option<Open>,
+    caller: Caller,
+    /// The leader (`HOST:PORT`) of each partition by its number, as last heard; `None` where it has none.
+    leaders: Vec<Option<String>>,
+    /// The topic has been seen with all its leaders: from then on a missing leader is no reason to wait.
+    complete: bool,
+}
+
+/// A connected client.
+#[derive(Debug)]
+struct Open {
+    kafka: KafkaClient,
+    since: Instant,
+}
+
+impl Client {
+    /// For `brokers`; `prepare` sets what this client wants of the `kafka` crate. Connects with the first call.
+    pub(super) fn new(brokers: &Brokers, topic: &str, prepare: fn(&mut KafkaClient)) -> Client {
+        Client {
+            brokers: brokers.clone(),
+            topic: topic.to_owned(),
+            prepare,
+            open: None,
+            caller: Caller::default(),
+            leaders: Vec::new(),
+            complete: false,
+        }
+    }
+
+    /// As [`Client::new`], and connects now. Kafka is asked to make the topic if it isn't there. Fails as [`Client::call`]
+    /// does, and with [`KafkaError::TopicMissing`]. Once `stop` is closed no call is waited for; see [`Caller::until`].
+    pub(super) fn connect(
+        brokers: &Brokers,
+        topic: &str,
+        prepare: fn(&mut KafkaClient),
+        stop: Receiver<()>,
+    ) -> Result<Client, KafkaError> {
+        let mut client = Client::new(brokers, topic, prepare);
+        client.caller = Caller::until(stop);
+        client.refresh()?;
+        Ok(client)
+    }
+
+    /// Waits for `pause`; errs where it is told to stop.
+    pub(super) fn pause(&self, pause: Duration) -> Result<(), KafkaError> {
+        self.caller.pause(pause)
+    }
+
+    /// The brokers as configured.
+    pub(super) fn brokers(&self) -> &Brokers {
+        &self.brokers
+    }
+
+    /// The topic's name.
+    pub(super) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The leader (`HOST:PORT`) of each partition by its number, as last heard; `None` where it has none.
+    pub(super) fn leaders(&self) -> &[Option<String>] {
+        &self.leaders
+    }
+
+    /// Connects anew where that is due, so that [`Client::leaders`] is up to date.
+    pub(super) fn refresh(&mut self) -> Result<(), KafkaError> {
+        self.open = Some(self.opened()?);
+        Ok(())
+    }
+
+    /// Runs `work` with a connected client. `doing` says what it does ("read scan-tasks"); `wait` is how long the request itself
+    /// asks the broker to wait, to which [`KAFKA_ANSWER_WAIT`] is added. After any error the next call connects anew.
+    pub(super) fn call<T, W>(
+        &mut self,
+        doing: &str,
+        wait: Duration,
+        work: W,
+    ) -> Result<T, KafkaError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut KafkaClient) -> Result<T, Error> + Send + 'static,
+    {
+        let mut open = self.opened()?;
+        let asked = format!("{}: {doing}", self.brokers);
+        let (open, result) = self
+            .caller
+            .within(wait + KAFKA_ANSWER_WAIT, &asked, move || {
+                let result = work(&mut open.kafka);
+                Ok((open, result))
+            })?;
+        let value = result.map_err(|error| KafkaError::client(&self.brokers, doing, &error))?;
+        self.open = Some(open);
+        Ok(value)
+    }
+
+    /// Makes the next call connect anew: what is known of the topic is out of date.
+    pub(super) fn forget(&mut self) {
+        self.open = None;
+    }
+
+    /// Takes the connected client out, or a new one. It is put back only after it has served well.
+    fn opened(&mut self) -> Result<Open, KafkaError> {
+        match self.open.take() {
+            Some(open) if open.since.elapsed() < METADATA_EVERY => Ok(open),
+            _ => self.connected(),
+        }
+    }
+
+    fn connected(&mut self) -> Result<Open, KafkaError> {
+        let doing = format!("connect to {}", self.brokers);
+        let (brokers, topic, prepare) = (self.brokers.clone(), self.topic.clone(), self.prepare);
+        let patient = !self.complete;
+        let (open, leaders) =
+            self.caller
+                .within(KAFKA_ANSWER_WAIT + TOPIC_WAIT, &doing, move || {
+                    open(&brokers, &topic, prepare, patient)
+                })?;
+        self.complete |= leaders.iter().all(Option::is_some);
+        self.leaders = leaders;
+        Ok(open)
+    }
+}
+
+/// A connected client and the topic's leaders. `patient`: all leaders are waited for, since the topic may have been made just now.
+fn open(
+    brokers: &Brokers,
+    topic: &str,
+    prepare: fn(&mut KafkaClient),
+    patient: bool,
+) -> Result<(Open, Vec<Option<String>>), KafkaError> {
+    // The only address that it gets, so it never falls back to one that nobody has greeted.
+    let address = first_that_answers(brokers)?;
+    let mut kafka = KafkaClient::new(vec![address.clone()]);
+    kafka.set_client_id(CLIENT_ID.to_owned());
+    // Its own refresh of idle connections panics where it fails (`get_conn_any().expect(…)`). Our clients are younger than that.
+    kafka.set_connection_idle_timeout(Duration::MAX);
+    prepare(&mut kafka);
+    let leaders = leaders_of(&mut kafka, brokers, topic, patient)?;
+    let others: BTreeSet<String> = leaders
+        .iter()
+        .flatten()
+        .filter(|&leader| *leader != address)
+        .cloned()
+        .collect();
+    all_answer(others.into_iter().collect())?;
+    Ok((
+        Open {
+            kafka,
+            since: Instant::now(),
+        },
+        leaders,
+    ))
+}
+
+/// Asks for the topic's partitions and leaders, which makes Kafka create the topic where it may. That takes it a moment, and a
+/// topic on its way looks like one that is missing, so the answer is waited for up to [`TOPIC_WAIT`].
+fn leaders_of(
+    kafka: &mut KafkaClient,
+    brokers: &Brokers,
+    topic: &str,
+    patient: bool,
+) -> Result<Vec<Option<String>>, KafkaError> {
+    let doing = format!("look up topic {topic}");
+    let deadline = Instant::now() + TOPIC_WAIT;
+    let mut backoff = Backoff::new();
+    loop {
+        kafka
+            .load_metadata(&[topic])
+            .map_err(|error| KafkaError::client(brokers, &doing, &error))?;
+        let leaders: Vec<Option<String>> = match kafka.topics().partitions(topic) {
+            Some(partitions) => partitions
+                .iter()
+                .map(|partition| partition.leader().map(|broker| broker.host().to_owned()))
+                .collect(),
+            None => Vec::new(),
+        };
+        let led = leaders.iter().flatten().count();
+        if led > 0 && (led == leaders.len() || !patient) {
+            return Ok(leaders);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            thread::sleep(backoff.pause().min(left));
+            continue;
+        }
+        return match (leaders.len(), led) {
+            (0, _) => Err(KafkaError::topic_missing(brokers, topic)),
+            (_, 0) => Err(KafkaError::code(
+                brokers,
+                &doing,
+                KafkaCode::LeaderNotAvailable,
+            )),
+            // Those that have a leader are served.
+            _ => Ok(leaders),
+        };
+    }
+}

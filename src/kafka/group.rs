@@ -1,0 +1,82 @@
+//! The offsets of a consumer group, as Kafka keeps them and every Kafka tool shows them (`kafka-consumer-groups.sh`).
+//!
+//! Only the storage of the group is used, never its membership: the `kafka` crate has none, and Kafka takes these commits as
+//! long as nobody else joins the group.
+
+use super::brokers::Brokers;
+use super::client::Client;
+use super::error::KafkaError;
+use kafka::client::{CommitOffset, GroupOffsetStorage, KafkaClient};
+use kafka::error::Error;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Attempts to find a group's coordinator in one request: the first use of a fresh Kafka makes its offsets topic.
+const COORDINATOR_TRIES: u32 = 30;
+/// Pause between two such attempts.
+const COORDINATOR_PAUSE: Duration = Duration::from_millis(100);
+
+/// Reads and commits the offsets of one group on one topic.
+#[derive(Debug)]
+pub struct GroupOffsets {
+    client: Client,
+    group: String,
+}
+
+impl GroupOffsets {
+    /// For `group` on `topic`. Connects with the first call.
+    pub fn new(brokers: &Brokers, group: &str, topic: &str) -> GroupOffsets {
+        GroupOffsets {
+            client: Client::new(brokers, topic, |kafka| {
+                kafka.set_group_offset_storage(Some(GroupOffsetStorage::Kafka));
+                kafka.set_retry_backoff_time(COORDINATOR_PAUSE);
+            }),
+            group: group.to_owned(),
+        }
+    }
+
+    /// The partitions of the topic, ascending, as last heard. Connects where that is due.
+    pub fn partitions(&mut self) -> Result<Vec<i32>, KafkaError> {
+        self.client.refresh()?;
+        Ok((0..).take(self.client.leaders().len()).collect())
+    }
+
+    /// The committed offset of each partition: the next one that the group would read. Partitions without one are absent.
+    pub fn committed(&mut self) -> Result<BTreeMap<i32, i64>, KafkaError> {
+        let (group, topic) = (self.group.clone(), self.client.topic().to_owned());
+        let doing = format!("read the offsets of group {group}");
+        self.client.call(&doing, Duration::ZERO, move |kafka| {
+            committed(kafka, &group, &topic)
+        })
+    }
+
+    /// Commits these offsets (the next one to read, by partition). After an error they may be committed all the same, and after
+    /// [`KafkaError::TimedOut`] even later than a newer commit; the caller commits again.
+    pub fn commit(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<(), KafkaError> {
+        let (group, topic) = (self.group.clone(), self.client.topic().to_owned());
+        let doing = format!("commit the offsets of group {group}");
+        let offsets = offsets.clone();
+        self.client.call(&doing, Duration::ZERO, move |kafka| {
+            // Where the coordinator is still loading the group, `commit_offsets` repeats without end, and past its number of
+            // tries without a pause. Reading first fails in an orderly way instead, and leaves the coordinator known.
+            committed(kafka, &group, &topic)?;
+            kafka.set_retry_max_attempts(u32::MAX);
+            let commits = offsets
+                .iter()
+                .map(|(&partition, &offset)| CommitOffset::new(&topic, partition, offset));
+            kafka.commit_offsets(&group, commits)
+        })
+    }
+}
+
+fn committed(
+    kafka: &mut KafkaClient,
+    group: &str,
+    topic: &str,
+) -> Result<BTreeMap<i32, i64>, Error> {
+    kafka.set_retry_max_attempts(COORDINATOR_TRIES);
+    let offsets = kafka.fetch_group_topic_offset(group, topic)?;
+    // -1 is Kafka's word for "none".
+    let known = offsets.iter().filter(|known| known.offset >= 0);
+    Ok(known.map(|known| (known.partition, known.offset)).collect())
+}

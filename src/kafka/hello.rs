@@ -1,0 +1,317 @@
+//! The first contact with a broker: is it there, is it Kafka, does it speak our protocol versions? Answered within seconds and
+//! in words, before the `kafka` crate is let near it: that one says only "no host reachable", waits 120 s for a silent
+//! peer, and takes the first four bytes of an HTTP answer for a length of 1.2 GB.
+//!
+//! The few bytes of Kafka's protocol that are written here by hand are all there are in this program.
+
+use super::brokers::Brokers;
+use super::error::{KafkaError, Refusal, answer_in_words, io_in_words};
+use super::within::within;
+use crate::model::backoff::CONNECT_WAIT;
+use crossbeam_channel::{Receiver, bounded};
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Largest first answer (to ApiVersions) that is taken for Kafka's, in bytes; Kafka 3.9's has about 400.
+const KAFKA_HELLO_MAX_BYTES: usize = 64 * 1024;
+
+/// Request key of ApiVersions, the one request that every Kafka since 0.10 answers in version 0.
+const API_VERSIONS: i16 = 18;
+/// Marks the answer as ours.
+const CORRELATION_ID: i32 = 0x5ca0;
+/// What the `kafka` crate sends: request key and version (its `protocol` folder): Produce, Fetch, ListOffsets, Metadata,
+/// OffsetCommit, OffsetFetch, FindCoordinator.
+const SPOKEN: [(i16, i16); 7] = [(0, 0), (1, 0), (2, 0), (3, 0), (8, 1), (9, 1), (10, 0)];
+/// A greeting connects and then waits for one answer, each for [`CONNECT_WAIT`] at most.
+const GREETING_WAIT: Duration = Duration::from_secs(2 * CONNECT_WAIT.as_secs());
+
+/// Fails within `wait` where none of `brokers` is a Kafka that this program can talk to; says why for each address.
+pub fn preflight(brokers: &Brokers, wait: Duration) -> Result<(), KafkaError> {
+    let asked = brokers.clone();
+    within(wait, &format!("connect to {brokers}"), move || {
+        first_that_answers(&asked).map(drop)
+    })
+}
+
+/// The address of the first broker that answers as Kafka; all are asked at the same time, so that a dead one costs nothing.
+pub(super) fn first_that_answers(brokers: &Brokers) -> Result<String, KafkaError> {
+    let answers = greet_all(brokers.addresses().to_vec())?;
+    let deadline = Instant::now() + GREETING_WAIT;
+    let (mut refusals, mut unfit) = (Vec::new(), None);
+    for _ in brokers.addresses() {
+        match answers.recv_deadline(deadline) {
+            Ok((address, Ok(()))) => return Ok(address),
+            Ok((_, Err(KafkaError::Unreachable(refusal)))) => refusals.extend(refusal),
+            Ok((_, Err(error))) => unfit = Some(error),
+            Err(_) => break,
+        }
+    }
+    // What is there but unfit is the more telling answer.
+    if let Some(error) = unfit {
+        return Err(error);
+    }
+    for address in brokers.addresses() {
+        if !refusals.iter().any(|refusal| refusal.address == *address) {
+            refusals.push(refusal(address, "no answer in time"));
+        }
+    }
+    Err(KafkaError::Unreachable(refusals))
+}
+
+/// Fails where one of `addresses`, which brokers named as their own, doesn't answer as Kafka.
+pub(super) fn all_answer(addresses: Vec<String>) -> Result<(), KafkaError> {
+    let expected = addresses.clone();
+    let answers = greet_all(addresses)?;
+    let deadline = Instant::now() + GREETING_WAIT;
+    let mut missing = expected;
+    while !missing.is_empty() {
+        let Ok((address, answer)) = answers.recv_deadline(deadline) else {
+            let refusals = missing
+                .iter()
+                .map(|address| refusal(address, "no answer in time"));
+            return Err(KafkaError::Advertised(Box::new(KafkaError::Unreachable(
+                refusals.collect(),
+            ))));
+        };
+        answer.map_err(|error| KafkaError::Advertised(Box::new(error)))?;
+        missing.retain(|other| *other != address);
+    }
+    Ok(())
+}
+
+type Answer = (String, Result<(), KafkaError>);
+
+/// Greets each address on a thread of its own. A thread that is still at it when nobody waits any more ends by itself, after
+/// [`GREETING_WAIT`] and the time that the system's resolver takes.
+fn greet_all(addresses: Vec<String>) -> Result<Receiver<Answer>, KafkaError> {
+    let (sender, answers) = bounded(addresses.len());
+    for address in addresses {
+        let sender = sender.clone();
+        let doing = format!("connect to {address}");
+        thread::Builder::new()
+            .name("kafka-hello".to_owned())
+            .spawn(move || {
+                let answer = greet(&address);
+                // Nobody listens any more where another broker was quicker.
+                let _ = sender.send((address, answer));
+            })
+            .map_err(|error| KafkaError::Broken {
+                doing,
+                reason: format!("no thread: {error}"),
+            })?;
+    }
+    Ok(answers)
+}
+
+/// Connects to `address` and asks for the protocol versions that it speaks.
+fn greet(address: &str) -> Result<(), KafkaError> {
+    let unreachable =
+        |error: io::Error| KafkaError::Unreachable(vec![refusal(address, &io_in_words(&error))]);
+    let not_kafka = |saw: String| KafkaError::NotKafka {
+        address: address.to_owned(),
+        saw,
+    };
+    let stream = connect(address).map_err(unreachable)?;
+    match ask_versions(stream) {
+        Ok(Hello::Versions(answer)) => match speaks_ours(&answer) {
+            Some(true) => Ok(()),
+            Some(false) => Err(KafkaError::Incompatible {
+                address: address.to_owned(),
+            }),
+            None => Err(not_kafka("its answer makes no sense".to_owned())),
+        },
+        Ok(Hello::Other(first)) => Err(not_kafka(answer_in_words(first))),
+        Err(error) => Err(match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => not_kafka(format!(
+                "it takes connections but gave no answer within {} s",
+                CONNECT_WAIT.as_secs()
+            )),
+            // A broker that is starting or stopping does this too.
+            _ => unreachable(error),
+        }),
+    }
+}
+
+/// Connects to the first of the host's addresses that takes it, all within [`CONNECT_WAIT`].
+fn connect(address: &str) -> io::Result<TcpStream> {
+    let deadline = Instant::now() + CONNECT_WAIT;
+    let mut last = io::Error::other("failed to lookup address information: no address");
+    for socket in address.to_socket_addrs()? {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // A zero wait would be an error about the wait.
+        match TcpStream::connect_timeout(&socket, left.max(Duration::from_millis(1))) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// What came back: an answer of a length that Kafka's would have, or the first bytes of something else.
+enum Hello {
+    Versions(Vec<u8>),
+    Other([u8; 4]),
+}
+
+fn ask_versions(mut stream: TcpStream) -> io::Result<Hello> {
+    stream.set_read_timeout(Some(CONNECT_WAIT))?;
+    stream.set_write_timeout(Some(CONNECT_WAIT))?;
+    stream.write_all(&request())?;
+    let mut size = [0; 4];
+    stream.read_exact(&mut size)?;
+    let bytes = usize::try_from(i32::from_be_bytes(size)).unwrap_or(usize::MAX);
+    if bytes > KAFKA_HELLO_MAX_BYTES {
+        return Ok(Hello::Other(size));
+    }
+    let mut answer = vec![0; bytes];
+    stream.read_exact(&mut answer)?;
+    Ok(Hello::Versions(answer))
+}
+
+/// ApiVersions request v0: size, key, version, correlation id, client id.
+fn request() -> Vec<u8> {
+    let client_id = b"scan";
+    let mut body = Vec::with_capacity(32);
+    body.extend_from_slice(&API_VERSIONS.to_be_bytes());
+    body.extend_from_slice(&0i16.to_be_bytes());
+    body.extend_from_slice(&CORRELATION_ID.to_be_bytes());
+    body.extend_from_slice(&(client_id.len() as i16).to_be_bytes());
+    body.extend_from_slice(client_id);
+    let mut request = (body.len() as i32).to_be_bytes().to_vec();
+    request.append(&mut body);
+    request
+}
+
+/// Whether an ApiVersions answer v0 (correlation id, error code, count, then key, lowest and highest version of each request)
+/// covers [`SPOKEN`]; `None` where it is no such answer.
+fn speaks_ours(answer: &[u8]) -> Option<bool> {
+    let (head, ranges) = answer.split_at_checked(10)?;
+    if head[..6] != [&CORRELATION_ID.to_be_bytes()[..], &[0, 0]].concat() {
+        return None;
+    }
+    let ranges: Vec<[i16; 3]> = ranges
+        .chunks_exact(6)
+        .map(|entry| [0, 2, 4].map(|at| i16::from_be_bytes([entry[at], entry[at + 1]])))
+        .collect();
+    Some(SPOKEN.iter().all(|&(key, version)| {
+        ranges
+            .iter()
+            .any(|&[of, lowest, highest]| of == key && (lowest..=highest).contains(&version))
+    }))
+}
+
+fn refusal(address: &str, reason: &str) -> Refusal {
+    Refusal {
+        address: address.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// An answer with these lowest versions for Produce and Fetch.
+    fn versions(produce: i16, fetch: i16) -> Vec<u8> {
+        let mut answer = CORRELATION_ID.to_be_bytes().to_vec();
+        answer.extend_from_slice(&[0, 0, 0, 0, 0, 7]);
+        for (key, _) in SPOKEN {
+            let lowest = match key {
+                0 => produce,
+                1 => fetch,
+                _ => 0,
+            };
+            for number in [key, lowest, 13] {
+                answer.extend_from_slice(&number.to_be_bytes());
+            }
+        }
+        answer
+    }
+
+    /// A server on a port of its own that sends `answer` to one client, then waits for it to leave.
+    fn server(answer: Vec<u8>) -> Brokers {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 18];
+            stream.read_exact(&mut request).unwrap();
+            stream.write_all(&answer).unwrap();
+            let _ = stream.read(&mut request);
+        });
+        address.parse().unwrap()
+    }
+
+    fn sized(answer: Vec<u8>) -> Vec<u8> {
+        [&(answer.len() as i32).to_be_bytes()[..], &answer].concat()
+    }
+
+    #[test]
+    fn versions_are_compared() {
+        assert_eq!(speaks_ours(&versions(0, 0)), Some(true));
+        // Kafka 4 still lists Produce v0, for the sake of old librdkafka, and refuses it.
+        assert_eq!(speaks_ours(&versions(0, 4)), Some(false));
+        assert_eq!(speaks_ours(&versions(0, 0)[..20]), Some(false));
+        assert_eq!(speaks_ours(b"short"), None);
+        assert_eq!(speaks_ours(&[0; 30]), None);
+    }
+
+    #[test]
+    fn servers_are_told_apart() {
+        let ok = server(sized(versions(0, 0)));
+        assert_eq!(first_that_answers(&ok), Ok(ok.to_string()));
+        for (answer, said) in [
+            (sized(versions(3, 4)), "use Kafka 3.9 or older"),
+            (
+                b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
+                "its answer begins with \"HTTP\"",
+            ),
+            (
+                b"-ERR unknown command\r\n".to_vec(),
+                "its answer begins with \"-ERR\"",
+            ),
+            (vec![21, 3, 3, 0, 2, 2, 80], "it speaks TLS"),
+            (sized(vec![0; 30]), "makes no sense"),
+            (vec![], "gave no answer within 2 s"),
+        ] {
+            let brokers = server(answer);
+            let error = first_that_answers(&brokers).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&brokers.to_string()) && error.contains(said),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn refusals_name_address_and_reason() {
+        let closed = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let brokers: Brokers = format!("{closed},nohost.invalid").parse().unwrap();
+        let error = preflight(&brokers, GREETING_WAIT).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("{closed}: connection refused")),
+            "{error}"
+        );
+        assert!(
+            error.contains("nohost.invalid:9092: name not known"),
+            "{error}"
+        );
+        let advertised = all_answer(vec![closed.to_string()])
+            .unwrap_err()
+            .to_string();
+        assert!(advertised.contains("advertised.listeners"), "{advertised}");
+    }
+
+    #[test]
+    fn one_live_broker_is_enough() {
+        let live = server(sized(versions(0, 0)));
+        let brokers: Brokers = format!("127.0.0.1:1,{live}").parse().unwrap();
+        assert_eq!(first_that_answers(&brokers), Ok(live.to_string()));
+    }
+}

@@ -1,0 +1,371 @@
+//! Gets at the records of one partition where the plain fetch can't be trusted. Pure: the fetch itself comes in as an argument.
+//!
+//! The `kafka` crate hands out either the plain records at the front of an answer, or the records of the first compressed batch
+//! in it **and silently drops the plain ones before that**; one batch that it can't decompress fails the whole answer; and a
+//! record larger than the answer's limit is no record at all. The cure for all three is to ask for the right number of bytes:
+//! those in which the batch at the cursor fits, and nothing after it.
+
+use super::reader::{Fetched, Record};
+
+/// Bytes fetched at a time from one partition.
+pub(in crate::kafka) const FETCH_BYTES: i32 = 4 * 1024 * 1024;
+/// Bytes fetched at a time where one record is larger than [`FETCH_BYTES`]: Fetch v0 stalls on it otherwise.
+const FETCH_BYTES_LARGE: i32 = 128 * 1024 * 1024;
+/// Offsets that one fetch tries, one by one, to find the end of a batch that can't be read.
+const FETCH_SKIP_MAX_OFFSETS: i64 = 100;
+
+/// No batch of Kafka's is smaller than this, in bytes (its header alone has 61): what is searched for is at least as long.
+const BATCH_BYTES_MIN: i32 = 32;
+
+/// What one fetch of one partition brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// These records, none of them before the offset asked for, in a log whose next offset is `end`.
+    Log { records: Vec<Record>, end: i64 },
+    /// Something that can't be decoded, and why.
+    Undecodable(String),
+    /// An answer of another kind, which is final.
+    Other(Fetched),
+}
+
+impl Found {
+    /// True where this is all that the log has at `cursor`: no record was dropped before it, and none was too large for it.
+    pub(super) fn is_sound(&self, cursor: i64) -> bool {
+        match self {
+            Found::Log { records, end } => match records.first() {
+                Some(first) => first.offset == cursor,
+                None => *end <= cursor,
+            },
+            Found::Undecodable(_) => false,
+            Found::Other(_) => true,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Found::Log { records, .. } if records.is_empty())
+    }
+}
+
+/// The records at `cursor`, without loss. `ask(offset, bytes)` fetches from `offset`, at most `bytes` of the log, and doesn't
+/// wait for more. Takes up to about 20 requests, and 200 more where offsets are to be skipped.
+pub(super) fn isolate<E>(
+    cursor: i64,
+    ask: &mut impl FnMut(i64, i32) -> Result<Found, E>,
+) -> Result<Fetched, E> {
+    let mut empty_in = 0;
+    let mut end = cursor;
+    for bytes in [FETCH_BYTES, FETCH_BYTES_LARGE] {
+        let found = ask(cursor, bytes)?;
+        match found {
+            Found::Other(fetched) => return Ok(fetched),
+            Found::Log {
+                ref records,
+                end: now,
+            } if records.is_empty() && now > cursor => {
+                (empty_in, end) = (bytes, now);
+            }
+            Found::Log { records, .. } if found_at(&records, cursor) => {
+                return Ok(Fetched::Records(records));
+            }
+            too_much => return narrow(cursor, empty_in, bytes, too_much, ask),
+        }
+    }
+    step_over(cursor, end, ask)
+}
+
+/// True where `records` begin at `cursor`, or there are none.
+fn found_at(records: &[Record], cursor: i64) -> bool {
+    records.first().is_none_or(|first| first.offset == cursor)
+}
+
+/// Searches for the number of bytes in which the batch at `cursor` just fits: nothing fits in `empty_in`, and `bytes` brought
+/// `found`, which is too much.
+fn narrow<E>(
+    cursor: i64,
+    mut empty_in: i32,
+    mut bytes: i32,
+    mut found: Found,
+    ask: &mut impl FnMut(i64, i32) -> Result<Found, E>,
+) -> Result<Fetched, E> {
+    while bytes - empty_in > BATCH_BYTES_MIN {
+        let middle = empty_in + (bytes - empty_in) / 2;
+        match ask(cursor, middle)? {
+            Found::Other(fetched) => return Ok(fetched),
+            nothing if nothing.is_empty() => empty_in = middle,
+            Found::Log { records, .. } if found_at(&records, cursor) => {
+                return Ok(Fetched::Records(records));
+            }
+            too_much => (bytes, found) = (middle, too_much),
+        }
+    }
+    match found {
+        Found::Other(fetched) => Ok(fetched),
+        // The first batch that there is, and it begins later: the offsets before it are gone (compaction, transaction marks).
+        Found::Log { records, .. } => Ok(Fetched::Records(records)),
+        // Even where not a single batch can have fit: that is no fault of a batch.
+        Found::Undecodable(reason) if bytes <= BATCH_BYTES_MIN => Ok(Fetched::Away { reason }),
+        Found::Undecodable(reason) => skip(cursor, empty_in, bytes, reason, ask),
+    }
+}
+
+/// The batch at `cursor` can't be decoded; it doesn't fit in `empty_in` and does in `bytes`. Finds where the next one begins.
+fn skip<E>(
+    cursor: i64,
+    empty_in: i32,
+    bytes: i32,
+    reason: String,
+    ask: &mut impl FnMut(i64, i32) -> Result<Found, E>,
+) -> Result<Fetched, E> {
+    // One by one: a longer step could jump over a good record between two bad batches.
+    let mut next = cursor + 1;
+    while next < cursor + FETCH_SKIP_MAX_OFFSETS
+        && matches!(ask(next, bytes)?, Found::Undecodable(_))
+        // Where something fits, it is a smaller batch, and what spoils the answer is not the first in it.
+        && ask(next, empty_in.max(1))?.is_empty()
+    {
+        next += 1;
+    }
+    Ok(Fetched::Unreadable { reason, next })
+}
+
+/// No batch at `cursor` holds a record at or after it, although the log goes on to `end`: goes on behind the hole.
+fn step_over<E>(
+    cursor: i64,
+    end: i64,
+    ask: &mut impl FnMut(i64, i32) -> Result<Found, E>,
+) -> Result<Fetched, E> {
+    let last = end.min(cursor + FETCH_SKIP_MAX_OFFSETS);
+    for offset in cursor + 1..last {
+        match ask(offset, FETCH_BYTES)? {
+            nothing if nothing.is_empty() => {}
+            Found::Other(fetched) => return Ok(fetched),
+            found if found.is_sound(offset) => return isolate(offset, ask),
+            too_much => return narrow(offset, 0, FETCH_BYTES, too_much, ask),
+        }
+    }
+    if last == end {
+        // A transaction's mark, or compacted away: the log ends in what is no record.
+        return Ok(Fetched::Records(Vec::new()));
+    }
+    let reason = "no record can be found there".to_owned();
+    Ok(Fetched::Unreadable { reason, next: last })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Kind::{Empty, Packed, Plain, Strange};
+    use proptest::prelude::*;
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Kind {
+        Plain,
+        /// Compressed in a way that the crate knows.
+        Packed,
+        /// Compressed in a way that it doesn't.
+        Strange,
+        /// A transaction's mark, or compacted away: offsets without records.
+        Empty,
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    struct Batch {
+        kind: Kind,
+        records: i64,
+        bytes: i32,
+    }
+
+    fn batch(kind: Kind, records: i64, bytes: i32) -> Batch {
+        Batch {
+            kind,
+            records,
+            bytes,
+        }
+    }
+
+    /// Answers as broker and crate do together: whole batches as far as `bytes` reach, from the one that holds `offset`.
+    fn ask(log: &[Batch], offset: i64, bytes: i32) -> Found {
+        let end = log.iter().map(|batch| batch.records).sum();
+        if offset > end {
+            return Found::Other(Fetched::OutOfRange);
+        }
+        let (mut first, mut left, mut plain) = (0, i64::from(bytes), Vec::new());
+        for batch in log {
+            let offsets = first..first + batch.records;
+            first = offsets.end;
+            if offsets.end <= offset {
+                continue;
+            }
+            left -= i64::from(batch.bytes);
+            if left < 0 {
+                break;
+            }
+            let record = |offset| Record {
+                offset,
+                value: Vec::new(),
+            };
+            let records = offsets.filter(|&of| of >= offset).map(record);
+            match batch.kind {
+                Plain => plain.extend(records),
+                Packed => {
+                    return Found::Log {
+                        records: records.collect(),
+                        end,
+                    };
+                }
+                Strange => return Found::Undecodable("strange".to_owned()),
+                Empty => {}
+            }
+        }
+        Found::Log {
+            records: plain,
+            end,
+        }
+    }
+
+    fn fetch(log: &[Batch], cursor: i64) -> Fetched {
+        let mut asked = 0;
+        let fetched = isolate(cursor, &mut |offset, bytes| {
+            asked += 1;
+            assert!(
+                asked <= 60 + 2 * FETCH_SKIP_MAX_OFFSETS,
+                "too many requests"
+            );
+            Ok::<_, ()>(ask(log, offset, bytes))
+        });
+        fetched.unwrap()
+    }
+
+    fn offsets(fetched: &Fetched) -> Vec<i64> {
+        match fetched {
+            Fetched::Records(records) => records.iter().map(|record| record.offset).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_batch_at_the_cursor_comes_first() {
+        let large = FETCH_BYTES + 1;
+        for (log, cursor, expected) in [
+            (vec![], 0, vec![]),
+            (vec![batch(Plain, 3, 100)], 3, vec![]),
+            // The crate alone would give 3 and 4 here.
+            (
+                vec![batch(Plain, 3, 100), batch(Packed, 2, 80)],
+                0,
+                vec![0, 1, 2],
+            ),
+            (vec![batch(Plain, 3, 100), batch(Packed, 2, 80)], 2, vec![2]),
+            (
+                vec![batch(Plain, 1, large), batch(Packed, 2, 80)],
+                0,
+                vec![0],
+            ),
+            (vec![batch(Plain, 1, 68), batch(Strange, 1, 68)], 0, vec![0]),
+            (
+                vec![
+                    batch(Empty, 2, 70),
+                    batch(Plain, 1, 68),
+                    batch(Packed, 2, 80),
+                ],
+                0,
+                vec![2],
+            ),
+            (
+                vec![batch(Empty, 2, large), batch(Plain, 1, 68)],
+                0,
+                vec![2],
+            ),
+            (vec![batch(Plain, 1, 68), batch(Empty, 1, 78)], 1, vec![]),
+        ] {
+            assert_eq!(offsets(&fetch(&log, cursor)), expected, "{log:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_bounded() {
+        let next = |log: &[Batch], cursor| match fetch(log, cursor) {
+            Fetched::Unreadable { next, .. } => next,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(next(&[batch(Strange, 3, 90), batch(Plain, 1, 68)], 0), 3);
+        assert_eq!(next(&[batch(Strange, 3, 90), batch(Plain, 1, 68)], 1), 3);
+        assert_eq!(next(&[batch(Strange, 3, 90)], 0), 3);
+        assert_eq!(
+            next(&[batch(Strange, 1000, 9000)], 7),
+            7 + FETCH_SKIP_MAX_OFFSETS
+        );
+        assert_eq!(next(&[batch(Empty, 1000, 61)], 0), FETCH_SKIP_MAX_OFFSETS);
+    }
+
+    #[test]
+    fn an_error_at_every_size_is_not_skipped() {
+        let fetched = isolate(5, &mut |_, _| {
+            Ok::<_, ()>(Found::Undecodable("storage".to_owned()))
+        });
+        assert_eq!(
+            fetched,
+            Ok(Fetched::Away {
+                reason: "storage".to_owned()
+            })
+        );
+        let gone = isolate(5, &mut |_, _| Ok::<_, ()>(Found::Other(Fetched::Gone)));
+        assert_eq!(gone, Ok(Fetched::Gone));
+        let failed = isolate(5, &mut |_, _| Err::<Found, _>("cut"));
+        assert_eq!(failed, Err("cut"));
+    }
+
+    fn batches() -> impl Strategy<Value = Vec<Batch>> {
+        let kind = prop_oneof![Just(Plain), Just(Packed), Just(Strange), Just(Empty)];
+        let bytes = prop_oneof![68..2000, FETCH_BYTES - 100..FETCH_BYTES + 100];
+        let batch = (kind, 1i64..8, bytes);
+        prop::collection::vec(
+            batch.prop_map(|(kind, records, bytes)| Batch {
+                kind,
+                records,
+                bytes,
+            }),
+            0..12,
+        )
+    }
+
+    proptest! {
+        /// Whoever follows the cursor gets each readable record once and in order, and is told of each other one.
+        #[test]
+        fn no_record_is_passed_over(log in batches()) {
+            let mut readable = Vec::new();
+            let mut end = 0;
+            for batch in &log {
+                if matches!(batch.kind, Plain | Packed) {
+                    readable.extend(end..end + batch.records);
+                }
+                end += batch.records;
+            }
+            let (mut cursor, mut read) = (0, Vec::new());
+            for _ in 0..200 {
+                // As the reader does: the plain fetch first, the closer look where that isn't sound.
+                let plain = ask(&log, cursor, FETCH_BYTES);
+                let fetched = match plain {
+                    Found::Log { ref records, .. } if plain.is_sound(cursor) => Fetched::Records(records.clone()),
+                    _ => fetch(&log, cursor),
+                };
+                match fetched {
+                    Fetched::Records(records) => match records.last() {
+                        Some(last) => {
+                            read.extend(records.iter().map(|record| record.offset));
+                            cursor = last.offset + 1;
+                        }
+                        None => break,
+                    },
+                    Fetched::Unreadable { next, .. } => {
+                        prop_assert!(next > cursor);
+                        prop_assert!(!readable.iter().any(|offset| (cursor..next).contains(offset)));
+                        cursor = next;
+                    }
+                    other => prop_assert!(false, "{other:?}"),
+                }
+            }
+            prop_assert_eq!(read, readable);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Sends messages and says for certain which of them Kafka has.
+//!
+//! Nothing is sent again here after a failure: whether an unacknowledged message got in is unknown, and it is for the caller
+//! to decide that a duplicate is better than a loss. The one exception is a refusal for size, where Kafka took nothing.
+
+use super::batches::{batches, halves, weight};
+use super::brokers::Brokers;
+use super::client::Client;
+use super::error::KafkaError;
+use super::messages::{Message, Messages};
+use super::partitioner::partition_for;
+use kafka::client::{Compression, KafkaClient, ProduceMessage, RequiredAcks};
+use kafka::error::KafkaCode;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a broker may take for an acknowledgement by all in-sync replicas.
+const PRODUCE_ACK_WAIT: Duration = Duration::from_secs(10);
+/// Bytes of messages in one produce request. A broker takes 1 MiB of one partition by default (message.max.bytes), counted
+/// after it has packed all messages of a request into one batch.
+pub const PRODUCE_REQUEST_BYTES: usize = 1_000_000;
+
+/// Why a send stopped, and what is known of each message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendError {
+    /// Indices of messages that Kafka has for certain, ascending. Of the others, those not in `refused` may or may not be in.
+    pub acknowledged: Vec<usize>,
+    /// Indices of messages that are too large by themselves, ascending. They are not in, and never will be.
+    pub refused: Vec<usize>,
+    /// The reason; [`KafkaError::TooLarge`] where nothing else went wrong.
+    pub error: KafkaError,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for SendError {}
+
+/// Sends to one topic with acks=all.
+#[derive(Debug)]
+pub struct Producer {
+    client: Client,
+    request_bytes: usize,
+}
+
+impl Producer {
+    /// For `topic`, which the first send has made if Kafka does that by itself; `compression` is snappy. Connects with the
+    /// first send.
+    pub fn new(brokers: &Brokers, topic: &str, compression: bool) -> Producer {
+        let prepare: fn(&mut KafkaClient) = match compression {
+            true => |kafka| kafka.set_compression(Compression::SNAPPY),
+            false => |kafka| kafka.set_compression(Compression::NONE),
+        };
+        Producer {
+            client: Client::new(brokers, topic, prepare),
+            request_bytes: PRODUCE_REQUEST_BYTES,
+        }
+    }
+
+    /// As [`Producer::new`], and connects now. Fails where the topic is missing or no broker answers.
+    pub fn connect(
+        brokers: &Brokers,
+        topic: &str,
+        compression: bool,
+    ) -> Result<Producer, KafkaError> {
+        let mut producer = Producer::new(brokers, topic, compression);
+        producer.client.refresh()?;
+        Ok(producer)
+    }
+
+    /// Sends the messages, in as many requests as their size takes, one after the other. `Ok` only when all in-sync replicas have
+    /// every one of them; stops at the first failure but for messages that are too large, which the others don't suffer for.
+    pub fn send(&mut self, messages: &Arc<Messages>) -> Result<(), SendError> {
+        let mut tally = Tally::default();
+        let outcome = self.send_all(messages, &mut tally);
+        let error = match (outcome, tally.refused.first()) {
+            (Ok(()), None) => return Ok(()),
+            (Err(error), _) => error,
+            (Ok(()), Some(&index)) => KafkaError::TooLarge {
+                topic: self.client.topic().to_owned(),
+                bytes: messages.at(index).value.len(),
+            },
+        };
+        Err(tally.into_error(error))
+    }
+
+    fn send_all(&mut self, messages: &Arc<Messages>, tally: &mut Tally) -> Result<(), KafkaError> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        // All partitions count, those without a leader too: a key's place must not depend on who is up.
+        self.client.refresh()?;
+        let partitions = self.client.leaders().len();
+        let weights: Vec<usize> = messages.iter().map(weight).collect();
+        let mut waiting: VecDeque<Vec<usize>> = batches(&weights, self.request_bytes).into();
+        while let Some(batch) = waiting.pop_front() {
+            let mut placed: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
+            for index in batch {
+                let partition = partition_for(messages.at(index).key, partitions);
+                placed.entry(partition).or_default().push(index);
+            }
+            let outcomes = self.request(messages, &placed)?;
+            for (partition, indices) in placed {
+                match outcomes.get(&partition) {
+                    Some(Ok(())) => tally.acknowledged.extend(indices),
+                    Some(Err(KafkaCode::MessageSizeTooLarge | KafkaCode::RecordListTooLarge)) => {
+                        match halves(&indices) {
+                            None => tally.refused.extend(indices),
+                            Some((first, second)) => {
+                                // The topic takes less than a broker does by default: send it less at a time from now on.
+                                self.request_bytes =
+                                    first.iter().map(|&index| weights[index]).sum();
+                                waiting.push_front(second);
+                                waiting.push_front(first);
+                            }
+                        }
+                    }
+                    // They stay unacknowledged; the other partitions of this answer still count.
+                    Some(Err(code)) => tally.failed = Some(*code),
+                    None => tally.failed = Some(KafkaCode::Unknown),
+                }
+            }
+            if let Some(code) = tally.failed {
+                self.client.forget();
+                return Err(KafkaError::code(self.client.brokers(), &self.doing(), code));
+            }
+        }
+        Ok(())
+    }
+
+    /// One produce request: the messages of each partition by their indices. Gives the outcome of each partition.
+    fn request(
+        &mut self,
+        messages: &Arc<Messages>,
+        placed: &BTreeMap<i32, Vec<usize>>,
+    ) -> Result<Outcomes, KafkaError> {
+        let doing = self.doing();
+        let topic = self.client.topic().to_owned();
+        let places: Vec<(i32, usize)> = placed
+            .iter()
+            .flat_map(|(&partition, indices)| indices.iter().map(move |&index| (partition, index)))
+            .collect();
+        // Shared, since the thread that sends them may outlive this call.
+        let messages = messages.clone();
+        self.client.call(&doing, PRODUCE_ACK_WAIT, move |kafka| {
+            let requests = places.iter().map(|&(partition, index)| {
+                let Message { key, value } = messages.at(index);
+                ProduceMessage::new(&topic, partition, Some(key), Some(value))
+            });
+            let confirms = kafka.produce_messages(RequiredAcks::All, PRODUCE_ACK_WAIT, requests)?;
+            let partitions = confirms
+                .into_iter()
+                .flat_map(|confirm| confirm.partition_confirms);
+            Ok(partitions
+                .map(|confirm| (confirm.partition, confirm.offset.map(drop)))
+                .collect())
+        })
+    }
+
+    fn doing(&self) -> String {
+        format!("write to {}", self.client.topic())
+    }
+}
+
+/// What became of each partition of a request.
+type Outcomes = BTreeMap<i32, Result<(), KafkaCode>>;
+
+/// What is known so far of the messages of one send.
+#[derive(Default)]
+struct Tally {
+    acknowledged: Vec<usize>,
+    refused: Vec<usize>,
+    failed: Option<KafkaCode>,
+}
+
+impl Tally {
+    fn into_error(mut self, error: KafkaError) -> SendError {
+        self.acknowledged.sort_unstable();
+        self.refused.sort_unstable();
+        SendError {
+            acknowledged: self.acknowledged,
+            refused: self.refused,
+            error,
+        }
+    }
+}

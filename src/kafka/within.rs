@@ -1,0 +1,199 @@
+//! A bound on how long a call may take, for calls that have none of their own.
+//!
+//! Nothing else in this room makes a thread or waits without a bound.
+
+use super::error::KafkaError;
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use std::io;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Something to be done, which hands its result on by itself.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A thread that makes the calls of another one, so that this one need not wait for them longer than it wants to. Kept from call
+/// to call: to start a thread costs as much as a small call itself.
+#[derive(Debug)]
+pub(super) struct Caller {
+    thread: Option<(Sender<Job>, JoinHandle<()>)>,
+    /// Closed = no call is waited for any more.
+    stop: Receiver<()>,
+}
+
+impl Default for Caller {
+    fn default() -> Caller {
+        Caller::until(never())
+    }
+}
+
+impl Caller {
+    /// One that waits for no call once `stop` is closed, but gives it up with [`KafkaError::Stopped`].
+    pub(super) fn until(stop: Receiver<()>) -> Caller {
+        Caller { thread: None, stop }
+    }
+
+    /// Waits for `pause`; errs as [`Caller::within`] does where it is told to stop.
+    pub(super) fn pause(&self, pause: Duration) -> Result<(), KafkaError> {
+        select! {
+            recv(self.stop) -> _ => Err(KafkaError::Stopped),
+            default(pause) => Ok(()),
+        }
+    }
+
+    /// Runs `work` on the thread and gives its result back, or [`KafkaError::TimedOut`] after `wait`. `doing` says what it does, in
+    /// words that fit before a colon ("connect to localhost:9092").
+    ///
+    /// Past `wait`, or where it is told to stop, the thread is left behind, since nothing can end a thread that sits in a system
+    /// call, and the next call gets another one. In a client program that is all right: the process ends soon and the thread with it. In a daemon it is a
+    /// bounded loss: the sockets of the `kafka` crate give up after 120 s, which ends the thread and drops what it owns; no lock is
+    /// held, and what it owned has been replaced by then. What it had asked for may still be done, so only ask here for what may
+    /// happen late or twice.
+    ///
+    /// A panic in `work` (the `kafka` crate has some) ends that thread only, and comes back as [`KafkaError::Broken`].
+    pub(super) fn within<T, W>(
+        &mut self,
+        wait: Duration,
+        doing: &str,
+        work: W,
+    ) -> Result<T, KafkaError>
+    where
+        T: Send + 'static,
+        W: FnOnce() -> Result<T, KafkaError> + Send + 'static,
+    {
+        let broken = |reason: &str| KafkaError::Broken {
+            doing: doing.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let (done, result) = bounded(1);
+        let job = Box::new(move || {
+            // Fails only where nobody waits any more; the result is dropped then.
+            let _ = done.send(work());
+        });
+        // Taken out, and put back only after it has served well.
+        let (jobs, thread) = match self.thread.take() {
+            Some(kept) => kept,
+            None => start().map_err(|error| broken(&format!("no thread: {error}")))?,
+        };
+        jobs.send(job)
+            .map_err(|_| broken("its thread is gone (a fault in the client library)"))?;
+        select! {
+            recv(result) -> result => match result {
+                Ok(result) => {
+                    self.thread = Some((jobs, thread));
+                    result
+                }
+                Err(_) => Err(broken("it broke off (a fault in the client library)")),
+            },
+            recv(self.stop) -> _ => Err(KafkaError::Stopped),
+            default(wait) => Err(KafkaError::TimedOut {
+                doing: doing.to_owned(),
+                waited: wait,
+            }),
+        }
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        if let Some((jobs, thread)) = self.thread.take() {
+            drop(jobs);
+            // It has nothing left to do. A panic while its last values were dropped would be no news about any result.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn start() -> io::Result<(Sender<Job>, JoinHandle<()>)> {
+    let (jobs, inbox) = bounded::<Job>(1);
+    let thread = thread::Builder::new()
+        .name("kafka".to_owned())
+        .spawn(move || inbox.iter().for_each(|job| job()))?;
+    Ok((jobs, thread))
+}
+
+/// One call by itself, as [`Caller::within`].
+pub(super) fn within<T, W>(wait: Duration, doing: &str, work: W) -> Result<T, KafkaError>
+where
+    T: Send + 'static,
+    W: FnOnce() -> Result<T, KafkaError> + Send + 'static,
+{
+    Caller::default().within(wait, doing, work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn results_come_back_and_waits_end() {
+        let second = Duration::from_secs(1);
+        assert_eq!(within(second, "add", || Ok(1 + 1)), Ok(2));
+        let begun = Instant::now();
+        let hung = within(Duration::from_millis(50), "hang", move || {
+            thread::sleep(second);
+            Ok(())
+        });
+        assert!(begun.elapsed() < second);
+        assert_eq!(
+            hung.unwrap_err().to_string(),
+            "hang: no answer within 0.05 s"
+        );
+    }
+
+    #[test]
+    fn a_thread_serves_call_after_call_until_one_fails() {
+        let mut caller = Caller::default();
+        let second = Duration::from_secs(1);
+        let mut whose = |wait, work: fn() -> Result<(), KafkaError>| {
+            caller.within(wait, "look", move || {
+                work()?;
+                Ok(thread::current().id())
+            })
+        };
+        let first = whose(second, || Ok(())).unwrap();
+        assert_eq!(whose(second, || Ok(())), Ok(first));
+        whose(second, || panic!("on purpose")).unwrap_err();
+        let after_panic = whose(second, || Ok(())).unwrap();
+        assert_ne!(after_panic, first);
+        whose(Duration::ZERO, || {
+            thread::sleep(Duration::from_millis(200));
+            Ok(())
+        })
+        .unwrap_err();
+        let after_hang = whose(second, || Ok(())).unwrap();
+        assert_ne!(after_hang, after_panic);
+        assert_eq!(whose(second, || Ok(())), Ok(after_hang));
+    }
+
+    #[test]
+    fn a_stop_ends_the_wait() {
+        let (closed, stop) = bounded(0);
+        let mut caller = Caller::until(stop);
+        let second = Duration::from_secs(1);
+        assert_eq!(caller.within(second, "add", || Ok(1 + 1)), Ok(2));
+        drop(closed);
+        let begun = Instant::now();
+        let stopped = caller.within(second * 5, "hang", move || {
+            thread::sleep(second);
+            Ok(())
+        });
+        assert_eq!(stopped, Err(KafkaError::Stopped));
+        assert_eq!(caller.pause(second), Err(KafkaError::Stopped));
+        drop(caller);
+        assert!(begun.elapsed() < second, "nor is the thread waited for");
+    }
+
+    #[test]
+    fn a_panic_is_an_error() {
+        let broken = within(Duration::from_secs(1), "parse", || -> Result<(), _> {
+            panic!("on purpose")
+        });
+        assert!(
+            broken
+                .unwrap_err()
+                .to_string()
+                .contains("parse: it broke off")
+        );
+    }
+}

@@ -1,0 +1,385 @@
+//! The thread `dispatch`: reports this server's load, claims tasks while a slot is free, and hands them to the scan threads.
+
+use crate::claim_table::{Answer, ClaimTable, ClaimTableError, Claimed, Ending, Refused, Release};
+use crate::masscan::{About, MasscanBinary, unfit_for_shards};
+use crate::model::lease::renew_every;
+use crate::model::{Resume, Scope, State, StatusRecord, Targets, Task};
+use crate::scand::claims::budget::{Budget, Permit};
+use crate::scand::claims::held_claims::{HeldClaims, Holding, Order};
+use crate::scand::claims::scope::ScopeInForce;
+use crate::scand::finalize::{Settlement, record_of};
+use crate::scand::retry_log::{RetryLog, Stop, stopped};
+use crate::scand::scan::results::Backlog;
+use crossbeam_channel::{Receiver, Sender, select};
+use log::{debug, error, info, warn};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Time between two heartbeats of a server without a free slot, or a fifth of its lease where that is less; the others look for tasks
+/// more often, which is one too.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
+/// `dispatch` looks for work this often even when nobody nudged it, while a slot is free and something is queued.
+const DISPATCH_TICK: Duration = Duration::from_millis(200);
+/// The same where nothing is queued: what another server gives back is found so late.
+pub const DISPATCH_IDLE_TICK: Duration = Duration::from_secs(1);
+/// Times in a row that a server goes on behind such tasks before it looks at its other work.
+const CLAIM_PASSED_MAX_TIMES: usize = 16;
+
+/// A claim that was taken up, and the orders about it.
+type Held = (Arc<Holding>, Receiver<Order>);
+
+/// A claimed task on its way to a scan thread.
+#[derive(Debug)]
+pub struct Assignment {
+    /// The task and its claim.
+    pub claimed: Claimed,
+    /// How long the claim may be trusted.
+    pub holding: Arc<Holding>,
+    /// Orders about it.
+    pub orders: Receiver<Order>,
+    /// Its slot and rate.
+    pub permit: Permit,
+    /// Those of its targets that this server may not scan.
+    pub denied: Targets,
+    /// The changes of this server's scope ([`ScopeInForce::changes`]) up to which that is true.
+    pub scope_changes: u64,
+}
+
+/// The thread's own things.
+pub struct Dispatch {
+    /// This server's name.
+    pub server: String,
+    /// How long a claim lasts.
+    pub lease: Duration,
+    /// Its own connection to Redis.
+    pub ledger: ClaimTable,
+    /// Slots and rate.
+    pub budget: Arc<Budget>,
+    /// The claims of this server.
+    pub holdings: Arc<HeldClaims>,
+    /// Findings that wait for Kafka: no new scans while there are many.
+    pub backlog: Arc<Backlog>,
+    /// What this server may scan.
+    pub scope: Arc<ScopeInForce>,
+    /// What is run.
+    pub masscan: Arc<MasscanBinary>,
+    /// What was last said of it in the log.
+    pub about_masscan: Result<About, String>,
+    /// To the scan threads.
+    pub assignments: Sender<Assignment>,
+    /// Where a claim goes whose task can't be read.
+    pub settle: Sender<Settlement>,
+    /// Nudges: new tasks, or something came free.
+    pub work: Receiver<()>,
+    /// Closed = claim nothing more.
+    pub stop: Stop,
+}
+
+impl Dispatch {
+    /// Runs until `stop` is closed; then takes the server out of the table.
+    pub fn run(mut self) {
+        let mut outage = RetryLog::new("claim tasks");
+        let mut call = None;
+        while !stopped(&self.stop) {
+            let pause = match self.claim_while_free(&mut call) {
+                Ok(answer) => self.pause(&answer),
+                Err(error) => {
+                    if !outage.pause(&error, &self.stop) {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            outage.over();
+            select! {
+                recv(self.stop) -> _ => break,
+                recv(self.work) -> _ => {}
+                default(pause) => {}
+            }
+        }
+        if let Err(error) = self.ledger.leave(&self.server) {
+            debug!("could not leave the table of servers: {error}");
+        }
+    }
+
+    /// For how long nothing need be looked for after the last `answer`, unless a nudge comes. Where no slot is free that is the time
+    /// to the next heartbeat: one that comes free nudges.
+    fn pause(&self, answer: &Answer) -> Duration {
+        match answer {
+            Answer::Idle(until) => DISPATCH_IDLE_TICK.min(*until),
+            _ if self.budget.load().free == 0 => HEARTBEAT_EVERY.min(renew_every(self.lease)),
+            _ => DISPATCH_TICK,
+        }
+    }
+
+    /// Gives the answer after which it claims no more for now. `call` names a claim that had no answer yet; none where all had
+    /// theirs.
+    fn claim_while_free(&mut self, call: &mut Option<String>) -> Result<Answer, ClaimTableError> {
+        let mut passed = 0;
+        loop {
+            let mut load = self.budget.load();
+            if !self.backlog.has_room_for_more_scans() {
+                load.free = 0;
+            }
+            let (answer, sent) = self.claim(&load, call)?;
+            match answer {
+                Answer::None | Answer::Idle(_) | Answer::Deferred => return Ok(answer),
+                Answer::Passed if passed == CLAIM_PASSED_MAX_TIMES => return Ok(answer),
+                Answer::Passed => passed += 1,
+                Answer::Vanished(id) => error!(
+                    "task {id}: its Redis hash is gone while it was queued; it is read again from Kafka"
+                ),
+                Answer::Restored => {
+                    error!(
+                        "Redis has gone back in time (an old snapshot, or a replica that took over): what it held is forgotten and rebuilt from Kafka"
+                    );
+                    return Ok(answer);
+                }
+                Answer::Unreadable(claim, error) => {
+                    self.holdings.take(&claim, sent, self.lease);
+                    self.end_unreadable(claim, &error);
+                }
+                Answer::Task(claimed) => {
+                    // Before anything that may fail: its lease is renewed from now on.
+                    let held = self.holdings.take(&claimed.claim, sent, self.lease);
+                    self.take_up(*claimed, held)?;
+                }
+            }
+            if stopped(&self.stop) {
+                return Ok(Answer::None);
+            }
+        }
+    }
+
+    /// One claim. Where the answer is lost on the way, the same call is made once more, and keeps its name until it is answered:
+    /// Redis may carry out any of them later, and all give the same task.
+    fn claim(
+        &mut self,
+        load: &crate::claim_table::Load,
+        call: &mut Option<String>,
+    ) -> Result<(Answer, Instant), ClaimTableError> {
+        let name = call.get_or_insert_with(|| nanoid::nanoid!()).clone();
+        self.look_at_masscan();
+        let limits = self.limits(&self.scope.now());
+        let mut claim = || {
+            let sent = Instant::now();
+            self.ledger
+                .claim(&self.server, &name, self.lease, load, &limits)
+                .map(|answer| (answer, sent))
+        };
+        let answered = claim().or_else(|first| {
+            debug!("claiming again: {first}");
+            claim()
+        });
+        if !matches!(answered, Err(ClaimTableError::Redis { .. })) {
+            *call = None;
+        }
+        answered
+    }
+
+    /// Hands a claimed task to a scan thread, or refuses it where this server may not run it.
+    fn take_up(&mut self, claimed: Claimed, held: Held) -> Result<(), ClaimTableError> {
+        let scope_changes = self.scope.changes();
+        let scope = self.scope.now();
+        let targets = claimed.task.targets();
+        let denied = scope.denied(&targets);
+        if denied == targets {
+            let why = scope.refusal(&targets);
+            return self.refuse(claimed, &scope, &why);
+        }
+        if let Some(why) = self.unlike(&claimed.task, &denied) {
+            return self.refuse(claimed, &scope, &why);
+        }
+        if !denied.is_empty() {
+            info!(
+                "task {}: {} of its {} addresses are out of this server's scope and not scanned",
+                claimed.claim.task_id,
+                denied.count(),
+                targets.count()
+            );
+        }
+        self.assign(claimed, held, denied, scope_changes);
+        Ok(())
+    }
+
+    /// What becomes of a claim about which Redis can't be asked: `settle` gives it back once Redis answers.
+    fn give_back(&self, claimed: &Claimed) {
+        let id = &claimed.claim.task_id;
+        info!("task {id}: given back before it was begun: Redis doesn't answer");
+        let attempt = claimed.attempt.saturating_sub(1);
+        let (partition, offset) = (claimed.partition, claimed.offset);
+        let release = Settlement::Release {
+            claim: claimed.claim.clone(),
+            release: Release {
+                delay: Duration::ZERO,
+                gives_back_attempt: true,
+                failed_here: false,
+                error: None,
+                resume: claimed.resume,
+            },
+            record: StatusRecord {
+                fence: claimed.claim.fence,
+                found: claimed.resume.found,
+                lost: claimed.lost,
+                resume: claimed.resume,
+                retry: claimed.task.retry,
+                ..record_of(id, &self.server, attempt, partition, offset)
+            },
+        };
+        let _ = self.settle.send(release);
+    }
+
+    /// Why a shard can't be run here; none where it can, or is no shard.
+    ///
+    /// Which probes a shard sends depends on all the addresses and on the rate (see `model/walk.rs`). Were the shards of a job
+    /// run with different ones, the union of their probes would have holes, and nobody would see them. So each is run exactly as
+    /// its record says, by a server that may do that: then nothing has to be known about the others.
+    fn unlike(&self, task: &Task, denied: &Targets) -> Option<String> {
+        task.shard?;
+        let asked = task.band_width.pps();
+        if self.budget.rate_for(asked) < asked {
+            return Some(format!(
+                "a shard is sent at its own {asked} pps, which is above this server's -max-rate"
+            ));
+        }
+        if !denied.is_empty() {
+            return Some(format!(
+                "{} of the addresses of its job are out of this server's scope, and a shard is scanned as it is: push the job with -exclude",
+                denied.count()
+            ));
+        }
+        unfit_for_shards(&self.about_masscan)
+    }
+
+    /// What is claimed and what is refused until the next look is judged by this one.
+    fn look_at_masscan(&mut self) {
+        let about = self.masscan.about();
+        if about != self.about_masscan {
+            say_masscan(&about);
+            self.about_masscan = about;
+        }
+    }
+
+    /// Names what this server may do, so that the fleet knows whether one that refused a task may do something else by now.
+    fn limits(&self, scope: &Scope) -> String {
+        let rate = self.budget.rate_for(u64::MAX);
+        let shards = unfit_for_shards(&self.about_masscan).is_none();
+        format!("{}/{rate}/{shards}", scope.tag())
+    }
+
+    fn refuse(
+        &mut self,
+        claimed: Claimed,
+        scope: &Scope,
+        why: &str,
+    ) -> Result<(), ClaimTableError> {
+        let id = &claimed.claim.task_id;
+        let limits = self.limits(scope);
+        let error = format!(
+            "no server of the group may run it; on {}: {why}",
+            self.server
+        );
+        let mut refuse = || {
+            self.ledger
+                .refuse(&claimed.claim, &self.server, &limits, &error)
+        };
+        // A second time it says that the claim is lost if only its answer was.
+        let refused = match refuse().or_else(|_| refuse()) {
+            Ok(refused) => refused,
+            Err(error) => {
+                self.give_back(&claimed);
+                return Err(error);
+            }
+        };
+        match refused {
+            Refused::Left => {
+                info!("task {id}: left to other servers: {why}");
+                self.holdings.drop_claim(&claimed.claim);
+            }
+            Refused::Lost => {
+                debug!("task {id}: refused, and no longer this server's");
+                self.holdings.drop_claim(&claimed.claim);
+            }
+            Refused::Ending => {
+                error!("task {id}: {error}");
+                let ending = Ending {
+                    claim: claimed.claim.clone(),
+                    status: State::Rejected,
+                    error: Some(error),
+                    found: claimed.resume.found,
+                    attempt: claimed.attempt,
+                    resume: claimed.resume,
+                    lost: claimed.lost,
+                    retry: claimed.task.retry,
+                    partition: claimed.partition,
+                    offset: claimed.offset,
+                };
+                let _ = self.settle.send(Settlement::End(ending));
+            }
+        }
+        Ok(())
+    }
+
+    fn assign(
+        &mut self,
+        claimed: Claimed,
+        (holding, orders): Held,
+        denied: Targets,
+        scope_changes: u64,
+    ) {
+        let permit = self.budget.take(claimed.task.band_width.pps());
+        let load = self.budget.load();
+        info!(
+            "task {}: claimed, attempt {} (now {} of {} slots sending, {} scans, {} pps)",
+            claimed.claim.task_id,
+            claimed.attempt,
+            load.slots - load.free.min(load.slots),
+            load.slots,
+            load.held,
+            load.rate_used
+        );
+        let claim = claimed.claim.clone();
+        let assignment = Assignment {
+            claimed,
+            holding,
+            orders,
+            permit,
+            denied,
+            scope_changes,
+        };
+        if self.assignments.send(assignment).is_err() {
+            error!("the scan threads are gone: the claim runs out and another server takes it");
+            self.holdings.drop_claim(&claim);
+        }
+    }
+
+    fn end_unreadable(&self, claim: crate::claim_table::Claim, error: &ClaimTableError) {
+        error!("task {}: {error}", claim.task_id);
+        let ending = Ending {
+            claim,
+            status: State::Failed,
+            error: Some(error.to_string()),
+            found: 0,
+            attempt: 0,
+            lost: 0,
+            resume: Resume::default(),
+            retry: 0,
+            partition: -1,
+            offset: -1,
+        };
+        let _ = self.settle.send(Settlement::End(ending));
+    }
+}
+
+/// Says in the log what this server's masscan is, and what that means.
+pub fn say_masscan(about: &Result<About, String>) {
+    match about {
+        Ok(about) => {
+            info!("masscan {}", about.version);
+            if let Some(why) = about.unfit_for_shards() {
+                warn!("the shards of jobs are left to other servers: {why}");
+            }
+        }
+        Err(error) => warn!("every scan on this server will fail: {error}"),
+    }
+}

@@ -1,0 +1,243 @@
+//! The claims that this server holds, shared by its threads: how long each may be trusted, and where its orders go.
+//! No I/O: `lease` renews, `dispatch` adds, `settle` removes.
+
+use crate::claim_table::Claim;
+use crate::model::TaskId;
+use crate::model::lease::trusted_until;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Orders (cancel, lost, drain …) that may wait for a scan's thread.
+const SCAN_ORDERS_MAX: usize = 8;
+
+/// What a scan's thread is told about its claim. Handled before anything that masscan says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The claim is somebody else's by now: stop, write nothing more.
+    Lost,
+    /// A person wants the task to end now.
+    Cancel,
+    /// A person wants it held back: checkpoint, give it up.
+    Pause,
+    /// The server is going down: checkpoint, give the task back.
+    Drain,
+}
+
+/// One claim of this server.
+#[derive(Debug)]
+pub struct Holding {
+    /// Which.
+    pub claim: Claim,
+    trusted_until: Mutex<Instant>,
+    orders: Sender<Order>,
+    last_order: Mutex<Option<Order>>,
+}
+
+impl Holding {
+    /// Whether the lease can still be trusted at `now`, by this server's own clock.
+    pub fn is_trusted(&self, now: Instant) -> bool {
+        now < *lock(&self.trusted_until)
+    }
+
+    /// For how long after `now` that is so if it isn't renewed.
+    pub fn trusted_for(&self, now: Instant) -> Duration {
+        lock(&self.trusted_until).saturating_duration_since(now)
+    }
+
+    /// The claim was renewed by a request sent at `sent`.
+    pub fn renewed(&self, sent: Instant, lease: Duration) {
+        let mut until = lock(&self.trusted_until);
+        *until = (*until).max(trusted_until(sent, lease));
+    }
+
+    /// The claim is somebody else's: it can't be trusted from now on, and the scan's thread is told.
+    pub fn lost(&self, now: Instant) {
+        *lock(&self.trusted_until) = now;
+        self.order(Order::Lost);
+    }
+
+    /// Tells the scan's thread, once where the same order comes again and again. An order that finds no reader or a full queue
+    /// isn't needed: the scan is ending already.
+    pub fn order(&self, order: Order) {
+        if lock(&self.last_order).replace(order) != Some(order) {
+            let _ = self.orders.try_send(order);
+        }
+    }
+}
+
+/// All claims of this server.
+#[derive(Debug, Default)]
+pub struct HeldClaims(Mutex<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    by_task: HashMap<TaskId, Arc<Holding>>,
+    is_draining: bool,
+}
+
+impl HeldClaims {
+    /// Takes up a claim that a request sent at `sent` made for one `lease`. While the server drains, that is ordered at once.
+    pub fn take(
+        &self,
+        claim: &Claim,
+        sent: Instant,
+        lease: Duration,
+    ) -> (Arc<Holding>, Receiver<Order>) {
+        let (orders, inbox) = bounded(SCAN_ORDERS_MAX);
+        let holding = Arc::new(Holding {
+            claim: claim.clone(),
+            trusted_until: Mutex::new(trusted_until(sent, lease)),
+            orders,
+            last_order: Mutex::default(),
+        });
+        let mut held = lock(&self.0);
+        if held.is_draining {
+            holding.order(Order::Drain);
+        }
+        held.by_task.insert(claim.task_id.clone(), holding.clone());
+        (holding, inbox)
+    }
+
+    /// Tells every scan to drain, those of claims that are taken up later too.
+    pub fn drain(&self) {
+        let mut held = lock(&self.0);
+        held.is_draining = true;
+        for holding in held.by_task.values() {
+            holding.order(Order::Drain);
+        }
+    }
+
+    /// Whether `claim` is held and can still be trusted at `now`.
+    pub fn is_trusted(&self, claim: &Claim, now: Instant) -> bool {
+        let held = lock(&self.0);
+        let holding = held.by_task.get(&claim.task_id);
+        holding.is_some_and(|holding| holding.claim == *claim && holding.is_trusted(now))
+    }
+
+    /// Drops a claim, unless the task was claimed anew in the meantime.
+    pub fn drop_claim(&self, claim: &Claim) {
+        let mut held = lock(&self.0);
+        if held
+            .by_task
+            .get(&claim.task_id)
+            .is_some_and(|h| h.claim == *claim)
+        {
+            held.by_task.remove(&claim.task_id);
+        }
+    }
+
+    /// All of them, in no order.
+    pub fn all(&self) -> Vec<Arc<Holding>> {
+        lock(&self.0).by_task.values().cloned().collect()
+    }
+}
+
+/// A lock whose holder panicked still guards whole values here: each critical section writes one.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(id: &str, fence: u64) -> Claim {
+        Claim {
+            task_id: id.parse().unwrap(),
+            fence,
+        }
+    }
+
+    #[test]
+    fn trust_ends_before_the_lease_and_grows_with_a_renewal() {
+        let (holdings, start, lease) = (
+            HeldClaims::default(),
+            Instant::now(),
+            Duration::from_secs(10),
+        );
+        let (holding, _orders) = holdings.take(&claim("a", 1), start, lease);
+        assert!(holding.is_trusted(start + Duration::from_secs(8)));
+        assert!(!holding.is_trusted(start + Duration::from_secs(9)));
+        holding.renewed(start + Duration::from_secs(5), lease);
+        assert!(holding.is_trusted(start + Duration::from_secs(13)));
+        holding.renewed(start, lease);
+        assert!(
+            holding.is_trusted(start + Duration::from_secs(13)),
+            "a late answer takes nothing back"
+        );
+    }
+
+    #[test]
+    fn a_lost_claim_is_not_trusted_and_its_scan_is_told() {
+        let (holdings, start, lease) = (
+            HeldClaims::default(),
+            Instant::now(),
+            Duration::from_secs(10),
+        );
+        let (holding, orders) = holdings.take(&claim("a", 1), start, lease);
+        holding.lost(start);
+        assert!(!holding.is_trusted(start));
+        assert_eq!(orders.try_recv(), Ok(Order::Lost));
+    }
+
+    #[test]
+    fn an_order_that_is_repeated_is_told_once() {
+        let (holdings, now, lease) = (
+            HeldClaims::default(),
+            Instant::now(),
+            Duration::from_secs(10),
+        );
+        let (holding, orders) = holdings.take(&claim("a", 1), now, lease);
+        for order in [Order::Pause, Order::Pause, Order::Cancel, Order::Cancel] {
+            holding.order(order);
+        }
+        let told: Vec<Order> = orders.try_iter().collect();
+        assert_eq!(told, [Order::Pause, Order::Cancel]);
+    }
+
+    #[test]
+    fn a_claim_taken_up_after_the_drain_was_ordered_is_drained_too() {
+        let (holdings, now, lease) = (
+            HeldClaims::default(),
+            Instant::now(),
+            Duration::from_secs(10),
+        );
+        let (_, early) = holdings.take(&claim("a", 1), now, lease);
+        assert!(early.try_recv().is_err());
+        holdings.drain();
+        let (_, late) = holdings.take(&claim("b", 2), now, lease);
+        assert_eq!(early.try_recv(), Ok(Order::Drain));
+        assert_eq!(late.try_recv(), Ok(Order::Drain));
+    }
+
+    #[test]
+    fn only_the_claim_that_is_held_is_trusted() {
+        let (holdings, start, lease) = (
+            HeldClaims::default(),
+            Instant::now(),
+            Duration::from_secs(10),
+        );
+        holdings.take(&claim("a", 2), start, lease);
+        assert!(holdings.is_trusted(&claim("a", 2), start));
+        assert!(!holdings.is_trusted(&claim("a", 1), start), "an older one");
+        assert!(!holdings.is_trusted(&claim("b", 2), start), "another task");
+        assert!(!holdings.is_trusted(&claim("a", 2), start + lease));
+    }
+
+    #[test]
+    fn an_old_claim_does_not_drop_a_new_one() {
+        let (holdings, now, lease) = (
+            HeldClaims::default(),
+            Instant::now(),
+            Duration::from_secs(10),
+        );
+        holdings.take(&claim("a", 1), now, lease);
+        holdings.take(&claim("a", 2), now, lease);
+        holdings.drop_claim(&claim("a", 1));
+        assert_eq!(holdings.all().len(), 1);
+        holdings.drop_claim(&claim("a", 2));
+        assert!(holdings.all().is_empty());
+    }
+}

@@ -1,0 +1,271 @@
+//! The thread `lease`: renews this server's claims, hears what is ordered about them, takes expired ones away from servers that
+//! no longer renew theirs, and takes up changes of state that Kafka has not been told.
+//!
+//! **Invariant:** it does no Kafka work and has its own connection to Redis, so that a stuck Kafka costs no lease.
+
+use crate::claim_table::{self, Claim, ClaimTable, ClaimTableError, Reaped, Renewal, Renewed};
+use crate::model::State;
+use crate::model::lease::renew_every;
+use crate::scand::claims::held_claims::{HeldClaims, Holding, Order};
+use crate::scand::finalize::{Settlement, record_of, state_record};
+use crate::scand::retry_log::{RetryLog, Stop, stopped};
+use crossbeam_channel::{RecvTimeoutError, Sender};
+use log::{error, info, warn};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Time between two looks for orders (cancel, pause) and for claims that have expired.
+const ORDERS_EVERY: Duration = Duration::from_secs(1);
+/// Expired claims that one look takes away from their servers.
+const REAP_BATCH_MAX: usize = 100;
+/// Changes of state that one look takes to tell Kafka.
+const UNTOLD_BATCH_MAX: usize = 500;
+
+/// The thread's own things.
+pub struct Lease {
+    /// This server's name.
+    pub server: String,
+    /// How long a claim lasts without renewal.
+    pub lease: Duration,
+    /// The claims of this server.
+    pub holdings: Arc<HeldClaims>,
+    /// Its own connection to Redis.
+    pub ledger: ClaimTable,
+    /// Where tasks go that a lost server left to be ended.
+    pub settle: Sender<Settlement>,
+    /// Nudges `dispatch`: there may be work.
+    pub work: Sender<()>,
+    /// Closed when the server begins to go down: no more reaping.
+    pub draining: Stop,
+    /// Closed when nothing is held any more.
+    pub stop: Stop,
+}
+
+impl Lease {
+    /// Runs until `stop` is closed.
+    pub fn run(self) {
+        let Lease {
+            server,
+            lease,
+            holdings,
+            mut ledger,
+            settle,
+            work,
+            draining,
+            stop,
+        } = self;
+        let mut settle = Some(settle);
+        let mut outage = RetryLog::new("renew leases in Redis");
+        // After Redis was away every lease looks expired. Those that can renew get one whole lease to do so.
+        let mut reaps_from = Instant::now() + lease;
+        loop {
+            if stopped(&draining) {
+                settle = None;
+            }
+            let began = Instant::now();
+            let all = began >= reaps_from;
+            // True where Redis answered.
+            let mut look = || -> Result<bool, ClaimTableError> {
+                // A Redis that doesn't answer is to hold up no drain.
+                if settle.is_none() && holdings.all().is_empty() {
+                    return Ok(false);
+                }
+                let found = renew(&mut ledger, &holdings, lease, all)?;
+                let Some(settle) = &settle else {
+                    return Ok(true);
+                };
+                let is_early = || Instant::now() < began + renew_every(lease) / 2;
+                let mut more = found.has_expired;
+                while more {
+                    more = reap(&mut ledger, &server, lease, all, &holdings, settle, &work)?
+                        && is_early();
+                }
+                let mut more = found.has_untold;
+                while more {
+                    more = tell(&mut ledger, &server, lease, settle, &work)? && is_early();
+                }
+                Ok(true)
+            };
+            match look() {
+                Ok(true) => outage.over(),
+                Ok(false) => {}
+                Err(error) => {
+                    reaps_from = Instant::now() + lease;
+                    if !outage.pause(&error, &stop) {
+                        return;
+                    }
+                    continue;
+                }
+            }
+            let pause = renew_every(lease).min(ORDERS_EVERY);
+            if stop.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
+        }
+    }
+}
+
+fn renew(
+    ledger: &mut ClaimTable,
+    holdings: &HeldClaims,
+    lease: Duration,
+    all: bool,
+) -> Result<Renewed, ClaimTableError> {
+    let held = holdings.all();
+    let claims: Vec<Claim> = held.iter().map(|holding| holding.claim.clone()).collect();
+    let sent = Instant::now();
+    let found = ledger.renew(lease, &claims, all)?;
+    for (holding, &state) in held.iter().zip(&found.claims) {
+        renewed(holdings, holding, state, sent, lease);
+    }
+    Ok(found)
+}
+
+fn renewed(
+    holdings: &HeldClaims,
+    holding: &Arc<Holding>,
+    state: Renewal,
+    sent: Instant,
+    lease: Duration,
+) {
+    match state {
+        Renewal::Ok => holding.renewed(sent, lease),
+        Renewal::Ordered(order) => {
+            holding.renewed(sent, lease);
+            match order {
+                claim_table::Order::Cancel => holding.order(Order::Cancel),
+                claim_table::Order::Pause => holding.order(Order::Pause),
+                // It is for paused tasks, and those have no claim.
+                claim_table::Order::Resume => {}
+            }
+        }
+        // Redis lost its data: the claim stands as long as the lease can be trusted; the rebuild brings it back.
+        Renewal::Gone => {}
+        Renewal::Lost => {
+            warn!(
+                "task {}: the claim is no longer this server's",
+                holding.claim.task_id
+            );
+            holding.lost(Instant::now());
+            holdings.drop_claim(&holding.claim);
+        }
+    }
+}
+
+/// Takes up to [`REAP_BATCH_MAX`] of them. True where there may be more, and room for what they need.
+fn reap(
+    ledger: &mut ClaimTable,
+    server: &str,
+    lease: Duration,
+    all: bool,
+    holdings: &HeldClaims,
+    settle: &Sender<Settlement>,
+    work: &Sender<()>,
+) -> Result<bool, ClaimTableError> {
+    let sent = Instant::now();
+    let expired = ledger.reap(server, lease, REAP_BATCH_MAX, all)?;
+    let full = expired.len() == REAP_BATCH_MAX;
+    let requeued = expired
+        .iter()
+        .any(|reaped| matches!(reaped, Reaped::Requeued { .. }));
+    for reaped in expired {
+        let mut taken = None;
+        let settlement = match reaped {
+            Reaped::Requeued { lost_server, task } => {
+                warn!(
+                    "task {}: server {lost_server} stopped renewing its lease, the task is {} again",
+                    task.claim.task_id, task.status
+                );
+                Settlement::Announce {
+                    record: state_record(server, &task),
+                    told: None,
+                }
+            }
+            Reaped::Ending { lost_server, task } if lost_server.is_empty() => {
+                let id = &task.claim.task_id;
+                info!("task {id}: {} while nobody ran it, ending it", task.status);
+                holdings.take(&task.claim, sent, lease);
+                taken = Some(task.claim.clone());
+                Settlement::End(task)
+            }
+            Reaped::Ending { lost_server, task } => {
+                error!(
+                    "task {}: server {lost_server} stopped renewing its lease, ending the task as {}",
+                    task.claim.task_id, task.status
+                );
+                holdings.take(&task.claim, sent, lease);
+                taken = Some(task.claim.clone());
+                Settlement::End(task)
+            }
+        };
+        // A full queue: an end that is not renewed comes back to one of the servers when its lease runs out; a record that is
+        // only told is missed by nobody but a rebuild, which then holds the task for one lease.
+        if settle.try_send(settlement).is_err() {
+            warn!("too much to settle: some of it is left for later");
+            if let Some(claim) = taken {
+                holdings.drop_claim(&claim);
+            }
+        }
+    }
+    if requeued {
+        // A nudge that waits already says the same.
+        let _ = work.try_send(());
+    }
+    Ok(full && room(settle) >= REAP_BATCH_MAX)
+}
+
+/// Hands on what Kafka has not been told, up to [`UNTOLD_BATCH_MAX`] changes; what is left untold comes again. True where there
+/// may be more, and room for it.
+fn tell(
+    ledger: &mut ClaimTable,
+    server: &str,
+    lease: Duration,
+    settle: &Sender<Settlement>,
+    work: &Sender<()>,
+) -> Result<bool, ClaimTableError> {
+    let untold = ledger.untold(lease, UNTOLD_BATCH_MAX)?;
+    let full = untold.len() == UNTOLD_BATCH_MAX;
+    for task in untold {
+        let id = &task.claim.task_id;
+        info!("task {id}: {} by order", task.status);
+        if task.status == State::Queued {
+            // A nudge that waits already says the same.
+            let _ = work.try_send(());
+        }
+        let settlement = Settlement::Tell {
+            record: state_record(server, &task),
+            change: task.claim,
+        };
+        if settle.try_send(settlement).is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(full && room(settle) >= UNTOLD_BATCH_MAX)
+}
+
+fn room(settle: &Sender<Settlement>) -> usize {
+    settle
+        .capacity()
+        .map_or(usize::MAX, |capacity| capacity.saturating_sub(settle.len()))
+}
+
+/// The record that says that a claim began.
+pub fn running_record(
+    claimed: &crate::claim_table::Claimed,
+    server: &str,
+) -> crate::model::StatusRecord {
+    crate::model::StatusRecord {
+        status: crate::model::State::Running,
+        fence: claimed.claim.fence,
+        lost: claimed.lost,
+        resume: claimed.resume,
+        retry: claimed.task.retry,
+        ..record_of(
+            &claimed.claim.task_id,
+            server,
+            claimed.attempt,
+            claimed.partition,
+            claimed.offset,
+        )
+    }
+}

@@ -1,0 +1,7 @@
+//! Claims: which tasks this server takes, and how it keeps them.
+
+pub mod budget;
+pub mod dispatch;
+pub mod held_claims;
+pub mod lease;
+pub mod scope;

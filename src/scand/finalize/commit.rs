@@ -1,0 +1,164 @@
+//! The thread `commit`: commits to the consumer group, for each partition, the lowest offset of a task that has not ended.
+//!
+//! A thread of its own because a group coordinator that is being moved makes the Kafka client wait, and reading tasks must
+//! not wait with it. **Invariant:** what Redis can't vouch for is not committed.
+
+use crate::claim_table::ClaimTable;
+use crate::kafka::GroupOffsets;
+use crate::scand::retry_log::{RetryLog, Stop, stopped};
+use crossbeam_channel::{Receiver, select};
+use log::debug;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+use std::time::Instant;
+
+/// The group's offsets are looked at this often, and whenever a task of this server has ended; committed when they moved.
+const COMMIT_EVERY: Duration = Duration::from_secs(10);
+/// An offset that doesn't move is committed again after this long, so that Kafka's retention doesn't expire it, and so that a
+/// commit of another server that was delayed, or a topic that was made anew, leaves a wrong one for little longer.
+const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(20);
+
+/// The thread's own things.
+pub struct Commit {
+    /// Its own connection to Redis.
+    pub ledger: ClaimTable,
+    /// Its own connection to Kafka.
+    pub group_offsets: GroupOffsets,
+    /// Nudged when a task has ended.
+    pub ended: Receiver<()>,
+    /// Closed = commit once more, then end.
+    pub stop: Stop,
+}
+
+impl Commit {
+    /// Runs until `stop` is closed.
+    pub fn run(mut self) {
+        let mut outage = RetryLog::new("commit the group's offsets");
+        let mut committed = Committed::default();
+        loop {
+            let stopping = stopped(&self.stop);
+            match self.commit(&mut committed) {
+                Ok(()) => outage.over(),
+                Err(_) if stopping => return,
+                Err(error) => {
+                    if !outage.pause(&error, &self.stop) {
+                        return;
+                    }
+                    continue;
+                }
+            }
+            if stopping {
+                return;
+            }
+            let mut ended = self.ended.clone();
+            select! {
+                recv(self.stop) -> _ => {}
+                recv(ended) -> nudge => {
+                    if nudge.is_err() {
+                        // Nobody ends tasks any more: `stop` follows.
+                        ended = crossbeam_channel::never();
+                        let _ = self.stop.recv_timeout(COMMIT_EVERY);
+                    }
+                }
+                default(COMMIT_EVERY) => {}
+            }
+            self.ended = ended;
+        }
+    }
+
+    /// Commits what is due.
+    fn commit(&mut self, committed: &mut Committed) -> Result<(), Box<dyn fmt::Display>> {
+        let partitions = self
+            .group_offsets
+            .partitions()
+            .map_err(|error| Box::new(error) as Box<dyn fmt::Display>)?;
+        let offsets = self
+            .ledger
+            .committable(&partitions)
+            .map_err(|error| Box::new(error) as Box<dyn fmt::Display>)?;
+        let due = committed.due(&offsets, Instant::now());
+        if due.is_empty() {
+            return Ok(());
+        }
+        self.group_offsets
+            .commit(&due)
+            .map_err(|error| Box::new(error) as Box<dyn fmt::Display>)?;
+        debug!("committed {due:?}");
+        committed.note(due, Instant::now());
+        Ok(())
+    }
+}
+
+/// What this server has committed, and when. Pure.
+#[derive(Debug, Default)]
+struct Committed(BTreeMap<i32, (i64, Instant)>);
+
+impl Committed {
+    /// Of `offsets`, those to be committed at `now`: what moved, and what was committed [`COMMIT_AGAIN_AFTER`] ago. Kafka
+    /// expires each partition's offset by itself, so one that moves keeps none of the others alive; and another server's
+    /// commit that was delayed may have set an offset back.
+    fn due(&self, offsets: &BTreeMap<i32, i64>, now: Instant) -> BTreeMap<i32, i64> {
+        let is_due = |partition: &i32, offset: i64| match self.0.get(partition) {
+            Some(&(last, at)) => last != offset || now.duration_since(at) >= COMMIT_AGAIN_AFTER,
+            None => true,
+        };
+        offsets
+            .iter()
+            .filter(|&(partition, &offset)| is_due(partition, offset))
+            .map(|(&partition, &offset)| (partition, offset))
+            .collect()
+    }
+
+    /// Kafka has them since `now`.
+    fn note(&mut self, offsets: BTreeMap<i32, i64>, now: Instant) {
+        let dated = offsets
+            .into_iter()
+            .map(|(partition, offset)| (partition, (offset, now)));
+        self.0.extend(dated);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Invariant: committed again at least hourly, whatever the other partitions do.
+    #[test]
+    fn every_partition_is_committed_again_at_least_hourly() {
+        let (mut committed, start) = (Committed::default(), Instant::now());
+        let mut last = start;
+        let mut longest = Duration::ZERO;
+        // Partition 0 moves every 10 s, partition 1 never.
+        for step in 0..1000u32 {
+            let now = start + Duration::from_secs(10) * step;
+            let due = committed.due(&BTreeMap::from([(0, step.into()), (1, 7)]), now);
+            assert_eq!(due.get(&0), Some(&i64::from(step)), "what moved is due");
+            if due.contains_key(&1) {
+                last = now;
+            }
+            longest = longest.max(now - last);
+            committed.note(due, now);
+        }
+        assert!(longest < HOUR, "{longest:?}");
+        assert!(longest > Duration::ZERO, "and not with every look");
+    }
+
+    #[test]
+    fn what_was_not_acknowledged_stays_due() {
+        let (mut committed, now) = (Committed::default(), Instant::now());
+        let offsets = BTreeMap::from([(0, 5)]);
+        assert_eq!(committed.due(&offsets, now), offsets);
+        assert_eq!(committed.due(&offsets, now), offsets, "nothing was noted");
+        committed.note(offsets.clone(), now);
+        assert!(committed.due(&offsets, now).is_empty());
+        assert_eq!(
+            committed.due(&BTreeMap::from([(0, 4)]), now),
+            BTreeMap::from([(0, 4)]),
+            "a rebuilt Redis knows less: the group reads again"
+        );
+    }
+}

@@ -1,0 +1,266 @@
+//! What `scan-status` tells about tasks that are read again from `scan-tasks`: a Redis that lost its data is rebuilt from
+//! the group's committed offsets, and this says which of the tasks behind them have ended or were running.
+
+use crate::claim_table::{Disposition, Past};
+use crate::kafka::FETCH_WAIT;
+use crate::kafka::{Brokers, Fetched, KafkaError, Reader};
+use crate::model::{State, StatusRecord};
+use crate::scand::retry_log::Stop;
+use log::info;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+
+/// The last known state of every task at or above some offsets, by id, and the ids of those below that have ended.
+#[derive(Debug, Default)]
+pub struct History {
+    tasks: HashMap<String, StatusRecord>,
+    /// Hashes of the ids, and the last retry of each that has ended: all of the topic's pass through here. That one of a million equals that of one of a hundred
+    /// thousand new tasks happens once in a hundred million rebuilds.
+    ended_before: HashMap<u64, u32>,
+    hasher: RandomState,
+}
+
+impl History {
+    /// Reads all of `scan-status` up to its present end and keeps what concerns records of `scan-tasks` at or above `from`
+    /// (partition → offset). Memory grows with those tasks, and by a few bytes for each other one that has ended.
+    pub fn read(
+        brokers: &Brokers,
+        status_topic: &str,
+        from: &BTreeMap<i32, i64>,
+        stop: &Stop,
+    ) -> Result<History, KafkaError> {
+        let mut reader = Reader::connect_until(brokers, status_topic, stop)?;
+        let ranges = reader.log_ranges()?;
+        let mut cursors: BTreeMap<i32, i64> =
+            ranges.iter().map(|(&p, range)| (p, range.first)).collect();
+        let mut history = History::default();
+        let mut read = 0usize;
+        loop {
+            cursors.retain(|partition, next| *next < ranges[partition].next);
+            if cursors.is_empty() {
+                break;
+            }
+            for (partition, fetched) in reader.fetch(&cursors, FETCH_WAIT)? {
+                let Some(next) = cursors.get_mut(&partition) else {
+                    continue;
+                };
+                match fetched {
+                    Fetched::Records(records) => {
+                        for record in records {
+                            *next = record.offset + 1;
+                            read += 1;
+                            history.note(&record.value, from);
+                        }
+                    }
+                    Fetched::Unreadable { next: behind, .. } => *next = behind,
+                    // Its retention has cut it in the meantime.
+                    Fetched::OutOfRange => {
+                        *next = reader
+                            .log_ranges()?
+                            .get(&partition)
+                            .map_or(i64::MAX, |range| range.first)
+                    }
+                    // Without it a task that has ended might run again; and the caller may have to stop.
+                    Fetched::Away { reason } => {
+                        let doing = format!("read {status_topic}");
+                        return Err(KafkaError::Broken { doing, reason });
+                    }
+                    Fetched::Gone => *next = i64::MAX,
+                }
+            }
+        }
+        info!(
+            "read {read} records of {status_topic}: {} tasks have a history there",
+            history.tasks.len()
+        );
+        Ok(history)
+    }
+
+    fn note(&mut self, value: &[u8], from: &BTreeMap<i32, i64>) {
+        // Foreign records on this topic say nothing about our tasks.
+        let Ok(record) = serde_json::from_slice::<StatusRecord>(value) else {
+            return;
+        };
+        let concerns = from
+            .get(&record.partition)
+            .is_some_and(|&first| record.offset >= first);
+        if !concerns {
+            // A record with the same id may lie at or above `from`: a push that was made again.
+            if record.status.is_terminal() {
+                let id = self.hasher.hash_one(&record.task_id);
+                let last = self.ended_before.entry(id).or_default();
+                *last = record.retry.max(*last);
+            }
+            return;
+        }
+        match self.tasks.get(&record.task_id) {
+            // A retry begins a task anew: what is said of an earlier one is over, its end too.
+            Some(known) if record.retry < known.retry => {}
+            Some(known) if record.retry > known.retry => {
+                self.tasks.insert(record.task_id.clone(), record);
+            }
+            Some(known) if known.status.is_terminal() => {}
+            // Servers write independently: the record of an older claim may come after that of a newer one.
+            Some(known) if record.fence < known.fence => {}
+            _ => {
+                self.tasks.insert(record.task_id.clone(), record);
+            }
+        }
+    }
+
+    /// What becomes of the task `id` when its record, its `retry`-th retry, is read again; none where nothing is known of it.
+    pub fn fate(&self, id: &str, retry: u32) -> Option<Disposition> {
+        let known = self.tasks.get(id).filter(|record| record.retry >= retry);
+        let Some(record) = known else {
+            let ended = self.ended_before.get(&self.hasher.hash_one(id));
+            return ended
+                .filter(|&&last| last >= retry)
+                .map(|_| Disposition::Ended);
+        };
+        let past = Past {
+            attempt: record.attempt,
+            lost: record.lost,
+            resume: record.resume,
+        };
+        Some(match record.status {
+            // The task went on with a later record.
+            _ if record.retry > retry => Disposition::Ended,
+            state if state.is_terminal() => Disposition::Ended,
+            State::Running => Disposition::Held {
+                server: record.server.clone(),
+                fence: record.fence,
+                past,
+            },
+            State::Paused => Disposition::Paused {
+                fence: record.fence,
+                past,
+            },
+            _ => Disposition::Ready(past),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scand::finalize::record_of;
+
+    fn note(history: &mut History, id: &str, status: State, offset: i64) {
+        let record = StatusRecord {
+            status,
+            fence: 7,
+            ..record_of(&id.parse().unwrap(), "s1", 2, 0, offset)
+        };
+        let value = serde_json::to_vec(&record).unwrap();
+        history.note(&value, &BTreeMap::from([(0, 10)]));
+    }
+
+    /// Its push was not acknowledged and made again: the second record lies behind the committed offset, the first before.
+    #[test]
+    fn a_duplicate_of_a_task_that_ended_long_ago_is_known() {
+        let mut history = History::default();
+        note(&mut history, "long-ago", State::Running, 3);
+        assert_eq!(history.fate("long-ago", 0), None);
+        note(&mut history, "long-ago", State::Completed, 3);
+        assert_eq!(history.fate("long-ago", 0), Some(Disposition::Ended));
+        assert_eq!(
+            history.fate("long-ago", 1),
+            None,
+            "a retry is a new beginning"
+        );
+        assert_eq!(history.fate("another", 0), None);
+    }
+
+    #[test]
+    fn the_last_state_counts_and_a_terminal_one_stays() {
+        let mut history = History::default();
+        note(&mut history, "ended", State::Running, 10);
+        note(&mut history, "ended", State::Completed, 10);
+        note(&mut history, "ended", State::Queued, 10);
+        note(&mut history, "runs", State::Queued, 11);
+        note(&mut history, "runs", State::Running, 11);
+        note(&mut history, "waits", State::Running, 12);
+        note(&mut history, "waits", State::Queued, 12);
+        note(&mut history, "committed", State::Running, 9);
+        note(&mut history, "overtaken", State::Running, 13);
+        let late = StatusRecord {
+            fence: 0,
+            ..record_of(&"overtaken".parse().unwrap(), "s2", 0, 0, 13)
+        };
+        history.note(
+            &serde_json::to_vec(&late).unwrap(),
+            &BTreeMap::from([(0, 10)]),
+        );
+        history.note(b"not ours", &BTreeMap::new());
+        assert_eq!(history.fate("ended", 0), Some(Disposition::Ended));
+        assert!(matches!(
+            history.fate("runs", 0),
+            Some(Disposition::Held {
+                fence: 7,
+                past: Past { attempt: 2, .. },
+                ..
+            })
+        ));
+        assert!(matches!(
+            history.fate("waits", 0),
+            Some(Disposition::Ready(Past { attempt: 2, .. }))
+        ));
+        assert!(matches!(
+            history.fate("overtaken", 0),
+            Some(Disposition::Held { fence: 7, .. })
+        ));
+        assert_eq!(history.fate("committed", 0), None);
+    }
+
+    fn change(status: State, fence: u64, retry: u32, offset: i64) -> Vec<u8> {
+        let record = StatusRecord {
+            status,
+            fence,
+            retry,
+            ..record_of(&"t".parse().unwrap(), "s1", 1, 0, offset)
+        };
+        serde_json::to_vec(&record).unwrap()
+    }
+
+    #[test]
+    fn of_changes_by_order_the_one_with_the_highest_fence_counts() {
+        use State::*;
+        for (records, paused) in [
+            (&[(Running, 7), (Queued, 7), (Paused, 8)][..], true),
+            (&[(Running, 7), (Paused, 8), (Queued, 9)], false),
+            (&[(Queued, 9), (Paused, 8)], false),
+            (&[(Paused, 8), (Queued, 0)], true),
+            (&[(Paused, 8), (Running, 9)], false),
+        ] {
+            let mut history = History::default();
+            for &(status, fence) in records {
+                history.note(&change(status, fence, 0, 3), &BTreeMap::from([(0, 0)]));
+            }
+            let fate = history.fate("t", 0).unwrap();
+            assert_eq!(
+                matches!(fate, Disposition::Paused { .. }),
+                paused,
+                "{records:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_retry_is_not_ended_by_the_end_before_it() {
+        let from = BTreeMap::from([(0, 0)]);
+        let mut history = History::default();
+        history.note(&change(State::Failed, 7, 0, 3), &from);
+        assert_eq!(history.fate("t", 0), Some(Disposition::Ended));
+        assert_eq!(history.fate("t", 1), None, "nobody has said anything of it");
+        history.note(&change(State::Queued, 0, 1, 4), &from);
+        history.note(&change(State::Failed, 7, 0, 3), &from);
+        assert_eq!(history.fate("t", 0), Some(Disposition::Ended));
+        assert!(matches!(history.fate("t", 1), Some(Disposition::Ready(_))));
+        history.note(&change(State::Completed, 9, 1, 4), &from);
+        assert_eq!(
+            history.fate("t", 1),
+            Some(Disposition::Ended),
+            "a duplicate of the retry too"
+        );
+    }
+}

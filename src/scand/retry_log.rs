@@ -1,0 +1,73 @@
+//! Waiting for the other side: one log line when it goes away, one now and then while it stays away, one when it is back.
+
+use crate::model::backoff::Backoff;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use log::{info, warn};
+use std::fmt;
+use std::time::Duration;
+use std::time::Instant;
+
+/// A message that repeats (waiting for Kafka …) is logged at most this often.
+const REPEATED_LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// Closed = stop. Nothing is ever sent on it.
+pub type Stop = Receiver<()>;
+
+/// One thread's view of one other side (Kafka, Redis).
+#[derive(Debug)]
+pub struct RetryLog {
+    purpose: &'static str,
+    backoff: Backoff,
+    since: Option<Instant>,
+    logged: Option<Instant>,
+}
+
+impl RetryLog {
+    /// `purpose` completes "cannot …" in the log: `read tasks`.
+    pub fn new(purpose: &'static str) -> RetryLog {
+        RetryLog {
+            purpose,
+            backoff: Backoff::default(),
+            since: None,
+            logged: None,
+        }
+    }
+
+    /// Something failed: logs it (not too often), then pauses. False where `stop` closed in the meantime.
+    pub fn pause(&mut self, error: &dyn fmt::Display, stop: &Stop) -> bool {
+        let pause = self.note(error);
+        !matches!(
+            stop.recv_timeout(pause),
+            Ok(()) | Err(RecvTimeoutError::Disconnected)
+        )
+    }
+
+    /// As [`RetryLog::pause`] for a thread that must not stop before its work is done: gives the pause to make.
+    pub fn note(&mut self, error: &dyn fmt::Display) -> std::time::Duration {
+        let now = Instant::now();
+        self.since.get_or_insert(now);
+        if self
+            .logged
+            .is_none_or(|last| now.duration_since(last) >= REPEATED_LOG_EVERY)
+        {
+            warn!("cannot {}, waiting: {error}", self.purpose);
+            self.logged = Some(now);
+        }
+        self.backoff.pause()
+    }
+
+    /// It worked.
+    pub fn over(&mut self) {
+        self.backoff.reset();
+        self.logged = None;
+        if let Some(since) = self.since.take() {
+            let lasted = since.elapsed().as_secs_f64();
+            info!("can {} again after {lasted:.1} s", self.purpose);
+        }
+    }
+}
+
+/// True once `stop` is closed.
+pub fn stopped(stop: &Stop) -> bool {
+    stop.try_recv() != Err(crossbeam_channel::TryRecvError::Empty)
+}

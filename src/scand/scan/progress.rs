@@ -1,0 +1,30 @@
+//! The thread `progress`: the only writer of live progress. Keeps the newest reading of each claim and writes all of them in
+//! one call, a few times a second at most. Progress is for people: where Redis is away it is dropped, never queued.
+
+use crate::claim_table::{Claim, ClaimTable, LiveProgress};
+use crate::model::progress::PROGRESS_EVERY;
+use crate::scand::retry_log::RetryLog;
+use crossbeam_channel::Receiver;
+use std::collections::HashMap;
+use std::thread;
+use std::time::Instant;
+
+/// Runs until the channel is closed.
+pub fn run(mut ledger: ClaimTable, updates: Receiver<LiveProgress>) {
+    let mut outage = RetryLog::new("write progress");
+    let mut due = Instant::now();
+    // Asleep while more come, not woken by each: where there are many scans only the newest of each counts.
+    while let Ok(first) = updates.recv() {
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        due = Instant::now() + PROGRESS_EVERY;
+        let mut newest: HashMap<Claim, LiveProgress> = HashMap::new();
+        for update in std::iter::once(first).chain(updates.try_iter()) {
+            newest.insert(update.claim.clone(), update);
+        }
+        let updates: Vec<LiveProgress> = newest.into_values().collect();
+        match ledger.progress(&updates) {
+            Ok(()) => outage.over(),
+            Err(error) => drop(outage.note(&error)),
+        }
+    }
+}

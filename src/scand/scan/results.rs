@@ -1,0 +1,118 @@
+//! The `results` threads: bring findings to Kafka, each batch acknowledged by all in-sync replicas before it counts.
+//!
+//! A scan always goes to the same thread, so its findings are acknowledged in the order in which masscan printed them: "the
+//! first n are acknowledged" is what a checkpoint rests on. Nothing here is ever dropped; the memory bound is kept by the
+//! scans, which ask [`Backlog::has_room`] and suspend.
+
+use crate::kafka::{Messages, Producer};
+use crate::scand::retry_log::RetryLog;
+use crossbeam_channel::Receiver;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Most findings in one produce request.
+pub(in crate::scand) const RESULTS_BATCH_MAX: usize = 1000;
+
+/// Findings of one scan on their way: how many Kafka has acknowledged.
+#[derive(Debug, Default)]
+pub struct Delivery(AtomicU64);
+
+impl Delivery {
+    /// The first so many findings of the scan are acknowledged.
+    pub fn acknowledged(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Bytes of findings that this server holds unacknowledged.
+#[derive(Debug)]
+pub struct Backlog {
+    held: AtomicUsize,
+    bound: usize,
+}
+
+impl Backlog {
+    /// For at most about `bound` bytes.
+    pub fn new(bound: usize) -> Backlog {
+        Backlog {
+            held: AtomicUsize::new(0),
+            bound,
+        }
+    }
+
+    /// Whether scans may go on.
+    pub fn has_room(&self) -> bool {
+        self.held.load(Ordering::Relaxed) < self.bound
+    }
+
+    /// Whether new scans may begin: half of the buffer is left for them.
+    pub fn has_room_for_more_scans(&self) -> bool {
+        self.held.load(Ordering::Relaxed) < self.bound / 2
+    }
+
+    /// Whether findings should not wait for others any more.
+    pub fn is_filling(&self) -> bool {
+        self.held.load(Ordering::Relaxed) >= self.bound / 4
+    }
+
+    /// `bytes` of findings were printed.
+    pub fn grow(&self, bytes: usize) {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many bytes were acknowledged, or given up.
+    pub fn shrink(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Findings of one scan, in the order in which masscan printed them.
+#[derive(Debug)]
+pub struct Batch {
+    /// Records for `scan-results`.
+    pub messages: Messages,
+    /// Where their acknowledgement is counted.
+    pub delivery: Arc<Delivery>,
+}
+
+/// Produces every batch that comes, until the channel is closed and empty. Where Kafka is away it tries again without end.
+pub fn run(mut producer: Producer, batches: Receiver<Batch>, backlog: &Backlog) {
+    let mut outage = RetryLog::new("write findings");
+    while let Ok(first) = batches.recv() {
+        let mut together = vec![first];
+        let mut count = together[0].messages.len();
+        while count < RESULTS_BATCH_MAX
+            && let Ok(next) = batches.try_recv()
+        {
+            count += next.messages.len();
+            together.push(next);
+        }
+        deliver(&mut producer, together, backlog, &mut outage);
+    }
+}
+
+fn deliver(
+    producer: &mut Producer,
+    together: Vec<Batch>,
+    backlog: &Backlog,
+    outage: &mut RetryLog,
+) {
+    let (mut messages, mut counts) = (Messages::default(), Vec::new());
+    for batch in together {
+        counts.push((batch.delivery, batch.messages.len() as u64));
+        messages.append(batch.messages);
+    }
+    let bytes = messages.bytes();
+    let mut messages = Arc::new(messages);
+    // A cut connection leaves open whether they arrived: they are sent again, for delivery is at least once. What is known to
+    // have arrived is not, lest one partition without a leader fill the others with the same findings.
+    while let Err(error) = producer.send(&messages) {
+        std::thread::sleep(outage.note(&error));
+        messages = Arc::new(messages.without(&error.acknowledged));
+    }
+    outage.over();
+    backlog.shrink(bytes);
+    for (delivery, count) in counts {
+        delivery.0.fetch_add(count, Ordering::Release);
+    }
+}
