@@ -172,7 +172,7 @@ fn lines_have_a_bound() {
 }
 
 /// `scanpush -h` lists its commands, one a line, behind a heading.
-fn commands() -> Vec<String> {
+fn commands() -> BTreeSet<String> {
     let help = help_of(env!("CARGO_BIN_EXE_scanpush"), &["-h"]);
     let list = help.split("commands (").nth(1).unwrap();
     list.lines()
@@ -189,45 +189,95 @@ fn help_of(program: &str, words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn flags_in(help: &str) -> impl Iterator<Item = &str> {
+/// The flags that a help text lists, each as it is written there: `-group NAME`.
+fn flags_in_help(help: &str) -> BTreeSet<String> {
     help.lines()
         .filter_map(|line| line.strip_prefix("  -"))
-        .map(|line| line.split([' ', ',']).next().unwrap())
+        .map(|line| format!("-{}", line.split("  ").next().unwrap().trim_end()))
+        .map(|usage| usage.replace("-help, -h", "-help"))
+        .collect()
+}
+
+/// The flags in the first column of the tables of a Markdown file: code spans that begin with a dash.
+fn flags_in_tables(markdown: &str) -> BTreeSet<String> {
+    markdown
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `-"))
+        .flat_map(|row| {
+            let first_cell = row.split(" | ").next().unwrap();
+            let spans = format!("`-{first_cell}");
+            let flags: Vec<String> = spans
+                .split('`')
+                .filter(|span| span.starts_with('-'))
+                .map(str::to_owned)
+                .collect();
+            flags
+        })
+        .collect()
 }
 
 #[test]
-fn the_readme_names_every_flag_and_command() {
-    let readme = read(&root().join("README.md"));
-    let mut missing = BTreeSet::new();
+fn the_flag_table_of_scand_is_its_help() {
+    let help = help_of(env!("CARGO_BIN_EXE_scand"), &["-h"]);
+    let page = read(&root().join("docs/scand.md"));
+    assert_eq!(flags_in_tables(&page), flags_in_help(&help));
+}
+
+#[test]
+fn the_flag_table_of_a_push_is_its_help() {
+    let help = help_of(env!("CARGO_BIN_EXE_scanpush"), &["push", "-h"]);
+    let page = read(&root().join("docs/scanpush.md"));
+    assert_eq!(flags_in_tables(&page), flags_in_help(&help));
+}
+
+#[test]
+fn the_documentation_names_every_command_and_flag_of_scanpush() {
+    let page = read(&root().join("docs/scanpush.md"));
     let commands = commands();
-    assert!(
-        commands.iter().any(|command| command == "push"),
-        "{commands:?}"
-    );
+    assert!(commands.contains("push"), "{commands:?}");
+    let mut missing = BTreeSet::new();
     for command in &commands {
         let help = help_of(env!("CARGO_BIN_EXE_scanpush"), &[command, "-h"]);
-        assert!(flags_in(&help).count() > 2, "{help}");
+        let flags = flags_in_help(&help);
+        assert!(flags.len() > 2, "{help}");
+        let names = flags.iter().map(|usage| usage.split(' ').next().unwrap());
         missing.extend(
-            flags_in(&help)
-                .filter(|flag| !readme.contains(&format!("`-{flag}")))
-                .map(str::to_owned),
+            names
+                .filter(|name| !page.contains(&format!("`{name}")))
+                .map(|name| format!("{command} {name}")),
         );
-        if !readme.contains(&format!("scanpush {command}")) && command != "push" {
+        if !page.contains(&format!("scanpush {command}")) && command != "push" {
             missing.insert(format!("scanpush {command}"));
         }
     }
-    let help = help_of(env!("CARGO_BIN_EXE_scand"), &["-h"]);
-    missing.extend(
-        flags_in(&help)
-            .filter(|flag| !readme.contains(&format!("`-{flag}")))
-            .map(str::to_owned),
-    );
-    assert!(missing.is_empty(), "README.md lacks {missing:?}");
+    assert!(missing.is_empty(), "docs/scanpush.md lacks {missing:#?}");
+}
+
+/// The README is for someone who has never seen the project; everything else belongs to docs/.
+#[test]
+fn the_readme_is_short_and_its_links_lead_somewhere() {
+    const README_MAX_LINES: usize = 150;
+    let readme = read(&root().join("README.md"));
+    assert!(readme.lines().count() <= README_MAX_LINES);
+    let mut pages = vec![root().join("README.md")];
+    pages.extend(files("docs", &[".md"]));
+    for page in pages {
+        let folder = page.parent().unwrap();
+        for link in read(&page).split("](").skip(1) {
+            let target = link.split([')', '#']).next().unwrap();
+            let is_local = !target.is_empty() && !target.starts_with("https://");
+            assert!(
+                !is_local || folder.join(target).exists(),
+                "{} links to {target}",
+                shown(&page)
+            );
+        }
+    }
 }
 
 #[test]
 fn no_secret_place_of_a_machine_is_named() {
-    let folders = ["src", "tests", "benches", ".ci"];
+    let folders = ["src", "tests", "benches", "docs", ".ci"];
     let endings = [".rs", ".lua", ".sh", ".md", ".yml", ".toml", "run"];
     let mut all: Vec<PathBuf> = folders
         .iter()
