@@ -1,46 +1,97 @@
-//! Log lines: timestamp, level, server name, text; to the terminal's standard error and, when asked, to a file.
-//! A line about a task begins with `task <id>`.
+//! Log lines: time, level, server, thread, task and message, to standard error and optionally to a file.
+//!
+//! The thread and the task come from the thread's context ([`with_task`]), so that no call writes them by hand.
 
-use crate::model::Invalid;
 use crate::model::text::system_words;
+use crate::model::{Invalid, TaskId};
 use log::{LevelFilter, Log, Metadata, Record};
 use simplelog::{
     ColorChoice, CombinedLogger, Config, ConfigBuilder, SharedLogger, TermLogger, TerminalMode,
     WriteLogger,
 };
+use std::cell::RefCell;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal};
+use std::marker::PhantomData;
 use std::path::Path;
+use std::thread;
 use time::macros::format_description;
 
-/// Only this crate's own lines: the Kafka client's are Rust debug text.
+/// Only this crate's lines are logged: those of the Kafka client are debug output of Rust types.
 const OWN_CRATE: &str = "scan";
 
-/// Puts the server's name before each line of simplelog's.
-struct Named {
+thread_local! {
+    /// The task that this thread is working on.
+    static TASK: RefCell<Option<TaskId>> = const { RefCell::new(None) };
+}
+
+/// Sets the task of the current thread's log lines until it is dropped.
+#[must_use = "the log lines carry the task only while this value lives"]
+#[derive(Debug)]
+pub struct TaskContext {
+    outer: Option<TaskId>,
+    /// A context belongs to the thread that made it.
+    _not_send: PhantomData<*const ()>,
+}
+
+/// From now on the log lines of this thread carry `task ID:`. Contexts nest: dropping one restores the task before it.
+pub fn with_task(id: &TaskId) -> TaskContext {
+    TaskContext {
+        outer: TASK.replace(Some(id.clone())),
+        _not_send: PhantomData,
+    }
+}
+
+impl Drop for TaskContext {
+    fn drop(&mut self) {
+        TASK.set(self.outer.take());
+    }
+}
+
+/// Prefixes each message with the server, the thread and the task, and hands it to simplelog.
+struct ContextLogger {
     server: String,
     inner: Box<CombinedLogger>,
 }
 
-impl Log for Named {
+impl Log for ContextLogger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         self.inner.enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
-        self.inner.log(
-            &Record::builder()
-                .metadata(record.metadata().clone())
-                .module_path(record.module_path())
-                .file(record.file())
-                .line(record.line())
-                .args(format_args!("{} {}", self.server, record.args()))
-                .build(),
-        );
+        let thread = thread::current();
+        let thread = thread.name().unwrap_or("unnamed");
+        TASK.with_borrow(|task| {
+            let message = in_context(&self.server, thread, task.as_ref(), record.args());
+            self.inner.log(
+                &Record::builder()
+                    .metadata(record.metadata().clone())
+                    .module_path(record.module_path())
+                    .file(record.file())
+                    .line(record.line())
+                    .args(format_args!("{message}"))
+                    .build(),
+            );
+        });
     }
 
     fn flush(&self) {
         self.inner.flush();
+    }
+}
+
+/// `SERVER THREAD task ID: MESSAGE`, or without a task `SERVER THREAD: MESSAGE`.
+fn in_context(
+    server: &str,
+    thread: &str,
+    task: Option<&TaskId>,
+    message: &fmt::Arguments<'_>,
+) -> String {
+    match task {
+        Some(id) => format!("{server} {thread} task {id}: {message}"),
+        None => format!("{server} {thread}: {message}"),
     }
 }
 
@@ -54,7 +105,7 @@ pub fn open(path: &Path) -> Result<File, Invalid> {
     })
 }
 
-/// Starts logging for `server`. Errs where `file` can't be opened for appending.
+/// Starts logging for `server`. Fails if `file` cannot be opened for appending.
 pub fn start(server: &str, verbose: bool, file: Option<&Path>) -> Result<(), Invalid> {
     let level = if verbose {
         LevelFilter::Debug
@@ -70,12 +121,12 @@ pub fn start(server: &str, verbose: bool, file: Option<&Path>) -> Result<(), Inv
     if let Some(path) = file {
         loggers.push(WriteLogger::new(level, config(), open(path)?));
     }
-    let named = Named {
+    let logger = ContextLogger {
         server: server.to_owned(),
         inner: CombinedLogger::new(loggers),
     };
     log::set_max_level(level);
-    log::set_boxed_logger(Box::new(named)).map_err(Invalid::about)
+    log::set_boxed_logger(Box::new(logger)).map_err(Invalid::about)
 }
 
 fn colours() -> ColorChoice {
@@ -99,4 +150,40 @@ fn config() -> Config {
         .set_location_level(LevelFilter::Off)
         .add_filter_allow_str(OWN_CRATE)
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn current_task() -> Option<String> {
+        TASK.with_borrow(|task| task.as_ref().map(TaskId::to_string))
+    }
+
+    #[test]
+    fn a_line_names_server_thread_and_task() {
+        let id = "t1".parse().unwrap();
+        for (task, expected) in [
+            (None, "scand-a poll: ready"),
+            (Some(&id), "scand-a poll task t1: ready"),
+        ] {
+            let line = in_context("scand-a", "poll", task, &format_args!("ready"));
+            assert_eq!(line, expected);
+        }
+    }
+
+    #[test]
+    fn task_contexts_nest_and_end_with_their_scope() {
+        let (outer, inner) = ("outer".parse().unwrap(), "inner".parse().unwrap());
+        assert_eq!(current_task(), None);
+        {
+            let _outer = with_task(&outer);
+            {
+                let _inner = with_task(&inner);
+                assert_eq!(current_task().as_deref(), Some("inner"));
+            }
+            assert_eq!(current_task().as_deref(), Some("outer"));
+        }
+        assert_eq!(current_task(), None);
+    }
 }

@@ -8,6 +8,7 @@ use crate::model::State;
 use crate::model::lease::renew_every;
 use crate::scand::claims::held_claims::{HeldClaims, Holding, Order};
 use crate::scand::finalize::{Settlement, record_of, state_record};
+use crate::scand::logging::with_task;
 use crate::scand::retry_log::{RetryLog, Stop, stopped};
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use log::{error, info, warn};
@@ -142,10 +143,8 @@ fn renewed(
         // Redis lost its data: the claim stands as long as the lease can be trusted; the rebuild brings it back.
         Renewal::Gone => {}
         Renewal::Lost => {
-            warn!(
-                "task {}: the claim is no longer this server's",
-                holding.claim.task_id
-            );
+            let _task = with_task(&holding.claim.task_id);
+            warn!("the claim is no longer this server's");
             holding.lost(Instant::now());
             holdings.drop_claim(&holding.claim);
         }
@@ -172,9 +171,10 @@ fn reap(
         let mut taken = None;
         let settlement = match reaped {
             Reaped::Requeued { lost_server, task } => {
+                let _task = with_task(&task.claim.task_id);
                 warn!(
-                    "task {}: server {lost_server} stopped renewing its lease, the task is {} again",
-                    task.claim.task_id, task.status
+                    "server {lost_server} stopped renewing its lease, the task is {} again",
+                    task.status
                 );
                 Settlement::Announce {
                     record: state_record(server, &task),
@@ -182,16 +182,17 @@ fn reap(
                 }
             }
             Reaped::Ending { lost_server, task } if lost_server.is_empty() => {
-                let id = &task.claim.task_id;
-                info!("task {id}: {} while nobody ran it, ending it", task.status);
+                let _task = with_task(&task.claim.task_id);
+                info!("{} while no server ran it: ending it", task.status);
                 holdings.take(&task.claim, sent, lease);
                 taken = Some(task.claim.clone());
                 Settlement::End(task)
             }
             Reaped::Ending { lost_server, task } => {
+                let _task = with_task(&task.claim.task_id);
                 error!(
-                    "task {}: server {lost_server} stopped renewing its lease, ending the task as {}",
-                    task.claim.task_id, task.status
+                    "server {lost_server} stopped renewing its lease, ending the task as {}",
+                    task.status
                 );
                 holdings.take(&task.claim, sent, lease);
                 taken = Some(task.claim.clone());
@@ -226,8 +227,8 @@ fn tell(
     let untold = ledger.untold(lease, UNTOLD_BATCH_MAX)?;
     let full = untold.len() == UNTOLD_BATCH_MAX;
     for task in untold {
-        let id = &task.claim.task_id;
-        info!("task {id}: {} by order", task.status);
+        let _task = with_task(&task.claim.task_id);
+        info!("{} by order", task.status);
         if task.status == State::Queued {
             // A nudge that waits already says the same.
             let _ = work.try_send(());
