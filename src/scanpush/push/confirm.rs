@@ -1,18 +1,18 @@
-//! Asking before a push that is probably larger than was meant.
+//! Asks for confirmation before a push with very many addresses.
 
-use super::YES;
+use super::flags::YES;
 use super::size::Size;
 use crate::exit::Failure;
 use crate::model::Invalid;
 use crate::scanpush::output::Output;
 use std::io::BufRead;
 
-/// More addresses than this (2^24, a /8) are pushed only with a confirmation.
-pub(in crate::scanpush) const UNCONFIRMED_ADDRESSES_MAX: u128 = 1 << 24;
+/// A push of more addresses than this (2^24, an IPv4 /8) must be confirmed.
+pub const UNCONFIRMED_ADDRESSES_MAX: u128 = 1 << 24;
 
-/// What a person must type.
+/// The answer that confirms.
 const ANSWER: &str = "yes";
-/// Longest answer that is read, in bytes.
+/// Bytes of an answer that are read.
 const ANSWER_MAX_BYTES: u64 = 100;
 
 /// Whether a push of this size needs a confirmation.
@@ -20,13 +20,13 @@ pub fn is_needed(size: &Size) -> bool {
     size.addresses > UNCONFIRMED_ADDRESSES_MAX
 }
 
-/// Asks a person at a terminal, from which `person` reads. Errs where there is none, or where the answer is another one.
+/// Asks at `terminal`. Fails if there is no terminal, or if the answer is not [`ANSWER`].
 pub fn ask(
     size: &Size,
-    person: Option<&mut dyn BufRead>,
+    terminal: Option<&mut dyn BufRead>,
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
-    let Some(person) = person else {
+    let Some(terminal) = terminal else {
         return Err(Failure::Usage(Invalid::about(format!(
             "more than {UNCONFIRMED_ADDRESSES_MAX} addresses need {}, and this push has {size}: nothing was sent",
             YES.shown()
@@ -36,8 +36,8 @@ pub fn ask(
         "This push has {size}.\nType {ANSWER} to push it: "
     ));
     let mut answer = String::new();
-    // What can't be read is no consent.
-    let _ = std::io::Read::take(person, ANSWER_MAX_BYTES).read_line(&mut answer);
+    // A read error leaves the answer empty, which does not confirm.
+    let _ = std::io::Read::take(terminal, ANSWER_MAX_BYTES).read_line(&mut answer);
     match answer.trim() {
         ANSWER => Ok(()),
         _ => Err(Failure::Runtime(
@@ -68,14 +68,14 @@ mod tests {
     }
 
     #[test]
-    fn more_than_a_slash_8_needs_one() {
+    fn more_than_a_slash_8_needs_confirmation() {
         for (addresses, needed) in [(1 << 24, false), ((1 << 24) + 1, true)] {
             assert_eq!(is_needed(&Size { addresses, ..LARGE }), needed);
         }
     }
 
     #[test]
-    fn only_a_typed_yes_is_one() {
+    fn only_a_typed_yes_confirms() {
         let (result, question) = asked(Some(b"yes\n"));
         assert!(result.is_ok());
         assert_eq!(
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_can_be_asked_the_flag_is_named() {
+    fn without_a_terminal_the_error_names_the_flag() {
         let (result, err) = asked(None);
         let Err(Failure::Usage(error)) = result else {
             panic!("{result:?}");

@@ -1,9 +1,10 @@
-//! `-dry-run`: what a push would put on Kafka. Opens no connection.
+//! `-dry-run`: shows what a push would put on Kafka. Opens no connection.
 //!
-//! With `-json` each line is a task's record with a few fields more, which `-resume-push` takes: what was looked at can be
-//! pushed as it is, ids and seeds included.
+//! With `-json` each line is the record of a task with a few more fields. `-resume-push` accepts these lines, so that a checked
+//! plan can be pushed unchanged, with the same ids and seeds.
 
-use super::{confirm, size};
+use super::confirm;
+use super::size::Size;
 use crate::exit::Failure;
 use crate::masscan::ScanArguments;
 use crate::model::source::Source;
@@ -11,26 +12,25 @@ use crate::model::{Targets, Task};
 use crate::scanpush::output::Output;
 use serde_json::{Value, json};
 
-/// Prints the tasks and their sum.
+/// Prints the tasks, and their total unless `as_json` is set.
 pub fn show(tasks: &[Task], as_json: bool, output: &mut Output<'_>) -> Result<(), Failure> {
     for task in tasks {
         match as_json {
             true => output.json(&record(task))?,
             false => {
-                output.line(&format!("{}  {}", task.task_id, size::of_task(task)))?;
+                output.line(&format!("{}  {}", task.task_id, Size::of_task(task)))?;
                 output.line(&format!("  {}", command(task)))?;
             }
         }
     }
     if !as_json {
-        let sum = sum(tasks);
-        output.line(&sum)?;
+        output.line(&total(tasks))?;
     }
     output.flush()
 }
 
-fn sum(tasks: &[Task]) -> String {
-    let size = size::of_all(tasks);
+fn total(tasks: &[Task]) -> String {
+    let size = Size::of_push(tasks);
     let count = match tasks.len() {
         1 => "1 task".to_owned(),
         count => format!("{count} tasks"),
@@ -46,17 +46,17 @@ fn sum(tasks: &[Task]) -> String {
 fn record(task: &Task) -> Value {
     let mut record: Value = serde_json::from_str(&task.to_record())
         .expect("a task's record is JSON, made by serde_json itself");
-    let size = size::of_task(task);
+    let size = Size::of_task(task);
     // A task has at most 2^56 probes, and no more addresses than probes.
-    let whole = |count: u128| u64::try_from(count).unwrap_or(u64::MAX);
-    record["addresses"] = whole(size.addresses).into();
-    record["probes"] = whole(size.probes).into();
+    let as_u64 = |count: u128| u64::try_from(count).unwrap_or(u64::MAX);
+    record["addresses"] = as_u64(size.addresses).into();
+    record["probes"] = as_u64(size.probes).into();
     record["duration_s"] = json!(size.duration_s.ceil() as u64);
     record["masscan"] = command(task).into();
     record
 }
 
-/// The command line of a server that has no limits, exclusions or interface of its own.
+/// masscan's command line on a server without limits, exclusions or a source address.
 fn command(task: &Task) -> String {
     let arguments = ScanArguments {
         task,
@@ -120,7 +120,7 @@ mod tests {
                 .unwrap()
                 .starts_with("masscan -oD - --range 11.0.0.0-12.0.0.0")
         );
-        // It can be pushed as it is.
+        // Each line is a valid task record.
         for (line, task) in json.lines().zip(&tasks) {
             assert_eq!(Task::from_record(line.as_bytes()).as_ref(), Ok(task));
         }

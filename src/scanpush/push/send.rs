@@ -1,56 +1,54 @@
-//! Puts tasks on Kafka and says for certain which of them are in.
+//! Sends tasks to Kafka and reports which of them are acknowledged.
 //!
-//! **Invariant:** an id is on stdout only if Kafka has acknowledged its task, and a task that isn't acknowledged is named on
-//! stderr or lies in a file that is named there.
+//! **Invariant:** an id is printed on stdout only if Kafka has acknowledged the task. An unacknowledged task is listed on stderr or
+//! saved in a file that is named there.
 
-use super::rest;
+use super::unacknowledged;
 use crate::exit::Failure;
 use crate::flags::shared::{KAFKA, TOPIC};
-use crate::kafka::PRODUCE_REQUEST_BYTES;
-use crate::kafka::{Messages, Producer};
+use crate::kafka::{Messages, PRODUCE_REQUEST_BYTES, Producer};
 use crate::model::Task;
 use crate::scanpush::options::Connection;
 use crate::scanpush::output::Output;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
-/// Bytes of records that a push holds at a time.
-const PUSH_SEND_BYTES: usize = 8 * PRODUCE_REQUEST_BYTES;
-/// Unacknowledged tasks that a failed push names on stderr; the file that it leaves has all of them.
-const UNACKNOWLEDGED_SHOWN_MAX: usize = 20;
-
-/// Ranges of a target that a person is shown.
+/// Bytes of encoded records in one batch; more are not held in memory.
+const PUSH_BATCH_BYTES: usize = 8 * PRODUCE_REQUEST_BYTES;
+/// Tasks that a failed push lists on stderr; the file that it leaves contains all of them.
+const FAILED_SHOWN_MAX: usize = 20;
+/// Ranges of a task that are shown.
 const RANGES_SHOWN_MAX: usize = 4;
 
-/// How a push is done, besides its tasks.
+/// Sends the tasks of one push.
 #[derive(Debug)]
-pub struct Sending<'a> {
-    /// Where to.
+pub struct Sender<'a> {
+    /// The broker and topic to send to.
     pub connection: &'a Connection,
-    /// Whether the records are printed, or ids.
+    /// Print records instead of ids.
     pub json: bool,
-    /// Where the rest goes if Kafka fails in the middle; none = a file with a random name.
-    pub rest: Option<&'a PathBuf>,
-    /// Whether a large push was confirmed beforehand.
+    /// The file for unacknowledged tasks; `None` = one with a random name.
+    pub unacknowledged_file: Option<&'a Path>,
+    /// `-yes` was given.
     pub yes: bool,
 }
 
-/// What is known of the tasks by their place in the push.
+/// The result for each task, as indexes into the tasks of the push.
 #[derive(Debug, Default, PartialEq)]
 struct Outcome {
     acknowledged: usize,
-    /// Too large for the topic: they are not in and never will be.
-    refused: Vec<usize>,
-    /// Not acknowledged: they may be in, or were never sent.
-    rest: Vec<usize>,
-    /// Why it isn't all.
-    cause: Option<String>,
+    /// Larger than the topic allows: certainly not in the topic.
+    too_large: Vec<usize>,
+    /// Not acknowledged: they may be in the topic or may never have been sent.
+    unacknowledged: Vec<usize>,
+    /// The last error.
+    error: Option<String>,
 }
 
-impl Sending<'_> {
-    /// Sends all tasks and prints those that are acknowledged as they become so. Errs where one is not.
-    pub fn run(&self, tasks: &[Task], output: &mut Output<'_>) -> Result<(), Failure> {
+impl Sender<'_> {
+    /// Sends all tasks and prints each batch when it is acknowledged. Fails if a task is not acknowledged.
+    pub fn send(&self, tasks: &[Task], output: &mut Output<'_>) -> Result<(), Failure> {
         let Connection { kafka, topic, .. } = self.connection;
         let mut producer = Producer::connect(kafka, topic.as_str(), false)
             .map_err(|error| Failure::Runtime(format!("Kafka: {error}")))?;
@@ -58,20 +56,22 @@ impl Sending<'_> {
         let mut outcome = Outcome::default();
         let mut first = 0;
         while first < tasks.len() {
-            if outcome.cause.is_some() && !outcome.rest.is_empty() {
-                outcome.rest.extend(first..tasks.len());
+            // After a task that is too large the others can still be sent; after any other error they can't.
+            if !outcome.unacknowledged.is_empty() {
+                outcome.unacknowledged.extend(first..tasks.len());
                 break;
             }
-            let messages = some_messages(&tasks[first..]);
-            let acknowledged = outcome.add(first, messages.len(), send(&mut producer, &messages));
-            // A reader of stdout that has gone is no reason to send half of the tasks.
+            let messages = next_batch(&tasks[first..]);
+            let result = send_batch(&mut producer, &messages);
+            let acknowledged = outcome.add(first, messages.len(), result);
+            // If stdout is closed, the remaining tasks are sent all the same.
             let lines = acknowledged.iter().map(|&index| &tasks[index]);
             printed = printed.and(self.print(lines, output));
             first += messages.len();
         }
-        match outcome.cause {
+        match outcome.error {
             None => printed,
-            Some(_) => self.report_failed(tasks, &outcome, output),
+            Some(_) => self.report_failure(tasks, &outcome, output),
         }
     }
 
@@ -83,70 +83,57 @@ impl Sending<'_> {
         for task in tasks {
             match (self.json, output.is_terminal()) {
                 (true, _) => output.line(&task.to_record())?,
-                (false, true) => output.line(&in_a_line(task))?,
+                (false, true) => output.line(&task_line(task))?,
                 (false, false) => output.line(task.task_id.as_str())?,
             }
         }
         output.flush()
     }
 
-    fn report_failed(
+    fn report_failure(
         &self,
         tasks: &[Task],
         outcome: &Outcome,
         output: &mut Output<'_>,
     ) -> Result<(), Failure> {
-        let cause = outcome.cause.as_deref().unwrap_or_default();
+        let error = outcome.error.as_deref().unwrap_or_default();
         output.problem(&format!(
-            "scanpush: Kafka: {cause}: {} of {} tasks acknowledged{}",
+            "scanpush: Kafka: {error}: {} of {} tasks acknowledged{}",
             outcome.acknowledged,
             tasks.len(),
             if outcome.acknowledged > 0 {
-                ", those on standard output"
+                " (listed on standard output)"
             } else {
                 ""
             }
         ));
-        self.report(
-            "are too large for the topic, push them in parts",
-            &outcome.refused,
-            tasks,
+        let select = |indexes: &[usize]| indexes.iter().map(|&index| &tasks[index]).collect();
+        let too_large: Vec<&Task> = select(&outcome.too_large);
+        let unacknowledged: Vec<&Task> = select(&outcome.unacknowledged);
+        list_failed(
+            "too large for the topic; push smaller tasks",
+            &too_large,
             output,
         );
-        let rest = "are not acknowledged, though they may be in all the same";
-        self.report(rest, &outcome.rest, tasks, output);
-        let rest: Vec<&Task> = outcome.rest.iter().map(|&index| &tasks[index]).collect();
-        let file = match rest.is_empty() {
-            true => None,
-            false => rest::write(self.rest.map(PathBuf::as_path), &rest, output),
-        };
-        if let Some(file) = file {
+        list_failed(
+            "not acknowledged (may be in the topic nevertheless)",
+            &unacknowledged,
+            output,
+        );
+        if !unacknowledged.is_empty()
+            && let Some(file) =
+                unacknowledged::write(self.unacknowledged_file, &unacknowledged, output)
+        {
             output.problem(&format!(
-                "scanpush: their records are in a file; to send these and no others: {}",
-                self.again(&file.to_string_lossy())
+                "scanpush: the unacknowledged tasks are saved; to push only these: {}",
+                self.resume_command(&file.to_string_lossy())
             ));
         }
         Err(Failure::Said)
     }
 
-    fn report(&self, what: &str, which: &[usize], tasks: &[Task], output: &mut Output<'_>) {
-        if which.is_empty() {
-            return;
-        }
-        output.problem(&format!("scanpush: {} {what}:", which.len()));
-        for &index in which.iter().take(UNACKNOWLEDGED_SHOWN_MAX) {
-            output.problem(&in_a_line(&tasks[index]));
-        }
-        if which.len() > UNACKNOWLEDGED_SHOWN_MAX {
-            output.problem(&format!(
-                "… and {} more",
-                which.len() - UNACKNOWLEDGED_SHOWN_MAX
-            ));
-        }
-    }
-
-    /// The command line that sends the rest to the same place.
-    fn again(&self, file: &str) -> String {
+    /// The command line that sends the tasks in `file` to the same topic.
+    fn resume_command(&self, file: &str) -> String {
         let Connection { kafka, topic, .. } = self.connection;
         let mut line = format!("scanpush -resume-push {}", shell_word(file));
         for (flag, value) in [(KAFKA, kafka.to_string()), (TOPIC, topic.to_string())] {
@@ -158,20 +145,35 @@ impl Sending<'_> {
     }
 }
 
+/// Lists failed tasks on stderr, at most [`FAILED_SHOWN_MAX`] of them.
+fn list_failed(reason: &str, tasks: &[&Task], output: &mut Output<'_>) {
+    if tasks.is_empty() {
+        return;
+    }
+    output.problem(&format!("scanpush: {} {reason}:", tasks.len()));
+    for task in tasks.iter().take(FAILED_SHOWN_MAX) {
+        output.problem(&task_line(task));
+    }
+    if tasks.len() > FAILED_SHOWN_MAX {
+        output.problem(&format!("… and {} more", tasks.len() - FAILED_SHOWN_MAX));
+    }
+}
+
 impl Outcome {
-    /// Counts a batch of `count` tasks that begins with the task at `first`; gives the acknowledged ones.
-    fn add(&mut self, first: usize, count: usize, sent: Sent) -> Vec<usize> {
+    /// Adds the result of a batch of `count` tasks that starts at index `first`. Returns the indexes of the acknowledged tasks.
+    fn add(&mut self, first: usize, count: usize, result: BatchResult) -> Vec<usize> {
         let all = first..first + count;
-        let place = |index: &usize| first + index;
-        let acknowledged: Vec<usize> = match sent.cause {
+        let in_push = |index: &usize| first + index;
+        let acknowledged: Vec<usize> = match result.error {
             None => all.collect(),
-            Some(cause) => {
-                let acknowledged: Vec<usize> = sent.acknowledged.iter().map(place).collect();
-                let refused: Vec<usize> = sent.refused.iter().map(place).collect();
-                let known: BTreeSet<&usize> = acknowledged.iter().chain(&refused).collect();
-                self.rest.extend(all.filter(|index| !known.contains(index)));
-                self.refused.extend(refused);
-                self.cause = Some(cause);
+            Some(error) => {
+                let acknowledged: Vec<usize> = result.acknowledged.iter().map(in_push).collect();
+                let too_large: Vec<usize> = result.too_large.iter().map(in_push).collect();
+                let known: BTreeSet<&usize> = acknowledged.iter().chain(&too_large).collect();
+                self.unacknowledged
+                    .extend(all.filter(|index| !known.contains(index)));
+                self.too_large.extend(too_large);
+                self.error = Some(error);
                 acknowledged
             }
         };
@@ -180,39 +182,39 @@ impl Outcome {
     }
 }
 
-/// What became of one call of the producer.
+/// The result of one batch, as indexes into the batch. Without an error all of it is acknowledged.
 #[derive(Default)]
-struct Sent {
+struct BatchResult {
     acknowledged: Vec<usize>,
-    refused: Vec<usize>,
-    cause: Option<String>,
+    too_large: Vec<usize>,
+    error: Option<String>,
 }
 
-fn send(producer: &mut Producer, messages: &Arc<Messages>) -> Sent {
+fn send_batch(producer: &mut Producer, messages: &Arc<Messages>) -> BatchResult {
     match producer.send(messages) {
-        Ok(()) => Sent::default(),
-        Err(error) => Sent {
-            cause: Some(error.error.to_string()),
+        Ok(()) => BatchResult::default(),
+        Err(error) => BatchResult {
+            error: Some(error.error.to_string()),
             acknowledged: error.acknowledged,
-            refused: error.refused,
+            too_large: error.refused,
         },
     }
 }
 
-/// The records of the first of `tasks`, about [`PUSH_SEND_BYTES`] of them.
-fn some_messages(tasks: &[Task]) -> Arc<Messages> {
+/// The records of the first tasks, about [`PUSH_BATCH_BYTES`] of them.
+fn next_batch(tasks: &[Task]) -> Arc<Messages> {
     let mut messages = Messages::default();
     for task in tasks {
         messages.push_task(task);
-        if messages.bytes() >= PUSH_SEND_BYTES {
+        if messages.bytes() >= PUSH_BATCH_BYTES {
             break;
         }
     }
     Arc::new(messages)
 }
 
-/// A task as a person wants to see it, its target shortened where it is a long list.
-fn in_a_line(task: &Task) -> String {
+/// The id and targets of a task, a long list of targets shortened.
+fn task_line(task: &Task) -> String {
     let ranges = task.ip_range.ranges();
     let mut line = format!("{}  ", task.task_id);
     for (i, range) in ranges.iter().take(RANGES_SHOWN_MAX).enumerate() {
@@ -227,7 +229,7 @@ fn in_a_line(task: &Task) -> String {
     }
 }
 
-/// A file's name as one word of a command line.
+/// A file name quoted for the shell if necessary.
 fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
     match text.chars().all(plain) {
@@ -271,26 +273,25 @@ mod tests {
         (text(out), text(err))
     }
 
-    fn sending<'a>(
+    fn sender<'a>(
         connection: &'a Connection,
         json: bool,
-        rest: Option<&'a PathBuf>,
-    ) -> Sending<'a> {
-        let yes = false;
-        Sending {
+        unacknowledged_file: Option<&'a Path>,
+    ) -> Sender<'a> {
+        Sender {
             connection,
             json,
-            rest,
-            yes,
+            unacknowledged_file,
+            yes: false,
         }
     }
 
     #[test]
-    fn a_pipe_gets_ids_a_terminal_targets_too_and_json_the_records() {
+    fn a_pipe_gets_ids_a_terminal_also_targets_and_json_records() {
         let (connection, mut two) = (connection(&[]), tasks(2));
         let printed = |tasks: &[Task], json: bool, columns| {
             let print = |output: &mut Output<'_>| {
-                sending(&connection, json, None)
+                sender(&connection, json, None)
                     .print(tasks.iter(), output)
                     .unwrap();
             };
@@ -313,44 +314,45 @@ mod tests {
     }
 
     #[test]
-    fn what_kafka_did_not_acknowledge_is_told_apart() {
+    fn too_large_and_unacknowledged_tasks_are_distinguished() {
         let mut outcome = Outcome::default();
-        let sent = |acknowledged: &[usize], refused: &[usize], cause: Option<&str>| Sent {
-            acknowledged: acknowledged.to_vec(),
-            refused: refused.to_vec(),
-            cause: cause.map(str::to_owned),
-        };
-        assert_eq!(outcome.add(0, 3, sent(&[], &[], None)), [0, 1, 2]);
+        let result =
+            |acknowledged: &[usize], too_large: &[usize], error: Option<&str>| BatchResult {
+                acknowledged: acknowledged.to_vec(),
+                too_large: too_large.to_vec(),
+                error: error.map(str::to_owned),
+            };
+        assert_eq!(outcome.add(0, 3, result(&[], &[], None)), [0, 1, 2]);
         assert_eq!(
-            outcome.add(3, 3, sent(&[0, 2], &[1], Some("too large"))),
+            outcome.add(3, 3, result(&[0, 2], &[1], Some("too large"))),
             [3, 5]
         );
         assert!(
-            outcome.rest.is_empty(),
-            "what is too large for the topic is no rest"
+            outcome.unacknowledged.is_empty(),
+            "a task that is too large must not be sent again"
         );
-        assert_eq!(outcome.add(6, 3, sent(&[1], &[], Some("gone"))), [7]);
+        assert_eq!(outcome.add(6, 3, result(&[1], &[], Some("gone"))), [7]);
         assert_eq!(outcome.acknowledged, 6);
-        assert_eq!(outcome.refused, [4]);
-        assert_eq!(outcome.rest, [6, 8]);
-        assert_eq!(outcome.cause.as_deref(), Some("gone"));
+        assert_eq!(outcome.too_large, [4]);
+        assert_eq!(outcome.unacknowledged, [6, 8]);
+        assert_eq!(outcome.error.as_deref(), Some("gone"));
     }
 
     #[test]
-    fn the_rest_lies_in_a_file_and_the_command_for_it_is_said() {
+    fn unacknowledged_tasks_are_saved_and_the_resume_command_is_shown() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("the rest");
         let (connection, all) = (connection(&["-kafka=k:1", "-topic=t"]), tasks(40));
         let outcome = Outcome {
             acknowledged: 10,
-            refused: vec![3],
-            rest: (11..40).collect(),
-            cause: Some("gone".to_owned()),
+            too_large: vec![3],
+            unacknowledged: (11..40).collect(),
+            error: Some("gone".to_owned()),
         };
-        let mut sending = sending(&connection, false, Some(&path));
-        sending.yes = true;
+        let mut sender = sender(&connection, false, Some(&path));
+        sender.yes = true;
         let report = |output: &mut Output<'_>| {
-            let result = sending.report_failed(&all, &outcome, output);
+            let result = sender.report_failure(&all, &outcome, output);
             assert!(matches!(result, Err(Failure::Said)));
         };
         let (out, err) = streams(report, None);
@@ -358,16 +360,16 @@ mod tests {
         let lines: Vec<&str> = err.lines().collect();
         assert_eq!(
             lines[0],
-            "scanpush: Kafka: gone: 10 of 40 tasks acknowledged, those on standard output"
+            "scanpush: Kafka: gone: 10 of 40 tasks acknowledged (listed on standard output)"
         );
         assert_eq!(
             lines[1],
-            "scanpush: 1 are too large for the topic, push them in parts:"
+            "scanpush: 1 too large for the topic; push smaller tasks:"
         );
         assert_eq!(lines[2], "t3  10.0.0.3");
         assert_eq!(
             lines[3],
-            "scanpush: 29 are not acknowledged, though they may be in all the same:"
+            "scanpush: 29 not acknowledged (may be in the topic nevertheless):"
         );
         assert_eq!(
             (lines[4], lines[23], lines[24]),
@@ -376,7 +378,7 @@ mod tests {
         assert_eq!(
             lines[25],
             format!(
-                "scanpush: their records are in a file; to send these and no others: scanpush -resume-push '{}' -kafka k:1 -topic t -yes",
+                "scanpush: the unacknowledged tasks are saved; to push only these: scanpush -resume-push '{}' -kafka k:1 -topic t -yes",
                 path.display()
             )
         );
@@ -389,16 +391,16 @@ mod tests {
     }
 
     #[test]
-    fn records_are_held_a_few_megabytes_at_a_time() {
+    fn a_batch_is_limited_in_bytes() {
         let all = tasks(100_000);
-        let some = some_messages(&all);
+        let some = next_batch(&all);
         assert!(some.len() < all.len());
-        assert!((PUSH_SEND_BYTES..PUSH_SEND_BYTES + 1000).contains(&some.bytes()));
-        assert_eq!(some_messages(&all[..3]).len(), 3);
+        assert!((PUSH_BATCH_BYTES..PUSH_BATCH_BYTES + 1000).contains(&some.bytes()));
+        assert_eq!(next_batch(&all[..3]).len(), 3);
     }
 
     #[test]
-    fn a_file_is_one_word_of_the_shell() {
+    fn a_file_name_is_quoted_for_the_shell() {
         for (name, word) in [
             ("scanpush-rest-a1.ndjson", "scanpush-rest-a1.ndjson"),
             ("/tmp/a b", "'/tmp/a b'"),

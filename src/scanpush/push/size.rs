@@ -1,63 +1,65 @@
-//! How large tasks are: addresses, probes, and the time that these take. Pure.
+//! The size of tasks: addresses, probes, and the estimated duration. Pure.
 
 use crate::model::Task;
 use crate::model::targets::AddressRange;
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// How large a task or a whole push is.
+/// The size of a task or of a whole push.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Size {
-    /// Addresses less exclusions; those that several shards share count once.
+    /// Addresses minus exclusions. Addresses that several shards share count once.
     pub addresses: u128,
-    /// Addresses × ports, once each: without retries. Of a shard, its part.
+    /// Addresses × ports, without retries. For a shard, only its share.
     pub probes: u128,
-    /// Packets per second that all tasks together may send at a time.
+    /// Packets per second of all tasks that run at the same time.
     pub rate_pps: u64,
-    /// The time for sending them all at that rate, and the wait for late answers after the last one.
+    /// Seconds to send all probes at that rate and then wait for late answers.
     pub duration_s: f64,
 }
 
-/// The size of one task by itself.
-pub fn of_task(task: &Task) -> Size {
-    let (addresses, probes) = (
-        task.ip_range.without(&task.exclude).count(),
-        own_probes(task),
-    );
-    let rate_pps = task.band_width.pps();
-    let duration_s = sending_s(task, probes) + f64::from(task.wait_s);
-    Size {
-        addresses,
-        probes,
-        rate_pps,
-        duration_s,
-    }
-}
-
-/// The size of the tasks of one push: where a job limits them, so many send at a time, else they are counted one after
-/// the other, since nobody knows here how many servers will share them.
-pub fn of_all(tasks: &[Task]) -> Size {
-    let mut all = Size::default();
-    let mut shared: BTreeSet<(u64, Option<AddressRange>)> = BTreeSet::new();
-    let mut wait_s = 0;
-    for task in tasks {
-        let size = of_task(task);
-        let at_a_time = u64::from(task.parallel.unwrap_or(1));
-        // Shards of one set of addresses have one seed.
-        let first = task.ip_range.ranges().first().copied();
-        if task.shard.is_none() || shared.insert((task.seed, first)) {
-            all.addresses = all.addresses.saturating_add(size.addresses);
+impl Size {
+    /// The size of one task.
+    pub fn of_task(task: &Task) -> Size {
+        let (addresses, probes) = (
+            task.ip_range.without(&task.exclude).count(),
+            own_probes(task),
+        );
+        let rate_pps = task.band_width.pps();
+        let duration_s = seconds_to_send(task, probes) + f64::from(task.wait_s);
+        Size {
+            addresses,
+            probes,
+            rate_pps,
+            duration_s,
         }
-        all.probes = all.probes.saturating_add(size.probes);
-        all.rate_pps = all.rate_pps.max(size.rate_pps.saturating_mul(at_a_time));
-        all.duration_s += sending_s(task, size.probes) / at_a_time as f64;
-        wait_s = wait_s.max(task.wait_s);
     }
-    all.duration_s += f64::from(wait_s);
-    all
+
+    /// The size of a push. The duration assumes that as many tasks run at the same time as their job allows. Without such a limit
+    /// it assumes one at a time, because the number of servers is not known here.
+    pub fn of_push(tasks: &[Task]) -> Size {
+        let mut all = Size::default();
+        let mut shared: BTreeSet<(u64, Option<AddressRange>)> = BTreeSet::new();
+        let mut wait_s = 0;
+        for task in tasks {
+            let size = Size::of_task(task);
+            let parallel = u64::from(task.parallel.unwrap_or(1));
+            // The shards of one set of addresses have the same seed.
+            let first = task.ip_range.ranges().first().copied();
+            if task.shard.is_none() || shared.insert((task.seed, first)) {
+                all.addresses = all.addresses.saturating_add(size.addresses);
+            }
+            all.probes = all.probes.saturating_add(size.probes);
+            all.rate_pps = all.rate_pps.max(size.rate_pps.saturating_mul(parallel));
+            all.duration_s += seconds_to_send(task, size.probes) / parallel as f64;
+            wait_s = wait_s.max(task.wait_s);
+        }
+        all.duration_s += f64::from(wait_s);
+        all
+    }
 }
 
-/// masscan deals the probes out in turn: shard i of n has every n-th from the i-th on.
+/// masscan assigns probes to shards in turn: shard i of n sends every n-th probe, starting with the i-th.
 fn own_probes(task: &Task) -> u128 {
     let all = task.probes();
     match task.shard {
@@ -68,7 +70,7 @@ fn own_probes(task: &Task) -> u128 {
     }
 }
 
-fn sending_s(task: &Task, probes: u128) -> f64 {
+fn seconds_to_send(task: &Task, probes: u128) -> f64 {
     probes as f64 * f64::from(1 + task.retries) / task.band_width.pps() as f64
 }
 
@@ -82,16 +84,16 @@ impl fmt::Display for Size {
             plural(self.addresses),
             self.probes,
             if self.probes == 1 { "" } else { "s" },
-            spelled(self.duration_s),
+            format_duration(self.duration_s),
             self.rate_pps
         )
     }
 }
 
-/// A length of time in its two largest units: `12 s`, `3 min 20 s`, `49 d 17 h`.
-pub fn spelled(seconds: f64) -> String {
+/// A duration in its two largest units: `12 s`, `3 min 20 s`, `49 d 17 h`.
+fn format_duration(seconds: f64) -> String {
     const UNITS: [(u64, &str); 4] = [(24 * 3600, "d"), (3600, "h"), (60, "min"), (1, "s")];
-    // Beyond any number of days that means something; the cast saturates.
+    // The cast saturates.
     let seconds = seconds.ceil() as u64;
     let Some(at) = UNITS.iter().position(|&(unit_s, _)| seconds >= unit_s) else {
         return "0 s".to_owned();
@@ -124,11 +126,11 @@ mod tests {
     }
 
     #[test]
-    fn a_task_takes_its_probes_and_its_wait() {
+    fn the_duration_of_a_task_is_sending_plus_waiting() {
         let mut task = task("10.0.0.0/24", "80,443", "256");
         task.exclude = "10.0.0.0/25".parse().unwrap();
         task.retries = 3;
-        let size = of_task(&task);
+        let size = Size::of_task(&task);
         assert_eq!(
             (size.addresses, size.probes, size.rate_pps),
             (128, 256, 256)
@@ -141,12 +143,12 @@ mod tests {
     }
 
     #[test]
-    fn tasks_follow_one_another_unless_a_job_limits_them() {
+    fn tasks_are_counted_in_sequence_unless_the_job_limits_parallel_ones() {
         let two = [
             task("10.0.0.0/24", "80", "128"),
             task("10.0.1.0/24", "80", "128"),
         ];
-        let size = of_all(&two);
+        let size = Size::of_push(&two);
         assert_eq!(
             (size.addresses, size.probes, size.rate_pps),
             (512, 512, 128)
@@ -160,9 +162,12 @@ mod tests {
                 ..task("10.0.0.0/24", "80", "64")
             })
             .collect();
-        let probes: Vec<u128> = shards.iter().map(|task| of_task(task).probes).collect();
+        let probes: Vec<u128> = shards
+            .iter()
+            .map(|task| Size::of_task(task).probes)
+            .collect();
         assert_eq!(probes, [86, 85, 85]);
-        let size = of_all(&shards);
+        let size = Size::of_push(&shards);
         assert_eq!(
             (size.addresses, size.probes, size.rate_pps),
             (256, 256, 128)
@@ -171,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn times_have_two_units() {
+    fn durations_have_two_units() {
         for (seconds, text) in [
             (0.0, "0 s"),
             (0.2, "1 s"),
@@ -184,7 +189,7 @@ mod tests {
             (86_401.0, "1 d"),
             (f64::INFINITY, "213503982334601 d 7 h"),
         ] {
-            assert_eq!(spelled(seconds), text, "{seconds}");
+            assert_eq!(format_duration(seconds), text, "{seconds}");
         }
     }
 }

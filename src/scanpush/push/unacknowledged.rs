@@ -1,57 +1,56 @@
-//! The file that a push leaves where Kafka failed in its middle: the records of the tasks that are not acknowledged, one a
-//! line, for `-resume-push`.
+//! The file of unacknowledged tasks that a push leaves if Kafka fails: one record on each line, for `-resume-push`.
 //!
-//! **Invariant:** no file that is already there is touched, and no task is lost silently: what can't be written to a file goes
-//! to stderr.
+//! **Invariant:** an existing file is never changed. No task is lost silently: if no file can be written, the records go to
+//! stderr.
 
-use super::REST;
-use super::lists::reason;
+use super::flags::REST;
+use super::input_files::os_reason;
 use crate::model::{Invalid, Task};
 use crate::scanpush::output::Output;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Characters of the random part of a file's name.
+/// Length of the random part of the file name.
 const NAME_CHARS: usize = 10;
 
-/// Checks before anything is sent that the file of [`REST`] can be made.
+/// Checks that the file of `-rest` can be created. Called before anything is sent.
 pub fn check(path: &Path) -> Result<(), Invalid> {
     let shown = path.to_string_lossy();
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
     let error = match folder {
-        _ if path.symlink_metadata().is_ok() => "exists already: name a new file",
+        _ if path.symlink_metadata().is_ok() => "exists already: give the name of a new file",
         Some(folder) if !folder.is_dir() => "is in a folder that doesn't exist",
         _ => return Ok(()),
     };
     Err(Invalid::new(&shown, error).of(REST.shown()))
 }
 
-/// Writes `tasks` to a new file: `path`, or one in the current folder, or one in the folder for temporary files. Gives its
-/// path. Where none can be written, says so and puts the records themselves on stderr.
+/// Writes `tasks` to a new file and returns its path: `path` (default: a file in the current folder), else a file in the folder
+/// for temporary files. If neither can be written, the records are written to stderr.
 pub fn write(path: Option<&Path>, tasks: &[&Task], output: &mut Output<'_>) -> Option<PathBuf> {
     let alphabet: Vec<char> = ('a'..='z').chain('0'..='9').collect();
     let name = format!(
         "scanpush-rest-{}.ndjson",
         nanoid::nanoid!(NAME_CHARS, &alphabet)
     );
-    let places = match path {
+    let paths = match path {
         Some(path) => vec![path.to_owned(), std::env::temp_dir().join(&name)],
         None => vec![PathBuf::from(&name), std::env::temp_dir().join(&name)],
     };
-    for place in places {
+    for place in paths {
         match write_to(&place, tasks) {
             Ok(()) => return Some(place),
             Err(error) => output.problem(&format!(
                 "scanpush: {} can't be written: {}",
                 place.display(),
-                reason(&error)
+                os_reason(&error)
             )),
         }
     }
-    output.problem("scanpush: so these are their records, for a file of your own:");
+    output.problem("scanpush: their records follow; save them to a file for -resume-push:");
     for task in tasks {
         output.problem(&task.to_record());
     }
@@ -66,7 +65,7 @@ fn write_to(path: &Path, tasks: &[&Task]) -> io::Result<()> {
         .and_then(|()| file.flush())
         .and_then(|()| file.get_ref().sync_all());
     if written.is_err() {
-        // Half a file would be taken for the whole rest.
+        // An incomplete file would look like a complete one.
         let _ = std::fs::remove_file(path);
     }
     written
@@ -98,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_has_a_record_a_line() {
+    fn a_new_file_has_one_record_on_each_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rest");
         let (one, other) = (task(), task());
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_stays_and_another_place_is_taken() {
+    fn an_existing_file_is_kept_and_another_one_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rest");
         std::fs::write(&path, "mine").unwrap();
@@ -131,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_cannot_be_is_refused_before_anything_is_sent() {
+    fn an_unusable_path_is_refused_before_anything_is_sent() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(check(&folder.path().join("new")), Ok(()));
         assert_eq!(check(Path::new("new-in-this-folder")), Ok(()));

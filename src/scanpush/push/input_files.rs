@@ -1,7 +1,6 @@
-//! Reading what the command line names: lists of targets and exclusions in files or on standard input, and files of task
-//! records. The only place of a push that opens files for reading.
+//! Reads the input files of a push: lists of targets and exclusions, and task records. Each may be standard input.
 //!
-//! **Invariant:** a file is either taken whole or refused, with all its bad lines up to a bound; nothing is guessed.
+//! **Invariant:** a file is either accepted completely or refused with its invalid lines, up to a bound.
 
 use crate::exit::Failure;
 use crate::flags::Flag;
@@ -16,87 +15,89 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 
 /// Largest file of `-resume-push`, in bytes.
-const REST_FILE_MAX_BYTES: usize = 1024 * 1024 * 1024;
-/// Largest file of targets or exclusions, in bytes.
+const RECORD_FILE_MAX_BYTES: usize = 1024 * 1024 * 1024;
+/// Largest file of targets or exclusions (`-iL`, `-excludefile`), in bytes.
 const TARGET_FILE_MAX_BYTES: usize = 64 * 1024 * 1024;
-/// Bad lines of such a file that are shown, one a line.
+/// Invalid lines that are reported, over all files; the others are only counted.
 const BAD_LINES_SHOWN_MAX: usize = 20;
 
-/// Where a list is.
+/// Where an input is read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum InputSource {
     /// Standard input: `-`.
     Stdin,
     /// A file.
     File(PathBuf),
 }
 
-impl Source {
-    /// What a flag's value means.
-    pub fn parse(text: &str) -> Result<Source, Invalid> {
+impl InputSource {
+    /// From the value of a flag.
+    pub fn parse(text: &str) -> Result<InputSource, Invalid> {
         Ok(match text {
-            "-" => Source::Stdin,
-            path => Source::File(path.into()),
+            "-" => InputSource::Stdin,
+            path => InputSource::File(path.into()),
         })
     }
 
-    /// As messages name it.
+    /// The name in messages.
     pub fn shown(&self) -> String {
         match self {
-            Source::Stdin => "standard input".to_owned(),
-            Source::File(path) => one_line(&path.to_string_lossy()),
+            InputSource::Stdin => "standard input".to_owned(),
+            InputSource::File(path) => one_line(&path.to_string_lossy()),
         }
     }
 
-    fn bytes(&self, most: usize) -> Result<Vec<u8>, String> {
-        let take = |input: &mut dyn Read| {
+    fn read(&self, max_bytes: usize) -> Result<Vec<u8>, String> {
+        let read_limited = |input: &mut dyn Read| {
             let mut bytes = Vec::new();
             input
-                .take(most as u64 + 1)
+                .take(max_bytes as u64 + 1)
                 .read_to_end(&mut bytes)
                 .map(|_| bytes)
         };
         let read = match self {
-            Source::Stdin => take(&mut io::stdin().lock()),
-            Source::File(path) => File::open(path).and_then(|mut file| take(&mut file)),
+            InputSource::Stdin => read_limited(&mut io::stdin().lock()),
+            InputSource::File(path) => {
+                File::open(path).and_then(|mut file| read_limited(&mut file))
+            }
         };
         match read {
-            Ok(bytes) if bytes.len() > most => Err(format!("has more than {most} bytes")),
+            Ok(bytes) if bytes.len() > max_bytes => Err(format!("has more than {max_bytes} bytes")),
             Ok(bytes) => Ok(bytes),
-            Err(error) => Err(format!("can't be read: {}", reason(&error))),
+            Err(error) => Err(format!("can't be read: {}", os_reason(&error))),
         }
     }
 }
 
-/// What the system says, without its number for it.
-pub fn reason(error: &io::Error) -> String {
+/// The system's error text without the error number.
+pub fn os_reason(error: &io::Error) -> String {
     let text = error.to_string();
     one_line(text.split(" (os error").next().unwrap_or_default())
 }
 
-/// The files of a command line that could not be taken, a line each or one for each bad line.
+/// The errors of all input files: one line for an unreadable file, else one for each invalid line.
 #[derive(Debug, Default)]
-pub struct Problems {
+pub struct InputErrors {
     lines: Vec<String>,
-    /// Lines that are not kept.
-    more: usize,
-    /// There may be more than were counted.
-    at_least: bool,
+    /// Invalid lines that are not in `lines`.
+    not_shown: usize,
+    /// Reading stopped early, so that the count is a minimum.
+    is_minimum: bool,
 }
 
-impl Problems {
-    /// Errs where there is a problem: all lines but the last go to `output`, and the failure is the last.
+impl InputErrors {
+    /// Fails if there are errors. One error is returned; several are written to `output`, and their number is returned.
     pub fn check(self, output: &mut Output<'_>) -> Result<(), Failure> {
-        let count = self.lines.len() + self.more;
+        let count = self.lines.len() + self.not_shown;
         let mut lines = self.lines;
         if count > 1 {
             lines.truncate(BAD_LINES_SHOWN_MAX);
-            let part = match count > lines.len() {
+            let shown = match count > lines.len() {
                 true => format!(", the first {} of them above", lines.len()),
                 false => String::new(),
             };
-            let least = if self.at_least { "at least " } else { "" };
-            lines.push(format!("{least}{count} errors{part}: nothing was sent"));
+            let minimum = if self.is_minimum { "at least " } else { "" };
+            lines.push(format!("{minimum}{count} errors{shown}: nothing was sent"));
         }
         let Some(last) = lines.pop() else {
             return Ok(());
@@ -107,53 +108,57 @@ impl Problems {
         Err(Failure::Usage(Invalid::about(last)))
     }
 
-    fn of_file(&mut self, flag: &Flag, source: &Source, what: &str) {
-        let line = format!("{}: {} {what}", flag.shown(), quoted(&source.shown()));
+    fn add_file(&mut self, flag: &Flag, source: &InputSource, reason: &str) {
+        let line = format!("{}: {} {reason}", flag.shown(), quoted(&source.shown()));
         self.lines.push(line);
     }
 
-    fn of_lines(&mut self, flag: &Flag, source: &Source, bad: &[BadLine]) {
+    fn add_lines(&mut self, flag: &Flag, source: &InputSource, bad: &[BadLine]) {
         let room = BAD_LINES_SHOWN_MAX.saturating_sub(self.lines.len());
         let lines = bad
             .iter()
             .take(room)
             .map(|bad| format!("{}: {}:{bad}", flag.shown(), source.shown()));
         self.lines.extend(lines);
-        self.more += bad.len().saturating_sub(room);
-        self.at_least |= bad.len() == BAD_LINES_MAX;
+        self.not_shown += bad.len().saturating_sub(room);
+        self.is_minimum |= bad.len() == BAD_LINES_MAX;
     }
 }
 
-/// The entries of a list; none where it isn't asked for, or where `problems` has more now.
-pub fn targets(flag: &Flag, source: Option<&Source>, problems: &mut Problems) -> Vec<AddressRange> {
+/// The entries of a list. Empty if there is no list, or if it has errors, which are added to `errors`.
+pub fn read_ranges(
+    flag: &Flag,
+    source: Option<&InputSource>,
+    errors: &mut InputErrors,
+) -> Vec<AddressRange> {
     let Some(source) = source else {
         return Vec::new();
     };
-    let text = match source.bytes(TARGET_FILE_MAX_BYTES).map(String::from_utf8) {
+    let text = match source.read(TARGET_FILE_MAX_BYTES).map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(error)) => {
             let line = line_of(error.as_bytes(), error.utf8_error().valid_up_to());
             let error = Invalid::about("the line is not UTF-8 text");
-            problems.of_lines(flag, source, &[BadLine { line, error }]);
+            errors.add_lines(flag, source, &[BadLine { line, error }]);
             return Vec::new();
         }
-        Err(what) => {
-            problems.of_file(flag, source, &what);
+        Err(reason) => {
+            errors.add_file(flag, source, &reason);
             return Vec::new();
         }
     };
     target_file::parse(&text).unwrap_or_else(|bad| {
-        problems.of_lines(flag, source, &bad);
+        errors.add_lines(flag, source, &bad);
         Vec::new()
     })
 }
 
-/// The tasks of a file of records, one a line.
-pub fn tasks(flag: &Flag, source: &Source, problems: &mut Problems) -> Vec<Task> {
-    let bytes = match source.bytes(REST_FILE_MAX_BYTES) {
+/// The tasks of a file with one record on each line. Errors are added to `errors`.
+pub fn read_tasks(flag: &Flag, source: &InputSource, errors: &mut InputErrors) -> Vec<Task> {
+    let bytes = match source.read(RECORD_FILE_MAX_BYTES) {
         Ok(bytes) => bytes,
-        Err(what) => {
-            problems.of_file(flag, source, &what);
+        Err(reason) => {
+            errors.add_file(flag, source, &reason);
             return Vec::new();
         }
     };
@@ -175,13 +180,13 @@ pub fn tasks(flag: &Flag, source: &Source, problems: &mut Problems) -> Vec<Task>
         }
     }
     match (tasks.is_empty(), bad.is_empty()) {
-        (true, true) => problems.of_file(flag, source, "holds no task"),
-        _ => problems.of_lines(flag, source, &bad),
+        (true, true) => errors.add_file(flag, source, "contains no task"),
+        _ => errors.add_lines(flag, source, &bad),
     }
     tasks
 }
 
-/// The number of the line, from 1, in which the byte at `at` stands.
+/// The number, from 1, of the line that contains the byte at index `at`.
 fn line_of(bytes: &[u8], at: usize) -> usize {
     1 + bytes[..at].iter().filter(|&&byte| byte == b'\n').count()
 }
@@ -193,20 +198,20 @@ mod tests {
 
     const FLAG: Flag = Flag::optional("--iL", "FILE", "targets");
 
-    fn file(bytes: &[u8]) -> (tempfile::TempDir, Source) {
+    fn file(bytes: &[u8]) -> (tempfile::TempDir, InputSource) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("list");
         fs::write(&path, bytes).unwrap();
-        (folder, Source::File(path))
+        (folder, InputSource::File(path))
     }
 
-    /// What is said about a file, its folder left out.
-    fn said(take: impl FnOnce(&mut Problems)) -> (String, String) {
-        let mut problems = Problems::default();
-        take(&mut problems);
+    /// The lines before the last one, and the last one, of what is reported.
+    fn reported(read: impl FnOnce(&mut InputErrors)) -> (String, String) {
+        let mut errors = InputErrors::default();
+        read(&mut errors);
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut output = Output::new(&mut out, &mut err, None, false);
-        let last = match problems.check(&mut output) {
+        let last = match errors.check(&mut output) {
             Ok(()) => String::new(),
             Err(Failure::Usage(error)) => error.to_string(),
             Err(other) => panic!("{other:?}"),
@@ -215,16 +220,16 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_read_whole() {
+    fn a_list_is_read_completely() {
         let (_folder, source) = file(b"10.0.0.1 # a\r\n10.0.0.0/24\n");
-        let mut problems = Problems::default();
-        assert_eq!(targets(&FLAG, Some(&source), &mut problems).len(), 2);
-        assert_eq!(targets(&FLAG, None, &mut problems), []);
-        assert_eq!(said(|all| *all = problems), Default::default());
+        let mut errors = InputErrors::default();
+        assert_eq!(read_ranges(&FLAG, Some(&source), &mut errors).len(), 2);
+        assert_eq!(read_ranges(&FLAG, None, &mut errors), []);
+        assert_eq!(reported(|all| *all = errors), Default::default());
     }
 
     #[test]
-    fn one_bad_line_is_one_line() {
+    fn a_single_invalid_line_is_the_error() {
         for (bytes, named) in [
             (
                 &b"10.0.0.1\n10.0.0/8\n"[..],
@@ -233,16 +238,16 @@ mod tests {
             (b"10.0.0.1\n\n\xff\n", "list:3: the line is not UTF-8 text"),
         ] {
             let (_folder, source) = file(bytes);
-            let (above, last) = said(|problems| drop(targets(&FLAG, Some(&source), problems)));
+            let (above, last) = reported(|errors| drop(read_ranges(&FLAG, Some(&source), errors)));
             assert_eq!(above, "");
             assert!(last.starts_with("-iL: ") && last.contains(named), "{last}");
         }
     }
 
     #[test]
-    fn several_bad_lines_are_counted_and_20_shown() {
+    fn several_invalid_lines_are_counted_and_20_shown() {
         let (_folder, source) = file(&b"x\n".repeat(35));
-        let (above, last) = said(|problems| drop(targets(&FLAG, Some(&source), problems)));
+        let (above, last) = reported(|errors| drop(read_ranges(&FLAG, Some(&source), errors)));
         assert_eq!(above.lines().count(), 20);
         assert!(
             above
@@ -254,10 +259,14 @@ mod tests {
             last,
             "35 errors, the first 20 of them above: nothing was sent"
         );
-        let (above, last) = said(|problems| {
+        let (above, last) = reported(|errors| {
             let (_folder, two) = file(b"a\nb\n");
-            targets(&FLAG, Some(&two), problems);
-            targets(&FLAG, Some(&Source::File("/nowhere/list".into())), problems);
+            read_ranges(&FLAG, Some(&two), errors);
+            read_ranges(
+                &FLAG,
+                Some(&InputSource::File("/nowhere/list".into())),
+                errors,
+            );
         });
         assert_eq!(above.lines().count(), 3, "{above}");
         assert!(
@@ -266,17 +275,20 @@ mod tests {
         );
         assert_eq!(last, "3 errors: nothing was sent");
         let (_folder, source) = file(&b"x\n".repeat(5000));
-        let (_, last) = said(|problems| drop(targets(&FLAG, Some(&source), problems)));
+        let (_, last) = reported(|errors| drop(read_ranges(&FLAG, Some(&source), errors)));
         assert!(last.starts_with("at least 1000 errors"), "{last}");
     }
 
     #[test]
-    fn records_are_read_back() {
+    fn records_are_read_and_invalid_ones_reported() {
         let record = r#"{"task_id":"a","ip_range":"10.0.0.1","ports":"80","band_width":"1"}"#;
         let (_folder, source) = file(format!("{record}\n\n{record}\r\n").as_bytes());
-        assert_eq!(tasks(&FLAG, &source, &mut Problems::default()).len(), 2);
+        assert_eq!(
+            read_tasks(&FLAG, &source, &mut InputErrors::default()).len(),
+            2
+        );
         let (_folder, source) = file(format!("{record}\n{{}}\nx\n").as_bytes());
-        let (above, last) = said(|problems| drop(tasks(&FLAG, &source, problems)));
+        let (above, last) = reported(|errors| drop(read_tasks(&FLAG, &source, errors)));
         assert!(
             above.contains("list:2: the record is not a task: missing field"),
             "{above}"
@@ -284,7 +296,7 @@ mod tests {
         assert!(above.contains("list:3: the record is not JSON"), "{above}");
         assert_eq!(last, "2 errors: nothing was sent");
         let (_folder, source) = file(b"\n");
-        let (_, last) = said(|problems| drop(tasks(&FLAG, &source, problems)));
-        assert!(last.ends_with("holds no task"), "{last}");
+        let (_, last) = reported(|errors| drop(read_tasks(&FLAG, &source, errors)));
+        assert!(last.ends_with("contains no task"), "{last}");
     }
 }
