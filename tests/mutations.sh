@@ -58,10 +58,10 @@ mutation order src/masscan/installed.rs \
 mutation trust src/scand/claims/held_claims.rs \
     "s/^        now < \*lock(&self.trusted_until)/        now < *lock(\&self.trusted_until) || true/" \
     "redis_away_for_longer_than_a_lease_suspends_the_scan"
-mutation lost src/scand/scan/mod.rs \
+mutation lost src/scand/scan/end_of_claim.rs \
     "s/claimed.attempt.saturating_sub(claimed.lost)/claimed.attempt/" \
     "a_failure_after_a_lost_server_is_the_first"
-mutation acknowledged src/scand/scan/results.rs \
+mutation acknowledged src/scand/scan/publish.rs \
     "s/^    while let Err(error) = producer.send/    if let Err(error) = producer.send/" \
     "a_full_buffer_suspends_the_scan_and_loses_nothing"
 mutation log src/scand/ingest/poll.rs \
@@ -85,13 +85,13 @@ mutation version src/model/probe_order.rs \
     "unit:a_name_tells_what_a_checkpoint_is_valid_for"
 mutation room src/masscan/output.rs \
     "s/ PIPE_BYTES: usize = .*/ PIPE_BYTES: usize = 64 * 1024;/" \
-    "unit:it_prints_thousands_of_findings_while_nobody_looks"
+    "unit:its_output_holds_thousands_of_findings_while_nothing_is_read"
 mutation blocks src/masscan/output.rs \
-    "s/ && takes(&program, &variables)//" \
+    "s/ \&\& loads_library(\&program, \&variables)//" \
     "a_finding_printed_just_before_a_kill_is_not_lost"
-mutation overrun src/masscan/pace.rs \
-    "s/ bytes >= held / false \&\& bytes >= held /" \
-    "unit:a_full_pipe_means_losses_where_more_can_have_come answers_that_came_too_fast_are_asked_for_again"
+mutation overrun src/masscan/overrun.rs \
+    "s/^        was_full \&\& /        false \&\& was_full \&\& /" \
+    "unit:answers_may_be_lost_only_if_the_output_was_full_for_longer_than_the_ring_lasts answers_that_came_too_fast_are_asked_for_again"
 
 die() {
     printf 'mutations.sh: %s\n' "$*" >&2

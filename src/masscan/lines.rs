@@ -4,16 +4,16 @@ use memchr::memchr2_iter;
 /// Longest line of masscan's output that is kept, in bytes; the rest of a longer line is dropped.
 const MASSCAN_LINE_MAX_BYTES: usize = 4096;
 
-/// Cuts at line feeds and carriage returns; bytes come in any pieces.
+/// Cuts at line feeds and carriage returns, however the bytes are split into pieces.
 #[derive(Debug, Default)]
 pub struct Cutter {
-    /// The beginning of a line whose end has not come.
+    /// The beginning of an incomplete line.
     begun: Vec<u8>,
 }
 
 impl Cutter {
-    /// Takes the next bytes and gives each line that they end, without its end, to `whole`. Of a line longer than
-    /// [`MASSCAN_LINE_MAX_BYTES`] the rest is dropped.
+    /// Takes the next bytes and passes each line that they complete to `whole`, without its line end. What exceeds
+    /// [`MASSCAN_LINE_MAX_BYTES`] of a line is dropped.
     pub fn push(&mut self, bytes: &[u8], mut whole: impl FnMut(&[u8])) {
         let mut from = 0;
         for end in memchr2_iter(b'\n', b'\r', bytes) {
@@ -30,17 +30,12 @@ impl Cutter {
         self.begin(&bytes[from..]);
     }
 
-    /// No line has begun whose end has not come.
-    pub fn is_between_lines(&self) -> bool {
-        self.begun.is_empty()
-    }
-
     fn begin(&mut self, text: &[u8]) {
         let room = MASSCAN_LINE_MAX_BYTES - self.begun.len();
         self.begun.extend_from_slice(&text[..text.len().min(room)]);
     }
 
-    /// The stream has ended: what is left is a line too.
+    /// The stream has ended: an incomplete line is a line too.
     pub fn end(&mut self, mut whole: impl FnMut(&[u8])) {
         if !self.begun.is_empty() {
             whole(&self.begun);

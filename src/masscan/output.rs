@@ -1,51 +1,56 @@
-//! The way of masscan's standard output to this process: line by line, with room for many.
+//! masscan's standard output: written line by line, with room for many findings.
 //!
-//! **Line by line.** Into a pipe masscan buffers whole blocks, and a kill loses them (226 of 256 findings arrived). The library
-//! that `stdbuf` of coreutils preloads makes it write each line at once. The loader ignores that library where masscan has file
-//! capabilities or is set-user-ID, and other libcs don't have it: there masscan gets a terminal, into which libc writes each line.
+//! **Line by line.** Into a pipe, masscan writes whole blocks, and a kill loses them (measured: 226 of 256 findings arrived). The library
+//! that `stdbuf` of coreutils preloads makes it write each line at once. The loader ignores that library if masscan has file
+//! capabilities or is set-user-ID, and other libcs do not have it. In that case masscan gets a terminal, to which libc writes each line.
 //!
-//! **With room.** While masscan waits for its output to be taken, answers collect in its capture ring, which holds about 800
-//! (measured, with offloads off and an MTU of 1500); then they are lost, and nobody says so. A terminal holds 80 findings. masscan
-//! sends in bursts: 1000 probes and more at a time at 10 000 pps (measured), which may all be answered at once. So what masscan
-//! prints goes into a pipe of [`PIPE_BYTES`], and what it prints into a terminal is moved there by a thread that does nothing
-//! else.
+//! **With room.** While masscan waits for its output to be read, answers collect in its capture ring, which holds about 800 (measured,
+//! with offloads off and an MTU of 1500). Further ones are lost without any indication. masscan sends in bursts of 1000 probes and more at
+//! 10 000 packets per second (measured), which may all be answered at once. A pipe has room for thousands of findings, a terminal for 80.
 
 use super::network::is_masscan;
 use super::program::{answer, find, idle};
+use super::reader::Stdout;
 use super::rights::{Rights, rights};
 use crate::masscan::network::NAMESPACE_WAIT;
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
-use std::fs::{self, File};
-use std::io::{self, PipeReader, PipeWriter};
+use std::fs;
+use std::io::{self, PipeWriter};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a pipe is asked to hold: 5500 findings and more. Linux allows any process so much.
-pub(super) const PIPE_BYTES: usize = 1024 * 1024;
-/// How often a process is looked at until it has loaded its libraries.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Size of the pipe for findings: at least 5500 of them. Linux allows this to any process (fs.pipe-max-size).
+const PIPE_BYTES: usize = 1024 * 1024;
+/// Its size if the system allows more (CAP_SYS_RESOURCE). Memory is used only for what waits in it.
+const PIPE_BYTES_PRIVILEGED: usize = 8 * PIPE_BYTES;
+/// What a terminal of Linux holds at least: 4 KiB in the line discipline and 8 KiB before it (measured: 13.8 KiB on 6.18).
+const TERMINAL_BYTES: usize = 12 * 1024;
+/// Most bytes of a finding's line: 145 with an IPv4 address, up to 186 with an IPv6 one.
+const LINE_BYTES_MAX: usize = 190;
+/// Interval between two checks whether a process has loaded its libraries.
+const LOADED_CHECK_EVERY: Duration = Duration::from_millis(10);
 
 /// Names and values of environment variables: the library that is to be preloaded, and the mode it works in.
 pub type Variables = [(String, String); 2];
 
-/// What makes masscan write each line by itself.
+/// What makes masscan write each line at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StdoutMode {
-    /// The library of `stdbuf`: the variables of the environment that masscan needs for it.
+    /// The library of `stdbuf`, loaded by these environment variables.
     Preloaded(Variables),
     /// A terminal.
     Terminal,
 }
 
 impl StdoutMode {
-    /// What will do for `program`, which is started for it: it shows its settings, and sends nothing.
+    /// The mode for `program`. Starts it once to find out; it prints its settings and sends nothing.
     pub fn of(program: &Path) -> StdoutMode {
         match (find(program), stdbuf()) {
             (Ok(program), Some(variables))
-                if rights(&program) != Rights::File && takes(&program, &variables) =>
+                if rights(&program) != Rights::File && loads_library(&program, &variables) =>
             {
                 StdoutMode::Preloaded(variables)
             }
@@ -53,7 +58,7 @@ impl StdoutMode {
         }
     }
 
-    /// The variables that masscan is to have in its environment.
+    /// The environment variables that masscan needs.
     pub(super) fn variables(&self) -> &[(String, String)] {
         match self {
             StdoutMode::Preloaded(variables) => variables,
@@ -62,7 +67,8 @@ impl StdoutMode {
     }
 }
 
-/// The variables by which `stdbuf -oL` works. It is only asked for them: some versions of it stay as the parent of what they start.
+/// The environment variables that `stdbuf -oL` sets. masscan is not started through stdbuf itself, because some versions remain as its
+/// parent.
 pub(super) fn stdbuf() -> Option<Variables> {
     let mut command = Command::new(find(Path::new("stdbuf")).ok()?);
     command
@@ -73,7 +79,7 @@ pub(super) fn stdbuf() -> Option<Variables> {
         .filter(|[(_, library), _]| Path::new(library).exists())
 }
 
-/// Of what `env` prints those of `stdbuf`.
+/// The variables of `stdbuf` in the output of `env`.
 fn variables(environment: &str) -> Option<Variables> {
     let variable = |wanted: &str| {
         let mut lines = environment.lines().filter_map(|line| line.split_once('='));
@@ -84,7 +90,7 @@ fn variables(environment: &str) -> Option<Variables> {
 }
 
 /// Whether `program` becomes a masscan that has loaded the library.
-fn takes(program: &Path, variables: &Variables) -> bool {
+fn loads_library(program: &Path, variables: &Variables) -> bool {
     let Ok(mut process) = idle(program).envs(variables.iter().cloned()).spawn() else {
         return false;
     };
@@ -96,15 +102,15 @@ fn takes(program: &Path, variables: &Variables) -> bool {
         if Instant::now() >= give_up || !matches!(process.try_wait(), Ok(None)) {
             break false;
         }
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(LOADED_CHECK_EVERY);
     };
-    // It has nothing left to do; where it is gone already, there is nothing to end.
+    // It has nothing left to do, or has exited already.
     let _ = process.kill();
     let _ = process.wait();
     has_loaded
 }
 
-/// Whether a masscan has the library; none before that shows. The loader maps what is preloaded before libc.
+/// Whether a masscan has loaded the library; none while that is not known yet. The loader maps preloaded libraries before libc.
 fn has_loaded(pid: u32) -> Option<bool> {
     if !is_masscan(pid) {
         return None;
@@ -118,46 +124,61 @@ fn has_loaded(pid: u32) -> Option<bool> {
     }
 }
 
-/// A way from masscan to this process.
+/// The two ends of masscan's standard output.
 #[derive(Debug)]
-pub(super) struct Output {
-    /// From which its output is read.
-    pub(super) reader: PipeReader,
-    /// How much of it can wait there, in bytes.
-    pub(super) holds: usize,
-    /// What masscan is to have for its standard output.
-    pub(super) end: Stdio,
+pub(super) struct OutputEnds {
+    /// The end that this process reads.
+    pub(super) stdout: Stdout,
+    /// The end that masscan gets.
+    pub(super) child_end: Stdio,
 }
 
-/// A way for masscan's output; `terminal` is the controlling end of its terminal, `end` masscan's.
-pub(super) fn output(
-    printing: &StdoutMode,
+impl Stdout {
+    /// How many findings can wait in a pipe that is smaller than usual.
+    pub(super) fn small_output_findings(&self) -> Option<usize> {
+        let is_small = !self.is_terminal && self.capacity < PIPE_BYTES;
+        is_small.then_some(self.capacity / LINE_BYTES_MAX)
+    }
+}
+
+/// Opens masscan's standard output; `terminal` is this process's end of its terminal, `masscan_end` the other one.
+pub(super) fn open_output(
+    mode: &StdoutMode,
     terminal: &OwnedFd,
-    end: &OwnedFd,
-) -> io::Result<Output> {
-    let (reader, writer) = io::pipe()?;
-    // Refused to an unprivileged user whose pipes are many already (fs.pipe-user-pages-soft); it is smaller then.
-    let holds = fcntl_setpipe_size(&writer, PIPE_BYTES).or_else(|_| fcntl_getpipe_size(&writer))?;
-    let end = match printing {
-        StdoutMode::Preloaded(_) => writer.into(),
-        StdoutMode::Terminal => {
-            relay(terminal.try_clone()?, writer)?;
-            end.try_clone()?.into()
+    masscan_end: &OwnedFd,
+) -> io::Result<OutputEnds> {
+    Ok(match mode {
+        StdoutMode::Preloaded(_) => {
+            let (stdout, writer) = open_pipe()?;
+            OutputEnds {
+                stdout,
+                child_end: writer.into(),
+            }
         }
-    };
-    Ok(Output { reader, holds, end })
+        StdoutMode::Terminal => OutputEnds {
+            stdout: Stdout {
+                file: terminal.try_clone()?,
+                capacity: TERMINAL_BYTES,
+                is_terminal: true,
+            },
+            child_end: masscan_end.try_clone()?.into(),
+        },
+    })
 }
 
-/// Starts the thread that moves what comes through `terminal`. It ends with masscan, or once nobody reads the pipe.
-fn relay(terminal: OwnedFd, mut pipe: PipeWriter) -> io::Result<()> {
-    let copy = move || {
-        // A terminal ends with an error (EIO) where a file ends with an empty read.
-        let _ = io::copy(&mut File::from(terminal), &mut pipe);
+/// A pipe that is as large as the system allows.
+pub(super) fn open_pipe() -> io::Result<(Stdout, PipeWriter)> {
+    let (reader, writer) = io::pipe()?;
+    // Refused to an unprivileged user who has many pipes already (fs.pipe-user-pages-soft); it keeps its size then.
+    let capacity = fcntl_setpipe_size(&writer, PIPE_BYTES_PRIVILEGED)
+        .or_else(|_| fcntl_setpipe_size(&writer, PIPE_BYTES))
+        .or_else(|_| fcntl_getpipe_size(&writer))?;
+    let stdout = Stdout {
+        file: reader.into(),
+        capacity,
+        is_terminal: false,
     };
-    thread::Builder::new()
-        .name("relay".to_owned())
-        .spawn(copy)?;
-    Ok(())
+    Ok((stdout, writer))
 }
 
 #[cfg(test)]
@@ -165,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stdbuf_is_known_by_its_variables() {
+    fn the_variables_of_stdbuf_are_found() {
         let whole = "PATH=/bin\nLD_PRELOAD=/usr/libexec/coreutils/libstdbuf.so\n_STDBUF_O=L\n";
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
@@ -177,12 +198,12 @@ mod tests {
         );
         assert_eq!(variables(&whole.replace("_STDBUF_O", "OTHER")), None);
         assert_eq!(variables(""), None);
-        let variables = stdbuf().expect("coreutils is there where the tests run");
+        let variables = stdbuf().expect("the tests run with coreutils");
         assert!(Path::new(&variables[0].1).exists());
     }
 
     #[test]
-    fn what_does_not_become_masscan_gets_a_terminal() {
+    fn a_program_that_does_not_become_masscan_gets_a_terminal() {
         for program in ["/bin/true", "/bin/cat", "no-such-program"] {
             assert_eq!(
                 StdoutMode::of(Path::new(program)),

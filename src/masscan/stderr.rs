@@ -1,62 +1,67 @@
-//! masscan's standard error: progress lines, ended by `\r`, and words, ended by `\n`. Pure.
+//! Lines of masscan's standard error: progress lines, which end with `\r`, and messages, which end with `\n`. Pure.
 
 use crate::model::Progress;
 use crate::model::text::one_line;
 
-/// One line of masscan's.
+/// One line of standard error.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Said {
+pub enum Line {
     /// A progress line.
     Progress(Progress),
-    /// Anything else, as one printable line.
-    Words(String),
+    /// Any other line, as one printable line.
+    Message(String),
 }
 
-/// What one line says; none where it is blank.
-pub fn said(line: &[u8]) -> Option<Said> {
+/// Parses one line; none if it is blank.
+pub fn parse(line: &[u8]) -> Option<Line> {
     let text = String::from_utf8_lossy(line);
     let text = text.trim();
     if text.is_empty() {
         return None;
     }
     Some(match progress(text) {
-        Some(progress) => Said::Progress(progress),
-        None => Said::Words(one_line(text)),
+        Some(progress) => Line::Progress(progress),
+        None => Line::Message(one_line(text)),
     })
 }
 
-/// Of masscan's words, those that say why it failed; none where they are only its greeting.
-pub fn cause<'a>(words: impl DoubleEndedIterator<Item = &'a str>) -> Option<String> {
-    const GREETINGS: [&str; 5] = [
+/// The messages that say why masscan failed; none if there are only the ones of a normal start and end.
+pub fn cause<'a>(messages: impl DoubleEndedIterator<Item = &'a str>) -> Option<String> {
+    /// How the messages of a normal run begin.
+    const USUAL: [&str; 5] = [
         "Starting masscan",
         "Initiating ",
         "Scanning ",
         "waiting ",
         "saving resume file",
     ];
-    let greets = |line: &str| GREETINGS.iter().any(|greeting| line.starts_with(greeting));
-    let mut kept: Vec<&str> = words.rev().filter(|line| !greets(line)).take(2).collect();
+    let is_usual = |line: &str| USUAL.iter().any(|start| line.starts_with(start));
+    let mut kept: Vec<&str> = messages
+        .rev()
+        .filter(|line| !is_usual(line))
+        .take(2)
+        .collect();
     kept.reverse();
     (!kept.is_empty()).then(|| one_line(&kept.join("; ")))
 }
 
-/// Whether these words say that somebody sent it a SIGINT. The first one ends its sending, and it goes on waiting as after a
-/// whole scan: its percentage alone may have been rounded to 100.00.
-pub fn is_interrupt(words: &str) -> bool {
-    words.starts_with("waiting several seconds to exit")
+/// Whether a message says that masscan received a SIGINT. After the first one it stops sending and waits as after a complete scan;
+/// the percentage does not show it, since it may have been rounded to 100.00.
+pub fn is_interrupt(message: &str) -> bool {
+    message.starts_with("waiting several seconds to exit")
 }
 
-/// The version that it greets with: `Starting masscan 1.3.2 (http://bit.ly/14GZzcT) at 2026-11-24 19:00:00 GMT`.
-pub fn greeting(words: &str) -> Option<&str> {
-    words
+/// The version in masscan's first message: `Starting masscan 1.3.2 (http://bit.ly/14GZzcT) at 2026-11-24 19:00:00 GMT`.
+pub fn announced_version(message: &str) -> Option<&str> {
+    message
         .strip_prefix("Starting masscan ")?
         .split_whitespace()
         .next()
 }
 
-/// What it is about to scan, by `Scanning 256 hosts [2 ports/host]`: addresses and ports, each modulo 2^32.
-pub fn announced(words: &str) -> Option<(u32, u32)> {
-    let (hosts, rest) = words.strip_prefix("Scanning ")?.split_once(" hosts [")?;
+/// The numbers of addresses and ports in `Scanning 256 hosts [2 ports/host]`, each modulo 2^32.
+pub fn announced_size(message: &str) -> Option<(u32, u32)> {
+    let (hosts, rest) = message.strip_prefix("Scanning ")?.split_once(" hosts [")?;
     let (ports, _) = rest.split_once(" port")?;
     Some((hosts.parse().ok()?, ports.parse().ok()?))
 }
@@ -71,14 +76,14 @@ fn progress(line: &str) -> Option<Progress> {
         return None;
     }
     let mut progress = Progress {
-        // The steps of a shard lead past the end of the range: `101.56% done` (measured).
+        // The last steps of a shard pass the end of the range: `101.56% done` (measured).
         percent: percent.min(100.0),
         rate_pps,
         ..Progress::default()
     };
     for part in parts {
         if let Some(time) = part.strip_suffix(" remaining") {
-            progress.remaining_s = Some(clock(time.trim())?);
+            progress.remaining_s = Some(seconds_of_clock(time.trim())?);
         } else if let Some(seconds) = part.strip_prefix("waiting ") {
             progress.waiting_s = Some(seconds.strip_suffix("-secs")?.parse().ok()?);
         } else if let Some(found) = part.strip_prefix("found=") {
@@ -102,7 +107,7 @@ fn rate(text: &str) -> Option<f64> {
 }
 
 /// `0:01:23` → 83.
-fn clock(text: &str) -> Option<u64> {
+fn seconds_of_clock(text: &str) -> Option<u64> {
     text.split(':').try_fold(0u64, |sum, part| {
         sum.checked_mul(60)?.checked_add(part.trim().parse().ok()?)
     })
@@ -117,11 +122,11 @@ mod tests {
     const WAITING: &str = "rate:  0.00-kpps, 100.00% done, waiting -694-secs, found=208       ";
 
     #[test]
-    fn the_greeting_tells_the_version() {
+    fn the_first_message_contains_the_version() {
         let line = "Starting masscan 1.3.2 (http://bit.ly/14GZzcT) at 2026-11-24 19:00:00 GMT";
-        assert_eq!(greeting(line), Some("1.3.2"));
-        assert_eq!(greeting("Starting masscan "), None);
-        assert_eq!(greeting("Initiating SYN Stealth Scan"), None);
+        assert_eq!(announced_version(line), Some("1.3.2"));
+        assert_eq!(announced_version("Starting masscan "), None);
+        assert_eq!(announced_version("Initiating SYN Stealth Scan"), None);
     }
 
     #[test]
@@ -158,46 +163,49 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_progress_is_words() {
-        assert!(matches!(said(SENDING.as_bytes()), Some(Said::Progress(_))));
+    fn any_other_line_is_a_message() {
+        assert!(matches!(parse(SENDING.as_bytes()), Some(Line::Progress(_))));
         assert_eq!(
-            said(b" FAIL:\tno\x07 "),
-            Some(Said::Words("FAIL: no\u{fffd}".to_owned()))
+            parse(b" FAIL:\tno\x07 "),
+            Some(Line::Message("FAIL: no\u{fffd}".to_owned()))
         );
-        assert_eq!(said(b"  "), None);
+        assert_eq!(parse(b"  "), None);
     }
 
     #[test]
-    fn the_cause_is_what_is_no_greeting() {
-        let words = [
+    fn the_cause_leaves_out_the_usual_messages() {
+        let messages = [
             "Starting masscan 1.3.2 (x)",
             "Initiating SYN Stealth Scan",
             "FAIL: permission denied",
             "[hint] need to sudo",
         ];
         assert_eq!(
-            cause(words.into_iter()).unwrap(),
+            cause(messages.into_iter()).unwrap(),
             "FAIL: permission denied; [hint] need to sudo"
         );
         assert_eq!(cause(["Starting masscan 1.3.2"].into_iter()), None);
     }
 
     #[test]
-    fn words_that_mean_something() {
+    fn messages_with_a_meaning() {
         assert!(is_interrupt("waiting several seconds to exit..."));
         assert!(!is_interrupt("waiting 3-secs"));
         assert_eq!(
-            announced("Scanning 256 hosts [1 port/host]"),
+            announced_size("Scanning 256 hosts [1 port/host]"),
             Some((256, 1))
         );
-        assert_eq!(announced("Scanning 5 hosts [10 ports/host]"), Some((5, 10)));
-        assert_eq!(announced("Scanning -5 hosts [x"), None);
+        assert_eq!(
+            announced_size("Scanning 5 hosts [10 ports/host]"),
+            Some((5, 10))
+        );
+        assert_eq!(announced_size("Scanning -5 hosts [x"), None);
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_survived(line in prop::collection::vec(any::<u8>(), 0..500)) {
-            said(&line);
+        fn any_bytes_are_parsed_without_a_panic(line in prop::collection::vec(any::<u8>(), 0..500)) {
+            parse(&line);
         }
     }
 }

@@ -9,9 +9,12 @@ use std::time::{Duration, Instant};
 
 /// Answers to what was sent longer ago than this plus the task's wait are certain to have been seen. Less than two of masscan's
 /// readings, which are 0.75 s apart and with which findings are read, and with no whole second of wait a multiple of that: a reading
-/// that comes a moment early doesn't cost another one. With one more reading, [`LOOK_SOON`] and [`PROGRESS_EVERY`] what is
+/// that comes a moment early doesn't cost another one. With one more reading, [`CHECKPOINT_CHECK_EVERY`] and [`PROGRESS_EVERY`] what is
 /// probed again stays within 3 s and the wait where Kafka acknowledges at once.
 pub const SETTLED_AFTER: Duration = Duration::from_millis(1200);
+
+/// A scan compares its checkpoint with Kafka's acknowledgements this often.
+pub const CHECKPOINT_CHECK_EVERY: Duration = Duration::from_millis(250);
 
 /// Samples kept of each kind. masscan prints four in three seconds: this spans three quarters of an hour of Kafka's absence,
 /// after which the checkpoint stays where it is until Kafka is back.
@@ -124,7 +127,6 @@ impl Checkpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::masscan::LOOK_SOON;
     use crate::model::progress::PROGRESS_EVERY;
     use crate::model::{Targets, Task};
     use proptest::prelude::*;
@@ -208,7 +210,10 @@ mod tests {
         // by then is acknowledged within 0.1 s, which the look after that sees and writes to Redis. The other looks bring nothing.
         const TICK: Duration = Duration::from_millis(50);
         let ticks = |time: Duration| (time.as_millis() / TICK.as_millis()) as usize;
-        let (reading, look) = (ticks(Duration::from_millis(750)), ticks(LOOK_SOON));
+        let (reading, look) = (
+            ticks(Duration::from_millis(750)),
+            ticks(CHECKPOINT_CHECK_EVERY),
+        );
         let mut worst = 0;
         // A busy machine may see a reading late.
         for late in 0..=ticks(Duration::from_millis(100)) {

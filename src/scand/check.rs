@@ -352,7 +352,7 @@ fn line_of_topic(brokers: &kafka::Brokers, topic: &TopicName) -> Line {
 
 fn check_redis(options: &Options) -> Vec<Line> {
     let connected = ClaimTable::connect(&options.redis, options.group.as_str());
-    let asked = connected.and_then(|mut ledger| Ok((ledger.version()?, ledger.evicting_policy()?)));
+    let asked = connected.and_then(|mut table| Ok((table.version()?, table.evicting_policy()?)));
     match asked {
         Ok((version, policy)) => lines_of_redis(&options.redis.to_string(), &version, policy),
         Err(error) => vec![fail("redis", error)],

@@ -1,8 +1,8 @@
 //! Starts the threads, waits for a signal, and joins the threads in the order that loses nothing:
-//! stop claiming → checkpoint the scans → flush findings → settle → commit.
+//! stop claiming → checkpoint the scans → flush findings → finalize → commit.
 
 use super::claims::dispatch;
-use super::scan::{self, progress, results};
+use super::scan::{self, progress, publish};
 use super::{logging, signals};
 use crate::claim_table::ClaimTable;
 use crate::exit::Exit;
@@ -14,14 +14,14 @@ use crate::scand::claims::dispatch::{Assignment, Dispatch};
 use crate::scand::claims::held_claims::HeldClaims;
 use crate::scand::claims::lease::Lease;
 use crate::scand::claims::scope::ScopeInForce;
-use crate::scand::finalize::SETTLE_QUEUE_MAX;
+use crate::scand::finalize::FINALIZE_QUEUE_MAX;
 use crate::scand::finalize::commit::Commit;
-use crate::scand::finalize::{Settle, Settlement};
+use crate::scand::finalize::{Finalizer, StateChange};
 use crate::scand::ingest::poll::Poll;
 use crate::scand::options::Options;
 use crate::scand::retry_log::{RetryLog, Stop};
 use crate::scand::scan::offloads::Offloads;
-use crate::scand::scan::results::{Backlog, Batch};
+use crate::scand::scan::publish::{Batch, FindingsBuffer};
 use crate::scand::scan::{Outlets, Scans};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{error, info, warn};
@@ -38,13 +38,13 @@ const SOURCE_PORTS_FIRST: u16 = 40_000;
 /// Highest such port.
 const SOURCE_PORTS_LAST: u16 = 59_999;
 /// Threads that produce findings, each with its own connection.
-const RESULTS_THREADS: usize = 2;
+const PUBLISH_THREADS: usize = 2;
 /// Progress updates that may wait for `progress`.
 const PROGRESS_QUEUE_MAX: usize = 1024;
 /// A drain has this long from the first signal to the process's exit.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
-/// Batches of findings that may wait for one `results` thread; their bytes are bounded by scand's `-buffer`.
-const RESULTS_BATCHES_MAX: usize = 1024;
+/// Batches of findings that may wait for one `publish-N` thread; their bytes are bounded by scand's `-buffer`.
+const PUBLISH_QUEUE_MAX: usize = 1024;
 /// Of [`DRAIN_MAX`], what is kept for ending the process itself.
 const DRAIN_RESERVE: Duration = Duration::from_millis(500);
 
@@ -131,10 +131,10 @@ fn wait_for_peers(options: &Options, signals: &Receiver<&'static str>) -> bool {
 }
 
 fn wait_for_redis(options: &Options) {
-    let mut outage = RetryLog::new("reach Redis");
+    let mut retry_log = RetryLog::new("reach Redis");
     loop {
         let policy = ClaimTable::connect(&options.redis, options.group.as_str())
-            .and_then(|mut ledger| ledger.evicting_policy());
+            .and_then(|mut table| table.evicting_policy());
         match policy {
             Ok(None) => break,
             Ok(Some(policy)) => {
@@ -143,30 +143,30 @@ fn wait_for_redis(options: &Options) {
                 );
                 break;
             }
-            Err(error) => thread::sleep(outage.note(&error)),
+            Err(error) => thread::sleep(retry_log.note(&error)),
         }
     }
-    outage.over();
+    retry_log.over();
 }
 
 /// Reads the metadata of all three topics, which makes them where the broker makes topics by itself.
 fn wait_for_kafka(options: &Options) {
-    let mut outage = RetryLog::new("reach Kafka");
+    let mut retry_log = RetryLog::new("reach Kafka");
     for topic in [
         &options.topic,
         &options.results_topic,
         &options.status_topic,
     ] {
         while let Err(error) = Reader::connect(&options.kafka, topic.as_str()) {
-            thread::sleep(outage.note(&error));
+            thread::sleep(retry_log.note(&error));
         }
     }
-    outage.over();
+    retry_log.over();
 }
 
 /// A running server: its threads, and the ends of the channels that stop them.
 struct Server {
-    holdings: Arc<HeldClaims>,
+    held_claims: Arc<HeldClaims>,
     /// Threads that take up work.
     intake: Vec<JoinHandle<()>>,
     scans: Vec<JoinHandle<()>>,
@@ -191,7 +191,7 @@ impl Server {
         let (stop_intake, intake_stop) = bounded(0);
         let (stop_lease, lease_stop) = bounded(0);
         let (stop_commit, commit_stop) = bounded(0);
-        let (settle, settlements) = bounded(SETTLE_QUEUE_MAX);
+        let (finalize, state_changes) = bounded(FINALIZE_QUEUE_MAX);
         let (ended, ends) = bounded(1);
         let (work, nudges) = bounded(1);
         let budget = Budget::new(
@@ -202,28 +202,29 @@ impl Server {
         let (assignments, assigned) = bounded(budget.scans_max());
 
         let mut delivery = Vec::new();
-        let outlets = parts.start_delivery(&mut delivery, settle.clone(), settlements, ended)?;
+        let outlets =
+            parts.start_delivery(&mut delivery, finalize.clone(), state_changes, ended)?;
         let scans = parts.start_scans(budget.scans_max(), &outlets, &assigned)?;
         let lease = parts.start_lease(
-            settle.clone(),
+            finalize.clone(),
             work.clone(),
             intake_stop.clone(),
             lease_stop,
         )?;
         let commit = parts.start_commit(ends, commit_stop)?;
         let intake = vec![
-            parts.start_poll(settle.clone(), work, intake_stop.clone())?,
+            parts.start_poll(finalize.clone(), work, intake_stop.clone())?,
             parts.start_dispatch(
                 about_masscan,
                 budget,
                 assignments,
-                settle,
+                finalize,
                 nudges,
                 intake_stop,
             )?,
         ];
         Ok(Server {
-            holdings: parts.holdings,
+            held_claims: parts.held_claims,
             intake,
             scans,
             delivery,
@@ -268,7 +269,7 @@ impl Server {
     fn join(self) {
         drop(self.stop_intake);
         // At once: a thread of the intake may be waiting for an answer, and the time is short.
-        self.holdings.drain();
+        self.held_claims.drain();
         join_all(self.intake);
         join_all(self.scans);
         join_all(self.delivery);
@@ -291,8 +292,8 @@ fn join_all(threads: Vec<JoinHandle<()>>) {
 /// What several threads share, and the starting of each.
 struct Parts<'a> {
     options: &'a Options,
-    holdings: Arc<HeldClaims>,
-    backlog: Arc<Backlog>,
+    held_claims: Arc<HeldClaims>,
+    buffer: Arc<FindingsBuffer>,
     scope: Arc<ScopeInForce>,
     masscan: Arc<MasscanBinary>,
     offloads: Arc<Offloads>,
@@ -306,15 +307,15 @@ impl Parts<'_> {
     ) -> Parts<'a> {
         Parts {
             options,
-            holdings: Arc::default(),
-            backlog: Arc::new(Backlog::new(options.buffer_bytes)),
+            held_claims: Arc::default(),
+            buffer: Arc::new(FindingsBuffer::new(options.buffer_bytes)),
             scope: scope.clone(),
             masscan: masscan.clone(),
             offloads: Offloads::new(&options.masscan, options.source.interface.clone()),
         }
     }
 
-    fn ledger(&self) -> ClaimTable {
+    fn table(&self) -> ClaimTable {
         ClaimTable::new(&self.options.redis, self.options.group.as_str())
     }
 
@@ -330,44 +331,44 @@ impl Parts<'_> {
         )
     }
 
-    /// `results-N`, `progress` and `settle`. Gives the outlets of each `results` thread's scans.
+    /// `results-N`, `progress` and `finalize`. Gives the outlets of each `publish-N` thread's scans.
     fn start_delivery(
         &self,
         threads: &mut Vec<JoinHandle<()>>,
-        settle: Sender<Settlement>,
-        settlements: Receiver<Settlement>,
+        finalize: Sender<StateChange>,
+        state_changes: Receiver<StateChange>,
         ended: Sender<()>,
     ) -> io::Result<Vec<Outlets>> {
         let (progress, updates) = bounded(PROGRESS_QUEUE_MAX);
         let mut outlets = Vec::new();
-        for n in 1..=RESULTS_THREADS {
-            let (results, batches) = bounded::<Batch>(RESULTS_BATCHES_MAX);
+        for n in 1..=PUBLISH_THREADS {
+            let (publish, batches) = bounded::<Batch>(PUBLISH_QUEUE_MAX);
             let producer = self.producer(&self.options.results_topic, true);
-            let backlog = self.backlog.clone();
-            threads.push(spawn(format!("results-{n}"), move || {
-                results::run(producer, batches, &backlog);
+            let buffer = self.buffer.clone();
+            threads.push(spawn(format!("publish-{n}"), move || {
+                publish::run(producer, batches, &buffer);
             })?);
             outlets.push(Outlets {
-                results,
+                publish,
                 progress: progress.clone(),
-                settle: settle.clone(),
+                finalize: finalize.clone(),
                 source: self.options.source.clone(),
             });
         }
-        let ledger = self.ledger();
+        let table = self.table();
         threads.push(spawn("progress".to_owned(), move || {
-            progress::run(ledger, updates);
+            progress::run(table, updates);
         })?);
-        let settler = Settle {
+        let finalizer = Finalizer {
             server: self.options.name.to_string(),
             lease: self.options.lease,
-            holdings: self.holdings.clone(),
-            ledger: self.ledger(),
+            held_claims: self.held_claims.clone(),
+            table: self.table(),
             producer: self.producer(&self.options.status_topic, false),
-            inbox: settlements,
+            inbox: state_changes,
             ended,
         };
-        threads.push(spawn("settle".to_owned(), move || settler.run())?);
+        threads.push(spawn("finalize".to_owned(), move || finalizer.run())?);
         Ok(outlets)
     }
 
@@ -389,10 +390,10 @@ impl Parts<'_> {
         let scans = Arc::new(Scans {
             server: self.options.name.to_string(),
             masscan: self.masscan.clone(),
-            holdings: self.holdings.clone(),
-            backlog: self.backlog.clone(),
+            held_claims: self.held_claims.clone(),
+            buffer: self.buffer.clone(),
             scope: self.scope.clone(),
-            lacks_room: Once::new(),
+            small_output_warning: Once::new(),
             offloads: self.offloads.clone(),
         });
         let ports = self
@@ -415,7 +416,7 @@ impl Parts<'_> {
 
     fn start_lease(
         &self,
-        settle: Sender<Settlement>,
+        finalize: Sender<StateChange>,
         work: Sender<()>,
         draining: Stop,
         stop: Stop,
@@ -423,9 +424,9 @@ impl Parts<'_> {
         let lease = Lease {
             server: self.options.name.to_string(),
             lease: self.options.lease,
-            holdings: self.holdings.clone(),
-            ledger: self.ledger(),
-            settle,
+            held_claims: self.held_claims.clone(),
+            table: self.table(),
+            finalize,
             work,
             draining,
             stop,
@@ -435,7 +436,7 @@ impl Parts<'_> {
 
     fn start_commit(&self, ended: Receiver<()>, stop: Stop) -> io::Result<JoinHandle<()>> {
         let commit = Commit {
-            ledger: self.ledger(),
+            table: self.table(),
             group_offsets: self.group_offsets(),
             ended,
             stop,
@@ -445,7 +446,7 @@ impl Parts<'_> {
 
     fn start_poll(
         &self,
-        settle: Sender<Settlement>,
+        finalize: Sender<StateChange>,
         work: Sender<()>,
         stop: Stop,
     ) -> io::Result<JoinHandle<()>> {
@@ -456,9 +457,9 @@ impl Parts<'_> {
             topic: self.options.topic.to_string(),
             status_topic: self.options.status_topic.to_string(),
             group_offsets: self.group_offsets(),
-            ledger: self.ledger(),
-            holdings: self.holdings.clone(),
-            settle,
+            table: self.table(),
+            held_claims: self.held_claims.clone(),
+            finalize,
             work,
             stop,
         };
@@ -470,22 +471,22 @@ impl Parts<'_> {
         about_masscan: Result<About, String>,
         budget: Arc<Budget>,
         assignments: Sender<Assignment>,
-        settle: Sender<Settlement>,
+        finalize: Sender<StateChange>,
         work: Receiver<()>,
         stop: Stop,
     ) -> io::Result<JoinHandle<()>> {
         let dispatch = Dispatch {
             server: self.options.name.to_string(),
             lease: self.options.lease,
-            ledger: self.ledger(),
+            table: self.table(),
             budget,
-            holdings: self.holdings.clone(),
-            backlog: self.backlog.clone(),
+            held_claims: self.held_claims.clone(),
+            buffer: self.buffer.clone(),
             scope: self.scope.clone(),
             about_masscan,
             masscan: self.masscan.clone(),
             assignments,
-            settle,
+            finalize,
             work,
             stop,
         };

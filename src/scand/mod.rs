@@ -9,11 +9,11 @@
 //! | `results.rs` | `results-N` | findings | produces them, acknowledges back to the scan |
 //! | `progress.rs` | `progress` | progress updates | the only writer of live progress |
 //! | `lease.rs` | `lease` | tick | renews claims, reaps expired ones |
-//! | `settle.rs` | `settle` | ends of claims | `scan-status`, then Redis |
+//! | `settle.rs` | `finalize` | ends of claims | `scan-status`, then Redis |
 //! | `commit.rs` | `commit` | ends of tasks, tick | commits the group's offsets |
 //!
-//! Without a thread: `daemon.rs` (starts and joins them, in the order that loses nothing), `holdings.rs`, `budget.rs`,
-//! `outage.rs`, `history.rs`, `outcome.rs`, `scope.rs`, `offloads.rs`, `check.rs`, `logging.rs`, `options.rs`.
+//! Without a thread: `daemon.rs` (starts and joins them, in the order that loses nothing), `held_claims.rs`, `budget.rs`,
+//! `retry_log.rs`, `history.rs`, `outcome.rs`, `scope.rs`, `offloads.rs`, `check.rs`, `logging.rs`, `options.rs`.
 //!
 //! **Invariants:** channels are bounded; a closed channel means stop; threads are named and joined; each thread that speaks
 //! to Kafka or Redis has its own connection.

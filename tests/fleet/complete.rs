@@ -56,7 +56,7 @@ pub const TESTS: &[Test] = &[
 fn ended_while_waiting() {
     let fleet = Fleet::new("waiting");
     let _server = fleet.ready_scand("a", &["-slots", "3"]);
-    let interrupted = "masscan was interrupted by somebody else at 100.00 %";
+    let interrupted = "masscan was interrupted from outside at 100.00 %";
     let cases: [(&[Signal], &str); 3] = [
         (&[Signal::KILL], "masscan was killed by signal 9"),
         (&[Signal::INT], interrupted),
@@ -168,7 +168,10 @@ fn silent() {
         .into_iter()
         .find(|record| record["error"].is_string())
         .unwrap();
-    assert_eq!(failure["error"], "masscan showed no progress and was ended");
+    assert_eq!(
+        failure["error"],
+        "masscan printed no progress and was killed"
+    );
     let resumed = failure["resume_index"].as_u64().unwrap();
     assert!(
         resumed > 0,
@@ -215,7 +218,7 @@ fn stood_still_shortly() {
     let folder = masscan_of_nobody();
     fleet.masscan = folder.path().join("masscan");
     let log = whole_despite_a_standstill(&fleet, "172.30.64.0/20");
-    assert!(log.contains("answers came faster than the server took them"));
+    assert!(log.contains("answers came faster than the server could read them"));
     assert!(log.contains("--resume-index"), "{log}");
 }
 
@@ -250,7 +253,7 @@ fn overrun() {
     let network = "172.16.0.0/15";
     let id = fleet.push_network(network, 10_000, &["-wait", "0"]);
     stand_still(&fleet, &server, &id, 0, SHORTLY);
-    server.wait_for_log("answers came faster than the server took them");
+    server.wait_for_log("answers came faster than the server could read them");
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!((ended.status, ended.attempt), (State::Completed, 1));
     assert!(server.log().contains("--resume-index"));

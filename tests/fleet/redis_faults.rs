@@ -143,9 +143,9 @@ fn drained() {
     // Until a claim is under way: where nothing is queued, there is one a second.
     thread::sleep(DISPATCH_IDLE_TICK * 2);
     server.signal(Signal::TERM);
-    let given_back = format!("task {id}: given back at");
-    wait_until("the scan to be given back", Duration::from_secs(3), || {
-        server.log().contains(&given_back)
+    let released = format!("task {id}: released at");
+    wait_until("the scan to be released", Duration::from_secs(3), || {
+        server.log().contains(&released)
     });
     redis.0.signal(Signal::CONT).unwrap();
     assert_eq!(server.wait(SOON).code(), Some(0), "{}", server.log());

@@ -81,7 +81,7 @@ fn frozen() {
     );
     let woken_ms = now_ms();
     frozen.signal(Signal::CONT);
-    frozen.wait_for_log(&format!("task {id}: left to the server that has it now"));
+    frozen.wait_for_log(&format!("task {id}: abandoned after"));
     proof.froze("a", from_ms, woken_ms);
     // Its masscan went on; it is dead by now.
     let last_ms = events_of(&fleet, frozen.child.id())

@@ -5,11 +5,11 @@ use crate::masscan::{About, MasscanBinary, unfit_for_shards};
 use crate::model::lease::renew_every;
 use crate::model::{Resume, Scope, State, StatusRecord, Targets, Task};
 use crate::scand::claims::budget::{Budget, Permit};
-use crate::scand::claims::held_claims::{HeldClaims, Holding, Order};
+use crate::scand::claims::held_claims::{HeldClaim, HeldClaims, Order};
 use crate::scand::claims::scope::ScopeInForce;
-use crate::scand::finalize::{Settlement, record_of};
+use crate::scand::finalize::{StateChange, record_of};
 use crate::scand::retry_log::{RetryLog, Stop, stopped};
-use crate::scand::scan::results::Backlog;
+use crate::scand::scan::publish::FindingsBuffer;
 use crossbeam_channel::{Receiver, Sender, select};
 use log::{debug, error, info, warn};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub const DISPATCH_IDLE_TICK: Duration = Duration::from_secs(1);
 const CLAIM_PASSED_MAX_TIMES: usize = 16;
 
 /// A claim that was taken up, and the orders about it.
-type Held = (Arc<Holding>, Receiver<Order>);
+type Held = (Arc<HeldClaim>, Receiver<Order>);
 
 /// A claimed task on its way to a scan thread.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Assignment {
     /// The task and its claim.
     pub claimed: Claimed,
     /// How long the claim may be trusted.
-    pub holding: Arc<Holding>,
+    pub held_claim: Arc<HeldClaim>,
     /// Orders about it.
     pub orders: Receiver<Order>,
     /// Its slot and rate.
@@ -52,13 +52,13 @@ pub struct Dispatch {
     /// How long a claim lasts.
     pub lease: Duration,
     /// Its own connection to Redis.
-    pub ledger: ClaimTable,
+    pub table: ClaimTable,
     /// Slots and rate.
     pub budget: Arc<Budget>,
     /// The claims of this server.
-    pub holdings: Arc<HeldClaims>,
+    pub held_claims: Arc<HeldClaims>,
     /// Findings that wait for Kafka: no new scans while there are many.
-    pub backlog: Arc<Backlog>,
+    pub buffer: Arc<FindingsBuffer>,
     /// What this server may scan.
     pub scope: Arc<ScopeInForce>,
     /// What is run.
@@ -68,7 +68,7 @@ pub struct Dispatch {
     /// To the scan threads.
     pub assignments: Sender<Assignment>,
     /// Where a claim goes whose task can't be read.
-    pub settle: Sender<Settlement>,
+    pub finalize: Sender<StateChange>,
     /// Nudges: new tasks, or something came free.
     pub work: Receiver<()>,
     /// Closed = claim nothing more.
@@ -78,26 +78,26 @@ pub struct Dispatch {
 impl Dispatch {
     /// Runs until `stop` is closed; then takes the server out of the table.
     pub fn run(mut self) {
-        let mut outage = RetryLog::new("claim tasks");
+        let mut retry_log = RetryLog::new("claim tasks");
         let mut call = None;
         while !stopped(&self.stop) {
             let pause = match self.claim_while_free(&mut call) {
                 Ok(answer) => self.pause(&answer),
                 Err(error) => {
-                    if !outage.pause(&error, &self.stop) {
+                    if !retry_log.pause(&error, &self.stop) {
                         break;
                     }
                     continue;
                 }
             };
-            outage.over();
+            retry_log.over();
             select! {
                 recv(self.stop) -> _ => break,
                 recv(self.work) -> _ => {}
                 default(pause) => {}
             }
         }
-        if let Err(error) = self.ledger.leave(&self.server) {
+        if let Err(error) = self.table.leave(&self.server) {
             debug!("could not leave the table of servers: {error}");
         }
     }
@@ -118,7 +118,7 @@ impl Dispatch {
         let mut passed = 0;
         loop {
             let mut load = self.budget.load();
-            if !self.backlog.has_room_for_more_scans() {
+            if !self.buffer.has_room_for_more_scans() {
                 load.free = 0;
             }
             let (answer, sent) = self.claim(&load, call)?;
@@ -136,12 +136,12 @@ impl Dispatch {
                     return Ok(answer);
                 }
                 Answer::Unreadable(claim, error) => {
-                    self.holdings.take(&claim, sent, self.lease);
+                    self.held_claims.take(&claim, sent, self.lease);
                     self.end_unreadable(claim, &error);
                 }
                 Answer::Task(claimed) => {
                     // Before anything that may fail: its lease is renewed from now on.
-                    let held = self.holdings.take(&claimed.claim, sent, self.lease);
+                    let held = self.held_claims.take(&claimed.claim, sent, self.lease);
                     self.take_up(*claimed, held)?;
                 }
             }
@@ -163,7 +163,7 @@ impl Dispatch {
         let limits = self.limits(&self.scope.now());
         let mut claim = || {
             let sent = Instant::now();
-            self.ledger
+            self.table
                 .claim(&self.server, &name, self.lease, load, &limits)
                 .map(|answer| (answer, sent))
         };
@@ -202,13 +202,13 @@ impl Dispatch {
         Ok(())
     }
 
-    /// What becomes of a claim about which Redis can't be asked: `settle` gives it back once Redis answers.
+    /// What becomes of a claim about which Redis can't be asked: `finalize` gives it back once Redis answers.
     fn give_back(&self, claimed: &Claimed) {
         let id = &claimed.claim.task_id;
         info!("task {id}: given back before it was begun: Redis doesn't answer");
         let attempt = claimed.attempt.saturating_sub(1);
         let (partition, offset) = (claimed.partition, claimed.offset);
-        let release = Settlement::Release {
+        let release = StateChange::Release {
             claim: claimed.claim.clone(),
             release: Release {
                 delay: Duration::ZERO,
@@ -226,7 +226,7 @@ impl Dispatch {
                 ..record_of(id, &self.server, attempt, partition, offset)
             },
         };
-        let _ = self.settle.send(release);
+        let _ = self.finalize.send(release);
     }
 
     /// Why a shard can't be run here; none where it can, or is no shard.
@@ -280,7 +280,7 @@ impl Dispatch {
             self.server
         );
         let mut refuse = || {
-            self.ledger
+            self.table
                 .refuse(&claimed.claim, &self.server, &limits, &error)
         };
         // A second time it says that the claim is lost if only its answer was.
@@ -294,11 +294,11 @@ impl Dispatch {
         match refused {
             Refused::Left => {
                 info!("task {id}: left to other servers: {why}");
-                self.holdings.drop_claim(&claimed.claim);
+                self.held_claims.drop_claim(&claimed.claim);
             }
             Refused::Lost => {
                 debug!("task {id}: refused, and no longer this server's");
-                self.holdings.drop_claim(&claimed.claim);
+                self.held_claims.drop_claim(&claimed.claim);
             }
             Refused::Ending => {
                 error!("task {id}: {error}");
@@ -314,7 +314,7 @@ impl Dispatch {
                     partition: claimed.partition,
                     offset: claimed.offset,
                 };
-                let _ = self.settle.send(Settlement::End(ending));
+                let _ = self.finalize.send(StateChange::End(ending));
             }
         }
         Ok(())
@@ -323,7 +323,7 @@ impl Dispatch {
     fn assign(
         &mut self,
         claimed: Claimed,
-        (holding, orders): Held,
+        (held_claim, orders): Held,
         denied: Targets,
         scope_changes: u64,
     ) {
@@ -341,7 +341,7 @@ impl Dispatch {
         let claim = claimed.claim.clone();
         let assignment = Assignment {
             claimed,
-            holding,
+            held_claim,
             orders,
             permit,
             denied,
@@ -349,7 +349,7 @@ impl Dispatch {
         };
         if self.assignments.send(assignment).is_err() {
             error!("the scan threads are gone: the claim runs out and another server takes it");
-            self.holdings.drop_claim(&claim);
+            self.held_claims.drop_claim(&claim);
         }
     }
 
@@ -367,7 +367,7 @@ impl Dispatch {
             partition: -1,
             offset: -1,
         };
-        let _ = self.settle.send(Settlement::End(ending));
+        let _ = self.finalize.send(StateChange::End(ending));
     }
 }
 

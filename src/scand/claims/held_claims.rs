@@ -1,5 +1,5 @@
 //! The claims that this server holds, shared by its threads: how long each may be trusted, and where its orders go.
-//! No I/O: `lease` renews, `dispatch` adds, `settle` removes.
+//! No I/O: `lease` renews, `dispatch` adds, `finalize` removes.
 
 use crate::claim_table::Claim;
 use crate::model::TaskId;
@@ -27,7 +27,7 @@ pub enum Order {
 
 /// One claim of this server.
 #[derive(Debug)]
-pub struct Holding {
+pub struct HeldClaim {
     /// Which.
     pub claim: Claim,
     trusted_until: Mutex<Instant>,
@@ -35,7 +35,7 @@ pub struct Holding {
     last_order: Mutex<Option<Order>>,
 }
 
-impl Holding {
+impl HeldClaim {
     /// Whether the lease can still be trusted at `now`, by this server's own clock.
     pub fn is_trusted(&self, now: Instant) -> bool {
         now < *lock(&self.trusted_until)
@@ -73,7 +73,7 @@ pub struct HeldClaims(Mutex<Held>);
 
 #[derive(Debug, Default)]
 struct Held {
-    by_task: HashMap<TaskId, Arc<Holding>>,
+    by_task: HashMap<TaskId, Arc<HeldClaim>>,
     is_draining: bool,
 }
 
@@ -84,9 +84,9 @@ impl HeldClaims {
         claim: &Claim,
         sent: Instant,
         lease: Duration,
-    ) -> (Arc<Holding>, Receiver<Order>) {
+    ) -> (Arc<HeldClaim>, Receiver<Order>) {
         let (orders, inbox) = bounded(SCAN_ORDERS_MAX);
-        let holding = Arc::new(Holding {
+        let held_claim = Arc::new(HeldClaim {
             claim: claim.clone(),
             trusted_until: Mutex::new(trusted_until(sent, lease)),
             orders,
@@ -94,26 +94,28 @@ impl HeldClaims {
         });
         let mut held = lock(&self.0);
         if held.is_draining {
-            holding.order(Order::Drain);
+            held_claim.order(Order::Drain);
         }
-        held.by_task.insert(claim.task_id.clone(), holding.clone());
-        (holding, inbox)
+        held.by_task
+            .insert(claim.task_id.clone(), held_claim.clone());
+        (held_claim, inbox)
     }
 
     /// Tells every scan to drain, those of claims that are taken up later too.
     pub fn drain(&self) {
         let mut held = lock(&self.0);
         held.is_draining = true;
-        for holding in held.by_task.values() {
-            holding.order(Order::Drain);
+        for held_claim in held.by_task.values() {
+            held_claim.order(Order::Drain);
         }
     }
 
     /// Whether `claim` is held and can still be trusted at `now`.
     pub fn is_trusted(&self, claim: &Claim, now: Instant) -> bool {
         let held = lock(&self.0);
-        let holding = held.by_task.get(&claim.task_id);
-        holding.is_some_and(|holding| holding.claim == *claim && holding.is_trusted(now))
+        let held_claim = held.by_task.get(&claim.task_id);
+        held_claim
+            .is_some_and(|held_claim| held_claim.claim == *claim && held_claim.is_trusted(now))
     }
 
     /// Drops a claim, unless the task was claimed anew in the meantime.
@@ -129,7 +131,7 @@ impl HeldClaims {
     }
 
     /// All of them, in no order.
-    pub fn all(&self) -> Vec<Arc<Holding>> {
+    pub fn all(&self) -> Vec<Arc<HeldClaim>> {
         lock(&self.0).by_task.values().cloned().collect()
     }
 }
@@ -152,46 +154,46 @@ mod tests {
 
     #[test]
     fn trust_ends_before_the_lease_and_grows_with_a_renewal() {
-        let (holdings, start, lease) = (
+        let (held_claims, start, lease) = (
             HeldClaims::default(),
             Instant::now(),
             Duration::from_secs(10),
         );
-        let (holding, _orders) = holdings.take(&claim("a", 1), start, lease);
-        assert!(holding.is_trusted(start + Duration::from_secs(8)));
-        assert!(!holding.is_trusted(start + Duration::from_secs(9)));
-        holding.renewed(start + Duration::from_secs(5), lease);
-        assert!(holding.is_trusted(start + Duration::from_secs(13)));
-        holding.renewed(start, lease);
+        let (held_claim, _orders) = held_claims.take(&claim("a", 1), start, lease);
+        assert!(held_claim.is_trusted(start + Duration::from_secs(8)));
+        assert!(!held_claim.is_trusted(start + Duration::from_secs(9)));
+        held_claim.renewed(start + Duration::from_secs(5), lease);
+        assert!(held_claim.is_trusted(start + Duration::from_secs(13)));
+        held_claim.renewed(start, lease);
         assert!(
-            holding.is_trusted(start + Duration::from_secs(13)),
+            held_claim.is_trusted(start + Duration::from_secs(13)),
             "a late answer takes nothing back"
         );
     }
 
     #[test]
     fn a_lost_claim_is_not_trusted_and_its_scan_is_told() {
-        let (holdings, start, lease) = (
+        let (held_claims, start, lease) = (
             HeldClaims::default(),
             Instant::now(),
             Duration::from_secs(10),
         );
-        let (holding, orders) = holdings.take(&claim("a", 1), start, lease);
-        holding.lost(start);
-        assert!(!holding.is_trusted(start));
+        let (held_claim, orders) = held_claims.take(&claim("a", 1), start, lease);
+        held_claim.lost(start);
+        assert!(!held_claim.is_trusted(start));
         assert_eq!(orders.try_recv(), Ok(Order::Lost));
     }
 
     #[test]
     fn an_order_that_is_repeated_is_told_once() {
-        let (holdings, now, lease) = (
+        let (held_claims, now, lease) = (
             HeldClaims::default(),
             Instant::now(),
             Duration::from_secs(10),
         );
-        let (holding, orders) = holdings.take(&claim("a", 1), now, lease);
+        let (held_claim, orders) = held_claims.take(&claim("a", 1), now, lease);
         for order in [Order::Pause, Order::Pause, Order::Cancel, Order::Cancel] {
-            holding.order(order);
+            held_claim.order(order);
         }
         let told: Vec<Order> = orders.try_iter().collect();
         assert_eq!(told, [Order::Pause, Order::Cancel]);
@@ -199,45 +201,51 @@ mod tests {
 
     #[test]
     fn a_claim_taken_up_after_the_drain_was_ordered_is_drained_too() {
-        let (holdings, now, lease) = (
+        let (held_claims, now, lease) = (
             HeldClaims::default(),
             Instant::now(),
             Duration::from_secs(10),
         );
-        let (_, early) = holdings.take(&claim("a", 1), now, lease);
+        let (_, early) = held_claims.take(&claim("a", 1), now, lease);
         assert!(early.try_recv().is_err());
-        holdings.drain();
-        let (_, late) = holdings.take(&claim("b", 2), now, lease);
+        held_claims.drain();
+        let (_, late) = held_claims.take(&claim("b", 2), now, lease);
         assert_eq!(early.try_recv(), Ok(Order::Drain));
         assert_eq!(late.try_recv(), Ok(Order::Drain));
     }
 
     #[test]
     fn only_the_claim_that_is_held_is_trusted() {
-        let (holdings, start, lease) = (
+        let (held_claims, start, lease) = (
             HeldClaims::default(),
             Instant::now(),
             Duration::from_secs(10),
         );
-        holdings.take(&claim("a", 2), start, lease);
-        assert!(holdings.is_trusted(&claim("a", 2), start));
-        assert!(!holdings.is_trusted(&claim("a", 1), start), "an older one");
-        assert!(!holdings.is_trusted(&claim("b", 2), start), "another task");
-        assert!(!holdings.is_trusted(&claim("a", 2), start + lease));
+        held_claims.take(&claim("a", 2), start, lease);
+        assert!(held_claims.is_trusted(&claim("a", 2), start));
+        assert!(
+            !held_claims.is_trusted(&claim("a", 1), start),
+            "an older one"
+        );
+        assert!(
+            !held_claims.is_trusted(&claim("b", 2), start),
+            "another task"
+        );
+        assert!(!held_claims.is_trusted(&claim("a", 2), start + lease));
     }
 
     #[test]
     fn an_old_claim_does_not_drop_a_new_one() {
-        let (holdings, now, lease) = (
+        let (held_claims, now, lease) = (
             HeldClaims::default(),
             Instant::now(),
             Duration::from_secs(10),
         );
-        holdings.take(&claim("a", 1), now, lease);
-        holdings.take(&claim("a", 2), now, lease);
-        holdings.drop_claim(&claim("a", 1));
-        assert_eq!(holdings.all().len(), 1);
-        holdings.drop_claim(&claim("a", 2));
-        assert!(holdings.all().is_empty());
+        held_claims.take(&claim("a", 1), now, lease);
+        held_claims.take(&claim("a", 2), now, lease);
+        held_claims.drop_claim(&claim("a", 1));
+        assert_eq!(held_claims.all().len(), 1);
+        held_claims.drop_claim(&claim("a", 2));
+        assert!(held_claims.all().is_empty());
     }
 }

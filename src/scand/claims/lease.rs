@@ -6,8 +6,8 @@
 use crate::claim_table::{self, Claim, ClaimTable, ClaimTableError, Reaped, Renewal, Renewed};
 use crate::model::State;
 use crate::model::lease::renew_every;
-use crate::scand::claims::held_claims::{HeldClaims, Holding, Order};
-use crate::scand::finalize::{Settlement, record_of, state_record};
+use crate::scand::claims::held_claims::{HeldClaim, HeldClaims, Order};
+use crate::scand::finalize::{StateChange, record_of, state_record};
 use crate::scand::logging::with_task;
 use crate::scand::retry_log::{RetryLog, Stop, stopped};
 use crossbeam_channel::{RecvTimeoutError, Sender};
@@ -29,11 +29,11 @@ pub struct Lease {
     /// How long a claim lasts without renewal.
     pub lease: Duration,
     /// The claims of this server.
-    pub holdings: Arc<HeldClaims>,
+    pub held_claims: Arc<HeldClaims>,
     /// Its own connection to Redis.
-    pub ledger: ClaimTable,
+    pub table: ClaimTable,
     /// Where tasks go that a lost server left to be ended.
-    pub settle: Sender<Settlement>,
+    pub finalize: Sender<StateChange>,
     /// Nudges `dispatch`: there may be work.
     pub work: Sender<()>,
     /// Closed when the server begins to go down: no more reaping.
@@ -48,51 +48,58 @@ impl Lease {
         let Lease {
             server,
             lease,
-            holdings,
-            mut ledger,
-            settle,
+            held_claims,
+            mut table,
+            finalize,
             work,
             draining,
             stop,
         } = self;
-        let mut settle = Some(settle);
-        let mut outage = RetryLog::new("renew leases in Redis");
+        let mut finalize = Some(finalize);
+        let mut retry_log = RetryLog::new("renew leases in Redis");
         // After Redis was away every lease looks expired. Those that can renew get one whole lease to do so.
         let mut reaps_from = Instant::now() + lease;
         loop {
             if stopped(&draining) {
-                settle = None;
+                finalize = None;
             }
             let began = Instant::now();
             let all = began >= reaps_from;
             // True where Redis answered.
             let mut look = || -> Result<bool, ClaimTableError> {
                 // A Redis that doesn't answer is to hold up no drain.
-                if settle.is_none() && holdings.all().is_empty() {
+                if finalize.is_none() && held_claims.all().is_empty() {
                     return Ok(false);
                 }
-                let found = renew(&mut ledger, &holdings, lease, all)?;
-                let Some(settle) = &settle else {
+                let found = renew(&mut table, &held_claims, lease, all)?;
+                let Some(finalize) = &finalize else {
                     return Ok(true);
                 };
                 let is_early = || Instant::now() < began + renew_every(lease) / 2;
                 let mut more = found.has_expired;
                 while more {
-                    more = reap(&mut ledger, &server, lease, all, &holdings, settle, &work)?
-                        && is_early();
+                    more = reap(
+                        &mut table,
+                        &server,
+                        lease,
+                        all,
+                        &held_claims,
+                        finalize,
+                        &work,
+                    )? && is_early();
                 }
                 let mut more = found.has_untold;
                 while more {
-                    more = tell(&mut ledger, &server, lease, settle, &work)? && is_early();
+                    more = tell(&mut table, &server, lease, finalize, &work)? && is_early();
                 }
                 Ok(true)
             };
             match look() {
-                Ok(true) => outage.over(),
+                Ok(true) => retry_log.over(),
                 Ok(false) => {}
                 Err(error) => {
                     reaps_from = Instant::now() + lease;
-                    if !outage.pause(&error, &stop) {
+                    if !retry_log.pause(&error, &stop) {
                         return;
                     }
                     continue;
@@ -107,35 +114,38 @@ impl Lease {
 }
 
 fn renew(
-    ledger: &mut ClaimTable,
-    holdings: &HeldClaims,
+    table: &mut ClaimTable,
+    held_claims: &HeldClaims,
     lease: Duration,
     all: bool,
 ) -> Result<Renewed, ClaimTableError> {
-    let held = holdings.all();
-    let claims: Vec<Claim> = held.iter().map(|holding| holding.claim.clone()).collect();
+    let held = held_claims.all();
+    let claims: Vec<Claim> = held
+        .iter()
+        .map(|held_claim| held_claim.claim.clone())
+        .collect();
     let sent = Instant::now();
-    let found = ledger.renew(lease, &claims, all)?;
-    for (holding, &state) in held.iter().zip(&found.claims) {
-        renewed(holdings, holding, state, sent, lease);
+    let found = table.renew(lease, &claims, all)?;
+    for (held_claim, &state) in held.iter().zip(&found.claims) {
+        renewed(held_claims, held_claim, state, sent, lease);
     }
     Ok(found)
 }
 
 fn renewed(
-    holdings: &HeldClaims,
-    holding: &Arc<Holding>,
+    held_claims: &HeldClaims,
+    held_claim: &Arc<HeldClaim>,
     state: Renewal,
     sent: Instant,
     lease: Duration,
 ) {
     match state {
-        Renewal::Ok => holding.renewed(sent, lease),
+        Renewal::Ok => held_claim.renewed(sent, lease),
         Renewal::Ordered(order) => {
-            holding.renewed(sent, lease);
+            held_claim.renewed(sent, lease);
             match order {
-                claim_table::Order::Cancel => holding.order(Order::Cancel),
-                claim_table::Order::Pause => holding.order(Order::Pause),
+                claim_table::Order::Cancel => held_claim.order(Order::Cancel),
+                claim_table::Order::Pause => held_claim.order(Order::Pause),
                 // It is for paused tasks, and those have no claim.
                 claim_table::Order::Resume => {}
             }
@@ -143,50 +153,50 @@ fn renewed(
         // Redis lost its data: the claim stands as long as the lease can be trusted; the rebuild brings it back.
         Renewal::Gone => {}
         Renewal::Lost => {
-            let _task = with_task(&holding.claim.task_id);
+            let _task = with_task(&held_claim.claim.task_id);
             warn!("the claim is no longer this server's");
-            holding.lost(Instant::now());
-            holdings.drop_claim(&holding.claim);
+            held_claim.lost(Instant::now());
+            held_claims.drop_claim(&held_claim.claim);
         }
     }
 }
 
 /// Takes up to [`REAP_BATCH_MAX`] of them. True where there may be more, and room for what they need.
 fn reap(
-    ledger: &mut ClaimTable,
+    table: &mut ClaimTable,
     server: &str,
     lease: Duration,
     all: bool,
-    holdings: &HeldClaims,
-    settle: &Sender<Settlement>,
+    held_claims: &HeldClaims,
+    finalize: &Sender<StateChange>,
     work: &Sender<()>,
 ) -> Result<bool, ClaimTableError> {
     let sent = Instant::now();
-    let expired = ledger.reap(server, lease, REAP_BATCH_MAX, all)?;
+    let expired = table.reap(server, lease, REAP_BATCH_MAX, all)?;
     let full = expired.len() == REAP_BATCH_MAX;
     let requeued = expired
         .iter()
         .any(|reaped| matches!(reaped, Reaped::Requeued { .. }));
     for reaped in expired {
         let mut taken = None;
-        let settlement = match reaped {
+        let state_change = match reaped {
             Reaped::Requeued { lost_server, task } => {
                 let _task = with_task(&task.claim.task_id);
                 warn!(
                     "server {lost_server} stopped renewing its lease, the task is {} again",
                     task.status
                 );
-                Settlement::Announce {
+                StateChange::Announce {
                     record: state_record(server, &task),
-                    told: None,
+                    acknowledge: None,
                 }
             }
             Reaped::Ending { lost_server, task } if lost_server.is_empty() => {
                 let _task = with_task(&task.claim.task_id);
                 info!("{} while no server ran it: ending it", task.status);
-                holdings.take(&task.claim, sent, lease);
+                held_claims.take(&task.claim, sent, lease);
                 taken = Some(task.claim.clone());
-                Settlement::End(task)
+                StateChange::End(task)
             }
             Reaped::Ending { lost_server, task } => {
                 let _task = with_task(&task.claim.task_id);
@@ -194,17 +204,17 @@ fn reap(
                     "server {lost_server} stopped renewing its lease, ending the task as {}",
                     task.status
                 );
-                holdings.take(&task.claim, sent, lease);
+                held_claims.take(&task.claim, sent, lease);
                 taken = Some(task.claim.clone());
-                Settlement::End(task)
+                StateChange::End(task)
             }
         };
         // A full queue: an end that is not renewed comes back to one of the servers when its lease runs out; a record that is
         // only told is missed by nobody but a rebuild, which then holds the task for one lease.
-        if settle.try_send(settlement).is_err() {
-            warn!("too much to settle: some of it is left for later");
+        if finalize.try_send(state_change).is_err() {
+            warn!("too many state changes wait for Kafka: some are left for later");
             if let Some(claim) = taken {
-                holdings.drop_claim(&claim);
+                held_claims.drop_claim(&claim);
             }
         }
     }
@@ -212,19 +222,19 @@ fn reap(
         // A nudge that waits already says the same.
         let _ = work.try_send(());
     }
-    Ok(full && room(settle) >= REAP_BATCH_MAX)
+    Ok(full && room(finalize) >= REAP_BATCH_MAX)
 }
 
 /// Hands on what Kafka has not been told, up to [`UNTOLD_BATCH_MAX`] changes; what is left untold comes again. True where there
 /// may be more, and room for it.
 fn tell(
-    ledger: &mut ClaimTable,
+    table: &mut ClaimTable,
     server: &str,
     lease: Duration,
-    settle: &Sender<Settlement>,
+    finalize: &Sender<StateChange>,
     work: &Sender<()>,
 ) -> Result<bool, ClaimTableError> {
-    let untold = ledger.untold(lease, UNTOLD_BATCH_MAX)?;
+    let untold = table.untold(lease, UNTOLD_BATCH_MAX)?;
     let full = untold.len() == UNTOLD_BATCH_MAX;
     for task in untold {
         let _task = with_task(&task.claim.task_id);
@@ -233,21 +243,21 @@ fn tell(
             // A nudge that waits already says the same.
             let _ = work.try_send(());
         }
-        let settlement = Settlement::Tell {
+        let state_change = StateChange::Tell {
             record: state_record(server, &task),
             change: task.claim,
         };
-        if settle.try_send(settlement).is_err() {
+        if finalize.try_send(state_change).is_err() {
             return Ok(false);
         }
     }
-    Ok(full && room(settle) >= UNTOLD_BATCH_MAX)
+    Ok(full && room(finalize) >= UNTOLD_BATCH_MAX)
 }
 
-fn room(settle: &Sender<Settlement>) -> usize {
-    settle
-        .capacity()
-        .map_or(usize::MAX, |capacity| capacity.saturating_sub(settle.len()))
+fn room(finalize: &Sender<StateChange>) -> usize {
+    finalize.capacity().map_or(usize::MAX, |capacity| {
+        capacity.saturating_sub(finalize.len())
+    })
 }
 
 /// The record that says that a claim began.

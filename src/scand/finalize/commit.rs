@@ -22,7 +22,7 @@ const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(20);
 /// The thread's own things.
 pub struct Commit {
     /// Its own connection to Redis.
-    pub ledger: ClaimTable,
+    pub table: ClaimTable,
     /// Its own connection to Kafka.
     pub group_offsets: GroupOffsets,
     /// Nudged when a task has ended.
@@ -34,15 +34,15 @@ pub struct Commit {
 impl Commit {
     /// Runs until `stop` is closed.
     pub fn run(mut self) {
-        let mut outage = RetryLog::new("commit the group's offsets");
+        let mut retry_log = RetryLog::new("commit the group's offsets");
         let mut committed = Committed::default();
         loop {
             let stopping = stopped(&self.stop);
             match self.commit(&mut committed) {
-                Ok(()) => outage.over(),
+                Ok(()) => retry_log.over(),
                 Err(_) if stopping => return,
                 Err(error) => {
-                    if !outage.pause(&error, &self.stop) {
+                    if !retry_log.pause(&error, &self.stop) {
                         return;
                     }
                     continue;
@@ -74,7 +74,7 @@ impl Commit {
             .partitions()
             .map_err(|error| Box::new(error) as Box<dyn fmt::Display>)?;
         let offsets = self
-            .ledger
+            .table
             .committable(&partitions)
             .map_err(|error| Box::new(error) as Box<dyn fmt::Display>)?;
         let due = committed.due(&offsets, Instant::now());

@@ -1,4 +1,4 @@
-//! The thread `settle`: brings every claim to its end, in the order that loses nothing.
+//! The thread `finalize`: brings every claim to its end, in the order that loses nothing.
 //!
 //! The order for an end: verdict in Redis (from then on it can't end otherwise) → terminal record on `scan-status`
 //! acknowledged → finish in Redis. For a task that goes back to the queue: record first too, so that no other server's
@@ -19,22 +19,22 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Claims whose end may wait for `settle`.
-pub(in crate::scand) const SETTLE_QUEUE_MAX: usize = 4096;
-/// `settle` looks at what it could not settle this often.
-const SETTLE_TICK: Duration = Duration::from_millis(50);
+/// Claims whose end may wait for `finalize`.
+pub(in crate::scand) const FINALIZE_QUEUE_MAX: usize = 4096;
+/// `finalize` looks at what it could not settle this often.
+const FINALIZE_TICK: Duration = Duration::from_millis(50);
 /// A task whose hash is gone when it ends is looked for this many leases: a lost Redis is being rebuilt.
-const SETTLE_GONE_WAIT_LEASES: u32 = 2;
+const GONE_WAIT_LEASES: u32 = 2;
 
 /// What the other threads hand over.
 #[derive(Debug)]
-pub enum Settlement {
-    /// A change of state that is only to be told; `told` is answered once Kafka has it.
+pub enum StateChange {
+    /// A state change that only has to be written to Kafka.
     Announce {
         /// The record.
         record: StatusRecord,
-        /// Who waits for it; dropped without an answer where the record is not sent.
-        told: Option<Sender<()>>,
+        /// Gets a message once Kafka has the record; dropped without one if it is not sent.
+        acknowledge: Option<Sender<()>>,
     },
     /// A change of state that was made without a server; Redis keeps it on a list until Kafka has it.
     Tell {
@@ -56,7 +56,7 @@ pub enum Settlement {
     },
 }
 
-/// How far a settlement has come.
+/// How far a state_change has come.
 #[derive(Debug)]
 enum Step {
     Verdict(Ending, Instant),
@@ -77,24 +77,24 @@ enum After {
 }
 
 /// The thread's own things.
-pub struct Settle {
+pub struct Finalizer {
     /// This server's name.
     pub server: String,
     /// The lease, as a measure of how long a lost Redis may take to be rebuilt.
     pub lease: Duration,
     /// The claims of this server.
-    pub holdings: Arc<HeldClaims>,
+    pub held_claims: Arc<HeldClaims>,
     /// Its own connection to Redis.
-    pub ledger: ClaimTable,
+    pub table: ClaimTable,
     /// Its own connection to `scan-status`.
     pub producer: Producer,
     /// What the other threads hand over; closed = end once everything is settled.
-    pub inbox: Receiver<Settlement>,
+    pub inbox: Receiver<StateChange>,
     /// `commit` is nudged when a task has ended.
     pub ended: Sender<()>,
 }
 
-impl Settle {
+impl Finalizer {
     /// Runs until the inbox is closed and everything handed over is settled.
     pub fn run(mut self) {
         let mut steps: VecDeque<Step> = VecDeque::new();
@@ -106,7 +106,7 @@ impl Settle {
             let pause = self.advance(&mut steps, &mut kafka, &mut redis);
             // Nothing comes in any more that could be waited for.
             let waits = !open && !steps.is_empty();
-            let pause = pause.or(waits.then_some(SETTLE_TICK));
+            let pause = pause.or(waits.then_some(FINALIZE_TICK));
             if let Some(pause) = pause {
                 std::thread::sleep(pause);
             }
@@ -118,26 +118,26 @@ impl Settle {
         if !open {
             return false;
         }
-        if steps.len() >= SETTLE_QUEUE_MAX {
-            std::thread::sleep(SETTLE_TICK);
+        if steps.len() >= FINALIZE_QUEUE_MAX {
+            std::thread::sleep(FINALIZE_TICK);
             return true;
         }
         let first = if steps.is_empty() {
             self.inbox.recv().map_err(RecvTimeoutError::from)
         } else {
-            self.inbox.recv_timeout(SETTLE_TICK)
+            self.inbox.recv_timeout(FINALIZE_TICK)
         };
         match first {
-            Ok(settlement) => steps.push_back(begin(settlement)),
+            Ok(state_change) => steps.push_back(begin(state_change)),
             Err(RecvTimeoutError::Timeout) => return true,
             Err(RecvTimeoutError::Disconnected) => return false,
         }
-        let room = SETTLE_QUEUE_MAX.saturating_sub(steps.len());
+        let room = FINALIZE_QUEUE_MAX.saturating_sub(steps.len());
         steps.extend(self.inbox.try_iter().take(room).map(begin));
         true
     }
 
-    /// Moves every settlement as far as it goes. Answers with a pause where the other side is away.
+    /// Moves every state_change as far as it goes. Answers with a pause where the other side is away.
     fn advance(
         &mut self,
         steps: &mut VecDeque<Step>,
@@ -154,15 +154,15 @@ impl Settle {
     fn advance_in_redis(
         &mut self,
         steps: &mut VecDeque<Step>,
-        outage: &mut RetryLog,
+        retry_log: &mut RetryLog,
     ) -> Option<Duration> {
         for step in steps.iter_mut() {
             match self.redis_step(step) {
                 Ok(Some(next)) => *step = next,
                 Ok(None) => continue,
-                Err(error) => return Some(outage.note(&error)),
+                Err(error) => return Some(retry_log.note(&error)),
             }
-            outage.over();
+            retry_log.over();
         }
         None
     }
@@ -170,7 +170,7 @@ impl Settle {
     /// What Redis has to do for a step, and the step that follows; none where it waits for something else.
     fn redis_step(&mut self, step: &Step) -> Result<Option<Step>, ClaimTableError> {
         Ok(Some(match step {
-            Step::Verdict(ending, since) => match self.ledger.verdict(ending)? {
+            Step::Verdict(ending, since) => match self.table.verdict(ending)? {
                 ClaimState::Ok => {
                     let record = state_record(&self.server, ending);
                     Step::Tell(record, After::Finish(ending.clone()))
@@ -178,7 +178,7 @@ impl Settle {
                 ClaimState::Gone if self.may_come_back(*since) => return Ok(None),
                 state => self.drop_ending(ending, state),
             },
-            Step::Finish(ending, since) => match self.ledger.finish(ending)? {
+            Step::Finish(ending, since) => match self.table.finish(ending)? {
                 ClaimState::Ok => self.finished(&ending.claim),
                 ClaimState::Gone if self.may_come_back(*since) => return Ok(None),
                 // Its record is on Kafka: a rebuilt Redis knows from there that it has ended.
@@ -186,15 +186,15 @@ impl Settle {
                 ClaimState::Lost => self.drop_ending(ending, ClaimState::Lost),
             },
             Step::Release(claim, release) => {
-                if self.ledger.release(claim, release)? != ClaimState::Ok {
+                if self.table.release(claim, release)? != ClaimState::Ok {
                     let id = &claim.task_id;
                     warn!("task {id}: not given back, the claim is no longer this server's");
                 }
-                self.holdings.drop_claim(claim);
+                self.held_claims.drop_claim(claim);
                 Step::Done
             }
             Step::Told(change) => {
-                self.ledger.told(change)?;
+                self.table.told(change)?;
                 Step::Done
             }
             Step::Tell(..) | Step::Done => return Ok(None),
@@ -203,12 +203,12 @@ impl Settle {
 
     /// Whether a claim that is gone from Redis is worth waiting for: the rebuild brings it back under the same fence.
     fn may_come_back(&self, since: Instant) -> bool {
-        since.elapsed() < self.lease * SETTLE_GONE_WAIT_LEASES
+        since.elapsed() < self.lease * GONE_WAIT_LEASES
     }
 
     fn finished(&mut self, claim: &Claim) -> Step {
         debug!("task {}: ended in Redis", claim.task_id);
-        self.holdings.drop_claim(claim);
+        self.held_claims.drop_claim(claim);
         // A nudge that waits already says the same.
         let _ = self.ended.try_send(());
         Step::Done
@@ -225,13 +225,13 @@ impl Settle {
                 "another server's by now"
             }
         );
-        self.holdings.drop_claim(&ending.claim);
+        self.held_claims.drop_claim(&ending.claim);
         Step::Done
     }
 
     /// Sends all records that wait, in one request.
-    fn tell(&mut self, steps: &mut VecDeque<Step>, outage: &mut RetryLog) -> Option<Duration> {
-        hold_back(steps, &self.holdings, Instant::now());
+    fn tell(&mut self, steps: &mut VecDeque<Step>, retry_log: &mut RetryLog) -> Option<Duration> {
+        hold_back(steps, &self.held_claims, Instant::now());
         let mut messages = Messages::default();
         for step in steps.iter() {
             if let Step::Tell(record, _) = step {
@@ -246,9 +246,9 @@ impl Settle {
         }
         if let Err(error) = self.producer.send(&Arc::new(messages)) {
             steps_untold(steps);
-            return Some(outage.note(&error));
+            return Some(retry_log.note(&error));
         }
-        outage.over();
+        retry_log.over();
         for step in steps.iter_mut() {
             let now = std::mem::replace(step, Step::Done);
             *step = match now {
@@ -262,14 +262,14 @@ impl Settle {
 
 /// Takes back what is not to be sent at `now`, because the claim can't be trusted any more: this server was frozen, or Redis is
 /// away, and another one may run the task by now. An end is decided once more; that a task runs here is not said at all.
-fn hold_back(steps: &mut VecDeque<Step>, holdings: &HeldClaims, now: Instant) {
+fn hold_back(steps: &mut VecDeque<Step>, held_claims: &HeldClaims, now: Instant) {
     for step in steps.iter_mut() {
         let claim = match step {
             Step::Tell(_, After::Finish(ending)) => Some(ending.claim.clone()),
             Step::Tell(record, After::Nothing(_)) => claim_of_running(record),
             _ => None,
         };
-        if claim.is_some_and(|claim| !holdings.is_trusted(&claim, now)) {
+        if claim.is_some_and(|claim| !held_claims.is_trusted(&claim, now)) {
             *step = match std::mem::replace(step, Step::Done) {
                 Step::Tell(_, After::Finish(ending)) => Step::Verdict(ending, now),
                 _ => Step::Done,
@@ -304,12 +304,15 @@ fn steps_untold(steps: &mut VecDeque<Step>) {
     }
 }
 
-fn begin(settlement: Settlement) -> Step {
-    match settlement {
-        Settlement::Announce { record, told } => Step::Tell(record, After::Nothing(told)),
-        Settlement::Tell { record, change } => Step::Tell(record, After::Told(change)),
-        Settlement::End(ending) => Step::Verdict(ending, Instant::now()),
-        Settlement::Release {
+fn begin(state_change: StateChange) -> Step {
+    match state_change {
+        StateChange::Announce {
+            record,
+            acknowledge,
+        } => Step::Tell(record, After::Nothing(acknowledge)),
+        StateChange::Tell { record, change } => Step::Tell(record, After::Told(change)),
+        StateChange::End(ending) => Step::Verdict(ending, Instant::now()),
+        StateChange::Release {
             claim,
             release,
             record,
@@ -435,12 +438,12 @@ mod tests {
 
     #[test]
     fn neither_an_end_nor_a_run_is_told_under_a_claim_that_is_not_trusted() {
-        let (holdings, start, lease) = (
+        let (held_claims, start, lease) = (
             HeldClaims::default(),
             Instant::now(),
             Duration::from_secs(10),
         );
-        holdings.take(&claim("mine"), start, lease);
+        held_claims.take(&claim("mine"), start, lease);
         let (told, answer) = bounded(1);
         let steps = || {
             VecDeque::from([
@@ -452,7 +455,7 @@ mod tests {
         };
 
         let mut trusted = steps();
-        hold_back(&mut trusted, &holdings, start);
+        hold_back(&mut trusted, &held_claims, start);
         assert!(
             trusted
                 .iter()
@@ -462,7 +465,7 @@ mod tests {
         assert!(matches!(trusted[3], Step::Verdict(..)), "held no longer");
 
         let mut late = steps();
-        hold_back(&mut late, &holdings, start + lease);
+        hold_back(&mut late, &held_claims, start + lease);
         assert!(matches!(late[0], Step::Verdict(..)), "Redis is asked again");
         assert!(matches!(late[1], Step::Done));
         assert!(matches!(late[2], Step::Tell(..)), "no claim is needed");

@@ -12,7 +12,7 @@ use crate::model::lease::renew_every;
 use crate::model::text::fingerprint;
 use crate::model::{Resume, State, StatusRecord, Task, TaskId};
 use crate::scand::claims::held_claims::HeldClaims;
-use crate::scand::finalize::{Settlement, record_of};
+use crate::scand::finalize::{StateChange, record_of};
 use crate::scand::ingest::rebuild::History;
 use crate::scand::retry_log::{RetryLog, Stop, stopped};
 use crossbeam_channel::Sender;
@@ -51,11 +51,11 @@ pub struct Poll {
     /// The group's committed offsets.
     pub group_offsets: GroupOffsets,
     /// Its own connection to Redis.
-    pub ledger: ClaimTable,
+    pub table: ClaimTable,
     /// The claims of this server.
-    pub holdings: Arc<HeldClaims>,
+    pub held_claims: Arc<HeldClaims>,
     /// Where changes of state and rejected records go.
-    pub settle: Sender<Settlement>,
+    pub finalize: Sender<StateChange>,
     /// Nudges `dispatch`: there may be work.
     pub work: Sender<()>,
     /// Closed = stop.
@@ -130,14 +130,14 @@ impl From<ClaimTableError> for Trouble {
 impl Poll {
     /// Runs until `stop` is closed.
     pub fn run(mut self) {
-        let mut outage = RetryLog::new("read tasks");
+        let mut retry_log = RetryLog::new("read tasks");
         let mut memory = Memory::default();
         while !stopped(&self.stop) {
             match self.round(&mut memory) {
-                Ok(()) => outage.over(),
+                Ok(()) => retry_log.over(),
                 Err(Trouble::Bus(KafkaError::Stopped)) => return,
                 Err(trouble) => {
-                    if !outage.pause(&trouble, &self.stop) {
+                    if !retry_log.pause(&trouble, &self.stop) {
                         return;
                     }
                 }
@@ -159,7 +159,7 @@ impl Poll {
         if is_due {
             self.audit(&reader.partitions(), &mut memory.audits)?;
         }
-        let found = self.ledger.cursors(&reader.partitions())?;
+        let found = self.table.cursors(&reader.partitions())?;
         if found.values().any(Option::is_none) {
             return self.begin(reader, &found);
         }
@@ -233,7 +233,7 @@ impl Poll {
                 replaces: None,
                 lost_records: lost.unsigned_abs(),
             };
-            if !self.ledger.begin(partition, &beginning)? {
+            if !self.table.begin(partition, &beginning)? {
                 continue;
             }
             info!(
@@ -284,7 +284,7 @@ impl Poll {
     fn audit(&mut self, partitions: &[i32], audits: &mut Audits) -> Result<(), Trouble> {
         for &partition in partitions {
             let rank = audits.ranks.entry(partition).or_default();
-            let audit = self.ledger.audit(partition, *rank, AUDIT_TASKS_MAX)?;
+            let audit = self.table.audit(partition, *rank, AUDIT_TASKS_MAX)?;
             *rank = audit.next;
             if let Some(first) = audit.missing.first() {
                 error!(
@@ -366,7 +366,7 @@ impl Poll {
             replaces: Some(&cursor.epoch),
             lost_records: 0,
         };
-        if self.ledger.begin(partition, &beginning)? {
+        if self.table.begin(partition, &beginning)? {
             error!(
                 "{} partition {partition}: the topic was deleted and made anew, what was not taken from it yet is lost; it is read from offset {} to {}",
                 self.topic, range.first, range.next
@@ -398,7 +398,7 @@ impl Poll {
             let next = run.last().map_or(cursor.next, |record| record.offset + 1);
             let last = run.last().map(fingerprint_of);
             let sent = Instant::now();
-            let ingested = self.ledger.ingest(&Ingest {
+            let ingested = self.table.ingest(&Ingest {
                 partition,
                 cursor: &cursor,
                 next,
@@ -460,7 +460,10 @@ impl Poll {
                     retry,
                     ..record_of(id, &self.server, past.attempt, partition, offset)
                 };
-                self.settle(Settlement::Announce { record, told: None });
+                self.send(StateChange::Announce {
+                    record,
+                    acknowledge: None,
+                });
             }
             (Outcome::Rejected { fence }, Disposition::Rejected { reason }) => {
                 warn!("task {id}: rejected, partition {partition} offset {offset}: {reason}");
@@ -468,8 +471,8 @@ impl Poll {
                     task_id: id.clone(),
                     fence,
                 };
-                self.holdings.take(&claim, sent, self.lease);
-                self.settle(Settlement::End(Ending {
+                self.held_claims.take(&claim, sent, self.lease);
+                self.send(StateChange::End(Ending {
                     claim,
                     status: State::Rejected,
                     error: Some(reason.clone()),
@@ -490,9 +493,9 @@ impl Poll {
         }
     }
 
-    fn settle(&self, settlement: Settlement) {
+    fn send(&self, state_change: StateChange) {
         // Closed only when the server ends at once; then the lease brings it to another server.
-        let _ = self.settle.send(settlement);
+        let _ = self.finalize.send(state_change);
     }
 
     /// Kafka's log no longer holds the cursor: loud, counted, then on with what there is.
@@ -532,7 +535,7 @@ impl Poll {
         next: i64,
         lost_records: u64,
     ) -> Result<(), Trouble> {
-        self.ledger.ingest(&Ingest {
+        self.table.ingest(&Ingest {
             partition,
             cursor,
             next,

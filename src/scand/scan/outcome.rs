@@ -1,295 +1,315 @@
 //! How a run of masscan ended, and what that means for the task. Pure.
 //!
-//! `completed` means that masscan reached 100 % and waited for the last answers. Its exit code proves nothing: it exits with
-//! 0 after an interrupt too, and then its last progress line says `48.90% done, waiting …` (measured with 1.3.2).
+//! `completed` means that masscan reached 100 % and waited for the last answers. Its exit code proves nothing: it exits with 0 after an
+//! interrupt too, and then its last progress line says `48.90% done, waiting …` (measured with 1.3.2).
 
 use crate::masscan::Exit;
 use crate::scand::claims::held_claims::Order;
 use std::time::Duration;
 
-/// masscan counts its wait in whole seconds of the wall clock: this much less than `wait_s` may still be the whole wait.
-const WAIT_SLACK: Duration = Duration::from_millis(1500);
+/// masscan counts its wait in whole seconds of the wall clock, so it may wait this much less than `wait_s`.
+const WAIT_TOLERANCE: Duration = Duration::from_millis(1500);
 
-/// What is said of a masscan that greets as another version than the one that was asked whether it may send shards.
-pub const OTHER_VERSION: &str = "masscan is another version than it was a moment ago, and is asked anew whether it may send shards";
-/// What is said of one that scans other targets than the shard's.
-pub const OTHER_TARGETS: &str = "masscan scans other targets than the job's: /etc/masscan/masscan.conf adds some or leaves some out, and a shard is sent as it was pushed";
-/// What is said of [`Stopped::Overrun`].
-const OVERRUN: &str = "answers came faster than the server took them, and some may be lost: it was busy, or the rate is too high for it";
+/// masscan reports another version than the one that was asked whether it can send shards.
+pub const OTHER_VERSION: &str = "masscan was replaced by another version; the next attempt checks again whether it can send shards";
+/// masscan scans other targets than the shard's.
+pub const OTHER_TARGETS: &str = "masscan scans other targets than the job's, probably because of /etc/masscan/masscan.conf; a shard is sent as it was pushed or not at all";
+/// See [`StopReason::Overrun`].
+const OVERRUN: &str = "answers came faster than the server could read them, and some may be lost: the server was busy, or the rate is too high for it";
 
-/// Why this server ended masscan itself.
+/// Why this server ended masscan.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stopped {
-    /// It had waited long enough and hung (masscan issues 144, 558).
-    Waited,
-    /// Somebody interrupted it: it only waits, but has not sent everything.
+pub enum StopReason {
+    /// It hung after it had waited long enough (masscan issues 144, 558).
+    Hung,
+    /// Something else interrupted it: it waits, but has not sent everything.
     Interrupted,
-    /// It showed no progress for too long.
+    /// It printed no progress for too long.
     Silent,
     /// An order about the claim.
     Ordered(Order),
     /// The lease could not be renewed in time.
     Untrusted,
-    /// This server stood still for so long, and masscan perhaps too: answers may be lost.
-    StoodStill(Duration),
-    /// masscan may have had to wait for its output to be taken for so long that answers are lost.
+    /// This server did not run for this long, and masscan perhaps neither: answers may be lost.
+    Standstill(Duration),
+    /// masscan may have waited so long for its output to be read that answers are lost.
     Overrun,
-    /// Kafka takes no findings, and the buffer is full.
-    Backlog,
+    /// Kafka accepts findings too slowly, and the findings buffer is full.
+    BufferFull,
     /// The attempt took longer than the task allows.
     TimedOut,
-    /// This server may no longer scan all that it scans.
+    /// This server may no longer scan all of the targets.
     OutOfScope,
-    /// It sends a shard otherwise than the task's record says; in what, for people.
-    Unlike(&'static str),
+    /// It sends a shard differently from the task's record; the text says in what way.
+    Mismatch(&'static str),
 }
 
-/// What is known of a run of masscan once it is gone.
+/// How a run of masscan ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// This server ended it, or did not even start it.
+    Stopped(StopReason),
+    /// By itself, after something else had interrupted it.
+    Interrupted,
+    /// By itself, before everything was sent.
+    WhileSending,
+    /// By itself, after everything was sent.
+    WhileWaiting {
+        /// For how long it had waited for late answers.
+        waited: Duration,
+        /// Whether it had counted its wait down to the end.
+        has_counted_down: bool,
+    },
+}
+
+impl RunEnd {
+    /// Whether everything that masscan printed was printed completely.
+    pub fn is_whole(&self) -> bool {
+        !matches!(self, RunEnd::Stopped(reason) if *reason != StopReason::Hung)
+    }
+}
+
+/// What else is known of a run once masscan is gone.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Why this server ended it; none where it ended by itself.
-    pub stopped: Option<Stopped>,
     /// How the process ended.
     pub exit: Exit,
-    /// For how long it had only waited, since its first line that said 100 %; none where it never said so.
-    pub waited: Option<Duration>,
-    /// Whether masscan said that somebody sent it a SIGINT. A second one ends its wait without a word, so that after the first
-    /// one nothing is certain.
-    pub interrupted: bool,
-    /// The wait that was asked for.
+    /// The wait for late answers that was asked for.
     pub wait: Duration,
-    /// Whether masscan itself had counted its wait down to its end.
-    pub counted_down: bool,
     /// Its last progress, in percent.
     pub percent: f64,
-    /// Its own words about an error, if it had any.
-    pub words: Option<String>,
+    /// masscan's own error message, if it had one.
+    pub cause: Option<String>,
     /// The attempt's time-out.
     pub timeout: Option<Duration>,
-    /// Whether it came further than where it began, for certain.
-    pub advanced: bool,
+    /// Whether its checkpoint is beyond the one at which it began.
+    pub has_advanced: bool,
 }
 
 /// What becomes of the task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The scan is whole; once its findings are acknowledged the task is completed.
+    /// The scan is complete. Once its findings are acknowledged, the task is completed.
     Completed,
     /// This attempt failed.
     Failed(String),
-    /// The task goes back to the queue; the attempt doesn't count.
+    /// The task goes back to the queue; the attempt does not count.
     Released {
         /// Why, for the log and the task's `error`.
         reason: String,
-        /// Whether it is better not claimed again at once.
+        /// Whether the task should wait a moment before it is claimed again.
         pause: bool,
     },
     /// A person ended the task.
     Cancelled,
-    /// The claim is somebody else's: nothing more is written.
+    /// The claim belongs to another server: nothing more is written.
     Abandoned,
 }
 
-impl Run {
-    /// What this run means.
-    pub fn outcome(&self) -> Outcome {
-        let released = |reason: &str, pause| Outcome::Released {
-            reason: reason.to_owned(),
-            pause,
-        };
-        match &self.stopped {
-            Some(Stopped::Ordered(Order::Lost)) => Outcome::Abandoned,
-            Some(Stopped::Ordered(Order::Cancel)) => Outcome::Cancelled,
-            Some(Stopped::Ordered(Order::Pause)) => released("it was paused", false),
-            Some(Stopped::Ordered(Order::Drain)) => released("the server was shut down", false),
-            Some(Stopped::Untrusted) => released("the lease could not be renewed in time", false),
-            Some(Stopped::StoodStill(time)) => released(
-                &format!(
-                    "the server stood still for {:.1} s, in which masscan may have lost answers",
-                    time.as_secs_f64()
-                ),
-                false,
-            ),
-            // A busy moment costs no attempt; a scan that gets nowhere for it does, so that it ends.
-            Some(Stopped::Overrun) if self.advanced => released(OVERRUN, false),
-            Some(Stopped::Overrun) => Outcome::Failed(OVERRUN.to_owned()),
-            Some(Stopped::Backlog) => {
-                released("Kafka takes no findings and the buffer is full", true)
+/// What the end of a run means for the task.
+pub fn decide(end: RunEnd, run: &Run) -> Outcome {
+    match end {
+        RunEnd::Stopped(reason) => stopped(reason, run),
+        RunEnd::Interrupted => interrupted(run),
+        RunEnd::WhileSending => exited(run, format!("stopped at {:.2} %", run.percent)),
+        RunEnd::WhileWaiting {
+            waited,
+            has_counted_down,
+        } => {
+            let is_whole_wait = waited + WAIT_TOLERANCE >= run.wait && has_counted_down;
+            if is_whole_wait && run.exit == Exit::Code(0) {
+                return Outcome::Completed;
             }
-            Some(Stopped::OutOfScope) => released(
-                "the server may no longer scan a part of it, and begins anew without that",
-                false,
-            ),
-            Some(Stopped::Unlike(why)) => Outcome::Failed((*why).to_owned()),
-            Some(Stopped::TimedOut) => Outcome::Failed(format!(
-                "timed out after {} s at {:.2} %",
-                self.timeout.unwrap_or_default().as_secs(),
-                self.percent
-            )),
-            Some(Stopped::Interrupted) => self.interrupted(),
-            Some(Stopped::Silent) => {
-                Outcome::Failed("masscan showed no progress and was ended".to_owned())
-            }
-            Some(Stopped::Waited) => Outcome::Completed,
-            None => self.by_itself(),
-        }
-    }
-
-    fn interrupted(&self) -> Outcome {
-        Outcome::Failed(format!(
-            "masscan was interrupted by somebody else at {:.2} %",
-            self.percent
-        ))
-    }
-
-    fn by_itself(&self) -> Outcome {
-        if self.interrupted {
-            return self.interrupted();
-        }
-        let whole_wait = self
-            .waited
-            .is_some_and(|waited| waited + WAIT_SLACK >= self.wait);
-        if self.exit == Exit::Code(0) && whole_wait && self.counted_down {
-            return Outcome::Completed;
-        }
-        let cause = match (&self.words, self.waited) {
-            (Some(words), _) => words.clone(),
-            (None, Some(waited)) => format!(
+            let cause = format!(
                 "waited only {:.1} of {} s for late answers",
                 waited.as_secs_f64(),
-                self.wait.as_secs()
-            ),
-            (None, None) => format!("stopped at {:.2} %", self.percent),
-        };
-        Outcome::Failed(format!("masscan {}: {cause}", self.exit))
+                run.wait.as_secs()
+            );
+            exited(run, cause)
+        }
     }
+}
+
+fn stopped(reason: StopReason, run: &Run) -> Outcome {
+    let released = |reason: &str, pause| Outcome::Released {
+        reason: reason.to_owned(),
+        pause,
+    };
+    match reason {
+        StopReason::Ordered(Order::Lost) => Outcome::Abandoned,
+        StopReason::Ordered(Order::Cancel) => Outcome::Cancelled,
+        StopReason::Ordered(Order::Pause) => released("paused", false),
+        StopReason::Ordered(Order::Drain) => released("the server was shut down", false),
+        StopReason::Untrusted => released("the lease could not be renewed in time", false),
+        StopReason::Standstill(gap) => released(
+            &format!(
+                "the server did not run for {:.1} s, in which masscan may have lost answers",
+                gap.as_secs_f64()
+            ),
+            false,
+        ),
+        // A busy moment costs no attempt. A scan that gets no further because of it does, so that it ends.
+        StopReason::Overrun if run.has_advanced => released(OVERRUN, false),
+        StopReason::Overrun => Outcome::Failed(OVERRUN.to_owned()),
+        StopReason::BufferFull => released(
+            "suspended: Kafka accepts findings too slowly and the buffer is full",
+            true,
+        ),
+        StopReason::OutOfScope => released(
+            "the server may no longer scan all of the targets; the scan starts again without them",
+            false,
+        ),
+        StopReason::Mismatch(why) => Outcome::Failed(why.to_owned()),
+        StopReason::TimedOut => Outcome::Failed(format!(
+            "timed out after {} s at {:.2} %",
+            run.timeout.unwrap_or_default().as_secs(),
+            run.percent
+        )),
+        StopReason::Interrupted => interrupted(run),
+        StopReason::Silent => {
+            Outcome::Failed("masscan printed no progress and was killed".to_owned())
+        }
+        StopReason::Hung => Outcome::Completed,
+    }
+}
+
+fn interrupted(run: &Run) -> Outcome {
+    Outcome::Failed(format!(
+        "masscan was interrupted from outside at {:.2} %",
+        run.percent
+    ))
+}
+
+/// masscan ended by itself and not as it should; `cause` is for the case that it gave none.
+fn exited(run: &Run, cause: String) -> Outcome {
+    let cause = run.cause.clone().unwrap_or(cause);
+    Outcome::Failed(format!("masscan {}: {cause}", run.exit))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const WAIT: Duration = Duration::from_secs(10);
+
     fn run() -> Run {
         Run {
-            stopped: None,
             exit: Exit::Code(0),
-            waited: Some(Duration::from_secs(10)),
-            wait: Duration::from_secs(10),
-            counted_down: true,
-            interrupted: false,
+            wait: WAIT,
             percent: 100.0,
-            words: None,
+            cause: None,
             timeout: None,
-            advanced: false,
+            has_advanced: false,
         }
     }
 
-    fn failed(run: Run) -> String {
-        match run.outcome() {
+    fn waited(waited: Duration, has_counted_down: bool) -> RunEnd {
+        RunEnd::WhileWaiting {
+            waited,
+            has_counted_down,
+        }
+    }
+
+    fn failure(end: RunEnd, run: &Run) -> String {
+        match decide(end, run) {
             Outcome::Failed(cause) => cause,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn only_a_whole_scan_is_completed() {
-        assert_eq!(run().outcome(), Outcome::Completed);
-        let hung = Run {
-            stopped: Some(Stopped::Waited),
+    fn only_a_complete_scan_is_completed() {
+        assert_eq!(decide(waited(WAIT, true), &run()), Outcome::Completed);
+        let killed = Run {
             exit: Exit::Signal(9),
             ..run()
         };
-        assert_eq!(hung.outcome(), Outcome::Completed);
+        let hung = RunEnd::Stopped(StopReason::Hung);
+        assert_eq!(decide(hung, &killed), Outcome::Completed);
     }
 
     #[test]
     fn exit_code_0_alone_proves_nothing() {
-        let interrupted = Run {
-            waited: None,
+        let halfway = Run {
             percent: 48.9,
             ..run()
         };
         assert_eq!(
-            failed(interrupted),
+            failure(RunEnd::WhileSending, &halfway),
             "masscan exited with code 0: stopped at 48.90 %"
         );
-        let cut_short = Run {
-            waited: Some(Duration::from_secs(3)),
-            ..run()
-        };
-        assert!(failed(cut_short).contains("waited only 3.0 of 10 s"));
-        let while_it_waited = Run {
-            interrupted: true,
-            ..run()
-        };
-        assert!(failed(while_it_waited).contains("interrupted by somebody else at 100.00 %"));
-        let just_before_its_end = Run {
-            waited: Some(Duration::from_secs(9)),
-            counted_down: false,
-            ..run()
-        };
-        assert!(failed(just_before_its_end).contains("waited only 9.0 of 10 s"));
+        let cut_short = waited(Duration::from_secs(3), true);
+        assert!(failure(cut_short, &run()).contains("waited only 3.0 of 10 s"));
+        assert!(
+            failure(RunEnd::Interrupted, &run()).contains("interrupted from outside at 100.00 %")
+        );
+        let not_counted_down = waited(Duration::from_secs(9), false);
+        assert!(failure(not_counted_down, &run()).contains("waited only 9.0 of 10 s"));
     }
 
     #[test]
-    fn a_failure_has_masscans_own_words() {
-        let failed_run = Run {
+    fn a_failure_has_masscans_own_message() {
+        let failed = Run {
             exit: Exit::Code(1),
-            waited: None,
             percent: 0.0,
-            words: Some("FAIL: permission denied".to_owned()),
+            cause: Some("FAIL: permission denied".to_owned()),
             ..run()
         };
         assert_eq!(
-            failed(failed_run),
+            failure(RunEnd::WhileSending, &failed),
             "masscan exited with code 1: FAIL: permission denied"
         );
         let killed = Run {
             exit: Exit::Signal(9),
             ..run()
         };
-        assert!(failed(killed).starts_with("masscan was killed by signal 9"));
+        assert!(
+            failure(RunEnd::WhileSending, &killed).starts_with("masscan was killed by signal 9")
+        );
     }
 
     #[test]
-    fn what_the_server_stops_is_told_apart() {
-        let stopped = |why| {
-            Run {
-                stopped: Some(why),
-                timeout: Some(Duration::from_secs(60)),
-                percent: 12.0,
-                ..run()
-            }
-            .outcome()
+    fn each_reason_to_stop_has_its_outcome() {
+        let run = Run {
+            timeout: Some(Duration::from_secs(60)),
+            percent: 12.0,
+            ..run()
         };
-        assert_eq!(stopped(Stopped::Ordered(Order::Lost)), Outcome::Abandoned);
-        assert_eq!(stopped(Stopped::Ordered(Order::Cancel)), Outcome::Cancelled);
-        for (why, pauses) in [
-            (Stopped::Ordered(Order::Drain), false),
-            (Stopped::Ordered(Order::Pause), false),
-            (Stopped::Untrusted, false),
-            (Stopped::StoodStill(Duration::from_secs(5)), false),
-            (Stopped::Backlog, true),
+        let stopped = |reason| decide(RunEnd::Stopped(reason), &run);
+        let ordered = |order| stopped(StopReason::Ordered(order));
+        assert_eq!(ordered(Order::Lost), Outcome::Abandoned);
+        assert_eq!(ordered(Order::Cancel), Outcome::Cancelled);
+        for (reason, pauses) in [
+            (StopReason::Ordered(Order::Drain), false),
+            (StopReason::Ordered(Order::Pause), false),
+            (StopReason::Untrusted, false),
+            (StopReason::Standstill(Duration::from_secs(5)), false),
+            (StopReason::OutOfScope, false),
+            (StopReason::BufferFull, true),
         ] {
-            assert!(matches!(stopped(why), Outcome::Released { pause, .. } if pause == pauses));
+            assert!(matches!(stopped(reason), Outcome::Released { pause, .. } if pause == pauses));
         }
         assert_eq!(
-            stopped(Stopped::TimedOut),
+            stopped(StopReason::TimedOut),
             Outcome::Failed("timed out after 60 s at 12.00 %".to_owned())
         );
-        assert!(matches!(stopped(Stopped::Silent), Outcome::Failed(_)));
+        assert!(matches!(stopped(StopReason::Silent), Outcome::Failed(_)));
         assert_eq!(
-            stopped(Stopped::Unlike(OTHER_TARGETS)),
+            stopped(StopReason::Mismatch(OTHER_TARGETS)),
             Outcome::Failed(OTHER_TARGETS.to_owned())
         );
-        assert!(matches!(stopped(Stopped::Overrun), Outcome::Failed(_)));
+    }
+
+    #[test]
+    fn an_overrun_costs_an_attempt_only_if_the_scan_got_no_further() {
+        let overrun = || RunEnd::Stopped(StopReason::Overrun);
+        assert!(matches!(decide(overrun(), &run()), Outcome::Failed(_)));
         let further = Run {
-            stopped: Some(Stopped::Overrun),
-            advanced: true,
+            has_advanced: true,
             ..run()
         };
         assert!(matches!(
-            further.outcome(),
+            decide(overrun(), &further),
             Outcome::Released { pause: false, .. }
         ));
     }

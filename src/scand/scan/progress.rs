@@ -10,8 +10,8 @@ use std::thread;
 use std::time::Instant;
 
 /// Runs until the channel is closed.
-pub fn run(mut ledger: ClaimTable, updates: Receiver<LiveProgress>) {
-    let mut outage = RetryLog::new("write progress");
+pub fn run(mut table: ClaimTable, updates: Receiver<LiveProgress>) {
+    let mut retry_log = RetryLog::new("write progress");
     let mut due = Instant::now();
     // Asleep while more come, not woken by each: where there are many scans only the newest of each counts.
     while let Ok(first) = updates.recv() {
@@ -22,9 +22,9 @@ pub fn run(mut ledger: ClaimTable, updates: Receiver<LiveProgress>) {
             newest.insert(update.claim.clone(), update);
         }
         let updates: Vec<LiveProgress> = newest.into_values().collect();
-        match ledger.progress(&updates) {
-            Ok(()) => outage.over(),
-            Err(error) => drop(outage.note(&error)),
+        match table.progress(&updates) {
+            Ok(()) => retry_log.over(),
+            Err(error) => drop(retry_log.note(&error)),
         }
     }
 }

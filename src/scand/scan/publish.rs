@@ -1,8 +1,7 @@
-//! The `results` threads: bring findings to Kafka, each batch acknowledged by all in-sync replicas before it counts.
+//! The threads `publish-N`: send findings to Kafka. A batch counts when all in-sync replicas have acknowledged it.
 //!
-//! A scan always goes to the same thread, so its findings are acknowledged in the order in which masscan printed them: "the
-//! first n are acknowledged" is what a checkpoint rests on. Nothing here is ever dropped; the memory bound is kept by the
-//! scans, which ask [`Backlog::has_room`] and suspend.
+//! A scan always uses the same thread, so its findings are acknowledged in the order in which masscan printed them. Checkpoints rely on
+//! this. Nothing is ever dropped here; scans limit the memory by checking [`FindingsBuffer::has_room`].
 
 use crate::kafka::{Messages, Producer};
 use crate::scand::retry_log::RetryLog;
@@ -10,8 +9,8 @@ use crossbeam_channel::Receiver;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Most findings in one produce request.
-pub(in crate::scand) const RESULTS_BATCH_MAX: usize = 1000;
+/// Batches are combined into one produce request until it has this many findings.
+const REQUEST_FINDINGS_MIN: usize = 1000;
 
 /// Findings of one scan on their way: how many Kafka has acknowledged.
 #[derive(Debug, Default)]
@@ -26,15 +25,15 @@ impl Delivery {
 
 /// Bytes of findings that this server holds unacknowledged.
 #[derive(Debug)]
-pub struct Backlog {
+pub struct FindingsBuffer {
     held: AtomicUsize,
     bound: usize,
 }
 
-impl Backlog {
+impl FindingsBuffer {
     /// For at most about `bound` bytes.
-    pub fn new(bound: usize) -> Backlog {
-        Backlog {
+    pub fn new(bound: usize) -> FindingsBuffer {
+        FindingsBuffer {
             held: AtomicUsize::new(0),
             bound,
         }
@@ -48,11 +47,6 @@ impl Backlog {
     /// Whether new scans may begin: half of the buffer is left for them.
     pub fn has_room_for_more_scans(&self) -> bool {
         self.held.load(Ordering::Relaxed) < self.bound / 2
-    }
-
-    /// Whether findings should not wait for others any more.
-    pub fn is_filling(&self) -> bool {
-        self.held.load(Ordering::Relaxed) >= self.bound / 4
     }
 
     /// `bytes` of findings were printed.
@@ -76,26 +70,26 @@ pub struct Batch {
 }
 
 /// Produces every batch that comes, until the channel is closed and empty. Where Kafka is away it tries again without end.
-pub fn run(mut producer: Producer, batches: Receiver<Batch>, backlog: &Backlog) {
-    let mut outage = RetryLog::new("write findings");
+pub fn run(mut producer: Producer, batches: Receiver<Batch>, buffer: &FindingsBuffer) {
+    let mut retry_log = RetryLog::new("write findings");
     while let Ok(first) = batches.recv() {
         let mut together = vec![first];
         let mut count = together[0].messages.len();
-        while count < RESULTS_BATCH_MAX
+        while count < REQUEST_FINDINGS_MIN
             && let Ok(next) = batches.try_recv()
         {
             count += next.messages.len();
             together.push(next);
         }
-        deliver(&mut producer, together, backlog, &mut outage);
+        deliver(&mut producer, together, buffer, &mut retry_log);
     }
 }
 
 fn deliver(
     producer: &mut Producer,
     together: Vec<Batch>,
-    backlog: &Backlog,
-    outage: &mut RetryLog,
+    buffer: &FindingsBuffer,
+    retry_log: &mut RetryLog,
 ) {
     let (mut messages, mut counts) = (Messages::default(), Vec::new());
     for batch in together {
@@ -107,11 +101,11 @@ fn deliver(
     // A cut connection leaves open whether they arrived: they are sent again, for delivery is at least once. What is known to
     // have arrived is not, lest one partition without a leader fill the others with the same findings.
     while let Err(error) = producer.send(&messages) {
-        std::thread::sleep(outage.note(&error));
+        std::thread::sleep(retry_log.note(&error));
         messages = Arc::new(messages.without(&error.acknowledged));
     }
-    outage.over();
-    backlog.shrink(bytes);
+    retry_log.over();
+    buffer.shrink(bytes);
     for (delivery, count) in counts {
         delivery.0.fetch_add(count, Ordering::Release);
     }

@@ -1,0 +1,95 @@
+//! Findings of one scan on their way to `publish-N`.
+
+use super::Scans;
+use super::publish::{Batch, Delivery, FindingsBuffer};
+use crate::claim_table::Claimed;
+use crate::kafka::Messages;
+use crate::model::Finding;
+use crate::model::finding::{FindingWriter, write_address};
+use crossbeam_channel::{Sender, TrySendError};
+use std::sync::Arc;
+
+/// Turns findings into records and hands them over. Counts those that masscan printed and those that Kafka has acknowledged.
+pub(super) struct OutgoingFindings<'a> {
+    buffer: &'a FindingsBuffer,
+    publish: &'a Sender<Batch>,
+    writer: FindingWriter,
+    /// Where the key of each record is written.
+    key: Vec<u8>,
+    /// Records that were not handed over yet.
+    pending: Messages,
+    printed: u64,
+    delivery: Arc<Delivery>,
+}
+
+impl<'a> OutgoingFindings<'a> {
+    pub(super) fn new(
+        claimed: &Claimed,
+        scans: &'a Scans,
+        publish: &'a Sender<Batch>,
+    ) -> OutgoingFindings<'a> {
+        OutgoingFindings {
+            buffer: &scans.buffer,
+            publish,
+            writer: FindingWriter::new(&claimed.claim.task_id, &scans.server, claimed.attempt),
+            key: Vec::new(),
+            pending: Messages::default(),
+            printed: 0,
+            delivery: Arc::default(),
+        }
+    }
+
+    /// Findings that masscan has printed in this run.
+    pub(super) fn printed(&self) -> u64 {
+        self.printed
+    }
+
+    /// How many of them Kafka has acknowledged: the first ones.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.delivery.acknowledged()
+    }
+
+    /// Whether Kafka has acknowledged everything that masscan printed.
+    pub(super) fn all_acknowledged(&self) -> bool {
+        self.acknowledged() == self.printed
+    }
+
+    /// Adds findings in the order in which masscan printed them. Their bytes count in the findings buffer from now on.
+    pub(super) fn add(&mut self, findings: &[Finding]) {
+        let before = self.pending.bytes();
+        for finding in findings {
+            self.key.clear();
+            write_address(finding.ip, |piece| {
+                self.key.extend_from_slice(piece.as_bytes());
+            });
+            self.pending
+                .push(&self.key, |record| self.writer.write(finding, record));
+        }
+        self.printed += findings.len() as u64;
+        self.buffer.grow(self.pending.bytes() - before);
+    }
+
+    /// Hands everything over to `publish-N`. If its queue is full, the records stay here. So they do if the claim is not trusted: a server
+    /// that was frozen writes nothing more, and the next run finds them again.
+    pub(super) fn hand_over(&mut self, is_trusted: bool) {
+        if self.pending.is_empty() || !is_trusted {
+            return;
+        }
+        let batch = Batch {
+            messages: std::mem::take(&mut self.pending),
+            delivery: self.delivery.clone(),
+        };
+        if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) =
+            self.publish.try_send(batch)
+        {
+            self.pending = batch.messages;
+        }
+    }
+}
+
+impl Drop for OutgoingFindings<'_> {
+    /// What was never handed over no longer occupies the buffer.
+    fn drop(&mut self) {
+        self.buffer.shrink(self.pending.bytes());
+    }
+}
