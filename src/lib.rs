@@ -19,7 +19,7 @@
 //!
 //! Kafka is the ledger, Redis a claim table that can be rebuilt from it.
 //!
-//! 1. An acknowledged push ends in exactly one accepted terminal state: `claim_table/verdict.lua` decides it, once.
+//! 1. An acknowledged push ends in exactly one accepted terminal state: `claim_table/decide_end.lua` decides it, once.
 //!    Only a retry begins it anew: a new record of the same id.
 //! 2. The committed offset of a partition never exceeds its lowest unfinished offset; a missing Redis key never means "done":
 //!    `claim_table/committable.lua`.

@@ -41,13 +41,13 @@ mutation intact src/claim_table/prelude.lua \
     "s/return cursor and mark and tonumber(cursor) == tonumber(mark)/return cursor or mark/" \
     "a_missing_key_never_means_done"
 mutation beat src/claim_table/claim.lua \
-    "s/^if beat_found and beat_found < beat_seen then/if false then/" \
+    "s/^if watermark_found and watermark_found < watermark_seen then/if false then/" \
     "a_redis_that_went_back_in_time_is_forgotten a_redis_restored_from_an_old_snapshot_runs_nothing_twice"
 mutation idle src/claim_table/claim.lua \
-    "/^if redis.call('EXISTS', ready_key, aside_jobs_key)/d" \
+    "/^if redis.call('EXISTS', ready_key, throttled_jobs_key)/d" \
     "what_there_is_to_do_is_said_with_each_call"
 mutation refusing src/claim_table/claim.lua \
-    '/^ *and not has_refused(marks, other.name, other.limits) then/s/and .*/then/' \
+    '/^ *and not has_refused(marks, other.name, other.capabilities) then/s/and .*/then/' \
     "no_server_waits_for_one_that_refuses_the_task"
 mutation sends_no_more src/claim_table/claims.rs \
     's/u8::from(update.sends_no_more)/u8::from(update.progress.all_sent())/' \

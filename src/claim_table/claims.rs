@@ -22,9 +22,9 @@ const SERVER_FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 /// Ready tasks that one claim looks at; those behind wait for the next one.
 const CLAIM_WINDOW_TASKS: usize = 64;
 /// Ready tasks that one claim sets aside because their job may have no more tasks sending; those behind wait for the next one.
-const CLAIM_ASIDE_MAX_TASKS: usize = 512;
+const CLAIM_THROTTLED_MAX_TASKS: usize = 512;
 /// Ready tasks that one claim passes over because the server may not scan them; its next claim begins behind them.
-const CLAIM_PASSED_MAX_TASKS: usize = 512;
+const CLAIM_SKIPPED_MAX_TASKS: usize = 512;
 /// A task that no server may run is kept this long for one that may, then it is rejected: counted from when all servers have
 /// refused it, and from when the last one left. Longer than a restart takes.
 const REFUSED_BY_ALL_WAIT: Duration = Duration::from_secs(60);
@@ -38,7 +38,7 @@ const FAILED_SERVER_AVOIDED: Duration = Duration::from_secs(30);
 static CLAIM: LazyLock<Script> = script!("claim.lua");
 static RENEW: LazyLock<Script> = script!("renew.lua");
 static PROGRESS: LazyLock<Script> = script!("progress.lua");
-static VERDICT: LazyLock<Script> = script!("verdict.lua");
+static DECIDE_END: LazyLock<Script> = script!("decide_end.lua");
 static FINISH: LazyLock<Script> = script!("finish.lua");
 static RELEASE: LazyLock<Script> = script!("release.lua");
 static REFUSE: LazyLock<Script> = script!("refuse.lua");
@@ -103,7 +103,7 @@ pub enum Answer {
     /// The task's hash is lost while its id was queued.
     Vanished(String),
     /// Nothing among so many tasks that this server may not scan: the next call looks at those behind them.
-    Passed,
+    Skipped,
     /// This server's, for one lease.
     Task(Box<Claimed>),
     /// Claimed, but its hash is not what this program wrote: it has to be ended.
@@ -128,8 +128,8 @@ pub struct Renewed {
     pub claims: Vec<Renewal>,
     /// There is something for [`ClaimTable::reap`].
     pub has_expired: bool,
-    /// There is something for [`ClaimTable::untold`].
-    pub has_untold: bool,
+    /// There is something for [`ClaimTable::outbox`].
+    pub has_outbox: bool,
 }
 
 /// The answer about one claim that was to be renewed.
@@ -232,7 +232,7 @@ pub struct LiveProgress {
 
 impl ClaimTable {
     /// Reports `load` and claims the best task that fits it, for one `lease`. `call` names this call: repeated with the same
-    /// name after a lost answer, it gives the same task. `limits` names what this server may
+    /// name after a lost answer, it gives the same task. `capabilities` names what this server may
     /// do: tasks that it refused under the same name are passed over.
     pub fn claim(
         &mut self,
@@ -240,7 +240,7 @@ impl ClaimTable {
         call: &str,
         lease: Duration,
         load: &Load,
-        limits: &str,
+        capabilities: &str,
     ) -> Result<Answer, ClaimTableError> {
         let arguments = [
             server.to_owned(),
@@ -254,28 +254,28 @@ impl ClaimTable {
             ms(DEFERRAL_MAX),
             ms(HEARTBEAT_FRESH),
             CLAIM_WINDOW_TASKS.to_string(),
-            CLAIM_ASIDE_MAX_TASKS.to_string(),
+            CLAIM_THROTTLED_MAX_TASKS.to_string(),
             ms(RATE_RESERVED_AFTER),
             ms(FAILED_SERVER_AVOIDED),
             env!("CARGO_PKG_VERSION").to_owned(),
             ms(SERVER_FORGOTTEN_AFTER),
-            self.beat.to_string(),
-            limits.to_owned(),
-            CLAIM_PASSED_MAX_TASKS.to_string(),
+            self.watermark.to_string(),
+            capabilities.to_owned(),
+            CLAIM_SKIPPED_MAX_TASKS.to_string(),
             ms(REFUSED_BY_ALL_WAIT),
         ];
         let mut answer: Vec<String> = self.call(&CLAIM, &arguments)?;
         let fields = answer.split_off(answer.len().min(2));
-        let [beat, what] = <[String; 2]>::try_from(answer)
+        let [watermark, what] = <[String; 2]>::try_from(answer)
             .map_err(|answer| malformed("the answer of claim.lua", &answer.concat()))?;
-        self.beat = beat
+        self.watermark = watermark
             .parse()
-            .map_err(|_| malformed("the beat of claim.lua", &beat))?;
+            .map_err(|_| malformed("the watermark of claim.lua", &watermark))?;
         match what.as_str() {
             "none" => Ok(Answer::None),
             "idle" => idle(&fields.concat()),
             "deferred" => Ok(Answer::Deferred),
-            "passed" => Ok(Answer::Passed),
+            "skipped" => Ok(Answer::Skipped),
             "vanished" => Ok(Answer::Vanished(fields.concat())),
             "restored" => Ok(Answer::Restored),
             "task" => claimed(Fields::from_flat(fields)),
@@ -301,14 +301,14 @@ impl ClaimTable {
         for claim in claims {
             arguments.extend([claim.task_id.to_string(), claim.fence.to_string()]);
         }
-        let (has_expired, has_untold, words): (bool, bool, Vec<String>) =
+        let (has_expired, has_outbox, words): (bool, bool, Vec<String>) =
             self.call(&RENEW, &arguments)?;
         let claims: Result<Vec<Renewal>, ClaimTableError> =
             words.iter().map(|word| renewal(word)).collect();
         Ok(Renewed {
             claims: claims?,
             has_expired,
-            has_untold,
+            has_outbox,
         })
     }
 
@@ -336,7 +336,7 @@ impl ClaimTable {
     }
 
     /// Decides how a claimed task ends; to be followed by its terminal record and [`ClaimTable::finish`].
-    pub fn verdict(&mut self, ending: &Ending) -> Result<ClaimState, ClaimTableError> {
+    pub fn decide_end(&mut self, ending: &Ending) -> Result<ClaimState, ClaimTableError> {
         let arguments = [
             ending.claim.task_id.to_string(),
             ending.claim.fence.to_string(),
@@ -344,7 +344,7 @@ impl ClaimTable {
             ending.error.clone().unwrap_or_default(),
             ending.found.to_string(),
         ];
-        self.call::<String>(&VERDICT, &arguments)
+        self.call::<String>(&DECIDE_END, &arguments)
             .and_then(|word| state(&word))
     }
 
@@ -380,19 +380,19 @@ impl ClaimTable {
             .and_then(|word| state(&word))
     }
 
-    /// Gives a claimed task back that `server` may not run under `limits`; `why` becomes its error if no server may.
+    /// Gives a claimed task back that `server` may not run under `capabilities`; `why` becomes its error if no server may.
     pub fn refuse(
         &mut self,
         claim: &Claim,
         server: &str,
-        limits: &str,
+        capabilities: &str,
         why: &str,
     ) -> Result<Refused, ClaimTableError> {
         let arguments = [
             claim.task_id.to_string(),
             claim.fence.to_string(),
             server.to_owned(),
-            limits.to_owned(),
+            capabilities.to_owned(),
             ms(REFUSED_BY_ALL_WAIT),
             why.to_owned(),
         ];

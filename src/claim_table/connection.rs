@@ -15,8 +15,8 @@ pub struct ClaimTable {
     at: RedisUrl,
     prefix: String,
     connection: Option<Connection>,
-    /// The newest beat that a claim brought back (see claim.lua); it outlives the connection.
-    pub(super) beat: u64,
+    /// The newest watermark that a claim brought back (see claim.lua); it outlives the connection.
+    pub(super) watermark: u64,
 }
 
 impl ClaimTable {
@@ -28,7 +28,7 @@ impl ClaimTable {
             at: at.clone(),
             prefix: format!("scan:{{{group}}}:"),
             connection: None,
-            beat: 0,
+            watermark: 0,
         }
     }
 

@@ -22,8 +22,8 @@ use std::time::Duration;
 const CONTROL_BATCH_MAX: usize = 500;
 
 static CONTROL: LazyLock<Script> = script!("control.lua");
-static UNTOLD: LazyLock<Script> = script!("untold.lua");
-static TOLD: LazyLock<Script> = script!("told.lua");
+static OUTBOX: LazyLock<Script> = script!("outbox.lua");
+static PUBLISHED: LazyLock<Script> = script!("published.lua");
 
 /// What a person may ask for about a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -120,10 +120,10 @@ impl ClaimTable {
         Ok(steered)
     }
 
-    /// Takes at most `most` changes of state that Kafka has not been told, for `taken`: no other server takes them meanwhile.
-    pub fn untold(&mut self, taken: Duration, most: usize) -> Result<Vec<Ending>, ClaimTableError> {
+    /// Takes at most `most` state changes that are not on Kafka yet, for `taken`: until then no other server takes them.
+    pub fn outbox(&mut self, taken: Duration, most: usize) -> Result<Vec<Ending>, ClaimTableError> {
         let arguments = [ms(taken), most.to_string()];
-        let entries: Vec<Vec<String>> = self.call(&UNTOLD, &arguments)?;
+        let entries: Vec<Vec<String>> = self.call(&OUTBOX, &arguments)?;
         entries
             .into_iter()
             .map(|flat| waiting(&Fields::from_flat(flat)))
@@ -131,14 +131,14 @@ impl ClaimTable {
     }
 
     /// Kafka has acknowledged the record of the change that has the fence of `change`.
-    pub fn told(&mut self, change: &Claim) -> Result<(), ClaimTableError> {
+    pub fn published(&mut self, change: &Claim) -> Result<(), ClaimTableError> {
         let arguments = [change.task_id.to_string(), change.fence.to_string()];
-        self.call::<String>(&TOLD, &arguments).map(drop)
+        self.call::<String>(&PUBLISHED, &arguments).map(drop)
     }
 
-    /// Of `ids`, those whose present state Kafka has not been told yet.
-    pub fn are_untold(&mut self, ids: &[TaskId]) -> Result<Vec<bool>, ClaimTableError> {
-        let key = self.key("untold");
+    /// Which of `ids` have a state change that is not on Kafka yet.
+    pub fn are_in_outbox(&mut self, ids: &[TaskId]) -> Result<Vec<bool>, ClaimTableError> {
+        let key = self.key("outbox");
         let scores: Vec<Option<f64>> = self.run(|connection| {
             let mut pipeline = redis::pipe();
             for id in ids {

@@ -1,6 +1,6 @@
 -- Takes a run of records of one partition and moves its cursor, by compare-and-set. ARGV: partition, cursor as the caller
 -- knows it, epoch as the caller knows it, cursor behind the records, records lost before them (the log began later), server,
--- lease (ms), fingerprint of the last record ('' = none), then one JSON object a record: {offset, task_id, fate, fields}. fate is
+-- lease (ms), fingerprint of the last record ('' = none), then one JSON object a record: {offset, task_id, disposition, fields}. disposition is
 --   ready      to be claimed
 --   held       was running when Redis was lost: kept for its server for one lease
 --   paused     was paused when Redis was lost
@@ -62,7 +62,7 @@ for _, record in ipairs(records) do
     end
   elseif known[1] and not again then
     outcome = 'duplicate'
-  elseif record.fate == 'ended' then
+  elseif record.disposition == 'ended' then
     outcome = 'ended'
   else
     -- Its place in a queue may have outlived its hash.
@@ -87,13 +87,13 @@ for _, record in ipairs(records) do
     redis.call('HSET', key, unpack(hash))
     redis.call('ZADD', open_key(partition), offset, id)
     join_job(record.fields.job_id, id)
-    if record.fate == 'ready' then
+    if record.disposition == 'ready' then
       redis.call('HSET', key, 'status', 'queued')
       redis.call('ZADD', ready_key, score, id)
-    elseif record.fate == 'paused' then
+    elseif record.disposition == 'paused' then
       redis.call('HSET', key, 'status', 'paused')
       redis.call('ZADD', paused_key, score, id)
-    elseif record.fate == 'held' then
+    elseif record.disposition == 'held' then
       redis.call('HSET', key, 'status', 'running', 'started_ms', whole(now_ms))
       redis.call('ZADD', running_key, now_ms + lease_ms, id)
     else

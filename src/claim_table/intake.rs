@@ -118,7 +118,7 @@ pub struct NewTask {
     /// The task; none where it is rejected.
     pub task: Option<Task>,
     /// What becomes of it.
-    pub fate: Disposition,
+    pub disposition: Disposition,
 }
 
 /// A run of records of one partition.
@@ -310,14 +310,14 @@ fn wire(new: &NewTask) -> String {
     struct Wire<'a> {
         offset: i64,
         task_id: &'a str,
-        fate: &'a str,
+        disposition: &'a str,
         fields: Map<String, Value>,
     }
     let mut fields = new.task.as_ref().map(task_fields).unwrap_or_default();
     let mut set = |name: &str, value: String| {
         fields.insert(name.to_owned(), json!(value));
     };
-    let fate = match &new.fate {
+    let disposition = match &new.disposition {
         Disposition::Ready(past) => {
             set_past(past, new.task.as_ref(), &mut set);
             "ready"
@@ -346,7 +346,7 @@ fn wire(new: &NewTask) -> String {
     serde_json::to_string(&Wire {
         offset: new.offset,
         task_id: new.task_id.as_str(),
-        fate,
+        disposition,
         fields,
     })
     .expect("strings and integers always serialise to JSON")

@@ -12,12 +12,12 @@ local paused_key = prefix .. 'paused'
 local servers_key = prefix .. 'servers'
 -- Jobs that have tasks set aside: queued ones that wait for their job's limit, not in `ready`, so that they stand in no
 -- other task's way. By the time when claim.lua last looked at the job.
-local aside_jobs_key = prefix .. 'aside'
-local beat_key = prefix .. 'beat'
+local throttled_jobs_key = prefix .. 'throttled'
+local watermark_key = prefix .. 'watermark'
 -- The server that left the table last, for a while: it may be restarting, and be the only one that may run a task.
 local departed_key = prefix .. 'departed'
 -- Ids of tasks whose change of state no server has told Kafka yet, by the time at which one may take it.
-local untold_key = prefix .. 'untold'
+local outbox_key = prefix .. 'outbox'
 
 -- The member of an `open` set that stands for the cursor. Its score is the cursor, so the lowest score of the set is what
 -- the group may commit, and a set without it is a lost set, never an empty one. No task id contains a space.
@@ -33,7 +33,7 @@ local function server_key(name) return prefix .. 'server:' .. name end
 -- All tasks of a job, those that have not ended, and those that are set aside.
 local function job_key(job) return prefix .. 'job:' .. job end
 local function unfinished_key(job) return prefix .. 'unfinished:' .. job end
-local function aside_key(job) return prefix .. 'aside:' .. job end
+local function throttled_key(job) return prefix .. 'throttled:' .. job end
 local function whole(number) return string.format('%.0f', number) end
 
 -- A partition is intact when its cursor and its open set are both there and agree.
@@ -57,7 +57,7 @@ end
 local function is_in_a_queue(id)
   local task = redis.call('HMGET', task_key(id), 'status', 'job_id')
   if not task[1] then return false end
-  if task[2] and redis.call('ZSCORE', aside_key(task[2]), id) then return true end
+  if task[2] and redis.call('ZSCORE', throttled_key(task[2]), id) then return true end
   for _, queue in ipairs({ready_key, delayed_key, running_key, paused_key}) do
     if redis.call('ZSCORE', queue, id) then return true end
   end
@@ -71,7 +71,7 @@ local function forget_all()
       for _, id in ipairs(redis.call('ZRANGE', open_key(partition), 0, -1)) do
         local job = redis.call('HGET', task_key(id), 'job_id')
         if job then
-          redis.call('ZREM', aside_key(job), id)
+          redis.call('ZREM', throttled_key(job), id)
           redis.call('SREM', unfinished_key(job), id)
         end
         redis.call('DEL', task_key(id))
@@ -79,12 +79,12 @@ local function forget_all()
       redis.call('DEL', open_key(partition))
     end
   end
-  redis.call('DEL', ready_key, delayed_key, running_key, paused_key, untold_key, cursor_key)
+  redis.call('DEL', ready_key, delayed_key, running_key, paused_key, outbox_key, cursor_key)
 end
 
--- Whether the server `name` refused a task while its limits were `limits`. `marks` is the task's refused_by: `name=limits …`.
-local function has_refused(marks, name, limits)
-  return marks and limits ~= '' and string.find(' ' .. marks .. ' ', ' ' .. name .. '=' .. limits .. ' ', 1, true) ~= nil
+-- Whether the server `name` refused a task while its capabilities were `capabilities`. `marks` is the task's refused_by: `name=capabilities …`.
+local function has_refused(marks, name, capabilities)
+  return marks and capabilities ~= '' and string.find(' ' .. marks .. ' ', ' ' .. name .. '=' .. capabilities .. ' ', 1, true) ~= nil
 end
 
 -- Whether a task that all servers refuse since `refused_ms` waits for none any more.
@@ -114,7 +114,7 @@ local function leave_queues(id)
   for _, queue in ipairs({ready_key, delayed_key, running_key, paused_key}) do redis.call('ZREM', queue, id) end
   local key = task_key(id)
   local task = redis.call('HMGET', key, 'fence', 'job_id')
-  if task[2] then redis.call('ZREM', aside_key(task[2]), id) end
+  if task[2] then redis.call('ZREM', throttled_key(task[2]), id) end
   redis.call('HSET', key, 'fence', next_fence(task[1]), 'updated_ms', whole(now_ms))
   redis.call('HDEL', key, 'order', 'server', 'rate_pps', 'remaining_s', 'retry_ms')
 end
@@ -124,7 +124,7 @@ local function set_waiting(id, state, queue)
   leave_queues(id)
   redis.call('HSET', task_key(id), 'status', state, 'ready_ms', whole(now_ms))
   redis.call('ZADD', queue, redis.call('HGET', task_key(id), 'score'), id)
-  redis.call('ZADD', untold_key, now_ms, id)
+  redis.call('ZADD', outbox_key, now_ms, id)
 end
 
 -- Decides that a task which nobody runs ends as cancelled; the next server that looks tells Kafka and ends it.
@@ -133,5 +133,5 @@ local function decide_cancelled(id)
   redis.call('HSET', task_key(id), 'ending', 'cancelled', 'order', 'cancel')
   redis.call('HDEL', task_key(id), 'error')
   redis.call('ZADD', running_key, NOBODYS, id)
-  redis.call('ZREM', untold_key, id)
+  redis.call('ZREM', outbox_key, id)
 end

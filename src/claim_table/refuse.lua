@@ -1,8 +1,8 @@
 -- Gives a claimed task back that the claimer may not run, marked so that it is not claimed by it again; the attempt
 -- doesn't count. Where all servers of the group have refused it for a while without a break, and none has left that may come
--- back, its end is decided: rejected. ARGV: task id, fence, server, its limits, that while (ms), why.
+-- back, its end is decided: rejected. ARGV: task id, fence, server, its capabilities, that while (ms), why.
 -- Where a cancel or a pause was ordered, that is what becomes of it. Returns left (to others), ending (the caller ends it), lost or gone.
-local id, fence, server, limits = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local id, fence, server, capabilities = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local patience_ms, why = tonumber(ARGV[5]), ARGV[6]
 local key = task_key(id)
 local state = claim_state(id, fence)
@@ -11,12 +11,12 @@ local task = redis.call('HMGET', key, 'score', 'ending', 'attempt', 'refused_by'
 if task[2] then return 'lost' end
 
 -- Marks of servers that are gone are dropped, so that there are never more than servers.
-local marks, refused_by_all = {server .. '=' .. limits}, true
+local marks, refused_by_all = {server .. '=' .. capabilities}, true
 for _, name in ipairs(redis.call('ZRANGE', servers_key, 0, -1)) do
   if name ~= server then
-    local its_limits = redis.call('HGET', server_key(name), 'limits') or ''
-    if has_refused(task[4], name, its_limits) then
-      marks[#marks + 1] = name .. '=' .. its_limits
+    local its_capabilities = redis.call('HGET', server_key(name), 'capabilities') or ''
+    if has_refused(task[4], name, its_capabilities) then
+      marks[#marks + 1] = name .. '=' .. its_capabilities
     else
       refused_by_all = false
     end

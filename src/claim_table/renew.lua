@@ -16,4 +16,4 @@ end
 local function any(key, highest)
   return #redis.call('ZRANGEBYSCORE', key, '-inf', highest, 'LIMIT', 0, 1)
 end
-return {any(running_key, reapable(which)), any(untold_key, now_ms), states}
+return {any(running_key, reapable(which)), any(outbox_key, now_ms), states}

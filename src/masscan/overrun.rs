@@ -30,15 +30,17 @@ impl OverrunDetector {
         }
     }
 
-    /// To be called after each read, at `now`, which found `bytes` and `findings` waiting. Whether answers may have been lost before it.
-    pub(super) fn after_read(&mut self, now: Instant, bytes: usize, findings: usize) -> bool {
+    /// To be called after each read, at `now`: `waiting` bytes were there when it began, and lines were `line_bytes` long on average.
+    /// Returns whether answers may have been lost before it.
+    pub(super) fn after_read(&mut self, now: Instant, waiting: usize, line_bytes: usize) -> bool {
         let away = self
             .last_read
             .map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         self.last_read = Some(now);
-        let was_full = bytes >= self.capacity / FULL_PARTS * (FULL_PARTS - 1);
+        let was_full = waiting >= self.capacity / FULL_PARTS * (FULL_PARTS - 1);
+        let findings_max = (self.capacity / line_bytes.max(1)) as f64;
         let answers_max = away.as_secs_f64() * self.rate_pps;
-        was_full && answers_max > findings as f64 + RING_ANSWERS
+        was_full && answers_max > findings_max + RING_ANSWERS
     }
 }
 
@@ -49,30 +51,31 @@ mod tests {
     #[test]
     fn answers_may_be_lost_only_if_the_output_was_full_for_longer_than_the_ring_lasts() {
         const MIB: usize = 1024 * 1024;
-        // Capacity, rate, milliseconds since the last read, bytes and findings that waited; may answers be lost?
-        for (capacity, rate_pps, away_ms, bytes, findings, lost) in [
+        const LINE_BYTES: usize = 150;
+        // Capacity, rate, milliseconds since the last read, bytes that waited; may answers be lost?
+        for (capacity, rate_pps, away_ms, waiting, lost) in [
             // A pipe of 1 MiB holds about 7000 findings: 70 ms at 100 000 packets per second.
-            (MIB, 100_000, 20, 300_000, 2_000, false),
-            (MIB, 100_000, 74, MIB - 10_000, 7_000, false),
-            (MIB, 100_000, 80, MIB - 10_000, 7_000, true),
-            (MIB, 100_000, 5_000, 900_000, 6_000, false),
-            (MIB, 1_000, 2_000, MIB, 7_000, false),
+            (MIB, 100_000, 20, 300_000, false),
+            (MIB, 100_000, 74, MIB - 10_000, false),
+            (MIB, 100_000, 80, MIB - 10_000, true),
+            (MIB, 100_000, 5_000, 900_000, false),
+            (MIB, 1_000, 2_000, MIB, false),
             // A terminal holds about 80: 58 ms at 10 000 packets per second.
-            (12_288, 10_000, 50, 12_288, 80, false),
-            (12_288, 10_000, 60, 12_288, 80, true),
-            (12_288, 10_000, 600, 4_000, 27, false),
+            (12_288, 10_000, 50, 12_288, false),
+            (12_288, 10_000, 60, 12_288, true),
+            (12_288, 10_000, 600, 4_000, false),
         ] {
             let start = Instant::now();
             let mut overrun = OverrunDetector::new(capacity, rate_pps);
             assert!(
-                !overrun.after_read(start, bytes, findings),
+                !overrun.after_read(start, waiting, LINE_BYTES),
                 "the first read"
             );
             let now = start + Duration::from_millis(away_ms);
             assert_eq!(
-                overrun.after_read(now, bytes, findings),
+                overrun.after_read(now, waiting, LINE_BYTES),
                 lost,
-                "{capacity} {rate_pps} {away_ms} {bytes}"
+                "{capacity} {rate_pps} {away_ms} {waiting}"
             );
         }
     }

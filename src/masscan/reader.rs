@@ -87,7 +87,7 @@ impl Reader {
         let is_abandoned = Arc::new(AtomicBool::new(false));
         let task = ReaderTask {
             overrun: OverrunDetector::new(stdout.capacity, rate_pps),
-            pause: (!stdout.is_terminal).then_some(READ_PAUSE),
+            is_terminal: stdout.is_terminal,
             stdout: Stream::new(stdout.file)?,
             stderr: Stream::new(stderr)?,
             batch: Batch::default(),
@@ -131,8 +131,7 @@ struct ReaderTask {
     stdout: Stream,
     stderr: Stream,
     overrun: OverrunDetector,
-    /// Pause between two reads.
-    pause: Option<Duration>,
+    is_terminal: bool,
     batch: Batch,
     outputs: Sender<Output>,
     is_abandoned: Arc<AtomicBool>,
@@ -153,8 +152,8 @@ impl ReaderTask {
             if self.read().is_err() || self.is_abandoned.load(Ordering::Relaxed) {
                 return;
             }
-            if let Some(pause) = self.pause {
-                thread::sleep(pause);
+            if !self.is_terminal {
+                thread::sleep(READ_PAUSE);
             }
         }
         let _ = self.flush();
@@ -201,18 +200,23 @@ impl ReaderTask {
     }
 
     fn read_findings(&mut self) -> Result<(), Abandoned> {
-        let waiting = self.stdout.waiting_bytes();
+        let waiting = match self.is_terminal {
+            true => None,
+            false => self.stdout.waiting_bytes(),
+        };
         let (batch, outputs) = (&mut self.batch, &self.outputs);
-        let (mut findings, mut result) = (0, Ok(()));
+        let (mut lines, mut result) = (0, Ok(()));
         let bytes = self.stdout.read_all(|line| {
             if result.is_ok() {
                 result = batch.add(line, outputs);
             }
-            findings += 1;
+            lines += 1;
         });
-        let overrun = self
-            .overrun
-            .after_read(Instant::now(), waiting.max(bytes), findings);
+        let overrun = self.overrun.after_read(
+            Instant::now(),
+            waiting.unwrap_or(bytes),
+            bytes / lines.max(1),
+        );
         result?;
         match overrun {
             true => self.send(Output::Overrun),
@@ -280,9 +284,9 @@ impl Stream {
         })
     }
 
-    /// Bytes that wait to be read; 0 if the system does not say.
-    fn waiting_bytes(&self) -> usize {
-        ioctl_fionread(&self.file).map_or(0, |bytes| bytes as usize)
+    /// Bytes that wait to be read; none if the system does not say. (Of a terminal it counts only a part of them.)
+    fn waiting_bytes(&self) -> Option<usize> {
+        ioctl_fionread(&self.file).ok().map(|bytes| bytes as usize)
     }
 
     /// Gives each complete line to `on_line` until nothing is left to read. Returns the number of bytes.

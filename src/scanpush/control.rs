@@ -177,12 +177,12 @@ fn steer(
         let ids: Vec<TaskId> = open.iter().map(|&i| tasks[i].clone()).collect();
         let now = ledger.tasks_of(&ids)?;
         // After the states: a change is on the list from the moment on at which it shows.
-        let untold = ledger.are_untold(&ids)?;
+        let unpublished = ledger.are_in_outbox(&ids)?;
         let alone = late && !has_fresh_server(ledger)?;
-        for ((&i, task), untold) in open.iter().zip(now).zip(untold) {
+        for ((&i, task), unpublished) in open.iter().zip(now).zip(unpublished) {
             let not_yet = || not_yet(order, &tasks[i], answers[i], task.as_ref(), alone);
-            reports[i] =
-                in_force(order, &tasks[i], task.as_ref(), untold).or_else(|| late.then(not_yet));
+            reports[i] = in_force(order, &tasks[i], task.as_ref(), unpublished)
+                .or_else(|| late.then(not_yet));
         }
         if began >= tell_at {
             tell_at = began + CONTROL_TELL_EVERY;
@@ -302,13 +302,18 @@ fn at_once(order: Order, id: &TaskId, answer: Steered) -> Option<Report> {
 }
 
 /// The report where the order is in force, or can't come into force any more.
-fn in_force(order: Order, id: &TaskId, task: Option<&LiveTask>, untold: bool) -> Option<Report> {
+fn in_force(
+    order: Order,
+    id: &TaskId,
+    task: Option<&LiveTask>,
+    unpublished: bool,
+) -> Option<Report> {
     // Redis has lost its data: what it is rebuilt from does not know the order.
     let task = task?;
     let ended = task.finished_ms.is_some();
     match (order, task.status) {
         (Order::Cancel, State::Cancelled) if ended => Some(done(order, id, State::Cancelled)),
-        (Order::Pause, State::Paused) if !untold => Some(done(order, id, State::Paused)),
+        (Order::Pause, State::Paused) if !unpublished => Some(done(order, id, State::Paused)),
         (_, state) if ended => {
             let note = format!("it ended before the order was in force: {state}");
             Some(failed(order, id, state.as_str(), note, Ended::Meanwhile))
@@ -483,7 +488,7 @@ mod tests {
 
     #[test]
     fn an_order_is_in_force_when_its_state_is_there_and_told() {
-        for (order, status, ended, untold, outcome) in [
+        for (order, status, ended, unpublished, outcome) in [
             (Order::Cancel, State::Running, false, false, None),
             (Order::Cancel, State::Cancelled, true, false, Some(true)),
             (Order::Cancel, State::Completed, true, false, Some(false)),
@@ -491,7 +496,7 @@ mod tests {
             (Order::Pause, State::Paused, false, false, Some(true)),
             (Order::Pause, State::Completed, true, false, Some(false)),
         ] {
-            let report = in_force(order, &id(), Some(&now(status, ended)), untold);
+            let report = in_force(order, &id(), Some(&now(status, ended)), unpublished);
             assert_eq!(
                 report.map(|report| !report.failed),
                 outcome,
@@ -541,8 +546,8 @@ mod tests {
             true,
         );
         assert!(lost.failed && lost.note.unwrap().contains("was lost"));
-        let untold = late(Order::Pause, Steered::Done(State::Paused), State::Paused);
-        assert!(!untold.failed && untold.note.unwrap().contains("told Kafka"));
+        let unpublished = late(Order::Pause, Steered::Done(State::Paused), State::Paused);
+        assert!(!unpublished.failed && unpublished.note.unwrap().contains("told Kafka"));
     }
 
     #[test]

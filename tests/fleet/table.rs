@@ -188,7 +188,7 @@ impl Table {
 
     fn end(&mut self, claim: &Claim) -> ClaimState {
         let ending = ending(claim);
-        match self.ledger.verdict(&ending).unwrap() {
+        match self.ledger.decide_end(&ending).unwrap() {
             ClaimState::Ok => self.ledger.finish(&ending).unwrap(),
             state => state,
         }
@@ -260,7 +260,7 @@ fn said_to_do() {
 
     let said = |table: &mut Table, all| {
         let renewed = table.ledger.renew(LEASE, &[], all).unwrap();
-        (renewed.has_expired, renewed.has_untold)
+        (renewed.has_expired, renewed.has_outbox)
     };
     assert_eq!(said(&mut table, true), (false, false));
     table.add("u", 5);
@@ -273,7 +273,7 @@ fn said_to_do() {
     let id: TaskId = "u".parse().unwrap();
     table.ledger.control(Order::Pause, &[id]).unwrap();
     assert_eq!(said(&mut table, true), (false, true));
-    table.ledger.untold(LEASE, 10).unwrap();
+    table.ledger.outbox(LEASE, 10).unwrap();
     assert_eq!(said(&mut table, true), (false, false), "it is being told");
 }
 
@@ -337,7 +337,7 @@ fn new_task(name: &str, offset: i64, priority: u8) -> NewTask {
         offset,
         task_id: id,
         task: Some(task),
-        fate: Disposition::Ready(Past::default()),
+        disposition: Disposition::Ready(Past::default()),
     }
 }
 
@@ -500,11 +500,11 @@ fn back_in_time() {
     let mut table = Table::new("back-in-time");
     table.add("t", 5);
     let claim = table.claim().unwrap().claim;
-    let beat_key = table.key("beat");
-    let old: u64 = table.redis.get(&beat_key).unwrap();
+    let watermark_key = table.key("watermark");
+    let old: u64 = table.redis.get(&watermark_key).unwrap();
     assert!(table.claim().is_none());
-    // As the snapshot has it; this server has seen a later beat.
-    let _: () = table.redis.set(&beat_key, old).unwrap();
+    // As the snapshot has it; this server has seen a later watermark.
+    let _: () = table.redis.set(&watermark_key, old).unwrap();
     let answer = table.ledger.claim("a", "call", LEASE, &load(), "").unwrap();
     assert!(matches!(answer, Answer::Restored), "{answer:?}");
     assert!(!table.is_intact());
@@ -523,8 +523,8 @@ fn back_in_time() {
         matches!(answer, Answer::Idle(_)),
         "once is enough: {answer:?}"
     );
-    let beat: u64 = table.redis.get(&beat_key).unwrap();
-    assert!(beat / 1000 + 60_000 > now_ms(), "the time of Redis");
+    let watermark: u64 = table.redis.get(&watermark_key).unwrap();
+    assert!(watermark / 1000 + 60_000 > now_ms(), "the time of Redis");
 }
 
 /// Invariant 7.
@@ -575,7 +575,7 @@ fn lost_servers() {
 
 impl Table {
     fn end_as(&mut self, ending: &Ending) -> ClaimState {
-        assert_eq!(self.ledger.verdict(ending).unwrap(), ClaimState::Ok);
+        assert_eq!(self.ledger.decide_end(&ending).unwrap(), ClaimState::Ok);
         self.ledger.finish(ending).unwrap()
     }
 }

@@ -23,7 +23,7 @@ const DISPATCH_TICK: Duration = Duration::from_millis(200);
 /// The same where nothing is queued: what another server gives back is found so late.
 pub const DISPATCH_IDLE_TICK: Duration = Duration::from_secs(1);
 /// Times in a row that a server goes on behind such tasks before it looks at its other work.
-const CLAIM_PASSED_MAX_TIMES: usize = 16;
+const CLAIM_SKIPPED_MAX_TIMES: usize = 16;
 
 /// A claim that was taken up, and the orders about it.
 type Held = (Arc<HeldClaim>, Receiver<Order>);
@@ -124,8 +124,8 @@ impl Dispatch {
             let (answer, sent) = self.claim(&load, call)?;
             match answer {
                 Answer::None | Answer::Idle(_) | Answer::Deferred => return Ok(answer),
-                Answer::Passed if passed == CLAIM_PASSED_MAX_TIMES => return Ok(answer),
-                Answer::Passed => passed += 1,
+                Answer::Skipped if passed == CLAIM_SKIPPED_MAX_TIMES => return Ok(answer),
+                Answer::Skipped => passed += 1,
                 Answer::Vanished(id) => error!(
                     "task {id}: its Redis hash is gone while it was queued; it is read again from Kafka"
                 ),
@@ -160,11 +160,11 @@ impl Dispatch {
     ) -> Result<(Answer, Instant), ClaimTableError> {
         let name = call.get_or_insert_with(|| nanoid::nanoid!()).clone();
         self.look_at_masscan();
-        let limits = self.limits(&self.scope.now());
+        let capabilities = self.capabilities(&self.scope.now());
         let mut claim = || {
             let sent = Instant::now();
             self.table
-                .claim(&self.server, &name, self.lease, load, &limits)
+                .claim(&self.server, &name, self.lease, load, &capabilities)
                 .map(|answer| (answer, sent))
         };
         let answered = claim().or_else(|first| {
@@ -261,7 +261,7 @@ impl Dispatch {
     }
 
     /// Names what this server may do, so that the fleet knows whether one that refused a task may do something else by now.
-    fn limits(&self, scope: &Scope) -> String {
+    fn capabilities(&self, scope: &Scope) -> String {
         let rate = self.budget.rate_for(u64::MAX);
         let shards = unfit_for_shards(&self.about_masscan).is_none();
         format!("{}/{rate}/{shards}", scope.tag())
@@ -274,14 +274,14 @@ impl Dispatch {
         why: &str,
     ) -> Result<(), ClaimTableError> {
         let id = &claimed.claim.task_id;
-        let limits = self.limits(scope);
+        let capabilities = self.capabilities(scope);
         let error = format!(
             "no server of the group may run it; on {}: {why}",
             self.server
         );
         let mut refuse = || {
             self.table
-                .refuse(&claimed.claim, &self.server, &limits, &error)
+                .refuse(&claimed.claim, &self.server, &capabilities, &error)
         };
         // A second time it says that the claim is lost if only its answer was.
         let refused = match refuse().or_else(|_| refuse()) {

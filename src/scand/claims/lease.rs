@@ -20,7 +20,7 @@ const ORDERS_EVERY: Duration = Duration::from_secs(1);
 /// Expired claims that one look takes away from their servers.
 const REAP_BATCH_MAX: usize = 100;
 /// Changes of state that one look takes to tell Kafka.
-const UNTOLD_BATCH_MAX: usize = 500;
+const OUTBOX_BATCH_MAX: usize = 500;
 
 /// The thread's own things.
 pub struct Lease {
@@ -88,7 +88,7 @@ impl Lease {
                         &work,
                     )? && is_early();
                 }
-                let mut more = found.has_untold;
+                let mut more = found.has_outbox;
                 while more {
                     more = tell(&mut table, &server, lease, finalize, &work)? && is_early();
                 }
@@ -225,7 +225,7 @@ fn reap(
     Ok(full && room(finalize) >= REAP_BATCH_MAX)
 }
 
-/// Hands on what Kafka has not been told, up to [`UNTOLD_BATCH_MAX`] changes; what is left untold comes again. True where there
+/// Hands on what Kafka has not been told, up to [`OUTBOX_BATCH_MAX`] changes; what is left untold comes again. True where there
 /// may be more, and room for it.
 fn tell(
     table: &mut ClaimTable,
@@ -234,8 +234,8 @@ fn tell(
     finalize: &Sender<StateChange>,
     work: &Sender<()>,
 ) -> Result<bool, ClaimTableError> {
-    let untold = table.untold(lease, UNTOLD_BATCH_MAX)?;
-    let full = untold.len() == UNTOLD_BATCH_MAX;
+    let untold = table.outbox(lease, OUTBOX_BATCH_MAX)?;
+    let full = untold.len() == OUTBOX_BATCH_MAX;
     for task in untold {
         let _task = with_task(&task.claim.task_id);
         info!("{} by order", task.status);
@@ -243,7 +243,7 @@ fn tell(
             // A nudge that waits already says the same.
             let _ = work.try_send(());
         }
-        let state_change = StateChange::Tell {
+        let state_change = StateChange::Publish {
             record: state_record(server, &task),
             change: task.claim,
         };
@@ -251,7 +251,7 @@ fn tell(
             return Ok(false);
         }
     }
-    Ok(full && room(finalize) >= UNTOLD_BATCH_MAX)
+    Ok(full && room(finalize) >= OUTBOX_BATCH_MAX)
 }
 
 fn room(finalize: &Sender<StateChange>) -> usize {

@@ -37,7 +37,7 @@ pub enum StateChange {
         acknowledge: Option<Sender<()>>,
     },
     /// A change of state that was made without a server; Redis keeps it on a list until Kafka has it.
-    Tell {
+    Publish {
         /// The record.
         record: StatusRecord,
         /// The task, and the fence of the change.
@@ -59,11 +59,11 @@ pub enum StateChange {
 /// How far a state_change has come.
 #[derive(Debug)]
 enum Step {
-    Verdict(Ending, Instant),
-    Tell(StatusRecord, After),
+    DecideEnd(Ending, Instant),
+    Publish(StatusRecord, After),
     Finish(Ending, Instant),
     Release(Claim, Release),
-    Told(Claim),
+    Published(Claim),
     Done,
 }
 
@@ -73,7 +73,7 @@ enum After {
     Nothing(Option<Sender<()>>),
     Finish(Ending),
     Release(Claim, Release),
-    Told(Claim),
+    Published(Claim),
 }
 
 /// The thread's own things.
@@ -170,10 +170,10 @@ impl Finalizer {
     /// What Redis has to do for a step, and the step that follows; none where it waits for something else.
     fn redis_step(&mut self, step: &Step) -> Result<Option<Step>, ClaimTableError> {
         Ok(Some(match step {
-            Step::Verdict(ending, since) => match self.table.verdict(ending)? {
+            Step::DecideEnd(ending, since) => match self.table.decide_end(&ending)? {
                 ClaimState::Ok => {
                     let record = state_record(&self.server, ending);
-                    Step::Tell(record, After::Finish(ending.clone()))
+                    Step::Publish(record, After::Finish(ending.clone()))
                 }
                 ClaimState::Gone if self.may_come_back(*since) => return Ok(None),
                 state => self.drop_ending(ending, state),
@@ -193,11 +193,11 @@ impl Finalizer {
                 self.held_claims.drop_claim(claim);
                 Step::Done
             }
-            Step::Told(change) => {
-                self.table.told(change)?;
+            Step::Published(change) => {
+                self.table.published(change)?;
                 Step::Done
             }
-            Step::Tell(..) | Step::Done => return Ok(None),
+            Step::Publish(..) | Step::Done => return Ok(None),
         }))
     }
 
@@ -234,7 +234,7 @@ impl Finalizer {
         hold_back(steps, &self.held_claims, Instant::now());
         let mut messages = Messages::default();
         for step in steps.iter() {
-            if let Step::Tell(record, _) = step {
+            if let Step::Publish(record, _) = step {
                 messages.push(record.task_id.as_bytes(), |value| {
                     serde_json::to_writer(value, record)
                         .expect("strings and integers always serialise to JSON");
@@ -245,14 +245,14 @@ impl Finalizer {
             return None;
         }
         if let Err(error) = self.producer.send(&Arc::new(messages)) {
-            steps_untold(steps);
+            after_send_failure(steps);
             return Some(retry_log.note(&error));
         }
         retry_log.over();
         for step in steps.iter_mut() {
             let now = std::mem::replace(step, Step::Done);
             *step = match now {
-                Step::Tell(record, after) => told(&record, after),
+                Step::Publish(record, after) => told(&record, after),
                 other => other,
             };
         }
@@ -265,13 +265,13 @@ impl Finalizer {
 fn hold_back(steps: &mut VecDeque<Step>, held_claims: &HeldClaims, now: Instant) {
     for step in steps.iter_mut() {
         let claim = match step {
-            Step::Tell(_, After::Finish(ending)) => Some(ending.claim.clone()),
-            Step::Tell(record, After::Nothing(_)) => claim_of_running(record),
+            Step::Publish(_, After::Finish(ending)) => Some(ending.claim.clone()),
+            Step::Publish(record, After::Nothing(_)) => claim_of_running(record),
             _ => None,
         };
         if claim.is_some_and(|claim| !held_claims.is_trusted(&claim, now)) {
             *step = match std::mem::replace(step, Step::Done) {
-                Step::Tell(_, After::Finish(ending)) => Step::Verdict(ending, now),
+                Step::Publish(_, After::Finish(ending)) => Step::DecideEnd(ending, now),
                 _ => Step::Done,
             };
         }
@@ -293,12 +293,12 @@ fn claim_of_running(record: &StatusRecord) -> Option<Claim> {
 /// could come after that of the next claim; without it a rebuild holds the task for one lease. An end is decided once more
 /// before its record is sent again: by then the claim may be another server's, and the task running there. A change that Redis
 /// keeps on its list comes from there again.
-fn steps_untold(steps: &mut VecDeque<Step>) {
+fn after_send_failure(steps: &mut VecDeque<Step>) {
     for step in steps.iter_mut() {
         *step = match std::mem::replace(step, Step::Done) {
-            Step::Tell(_, After::Release(claim, release)) => Step::Release(claim, release),
-            Step::Tell(_, After::Finish(ending)) => Step::Verdict(ending, Instant::now()),
-            Step::Tell(_, After::Told(_)) => Step::Done,
+            Step::Publish(_, After::Release(claim, release)) => Step::Release(claim, release),
+            Step::Publish(_, After::Finish(ending)) => Step::DecideEnd(ending, Instant::now()),
+            Step::Publish(_, After::Published(_)) => Step::Done,
             other => other,
         };
     }
@@ -309,14 +309,14 @@ fn begin(state_change: StateChange) -> Step {
         StateChange::Announce {
             record,
             acknowledge,
-        } => Step::Tell(record, After::Nothing(acknowledge)),
-        StateChange::Tell { record, change } => Step::Tell(record, After::Told(change)),
-        StateChange::End(ending) => Step::Verdict(ending, Instant::now()),
+        } => Step::Publish(record, After::Nothing(acknowledge)),
+        StateChange::Publish { record, change } => Step::Publish(record, After::Published(change)),
+        StateChange::End(ending) => Step::DecideEnd(ending, Instant::now()),
         StateChange::Release {
             claim,
             release,
             record,
-        } => Step::Tell(record, After::Release(claim, release)),
+        } => Step::Publish(record, After::Release(claim, release)),
     }
 }
 
@@ -329,7 +329,7 @@ fn told(record: &StatusRecord, after: After) -> Step {
         }
         After::Nothing(None) => Step::Done,
         After::Release(claim, release) => Step::Release(claim, release),
-        After::Told(change) => Step::Told(change),
+        After::Published(change) => Step::Published(change),
         After::Finish(ending) => {
             match (&ending.error, ending.status) {
                 (Some(cause), State::Completed) | (Some(cause), State::Cancelled) => {
@@ -424,7 +424,7 @@ mod tests {
             partition: 0,
             offset: 0,
         };
-        Step::Tell(state_record("a", &ending), After::Finish(ending))
+        Step::Publish(state_record("a", &ending), After::Finish(ending))
     }
 
     fn announcement(id: &str, status: State, told: Sender<()>) -> Step {
@@ -433,7 +433,7 @@ mod tests {
             fence: 7,
             ..record_of(&id.parse().unwrap(), "a", 1, 0, 0)
         };
-        Step::Tell(record, After::Nothing(Some(told)))
+        Step::Publish(record, After::Nothing(Some(told)))
     }
 
     #[test]
@@ -460,15 +460,18 @@ mod tests {
             trusted
                 .iter()
                 .take(3)
-                .all(|step| matches!(step, Step::Tell(..)))
+                .all(|step| matches!(step, Step::Publish(..)))
         );
-        assert!(matches!(trusted[3], Step::Verdict(..)), "held no longer");
+        assert!(matches!(trusted[3], Step::DecideEnd(..)), "held no longer");
 
         let mut late = steps();
         hold_back(&mut late, &held_claims, start + lease);
-        assert!(matches!(late[0], Step::Verdict(..)), "Redis is asked again");
+        assert!(
+            matches!(late[0], Step::DecideEnd(..)),
+            "Redis is asked again"
+        );
         assert!(matches!(late[1], Step::Done));
-        assert!(matches!(late[2], Step::Tell(..)), "no claim is needed");
+        assert!(matches!(late[2], Step::Publish(..)), "no claim is needed");
         drop((trusted, late, told));
         assert_eq!(answer.try_recv(), Err(TryRecvError::Disconnected));
     }

@@ -430,7 +430,7 @@ impl Poll {
     /// Logs what ingest did with a record and hands on what follows.
     fn tell(&self, partition: i32, new: &NewTask, outcome: Outcome, sent: Instant) {
         let (id, offset) = (&new.task_id, new.offset);
-        match (outcome, &new.fate) {
+        match (outcome, &new.disposition) {
             (Outcome::Added, Disposition::Held { server, .. }) => {
                 info!(
                     "task {id}: was running on {server} when Redis was lost, kept for it for one lease"
@@ -595,8 +595,8 @@ fn new_task(partition: i32, record: &Record, history: Option<&History>) -> NewTa
         ),
     };
     let retry = task.as_ref().map_or(0, |task| task.retry);
-    let known = history.and_then(|history| history.fate(task_id.as_str(), retry));
-    let fate = match (known, &task) {
+    let known = history.and_then(|history| history.disposition(task_id.as_str(), retry));
+    let disposition = match (known, &task) {
         (Some(Disposition::Ended), _) => Disposition::Ended,
         (Some(known), Some(_)) => known,
         _ => fresh,
@@ -605,7 +605,7 @@ fn new_task(partition: i32, record: &Record, history: Option<&History>) -> NewTa
         offset: record.offset,
         task_id,
         task,
-        fate,
+        disposition,
     }
 }
 
@@ -735,6 +735,6 @@ mod tests {
         };
         let new = new_task(3, &record, None);
         assert_eq!(new.task_id.as_str(), "record-3-7");
-        assert!(matches!(new.fate, Disposition::Rejected { .. }));
+        assert!(matches!(new.disposition, Disposition::Rejected { .. }));
     }
 }

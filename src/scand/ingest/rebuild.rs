@@ -109,7 +109,7 @@ impl History {
     }
 
     /// What becomes of the task `id` when its record, its `retry`-th retry, is read again; none where nothing is known of it.
-    pub fn fate(&self, id: &str, retry: u32) -> Option<Disposition> {
+    pub fn disposition(&self, id: &str, retry: u32) -> Option<Disposition> {
         let known = self.tasks.get(id).filter(|record| record.retry >= retry);
         let Some(record) = known else {
             let ended = self.ended_before.get(&self.hasher.hash_one(id));
@@ -160,15 +160,15 @@ mod tests {
     fn a_duplicate_of_a_task_that_ended_long_ago_is_known() {
         let mut history = History::default();
         note(&mut history, "long-ago", State::Running, 3);
-        assert_eq!(history.fate("long-ago", 0), None);
+        assert_eq!(history.disposition("long-ago", 0), None);
         note(&mut history, "long-ago", State::Completed, 3);
-        assert_eq!(history.fate("long-ago", 0), Some(Disposition::Ended));
+        assert_eq!(history.disposition("long-ago", 0), Some(Disposition::Ended));
         assert_eq!(
-            history.fate("long-ago", 1),
+            history.disposition("long-ago", 1),
             None,
             "a retry is a new beginning"
         );
-        assert_eq!(history.fate("another", 0), None);
+        assert_eq!(history.disposition("another", 0), None);
     }
 
     #[test]
@@ -192,9 +192,9 @@ mod tests {
             &BTreeMap::from([(0, 10)]),
         );
         history.note(b"not ours", &BTreeMap::new());
-        assert_eq!(history.fate("ended", 0), Some(Disposition::Ended));
+        assert_eq!(history.disposition("ended", 0), Some(Disposition::Ended));
         assert!(matches!(
-            history.fate("runs", 0),
+            history.disposition("runs", 0),
             Some(Disposition::Held {
                 fence: 7,
                 past: Past { attempt: 2, .. },
@@ -202,14 +202,14 @@ mod tests {
             })
         ));
         assert!(matches!(
-            history.fate("waits", 0),
+            history.disposition("waits", 0),
             Some(Disposition::Ready(Past { attempt: 2, .. }))
         ));
         assert!(matches!(
-            history.fate("overtaken", 0),
+            history.disposition("overtaken", 0),
             Some(Disposition::Held { fence: 7, .. })
         ));
-        assert_eq!(history.fate("committed", 0), None);
+        assert_eq!(history.disposition("committed", 0), None);
     }
 
     fn change(status: State, fence: u64, retry: u32, offset: i64) -> Vec<u8> {
@@ -236,9 +236,9 @@ mod tests {
             for &(status, fence) in records {
                 history.note(&change(status, fence, 0, 3), &BTreeMap::from([(0, 0)]));
             }
-            let fate = history.fate("t", 0).unwrap();
+            let disposition = history.disposition("t", 0).unwrap();
             assert_eq!(
-                matches!(fate, Disposition::Paused { .. }),
+                matches!(disposition, Disposition::Paused { .. }),
                 paused,
                 "{records:?}"
             );
@@ -250,15 +250,22 @@ mod tests {
         let from = BTreeMap::from([(0, 0)]);
         let mut history = History::default();
         history.note(&change(State::Failed, 7, 0, 3), &from);
-        assert_eq!(history.fate("t", 0), Some(Disposition::Ended));
-        assert_eq!(history.fate("t", 1), None, "nobody has said anything of it");
+        assert_eq!(history.disposition("t", 0), Some(Disposition::Ended));
+        assert_eq!(
+            history.disposition("t", 1),
+            None,
+            "nobody has said anything of it"
+        );
         history.note(&change(State::Queued, 0, 1, 4), &from);
         history.note(&change(State::Failed, 7, 0, 3), &from);
-        assert_eq!(history.fate("t", 0), Some(Disposition::Ended));
-        assert!(matches!(history.fate("t", 1), Some(Disposition::Ready(_))));
+        assert_eq!(history.disposition("t", 0), Some(Disposition::Ended));
+        assert!(matches!(
+            history.disposition("t", 1),
+            Some(Disposition::Ready(_))
+        ));
         history.note(&change(State::Completed, 9, 1, 4), &from);
         assert_eq!(
-            history.fate("t", 1),
+            history.disposition("t", 1),
             Some(Disposition::Ended),
             "a duplicate of the retry too"
         );
