@@ -17,7 +17,7 @@ pub const TESTS: &[Test] = &[(
 const LEASE: Duration = Duration::from_secs(60);
 const FENCE: u64 = 7_000_000;
 
-fn ingest(ledger: &mut ClaimTable, id: &TaskId, fate: Disposition) {
+fn ingest(ledger: &mut ClaimTable, id: &TaskId, disposition: Disposition) {
     let beginning = Beginning {
         from: 0,
         log_end: 1,

@@ -78,7 +78,7 @@ fn full_buffer() {
         fleet.task(&id).filter(|task| task.found > 500)
     });
     kafka.0.kill().unwrap();
-    server.wait_for_log("Kafka takes no findings and the buffer is full");
+    server.wait_for_log("Kafka accepts findings too slowly and the buffer is full");
     assert!(server.log().contains("cannot write findings, waiting"));
     kafka.0.start_again().unwrap();
     let ended = fleet.wait_ended(&id, SOON);

@@ -186,7 +186,7 @@ fn reloaded() {
     let denied = network.replace("0/24", "128/25");
     fs::write(&file, format!("{denied}\n")).unwrap();
     server.signal(Signal::HUP);
-    server.wait_for_log("begins anew without that");
+    server.wait_for_log("starts again without them");
     let task = fleet.wait_ended(&id, SOON);
     assert_eq!(
         (task.status, task.attempt),
