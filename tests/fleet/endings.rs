@@ -45,7 +45,7 @@ fn ingest(ledger: &mut ClaimTable, id: &TaskId, disposition: Disposition) {
             offset: 0,
             task_id: id.clone(),
             task: Some(task),
-            fate,
+            disposition,
         }],
     });
     assert!(matches!(ingested, Ok(Ingested::Done(_))), "{ingested:?}");

@@ -575,7 +575,7 @@ fn lost_servers() {
 
 impl Table {
     fn end_as(&mut self, ending: &Ending) -> ClaimState {
-        assert_eq!(self.ledger.decide_end(&ending).unwrap(), ClaimState::Ok);
+        assert_eq!(self.ledger.decide_end(ending).unwrap(), ClaimState::Ok);
         self.ledger.finish(ending).unwrap()
     }
 }

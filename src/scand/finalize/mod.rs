@@ -170,7 +170,7 @@ impl Finalizer {
     /// What Redis has to do for a step, and the step that follows; none where it waits for something else.
     fn redis_step(&mut self, step: &Step) -> Result<Option<Step>, ClaimTableError> {
         Ok(Some(match step {
-            Step::DecideEnd(ending, since) => match self.table.decide_end(&ending)? {
+            Step::DecideEnd(ending, since) => match self.table.decide_end(ending)? {
                 ClaimState::Ok => {
                     let record = state_record(&self.server, ending);
                     Step::Publish(record, After::Finish(ending.clone()))
