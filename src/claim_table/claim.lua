@@ -1,6 +1,6 @@
 -- Reports a server's load and, where it has room, claims the best task for it. ARGV: server, a name for this call, lease
 -- (ms), slots, slots free, tasks held, rate in use, rate limit (0 = none), deferral (ms), heartbeat age that counts as alive
--- (ms), ready tasks to look at, most tasks to set throttled, wait after which a large task is no longer overtaken (ms), how long
+-- (ms), ready tasks to look at, most tasks to throttle, wait after which a large task is no longer overtaken (ms), how long
 -- a server that failed a task leaves it to others (ms), version, how long a silent server is remembered (ms), the watermark of
 -- the caller's last call, its capabilities (what it may do), most tasks to pass over, how long a task that all servers refused is
 -- kept (ms).
@@ -121,7 +121,7 @@ local function job_has_room(job, parallel)
   return sending[job] < parallel
 end
 
--- Where a job has room again, the best of its tasks that were set aside is ready.
+-- When a job has room again, its best throttled task becomes ready.
 local function bring_back(job)
   local best = redis.call('ZRANGE', throttled_key(job), 0, 0, 'WITHSCORES')
   local id = best[1]
@@ -168,14 +168,14 @@ local function is_refused(id, marks, refused_ms)
   return not is_given_up(refused_ms or now_ms, patience_ms)
 end
 
--- The best ready tasks. A job with a limit has one of them at most, and none where it has no room: its other tasks are set
--- throttled, for a long run of them would hide what lies behind. Those that this server may not scan are passed over.
+-- The best ready tasks. A job with a limit has one of them at most, and none if it has no room. Its other tasks are
+-- throttled, because many of them would hide the tasks behind them. Tasks that this server may not scan are skipped.
 local function candidates()
   local found, throttled, skipped, seen = {}, 0, 0, {}
   local from = tonumber(redis.call('HGET', me, 'skipped_to') or 0)
   local skipped_to = 0
   while #found < window and throttled < throttled_max do
-    if passed >= skipped_max then
+    if skipped >= skipped_max then
       if #found == 0 then skipped_to = from end
       break
     end
