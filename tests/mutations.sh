@@ -28,29 +28,29 @@ mutation() {
     FILES[$1]=$2 EDITS[$1]=$3 TESTS[$1]=$4
 }
 
-mutation fence src/claim_table/prelude.lua \
+mutation fence src/claim_table/scripts/prelude.lua \
     "s/if held\[1\] == fence and redis/if redis/" \
     "a_stale_fence_changes_nothing random_operations_keep_the_table_whole"
-mutation cursor src/claim_table/ingest.lua \
-    "/^if now_at\[1\] ~= cursor or now_at\[2\] ~= epoch then/d" \
+mutation cursor src/claim_table/scripts/ingest.lua \
+    "/^if now_at\[1\] ~= args.cursor or now_at\[2\] ~= args.epoch then/d" \
     "the_cursor_moves_only_by_compare_and_set random_operations_keep_the_table_whole"
-mutation commit src/claim_table/committable.lua \
+mutation commit src/claim_table/scripts/committable.lua \
     "s/redis.call('ZRANGE', open_key(partition), 0, 0, 'WITHSCORES')\[2\]/redis.call('HGET', cursor_key, partition)/" \
     "the_committed_offset_never_passes_an_unfinished_task random_operations_keep_the_table_whole"
-mutation intact src/claim_table/prelude.lua \
+mutation intact src/claim_table/scripts/prelude.lua \
     "s/return cursor and mark and tonumber(cursor) == tonumber(mark)/return cursor or mark/" \
     "a_missing_key_never_means_done"
-mutation beat src/claim_table/claim.lua \
-    "s/^if watermark_found and watermark_found < watermark_seen then/if false then/" \
+mutation watermark src/claim_table/scripts/claim.lua \
+    "s/^if watermark_found and watermark_found < tonumber(args.watermark) then/if false then/" \
     "a_redis_that_went_back_in_time_is_forgotten a_redis_restored_from_an_old_snapshot_runs_nothing_twice"
-mutation idle src/claim_table/claim.lua \
+mutation idle src/claim_table/scripts/claim.lua \
     "/^if redis.call('EXISTS', ready_key, throttled_jobs_key)/d" \
     "what_there_is_to_do_is_said_with_each_call"
-mutation refusing src/claim_table/claim.lua \
+mutation refusing src/claim_table/scripts/claim.lua \
     '/^ *and not has_refused(marks, other.name, other.capabilities) then/s/and .*/then/' \
     "no_server_waits_for_one_that_refuses_the_task"
 mutation sends_no_more src/claim_table/claims.rs \
-    's/u8::from(update.sends_no_more)/u8::from(update.progress.all_sent())/' \
+    's/sends_no_more: update.sends_no_more/sends_no_more: update.progress.all_sent()/' \
     "a_scan_that_sends_no_more_frees_its_jobs_rate"
 mutation order src/masscan/installed.rs \
     's/version.starts_with(SHARD_SERIES) && //' \
@@ -77,7 +77,7 @@ mutation certain src/model/checkpoint.rs \
 mutation standstill src/model/checkpoint.rs \
     "s/^        self.sent.clear();//" \
     "unit:what_was_sent_before_a_standstill_never_becomes_certain"
-mutation walk src/model/probe_order.rs \
+mutation probe_order src/model/probe_order.rs \
     "s/if made_by.addresses != self.name.addresses/if false/" \
     "a_checkpoint_of_another_walk_is_not_used"
 mutation version src/model/probe_order.rs \

@@ -1,6 +1,6 @@
 //! A claim from its beginning to its end: claim, renew, progress, then finish or release; and the reaping of expired ones.
 
-use super::connection::ClaimTable;
+use super::connection::{ClaimTable, ms};
 use super::control::Order;
 use super::error::ClaimTableError;
 use super::fields::Fields;
@@ -8,6 +8,7 @@ use super::intake::script;
 use crate::model::text::quoted;
 use crate::model::{Progress, Resume, State, Task, TaskId};
 use redis::Script;
+use serde::Serialize;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -242,28 +243,51 @@ impl ClaimTable {
         load: &Load,
         capabilities: &str,
     ) -> Result<Answer, ClaimTableError> {
-        let arguments = [
-            server.to_owned(),
-            call.to_owned(),
-            ms(lease),
-            load.slots.to_string(),
-            load.free.to_string(),
-            load.held.to_string(),
-            load.rate_used.to_string(),
-            load.max_rate.unwrap_or(0).to_string(),
-            ms(DEFERRAL_MAX),
-            ms(HEARTBEAT_FRESH),
-            CLAIM_WINDOW_TASKS.to_string(),
-            CLAIM_THROTTLED_MAX_TASKS.to_string(),
-            ms(RATE_RESERVED_AFTER),
-            ms(FAILED_SERVER_AVOIDED),
-            env!("CARGO_PKG_VERSION").to_owned(),
-            ms(SERVER_FORGOTTEN_AFTER),
-            self.watermark.to_string(),
-            capabilities.to_owned(),
-            CLAIM_SKIPPED_MAX_TASKS.to_string(),
-            ms(REFUSED_BY_ALL_WAIT),
-        ];
+        #[derive(Serialize)]
+        struct Arguments<'a> {
+            server: &'a str,
+            version: &'static str,
+            capabilities: &'a str,
+            call: &'a str,
+            watermark: String,
+            lease_ms: u64,
+            slots: usize,
+            free: usize,
+            held: usize,
+            rate_used: u64,
+            max_rate: u64,
+            deferral_ms: u64,
+            fresh_ms: u64,
+            window: usize,
+            throttled_max: usize,
+            skipped_max: usize,
+            reserved_ms: u64,
+            avoid_ms: u64,
+            forgotten_ms: u64,
+            patience_ms: u64,
+        }
+        let arguments = Arguments {
+            server,
+            version: env!("CARGO_PKG_VERSION"),
+            capabilities,
+            call,
+            watermark: self.watermark.to_string(),
+            lease_ms: ms(lease),
+            slots: load.slots,
+            free: load.free,
+            held: load.held,
+            rate_used: load.rate_used,
+            max_rate: load.max_rate.unwrap_or(0),
+            deferral_ms: ms(DEFERRAL_MAX),
+            fresh_ms: ms(HEARTBEAT_FRESH),
+            window: CLAIM_WINDOW_TASKS,
+            throttled_max: CLAIM_THROTTLED_MAX_TASKS,
+            skipped_max: CLAIM_SKIPPED_MAX_TASKS,
+            reserved_ms: ms(RATE_RESERVED_AFTER),
+            avoid_ms: ms(FAILED_SERVER_AVOIDED),
+            forgotten_ms: ms(SERVER_FORGOTTEN_AFTER),
+            patience_ms: ms(REFUSED_BY_ALL_WAIT),
+        };
         let mut answer: Vec<String> = self.call(&CLAIM, &arguments)?;
         let fields = answer.split_off(answer.len().min(2));
         let [watermark, what] = <[String; 2]>::try_from(answer)
@@ -285,7 +309,15 @@ impl ClaimTable {
 
     /// Takes this server out of the table of servers: others no longer wait for it. What only it may run is kept for its return.
     pub fn leave(&mut self, server: &str) -> Result<(), ClaimTableError> {
-        let arguments = [server.to_owned(), ms(REFUSED_BY_ALL_WAIT)];
+        #[derive(Serialize)]
+        struct Arguments<'a> {
+            server: &'a str,
+            patience_ms: u64,
+        }
+        let arguments = Arguments {
+            server,
+            patience_ms: ms(REFUSED_BY_ALL_WAIT),
+        };
         self.call::<String>(&LEAVE, &arguments).map(drop)
     }
 
@@ -297,10 +329,17 @@ impl ClaimTable {
         claims: &[Claim],
         all: bool,
     ) -> Result<Renewed, ClaimTableError> {
-        let mut arguments = vec![ms(lease), which(all)];
-        for claim in claims {
-            arguments.extend([claim.task_id.to_string(), claim.fence.to_string()]);
+        #[derive(Serialize)]
+        struct Arguments<'a> {
+            lease_ms: u64,
+            all_expired: bool,
+            claims: Vec<ClaimArguments<'a>>,
         }
+        let arguments = Arguments {
+            lease_ms: ms(lease),
+            all_expired: all,
+            claims: claims.iter().map(ClaimArguments::of).collect(),
+        };
         let (has_expired, has_outbox, words): (bool, bool, Vec<String>) =
             self.call(&RENEW, &arguments)?;
         let claims: Result<Vec<Renewal>, ClaimTableError> =
@@ -314,88 +353,110 @@ impl ClaimTable {
 
     /// Writes live progress of several claims; those that no longer stand are passed over.
     pub fn progress(&mut self, updates: &[LiveProgress]) -> Result<(), ClaimTableError> {
-        let mut arguments = Vec::with_capacity(updates.len() * 10);
-        for update in updates {
-            let progress = &update.progress;
-            arguments.extend([
-                update.claim.task_id.to_string(),
-                update.claim.fence.to_string(),
-                format!("{:.2}", progress.percent),
-                format!("{:.0}", progress.rate_pps),
-                progress
-                    .remaining_s
-                    .map_or(String::new(), |s| s.to_string()),
-                update.found.to_string(),
-                update.resume.index.to_string(),
-                update.resume.found.to_string(),
-                walk_text(update.resume),
-                u8::from(update.sends_no_more).to_string(),
-            ]);
+        #[derive(Serialize)]
+        struct Update<'a> {
+            #[serde(flatten)]
+            claim: ClaimArguments<'a>,
+            progress: String,
+            rate_pps: String,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            remaining_s: Option<String>,
+            found: String,
+            #[serde(flatten)]
+            resume: ResumeArguments,
+            sends_no_more: bool,
         }
+        #[derive(Serialize)]
+        struct Arguments<'a> {
+            updates: Vec<Update<'a>>,
+        }
+        let updates = updates.iter().map(|update| Update {
+            claim: ClaimArguments::of(&update.claim),
+            progress: format!("{:.2}", update.progress.percent),
+            rate_pps: format!("{:.0}", update.progress.rate_pps),
+            remaining_s: update.progress.remaining_s.map(|s| s.to_string()),
+            found: update.found.to_string(),
+            resume: ResumeArguments::of(update.resume),
+            sends_no_more: update.sends_no_more,
+        });
+        let arguments = Arguments {
+            updates: updates.collect(),
+        };
         self.call::<String>(&PROGRESS, &arguments).map(drop)
     }
 
     /// Decides how a claimed task ends; to be followed by its terminal record and [`ClaimTable::finish`].
     pub fn decide_end(&mut self, ending: &Ending) -> Result<ClaimState, ClaimTableError> {
-        let arguments = [
-            ending.claim.task_id.to_string(),
-            ending.claim.fence.to_string(),
-            ending.status.to_string(),
-            ending.error.clone().unwrap_or_default(),
-            ending.found.to_string(),
-        ];
-        self.call::<String>(&DECIDE_END, &arguments)
+        self.call::<String>(&DECIDE_END, &EndArguments::of(ending))
             .and_then(|word| state(&word))
     }
 
     /// Ends a task whose terminal record Kafka has acknowledged.
     pub fn finish(&mut self, ending: &Ending) -> Result<ClaimState, ClaimTableError> {
-        let arguments = [
-            ending.claim.task_id.to_string(),
-            ending.claim.fence.to_string(),
-            ms(ENDED_KEPT),
-            ending.status.to_string(),
-            ending.error.clone().unwrap_or_default(),
-            ending.found.to_string(),
-        ];
+        #[derive(Serialize)]
+        struct Arguments<'a> {
+            #[serde(flatten)]
+            end: EndArguments<'a>,
+            kept_ms: u64,
+        }
+        let arguments = Arguments {
+            end: EndArguments::of(ending),
+            kept_ms: ms(ENDED_KEPT),
+        };
         self.call::<String>(&FINISH, &arguments)
             .and_then(|word| state(&word))
     }
 
     /// Gives a claimed task back to the queue.
     pub fn release(&mut self, claim: &Claim, how: &Release) -> Result<ClaimState, ClaimTableError> {
-        let flag = |set: bool| if set { "1" } else { "0" }.to_owned();
-        let arguments = [
-            claim.task_id.to_string(),
-            claim.fence.to_string(),
-            ms(how.delay),
-            flag(how.gives_back_attempt),
-            flag(how.failed_here),
-            how.error.clone().unwrap_or_default(),
-            how.resume.index.to_string(),
-            how.resume.found.to_string(),
-            walk_text(how.resume),
-        ];
+        #[derive(Serialize)]
+        struct Arguments<'a> {
+            #[serde(flatten)]
+            claim: ClaimArguments<'a>,
+            delay_ms: u64,
+            gives_back_attempt: bool,
+            failed_here: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            error: Option<&'a str>,
+            #[serde(flatten)]
+            resume: ResumeArguments,
+        }
+        let arguments = Arguments {
+            claim: ClaimArguments::of(claim),
+            delay_ms: ms(how.delay),
+            gives_back_attempt: how.gives_back_attempt,
+            failed_here: how.failed_here,
+            error: how.error.as_deref(),
+            resume: ResumeArguments::of(how.resume),
+        };
         self.call::<String>(&RELEASE, &arguments)
             .and_then(|word| state(&word))
     }
 
-    /// Gives a claimed task back that `server` may not run under `capabilities`; `why` becomes its error if no server may.
+    /// Gives a claimed task back that `server` may not run under `capabilities`; `reason` becomes its error if no server may.
     pub fn refuse(
         &mut self,
         claim: &Claim,
         server: &str,
         capabilities: &str,
-        why: &str,
+        reason: &str,
     ) -> Result<Refused, ClaimTableError> {
-        let arguments = [
-            claim.task_id.to_string(),
-            claim.fence.to_string(),
-            server.to_owned(),
-            capabilities.to_owned(),
-            ms(REFUSED_BY_ALL_WAIT),
-            why.to_owned(),
-        ];
+        #[derive(Serialize)]
+        struct Arguments<'a> {
+            #[serde(flatten)]
+            claim: ClaimArguments<'a>,
+            server: &'a str,
+            capabilities: &'a str,
+            patience_ms: u64,
+            reason: &'a str,
+        }
+        let arguments = Arguments {
+            claim: ClaimArguments::of(claim),
+            server,
+            capabilities,
+            patience_ms: ms(REFUSED_BY_ALL_WAIT),
+            reason,
+        };
         match self.call::<String>(&REFUSE, &arguments)?.as_str() {
             "left" => Ok(Refused::Left),
             "ending" => Ok(Refused::Ending),
@@ -413,25 +474,80 @@ impl ClaimTable {
         most: usize,
         all: bool,
     ) -> Result<Vec<Reaped>, ClaimTableError> {
-        let arguments = [
-            server.to_owned(),
-            ms(lease),
-            most.to_string(),
-            LOST_SERVERS_MAX.to_string(),
-            which(all),
-        ];
+        #[derive(Serialize)]
+        struct Arguments<'a> {
+            server: &'a str,
+            lease_ms: u64,
+            max: usize,
+            lost_max: u32,
+            all_expired: bool,
+        }
+        let arguments = Arguments {
+            server,
+            lease_ms: ms(lease),
+            max: most,
+            lost_max: LOST_SERVERS_MAX,
+            all_expired: all,
+        };
         let entries: Vec<Vec<String>> = self.call(&REAP, &arguments)?;
         entries.into_iter().map(reaped).collect()
     }
 }
 
-pub(super) fn ms(duration: Duration) -> String {
-    duration.as_millis().to_string()
+/// The claim under which a script is called. The fence is a string: a Lua number would lose its last digits.
+#[derive(Serialize)]
+pub(super) struct ClaimArguments<'a> {
+    id: &'a str,
+    fence: String,
 }
 
-/// Which expired claims: all, or only those that are nobody's.
-fn which(all: bool) -> String {
-    if all { "all" } else { "nobodys" }.to_owned()
+impl ClaimArguments<'_> {
+    pub(super) fn of(claim: &Claim) -> ClaimArguments<'_> {
+        ClaimArguments {
+            id: claim.task_id.as_str(),
+            fence: claim.fence.to_string(),
+        }
+    }
+}
+
+/// How a task ends, for decide_end.lua and finish.lua.
+#[derive(Serialize)]
+struct EndArguments<'a> {
+    #[serde(flatten)]
+    claim: ClaimArguments<'a>,
+    status: State,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    found: String,
+}
+
+impl EndArguments<'_> {
+    fn of(ending: &Ending) -> EndArguments<'_> {
+        EndArguments {
+            claim: ClaimArguments::of(&ending.claim),
+            status: ending.status,
+            error: ending.error.as_deref(),
+            found: ending.found.to_string(),
+        }
+    }
+}
+
+/// A checkpoint, as strings like every field of a hash.
+#[derive(Serialize)]
+struct ResumeArguments {
+    resume_index: String,
+    resume_found: String,
+    resume_for: String,
+}
+
+impl ResumeArguments {
+    fn of(resume: Resume) -> ResumeArguments {
+        ResumeArguments {
+            resume_index: resume.index.to_string(),
+            resume_found: resume.found.to_string(),
+            resume_for: resume.walk.map_or(String::new(), |walk| walk.to_string()),
+        }
+    }
 }
 
 fn idle(text: &str) -> Result<Answer, ClaimTableError> {
@@ -507,10 +623,6 @@ pub(super) fn resume(fields: &Fields) -> Result<Resume, ClaimTableError> {
         // One that can't be read, of another version say, is none: the next attempt then begins at 0.
         walk: fields.text("resume_for").and_then(|text| text.parse().ok()),
     })
-}
-
-fn walk_text(resume: Resume) -> String {
-    resume.walk.map_or(String::new(), |walk| walk.to_string())
 }
 
 fn reaped(mut entry: Vec<String>) -> Result<Reaped, ClaimTableError> {

@@ -4,6 +4,7 @@ use super::error::ClaimTableError;
 use super::url::RedisUrl;
 use crate::model::backoff::CONNECT_WAIT;
 use redis::{Client, Connection, FromRedisValue, RedisResult, Script};
+use serde::Serialize;
 use std::time::Duration;
 
 /// How long a Redis command may take.
@@ -52,20 +53,17 @@ impl ClaimTable {
         format!("{}{name}", self.prefix)
     }
 
-    /// Runs a script on this group's keys. After an error that may have left the connection out of step it is dropped.
+    /// Runs a script on this group's keys, with `arguments` as a JSON object. After an error that may have left the connection out of step,
+    /// the connection is dropped.
     pub(super) fn call<T: FromRedisValue>(
         &mut self,
         script: &Script,
-        arguments: &[String],
+        arguments: &impl Serialize,
     ) -> Result<T, ClaimTableError> {
         let prefix = self.prefix.clone();
-        self.run(|connection| {
-            let mut call = script.key(prefix.as_str());
-            for argument in arguments {
-                call.arg(argument.as_str());
-            }
-            call.invoke(connection)
-        })
+        let json = serde_json::to_string(arguments)
+            .expect("structs of strings, numbers and lists always serialise to JSON");
+        self.run(|connection| script.key(prefix.as_str()).arg(json).invoke(connection))
     }
 
     pub(super) fn run<T>(
@@ -95,4 +93,9 @@ impl ClaimTable {
             .as_mut()
             .expect("it was filled by the lines above"))
     }
+}
+
+/// Whole milliseconds, as the scripts take times.
+pub(super) fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

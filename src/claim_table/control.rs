@@ -3,8 +3,8 @@
 //! **Invariant:** only servers write `scan-status`. A change that is made here, where no server runs the task, is put on a
 //! list from which the next server takes it and tells it; so scanpush can be ended at any moment and nothing stays untold.
 
-use super::claims::{Claim, Ending, ms, resume, waiting};
-use super::connection::ClaimTable;
+use super::claims::{Claim, ClaimArguments, Ending, resume, waiting};
+use super::connection::{ClaimTable, ms};
 use super::error::ClaimTableError;
 use super::fields::Fields;
 use super::intake::script;
@@ -108,10 +108,14 @@ impl ClaimTable {
         order: Order,
         ids: &[TaskId],
     ) -> Result<Vec<Steered>, ClaimTableError> {
+        #[derive(Serialize)]
+        struct Arguments<'a> {
+            order: Order,
+            ids: &'a [TaskId],
+        }
         let mut steered = Vec::with_capacity(ids.len());
         for some in ids.chunks(CONTROL_BATCH_MAX) {
-            let mut arguments = vec![order.to_string()];
-            arguments.extend(some.iter().map(TaskId::to_string));
+            let arguments = Arguments { order, ids: some };
             let answers: Vec<(String, String)> = self.call(&CONTROL, &arguments)?;
             for (answer, state) in answers {
                 steered.push(parse_steered(&answer, &state)?);
@@ -122,7 +126,15 @@ impl ClaimTable {
 
     /// Takes at most `most` state changes that are not on Kafka yet, for `taken`: until then no other server takes them.
     pub fn outbox(&mut self, taken: Duration, most: usize) -> Result<Vec<Ending>, ClaimTableError> {
-        let arguments = [ms(taken), most.to_string()];
+        #[derive(Serialize)]
+        struct Arguments {
+            taken_ms: u64,
+            max: usize,
+        }
+        let arguments = Arguments {
+            taken_ms: ms(taken),
+            max: most,
+        };
         let entries: Vec<Vec<String>> = self.call(&OUTBOX, &arguments)?;
         entries
             .into_iter()
@@ -132,8 +144,8 @@ impl ClaimTable {
 
     /// Kafka has acknowledged the record of the change that has the fence of `change`.
     pub fn published(&mut self, change: &Claim) -> Result<(), ClaimTableError> {
-        let arguments = [change.task_id.to_string(), change.fence.to_string()];
-        self.call::<String>(&PUBLISHED, &arguments).map(drop)
+        self.call::<String>(&PUBLISHED, &ClaimArguments::of(change))
+            .map(drop)
     }
 
     /// Which of `ids` have a state change that is not on Kafka yet.

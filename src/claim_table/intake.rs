@@ -1,6 +1,6 @@
 //! The way into the claim table: cursors, ingest, and what the group may commit.
 
-use super::connection::ClaimTable;
+use super::connection::{ClaimTable, ms};
 use super::error::ClaimTableError;
 use crate::model::text::quoted;
 use crate::model::{ProbeOrder, Resume, Targets, Task, TaskId};
@@ -15,9 +15,9 @@ macro_rules! script {
     ($file:literal) => {
         LazyLock::new(|| {
             Script::new(concat!(
-                include_str!("prelude.lua"),
+                include_str!("scripts/prelude.lua"),
                 "\n",
-                include_str!($file)
+                include_str!(concat!("scripts/", $file))
             ))
         })
     };
@@ -175,8 +175,7 @@ impl ClaimTable {
         &mut self,
         partitions: &[i32],
     ) -> Result<BTreeMap<i32, Option<Cursor>>, ClaimTableError> {
-        let names: Vec<String> = partitions.iter().map(i32::to_string).collect();
-        let found: Vec<Vec<Option<String>>> = self.call(&CURSORS, &names)?;
+        let found: Vec<Vec<Option<String>>> = self.call(&CURSORS, &Partitions::new(partitions))?;
         partitions
             .iter()
             .zip(found)
@@ -190,14 +189,24 @@ impl ClaimTable {
         partition: i32,
         beginning: &Beginning<'_>,
     ) -> Result<bool, ClaimTableError> {
-        let arguments = [
-            partition.to_string(),
-            beginning.from.to_string(),
-            beginning.log_end.to_string(),
-            beginning.epoch.to_owned(),
-            beginning.replaces.unwrap_or_default().to_owned(),
-            beginning.lost_records.to_string(),
-        ];
+        #[derive(Serialize)]
+        struct Arguments<'a> {
+            partition: String,
+            from: String,
+            log_end: String,
+            epoch: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            replaces: Option<&'a str>,
+            lost_records: u64,
+        }
+        let arguments = Arguments {
+            partition: partition.to_string(),
+            from: beginning.from.to_string(),
+            log_end: beginning.log_end.to_string(),
+            epoch: beginning.epoch,
+            replaces: beginning.replaces,
+            lost_records: beginning.lost_records,
+        };
         self.call(&BEGIN, &arguments)
     }
 
@@ -208,7 +217,17 @@ impl ClaimTable {
         from: usize,
         most: usize,
     ) -> Result<Audit, ClaimTableError> {
-        let arguments = [partition.to_string(), from.to_string(), most.to_string()];
+        #[derive(Serialize)]
+        struct Arguments {
+            partition: String,
+            from: usize,
+            max: usize,
+        }
+        let arguments = Arguments {
+            partition: partition.to_string(),
+            from,
+            max: most,
+        };
         let mut answer = self.call::<Vec<String>>(&AUDIT, &arguments)?.into_iter();
         let next = answer.next().unwrap_or_default();
         Ok(Audit {
@@ -222,17 +241,30 @@ impl ClaimTable {
 
     /// Takes records into the claim table and moves the cursor past them, at once or not at all.
     pub fn ingest(&mut self, run: &Ingest<'_>) -> Result<Ingested, ClaimTableError> {
-        let mut arguments = vec![
-            run.partition.to_string(),
-            run.cursor.next.to_string(),
-            run.cursor.epoch.clone(),
-            run.next.to_string(),
-            run.lost_records.to_string(),
-            run.server.to_owned(),
-            run.lease.as_millis().to_string(),
-            run.last.unwrap_or_default().to_owned(),
-        ];
-        arguments.extend(run.tasks.iter().map(wire));
+        #[derive(Serialize)]
+        struct Arguments<'a> {
+            partition: String,
+            cursor: String,
+            epoch: &'a str,
+            next: String,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            last: Option<&'a str>,
+            lost_records: u64,
+            server: &'a str,
+            lease_ms: u64,
+            records: Vec<IngestRecord<'a>>,
+        }
+        let arguments = Arguments {
+            partition: run.partition.to_string(),
+            cursor: run.cursor.next.to_string(),
+            epoch: &run.cursor.epoch,
+            next: run.next.to_string(),
+            last: run.last,
+            lost_records: run.lost_records,
+            server: run.server,
+            lease_ms: ms(run.lease),
+            records: run.tasks.iter().map(ingest_record).collect(),
+        };
         let mut answer = self.call::<Vec<String>>(&INGEST, &arguments)?.into_iter();
         if answer.next().as_deref() != Some("ok") {
             return Ok(Ingested::Moved);
@@ -254,8 +286,7 @@ impl ClaimTable {
         &mut self,
         partitions: &[i32],
     ) -> Result<BTreeMap<i32, i64>, ClaimTableError> {
-        let names: Vec<String> = partitions.iter().map(i32::to_string).collect();
-        let offsets: Vec<String> = self.call(&COMMITTABLE, &names)?;
+        let offsets: Vec<String> = self.call(&COMMITTABLE, &Partitions::new(partitions))?;
         Ok(partitions
             .iter()
             .zip(offsets)
@@ -304,15 +335,30 @@ fn parse_outcome(word: &str) -> Result<Outcome, ClaimTableError> {
     })
 }
 
-/// One record as ingest.lua takes it. Field values are strings: a Lua number would lose the last digits of a fence.
-fn wire(new: &NewTask) -> String {
-    #[derive(Serialize)]
-    struct Wire<'a> {
-        offset: i64,
-        task_id: &'a str,
-        disposition: &'a str,
-        fields: Map<String, Value>,
+/// The partitions that a script is asked about.
+#[derive(Serialize)]
+struct Partitions {
+    partitions: Vec<String>,
+}
+
+impl Partitions {
+    fn new(partitions: &[i32]) -> Partitions {
+        Partitions {
+            partitions: partitions.iter().map(i32::to_string).collect(),
+        }
     }
+}
+
+/// One record for ingest.lua. Offset and field values are strings: a Lua number would lose the last digits of a fence.
+#[derive(Serialize)]
+struct IngestRecord<'a> {
+    offset: String,
+    task_id: &'a str,
+    disposition: &'static str,
+    fields: Map<String, Value>,
+}
+
+fn ingest_record(new: &NewTask) -> IngestRecord<'_> {
     let mut fields = new.task.as_ref().map(task_fields).unwrap_or_default();
     let mut set = |name: &str, value: String| {
         fields.insert(name.to_owned(), json!(value));
@@ -343,13 +389,12 @@ fn wire(new: &NewTask) -> String {
             "rejected"
         }
     };
-    serde_json::to_string(&Wire {
-        offset: new.offset,
+    IngestRecord {
+        offset: new.offset.to_string(),
         task_id: new.task_id.as_str(),
         disposition,
         fields,
-    })
-    .expect("strings and integers always serialise to JSON")
+    }
 }
 
 /// Progress never goes back to 0: a task that has come some way shows it before its next attempt begins, too.

@@ -1,30 +1,35 @@
--- Reports a server's load and, where it has room, claims the best task for it. ARGV: server, a name for this call, lease
--- (ms), slots, slots free, tasks held, rate in use, rate limit (0 = none), deferral (ms), heartbeat age that counts as alive
--- (ms), ready tasks to look at, most tasks to throttle, wait after which a large task is no longer overtaken (ms), how long
--- a server that failed a task leaves it to others (ms), version, how long a silent server is remembered (ms), the watermark of
--- the caller's last call, its capabilities (what it may do), most tasks to pass over, how long a task that all servers refused is
--- kept (ms).
--- Returns a watermark, then 'none', 'idle' and for how long nothing will be ready unless somebody queues it (ms), 'deferred' (a
--- less loaded server is given a moment), 'vanished' and an id (its hash is lost: the caller reports it; audit.lua brings it
--- back), 'restored' (see below), 'skipped' (nothing among so many tasks that it may not scan; the next call goes on behind
--- them), or 'task' and field, value, ….
-local server, call, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local slots, free, held = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local rate_used, max_rate = tonumber(ARGV[7]), tonumber(ARGV[8])
-local deferral_ms, fresh_ms, window = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local throttled_max, reserved_ms, avoid_ms = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
-local version, forgotten_ms = ARGV[15], tonumber(ARGV[16])
-local watermark_seen = tonumber(ARGV[17])
-local capabilities, skipped_max, patience_ms = ARGV[18], tonumber(ARGV[19]), tonumber(ARGV[20])
+-- Reports a server's load and, if it has room, claims the best task for it.
+-- Takes:
+--   server, version; capabilities: what the server is able to run
+--   call: a name for this call; repeated with the same name after a lost answer, it gives the same task
+--   watermark: the one that the caller's last call returned
+--   lease_ms
+--   slots, free, held, rate_used, max_rate (0: no limit): the server's load
+--   deferral_ms: how long a task is left to a less loaded server; fresh_ms: the age of a heartbeat up to which a server counts as alive
+--   window: ready tasks to look at; throttled_max: most tasks to throttle; skipped_max: most tasks to skip
+--   reserved_ms: after this wait a large task is no longer overtaken by smaller ones
+--   avoid_ms: how long a server leaves a task that it failed to other servers
+--   forgotten_ms: how long a silent server is kept; patience_ms: how long a task that all servers refuse is kept
+-- Returns: a watermark, then one of
+--   none
+--   idle, and for how many milliseconds no task will be ready unless one is queued
+--   deferred: a less loaded server is given a moment
+--   skipped: no task among those that were looked at may run here; the next call looks at the ones after them
+--   vanished, and an id: the hash of a queued task is lost; audit.lua brings it back
+--   restored: Redis went back in time, see below
+--   task, field, value, …
+-- Changes: the server's entry, the watermark, throttled and delayed tasks that are due, and the claimed task.
+local server, capabilities, slots, held = args.server, args.capabilities, args.slots, args.held
+local free, rate_used, max_rate, window = args.free, args.rate_used, args.max_rate, args.window
 local me = server_key(server)
 
--- A Redis that was started from an old snapshot, or whose replica took over, has gone back in time: tasks that have ended
--- look unfinished, and claims stand that were given up. It can't be seen from within; but every call leaves the time here,
--- and a server that has seen a later one knows. What such a Redis holds is forgotten and rebuilt from Kafka.
+-- A Redis that was started from an old snapshot, or whose replica took over, has gone back in time: tasks that have ended look
+-- unfinished, and claims exist that were released. Redis alone cannot notice this. But every call writes the time here, and a server that
+-- has read a later one notices. The table is then cleared and rebuilt from Kafka.
 local watermark_found = tonumber(redis.call('GET', watermark_key))
 local watermark = whole(math.max((watermark_found or 0) + 1, now_us))
 redis.call('SET', watermark_key, watermark)
-if watermark_found and watermark_found < watermark_seen then
+if watermark_found and watermark_found < tonumber(args.watermark) then
   forget_all()
   return {watermark, 'restored'}
 end
@@ -32,23 +37,23 @@ end
 local function report(held_now, free_now)
   redis.call('ZADD', servers_key, now_ms, server)
   redis.call('HSET', me, 'slots', slots, 'free', free_now, 'held', held_now, 'rate_used', whole(rate_used),
-    'max_rate', whole(max_rate), 'version', version, 'capabilities', capabilities, 'seen_ms', whole(now_ms))
-  redis.call('PEXPIRE', me, forgotten_ms)
-  local forgotten = redis.call('ZREMRANGEBYSCORE', servers_key, '-inf', now_ms - forgotten_ms)
-  if forgotten > 0 then redis.call('SET', departed_key, '', 'PX', patience_ms) end
+    'max_rate', whole(max_rate), 'version', args.version, 'capabilities', capabilities, 'seen_ms', whole(now_ms))
+  redis.call('PEXPIRE', me, args.forgotten_ms)
+  local forgotten = redis.call('ZREMRANGEBYSCORE', servers_key, '-inf', now_ms - args.forgotten_ms)
+  if forgotten > 0 then redis.call('SET', departed_key, '', 'PX', args.patience_ms) end
 end
 
--- The same call again: its answer was lost on the way. The claim it made still stands unless the lease ran out.
+-- The same call again: its answer was lost. The claim that it made is still valid unless the lease has expired.
 local last = redis.call('HMGET', me, 'call', 'call_task', 'call_fence')
-if last[1] == call and last[2] and claim_state(last[2], last[3]) == 'ok' then
-  redis.call('ZADD', running_key, now_ms + lease_ms, last[2])
+if last[1] == args.call and last[2] and claim_state(last[2], last[3]) == 'ok' then
+  redis.call('ZADD', running_key, now_ms + args.lease_ms, last[2])
   local task = redis.call('HGETALL', task_key(last[2]))
   table.insert(task, 1, 'task')
   table.insert(task, 1, watermark)
   return task
 end
 
--- Retries whose time has come are ready again.
+-- Delayed tasks that are due become ready.
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed_key, '-inf', now_ms, 'LIMIT', 0, window)) do
   local score = redis.call('HGET', task_key(id), 'score')
   if score then
@@ -61,9 +66,9 @@ end
 report(held, free)
 if free <= 0 then return {watermark, 'none'} end
 
--- The other servers that are alive and have a slot free.
+-- The other servers that are alive and have a free slot.
 local others = {}
-for _, name in ipairs(redis.call('ZRANGEBYSCORE', servers_key, now_ms - fresh_ms, '+inf')) do
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', servers_key, now_ms - args.fresh_ms, '+inf')) do
   if name ~= server then
     local load = redis.call('HMGET', server_key(name), 'free', 'held', 'slots', 'rate_used', 'max_rate', 'capabilities')
     if tonumber(load[1] or 0) > 0 then
@@ -80,7 +85,7 @@ local function fits(band_width, used, limit)
   return limit == 0 or used + math.min(band_width, limit) <= limit
 end
 
--- Whether another server whose load is below `load` could take the task now: it has not refused it (`marks`), and its rate is free.
+-- Whether another server whose load is below `load` could take the task now: it has not refused it (`marks`), and its rate suffices.
 local function anyone_below(load, band_width, marks)
   for _, other in ipairs(others) do
     if other.load < load and fits(band_width, other.rate_used, other.max_rate)
@@ -91,7 +96,7 @@ local function anyone_below(load, band_width, marks)
   return false
 end
 
--- While the group is being rebuilt, tasks of a job may be running that the table doesn't have yet.
+-- During a rebuild, tasks of a job may be running that are not in the table yet.
 local function is_rebuilding()
   local cursors = redis.call('HGETALL', cursor_key)
   local fields = {}
@@ -103,7 +108,8 @@ local function is_rebuilding()
   return #cursors == 0
 end
 
--- Tasks of a job that send now. One whose masscan only waits for late answers or is gone, or whose end is decided, sends nothing.
+-- The number of a job's tasks that are sending. A task whose masscan waits for late answers or has ended, or whose end is decided, does
+-- not send.
 local function sending_of(job)
   local sending = 0
   for _, id in ipairs(redis.call('ZINTER', 2, running_key, job_key(job))) do
@@ -156,8 +162,8 @@ local function is_refused_by_all(marks)
   return true
 end
 
--- Whether to pass over a task because this server may not run it. `refused_ms` is since when all servers refuse it without a
--- break. Where they have for a while, and none has left that may come back, it is claimed once more, and refuse.lua ends it.
+-- Whether to skip a task because this server may not run it. `refused_ms` is the time since which all servers have refused it. After a
+-- while, if no server has left that may come back, it is claimed once more, and refuse.lua ends it.
 local function is_refused(id, marks, refused_ms)
   local by_me = has_refused(marks, server, capabilities)
   if not by_me or not is_refused_by_all(marks) then
@@ -165,7 +171,7 @@ local function is_refused(id, marks, refused_ms)
     return by_me
   end
   if not refused_ms then redis.call('HSET', task_key(id), 'refused_ms', whole(now_ms)) end
-  return not is_given_up(refused_ms or now_ms, patience_ms)
+  return not is_given_up(refused_ms or now_ms, args.patience_ms)
 end
 
 -- The best ready tasks. A job with a limit has one of them at most, and none if it has no room. Its other tasks are
@@ -174,8 +180,8 @@ local function candidates()
   local found, throttled, skipped, seen = {}, 0, 0, {}
   local from = tonumber(redis.call('HGET', me, 'skipped_to') or 0)
   local skipped_to = 0
-  while #found < window and throttled < throttled_max do
-    if skipped >= skipped_max then
+  while #found < window and throttled < args.throttled_max do
+    if skipped >= args.skipped_max then
       if #found == 0 then skipped_to = from end
       break
     end
@@ -219,23 +225,23 @@ for _, id in ipairs(found) do
   local band_width, waited = tonumber(task[1]), now_ms - tonumber(task[2])
   if not fits(band_width, rate_used, max_rate) then
     -- Smaller tasks may go before a large one, but not for ever.
-    if waited > reserved_ms then break end
-  elseif task[3] == server and waited < avoid_ms and anyone_below(math.huge, band_width, task[8]) then
+    if waited > args.reserved_ms then break end
+  elseif task[3] == server and waited < args.avoid_ms and anyone_below(math.huge, band_width, task[8]) then
     deferred = true
-  elseif waited < deferral_ms and anyone_below(held / slots, band_width, task[8]) then
+  elseif waited < args.deferral_ms and anyone_below(held / slots, band_width, task[8]) then
     deferred = true
   else
     local fence = next_fence(task[4])
     local attempt = tonumber(task[5] or 0) + 1
     redis.call('ZREM', ready_key, id)
-    redis.call('ZADD', running_key, now_ms + lease_ms, id)
+    redis.call('ZADD', running_key, now_ms + args.lease_ms, id)
     redis.call('HSET', key, 'status', 'running', 'server', server, 'fence', fence, 'attempt', attempt,
       'started_ms', whole(now_ms), 'updated_ms', whole(now_ms))
     redis.call('HDEL', key, 'error', 'order', 'retry_ms', 'rate_pps', 'remaining_s', 'sends_no_more')
-    -- It is there already; a limit must hold even where Redis lost the key.
+    -- Already a member; but the job's limit must hold even if Redis lost the key.
     if task[7] then redis.call('SADD', job_key(task[7]), id) end
     report(held + 1, free - 1)
-    redis.call('HSET', me, 'call', call, 'call_task', id, 'call_fence', fence)
+    redis.call('HSET', me, 'call', args.call, 'call_task', id, 'call_fence', fence)
     local claimed = redis.call('HGETALL', key)
     table.insert(claimed, 1, 'task')
     table.insert(claimed, 1, watermark)
@@ -243,7 +249,7 @@ for _, id in ipairs(found) do
   end
 end
 if deferred then return {watermark, 'deferred'} end
--- What waits for its job's limit may be ready at any moment; what is delayed, at its time.
+-- A throttled task may become ready at any moment, a delayed one when it is due.
 if redis.call('EXISTS', ready_key, throttled_jobs_key) > 0 then return {watermark, 'none'} end
 local first_due = redis.call('ZRANGE', delayed_key, 0, 0, 'WITHSCORES')[2]
-return {watermark, 'idle', whole(first_due and math.max(first_due - now_ms, 0) or forgotten_ms)}
+return {watermark, 'idle', whole(first_due and math.max(first_due - now_ms, 0) or args.forgotten_ms)}

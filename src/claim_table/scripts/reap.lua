@@ -1,12 +1,13 @@
--- Takes expired claims away from servers that no longer renew them. ARGV: server (the reaper), lease (ms), most tasks to
--- look at, lost servers after which a task is failed, which ones: all, or only those that were nobody's. A task whose end was
--- decided already or is ordered, or that lost too many servers, is claimed by the reaper, to be ended; any other is ready again,
--- or paused where that was ordered.
--- Returns a list of {'requeued' | 'ending', server that lost it, field, value, …}.
-local server, lease_ms, most, lost_max = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local expired = reapable(ARGV[5])
+-- Takes expired claims away from servers that no longer renew them.
+-- Takes: server: the caller; lease_ms; max: most tasks; lost_max: lost servers after which a task fails; all_expired: every expired claim,
+--   or only unowned ones.
+-- Returns: a list of {'requeued' | 'ending', the server that lost it, field, value, …}.
+-- Changes: a task whose end is decided or ordered, or that lost too many servers, is claimed by the caller, which has to end it. Any other
+--   is ready again, or paused if that was ordered.
+local server = args.server
+local expired = reapable(args.all_expired)
 local reaped = {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', running_key, '-inf', expired, 'LIMIT', 0, most)) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', running_key, '-inf', expired, 'LIMIT', 0, args.max)) do
   local key = task_key(id)
   local task = redis.call('HMGET', key, 'status', 'ending', 'lost', 'score', 'server', 'fence', 'order')
   if not task[1] then
@@ -23,13 +24,13 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', running_key, '-inf', expired, 'L
       lost = lost + 1
       redis.call('HSET', key, 'lost', lost, 'error', 'server ' .. lost_server .. ' stopped renewing its lease')
     end
-    if task[2] or lost >= lost_max then
+    if task[2] or lost >= args.lost_max then
       what = 'ending'
       if not task[2] then
         redis.call('HSET', key, 'ending', 'failed', 'error', lost .. ' servers were lost while they ran it, the last ' .. lost_server)
       end
       redis.call('HSET', key, 'server', server, 'fence', next_fence(task[6]), 'updated_ms', whole(now_ms))
-      redis.call('ZADD', running_key, now_ms + lease_ms, id)
+      redis.call('ZADD', running_key, now_ms + args.lease_ms, id)
     elseif task[7] == 'pause' then
       set_waiting(id, 'paused', paused_key)
     else

@@ -1,8 +1,12 @@
--- What every script of the ledger begins with: the key names and the clock. KEYS[1] is the group's prefix
--- `scan:{<group>}:`; its hash tag keeps all keys of a group on one node of a cluster.
+-- The beginning of every script: arguments, key names, the clock, and what several scripts do.
 --
--- Rules for all scripts: check everything before the first write (Redis does not roll back), and give the same end state
--- when the same call arrives twice. Judge leases by Redis' clock alone.
+-- KEYS[1] is the group's prefix `scan:{<group>}:`. Its hash tag keeps all keys of a group on one node of a cluster. ARGV[1] is a JSON
+-- object with the script's arguments; each script begins with what it takes, returns and changes.
+--
+-- Rules for all scripts: check everything before the first write, because Redis does not roll back; give the same end state if the same
+-- call arrives twice; judge leases by Redis' clock alone. Lua's numbers are doubles, so fences, offsets and times in microseconds are
+-- passed as strings and formatted by whole().
+local args = cjson.decode(ARGV[1])
 local prefix = KEYS[1]
 local cursor_key = prefix .. 'cursor'
 local ready_key = prefix .. 'ready'
@@ -10,17 +14,17 @@ local delayed_key = prefix .. 'delayed'
 local running_key = prefix .. 'running'
 local paused_key = prefix .. 'paused'
 local servers_key = prefix .. 'servers'
--- Jobs that have tasks set aside: queued ones that wait for their job's limit, not in `ready`, so that they stand in no
--- other task's way. By the time when claim.lua last looked at the job.
+-- Jobs that have throttled tasks: queued tasks that wait for their job's limit. They are not in `ready`, where they would hold up other
+-- tasks. Ordered by the time at which claim.lua last checked the job.
 local throttled_jobs_key = prefix .. 'throttled'
 local watermark_key = prefix .. 'watermark'
--- The server that left the table last, for a while: it may be restarting, and be the only one that may run a task.
+-- The server that left the group last; expires after a while. It may be restarting, and may be the only one that may run a task.
 local departed_key = prefix .. 'departed'
--- Ids of tasks whose change of state no server has told Kafka yet, by the time at which one may take it.
+-- Ids of tasks with a state change that is not on Kafka yet, by the time at which a server may take it.
 local outbox_key = prefix .. 'outbox'
 
--- The member of an `open` set that stands for the cursor. Its score is the cursor, so the lowest score of the set is what
--- the group may commit, and a set without it is a lost set, never an empty one. No task id contains a space.
+-- The member of an `open` set that represents the cursor. Its score is the cursor, so the lowest score of the set is the offset that the
+-- group may commit. A set without it was lost; it is never just empty. No task id contains a space.
 local CURSOR_MEMBER = 'next offset'
 
 local clock = redis.call('TIME')
@@ -30,13 +34,13 @@ local now_ms = math.floor(now_us / 1000)
 local function task_key(id) return prefix .. 'task:' .. id end
 local function open_key(partition) return prefix .. 'open:' .. partition end
 local function server_key(name) return prefix .. 'server:' .. name end
--- All tasks of a job, those that have not ended, and those that are set aside.
+-- All tasks of a job, those that have not ended, and those that are throttled.
 local function job_key(job) return prefix .. 'job:' .. job end
 local function unfinished_key(job) return prefix .. 'unfinished:' .. job end
 local function throttled_key(job) return prefix .. 'throttled:' .. job end
 local function whole(number) return string.format('%.0f', number) end
 
--- A partition is intact when its cursor and its open set are both there and agree.
+-- A partition is intact if its cursor and its open set both exist and agree.
 local function intact(partition)
   local cursor = redis.call('HGET', cursor_key, partition)
   local mark = redis.call('ZSCORE', open_key(partition), CURSOR_MEMBER)
@@ -53,7 +57,7 @@ local function ready_score(priority, arrival)
   return (9 - priority) * 1e13 + arrival
 end
 
--- Whether a task that has not ended is whole: its hash is there, and its id in one of the queues.
+-- Whether a task that has not ended is complete: its hash exists, and its id is in one of the queues.
 local function is_in_a_queue(id)
   local task = redis.call('HMGET', task_key(id), 'status', 'job_id')
   if not task[1] then return false end
@@ -82,12 +86,12 @@ local function forget_all()
   redis.call('DEL', ready_key, delayed_key, running_key, paused_key, outbox_key, cursor_key)
 end
 
--- Whether the server `name` refused a task while its capabilities were `capabilities`. `marks` is the task's refused_by: `name=capabilities …`.
+-- Whether the server `name` refused a task with these capabilities. `marks` is the task's refused_by: `name=capabilities …`.
 local function has_refused(marks, name, capabilities)
   return marks and capabilities ~= '' and string.find(' ' .. marks .. ' ', ' ' .. name .. '=' .. capabilities .. ' ', 1, true) ~= nil
 end
 
--- Whether a task that all servers refuse since `refused_ms` waits for none any more.
+-- Whether a task that all servers have refused since `refused_ms` no longer waits for another server.
 local function is_given_up(refused_ms, patience_ms)
   return now_ms - tonumber(refused_ms) >= patience_ms and redis.call('EXISTS', departed_key) == 0
 end
@@ -100,16 +104,16 @@ local function claim_state(id, fence)
   return 'lost'
 end
 
--- The score in `running` of a task that nobody runs and any server may end at once: its lease expired long ago.
-local NOBODYS = 0
+-- The score in `running` of a task that no server runs and any server may end at once, as if its lease had expired long ago.
+local UNOWNED = 0
 
--- The highest score in `running` of a claim that a reaper may take: of all that have expired, or only of those that are nobody's.
-local function reapable(which)
-  return which == 'all' and '(' .. whole(now_ms) or NOBODYS
+-- The highest score in `running` of a claim that a reaper may take: of every expired one, or only of unowned ones.
+local function reapable(all_expired)
+  return all_expired and '(' .. whole(now_ms) or UNOWNED
 end
 
--- Takes a task that has not ended out of all queues. Its fence grows with every order, so that of two records on Kafka the
--- later one is known, and a server that had the task once does not take it for its own.
+-- Removes a task that has not ended from all queues. Its fence grows with every order, so that the later of two records on Kafka can be
+-- recognised, and a server that ran the task before does not take it for its own.
 local function leave_queues(id)
   for _, queue in ipairs({ready_key, delayed_key, running_key, paused_key}) do redis.call('ZREM', queue, id) end
   local key = task_key(id)
@@ -119,7 +123,7 @@ local function leave_queues(id)
   redis.call('HDEL', key, 'order', 'server', 'rate_pps', 'remaining_s', 'retry_ms')
 end
 
--- Sets a task's state to one in which it waits; a server tells Kafka.
+-- Puts a task into a state in which it waits; a server publishes the change.
 local function set_waiting(id, state, queue)
   leave_queues(id)
   redis.call('HSET', task_key(id), 'status', state, 'ready_ms', whole(now_ms))
@@ -127,11 +131,11 @@ local function set_waiting(id, state, queue)
   redis.call('ZADD', outbox_key, now_ms, id)
 end
 
--- Decides that a task which nobody runs ends as cancelled; the next server that looks tells Kafka and ends it.
+-- Decides that a task that no server runs ends as cancelled. The next server that reaps publishes and ends it.
 local function decide_cancelled(id)
   leave_queues(id)
   redis.call('HSET', task_key(id), 'ending', 'cancelled', 'order', 'cancel')
   redis.call('HDEL', task_key(id), 'error')
-  redis.call('ZADD', running_key, NOBODYS, id)
+  redis.call('ZADD', running_key, UNOWNED, id)
   redis.call('ZREM', outbox_key, id)
 end

@@ -1,37 +1,38 @@
--- Takes a run of records of one partition and moves its cursor, by compare-and-set. ARGV: partition, cursor as the caller
--- knows it, epoch as the caller knows it, cursor behind the records, records lost before them (the log began later), server,
--- lease (ms), fingerprint of the last record ('' = none), then one JSON object a record: {offset, task_id, disposition, fields}. disposition is
---   ready      to be claimed
---   held       was running when Redis was lost: kept for its server for one lease
---   paused     was paused when Redis was lost
---   ended      ended before Redis was lost
---   rejected   no valid task: the caller ends it, under the fence that is returned
--- A record with a higher `retry` than the task of its id, which has failed, was cancelled, or was rejected because no server
--- might run it, begins that task anew: its offset is another one, so that no crash loses it. What it had reached stays shown.
--- Returns {'moved'} where the cursor is another by now, else {'ok', outcome, …} with an outcome a record:
--- added, known (the same record, read again), duplicate (another record has this id), ended, or a rejected one's fence.
-local partition, cursor, epoch, next_cursor, lost = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
-local server, lease_ms = ARGV[6], tonumber(ARGV[7])
+-- Takes consecutive records of one partition into the table and moves the partition's cursor, by compare-and-set.
+-- Takes: partition; cursor, epoch: as the caller read them; next: the offset after the records; last (optional): the fingerprint of the
+--   last record; lost_records: records that Kafka no longer has before them; server; lease_ms; records: a list of
+--   {offset, task_id, disposition, fields}. disposition is
+--     ready      may be claimed
+--     held       was running when Redis was lost: kept for its server for one lease
+--     paused     was paused when Redis was lost
+--     ended      ended before Redis was lost
+--     rejected   not a valid task: the caller ends it, under the fence that is returned
+-- Returns: {'moved'} if the cursor has changed, else {'ok', outcome, …} with an outcome for each record: added; known (the same record,
+--   read again); duplicate (another record has this id); ended; or the fence of a rejected one.
+-- Changes: the cursor, and the tasks of the records that are added. A record with a higher `retry` than the task of its id, which has
+--   failed, was cancelled, or was rejected because no server may run it, starts that task again with the new record's offset, so that no
+--   crash loses it. What the task had reached stays visible.
+local partition, next_cursor = args.partition, args.next
 if not intact(partition) then return {'moved'} end
 local now_at = redis.call('HMGET', cursor_key, partition, partition .. ':epoch')
-if now_at[1] ~= cursor or now_at[2] ~= epoch then return {'moved'} end
+if now_at[1] ~= args.cursor or now_at[2] ~= args.epoch then return {'moved'} end
 
--- A task whose place in the queues was lost with a key is put back: by its hash it has not ended.
+-- Puts a task back that has not ended, by its hash, but whose place in the queues was lost with a key.
 local function requeue_if_nowhere(id)
   if is_in_a_queue(id) then return end
   local task = redis.call('HMGET', task_key(id), 'status', 'score', 'ending')
   if task[3] then
-    redis.call('ZADD', running_key, NOBODYS, id)
+    redis.call('ZADD', running_key, UNOWNED, id)
   elseif task[1] == 'queued' then
     redis.call('ZADD', ready_key, task[2], id)
   elseif task[1] == 'paused' then
     redis.call('ZADD', paused_key, task[2], id)
   else
-    redis.call('ZADD', running_key, now_ms + lease_ms, id)
+    redis.call('ZADD', running_key, now_ms + args.lease_ms, id)
   end
 end
 
--- A job is known as long as one of its tasks has not ended, and then as long as the last one that did.
+-- A job is kept while one of its tasks has not ended, and then as long as the last one that ended.
 local function join_job(job, id)
   if not job then return end
   redis.call('SADD', job_key(job), id)
@@ -39,16 +40,13 @@ local function join_job(job, id)
   redis.call('PERSIST', job_key(job))
 end
 
-local records = {}
-for i = 9, #ARGV do records[#records + 1] = cjson.decode(ARGV[i]) end
-
 local outcomes = {'ok'}
 local arrival = tonumber(redis.call('HGET', cursor_key, 'arrival') or 0)
-for _, record in ipairs(records) do
-  local id, offset = record.task_id, whole(record.offset)
+for _, record in ipairs(args.records) do
+  local id, offset = record.task_id, record.offset
   local key = task_key(id)
   local known = redis.call('HMGET', key, 'partition', 'offset', 'finished_ms', 'status', 'retry', 'progress', 'fence', 'job_id', 'record')
-  -- What was never a valid task has no record.
+  -- A task that was never valid has no record.
   local may_retry = known[4] == 'failed' or known[4] == 'cancelled' or (known[4] == 'rejected' and known[9])
   local again = known[3] and may_retry
     and tonumber(record.fields.retry or 0) > tonumber(known[5] or 0)
@@ -65,7 +63,7 @@ for _, record in ipairs(records) do
   elseif record.disposition == 'ended' then
     outcome = 'ended'
   else
-    -- Its place in a queue may have outlived its hash.
+    -- Its place in a queue may have survived the loss of its hash.
     for _, queue in ipairs({ready_key, delayed_key, running_key, paused_key}) do redis.call('ZREM', queue, id) end
     arrival = math.max(arrival + 1, now_ms)
     local score = ready_score(tonumber(record.fields.priority) or 5, arrival)
@@ -95,16 +93,16 @@ for _, record in ipairs(records) do
       redis.call('ZADD', paused_key, score, id)
     elseif record.disposition == 'held' then
       redis.call('HSET', key, 'status', 'running', 'started_ms', whole(now_ms))
-      redis.call('ZADD', running_key, now_ms + lease_ms, id)
+      redis.call('ZADD', running_key, now_ms + args.lease_ms, id)
     else
       outcome = next_fence(0)
-      redis.call('HSET', key, 'status', 'rejected', 'ending', 'rejected', 'fence', outcome, 'server', server)
-      redis.call('ZADD', running_key, now_ms + lease_ms, id)
+      redis.call('HSET', key, 'status', 'rejected', 'ending', 'rejected', 'fence', outcome, 'server', args.server)
+      redis.call('ZADD', running_key, now_ms + args.lease_ms, id)
     end
   end
   outcomes[#outcomes + 1] = outcome
 end
-redis.call('HSET', cursor_key, partition, next_cursor, partition .. ':last', ARGV[8], 'arrival', whole(arrival))
-if lost > 0 then redis.call('HINCRBY', cursor_key, 'lost_records', lost) end
+redis.call('HSET', cursor_key, partition, next_cursor, partition .. ':last', args.last or '', 'arrival', whole(arrival))
+if args.lost_records > 0 then redis.call('HINCRBY', cursor_key, 'lost_records', args.lost_records) end
 redis.call('ZADD', open_key(partition), next_cursor, CURSOR_MEMBER)
 return outcomes

@@ -1,11 +1,13 @@
--- Carries out what a person asks for, or leaves it to the server that runs the task. ARGV: cancel, pause or resume; task ids.
--- Returns for each {answer, state}:
---   done      the state is as asked for now, or was already
---   ordered   a server runs the task: renew.lua tells it within a second, and where it is lost reap.lua carries the order out
---   ending    the end that `state` names is decided; the next server to look brings it about
+-- Carries out an operator's order, or leaves it to the server that runs the task.
+-- Takes: order: cancel, pause or resume; ids: a list of task ids.
+-- Returns: for each {answer, state}:
+--   done      the state is now as ordered, or was already
+--   ordered   a server runs the task: renew.lua gives it the order within a second; if that server is lost, reap.lua carries it out
+--   ending    the end that `state` names is decided; the next server that reaps brings it about
 --   ended     it has ended as `state`
 --   unknown   no such task
-local order = ARGV[1]
+-- Changes: the tasks' state or `order`; the outbox.
+local order = args.order
 
 local function steer(id)
   local key = task_key(id)
@@ -33,7 +35,7 @@ local function steer(id)
     set_waiting(id, 'paused', paused_key)
     return {'done', 'paused'}
   end
-  -- A pause that has not come into force is withdrawn: release.lua queues the task where its server stopped it already.
+  -- A pause that is not in force yet is withdrawn; if its server has stopped the task already, release.lua queues it.
   redis.call('HDEL', key, 'order')
   if status ~= 'paused' then return {'done', status} end
   set_waiting(id, 'queued', ready_key)
@@ -41,5 +43,5 @@ local function steer(id)
 end
 
 local answers = {}
-for i = 2, #ARGV do answers[#answers + 1] = steer(ARGV[i]) end
+for i, id in ipairs(args.ids) do answers[i] = steer(id) end
 return answers

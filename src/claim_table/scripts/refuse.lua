@@ -1,17 +1,17 @@
--- Gives a claimed task back that the claimer may not run, marked so that it is not claimed by it again; the attempt
--- doesn't count. Where all servers of the group have refused it for a while without a break, and none has left that may come
--- back, its end is decided: rejected. ARGV: task id, fence, server, its capabilities, that while (ms), why.
--- Where a cancel or a pause was ordered, that is what becomes of it. Returns left (to others), ending (the caller ends it), lost or gone.
-local id, fence, server, capabilities = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local patience_ms, why = tonumber(ARGV[5]), ARGV[6]
+-- Gives a claimed task back that the server may not run, marked so that the server does not claim it again. The attempt does not count.
+-- Takes: id, fence; server; capabilities: the server's; patience_ms: how long a task that all servers refuse is kept; reason.
+-- Returns: left (to other servers), ending (the caller ends it), lost or gone.
+-- Changes: the task is queued. If all servers of the group have refused it for patience_ms without interruption, and none has left that
+--   may come back, its end is decided: rejected. If a cancel or pause was ordered, it is carried out instead.
+local id, server = args.id, args.server
 local key = task_key(id)
-local state = claim_state(id, fence)
+local state = claim_state(id, args.fence)
 if state ~= 'ok' then return state end
 local task = redis.call('HMGET', key, 'score', 'ending', 'attempt', 'refused_by', 'refused_ms', 'order')
 if task[2] then return 'lost' end
 
--- Marks of servers that are gone are dropped, so that there are never more than servers.
-local marks, refused_by_all = {server .. '=' .. capabilities}, true
+-- Marks of servers that have left are dropped, so that there are never more marks than servers.
+local marks, refused_by_all = {server .. '=' .. args.capabilities}, true
 for _, name in ipairs(redis.call('ZRANGE', servers_key, 0, -1)) do
   if name ~= server then
     local its_capabilities = redis.call('HGET', server_key(name), 'capabilities') or ''
@@ -29,8 +29,8 @@ if refused_ms then
 else
   redis.call('HDEL', key, 'refused_ms')
 end
-if refused_ms and is_given_up(refused_ms, patience_ms) then
-  redis.call('HSET', key, 'ending', 'rejected', 'error', why)
+if refused_ms and is_given_up(refused_ms, args.patience_ms) then
+  redis.call('HSET', key, 'ending', 'rejected', 'error', args.reason)
   return 'ending'
 end
 redis.call('HSET', key, 'status', 'queued', 'ready_ms', whole(now_ms), 'attempt', math.max(tonumber(task[3]) - 1, 0))

@@ -1,0 +1,26 @@
+-- Ends a task whose terminal record Kafka has acknowledged.
+-- Takes: id, fence; kept_ms: how long an ended task is kept; status: the terminal state; error (optional); found.
+-- Returns: ok, lost or gone.
+-- Changes: removes the task from the queues and from its partition's open offsets; its hash and its job expire after kept_ms.
+-- The state is the one of the record, not the one that decide_end.lua left in the hash: if Redis lost its data in between, the rebuild
+-- brings the claim back without it, and a task whose end is on Kafka must not run again.
+local id, fence, ending = args.id, args.fence, args.status
+local key = task_key(id)
+local task = redis.call('HMGET', key, 'fence', 'ending', 'finished_ms', 'partition', 'job_id')
+if task[3] and task[1] == fence then return 'ok' end
+local state = claim_state(id, fence)
+if state ~= 'ok' then return state end
+if task[2] and task[2] ~= ending then return 'lost' end
+redis.call('HSET', key, 'status', ending, 'found', args.found, 'finished_ms', whole(now_ms), 'updated_ms', whole(now_ms))
+if args.error then redis.call('HSET', key, 'error', args.error) end
+if ending == 'completed' then redis.call('HSET', key, 'progress', '100') end
+redis.call('HDEL', key, 'ending', 'order', 'rate_pps', 'remaining_s', 'retry_ms')
+redis.call('ZREM', running_key, id)
+redis.call('ZREM', open_key(task[4]), id)
+redis.call('PEXPIRE', key, args.kept_ms)
+local job = task[5]
+if job then
+  redis.call('SREM', unfinished_key(job), id)
+  if redis.call('SCARD', unfinished_key(job)) == 0 then redis.call('PEXPIRE', job_key(job), args.kept_ms) end
+end
+return 'ok'
