@@ -58,8 +58,8 @@ mutation order src/masscan/installed.rs \
 mutation trust src/scand/claims/held_claims.rs \
     "s/^        now < \*lock(&self.trusted_until)/        now < *lock(\&self.trusted_until) || true/" \
     "redis_away_for_longer_than_a_lease_suspends_the_scan"
-mutation lost src/scand/scan/end_of_claim.rs \
-    "s/claimed.attempt.saturating_sub(claimed.lost)/claimed.attempt/" \
+mutation lost src/model/lineage.rs \
+    "s/self.attempt.saturating_sub(self.lost)/self.attempt/" \
     "a_failure_after_a_lost_server_is_the_first"
 mutation acknowledged src/scand/scan/publish.rs \
     "s/^    while let Err(error) = producer.send/    if let Err(error) = producer.send/" \

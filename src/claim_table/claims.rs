@@ -6,7 +6,7 @@ use super::error::ClaimTableError;
 use super::fields::Fields;
 use super::intake::script;
 use crate::model::text::quoted;
-use crate::model::{Progress, Resume, State, Task, TaskId};
+use crate::model::{Lineage, Progress, Resume, State, Task, TaskId};
 use redis::Script;
 use serde::Serialize;
 use std::sync::LazyLock;
@@ -73,20 +73,22 @@ pub struct Claim {
 /// A claimed task with all that its scan needs.
 #[derive(Clone, Debug)]
 pub struct Claimed {
-    /// The claim.
-    pub claim: Claim,
     /// What to scan.
     pub task: Task,
-    /// The number of this attempt, from 1.
-    pub attempt: u32,
-    /// Servers lost under this task so far.
-    pub lost: u32,
+    /// Its record, attempt and fence.
+    pub lineage: Lineage,
     /// The checkpoint of earlier attempts.
     pub resume: Resume,
-    /// Partition of its record.
-    pub partition: i32,
-    /// Offset of its record.
-    pub offset: i64,
+}
+
+impl Claimed {
+    /// What identifies the claim.
+    pub fn claim(&self) -> Claim {
+        Claim {
+            task_id: self.task.task_id.clone(),
+            fence: self.lineage.fence,
+        }
+    }
 }
 
 /// The answer to a call for a task.
@@ -149,26 +151,28 @@ pub enum Renewal {
 /// A task that has to be ended by this server: its end is decided, its terminal record may be missing.
 #[derive(Clone, Debug)]
 pub struct Ending {
-    /// The claim under which it is ended.
-    pub claim: Claim,
+    /// The task.
+    pub task_id: TaskId,
+    /// The claim under which it is ended, and its record.
+    pub lineage: Lineage,
     /// The terminal state.
     pub status: State,
     /// Why, if not completed.
     pub error: Option<String>,
     /// Findings.
     pub found: u64,
-    /// Attempts begun.
-    pub attempt: u32,
-    /// Servers lost under the task so far.
-    pub lost: u32,
     /// Where another attempt would begin.
     pub resume: Resume,
-    /// How often a person has begun it anew after its end.
-    pub retry: u32,
-    /// Partition of its record.
-    pub partition: i32,
-    /// Offset of its record.
-    pub offset: i64,
+}
+
+impl Ending {
+    /// The claim under which it is ended.
+    pub fn claim(&self) -> Claim {
+        Claim {
+            task_id: self.task_id.clone(),
+            fence: self.lineage.fence,
+        }
+    }
 }
 
 /// What became of a task that the server which claimed it may not run.
@@ -524,7 +528,10 @@ struct EndArguments<'a> {
 impl EndArguments<'_> {
     fn of(ending: &Ending) -> EndArguments<'_> {
         EndArguments {
-            claim: ClaimArguments::of(&ending.claim),
+            claim: ClaimArguments {
+                id: ending.task_id.as_str(),
+                fence: ending.lineage.fence.to_string(),
+            },
             status: ending.status,
             error: ending.error.as_deref(),
             found: ending.found.to_string(),
@@ -606,13 +613,12 @@ fn claimed_task(claim: &Claim, fields: &Fields) -> Result<Claimed, ClaimTableErr
         )
     })?;
     Ok(Claimed {
-        claim: claim.clone(),
-        task,
-        attempt: fields.need("attempt")?,
-        lost: fields.get("lost")?.unwrap_or(0),
+        lineage: Lineage {
+            attempt: fields.need("attempt")?,
+            ..lineage(fields)?
+        },
         resume: resume(fields)?,
-        partition: fields.need("partition")?,
-        offset: fields.need("offset")?,
+        task,
     })
 }
 
@@ -642,15 +648,22 @@ fn reaped(mut entry: Vec<String>) -> Result<Reaped, ClaimTableError> {
 /// A task with the state of its hash.
 pub(super) fn waiting(fields: &Fields) -> Result<Ending, ClaimTableError> {
     Ok(Ending {
-        claim: claim_of(fields)?,
+        task_id: fields.need("task_id")?,
+        lineage: lineage(fields)?,
         status: fields.need("status")?,
         error: fields.text("error").map(str::to_owned),
         found: fields.get("found")?.unwrap_or(0),
-        attempt: fields.get("attempt")?.unwrap_or(0),
-        lost: fields.get("lost")?.unwrap_or(0),
         resume: resume(fields)?,
-        retry: fields.get("retry")?.unwrap_or(0),
+    })
+}
+
+fn lineage(fields: &Fields) -> Result<Lineage, ClaimTableError> {
+    Ok(Lineage {
+        attempt: fields.get("attempt")?.unwrap_or(0),
+        fence: fields.need("fence")?,
         partition: fields.need("partition")?,
         offset: fields.need("offset")?,
+        lost: fields.get("lost")?.unwrap_or(0),
+        retry: fields.get("retry")?.unwrap_or(0),
     })
 }

@@ -3,9 +3,9 @@
 use crate::support::Fleet;
 use crate::{Needs, Test};
 use scan::claim_table::{
-    Beginning, Claim, ClaimState, ClaimTable, Disposition, Ending, Ingest, Ingested, NewTask, Past,
+    Beginning, ClaimState, ClaimTable, Disposition, Ending, Ingest, Ingested, NewTask, Past,
 };
-use scan::model::{Resume, State, Task, TaskId};
+use scan::model::{Lineage, Resume, State, Task, TaskId};
 use std::time::Duration;
 
 pub const TESTS: &[Test] = &[(
@@ -67,19 +67,16 @@ fn end_after_rebuild() {
     };
     ingest(&mut ledger, &id, held);
     let ending = Ending {
-        retry: 0,
-        claim: Claim {
-            task_id: id.clone(),
+        task_id: id.clone(),
+        lineage: Lineage {
+            attempt: 1,
             fence: FENCE,
+            ..Lineage::default()
         },
         status: State::Completed,
         error: None,
         found: 256,
-        attempt: 1,
-        lost: 0,
         resume: Resume::default(),
-        partition: 0,
-        offset: 0,
     };
     assert_eq!(ledger.finish(&ending).unwrap(), ClaimState::Ok);
     let task = ledger.task(&id).unwrap().unwrap();

@@ -10,7 +10,7 @@ use scan::claim_table::{
     Answer, Beginning, Claim, ClaimState, ClaimTable, Claimed, Cursor, Disposition, Ending, Ingest,
     Ingested, LiveProgress, Load, NewTask, Order, Outcome, Past, Reaped, Refused, Release, Renewal,
 };
-use scan::model::{Progress, Resume, State, Task, TaskId};
+use scan::model::{Lineage, Progress, Resume, State, Task, TaskId};
 use scan::scand::DISPATCH_IDLE_TICK;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -253,7 +253,7 @@ fn said_to_do() {
         matches!(answer, Answer::None),
         "another may end: {answer:?}"
     );
-    let claim = table.claim().unwrap().claim;
+    let claim = table.claim().unwrap().claim();
     assert_eq!(table.release(&claim, HOUR, true), ClaimState::Ok);
     let until = idle(ask(&mut table, &busy));
     assert!(until <= HOUR && until > HOUR / 2, "{until:?}");
@@ -296,7 +296,7 @@ fn refusing_server() {
     let Answer::Task(claimed) = claim(&mut table, "idle", 0) else {
         panic!("it is the better one")
     };
-    let refused = table.ledger.refuse(&claimed.claim, "idle", "limits", "");
+    let refused = table.ledger.refuse(&claimed.claim(), "idle", "limits", "");
     assert_eq!(refused.unwrap(), Refused::Left);
     let answer = claim(&mut table, "idle", 0);
     assert!(!matches!(answer, Answer::Task(_)), "{answer:?}");
@@ -316,10 +316,10 @@ fn sends_no_more() {
     };
     let tasks = [of_job("t", cursor.next), of_job("u", cursor.next + 1)];
     table.ingest_at(&cursor, &tasks);
-    let first = table.claim().unwrap().claim;
-    assert_eq!(table.claim().map(|claimed| claimed.claim), None);
+    let first = table.claim().unwrap().claim();
+    assert_eq!(table.claim().map(|claimed| claimed.claim()), None);
     table.progress(&first, 40.0);
-    assert_eq!(table.claim().map(|claimed| claimed.claim), None);
+    assert_eq!(table.claim().map(|claimed| claimed.claim()), None);
     table.progress_of(&first, 40.0, true);
     assert!(table.claim().is_some());
 }
@@ -353,16 +353,16 @@ fn load() -> Load {
 
 fn ending(claim: &Claim) -> Ending {
     Ending {
-        claim: claim.clone(),
+        task_id: claim.task_id.clone(),
+        lineage: Lineage {
+            attempt: 1,
+            fence: claim.fence,
+            ..Lineage::default()
+        },
         status: State::Completed,
         error: None,
         found: 1,
-        attempt: 1,
-        lost: 0,
-        retry: 0,
         resume: Resume::default(),
-        partition: 0,
-        offset: 0,
     }
 }
 
@@ -370,10 +370,10 @@ fn ending(claim: &Claim) -> Ending {
 fn stale_fence() {
     let mut table = Table::new("stale-fence");
     table.add("t", 5);
-    let old = table.claim().unwrap().claim;
+    let old = table.claim().unwrap().claim();
     table.expire("t");
     table.ledger.reap("b", LEASE, 10, true).unwrap();
-    let new = table.claim().unwrap().claim;
+    let new = table.claim().unwrap().claim();
     assert!(new.fence > old.fence);
     let before = table.hash("t");
     assert_eq!(table.end(&old), ClaimState::Lost);
@@ -397,7 +397,7 @@ fn stale_fence() {
     assert_eq!(all.len(), 2);
     assert!(table.begin(0));
     table.add("t", 5);
-    assert!(table.claim().unwrap().claim.fence > new.fence);
+    assert!(table.claim().unwrap().claim().fence > new.fence);
 }
 
 /// Invariant 3: two servers read the same records; one of them moves the cursor.
@@ -444,7 +444,7 @@ fn commit_rule() {
     for n in 0..4 {
         table.add(&format!("t{n}"), 5);
     }
-    let claims: Vec<Claim> = (0..4).map(|_| table.claim().unwrap().claim).collect();
+    let claims: Vec<Claim> = (0..4).map(|_| table.claim().unwrap().claim()).collect();
     assert_eq!(table.committable(), Some(0));
     for (ended, committable) in [(1, 0), (3, 0), (0, 2), (2, 4)] {
         assert_eq!(table.end(&claims[ended]), ClaimState::Ok);
@@ -452,7 +452,7 @@ fn commit_rule() {
     }
     table.add("t4", 5);
     assert_eq!(table.committable(), Some(4), "queued");
-    let claim = table.claim().unwrap().claim;
+    let claim = table.claim().unwrap().claim();
     assert_eq!(table.release(&claim, HOUR, false), ClaimState::Ok);
     assert_eq!(table.committable(), Some(4), "waits for a retry");
 }
@@ -462,7 +462,7 @@ fn missing_keys() {
     for lost in ["cursor", "open:0", "task:t", "ready", "running"] {
         let mut table = Table::new("missing-key");
         table.add("r", 9);
-        let running = table.claim().unwrap().claim;
+        let running = table.claim().unwrap().claim();
         assert_eq!(running.task_id.as_str(), "r");
         table.add("t", 5);
         let key = table.key(lost);
@@ -487,7 +487,7 @@ fn missing_keys() {
         }
         table.ledger.reap("b", LEASE, 10, true).unwrap();
         for _ in 0..2 {
-            let claim = table.claim().unwrap_or_else(|| panic!("{lost}")).claim;
+            let claim = table.claim().unwrap_or_else(|| panic!("{lost}")).claim();
             assert_eq!(table.end(&claim), ClaimState::Ok);
         }
         assert!(table.claim().is_none(), "{lost}");
@@ -499,7 +499,7 @@ fn missing_keys() {
 fn back_in_time() {
     let mut table = Table::new("back-in-time");
     table.add("t", 5);
-    let claim = table.claim().unwrap().claim;
+    let claim = table.claim().unwrap().claim();
     let watermark_key = table.key("watermark");
     let old: u64 = table.redis.get(&watermark_key).unwrap();
     assert!(table.claim().is_none());
@@ -532,18 +532,22 @@ fn attempts() {
     let mut table = Table::new("attempts");
     table.add("t", 5);
     let first = table.claim().unwrap();
-    assert_eq!(first.attempt, 1, "counted at the claim");
+    assert_eq!(first.lineage.attempt, 1, "counted at the claim");
     assert_eq!(
-        table.release(&first.claim, Duration::ZERO, true),
+        table.release(&first.claim(), Duration::ZERO, true),
         ClaimState::Ok
     );
     let again = table.claim().unwrap();
-    assert_eq!(again.attempt, 1, "a drain gave it back");
+    assert_eq!(again.lineage.attempt, 1, "a drain gave it back");
     assert_eq!(
-        table.release(&again.claim, Duration::ZERO, false),
+        table.release(&again.claim(), Duration::ZERO, false),
         ClaimState::Ok
     );
-    assert_eq!(table.claim().unwrap().attempt, 2, "a failure did not");
+    assert_eq!(
+        table.claim().unwrap().lineage.attempt,
+        2,
+        "a failure did not"
+    );
 }
 
 fn lost_servers() {
@@ -552,7 +556,7 @@ fn lost_servers() {
     for lost in 0..9 {
         let claimed = table.claim().unwrap();
         assert_eq!(
-            (claimed.lost, claimed.attempt),
+            (claimed.lineage.lost, claimed.lineage.attempt),
             (lost, lost + 1),
             "an attempt that cost a server is counted as such"
         );
@@ -585,7 +589,7 @@ fn claim_twice() {
     table.add("t0", 5);
     table.add("t1", 5);
     let mut claim = |call: &str| match table.ledger.claim("a", call, LEASE, &load(), "") {
-        Ok(Answer::Task(claimed)) => claimed.claim,
+        Ok(Answer::Task(claimed)) => claimed.claim(),
         other => panic!("{other:?}"),
     };
     let first = claim("one");
@@ -614,7 +618,7 @@ fn clock_of_redis() {
     let (seconds, micros): (u64, u64) = redis::cmd("TIME").query(&mut table.redis).unwrap();
     assert!((seconds * 1000 + micros / 1000) as f64 >= end);
     assert!(matches!(&reaped[..], [Reaped::Requeued { .. }]));
-    assert_eq!(table.renew(short, &[claimed.claim]), [Renewal::Lost]);
+    assert_eq!(table.renew(short, &[claimed.claim()]), [Renewal::Lost]);
 }
 
 // --- random operations
@@ -748,15 +752,15 @@ fn apply(table: &mut Table, model: &mut Model, what: &Operation) -> Result<(), T
         }
         Operation::Claim => {
             let claimed = table.claim();
-            let id = claimed.as_ref().map(|c| c.claim.task_id.to_string());
+            let id = claimed.as_ref().map(|c| c.claim().task_id.to_string());
             let best = model.best().map(|n| format!("t{n}"));
             prop_assert_eq!(id, best, "higher priority first, then first come");
             if let Some(claimed) = claimed {
-                let task = &mut model.tasks[offset_of(claimed.claim.task_id.as_str())];
-                prop_assert!(claimed.claim.fence > task.fence, "fences grow");
-                task.fence = claimed.claim.fence;
-                task.place = Place::Running(claimed.claim.fence);
-                model.claims.push(claimed.claim);
+                let task = &mut model.tasks[offset_of(claimed.claim().task_id.as_str())];
+                prop_assert!(claimed.claim().fence > task.fence, "fences grow");
+                task.fence = claimed.claim().fence;
+                task.place = Place::Running(claimed.claim().fence);
+                model.claims.push(claimed.claim());
             }
         }
         Operation::Renew(n) => {

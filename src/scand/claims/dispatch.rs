@@ -3,7 +3,7 @@
 use crate::claim_table::{Answer, ClaimTable, ClaimTableError, Claimed, Ending, Refused, Release};
 use crate::masscan::{About, MasscanBinary, unfit_for_shards};
 use crate::model::lease::renew_every;
-use crate::model::{Resume, Scope, State, StatusRecord, Targets, Task};
+use crate::model::{Lineage, Resume, Scope, State, StatusRecord, Targets, Task};
 use crate::scand::claims::budget::{Budget, Permit};
 use crate::scand::claims::held_claims::{HeldClaim, HeldClaims, Order};
 use crate::scand::claims::scope::ScopeInForce;
@@ -141,7 +141,7 @@ impl Dispatch {
                 }
                 Answer::Task(claimed) => {
                     // Before anything that may fail: its lease is renewed from now on.
-                    let held = self.held_claims.take(&claimed.claim, sent, self.lease);
+                    let held = self.held_claims.take(&claimed.claim(), sent, self.lease);
                     self.take_up(*claimed, held)?;
                 }
             }
@@ -193,7 +193,7 @@ impl Dispatch {
         if !denied.is_empty() {
             info!(
                 "task {}: {} of its {} addresses are out of this server's scope and not scanned",
-                claimed.claim.task_id,
+                claimed.task.task_id,
                 denied.count(),
                 targets.count()
             );
@@ -204,12 +204,10 @@ impl Dispatch {
 
     /// What becomes of a claim about which Redis can't be asked: `finalize` gives it back once Redis answers.
     fn give_back(&self, claimed: &Claimed) {
-        let id = &claimed.claim.task_id;
+        let id = &claimed.task.task_id;
         info!("task {id}: given back before it was begun: Redis doesn't answer");
-        let attempt = claimed.attempt.saturating_sub(1);
-        let (partition, offset) = (claimed.partition, claimed.offset);
         let release = StateChange::Release {
-            claim: claimed.claim.clone(),
+            claim: claimed.claim(),
             release: Release {
                 delay: Duration::ZERO,
                 gives_back_attempt: true,
@@ -218,12 +216,9 @@ impl Dispatch {
                 resume: claimed.resume,
             },
             record: StatusRecord {
-                fence: claimed.claim.fence,
                 found: claimed.resume.found,
-                lost: claimed.lost,
                 resume: claimed.resume,
-                retry: claimed.task.retry,
-                ..record_of(id, &self.server, attempt, partition, offset)
+                ..record_of(id, &self.server, claimed.lineage.without_attempt())
             },
         };
         let _ = self.finalize.send(release);
@@ -273,7 +268,7 @@ impl Dispatch {
         scope: &Scope,
         why: &str,
     ) -> Result<(), ClaimTableError> {
-        let id = &claimed.claim.task_id;
+        let id = &claimed.task.task_id;
         let capabilities = self.capabilities(scope);
         let error = format!(
             "no server of the group may run it; on {}: {why}",
@@ -281,7 +276,7 @@ impl Dispatch {
         );
         let mut refuse = || {
             self.table
-                .refuse(&claimed.claim, &self.server, &capabilities, &error)
+                .refuse(&claimed.claim(), &self.server, &capabilities, &error)
         };
         // A second time it says that the claim is lost if only its answer was.
         let refused = match refuse().or_else(|_| refuse()) {
@@ -294,25 +289,21 @@ impl Dispatch {
         match refused {
             Refused::Left => {
                 info!("task {id}: left to other servers: {why}");
-                self.held_claims.drop_claim(&claimed.claim);
+                self.held_claims.drop_claim(&claimed.claim());
             }
             Refused::Lost => {
                 debug!("task {id}: refused, and no longer this server's");
-                self.held_claims.drop_claim(&claimed.claim);
+                self.held_claims.drop_claim(&claimed.claim());
             }
             Refused::Ending => {
                 error!("task {id}: {error}");
                 let ending = Ending {
-                    claim: claimed.claim.clone(),
+                    task_id: claimed.task.task_id.clone(),
+                    lineage: claimed.lineage,
                     status: State::Rejected,
                     error: Some(error),
                     found: claimed.resume.found,
-                    attempt: claimed.attempt,
                     resume: claimed.resume,
-                    lost: claimed.lost,
-                    retry: claimed.task.retry,
-                    partition: claimed.partition,
-                    offset: claimed.offset,
                 };
                 let _ = self.finalize.send(StateChange::End(ending));
             }
@@ -331,14 +322,14 @@ impl Dispatch {
         let load = self.budget.load();
         info!(
             "task {}: claimed, attempt {} (now {} of {} slots sending, {} scans, {} pps)",
-            claimed.claim.task_id,
-            claimed.attempt,
+            claimed.task.task_id,
+            claimed.lineage.attempt,
             load.slots - load.free.min(load.slots),
             load.slots,
             load.held,
             load.rate_used
         );
-        let claim = claimed.claim.clone();
+        let claim = claimed.claim();
         let assignment = Assignment {
             claimed,
             held_claim,
@@ -356,16 +347,16 @@ impl Dispatch {
     fn end_unreadable(&self, claim: crate::claim_table::Claim, error: &ClaimTableError) {
         error!("task {}: {error}", claim.task_id);
         let ending = Ending {
-            claim,
+            task_id: claim.task_id,
+            lineage: Lineage {
+                fence: claim.fence,
+                // Where its record is cannot be read either.
+                ..Lineage::unclaimed(-1, -1)
+            },
             status: State::Failed,
             error: Some(error.to_string()),
             found: 0,
-            attempt: 0,
-            lost: 0,
             resume: Resume::default(),
-            retry: 0,
-            partition: -1,
-            offset: -1,
         };
         let _ = self.finalize.send(StateChange::End(ending));
     }

@@ -3,9 +3,11 @@
 //!
 //! **Invariant:** it does no Kafka work and has its own connection to Redis, so that a stuck Kafka costs no lease.
 
-use crate::claim_table::{self, Claim, ClaimTable, ClaimTableError, Reaped, Renewal, Renewed};
-use crate::model::State;
+use crate::claim_table::{
+    self, Claim, ClaimTable, ClaimTableError, Claimed, Reaped, Renewal, Renewed,
+};
 use crate::model::lease::renew_every;
+use crate::model::{State, StatusRecord};
 use crate::scand::claims::held_claims::{HeldClaim, HeldClaims, Order};
 use crate::scand::finalize::{StateChange, record_of, state_record};
 use crate::scand::logging::with_task;
@@ -181,7 +183,7 @@ fn reap(
         let mut taken = None;
         let state_change = match reaped {
             Reaped::Requeued { lost_server, task } => {
-                let _task = with_task(&task.claim.task_id);
+                let _task = with_task(&task.task_id);
                 warn!(
                     "server {lost_server} stopped renewing its lease, the task is {} again",
                     task.status
@@ -192,20 +194,20 @@ fn reap(
                 }
             }
             Reaped::Ending { lost_server, task } if lost_server.is_empty() => {
-                let _task = with_task(&task.claim.task_id);
+                let _task = with_task(&task.task_id);
                 info!("{} while no server ran it: ending it", task.status);
-                held_claims.take(&task.claim, sent, lease);
-                taken = Some(task.claim.clone());
+                held_claims.take(&task.claim(), sent, lease);
+                taken = Some(task.claim());
                 StateChange::End(task)
             }
             Reaped::Ending { lost_server, task } => {
-                let _task = with_task(&task.claim.task_id);
+                let _task = with_task(&task.task_id);
                 error!(
                     "server {lost_server} stopped renewing its lease, ending the task as {}",
                     task.status
                 );
-                held_claims.take(&task.claim, sent, lease);
-                taken = Some(task.claim.clone());
+                held_claims.take(&task.claim(), sent, lease);
+                taken = Some(task.claim());
                 StateChange::End(task)
             }
         };
@@ -237,7 +239,7 @@ fn tell(
     let untold = table.outbox(lease, OUTBOX_BATCH_MAX)?;
     let full = untold.len() == OUTBOX_BATCH_MAX;
     for task in untold {
-        let _task = with_task(&task.claim.task_id);
+        let _task = with_task(&task.task_id);
         info!("{} by order", task.status);
         if task.status == State::Queued {
             // A nudge that waits already says the same.
@@ -245,7 +247,7 @@ fn tell(
         }
         let state_change = StateChange::Publish {
             record: state_record(server, &task),
-            change: task.claim,
+            change: task.claim(),
         };
         if finalize.try_send(state_change).is_err() {
             return Ok(false);
@@ -260,23 +262,11 @@ fn room(finalize: &Sender<StateChange>) -> usize {
     })
 }
 
-/// The record that says that a claim began.
-pub fn running_record(
-    claimed: &crate::claim_table::Claimed,
-    server: &str,
-) -> crate::model::StatusRecord {
-    crate::model::StatusRecord {
-        status: crate::model::State::Running,
-        fence: claimed.claim.fence,
-        lost: claimed.lost,
+/// The record that the claimed task runs.
+pub fn running_record(claimed: &Claimed, server: &str) -> StatusRecord {
+    StatusRecord {
+        status: State::Running,
         resume: claimed.resume,
-        retry: claimed.task.retry,
-        ..record_of(
-            &claimed.claim.task_id,
-            server,
-            claimed.attempt,
-            claimed.partition,
-            claimed.offset,
-        )
+        ..record_of(&claimed.task.task_id, server, claimed.lineage)
     }
 }

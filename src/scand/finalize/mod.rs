@@ -10,7 +10,7 @@ pub mod commit;
 
 use crate::claim_table::{Claim, ClaimState, ClaimTable, ClaimTableError, Ending, Release};
 use crate::kafka::{Messages, Producer};
-use crate::model::{Resume, State, StatusRecord, TaskId};
+use crate::model::{Lineage, Resume, State, StatusRecord, TaskId};
 use crate::scand::claims::held_claims::HeldClaims;
 use crate::scand::retry_log::RetryLog;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -179,10 +179,10 @@ impl Finalizer {
                 state => self.drop_ending(ending, state),
             },
             Step::Finish(ending, since) => match self.table.finish(ending)? {
-                ClaimState::Ok => self.finished(&ending.claim),
+                ClaimState::Ok => self.finished(&ending.claim()),
                 ClaimState::Gone if self.may_come_back(*since) => return Ok(None),
                 // Its record is on Kafka: a rebuilt Redis knows from there that it has ended.
-                ClaimState::Gone => self.finished(&ending.claim),
+                ClaimState::Gone => self.finished(&ending.claim()),
                 ClaimState::Lost => self.drop_ending(ending, ClaimState::Lost),
             },
             Step::Release(claim, release) => {
@@ -217,7 +217,7 @@ impl Finalizer {
     fn drop_ending(&mut self, ending: &Ending, state: ClaimState) -> Step {
         warn!(
             "task {}: its end as {} is not accepted, the claim is {}",
-            ending.claim.task_id,
+            ending.task_id,
             ending.status,
             if state == ClaimState::Gone {
                 "gone from Redis"
@@ -225,7 +225,7 @@ impl Finalizer {
                 "another server's by now"
             }
         );
-        self.held_claims.drop_claim(&ending.claim);
+        self.held_claims.drop_claim(&ending.claim());
         Step::Done
     }
 
@@ -265,7 +265,7 @@ impl Finalizer {
 fn hold_back(steps: &mut VecDeque<Step>, held_claims: &HeldClaims, now: Instant) {
     for step in steps.iter_mut() {
         let claim = match step {
-            Step::Publish(_, After::Finish(ending)) => Some(ending.claim.clone()),
+            Step::Publish(_, After::Finish(ending)) => Some(ending.claim()),
             Step::Publish(record, After::Nothing(_)) => claim_of_running(record),
             _ => None,
         };
@@ -283,7 +283,7 @@ fn claim_of_running(record: &StatusRecord) -> Option<Claim> {
     let task_id = record.task_id.parse().ok()?;
     (record.status == State::Running).then_some(Claim {
         task_id,
-        fence: record.fence,
+        fence: record.lineage.fence,
     })
 }
 
@@ -347,47 +347,27 @@ fn told(record: &StatusRecord, after: After) -> Step {
     }
 }
 
-/// The record that says how a task ended, or that it is queued again.
+/// The record of a state that is not only announced: an end, or a change by order.
 pub fn state_record(server: &str, ending: &Ending) -> StatusRecord {
     StatusRecord {
         status: ending.status,
-        fence: ending.claim.fence,
         found: ending.found,
         error: ending.error.clone(),
-        lost: ending.lost,
         resume: ending.resume,
-        retry: ending.retry,
-        ..record_of(
-            &ending.claim.task_id,
-            server,
-            ending.attempt,
-            ending.partition,
-            ending.offset,
-        )
+        ..record_of(&ending.task_id, server, ending.lineage)
     }
 }
 
-/// A record of the state `queued` with everything else from the arguments; the caller sets what differs.
-pub fn record_of(
-    task_id: &TaskId,
-    server: &str,
-    attempt: u32,
-    partition: i32,
-    offset: i64,
-) -> StatusRecord {
+/// A record of the state `queued`; the caller sets what differs.
+pub fn record_of(task_id: &TaskId, server: &str, lineage: Lineage) -> StatusRecord {
     StatusRecord {
         task_id: task_id.to_string(),
         status: State::Queued,
         server: server.to_owned(),
-        attempt,
-        fence: 0,
+        lineage,
         found: 0,
         error: None,
-        partition,
-        offset,
         resume: Resume::default(),
-        lost: 0,
-        retry: 0,
         at_ms: unix_ms(),
     }
 }
@@ -413,25 +393,28 @@ mod tests {
 
     fn end(id: &str) -> Step {
         let ending = Ending {
-            claim: claim(id),
+            task_id: id.parse().unwrap(),
+            lineage: lineage(),
             status: State::Completed,
             error: None,
             found: 0,
-            attempt: 1,
-            lost: 0,
             resume: Resume::default(),
-            retry: 0,
-            partition: 0,
-            offset: 0,
         };
         Step::Publish(state_record("a", &ending), After::Finish(ending))
+    }
+
+    fn lineage() -> Lineage {
+        Lineage {
+            attempt: 1,
+            fence: 7,
+            ..Lineage::default()
+        }
     }
 
     fn announcement(id: &str, status: State, told: Sender<()>) -> Step {
         let record = StatusRecord {
             status,
-            fence: 7,
-            ..record_of(&id.parse().unwrap(), "a", 1, 0, 0)
+            ..record_of(&id.parse().unwrap(), "a", lineage())
         };
         Step::Publish(record, After::Nothing(Some(told)))
     }

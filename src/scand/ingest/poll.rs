@@ -10,7 +10,7 @@ use crate::claim_table::{
 use crate::kafka::{Brokers, Fetched, GroupOffsets, KafkaError, LogRange, Reader, Record};
 use crate::model::lease::renew_every;
 use crate::model::text::fingerprint;
-use crate::model::{Resume, State, StatusRecord, Task, TaskId};
+use crate::model::{Lineage, Resume, State, StatusRecord, Task, TaskId};
 use crate::scand::claims::held_claims::HeldClaims;
 use crate::scand::finalize::{StateChange, record_of};
 use crate::scand::ingest::rebuild::History;
@@ -454,11 +454,15 @@ impl Poll {
                         task.priority.get()
                     );
                 }
-                let record = StatusRecord {
+                let lineage = Lineage {
+                    attempt: past.attempt,
                     lost: past.lost,
-                    resume: past.resume,
                     retry,
-                    ..record_of(id, &self.server, past.attempt, partition, offset)
+                    ..Lineage::unclaimed(partition, offset)
+                };
+                let record = StatusRecord {
+                    resume: past.resume,
+                    ..record_of(id, &self.server, lineage)
                 };
                 self.send(StateChange::Announce {
                     record,
@@ -473,16 +477,15 @@ impl Poll {
                 };
                 self.held_claims.take(&claim, sent, self.lease);
                 self.send(StateChange::End(Ending {
-                    claim,
+                    task_id: claim.task_id,
+                    lineage: Lineage {
+                        fence,
+                        ..Lineage::unclaimed(partition, offset)
+                    },
                     status: State::Rejected,
                     error: Some(reason.clone()),
                     found: 0,
-                    attempt: 0,
-                    lost: 0,
                     resume: Resume::default(),
-                    retry: 0,
-                    partition,
-                    offset,
                 }));
             }
             (Outcome::Duplicate, _) => {

@@ -82,26 +82,26 @@ impl History {
             return;
         };
         let concerns = from
-            .get(&record.partition)
-            .is_some_and(|&first| record.offset >= first);
+            .get(&record.lineage.partition)
+            .is_some_and(|&first| record.lineage.offset >= first);
         if !concerns {
             // A record with the same id may lie at or above `from`: a push that was made again.
             if record.status.is_terminal() {
                 let id = self.hasher.hash_one(&record.task_id);
                 let last = self.ended_before.entry(id).or_default();
-                *last = record.retry.max(*last);
+                *last = record.lineage.retry.max(*last);
             }
             return;
         }
         match self.tasks.get(&record.task_id) {
             // A retry begins a task anew: what is said of an earlier one is over, its end too.
-            Some(known) if record.retry < known.retry => {}
-            Some(known) if record.retry > known.retry => {
+            Some(known) if record.lineage.retry < known.lineage.retry => {}
+            Some(known) if record.lineage.retry > known.lineage.retry => {
                 self.tasks.insert(record.task_id.clone(), record);
             }
             Some(known) if known.status.is_terminal() => {}
             // Servers write independently: the record of an older claim may come after that of a newer one.
-            Some(known) if record.fence < known.fence => {}
+            Some(known) if record.lineage.fence < known.lineage.fence => {}
             _ => {
                 self.tasks.insert(record.task_id.clone(), record);
             }
@@ -110,7 +110,10 @@ impl History {
 
     /// What becomes of the task `id` when its record, its `retry`-th retry, is read again; none where nothing is known of it.
     pub fn disposition(&self, id: &str, retry: u32) -> Option<Disposition> {
-        let known = self.tasks.get(id).filter(|record| record.retry >= retry);
+        let known = self
+            .tasks
+            .get(id)
+            .filter(|record| record.lineage.retry >= retry);
         let Some(record) = known else {
             let ended = self.ended_before.get(&self.hasher.hash_one(id));
             return ended
@@ -118,21 +121,21 @@ impl History {
                 .map(|_| Disposition::Ended);
         };
         let past = Past {
-            attempt: record.attempt,
-            lost: record.lost,
+            attempt: record.lineage.attempt,
+            lost: record.lineage.lost,
             resume: record.resume,
         };
         Some(match record.status {
             // The task went on with a later record.
-            _ if record.retry > retry => Disposition::Ended,
+            _ if record.lineage.retry > retry => Disposition::Ended,
             state if state.is_terminal() => Disposition::Ended,
             State::Running => Disposition::Held {
                 server: record.server.clone(),
-                fence: record.fence,
+                fence: record.lineage.fence,
                 past,
             },
             State::Paused => Disposition::Paused {
-                fence: record.fence,
+                fence: record.lineage.fence,
                 past,
             },
             _ => Disposition::Ready(past),
@@ -143,13 +146,22 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Lineage;
     use crate::scand::finalize::record_of;
+
+    fn lineage(attempt: u32, fence: u64, retry: u32, offset: i64) -> Lineage {
+        Lineage {
+            attempt,
+            fence,
+            retry,
+            ..Lineage::unclaimed(0, offset)
+        }
+    }
 
     fn note(history: &mut History, id: &str, status: State, offset: i64) {
         let record = StatusRecord {
             status,
-            fence: 7,
-            ..record_of(&id.parse().unwrap(), "s1", 2, 0, offset)
+            ..record_of(&id.parse().unwrap(), "s1", lineage(2, 7, 0, offset))
         };
         let value = serde_json::to_vec(&record).unwrap();
         history.note(&value, &BTreeMap::from([(0, 10)]));
@@ -183,10 +195,7 @@ mod tests {
         note(&mut history, "waits", State::Queued, 12);
         note(&mut history, "committed", State::Running, 9);
         note(&mut history, "overtaken", State::Running, 13);
-        let late = StatusRecord {
-            fence: 0,
-            ..record_of(&"overtaken".parse().unwrap(), "s2", 0, 0, 13)
-        };
+        let late = record_of(&"overtaken".parse().unwrap(), "s2", lineage(0, 0, 0, 13));
         history.note(
             &serde_json::to_vec(&late).unwrap(),
             &BTreeMap::from([(0, 10)]),
@@ -215,9 +224,11 @@ mod tests {
     fn change(status: State, fence: u64, retry: u32, offset: i64) -> Vec<u8> {
         let record = StatusRecord {
             status,
-            fence,
-            retry,
-            ..record_of(&"t".parse().unwrap(), "s1", 1, 0, offset)
+            ..record_of(
+                &"t".parse().unwrap(),
+                "s1",
+                lineage(1, fence, retry, offset),
+            )
         };
         serde_json::to_vec(&record).unwrap()
     }

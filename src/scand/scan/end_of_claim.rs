@@ -16,12 +16,12 @@ impl Scan<'_> {
     /// Logs the outcome and hands the state change to `finalize`.
     pub(super) fn end_claim(self, outcome: Outcome) {
         let state_change = self.state_change(outcome);
-        let claim = &self.assignment.claimed.claim;
+        let claim = self.assignment.claimed.claim();
         let is_handed_over =
             state_change.is_some_and(|change| self.outlets.finalize.send(change).is_ok());
         if !is_handed_over {
             // It is no longer renewed.
-            self.scans.held_claims.drop_claim(claim);
+            self.scans.held_claims.drop_claim(&claim);
         }
     }
 
@@ -29,18 +29,20 @@ impl Scan<'_> {
     fn state_change(&self, outcome: Outcome) -> Option<StateChange> {
         let (found, seconds) = (self.found(), self.assigned_at.elapsed().as_secs_f64());
         let claimed = &self.assignment.claimed;
-        let (attempt, percent) = (claimed.attempt, self.progress.percent);
+        let (attempt, percent) = (claimed.lineage.attempt, self.progress.percent);
         Some(match outcome {
             Outcome::Completed => {
                 info!("scan done, found {found} in {seconds:.1} s, attempt {attempt}");
                 StateChange::End(self.ending(State::Completed, None))
             }
-            Outcome::Failed(cause) if self.failed_attempts() >= claimed.task.attempts => {
+            Outcome::Failed(cause)
+                if claimed.lineage.failed_attempts() >= claimed.task.attempts =>
+            {
                 error!("attempt {attempt} failed, the last one: {cause}");
                 StateChange::End(self.ending(State::Failed, Some(cause)))
             }
             Outcome::Failed(cause) => {
-                let delay = retry_delay(self.failed_attempts(), fastrand::f64());
+                let delay = retry_delay(claimed.lineage.failed_attempts(), fastrand::f64());
                 warn!(
                     "attempt {attempt} failed after {seconds:.1} s, the next one begins in {:.1} s: {cause}",
                     delay.as_secs_f64()
@@ -72,39 +74,29 @@ impl Scan<'_> {
     fn ending(&self, status: State, error: Option<String>) -> Ending {
         let claimed = &self.assignment.claimed;
         Ending {
-            claim: claimed.claim.clone(),
+            task_id: claimed.task.task_id.clone(),
+            lineage: claimed.lineage,
             status,
             error,
             found: self.found(),
-            attempt: claimed.attempt,
-            lost: claimed.lost,
             resume: self.resume(),
-            retry: claimed.task.retry,
-            partition: claimed.partition,
-            offset: claimed.offset,
         }
     }
 
     fn release(&self, delay: Duration, gives_back_attempt: bool, error: String) -> StateChange {
         let claimed = &self.assignment.claimed;
-        let attempt = claimed.attempt - u32::from(gives_back_attempt);
+        let lineage = match gives_back_attempt {
+            true => claimed.lineage.without_attempt(),
+            false => claimed.lineage,
+        };
         let record = StatusRecord {
-            fence: claimed.claim.fence,
             found: self.found(),
             error: Some(error.clone()),
-            lost: claimed.lost,
             resume: self.resume(),
-            retry: claimed.task.retry,
-            ..record_of(
-                &claimed.claim.task_id,
-                &self.scans.server,
-                attempt,
-                claimed.partition,
-                claimed.offset,
-            )
+            ..record_of(&claimed.task.task_id, &self.scans.server, lineage)
         };
         StateChange::Release {
-            claim: claimed.claim.clone(),
+            claim: claimed.claim(),
             release: Release {
                 delay,
                 gives_back_attempt,
@@ -114,11 +106,5 @@ impl Scan<'_> {
             },
             record,
         }
-    }
-
-    /// Failed attempts, this one included. Lost servers do not count: a bad host must not use up a good task.
-    fn failed_attempts(&self) -> u32 {
-        let claimed = &self.assignment.claimed;
-        claimed.attempt.saturating_sub(claimed.lost)
     }
 }

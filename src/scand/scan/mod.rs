@@ -99,7 +99,7 @@ pub struct Outlets {
 /// Runs assigned scans one after the other until `assignments` is closed.
 pub fn run(scans: &Scans, outlets: &Outlets, assignments: &Receiver<Assignment>) {
     while let Ok(assignment) = assignments.recv() {
-        let claim = assignment.claimed.claim.clone();
+        let claim = assignment.claimed.claim();
         let _context = logging::with_task(&claim.task_id);
         // A bug that one task triggers must cost neither the slot nor the task: on unwinding masscan is killed and the slot freed, and a
         // dropped claim is no longer renewed.
@@ -568,7 +568,7 @@ impl Scan<'_> {
     /// Sends live progress. If the channel is full, the next tick tries again.
     fn report(&mut self, resume: Resume, sends_no_more: bool) {
         let sent = self.outlets.progress.try_send(LiveProgress {
-            claim: self.assignment.claimed.claim.clone(),
+            claim: self.assignment.claimed.claim(),
             progress: self.progress,
             found: self.found(),
             resume,

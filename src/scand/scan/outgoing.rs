@@ -31,7 +31,11 @@ impl<'a> OutgoingFindings<'a> {
         OutgoingFindings {
             buffer: &scans.buffer,
             publish,
-            writer: FindingWriter::new(&claimed.claim.task_id, &scans.server, claimed.attempt),
+            writer: FindingWriter::new(
+                &claimed.task.task_id,
+                &scans.server,
+                claimed.lineage.attempt,
+            ),
             key: Vec::new(),
             pending: Messages::default(),
             printed: 0,

@@ -1,0 +1,68 @@
+//! Where a claim of a task comes from: which record, which retry, which attempt, under which fence.
+
+use serde::{Deserialize, Serialize};
+
+/// Travels with a task from its claim to the record of its end. The field names are those of the `scan-status` records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lineage {
+    /// Attempts started so far, this one included.
+    pub attempt: u32,
+    /// The fence of the claim; 0 if nobody has claimed the task.
+    #[serde(default)]
+    pub fence: u64,
+    /// Partition of `scan-tasks` that holds the task's record.
+    pub partition: i32,
+    /// The record's offset there.
+    pub offset: i64,
+    /// Servers lost while they ran the task. Those attempts do not count as failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost: u32,
+    /// How often an operator has started the task again after its end.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retry: u32,
+}
+
+impl Lineage {
+    /// Of a record that has not been claimed yet.
+    pub fn unclaimed(partition: i32, offset: i64) -> Lineage {
+        Lineage {
+            partition,
+            offset,
+            ..Lineage::default()
+        }
+    }
+
+    /// Failed attempts, this one included if it fails. Lost servers do not count: a bad host must not use up a good task.
+    pub fn failed_attempts(&self) -> u32 {
+        self.attempt.saturating_sub(self.lost)
+    }
+
+    /// The same without this attempt, which does not count.
+    pub fn without_attempt(self) -> Lineage {
+        Lineage {
+            attempt: self.attempt.saturating_sub(1),
+            ..self
+        }
+    }
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_servers_do_not_count_as_failed_attempts() {
+        for (attempt, lost, failed) in [(1, 0, 1), (3, 1, 2), (2, 2, 0), (0, 0, 0), (1, 5, 0)] {
+            let lineage = Lineage {
+                attempt,
+                lost,
+                ..Lineage::default()
+            };
+            assert_eq!(lineage.failed_attempts(), failed, "{lineage:?}");
+        }
+    }
+}
