@@ -1,4 +1,4 @@
-//! A claim from its beginning to its end: claim, renew, progress, then finish or release; and the reaping of expired ones.
+//! A claim from its start to its end: claim, renew, progress, then finish or release; and the reaping of expired claims.
 
 use super::connection::{ClaimTable, ms};
 use super::control::Order;
@@ -12,28 +12,28 @@ use serde::Serialize;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-/// Servers that a task may lose under it (lease expired) before it ends: it may be what kills them.
+/// A task that has lost this many servers (their lease expired) ends as failed: it may be what kills them.
 const LOST_SERVERS_MAX: u32 = 10;
-/// Longest time for which a server leaves a task to a less loaded one.
+/// Longest time for which a server leaves a task to a less loaded server.
 const DEFERRAL_MAX: Duration = Duration::from_millis(1000);
-/// A server whose last heartbeat is older than this is left out of the deferral.
+/// A server whose last heartbeat is older than this does not count as a less loaded server.
 pub const HEARTBEAT_FRESH: Duration = Duration::from_secs(7);
-/// A server entry of the table is dropped after this long without a heartbeat.
+/// A server is removed from the table after this long without a heartbeat.
 const SERVER_FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
-/// Ready tasks that one claim looks at; those behind wait for the next one.
+/// Ready tasks that one claim considers.
 const CLAIM_WINDOW_TASKS: usize = 64;
-/// Ready tasks that one claim sets aside because their job may have no more tasks sending; those behind wait for the next one.
+/// Most tasks that one claim throttles because their job already has as many tasks sending as it may.
 const CLAIM_THROTTLED_MAX_TASKS: usize = 512;
-/// Ready tasks that one claim passes over because the server may not scan them; its next claim begins behind them.
+/// Most ready tasks that one claim skips because the server may not run them; its next claim starts after them.
 const CLAIM_SKIPPED_MAX_TASKS: usize = 512;
-/// A task that no server may run is kept this long for one that may, then it is rejected: counted from when all servers have
-/// refused it, and from when the last one left. Longer than a restart takes.
+/// A task that no server may run is kept this long before it is rejected, counted from when all servers have refused it and from when the
+/// last server left. Longer than a restart takes.
 const REFUSED_BY_ALL_WAIT: Duration = Duration::from_secs(60);
-/// A task that waited this long for rate to come free is no longer overtaken by smaller ones.
+/// A task that has waited this long for free rate is no longer overtaken by smaller ones.
 const RATE_RESERVED_AFTER: Duration = Duration::from_secs(30);
 /// Ended tasks stay in Redis this long.
 const ENDED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
-/// A server that failed a task leaves its next attempt to others this long, if there are others with room.
+/// A server that failed a task leaves its next attempt to other servers with room for this long.
 const FAILED_SERVER_AVOIDED: Duration = Duration::from_secs(30);
 
 static CLAIM: LazyLock<Script> = script!("claim.lua");
@@ -46,31 +46,31 @@ static REFUSE: LazyLock<Script> = script!("refuse.lua");
 static LEAVE: LazyLock<Script> = script!("leave.lua");
 static REAP: LazyLock<Script> = script!("reap.lua");
 
-/// A server's load, as the others see it when they decide whom to leave a task to.
+/// A server's load, by which the others decide whether to leave a task to it.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// Scans that may send at a time.
+    /// Scans that may send at the same time.
     pub slots: usize,
-    /// Slots without a scan that sends.
+    /// Slots without a sending scan.
     pub free: usize,
-    /// Claims held, those included whose scans only wait for late answers.
+    /// Claims held, including those whose scans only wait for late answers.
     pub held: usize,
     /// Packets per second that the sending scans may use.
     pub rate_used: u64,
-    /// Most packets per second of this server; none = no limit.
+    /// Maximum packets per second of this server; none: no limit.
     pub max_rate: Option<u64>,
 }
 
-/// What names a claim: every write of a running task compares its fence.
+/// What identifies a claim. Every write of a running task compares its fence.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// The task.
     pub task_id: TaskId,
-    /// Grows with every claim of the task.
+    /// Increases with every claim of the task.
     pub fence: u64,
 }
 
-/// A claimed task with all that its scan needs.
+/// A claimed task with everything that its scan needs.
 #[derive(Clone, Debug)]
 pub struct Claimed {
     /// What to scan.
@@ -91,56 +91,56 @@ impl Claimed {
     }
 }
 
-/// The answer to a call for a task.
+/// The answer to a claim call.
 #[derive(Debug)]
 pub enum Answer {
-    /// Nothing here for this server now.
+    /// There is no task for this server now.
     None,
-    /// Nothing is queued, nor will be for so long unless somebody queues it.
+    /// No task will be ready for this long unless one is queued.
     Idle(Duration),
-    /// A less loaded server is given a moment: ask again soon.
+    /// A less loaded server is given a moment: call again soon.
     Deferred,
-    /// Redis had gone back in time (an old snapshot, a replica that took over): what it held is forgotten, and the group has
-    /// to be begun anew from Kafka.
+    /// Redis went back in time (an old snapshot, a replica that took over). Its content was cleared, and the group has to be rebuilt
+    /// from Kafka.
     Restored,
-    /// The task's hash is lost while its id was queued.
+    /// The hash of this queued task is lost.
     Vanished(String),
-    /// Nothing among so many tasks that this server may not scan: the next call looks at those behind them.
+    /// None of the tasks that were considered may run on this server: the next call considers the ones after them.
     Skipped,
-    /// This server's, for one lease.
+    /// This task is claimed for one lease.
     Task(Box<Claimed>),
-    /// Claimed, but its hash is not what this program wrote: it has to be ended.
+    /// Claimed, but its hash cannot be read: the task has to be ended.
     Unreadable(Claim, ClaimTableError),
 }
 
-/// Whether a claim still stands.
+/// Whether a claim is still valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimState {
-    /// It stands.
+    /// It is valid.
     Ok,
-    /// Somebody else's by now, or nobody's: stop, write nothing more.
+    /// It belongs to another server or to none: stop and write nothing more.
     Lost,
-    /// Redis has no such task: it lost its data, and the rebuild may bring the claim back.
+    /// Redis does not know the task: it lost its data, and the rebuild may restore the claim.
     Gone,
 }
 
-/// What came of a renewal, and what else there is to do.
+/// The result of a renewal, and what else there is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renewed {
-    /// What came of each claim, in their order.
+    /// One answer for each claim, in the same order.
     pub claims: Vec<Renewal>,
-    /// There is something for [`ClaimTable::reap`].
+    /// Whether [`ClaimTable::reap`] would find something.
     pub has_expired: bool,
-    /// There is something for [`ClaimTable::outbox`].
+    /// Whether [`ClaimTable::outbox`] would find something.
     pub has_outbox: bool,
 }
 
-/// The answer about one claim that was to be renewed.
+/// The answer about one claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewal {
-    /// The claim stands.
+    /// It is valid and renewed.
     Ok,
-    /// It stands, and a person wants this of it.
+    /// It is valid and renewed, and an operator has ordered this.
     Ordered(Order),
     /// As [`ClaimState::Lost`].
     Lost,
@@ -148,12 +148,12 @@ pub enum Renewal {
     Gone,
 }
 
-/// A task that has to be ended by this server: its end is decided, its terminal record may be missing.
+/// A task whose end is decided and whose terminal record may be missing. This server has to end it.
 #[derive(Clone, Debug)]
 pub struct Ending {
     /// The task.
     pub task_id: TaskId,
-    /// The claim under which it is ended, and its record.
+    /// The claim under which it is ended, and where its record is.
     pub lineage: Lineage,
     /// The terminal state.
     pub status: State,
@@ -161,7 +161,7 @@ pub struct Ending {
     pub error: Option<String>,
     /// Findings.
     pub found: u64,
-    /// Where another attempt would begin.
+    /// Where the next attempt would begin.
     pub resume: Resume,
 }
 
@@ -175,32 +175,32 @@ impl Ending {
     }
 }
 
-/// What became of a task that the server which claimed it may not run.
+/// The result of refusing a claimed task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// It is left to the others.
+    /// It is left to the other servers.
     Left,
-    /// No server may run it: this one ends it as rejected.
+    /// No server may run it: the caller ends it as rejected.
     Ending,
-    /// The claim is no longer this server's.
+    /// The claim belongs to another server or to none.
     Lost,
 }
 
 /// One expired claim and what became of it.
 #[derive(Debug)]
 pub enum Reaped {
-    /// The task waits again: queued, or paused where that was ordered.
+    /// The task is queued again, or paused if that was ordered.
     Requeued {
-        /// The server that stopped renewing.
+        /// The server that stopped renewing its lease.
         lost_server: String,
-        /// The task, with that state.
+        /// The task with its new state.
         task: Ending,
     },
-    /// This server has to end the task: its end was decided already, or it lost too many servers.
+    /// The caller has to end the task: its end is decided, or it has lost too many servers.
     Ending {
-        /// The server that stopped renewing; empty where nobody ran it.
+        /// The server that stopped renewing its lease; empty if none ran it.
         lost_server: String,
-        /// The task, under this server's claim.
+        /// The task, under a claim of the caller.
         task: Ending,
     },
 }
@@ -208,13 +208,13 @@ pub enum Reaped {
 /// How a task goes back to the queue.
 #[derive(Clone, Debug)]
 pub struct Release {
-    /// Not claimable before this.
+    /// It may not be claimed again before this time has passed.
     pub delay: Duration,
-    /// The attempt doesn't count (drain, suspension).
+    /// The attempt does not count (drain, suspension).
     pub gives_back_attempt: bool,
-    /// This server failed it: others are asked first.
+    /// This server failed it: other servers are preferred for a while.
     pub failed_here: bool,
-    /// Why, for the task's `error`.
+    /// For the task's `error`.
     pub error: Option<String>,
     /// Where the next attempt begins.
     pub resume: Resume,
@@ -223,22 +223,22 @@ pub struct Release {
 /// Live progress of one claim.
 #[derive(Clone, Debug)]
 pub struct LiveProgress {
-    /// Whose.
+    /// The claim.
     pub claim: Claim,
-    /// masscan's reading.
+    /// masscan's last progress line.
     pub progress: Progress,
-    /// Findings so far, those of earlier attempts before `resume_index` included.
+    /// Findings so far, including those of earlier attempts before `resume_index`.
     pub found: u64,
-    /// What is certain: where another server could go on.
+    /// The checkpoint.
     pub resume: Resume,
-    /// Whether this run sends nothing more: its rate is free for the next task of its job.
+    /// Whether masscan sends no more probes: its rate is available to the next task of its job.
     pub sends_no_more: bool,
 }
 
 impl ClaimTable {
-    /// Reports `load` and claims the best task that fits it, for one `lease`. `call` names this call: repeated with the same
-    /// name after a lost answer, it gives the same task. `capabilities` names what this server may
-    /// do: tasks that it refused under the same name are passed over.
+    /// Reports `load` and claims the best task that fits it, for one `lease`. `call` identifies this call: repeated with the same value
+    /// after a lost answer, it returns the same task. Tasks that this server has refused with the same `capabilities` are
+    /// skipped.
     pub fn claim(
         &mut self,
         server: &str,
@@ -311,7 +311,7 @@ impl ClaimTable {
         }
     }
 
-    /// Takes this server out of the table of servers: others no longer wait for it. What only it may run is kept for its return.
+    /// Removes this server from the group: others no longer wait for it. Tasks that only it may run are kept for its return.
     pub fn leave(&mut self, server: &str) -> Result<(), ClaimTableError> {
         #[derive(Serialize)]
         struct Arguments<'a> {
@@ -325,8 +325,8 @@ impl ClaimTable {
         self.call::<String>(&LEAVE, &arguments).map(drop)
     }
 
-    /// Renews `claims` for one `lease` and says of each whether it stands and what is ordered about it. In the same call, since
-    /// every server asks every second: whether there is something to reap (`all` as there) or to tell.
+    /// Renews `claims` for one `lease`. Returns for each whether it is valid and what was ordered, and whether there is anything to reap (see
+    /// [`ClaimTable::reap`] for `all`) or in the outbox: every server asks for this every second, so it is one call.
     pub fn renew(
         &mut self,
         lease: Duration,
@@ -355,7 +355,7 @@ impl ClaimTable {
         })
     }
 
-    /// Writes live progress of several claims; those that no longer stand are passed over.
+    /// Writes live progress of several claims; claims that are not valid are skipped.
     pub fn progress(&mut self, updates: &[LiveProgress]) -> Result<(), ClaimTableError> {
         #[derive(Serialize)]
         struct Update<'a> {
@@ -389,7 +389,7 @@ impl ClaimTable {
         self.call::<String>(&PROGRESS, &arguments).map(drop)
     }
 
-    /// Decides how a claimed task ends; to be followed by its terminal record and [`ClaimTable::finish`].
+    /// Decides how a claimed task ends. Its terminal record and [`ClaimTable::finish`] have to follow.
     pub fn decide_end(&mut self, ending: &Ending) -> Result<ClaimState, ClaimTableError> {
         self.call::<String>(&DECIDE_END, &EndArguments::of(ending))
             .and_then(|word| state(&word))
@@ -437,7 +437,7 @@ impl ClaimTable {
             .and_then(|word| state(&word))
     }
 
-    /// Gives a claimed task back that `server` may not run under `capabilities`; `reason` becomes its error if no server may.
+    /// Gives a claimed task back that `server` may not run with its `capabilities`; `reason` becomes its error if no server may.
     pub fn refuse(
         &mut self,
         claim: &Claim,
@@ -469,8 +469,8 @@ impl ClaimTable {
         }
     }
 
-    /// Takes at most `most` expired claims away from their servers; without `all` only tasks that are nobody's and have to be
-    /// ended. Those to be ended are this server's, for one `lease`.
+    /// Takes at most `most` expired claims away from their servers; without `all` only tasks that no server runs and that have to be
+    /// ended. The caller gets claims on those that have to be ended, for one `lease`.
     pub fn reap(
         &mut self,
         server: &str,
@@ -498,7 +498,7 @@ impl ClaimTable {
     }
 }
 
-/// The claim under which a script is called. The fence is a string: a Lua number would lose its last digits.
+/// A claim as an argument. The fence is a string, because a Lua number would lose its last digits.
 #[derive(Serialize)]
 pub(super) struct ClaimArguments<'a> {
     id: &'a str,
@@ -539,7 +539,7 @@ impl EndArguments<'_> {
     }
 }
 
-/// A checkpoint, as strings like every field of a hash.
+/// A checkpoint as arguments; strings, like every field of a hash.
 #[derive(Serialize)]
 struct ResumeArguments {
     resume_index: String,
@@ -626,7 +626,7 @@ pub(super) fn resume(fields: &Fields) -> Result<Resume, ClaimTableError> {
     Ok(Resume {
         index: fields.get("resume_index")?.unwrap_or(0),
         found: fields.get("resume_found")?.unwrap_or(0),
-        // One that can't be read, of another version say, is none: the next attempt then begins at 0.
+        // A checkpoint of another version that cannot be parsed counts as none: the next attempt begins at 0.
         walk: fields.text("resume_for").and_then(|text| text.parse().ok()),
     })
 }

@@ -1,4 +1,4 @@
-//! One connection to Redis that is made again after an error. Each thread has its own, so that none waits for another.
+//! One connection to Redis that is made again after an error. Each thread has its own, so that no thread waits for another.
 
 use super::error::ClaimTableError;
 use super::url::RedisUrl;
@@ -16,12 +16,12 @@ pub struct ClaimTable {
     at: RedisUrl,
     prefix: String,
     connection: Option<Connection>,
-    /// The newest watermark that a claim brought back (see claim.lua); it outlives the connection.
+    /// The newest watermark that a claim returned (see claim.lua). It outlives the connection.
     pub(super) watermark: u64,
 }
 
 impl ClaimTable {
-    /// For `group` in the Redis at `at`. Connects with the first call, and again with the first one after an error.
+    /// For `group` in the Redis at `at`. Connects with the first call, and again with the first call after an error.
     pub fn new(at: &RedisUrl, group: &str) -> ClaimTable {
         ClaimTable {
             client: Client::open(at.info())
@@ -33,7 +33,7 @@ impl ClaimTable {
         }
     }
 
-    /// As [`ClaimTable::new`], and connects now; errs where Redis can't be reached or refuses.
+    /// As [`ClaimTable::new`], but connects at once. Errs if Redis cannot be reached or refuses.
     pub fn connect(at: &RedisUrl, group: &str) -> Result<ClaimTable, ClaimTableError> {
         let mut ledger = ClaimTable::new(at, group);
         ledger.run(|connection| redis::cmd("PING").query::<()>(connection))?;
@@ -48,7 +48,7 @@ impl ClaimTable {
             .unwrap_or(&self.prefix)
     }
 
-    /// The key of this group named `name`.
+    /// A key of this group.
     pub(super) fn key(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
@@ -75,7 +75,7 @@ impl ClaimTable {
             Err(error) => Err(error),
         };
         result.map_err(|error| {
-            // An answer that came too late would be taken for the next call's: never reuse the connection.
+            // A late answer would be taken for the answer to the next call: never reuse the connection.
             self.connection = None;
             ClaimTableError::redis(&self.at, &error)
         })
@@ -95,7 +95,7 @@ impl ClaimTable {
     }
 }
 
-/// Whole milliseconds, as the scripts take times.
+/// Whole milliseconds: the unit of times in the scripts.
 pub(super) fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,7 +1,7 @@
-//! What a person asks for: cancel, pause, resume; and the changes of state that no server has told Kafka yet.
+//! An operator's orders: cancel, pause, resume, retry; and the outbox of state changes that are not on Kafka yet.
 //!
-//! **Invariant:** only servers write `scan-status`. A change that is made here, where no server runs the task, is put on a
-//! list from which the next server takes it and tells it; so scanpush can be ended at any moment and nothing stays untold.
+//! **Invariant:** only servers write `scan-status`. If no server runs the task, the change is made here and put into the outbox, from which
+//! a server publishes it. So scanpush may be ended at any moment and no change stays unpublished.
 
 use super::claims::{Claim, ClaimArguments, Ending, resume, waiting};
 use super::connection::{ClaimTable, ms};
@@ -18,22 +18,22 @@ use std::str::FromStr;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-/// Tasks of one call that cancels, pauses or resumes.
+/// Tasks in one call that cancels, pauses or resumes.
 const CONTROL_BATCH_MAX: usize = 500;
 
 static CONTROL: LazyLock<Script> = script!("control.lua");
 static OUTBOX: LazyLock<Script> = script!("outbox.lua");
 static PUBLISHED: LazyLock<Script> = script!("published.lua");
 
-/// What a person may ask for about a task.
+/// What an operator may order about a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
     /// End it now.
     Cancel,
-    /// Stop it, keep what it has reached, claim it no more.
+    /// Stop it at its checkpoint; no server claims it until it is resumed.
     Pause,
-    /// Let a paused one go on.
+    /// Queue a paused task again.
     Resume,
 }
 
@@ -65,44 +65,44 @@ impl FromStr for Order {
     }
 }
 
-/// What became of an order.
+/// The result of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steered {
-    /// The task is in this state now, or was already.
+    /// The task is now in this state, or was already.
     Done(State),
-    /// A server runs the task and hears of it within a second.
+    /// A server runs the task and gets the order within a second.
     Ordered,
-    /// This end is decided; the next server to look brings it about.
+    /// This end is decided; the next server that reaps brings it about.
     Ending(State),
-    /// The task had ended before.
+    /// The task had already ended.
     Ended(State),
     /// No such task.
     Unknown,
 }
 
-/// Whether a task may be begun anew.
+/// Whether a task may be started again.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Retry {
-    /// By this record, which begins at the checkpoint.
+    /// With this record, which begins at the checkpoint.
     Task(Box<Task>),
-    /// It has not ended, or is just ending.
+    /// It has not ended, or is about to end.
     Open(State),
-    /// It ended in a way that nothing is to be retried after.
+    /// It ended in a state after which nothing is retried.
     Ended(State),
-    /// It was begun anew too often.
+    /// It was retried too often.
     TooOften,
     /// No such task.
     Unknown,
 }
 
 impl ClaimTable {
-    /// The records with which `ids` would be begun anew, in their order.
+    /// The records that would start `ids` again, in the same order.
     pub fn retries(&mut self, ids: &[TaskId]) -> Result<Vec<Retry>, ClaimTableError> {
         let keys: Vec<String> = ids.iter().map(|id| self.task_key(id)).collect();
         self.hashes(&keys)?.iter().map(retry_of).collect()
     }
 
-    /// Gives an order about each of `ids`, and says what became of each. May be repeated.
+    /// Gives an order about each of `ids` and returns the results. May be repeated.
     pub fn control(
         &mut self,
         order: Order,
@@ -142,7 +142,7 @@ impl ClaimTable {
             .collect()
     }
 
-    /// Kafka has acknowledged the record of the change that has the fence of `change`.
+    /// Removes an entry of the outbox: Kafka has acknowledged its record. `change` has the fence of that record.
     pub fn published(&mut self, change: &Claim) -> Result<(), ClaimTableError> {
         self.call::<String>(&PUBLISHED, &ClaimArguments::of(change))
             .map(drop)
@@ -170,7 +170,7 @@ fn retry_of(fields: &Fields) -> Result<Retry, ClaimTableError> {
     if fields.text("finished_ms").is_none() {
         return Ok(Retry::Open(state));
     }
-    // What was never a valid task has no record.
+    // A task that was never valid has no record.
     if !state.may_be_retried() || fields.text("record").is_none() {
         return Ok(Retry::Ended(state));
     }

@@ -1,24 +1,24 @@
-//! What can go wrong with Redis, in an operator's words: the address and the cause, never a password.
+//! Errors of Redis for operators: the address and the cause, never a password.
 
 use crate::model::text::{one_line, system_words};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 use std::fmt;
 
-/// A failed call. Nothing is lost by it: the caller repeats.
+/// A failed call. The caller repeats it.
 #[derive(Debug)]
 pub enum ClaimTableError {
-    /// Redis can't be reached, refuses, or answered with an error.
+    /// Redis cannot be reached, refuses, or answered with an error.
     Redis {
-        /// Where, without the password.
+        /// The address, without the password.
         at: String,
-        /// One line: the cause, and the remedy where there is one.
+        /// One line: the cause, and the remedy if there is one.
         cause: String,
     },
-    /// A value in Redis is not what this program writes.
+    /// A value in Redis that this program did not write.
     Malformed {
         /// The key or script, and the field.
         what: String,
-        /// The value as it came, quoted and shortened.
+        /// The value, quoted and shortened.
         value: String,
     },
 }
@@ -72,7 +72,7 @@ fn cause(error: &RedisError) -> String {
         }
         _ if error.is_timeout() => "did not answer in time".to_owned(),
         ErrorKind::Io => io_cause(error),
-        // The crate shows some of its errors with Rust's debug text: what Redis itself said is enough.
+        // The crate's text for some errors is Rust debug output; Redis' own message is enough.
         ErrorKind::Server(_) if !words.is_empty() => {
             format!("answers with an error: {words}")
         }
@@ -84,10 +84,10 @@ fn out_of_memory() -> String {
     "is out of memory: raise its maxmemory (with maxmemory-policy noeviction)".to_owned()
 }
 
-/// The system's own words for an I/O error, without the crate's wrapping.
+/// The system's message for an I/O error, without the crate's text around it.
 fn io_cause(error: &RedisError) -> String {
     let text = error.to_string();
-    // The crate takes this for a refusal; only the path of a socket can be missing.
+    // The crate reports this as a refusal; only the path of a socket can be missing.
     if text.starts_with("No such file or directory") {
         return "no such socket".to_owned();
     }

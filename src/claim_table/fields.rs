@@ -1,4 +1,4 @@
-//! Typed reading of a Redis hash: every value is untrusted text until it parses.
+//! Typed reading of a Redis hash: every value is untrusted text until it is parsed.
 
 use super::error::ClaimTableError;
 use crate::model::text::quoted;
@@ -10,7 +10,7 @@ use std::str::FromStr;
 pub struct Fields(HashMap<String, String>);
 
 impl Fields {
-    /// From a flat list of names and values, as HGETALL and the scripts give it.
+    /// From a flat list of names and values, as HGETALL and the scripts return it.
     pub fn from_flat(flat: Vec<String>) -> Fields {
         let mut fields = HashMap::with_capacity(flat.len() / 2);
         let mut words = flat.into_iter();
@@ -20,7 +20,7 @@ impl Fields {
         Fields(fields)
     }
 
-    /// True where the key doesn't exist.
+    /// Whether the key does not exist.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -30,7 +30,7 @@ impl Fields {
         self.0.get(name).map(String::as_str)
     }
 
-    /// A field as a `T`; none where it is missing; errs where it doesn't parse.
+    /// A field as a `T`; none if it is missing. Errs if it cannot be parsed.
     pub fn get<T: FromStr>(&self, name: &str) -> Result<Option<T>, ClaimTableError> {
         let Some(text) = self.text(name) else {
             return Ok(None);
@@ -40,7 +40,7 @@ impl Fields {
             .map_err(|_| self.malformed(name, text))
     }
 
-    /// A field that must be there.
+    /// A required field.
     pub fn need<T: FromStr>(&self, name: &str) -> Result<T, ClaimTableError> {
         self.get(name)?
             .ok_or_else(|| self.malformed(name, "missing"))

@@ -1,4 +1,4 @@
-//! The way into the claim table: cursors, ingest, and what the group may commit.
+//! Ingestion: cursors, new tasks, and the offsets that the group may commit.
 
 use super::connection::{ClaimTable, ms};
 use super::error::ClaimTableError;
@@ -30,80 +30,80 @@ static INGEST: LazyLock<Script> = script!("ingest.lua");
 static AUDIT: LazyLock<Script> = script!("audit.lua");
 static COMMITTABLE: LazyLock<Script> = script!("committable.lua");
 
-/// Where the group stands in one partition.
+/// The group's position in one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// The next offset to ingest.
     pub next: i64,
-    /// Below this offset, tasks may have ended or be running: look at `scan-status` before ingesting them.
+    /// Tasks below this offset may have ended or be running: `scan-status` has to be read before they are ingested.
     pub until: i64,
-    /// The name of the beginning after which this cursor counts.
+    /// Identifies the start of the partition to which this cursor belongs.
     pub epoch: String,
-    /// The fingerprint of the record before `next`, where it is known: by it, another log at the same offsets is noticed.
+    /// The fingerprint of the record before `next`, if known. It shows whether the log was replaced by another one.
     pub last: Option<String>,
 }
 
-/// How a partition is begun.
+/// How a partition is started.
 #[derive(Clone, Copy, Debug)]
 pub struct Beginning<'a> {
     /// The first offset to ingest.
     pub from: i64,
-    /// The log's end now: what lies below it may have ended already.
+    /// The current end of the log: tasks below it may have ended already.
     pub log_end: i64,
-    /// A name for this beginning.
+    /// A new name for this start.
     pub epoch: &'a str,
-    /// The beginning that it replaces, where the cursor is there but counts no longer: the topic was made anew.
+    /// The epoch that it replaces because the topic was recreated; none if the cursor is missing.
     pub replaces: Option<&'a str>,
     /// Records that Kafka no longer has, as far as known.
     pub lost_records: u64,
 }
 
-/// What an audit found.
+/// The result of an audit.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Audit {
-    /// The rank at which the next one goes on; 0 once the end was reached.
+    /// The rank at which the next one continues; 0 if the end was reached.
     pub next: usize,
-    /// Tasks that were not whole. Their partition is begun anew, which brings them back.
+    /// Tasks with lost keys. Their partition is started again, which restores them.
     pub missing: Vec<String>,
 }
 
-/// What a task has behind it from before a lost Redis; nothing where it is new.
+/// What a task had reached before Redis lost its data; the default for a new task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Past {
-    /// Attempts begun.
+    /// Attempts started.
     pub attempt: u32,
-    /// Servers lost under it.
+    /// Servers lost while they ran it.
     pub lost: u32,
     /// Where the next attempt continues.
     pub resume: Resume,
 }
 
-/// What becomes of a record at ingest.
+/// What ingestion does with a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// A task to be claimed.
+    /// The task may be claimed.
     Ready(Past),
-    /// It was running when Redis was lost: kept for its server for one lease.
+    /// It was running when Redis lost its data: kept for its server for one lease.
     Held {
         /// That server.
         server: String,
         /// The claim under which it runs.
         fence: u64,
-        /// What it has behind it.
+        /// What it had reached.
         past: Past,
     },
-    /// It was paused when Redis was lost, by a change that has this fence.
+    /// It was paused when Redis lost its data, by a change with this fence.
     Paused {
         /// The fence.
         fence: u64,
-        /// What it has behind it.
+        /// What it had reached.
         past: Past,
     },
-    /// It ended before Redis was lost.
+    /// It ended before Redis lost its data.
     Ended,
-    /// No valid task.
+    /// It is not a valid task.
     Rejected {
-        /// One line: why.
+        /// The reason, as one line.
         reason: String,
     },
 }
@@ -111,66 +111,66 @@ pub enum Disposition {
 /// One record on its way into the claim table.
 #[derive(Clone, Debug)]
 pub struct NewTask {
-    /// Where its record lies.
+    /// Offset of its record.
     pub offset: i64,
-    /// Its id, also where it is no valid task.
+    /// Its id, even if it is not a valid task.
     pub task_id: TaskId,
-    /// The task; none where it is rejected.
+    /// The task; none if it is rejected.
     pub task: Option<Task>,
-    /// What becomes of it.
+    /// What to do with it.
     pub disposition: Disposition,
 }
 
-/// A run of records of one partition.
+/// Consecutive records of one partition.
 #[derive(Debug)]
 pub struct Ingest<'a> {
     /// The partition.
     pub partition: i32,
-    /// The cursor that the caller read; the call changes nothing where it is another by now.
+    /// The cursor that the caller read. If it has changed, the call changes nothing.
     pub cursor: &'a Cursor,
-    /// The offset behind the last record.
+    /// The offset after the last record.
     pub next: i64,
-    /// The fingerprint of the last record; none where there is none before `next`.
+    /// The fingerprint of the last record; none if there is no record before `next`.
     pub last: Option<&'a str>,
     /// Records that Kafka no longer has between the cursor and the first record.
     pub lost_records: u64,
-    /// The caller, who ends the rejected ones.
+    /// The caller, which ends rejected tasks.
     pub server: &'a str,
-    /// Lease of held and rejected ones.
+    /// Lease of held and rejected tasks.
     pub lease: Duration,
     /// The records, in order.
     pub tasks: &'a [NewTask],
 }
 
-/// What ingest did with one record.
+/// The result for one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Taken up.
+    /// Added.
     Added,
-    /// Read again, nothing changed.
+    /// The same record was read again; nothing changed.
     Known,
-    /// Another record has this id: dropped.
+    /// Another record has this id; ignored.
     Duplicate,
-    /// Ended before Redis was lost: dropped.
+    /// Ended before Redis lost its data; ignored.
     Ended,
-    /// No valid task: the caller ends it, under this fence.
+    /// Not a valid task: the caller ends it under this fence.
     Rejected {
         /// The fence.
         fence: u64,
     },
 }
 
-/// The answer of an ingest call.
+/// The result of an ingest call.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ingested {
-    /// Somebody else moved the cursor, or the partition has to be begun: read the cursors again.
+    /// The cursor has moved or is missing: read the cursors again.
     Moved,
-    /// Done: an outcome for each record.
+    /// One outcome for each record.
     Done(Vec<Outcome>),
 }
 
 impl ClaimTable {
-    /// The cursor of each of `partitions`; none for one that has to be begun.
+    /// The cursor of each partition; none for one that has to be started.
     pub fn cursors(
         &mut self,
         partitions: &[i32],
@@ -183,7 +183,7 @@ impl ClaimTable {
             .collect()
     }
 
-    /// Begins a partition whose cursor is missing. False where another server was first.
+    /// Starts a partition. Returns false if another server was first.
     pub fn begin(
         &mut self,
         partition: i32,
@@ -210,7 +210,7 @@ impl ClaimTable {
         self.call(&BEGIN, &arguments)
     }
 
-    /// Looks at up to `most` unfinished tasks of a partition, from rank `from` on, for those whose keys were lost one by one.
+    /// Checks up to `most` unfinished tasks of a partition, beginning at rank `from`, for lost keys.
     pub fn audit(
         &mut self,
         partition: i32,
@@ -239,7 +239,7 @@ impl ClaimTable {
         })
     }
 
-    /// Takes records into the claim table and moves the cursor past them, at once or not at all.
+    /// Adds records to the claim table and moves the cursor past them, atomically.
     pub fn ingest(&mut self, run: &Ingest<'_>) -> Result<Ingested, ClaimTableError> {
         #[derive(Serialize)]
         struct Arguments<'a> {
@@ -281,7 +281,7 @@ impl ClaimTable {
         Ok(Ingested::Done(outcomes))
     }
 
-    /// For each of `partitions` the offset that the group may commit; those whose state is not whole are left out.
+    /// The offset that the group may commit in each partition; partitions that are not intact are left out.
     pub fn committable(
         &mut self,
         partitions: &[i32],
@@ -335,7 +335,7 @@ fn parse_outcome(word: &str) -> Result<Outcome, ClaimTableError> {
     })
 }
 
-/// The partitions that a script is asked about.
+/// The partitions that a script reads.
 #[derive(Serialize)]
 struct Partitions {
     partitions: Vec<String>,
@@ -349,7 +349,7 @@ impl Partitions {
     }
 }
 
-/// One record for ingest.lua. Offset and field values are strings: a Lua number would lose the last digits of a fence.
+/// One record for ingest.lua. Offset and field values are strings, because a Lua number would lose the last digits of a fence.
 #[derive(Serialize)]
 struct IngestRecord<'a> {
     offset: String,
@@ -397,7 +397,7 @@ fn ingest_record(new: &NewTask) -> IngestRecord<'_> {
     }
 }
 
-/// Progress never goes back to 0: a task that has come some way shows it before its next attempt begins, too.
+/// Progress is not reset to 0: a task that was partly scanned shows it before its next attempt begins.
 fn set_past(past: &Past, task: Option<&Task>, set: &mut impl FnMut(&str, String)) {
     let resume = &past.resume;
     set("attempt", past.attempt.to_string());
@@ -414,7 +414,7 @@ fn set_past(past: &Past, task: Option<&Task>, set: &mut impl FnMut(&str, String)
     }
 }
 
-/// The task as fields of its hash: the ones that people and scripts read, and the whole record for the server that claims it.
+/// The fields of the task's hash: those that people and scripts read, and the complete record for the server that claims it.
 fn task_fields(task: &Task) -> Map<String, Value> {
     let mut fields = Map::new();
     let mut set = |name: &str, value: String| fields.insert(name.to_owned(), json!(value));
@@ -441,7 +441,7 @@ fn task_fields(task: &Task) -> Map<String, Value> {
     fields
 }
 
-/// The probes that are this task's own: a shard's part of the whole.
+/// The probes of this task; for a shard its share of the whole.
 fn probes_of(task: &Task) -> u128 {
     let count = task.shard.map_or(1, |shard| u128::from(shard.count.max(1)));
     task.probes().div_ceil(count)

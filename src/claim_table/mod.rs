@@ -1,18 +1,18 @@
 //! The one place that knows Redis: the claim table of a group, and live progress.
 //!
-//! **Invariant:** every change is one Lua script that checks everything before its first write and may be sent twice; the
-//! `.lua` files lie beside this one. What is in Redis can be rebuilt from Kafka; a missing key never means "done".
+//! **Invariant:** every change is one Lua script (`scripts/`) that checks everything before its first write and may be sent twice. The table can
+//! be rebuilt from Kafka; a missing key never means that a task has ended.
 //!
 //! | file | what |
 //! |---|---|
-//! | `url.rs` | where Redis is; hides the password |
-//! | `error.rs` | what can go wrong, in an operator's words |
-//! | `connection.rs` | one connection that is made again after an error |
+//! | `url.rs` | the address of Redis, shown without the password |
+//! | `error.rs` | errors for operators |
+//! | `connection.rs` | one connection that is made again after an error; calling scripts |
 //! | `fields.rs` | typed reading of untrusted hashes |
-//! | `intake.rs` | cursors, ingest, what may be committed |
-//! | `claims.rs` | claim, renew, progress, verdict, finish, release, reap |
-//! | `control.rs` | cancel, pause, resume; changes that Kafka has not been told |
-//! | `view.rs` | tasks and servers as people look at them |
+//! | `intake.rs` | cursors, ingestion, offsets that may be committed |
+//! | `claims.rs` | claim, renew, progress, decide_end, finish, release, refuse, reap |
+//! | `control.rs` | cancel, pause, resume, retry; the outbox |
+//! | `view.rs` | tasks and servers for people to look at |
 
 mod claims;
 mod connection;

@@ -1,4 +1,4 @@
-//! Where Redis is. The password in the URL is for the connection only: what is shown hides it.
+//! The address of Redis. The password in the URL is only used for the connection and never shown.
 
 use crate::model::Invalid;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
@@ -18,7 +18,7 @@ impl RedisUrl {
 impl FromStr for RedisUrl {
     type Err = Invalid;
 
-    /// Errors quote no part of the text: it may hold a password.
+    /// Errors quote no part of the text, because it may contain a password.
     fn from_str(text: &str) -> Result<RedisUrl, Invalid> {
         const EXPECTED: &str = "is not a URL like redis://localhost:6379, redis://:password@host:6379/0 or unix:///run/redis.sock";
         if text.starts_with("rediss://") {

@@ -1,4 +1,4 @@
-//! The claim table as people look at it. Reads only.
+//! Tasks and servers for people to look at. Reads only.
 
 use super::connection::ClaimTable;
 use super::control::Order;
@@ -9,9 +9,9 @@ use crate::model::{State, TaskId};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// The oldest Redis whose commands are enough, as major and minor number: the scripts need ZINTER.
+/// The oldest Redis that has all commands, as major and minor number: the scripts need ZINTER.
 pub const REDIS_NEEDED: (u32, u32) = (6, 2);
-/// Keys that one SCAN call looks at.
+/// Keys that one SCAN call examines.
 const SCAN_COUNT: usize = 1000;
 /// Keys that are read in one round trip.
 const VIEW_PIPELINE: usize = 1000;
@@ -20,7 +20,7 @@ const VIEW_PIPELINE: usize = 1000;
 #[derive(Clone, Debug, Serialize)]
 #[allow(
     missing_docs,
-    reason = "README's table of the hash says what each field is"
+    reason = "docs/claim-table.md describes the fields"
 )]
 pub struct LiveTask {
     pub task_id: String,
@@ -55,26 +55,26 @@ pub struct LiveTask {
 pub struct LiveServer {
     /// Its name.
     pub server: String,
-    /// Scans that may send at a time.
+    /// Scans that may send at the same time.
     pub slots: u64,
-    /// Slots without a scan that sends.
+    /// Slots without a sending scan.
     pub free: u64,
-    /// Claims held, those included whose scans only wait for late answers.
+    /// Claims held, including those whose scans only wait for late answers.
     pub held: u64,
     /// Packets per second that its sending scans may use.
     pub rate_used: u64,
-    /// Most packets per second; none = no limit.
+    /// Maximum packets per second; none: no limit.
     pub max_rate: Option<u64>,
     /// Its version.
     pub version: String,
     /// Its last heartbeat, in unix milliseconds by Redis' clock.
     pub seen_ms: u64,
-    /// How long ago that was, by the same clock.
+    /// How long ago that was, in milliseconds by the same clock.
     pub age_ms: u64,
 }
 
 impl ClaimTable {
-    /// The task with this id; none where the group knows none.
+    /// The task with this id; none if the group does not know it.
     pub fn task(&mut self, id: &TaskId) -> Result<Option<LiveTask>, ClaimTableError> {
         let key = self.key(&format!("task:{id}"));
         let flat: Vec<String> =
@@ -86,7 +86,7 @@ impl ClaimTable {
         live_task(&fields).map(Some)
     }
 
-    /// These tasks, in this order; none where the group knows none. Pipelined: one round trip for many.
+    /// The tasks with these ids, in the same order; none for unknown ones. Pipelined: one round trip for many.
     pub fn tasks_of(&mut self, ids: &[TaskId]) -> Result<Vec<Option<LiveTask>>, ClaimTableError> {
         let keys: Vec<String> = ids.iter().map(|id| self.task_key(id)).collect();
         self.hashes(&keys)?
@@ -98,8 +98,8 @@ impl ClaimTable {
             .collect()
     }
 
-    /// The newest `limit` tasks of the group that are in one of `states` (none given: in any), newest first. Looks at every
-    /// task's key, [`VIEW_PIPELINE`] in one round trip.
+    /// The newest `limit` tasks in one of `states` (empty: in any state), newest first. Examines every task's key, [`VIEW_PIPELINE`] in one
+    /// round trip.
     pub fn tasks(
         &mut self,
         states: &[State],
@@ -139,7 +139,7 @@ impl ClaimTable {
             .collect()
     }
 
-    /// Of each of `ids`, whether the group knows a task with it.
+    /// For each of `ids`, whether the group knows a task with it.
     pub fn knows(&mut self, ids: &[TaskId]) -> Result<Vec<bool>, ClaimTableError> {
         let keys: Vec<String> = ids.iter().map(|id| self.task_key(id)).collect();
         let mut known = Vec::with_capacity(ids.len());
@@ -160,7 +160,7 @@ impl ClaimTable {
         self.key(&format!("task:{id}"))
     }
 
-    /// The tasks of a job, ascending by id; those that ended long ago may have no hash any more. Empty for an unknown job.
+    /// The tasks of a job, ascending by id. Tasks that ended long ago may no longer have a hash. Empty for an unknown job.
     pub fn job(&mut self, job_id: &TaskId) -> Result<Vec<TaskId>, ClaimTableError> {
         let key = self.key(&format!("job:{job_id}"));
         let members: BTreeSet<String> =
@@ -168,18 +168,17 @@ impl ClaimTable {
         Ok(members.iter().filter_map(|id| id.parse().ok()).collect())
     }
 
-    /// The ids of the group's tasks that begin with `beginning`, ascending. Looks at every key.
+    /// The ids of tasks that start with `beginning`, ascending. Examines every key.
     pub fn tasks_beginning(&mut self, beginning: &str) -> Result<Vec<TaskId>, ClaimTableError> {
         self.ids("task", beginning)
     }
 
-    /// The ids of the group's jobs that begin with `beginning`, ascending. Looks at every key.
+    /// The ids of jobs that start with `beginning`, ascending. Examines every key.
     pub fn jobs_beginning(&mut self, beginning: &str) -> Result<Vec<TaskId>, ClaimTableError> {
         self.ids("job", beginning)
     }
 
-    /// The servers of the group that reported within [`SERVER_FORGOTTEN_AFTER`],
-    /// by name.
+    /// The servers of the group that have reported within [`SERVER_FORGOTTEN_AFTER`], by name.
     pub fn servers(&mut self) -> Result<Vec<LiveServer>, ClaimTableError> {
         let key = self.key("servers");
         let ((now_s, now_us), names): ((u64, u64), Vec<String>) = self.run(|connection| {
@@ -206,7 +205,7 @@ impl ClaimTable {
         Ok(servers)
     }
 
-    /// The hashes at `keys`, in their order; an empty one where there is none.
+    /// The hashes at `keys`, in the same order; empty for a missing key.
     pub(super) fn hashes(&mut self, keys: &[String]) -> Result<Vec<Fields>, ClaimTableError> {
         let mut hashes = Vec::with_capacity(keys.len());
         for some in keys.chunks(VIEW_PIPELINE) {
@@ -231,7 +230,7 @@ impl ClaimTable {
             .collect())
     }
 
-    /// The keys `task:…` or `job:…` whose id begins with `beginning`.
+    /// The keys `task:…` or `job:…` whose id starts with `beginning`.
     fn keys(&mut self, kind: &str, beginning: &str) -> Result<BTreeSet<String>, ClaimTableError> {
         let pattern = format!("{}*", literal(&self.key(&format!("{kind}:{beginning}"))));
         let mut keys = BTreeSet::new();
@@ -264,7 +263,7 @@ impl ClaimTable {
         Ok(one_line(version.unwrap_or("unknown")))
     }
 
-    /// Redis' policy for full memory where it would throw keys away; none where it keeps them or doesn't say.
+    /// Redis' maxmemory policy if it evicts keys; none if it does not, or Redis does not say.
     pub fn evicting_policy(&mut self) -> Result<Option<String>, ClaimTableError> {
         let memory: String =
             self.run(|connection| redis::cmd("INFO").arg("memory").query(connection))?;
@@ -277,7 +276,7 @@ impl ClaimTable {
     }
 }
 
-/// `text` as a pattern of Redis that matches nothing else.
+/// `text` as a Redis pattern that matches only itself.
 fn literal(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for c in text.chars() {
