@@ -1,11 +1,11 @@
-//! How both programs end: every exit code, and the one place that turns an error into its line on stderr. No other file
-//! knows a code's number.
+//! How both programs end: every exit code, and the one place that turns an error into a line on stderr. No other file knows the number of a
+//! code.
 
 use crate::model::Invalid;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// What the operating system is told.
+/// The exit code of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// 0: done.
@@ -14,11 +14,11 @@ pub enum Exit {
     Failed,
     /// 2: the command line is wrong; nothing was done.
     Usage,
-    /// 3: of the tasks that were watched one failed or was rejected.
+    /// 3: a watched task failed or was rejected.
     TasksFailed,
-    /// 4: none of them failed, but one was cancelled.
+    /// 4: none failed, but one was cancelled.
     TasksCancelled,
-    /// 130: ended by Ctrl-C, as shells call it.
+    /// 130: ended by Ctrl-C, by the convention of shells.
     Interrupted,
 }
 
@@ -40,13 +40,13 @@ impl From<Exit> for ExitCode {
 pub enum Failure {
     /// The command line is wrong; the error names the flag and its value.
     Usage(Invalid),
-    /// It could not be done: one line that says what and why, ready to be shown.
+    /// It could not be done: one line that says what and why.
     Runtime(String),
-    /// It could not be done, and the lines that say so are already written.
+    /// It could not be done, and the error is already printed.
     Said,
-    /// It was done, but what it found out has an exit code of its own; what there is to say is written.
+    /// It was done, but the result has an exit code of its own; everything is already printed.
     Found(Exit),
-    /// Whoever read our output has gone (`| head`): nothing is wrong, and nobody is left to tell.
+    /// The reader of our output has gone (`| head`): this is not an error.
     ClosedPipe,
 }
 
@@ -66,7 +66,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Says on `err` in one line, begun with the program's name, why it ended, and returns how.
+/// Prints on `err` in one line why the program ended, and returns its exit code.
 pub fn report(program: &str, result: Result<(), Failure>, err: &mut dyn Write) -> Exit {
     let (line, exit) = match result {
         Ok(()) | Err(Failure::ClosedPipe) => return Exit::Success,
@@ -75,7 +75,7 @@ pub fn report(program: &str, result: Result<(), Failure>, err: &mut dyn Write) -
         Err(Failure::Usage(error)) => (error.to_string(), Exit::Usage),
         Err(Failure::Runtime(line)) => (line, Exit::Failed),
     };
-    // Where stderr is closed too, the exit code is all that can be told.
+    // If stderr is closed too, the exit code is all that can be reported.
     let _ = writeln!(err, "{program}: {line}");
     exit
 }

@@ -18,10 +18,7 @@ const VIEW_PIPELINE: usize = 1000;
 
 /// A task with its live state. Field names are those of the Redis hash and of `-json`.
 #[derive(Clone, Debug, Serialize)]
-#[allow(
-    missing_docs,
-    reason = "docs/claim-table.md describes the fields"
-)]
+#[allow(missing_docs, reason = "docs/claim-table.md describes the fields")]
 pub struct LiveTask {
     pub task_id: String,
     pub status: State,

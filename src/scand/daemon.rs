@@ -25,7 +25,6 @@ use crate::scand::scan::publish::{Batch, FindingsBuffer};
 use crate::scand::scan::{Outlets, Scans};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{error, info, warn};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Once};
@@ -33,19 +32,19 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::time::Instant;
 
-/// Lowest source port of scans where the operator names none; masscan's own choice begins here too.
+/// Lowest source port of scans if the operator gives none; masscan's own range begins here too.
 const SOURCE_PORTS_FIRST: u16 = 40_000;
 /// Highest such port.
 const SOURCE_PORTS_LAST: u16 = 59_999;
-/// Threads that produce findings, each with its own connection.
+/// Threads that send findings, each with its own connection.
 const PUBLISH_THREADS: usize = 2;
 /// Progress updates that may wait for `progress`.
 const PROGRESS_QUEUE_MAX: usize = 1024;
-/// A drain has this long from the first signal to the process's exit.
+/// Time for a drain, from the first signal to the exit of the process.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
-/// Batches of findings that may wait for one `publish-N` thread; their bytes are bounded by scand's `-buffer`.
+/// Batches of findings that may wait for one `publish-N` thread; their bytes are limited by `-buffer`.
 const PUBLISH_QUEUE_MAX: usize = 1024;
-/// Of [`DRAIN_MAX`], what is kept for ending the process itself.
+/// The part of [`DRAIN_MAX`] that is kept for the exit of the process itself.
 const DRAIN_RESERVE: Duration = Duration::from_millis(500);
 
 /// Runs a server until a signal ends it.
@@ -72,7 +71,7 @@ pub fn run(options: &Options) -> Exit {
     let scope = Arc::new(ScopeInForce::new(scope));
     match masscan::sweep() {
         0 => {}
-        count => info!("removed {count} temporary folders of servers that were killed"),
+        count => info!("removed {count} temporary folders left by killed servers"),
     }
     let masscan = Arc::new(MasscanBinary::new(&options.masscan));
     let about_masscan = masscan.about();
@@ -103,13 +102,13 @@ pub fn run(options: &Options) -> Exit {
             },
         }
     };
-    info!("{signal}: no new claims; running scans are given back (a second signal ends at once)");
+    info!("{signal}: no new claims; running scans are released (a second signal ends at once)");
     server.drain(&signals.ends)
 }
 
-/// Waits until Kafka and Redis have answered once, and says what it waits for. False where a signal came first.
+/// Waits until Kafka and Redis have answered once, and logs what it is waiting for. Returns false if a signal came first.
 fn wait_for_peers(options: &Options, signals: &Receiver<&'static str>) -> bool {
-    // The thread tries and waits; a signal ends the process even while it waits for an answer.
+    // A thread waits, so that a signal ends the process even during a call.
     let (ready, done) = bounded(1);
     let options = options.clone();
     let waiting = thread::Builder::new().name("start".into()).spawn(move || {
@@ -124,7 +123,7 @@ fn wait_for_peers(options: &Options, signals: &Receiver<&'static str>) -> bool {
     select! {
         recv(done) -> _ => true,
         recv(signals) -> signal => {
-            info!("{}: ends before it began", signal.unwrap_or("signal"));
+            info!("{}: exiting before Kafka and Redis have answered", signal.unwrap_or("signal"));
             false
         }
     }
@@ -139,7 +138,7 @@ fn wait_for_redis(options: &Options) {
             Ok(None) => break,
             Ok(Some(policy)) => {
                 warn!(
-                    "Redis may throw tasks away when its memory is full (maxmemory-policy {policy}): set it to noeviction"
+                    "Redis may evict tasks when its memory is full (maxmemory-policy {policy}): set it to noeviction"
                 );
                 break;
             }
@@ -149,7 +148,7 @@ fn wait_for_redis(options: &Options) {
     retry_log.over();
 }
 
-/// Reads the metadata of all three topics, which makes them where the broker makes topics by itself.
+/// Reads the metadata of all three topics, which creates them if the broker creates topics automatically.
 fn wait_for_kafka(options: &Options) {
     let mut retry_log = RetryLog::new("reach Kafka");
     for topic in [
@@ -167,10 +166,10 @@ fn wait_for_kafka(options: &Options) {
 /// A running server: its threads, and the ends of the channels that stop them.
 struct Server {
     held_claims: Arc<HeldClaims>,
-    /// Threads that take up work.
+    /// Threads that take in work.
     intake: Vec<JoinHandle<()>>,
     scans: Vec<JoinHandle<()>>,
-    /// Threads that bring things to Kafka and Redis: they end when the scans' channels are closed and empty.
+    /// Threads that write to Kafka and Redis: they end when the scans' channels are closed and empty.
     delivery: Vec<JoinHandle<()>>,
     lease: JoinHandle<()>,
     commit: JoinHandle<()>,
@@ -236,7 +235,7 @@ impl Server {
         })
     }
 
-    /// Brings everything down in order, within [`DRAIN_MAX`]; a signal on `signals` ends it at once.
+    /// Stops everything in order, within [`DRAIN_MAX`]; a signal on `signals` ends it at once.
     fn drain(self, signals: &Receiver<&'static str>) -> Exit {
         let began = Instant::now();
         let (finished, done) = bounded(1);
@@ -250,15 +249,15 @@ impl Server {
         }
         let exit = select! {
             recv(done) -> _ => {
-                info!("ended in order after {:.1} s", began.elapsed().as_secs_f64());
+                info!("drained in {:.1} s", began.elapsed().as_secs_f64());
                 Exit::Success
             }
             recv(signals) -> signal => {
-                warn!("{}: ends at once; the leases of its scans run out", signal.unwrap_or("signal"));
+                warn!("{}: exiting at once; other servers take over its scans when their leases expire", signal.unwrap_or("signal"));
                 Exit::Failed
             }
             default(DRAIN_MAX - DRAIN_RESERVE) => {
-                warn!("could not end in order within {} s; what it still held goes to other servers when its lease runs out", DRAIN_MAX.as_secs());
+                warn!("could not drain within {} s; other servers take over its claims when their leases expire", DRAIN_MAX.as_secs());
                 Exit::Failed
             }
         };
@@ -268,7 +267,7 @@ impl Server {
 
     fn join(self) {
         drop(self.stop_intake);
-        // At once: a thread of the intake may be waiting for an answer, and the time is short.
+        // Now, because a thread of the intake may be waiting for an answer, and time is short.
         self.held_claims.drain();
         join_all(self.intake);
         join_all(self.scans);
@@ -284,12 +283,12 @@ fn join_all(threads: Vec<JoinHandle<()>>) {
     for thread in threads {
         let name = thread.thread().name().unwrap_or("?").to_owned();
         if thread.join().is_err() {
-            error!("the thread {name} ended by a panic");
+            error!("the thread {name} ended with a panic");
         }
     }
 }
 
-/// What several threads share, and the starting of each.
+/// What several threads share, and how each is started.
 struct Parts<'a> {
     options: &'a Options,
     held_claims: Arc<HeldClaims>,
@@ -331,7 +330,7 @@ impl Parts<'_> {
         )
     }
 
-    /// `results-N`, `progress` and `finalize`. Gives the outlets of each `publish-N` thread's scans.
+    /// Starts `publish-N`, `progress` and `finalize`. Returns the outlets for the scans of each `publish-N`.
     fn start_delivery(
         &self,
         threads: &mut Vec<JoinHandle<()>>,
@@ -375,7 +374,7 @@ impl Parts<'_> {
     fn say_printing(&self) {
         if self.masscan.printing() == StdoutMode::Terminal {
             info!(
-                "masscan doesn't load stdbuf's library (file capabilities?): it writes to a terminal"
+                "masscan does not load stdbuf's library (file capabilities?): it writes to a terminal instead of a pipe"
             );
         }
     }
@@ -494,23 +493,22 @@ impl Parts<'_> {
     }
 }
 
-/// Source ports for so many scans, from the range from which masscan takes its own, where the operator names none.
+/// Source ports for this many scans if the operator gives none, from masscan's own range.
 fn random_ports(scans: u32) -> SourcePorts {
     let count = scans.next_power_of_two();
     let places = u64::from(SOURCE_PORTS_LAST - SOURCE_PORTS_FIRST) + 2 - u64::from(count);
-    // std's hash keys are random.
-    let place = RandomState::new().build_hasher().finish() % places;
+    let place = fastrand::u64(..places);
     SourcePorts::new(SOURCE_PORTS_FIRST + place as u16, count)
         .expect("a power of two of ports, and fewer than the range has")
 }
 
-/// A thread without which this server would hold claims that it no longer serves: a panic in it ends the server, and what
-/// that leaves is a crash like any other.
+/// Starts a thread without which this server would hold claims that it cannot serve. A panic in it ends the process, which is then handled
+/// like any crash.
 fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(name.clone()).spawn(move || {
         if catch_unwind(AssertUnwindSafe(work)).is_err() {
             error!(
-                "the thread {name} ended by a panic, and so does this server; its leases run out"
+                "the thread {name} ended with a panic, and so does this server; other servers take over when its leases expire"
             );
             log::logger().flush();
             std::process::exit(1);

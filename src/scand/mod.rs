@@ -1,22 +1,21 @@
-//! The daemon: options and the threads, a file each.
+//! The daemon: options and threads.
 //!
-//! | file | thread | waits on | does |
+//! | thread | file | waits for | does |
 //! |---|---|---|---|
-//! | `signals.rs` | `signals` | signal-hook | first SIGINT or SIGTERM drains, the second ends at once; SIGHUP reads files again |
-//! | `poll.rs` | `poll` | Kafka's long poll | decodes, validates, ingests, nudges `dispatch` |
-//! | `dispatch.rs` | `dispatch` | nudge, slot freed, tick | claims, hands tasks to the scan threads |
-//! | `scan.rs` | `scan-N` | a task, then a pause between two looks | one masscan each |
-//! | `results.rs` | `results-N` | findings | produces them, acknowledges back to the scan |
-//! | `progress.rs` | `progress` | progress updates | the only writer of live progress |
-//! | `lease.rs` | `lease` | tick | renews claims, reaps expired ones |
-//! | `settle.rs` | `finalize` | ends of claims | `scan-status`, then Redis |
-//! | `commit.rs` | `commit` | ends of tasks, tick | commits the group's offsets |
+//! | `poll` | `ingest/` | Kafka's long poll | reads, validates and ingests tasks, wakes `dispatch` |
+//! | `scan-N` | `scan/` | a task, then an event | runs one masscan |
+//! | `progress` | `scan/progress.rs` | progress updates | the only writer of live progress |
+//! | `dispatch` | `claims/dispatch.rs` | a wake-up, a timer | claims tasks and hands them to the scan threads |
+//! | `publish-N` | `scan/publish.rs` | findings | sends findings to Kafka, reports acknowledgements to the scan |
+//! | `lease` | `claims/lease.rs` | a timer | renews claims, reaps expired ones, publishes the outbox |
+//! | `finalize` | `finalize/` | state changes | writes them to `scan-status`, then to Redis |
+//! | `commit` | `finalize/commit.rs` | ended tasks, a timer | commits the group's offsets |
+//! | `signals` | `signals.rs` | signals | the first SIGINT or SIGTERM drains, the second ends at once; SIGHUP reads the scope files again |
 //!
-//! Without a thread: `daemon.rs` (starts and joins them, in the order that loses nothing), `held_claims.rs`, `budget.rs`,
-//! `retry_log.rs`, `history.rs`, `outcome.rs`, `scope.rs`, `offloads.rs`, `check.rs`, `logging.rs`, `options.rs`.
+//! `daemon.rs` starts the threads and joins them in the order that loses nothing. The other files belong to no thread.
 //!
-//! **Invariants:** channels are bounded; a closed channel means stop; threads are named and joined; each thread that speaks
-//! to Kafka or Redis has its own connection.
+//! **Invariants:** channels are bounded; a closed channel means stop; threads are named and joined; each thread that talks to Kafka or Redis
+//! has its own connection.
 
 mod check;
 mod claims;

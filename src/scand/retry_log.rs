@@ -1,4 +1,4 @@
-//! Waiting for the other side: one log line when it goes away, one now and then while it stays away, one when it is back.
+//! Retries while Kafka or Redis is unreachable: one log line at the beginning, one from time to time, one at the end.
 
 use crate::model::backoff::Backoff;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -7,13 +7,13 @@ use std::fmt;
 use std::time::Duration;
 use std::time::Instant;
 
-/// A message that repeats (waiting for Kafka …) is logged at most this often.
+/// A repeated message is logged at most this often.
 const REPEATED_LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// Closed = stop. Nothing is ever sent on it.
+/// Closed means stop. Nothing is ever sent on it.
 pub type Stop = Receiver<()>;
 
-/// One thread's view of one other side (Kafka, Redis).
+/// The retries of one thread at one task, such as reading from Kafka.
 #[derive(Debug)]
 pub struct RetryLog {
     purpose: &'static str,
@@ -33,7 +33,7 @@ impl RetryLog {
         }
     }
 
-    /// Something failed: logs it (not too often), then pauses. False where `stop` closed in the meantime.
+    /// Logs a failure (not too often), then pauses. Returns false if `stop` closed in the meantime.
     pub fn pause(&mut self, error: &dyn fmt::Display, stop: &Stop) -> bool {
         let pause = self.note(error);
         !matches!(
@@ -42,7 +42,7 @@ impl RetryLog {
         )
     }
 
-    /// As [`RetryLog::pause`] for a thread that must not stop before its work is done: gives the pause to make.
+    /// As [`RetryLog::pause`], for a thread that must not stop before its work is done: returns the pause to make.
     pub fn note(&mut self, error: &dyn fmt::Display) -> std::time::Duration {
         let now = Instant::now();
         self.since.get_or_insert(now);
@@ -56,7 +56,7 @@ impl RetryLog {
         self.backoff.pause()
     }
 
-    /// It worked.
+    /// It succeeded.
     pub fn over(&mut self) {
         self.backoff.reset();
         self.logged = None;
@@ -67,7 +67,7 @@ impl RetryLog {
     }
 }
 
-/// True once `stop` is closed.
+/// Whether `stop` is closed.
 pub fn stopped(stop: &Stop) -> bool {
     stop.try_recv() != Err(crossbeam_channel::TryRecvError::Empty)
 }

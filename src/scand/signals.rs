@@ -6,18 +6,18 @@ use signal_hook::iterator::Signals;
 use std::io;
 use std::thread;
 
-/// Signals that wait to be handled: the second one matters, more don't.
+/// Signals that may wait to be handled: only the first two matter.
 const SIGNALS_MAX: usize = 2;
 
-/// Where signals come out.
+/// The channels on which signals arrive.
 pub struct Inbox {
-    /// The name of each SIGINT and SIGTERM: end.
+    /// The name of each SIGINT and SIGTERM.
     pub ends: Receiver<&'static str>,
-    /// Something for each SIGHUP, or for several at once: read the files again.
+    /// A message for each SIGHUP, or for several at once.
     pub reloads: Receiver<()>,
 }
 
-/// Starts the thread `signals`. Errs where the system refuses.
+/// Starts the thread `signals`. Errs if the system refuses.
 pub fn listen() -> io::Result<Inbox> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let (sender, ends) = bounded(SIGNALS_MAX);
@@ -28,7 +28,7 @@ pub fn listen() -> io::Result<Inbox> {
         .spawn(move || {
             for signal in signals.forever() {
                 if signal == SIGHUP {
-                    // One that waits already says the same.
+                    // If the channel is full, a reload is already pending.
                     let _ = reload.try_send(());
                     continue;
                 }
@@ -37,7 +37,7 @@ pub fn listen() -> io::Result<Inbox> {
                 } else {
                     "SIGTERM"
                 };
-                // A full channel: two are enough.
+                // If the channel is full, two signals are pending, which is enough.
                 let _ = sender.try_send(name);
             }
         })?;

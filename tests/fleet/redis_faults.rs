@@ -236,7 +236,7 @@ fn restored() {
     fleet.wait_ended(&ended, SOON);
     redis.0.kill().unwrap();
     redis.0.start_again().unwrap();
-    server.wait_for_log("Redis has gone back in time");
+    server.wait_for_log("Redis went back in time");
     let after = push(&mut proof, 2, 1000);
     for id in [&running, &after] {
         let task = fleet.wait_ended(id, SOON);

@@ -68,7 +68,7 @@ fn carved() {
     assert_eq!((task.status, task.found), (State::Completed, 64));
     let left = &without(&network, 0..64) - &without(&network, 0..128);
     assert_eq!(fleet.findings(&id), left);
-    server.wait_for_log("192 of its 256 addresses are out of this server's scope");
+    server.wait_for_log("192 of its 256 addresses are outside this server's scope");
 }
 
 fn left_to_others() {
@@ -178,11 +178,11 @@ fn reloaded() {
     });
     fs::write(&file, "oops\n").unwrap();
     server.signal(Signal::HUP);
-    server.wait_for_log("SIGHUP: nothing is changed, what was in force stays");
+    server.wait_for_log("SIGHUP: the old scope stays in force");
     assert!(server.log().contains("exclude.conf:1: \"oops\" is not"));
     fs::write(&file, "198.51.100.0/24\n").unwrap();
     server.signal(Signal::HUP);
-    server.wait_for_log("SIGHUP: from now on 256 addresses in 1 range are excluded");
+    server.wait_for_log("SIGHUP: new scope: 256 addresses in 1 range are excluded");
     let denied = network.replace("0/24", "128/25");
     fs::write(&file, format!("{denied}\n")).unwrap();
     server.signal(Signal::HUP);

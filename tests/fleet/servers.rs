@@ -190,7 +190,7 @@ fn second_signal() {
     let status = server.wait(SOON);
     assert!(asked.elapsed() < Duration::from_secs(3));
     assert_eq!(status.code(), Some(1), "{}", server.log());
-    assert!(server.log().contains("SIGTERM: ends at once"));
+    assert!(server.log().contains("SIGTERM: exiting at once"));
     // What that leaves is a crash like any other.
     redis.0.signal(Signal::CONT).unwrap();
     let other = fleet.ready_scand("b", &[]);

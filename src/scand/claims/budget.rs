@@ -1,14 +1,14 @@
-//! Slots and packets per second of this server: what is in use, and what a claim may take. No I/O.
+//! Slots and rate of this server: what is in use, and what a claim may take. No I/O.
 //!
-//! A slot and its rate are free again as soon as masscan only waits for late answers, so that the next task's sending
-//! overlaps that wait; the number of scans that only wait is bounded too.
+//! A slot and its rate become free as soon as masscan only waits for late answers, so that the next task can send during that wait. The
+//! number of scans that only wait is limited too.
 
 use crate::claim_table::Load;
 use crate::scand::claims::held_claims::lock;
 use crossbeam_channel::Sender;
 use std::sync::{Arc, Mutex};
 
-/// Scans that may be alive for each slot: one sends, the others wait for late answers.
+/// Scans that may exist for each slot: one sends, the others wait for late answers.
 pub const SCANS_PER_SLOT: usize = 12;
 
 /// The budget of one server.
@@ -28,8 +28,8 @@ struct Used {
 }
 
 impl Budget {
-    /// `slots` scans that send at a time, `max_rate` packets per second in sum (none = no limit). `freed` is nudged when
-    /// something comes free.
+    /// `slots` scans may send at the same time, `max_rate` packets per second together (none: no limit). `freed` gets a message when
+    /// something becomes free.
     pub fn new(slots: usize, max_rate: Option<u64>, freed: Sender<()>) -> Arc<Budget> {
         Arc::new(Budget {
             slots,
@@ -39,7 +39,7 @@ impl Budget {
         })
     }
 
-    /// Most scans alive at a time.
+    /// Maximum number of scans.
     pub fn scans_max(&self) -> usize {
         self.slots * SCANS_PER_SLOT
     }
@@ -61,12 +61,12 @@ impl Budget {
         }
     }
 
-    /// The rate at which a task that asks for `band_width` packets per second is run.
+    /// The rate at which a task with this `band_width` runs, in packets per second.
     pub fn rate_for(&self, band_width: u64) -> u64 {
         band_width.min(self.max_rate.unwrap_or(u64::MAX))
     }
 
-    /// Takes a slot for a task that asks for `band_width` packets per second; one above the server's limit runs at the limit.
+    /// Takes a slot for a task with this `band_width` (packets per second); a task above the server's limit runs at the limit.
     pub fn take(self: &Arc<Budget>, band_width: u64) -> Permit {
         let rate_pps = self.rate_for(band_width);
         let mut used = lock(&self.used);
@@ -81,12 +81,12 @@ impl Budget {
     }
 
     fn nudge(&self) {
-        // A nudge that waits already says the same.
+        // If the channel is full, a wake-up is already pending.
         let _ = self.freed.try_send(());
     }
 }
 
-/// One scan's part of the budget; given back on drop.
+/// One scan's share of the budget; returned on drop.
 #[derive(Debug)]
 pub struct Permit {
     budget: Arc<Budget>,
@@ -100,7 +100,7 @@ impl Permit {
         self.rate_pps
     }
 
-    /// The scan sends nothing more: its slot and rate are free for the next task.
+    /// The scan sends no more probes: its slot and rate are free for the next task.
     pub fn stop_sending(&mut self) {
         if !self.sending {
             return;

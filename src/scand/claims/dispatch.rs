@@ -15,17 +15,17 @@ use log::{debug, error, info, warn};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Time between two heartbeats of a server without a free slot, or a fifth of its lease where that is less; the others look for tasks
-/// more often, which is one too.
+/// Interval between two heartbeats of a server without a free slot, or a fifth of its lease if that is shorter. Servers with a free slot try
+/// to claim more often, which counts as a heartbeat.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
-/// `dispatch` looks for work this often even when nobody nudged it, while a slot is free and something is queued.
+/// Interval between two claim attempts without a wake-up, while a slot is free and tasks are queued.
 const DISPATCH_TICK: Duration = Duration::from_millis(200);
-/// The same where nothing is queued: what another server gives back is found so late.
+/// The same while nothing is queued. A task that another server releases is noticed after this long.
 pub const DISPATCH_IDLE_TICK: Duration = Duration::from_secs(1);
-/// Times in a row that a server goes on behind such tasks before it looks at its other work.
+/// Consecutive claim calls that skip tasks which this server may not run, before it checks for other work.
 const CLAIM_SKIPPED_MAX_TIMES: usize = 16;
 
-/// A claim that was taken up, and the orders about it.
+/// A claim of this server, and the channel with the orders about it.
 type Held = (Arc<HeldClaim>, Receiver<Order>);
 
 /// A claimed task on its way to a scan thread.
@@ -33,19 +33,19 @@ type Held = (Arc<HeldClaim>, Receiver<Order>);
 pub struct Assignment {
     /// The task and its claim.
     pub claimed: Claimed,
-    /// How long the claim may be trusted.
+    /// The claim's lease.
     pub held_claim: Arc<HeldClaim>,
     /// Orders about it.
     pub orders: Receiver<Order>,
     /// Its slot and rate.
     pub permit: Permit,
-    /// Those of its targets that this server may not scan.
+    /// Targets that this server may not scan.
     pub denied: Targets,
-    /// The changes of this server's scope ([`ScopeInForce::changes`]) up to which that is true.
+    /// The version of the server's scope ([`ScopeInForce::changes`]) to which `denied` belongs.
     pub scope_changes: u64,
 }
 
-/// The thread's own things.
+/// State owned by the `dispatch` thread.
 pub struct Dispatch {
     /// This server's name.
     pub server: String,
@@ -57,26 +57,26 @@ pub struct Dispatch {
     pub budget: Arc<Budget>,
     /// The claims of this server.
     pub held_claims: Arc<HeldClaims>,
-    /// Findings that wait for Kafka: no new scans while there are many.
+    /// The findings buffer: no new scans while it is half full.
     pub buffer: Arc<FindingsBuffer>,
     /// What this server may scan.
     pub scope: Arc<ScopeInForce>,
-    /// What is run.
+    /// The program.
     pub masscan: Arc<MasscanBinary>,
-    /// What was last said of it in the log.
+    /// What was last logged about it.
     pub about_masscan: Result<About, String>,
     /// To the scan threads.
     pub assignments: Sender<Assignment>,
-    /// Where a claim goes whose task can't be read.
+    /// Where claims go whose task cannot be read.
     pub finalize: Sender<StateChange>,
-    /// Nudges: new tasks, or something came free.
+    /// Wake-ups: new tasks, or something became free.
     pub work: Receiver<()>,
-    /// Closed = claim nothing more.
+    /// Closed: claim nothing more.
     pub stop: Stop,
 }
 
 impl Dispatch {
-    /// Runs until `stop` is closed; then takes the server out of the table.
+    /// Runs until `stop` is closed, then leaves the group.
     pub fn run(mut self) {
         let mut retry_log = RetryLog::new("claim tasks");
         let mut call = None;
@@ -98,12 +98,12 @@ impl Dispatch {
             }
         }
         if let Err(error) = self.table.leave(&self.server) {
-            debug!("could not leave the table of servers: {error}");
+            debug!("could not leave the group: {error}");
         }
     }
 
-    /// For how long nothing need be looked for after the last `answer`, unless a nudge comes. Where no slot is free that is the time
-    /// to the next heartbeat: one that comes free nudges.
+    /// How long to wait after `answer` unless there is a wake-up. Without a free slot this is the time to the next heartbeat, because a slot that
+    /// becomes free causes a wake-up.
     fn pause(&self, answer: &Answer) -> Duration {
         match answer {
             Answer::Idle(until) => DISPATCH_IDLE_TICK.min(*until),
@@ -112,8 +112,8 @@ impl Dispatch {
         }
     }
 
-    /// Gives the answer after which it claims no more for now. `call` names a claim that had no answer yet; none where all had
-    /// theirs.
+    /// Claims tasks until there is none for now; returns the last answer. `call` is the name of a claim call that was not answered yet; none if
+    /// all were.
     fn claim_while_free(&mut self, call: &mut Option<String>) -> Result<Answer, ClaimTableError> {
         let mut passed = 0;
         loop {
@@ -127,11 +127,11 @@ impl Dispatch {
                 Answer::Skipped if passed == CLAIM_SKIPPED_MAX_TIMES => return Ok(answer),
                 Answer::Skipped => passed += 1,
                 Answer::Vanished(id) => error!(
-                    "task {id}: its Redis hash is gone while it was queued; it is read again from Kafka"
+                    "task {id}: its Redis hash disappeared while it was queued; it is read again from Kafka"
                 ),
                 Answer::Restored => {
                     error!(
-                        "Redis has gone back in time (an old snapshot, or a replica that took over): what it held is forgotten and rebuilt from Kafka"
+                        "Redis went back in time (an old snapshot, or a replica that took over): the claim table was cleared and is rebuilt from Kafka"
                     );
                     return Ok(answer);
                 }
@@ -140,7 +140,7 @@ impl Dispatch {
                     self.end_unreadable(claim, &error);
                 }
                 Answer::Task(claimed) => {
-                    // Before anything that may fail: its lease is renewed from now on.
+                    // Before anything that may fail: from now on its lease is renewed.
                     let held = self.held_claims.take(&claimed.claim(), sent, self.lease);
                     self.take_up(*claimed, held)?;
                 }
@@ -151,8 +151,8 @@ impl Dispatch {
         }
     }
 
-    /// One claim. Where the answer is lost on the way, the same call is made once more, and keeps its name until it is answered:
-    /// Redis may carry out any of them later, and all give the same task.
+    /// One claim. If its answer is lost, the same call is repeated under the same name until it is answered: Redis may execute any of these
+    /// calls later, and all return the same task.
     fn claim(
         &mut self,
         load: &crate::claim_table::Load,
@@ -168,7 +168,7 @@ impl Dispatch {
                 .map(|answer| (answer, sent))
         };
         let answered = claim().or_else(|first| {
-            debug!("claiming again: {first}");
+            debug!("repeating the claim: {first}");
             claim()
         });
         if !matches!(answered, Err(ClaimTableError::Redis { .. })) {
@@ -177,7 +177,7 @@ impl Dispatch {
         answered
     }
 
-    /// Hands a claimed task to a scan thread, or refuses it where this server may not run it.
+    /// Hands a claimed task to a scan thread, or refuses it if this server may not run it.
     fn take_up(&mut self, claimed: Claimed, held: Held) -> Result<(), ClaimTableError> {
         let scope_changes = self.scope.changes();
         let scope = self.scope.now();
@@ -192,7 +192,7 @@ impl Dispatch {
         }
         if !denied.is_empty() {
             info!(
-                "task {}: {} of its {} addresses are out of this server's scope and not scanned",
+                "task {}: {} of its {} addresses are outside this server's scope and are not scanned",
                 claimed.task.task_id,
                 denied.count(),
                 targets.count()
@@ -202,10 +202,10 @@ impl Dispatch {
         Ok(())
     }
 
-    /// What becomes of a claim about which Redis can't be asked: `finalize` gives it back once Redis answers.
+    /// For a claim while Redis does not answer: `finalize` releases it once Redis answers.
     fn give_back(&self, claimed: &Claimed) {
         let id = &claimed.task.task_id;
-        info!("task {id}: given back before it was begun: Redis doesn't answer");
+        info!("task {id}: released before it started: Redis does not answer");
         let release = StateChange::Release {
             claim: claimed.claim(),
             release: Release {
@@ -224,22 +224,22 @@ impl Dispatch {
         let _ = self.finalize.send(release);
     }
 
-    /// Why a shard can't be run here; none where it can, or is no shard.
+    /// Why a shard cannot be run here; none if it can, or if the task is not a shard.
     ///
-    /// Which probes a shard sends depends on all the addresses and on the rate (see `model/walk.rs`). Were the shards of a job
-    /// run with different ones, the union of their probes would have holes, and nobody would see them. So each is run exactly as
-    /// its record says, by a server that may do that: then nothing has to be known about the others.
+    /// Which probes a shard sends depends on all addresses of the job and on the rate (see `model/probe_order.rs`). If the shards of a job were
+    /// run with different ones, the union of their probes would have holes that nobody notices. So each is run exactly as its record says, by a
+    /// server that may do that; then nothing has to be known about the others.
     fn unlike(&self, task: &Task, denied: &Targets) -> Option<String> {
         task.shard?;
         let asked = task.band_width.pps();
         if self.budget.rate_for(asked) < asked {
             return Some(format!(
-                "a shard is sent at its own {asked} pps, which is above this server's -max-rate"
+                "a shard is sent at exactly {asked} packets per second, which is above this server's -max-rate"
             ));
         }
         if !denied.is_empty() {
             return Some(format!(
-                "{} of the addresses of its job are out of this server's scope, and a shard is scanned as it is: push the job with -exclude",
+                "{} of the addresses of its job are outside this server's scope, and a shard is sent as it was pushed: push the job with -exclude",
                 denied.count()
             ));
         }
@@ -292,7 +292,7 @@ impl Dispatch {
                 self.held_claims.drop_claim(&claimed.claim());
             }
             Refused::Lost => {
-                debug!("task {id}: refused, and no longer this server's");
+                debug!("task {id}: refused, but the claim is no longer this server's");
                 self.held_claims.drop_claim(&claimed.claim());
             }
             Refused::Ending => {
@@ -339,7 +339,9 @@ impl Dispatch {
             scope_changes,
         };
         if self.assignments.send(assignment).is_err() {
-            error!("the scan threads are gone: the claim runs out and another server takes it");
+            error!(
+                "the scan threads have ended: another server takes the task when the lease expires"
+            );
             self.held_claims.drop_claim(&claim);
         }
     }

@@ -19,12 +19,12 @@ use std::time::{Duration, Instant};
 
 /// Time between two looks for orders (cancel, pause) and for claims that have expired.
 const ORDERS_EVERY: Duration = Duration::from_secs(1);
-/// Expired claims that one look takes away from their servers.
+/// Expired claims that one call reaps.
 const REAP_BATCH_MAX: usize = 100;
-/// Changes of state that one look takes to tell Kafka.
+/// Entries of the outbox that one call takes.
 const OUTBOX_BATCH_MAX: usize = 500;
 
-/// The thread's own things.
+/// State owned by the `lease` thread.
 pub struct Lease {
     /// This server's name.
     pub server: String,
@@ -36,11 +36,11 @@ pub struct Lease {
     pub table: ClaimTable,
     /// Where tasks go that a lost server left to be ended.
     pub finalize: Sender<StateChange>,
-    /// Nudges `dispatch`: there may be work.
+    /// Wakes `dispatch`: there may be work.
     pub work: Sender<()>,
-    /// Closed when the server begins to go down: no more reaping.
+    /// Closed when the drain begins: no more reaping.
     pub draining: Stop,
-    /// Closed when nothing is held any more.
+    /// Closed when no claim is held any more.
     pub stop: Stop,
 }
 
@@ -59,7 +59,7 @@ impl Lease {
         } = self;
         let mut finalize = Some(finalize);
         let mut retry_log = RetryLog::new("renew leases in Redis");
-        // After Redis was away every lease looks expired. Those that can renew get one whole lease to do so.
+        // After Redis was unreachable, every lease looks expired. Servers that can renew theirs get one whole lease to do so.
         let mut reaps_from = Instant::now() + lease;
         loop {
             if stopped(&draining) {
@@ -67,9 +67,9 @@ impl Lease {
             }
             let began = Instant::now();
             let all = began >= reaps_from;
-            // True where Redis answered.
-            let mut look = || -> Result<bool, ClaimTableError> {
-                // A Redis that doesn't answer is to hold up no drain.
+            // Returns true if Redis answered.
+            let mut check = || -> Result<bool, ClaimTableError> {
+                // A Redis that does not answer must not delay a drain.
                 if finalize.is_none() && held_claims.all().is_empty() {
                     return Ok(false);
                 }
@@ -92,11 +92,12 @@ impl Lease {
                 }
                 let mut more = found.has_outbox;
                 while more {
-                    more = tell(&mut table, &server, lease, finalize, &work)? && is_early();
+                    more =
+                        publish_outbox(&mut table, &server, lease, finalize, &work)? && is_early();
                 }
                 Ok(true)
             };
-            match look() {
+            match check() {
                 Ok(true) => retry_log.over(),
                 Ok(false) => {}
                 Err(error) => {
@@ -148,11 +149,11 @@ fn renewed(
             match order {
                 claim_table::Order::Cancel => held_claim.order(Order::Cancel),
                 claim_table::Order::Pause => held_claim.order(Order::Pause),
-                // It is for paused tasks, and those have no claim.
+                // It concerns paused tasks, which have no claim.
                 claim_table::Order::Resume => {}
             }
         }
-        // Redis lost its data: the claim stands as long as the lease can be trusted; the rebuild brings it back.
+        // Redis lost its data: the claim is valid as long as the lease can be trusted; the rebuild restores it.
         Renewal::Gone => {}
         Renewal::Lost => {
             let _task = with_task(&held_claim.claim.task_id);
@@ -163,7 +164,7 @@ fn renewed(
     }
 }
 
-/// Takes up to [`REAP_BATCH_MAX`] of them. True where there may be more, and room for what they need.
+/// Reaps up to [`REAP_BATCH_MAX`] claims. Returns true if there may be more, and the queue has room for them.
 fn reap(
     table: &mut ClaimTable,
     server: &str,
@@ -211,8 +212,8 @@ fn reap(
                 StateChange::End(task)
             }
         };
-        // A full queue: an end that is not renewed comes back to one of the servers when its lease runs out; a record that is
-        // only told is missed by nobody but a rebuild, which then holds the task for one lease.
+        // The queue is full. An end that is not renewed is reaped again by a server when its lease expires; a lost announcement only matters to a
+        // rebuild, which then holds the task for one lease.
         if finalize.try_send(state_change).is_err() {
             warn!("too many state changes wait for Kafka: some are left for later");
             if let Some(claim) = taken {
@@ -221,28 +222,28 @@ fn reap(
         }
     }
     if requeued {
-        // A nudge that waits already says the same.
+        // If the channel is full, a wake-up is already pending.
         let _ = work.try_send(());
     }
     Ok(full && room(finalize) >= REAP_BATCH_MAX)
 }
 
-/// Hands on what Kafka has not been told, up to [`OUTBOX_BATCH_MAX`] changes; what is left untold comes again. True where there
-/// may be more, and room for it.
-fn tell(
+/// Publishes up to [`OUTBOX_BATCH_MAX`] entries of the outbox; those that are not published are taken again later. Returns true if there may
+/// be more, and the queue has room for them.
+fn publish_outbox(
     table: &mut ClaimTable,
     server: &str,
     lease: Duration,
     finalize: &Sender<StateChange>,
     work: &Sender<()>,
 ) -> Result<bool, ClaimTableError> {
-    let untold = table.outbox(lease, OUTBOX_BATCH_MAX)?;
-    let full = untold.len() == OUTBOX_BATCH_MAX;
-    for task in untold {
+    let entries = table.outbox(lease, OUTBOX_BATCH_MAX)?;
+    let full = entries.len() == OUTBOX_BATCH_MAX;
+    for task in entries {
         let _task = with_task(&task.task_id);
         info!("{} by order", task.status);
         if task.status == State::Queued {
-            // A nudge that waits already says the same.
+            // If the channel is full, a wake-up is already pending.
             let _ = work.try_send(());
         }
         let state_change = StateChange::Publish {

@@ -1,7 +1,7 @@
-//! Where this server may not scan: from its flags and files into one [`Scope`], and the one that is in force.
+//! What this server may scan: flags and files become one [`Scope`], and one scope is in force.
 //!
-//! **Invariant:** a file that can't be read or holds one bad line changes nothing: at the start the server does not start, later
-//! the scope stays that was in force.
+//! **Invariant:** a file that cannot be read or contains a bad line changes nothing: at the start the server does not start, later the old
+//! scope stays in force.
 use crate::model::scope::Scope;
 use crate::model::target_file;
 use crate::model::targets::AddressRange;
@@ -13,24 +13,24 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Largest file of exclusions that scand reads, in bytes.
+/// Largest scope file, in bytes.
 const SCOPE_FILE_MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What the command line says about it.
+/// The flags about the scope.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScopeOptions {
-    /// Not to be scanned.
+    /// Addresses that are never scanned.
     pub exclude: Option<Targets>,
-    /// A file with more of that.
+    /// A file with more of them.
     pub exclude_file: Option<PathBuf>,
-    /// The only ones to be scanned.
+    /// The only addresses that may be scanned.
     pub allow: Option<Targets>,
-    /// A file with more of that.
+    /// A file with more of them.
     pub allow_file: Option<PathBuf>,
 }
 
 impl ScopeOptions {
-    /// Reads the files. Errs with one line that names the flag, the file and the line of it.
+    /// Reads the files. Errs with one line that names the flag, the file and the line.
     pub fn read(&self) -> Result<Scope, Invalid> {
         let excluded = match &self.exclude_file {
             Some(file) => read(file).map_err(|error| error.of("-excludefile"))?,
@@ -64,13 +64,13 @@ fn read(path: &Path) -> Result<Vec<AddressRange>, Invalid> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(SCOPE_FILE_MAX_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| Invalid::about(format!("{shown} can't be read: {error}")))?;
+        .map_err(|error| Invalid::about(format!("{shown} cannot be read: {error}")))?;
     if bytes.len() as u64 > SCOPE_FILE_MAX_BYTES {
         return Err(Invalid::about(format!(
             "{shown} has more than {SCOPE_FILE_MAX_BYTES} bytes"
         )));
     }
-    // What is no UTF-8 is no entry; in a comment it may be anything.
+    // Bytes that are not UTF-8 are not a valid entry; in a comment they are accepted.
     target_file::parse(&String::from_utf8_lossy(&bytes)).map_err(|bad| {
         let more = match bad.len() {
             1 => String::new(),
@@ -80,7 +80,7 @@ fn read(path: &Path) -> Result<Vec<AddressRange>, Invalid> {
     })
 }
 
-/// An empty list of what may be scanned is a mistake, such as a file that is being written.
+/// An empty list of allowed addresses is a mistake, for instance a file that is being written.
 fn not_empty(path: &Path, ranges: Vec<AddressRange>) -> Result<Vec<AddressRange>, Invalid> {
     match ranges.is_empty() {
         true => Err(Invalid::about(format!(
@@ -99,7 +99,7 @@ pub struct ScopeInForce {
 }
 
 impl ScopeInForce {
-    /// Puts the first one in force.
+    /// Puts the first scope in force.
     pub fn new(scope: Scope) -> ScopeInForce {
         ScopeInForce {
             scope: RwLock::new(Arc::new(scope)),
@@ -115,29 +115,29 @@ impl ScopeInForce {
             .clone()
     }
 
-    /// Grows with every change; a cheap look.
+    /// Increases with every change; cheap to read.
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
     }
 
-    /// Reads the files again and puts what they say in force, or says loudly why not.
+    /// Reads the files again and puts their content in force, or logs an error and changes nothing.
     pub fn reload(&self, options: &ScopeOptions) {
         if !options.has_files() {
-            info!("SIGHUP: there is no -excludefile or -allowfile to read again");
+            info!("SIGHUP: no -excludefile or -allowfile to read again");
             return;
         }
         let scope = match options.read() {
             Ok(scope) => scope,
             Err(error) => {
-                error!("SIGHUP: nothing is changed, what was in force stays: {error}");
+                error!("SIGHUP: the old scope stays in force: {error}");
                 return;
             }
         };
         if scope == *self.now() {
-            info!("SIGHUP: the files were read again and say the same");
+            info!("SIGHUP: the files have not changed");
             return;
         }
-        info!("SIGHUP: from now on {}", scope.summary());
+        info!("SIGHUP: new scope: {}", scope.summary());
         *self.scope.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(scope);
         self.changes.fetch_add(1, Ordering::Release);
     }

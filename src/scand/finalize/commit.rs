@@ -1,7 +1,7 @@
 //! The thread `commit`: commits to the consumer group, for each partition, the lowest offset of a task that has not ended.
 //!
-//! A thread of its own because a group coordinator that is being moved makes the Kafka client wait, and reading tasks must
-//! not wait with it. **Invariant:** what Redis can't vouch for is not committed.
+//! It is a thread of its own because the Kafka client waits while a group coordinator moves, and reading tasks must not wait with it.
+//! **Invariant:** an offset that the claim table does not confirm is not committed.
 
 use crate::claim_table::ClaimTable;
 use crate::kafka::GroupOffsets;
@@ -13,21 +13,21 @@ use std::fmt;
 use std::time::Duration;
 use std::time::Instant;
 
-/// The group's offsets are looked at this often, and whenever a task of this server has ended; committed when they moved.
+/// The offsets that may be committed are read this often, and whenever a task of this server has ended. They are committed if they moved.
 const COMMIT_EVERY: Duration = Duration::from_secs(10);
-/// An offset that doesn't move is committed again after this long, so that Kafka's retention doesn't expire it, and so that a
-/// commit of another server that was delayed, or a topic that was made anew, leaves a wrong one for little longer.
+/// An offset that does not move is committed again after this long. Otherwise Kafka's retention would expire it, and a wrong one, left by
+/// a delayed commit of another server or by a recreated topic, would stay longer.
 const COMMIT_AGAIN_AFTER: Duration = Duration::from_secs(20);
 
-/// The thread's own things.
+/// State owned by the `commit` thread.
 pub struct Commit {
     /// Its own connection to Redis.
     pub table: ClaimTable,
     /// Its own connection to Kafka.
     pub group_offsets: GroupOffsets,
-    /// Nudged when a task has ended.
+    /// Gets a message when a task has ended.
     pub ended: Receiver<()>,
-    /// Closed = commit once more, then end.
+    /// Closed: commit once more, then end.
     pub stop: Stop,
 }
 
@@ -56,7 +56,7 @@ impl Commit {
                 recv(self.stop) -> _ => {}
                 recv(ended) -> nudge => {
                     if nudge.is_err() {
-                        // Nobody ends tasks any more: `stop` follows.
+                        // No thread ends tasks any more: `stop` follows.
                         ended = crossbeam_channel::never();
                         let _ = self.stop.recv_timeout(COMMIT_EVERY);
                     }
@@ -95,9 +95,9 @@ impl Commit {
 struct Committed(BTreeMap<i32, (i64, Instant)>);
 
 impl Committed {
-    /// Of `offsets`, those to be committed at `now`: what moved, and what was committed [`COMMIT_AGAIN_AFTER`] ago. Kafka
-    /// expires each partition's offset by itself, so one that moves keeps none of the others alive; and another server's
-    /// commit that was delayed may have set an offset back.
+    /// The offsets to commit at `now`: those that moved, and those that were committed [`COMMIT_AGAIN_AFTER`] ago. Kafka expires the offset of
+    /// each partition on its own, so one that moves does not keep the others alive; and a delayed commit of another server may have set an
+    /// offset back.
     fn due(&self, offsets: &BTreeMap<i32, i64>, now: Instant) -> BTreeMap<i32, i64> {
         let is_due = |partition: &i32, offset: i64| match self.0.get(partition) {
             Some(&(last, at)) => last != offset || now.duration_since(at) >= COMMIT_AGAIN_AFTER,
@@ -110,7 +110,7 @@ impl Committed {
             .collect()
     }
 
-    /// Kafka has them since `now`.
+    /// Kafka has acknowledged them at `now`.
     fn note(&mut self, offsets: BTreeMap<i32, i64>, now: Instant) {
         let dated = offsets
             .into_iter()
@@ -126,7 +126,7 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// Invariant: committed again at least hourly, whatever the other partitions do.
+    /// Invariant: every offset is committed again at least hourly, whatever the other partitions do.
     #[test]
     fn every_partition_is_committed_again_at_least_hourly() {
         let (mut committed, start) = (Committed::default(), Instant::now());

@@ -1,10 +1,10 @@
-//! The thread `finalize`: brings every claim to its end, in the order that loses nothing.
+//! The thread `finalize`: writes state changes to `scan-status` and then to the claim table, in the order that loses nothing.
 //!
-//! The order for an end: verdict in Redis (from then on it can't end otherwise) → terminal record on `scan-status`
-//! acknowledged → finish in Redis. For a task that goes back to the queue: record first too, so that no other server's
-//! record can overtake it. Findings were acknowledged before anything gets here. Nothing here waits for a scan.
+//! The order for an end: decided in Redis (from then on the task cannot end in another way) → terminal record on `scan-status` acknowledged
+//! → finished in Redis. For a release the record comes first too, so that no other server's record can overtake it. A task's findings were
+//! acknowledged before its end gets here.
 //!
-//! **Invariant:** no record that a task ended or runs is sent under a claim that can't be trusted.
+//! **Invariant:** no record that a task runs or has ended is sent under a claim that cannot be trusted.
 
 pub mod commit;
 
@@ -12,6 +12,7 @@ use crate::claim_table::{Claim, ClaimState, ClaimTable, ClaimTableError, Ending,
 use crate::kafka::{Messages, Producer};
 use crate::model::{Lineage, Resume, State, StatusRecord, TaskId};
 use crate::scand::claims::held_claims::HeldClaims;
+use crate::scand::logging::with_task;
 use crate::scand::retry_log::RetryLog;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use log::{debug, error, info, warn};
@@ -19,14 +20,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Claims whose end may wait for `finalize`.
+/// State changes that may wait for `finalize`.
 pub(in crate::scand) const FINALIZE_QUEUE_MAX: usize = 4096;
-/// `finalize` looks at what it could not settle this often.
+/// Interval between two attempts at steps that could not be completed.
 const FINALIZE_TICK: Duration = Duration::from_millis(50);
-/// A task whose hash is gone when it ends is looked for this many leases: a lost Redis is being rebuilt.
+/// If a task's hash is missing when the task ends, a rebuild may restore it: it is waited for this many leases.
 const GONE_WAIT_LEASES: u32 = 2;
 
-/// What the other threads hand over.
+/// What other threads send to `finalize`.
 #[derive(Debug)]
 pub enum StateChange {
     /// A state change that only has to be written to Kafka.
@@ -36,7 +37,7 @@ pub enum StateChange {
         /// Gets a message once Kafka has the record; dropped without one if it is not sent.
         acknowledge: Option<Sender<()>>,
     },
-    /// A change of state that was made without a server; Redis keeps it on a list until Kafka has it.
+    /// A state change that was made without a server, from the outbox.
     Publish {
         /// The record.
         record: StatusRecord,
@@ -47,16 +48,16 @@ pub enum StateChange {
     End(Ending),
     /// A task goes back to the queue.
     Release {
-        /// The claim that is given up.
+        /// The claim that is released.
         claim: Claim,
         /// How.
         release: Release,
-        /// The change of state.
+        /// The record of the state change.
         record: StatusRecord,
     },
 }
 
-/// How far a state_change has come.
+/// The next step of a state change.
 #[derive(Debug)]
 enum Step {
     DecideEnd(Ending, Instant),
@@ -67,7 +68,7 @@ enum Step {
     Done,
 }
 
-/// What follows once Kafka has the record.
+/// The step after Kafka has acknowledged the record.
 #[derive(Debug)]
 enum After {
     Nothing(Option<Sender<()>>),
@@ -76,11 +77,11 @@ enum After {
     Published(Claim),
 }
 
-/// The thread's own things.
+/// State owned by the `finalize` thread.
 pub struct Finalizer {
     /// This server's name.
     pub server: String,
-    /// The lease, as a measure of how long a lost Redis may take to be rebuilt.
+    /// The lease: it limits how long a rebuild of Redis is waited for.
     pub lease: Duration,
     /// The claims of this server.
     pub held_claims: Arc<HeldClaims>,
@@ -88,23 +89,23 @@ pub struct Finalizer {
     pub table: ClaimTable,
     /// Its own connection to `scan-status`.
     pub producer: Producer,
-    /// What the other threads hand over; closed = end once everything is settled.
+    /// State changes of the other threads; closed: end once all are finalized.
     pub inbox: Receiver<StateChange>,
-    /// `commit` is nudged when a task has ended.
+    /// Wakes `commit` when a task has ended.
     pub ended: Sender<()>,
 }
 
 impl Finalizer {
-    /// Runs until the inbox is closed and everything handed over is settled.
+    /// Runs until the inbox is closed and every state change is finalized.
     pub fn run(mut self) {
         let mut steps: VecDeque<Step> = VecDeque::new();
         let mut kafka = RetryLog::new("write scan-status");
-        let mut redis = RetryLog::new("settle tasks in Redis");
+        let mut redis = RetryLog::new("write state changes to Redis");
         let mut open = true;
         while open || !steps.is_empty() {
             open = self.receive(&mut steps, open);
             let pause = self.advance(&mut steps, &mut kafka, &mut redis);
-            // Nothing comes in any more that could be waited for.
+            // The inbox is closed, so there is nothing else to wait for.
             let waits = !open && !steps.is_empty();
             let pause = pause.or(waits.then_some(FINALIZE_TICK));
             if let Some(pause) = pause {
@@ -113,7 +114,7 @@ impl Finalizer {
         }
     }
 
-    /// Takes what waits in the inbox; waits for something only when there is nothing else to do. False once it is closed.
+    /// Takes what is in the inbox; waits only if there is nothing else to do. Returns false once it is closed.
     fn receive(&self, steps: &mut VecDeque<Step>, open: bool) -> bool {
         if !open {
             return false;
@@ -137,7 +138,7 @@ impl Finalizer {
         true
     }
 
-    /// Moves every state_change as far as it goes. Answers with a pause where the other side is away.
+    /// Moves every state change as far as possible. Returns a pause if Kafka or Redis is unreachable.
     fn advance(
         &mut self,
         steps: &mut VecDeque<Step>,
@@ -145,7 +146,7 @@ impl Finalizer {
         redis: &mut RetryLog,
     ) -> Option<Duration> {
         let mut pause = self.advance_in_redis(steps, redis);
-        pause = pause.max(self.tell(steps, kafka));
+        pause = pause.max(self.publish(steps, kafka));
         pause = pause.max(self.advance_in_redis(steps, redis));
         steps.retain(|step| !matches!(step, Step::Done));
         pause
@@ -167,7 +168,7 @@ impl Finalizer {
         None
     }
 
-    /// What Redis has to do for a step, and the step that follows; none where it waits for something else.
+    /// Does a step in Redis and returns the next one; none if the step waits for something else.
     fn redis_step(&mut self, step: &Step) -> Result<Option<Step>, ClaimTableError> {
         Ok(Some(match step {
             Step::DecideEnd(ending, since) => match self.table.decide_end(ending)? {
@@ -181,14 +182,14 @@ impl Finalizer {
             Step::Finish(ending, since) => match self.table.finish(ending)? {
                 ClaimState::Ok => self.finished(&ending.claim()),
                 ClaimState::Gone if self.may_come_back(*since) => return Ok(None),
-                // Its record is on Kafka: a rebuilt Redis knows from there that it has ended.
+                // Its record is on Kafka, so a rebuilt Redis will know that it has ended.
                 ClaimState::Gone => self.finished(&ending.claim()),
                 ClaimState::Lost => self.drop_ending(ending, ClaimState::Lost),
             },
             Step::Release(claim, release) => {
                 if self.table.release(claim, release)? != ClaimState::Ok {
-                    let id = &claim.task_id;
-                    warn!("task {id}: not given back, the claim is no longer this server's");
+                    let _task = with_task(&claim.task_id);
+                    warn!("not released: the claim is no longer this server's");
                 }
                 self.held_claims.drop_claim(claim);
                 Step::Done
@@ -201,36 +202,41 @@ impl Finalizer {
         }))
     }
 
-    /// Whether a claim that is gone from Redis is worth waiting for: the rebuild brings it back under the same fence.
+    /// Whether to wait for a claim that is gone from Redis: the rebuild restores it with the same fence.
     fn may_come_back(&self, since: Instant) -> bool {
         since.elapsed() < self.lease * GONE_WAIT_LEASES
     }
 
     fn finished(&mut self, claim: &Claim) -> Step {
-        debug!("task {}: ended in Redis", claim.task_id);
+        let _task = with_task(&claim.task_id);
+        debug!("ended in Redis");
         self.held_claims.drop_claim(claim);
-        // A nudge that waits already says the same.
+        // If the channel is full, a wake-up is already pending.
         let _ = self.ended.try_send(());
         Step::Done
     }
 
     fn drop_ending(&mut self, ending: &Ending, state: ClaimState) -> Step {
+        let _task = with_task(&ending.task_id);
         warn!(
-            "task {}: its end as {} is not accepted, the claim is {}",
-            ending.task_id,
+            "its end as {} is not accepted: the claim {}",
             ending.status,
             if state == ClaimState::Gone {
-                "gone from Redis"
+                "is gone from Redis"
             } else {
-                "another server's by now"
+                "belongs to another server"
             }
         );
         self.held_claims.drop_claim(&ending.claim());
         Step::Done
     }
 
-    /// Sends all records that wait, in one request.
-    fn tell(&mut self, steps: &mut VecDeque<Step>, retry_log: &mut RetryLog) -> Option<Duration> {
+    /// Sends all waiting records in one request.
+    fn publish(
+        &mut self,
+        steps: &mut VecDeque<Step>,
+        retry_log: &mut RetryLog,
+    ) -> Option<Duration> {
         hold_back(steps, &self.held_claims, Instant::now());
         let mut messages = Messages::default();
         for step in steps.iter() {
@@ -252,7 +258,7 @@ impl Finalizer {
         for step in steps.iter_mut() {
             let now = std::mem::replace(step, Step::Done);
             *step = match now {
-                Step::Publish(record, after) => told(&record, after),
+                Step::Publish(_, after) => after_acknowledgement(after),
                 other => other,
             };
         }
@@ -260,8 +266,8 @@ impl Finalizer {
     }
 }
 
-/// Takes back what is not to be sent at `now`, because the claim can't be trusted any more: this server was frozen, or Redis is
-/// away, and another one may run the task by now. An end is decided once more; that a task runs here is not said at all.
+/// Takes back records that must not be sent at `now` because their claim can no longer be trusted: this server was frozen or Redis is
+/// unreachable, and another server may run the task by now. An end is decided again; an announcement is dropped.
 fn hold_back(steps: &mut VecDeque<Step>, held_claims: &HeldClaims, now: Instant) {
     for step in steps.iter_mut() {
         let claim = match step {
@@ -278,7 +284,7 @@ fn hold_back(steps: &mut VecDeque<Step>, held_claims: &HeldClaims, now: Instant)
     }
 }
 
-/// The claim under which a task runs, where that is what the record says.
+/// The claim of a record that says that a task runs.
 fn claim_of_running(record: &StatusRecord) -> Option<Claim> {
     let task_id = record.task_id.parse().ok()?;
     (record.status == State::Running).then_some(Claim {
@@ -287,12 +293,12 @@ fn claim_of_running(record: &StatusRecord) -> Option<Claim> {
     })
 }
 
-/// What follows where Kafka did not take the records.
+/// The next steps after Kafka did not accept the records.
 ///
-/// A release doesn't wait for Kafka: another server should have the task soon. Its record is not sent later, for then it
-/// could come after that of the next claim; without it a rebuild holds the task for one lease. An end is decided once more
-/// before its record is sent again: by then the claim may be another server's, and the task running there. A change that Redis
-/// keeps on its list comes from there again.
+/// A release does not wait for Kafka, because another server should get the task soon. Its record is not sent later, because it could then
+/// follow that of the next claim; without it a rebuild holds the task for one lease. An end is decided again before its record is sent,
+/// because by then another server may have the claim and run the task. An entry of the outbox is read from there
+/// again.
 fn after_send_failure(steps: &mut VecDeque<Step>) {
     for step in steps.iter_mut() {
         *step = match std::mem::replace(step, Step::Done) {
@@ -320,10 +326,10 @@ fn begin(state_change: StateChange) -> Step {
     }
 }
 
-fn told(record: &StatusRecord, after: After) -> Step {
+fn after_acknowledgement(after: After) -> Step {
     match after {
         After::Nothing(Some(waiting)) => {
-            // Who no longer waits doesn't need the answer.
+            // A scan that no longer waits does not need the answer.
             let _ = waiting.try_send(());
             Step::Done
         }
@@ -331,23 +337,24 @@ fn told(record: &StatusRecord, after: After) -> Step {
         After::Release(claim, release) => Step::Release(claim, release),
         After::Published(change) => Step::Published(change),
         After::Finish(ending) => {
+            let _task = with_task(&ending.task_id);
             match (&ending.error, ending.status) {
                 (Some(cause), State::Completed) | (Some(cause), State::Cancelled) => {
-                    info!("task {}: {} ({cause})", record.task_id, ending.status);
+                    info!("{} ({cause})", ending.status);
                 }
-                // `poll` has logged it with its place in the topic.
+                // `poll` has logged it with its partition and offset.
                 (Some(cause), State::Rejected) => {
-                    debug!("task {}: rejected: {cause}", record.task_id);
+                    debug!("rejected: {cause}");
                 }
-                (Some(cause), status) => error!("task {}: {status}: {cause}", record.task_id),
-                (None, status) => info!("task {}: {status}", record.task_id),
+                (Some(cause), status) => error!("{status}: {cause}"),
+                (None, status) => info!("{status}"),
             }
             Step::Finish(ending, Instant::now())
         }
     }
 }
 
-/// The record of a state that is not only announced: an end, or a change by order.
+/// The record of an end, or of a change by an order.
 pub fn state_record(server: &str, ending: &Ending) -> StatusRecord {
     StatusRecord {
         status: ending.status,
@@ -411,28 +418,28 @@ mod tests {
         }
     }
 
-    fn announcement(id: &str, status: State, told: Sender<()>) -> Step {
+    fn announcement(id: &str, status: State, acknowledge: Sender<()>) -> Step {
         let record = StatusRecord {
             status,
             ..record_of(&id.parse().unwrap(), "a", lineage())
         };
-        Step::Publish(record, After::Nothing(Some(told)))
+        Step::Publish(record, After::Nothing(Some(acknowledge)))
     }
 
     #[test]
-    fn neither_an_end_nor_a_run_is_told_under_a_claim_that_is_not_trusted() {
+    fn no_end_or_run_is_published_under_a_claim_that_is_not_trusted() {
         let (held_claims, start, lease) = (
             HeldClaims::default(),
             Instant::now(),
             Duration::from_secs(10),
         );
         held_claims.take(&claim("mine"), start, lease);
-        let (told, answer) = bounded(1);
+        let (acknowledge, answer) = bounded(1);
         let steps = || {
             VecDeque::from([
                 end("mine"),
-                announcement("mine", State::Running, told.clone()),
-                announcement("mine", State::Queued, told.clone()),
+                announcement("mine", State::Running, acknowledge.clone()),
+                announcement("mine", State::Queued, acknowledge.clone()),
                 end("dropped"),
             ])
         };
@@ -455,7 +462,7 @@ mod tests {
         );
         assert!(matches!(late[1], Step::Done));
         assert!(matches!(late[2], Step::Publish(..)), "no claim is needed");
-        drop((trusted, late, told));
+        drop((trusted, late, acknowledge));
         assert_eq!(answer.try_recv(), Err(TryRecvError::Disconnected));
     }
 }
