@@ -52,7 +52,7 @@ mutation refusing src/claim_table/scripts/claim.lua \
 mutation sends_no_more src/claim_table/claims.rs \
     's/sends_no_more: update.sends_no_more/sends_no_more: update.progress.all_sent()/' \
     "a_scan_that_sends_no_more_frees_its_jobs_rate"
-mutation order src/masscan/installed.rs \
+mutation order src/masscan/binary.rs \
     's/version.starts_with(SHARD_SERIES) && //' \
     "a_masscan_of_another_order_gets_no_shards_until_it_is_replaced"
 mutation trust src/scand/claims/held_claims.rs \

@@ -4,29 +4,29 @@ use crate::model::task::ARGUMENT_MAX_BYTES;
 use crate::model::{Targets, Task};
 use std::fmt;
 
-/// Most addresses that masscan scans without an exclusion; it wants more to be confirmed by one.
+/// masscan wants a range of more addresses than this to be confirmed by an exclusion.
 const MASSCAN_UNCONFIRMED_ADDRESSES_MAX: u128 = 1_000_000_000;
 
-/// The file in masscan's working folder that holds exclusions which are too long for an argument.
+/// The file in masscan's working folder for exclusions that are too long for an argument.
 pub(super) const EXCLUDE_FILE: &str = "exclude.txt";
 
-/// What one run of masscan is asked for.
+/// What one run of masscan is asked to do.
 #[derive(Clone, Copy, Debug)]
 pub struct ScanArguments<'a> {
     /// The task.
     pub task: &'a Task,
-    /// Packets per second; at most what the task asks for.
+    /// Packets per second; at most the task's `band_width`.
     pub rate_pps: u64,
-    /// Where in the task's probes it begins; 0 = from the first.
+    /// The index at which it begins; 0: at the first probe.
     pub resume_index: u64,
-    /// What this server may not scan, besides the task's own exclusions; usually empty.
+    /// Addresses that this server may not scan, besides the task's own exclusions; usually empty.
     pub exclude: &'a Targets,
     /// Where it sends from.
     pub source: &'a Source,
 }
 
-/// masscan 1.3.2 refuses a range of more than [`MASSCAN_UNCONFIRMED_ADDRESSES_MAX`] addresses without any exclusion ("range too
-/// big, need confirmation"), and names this one as the way to confirm it: the limited broadcast, which nobody has.
+/// masscan 1.3.2 refuses a range of more than [`MASSCAN_UNCONFIRMED_ADDRESSES_MAX`] addresses without an exclusion ("range too big, need
+/// confirmation") and names this one as the way to confirm it: the limited broadcast address, which no host has.
 const CONFIRMATION: &str = "255.255.255.255";
 
 impl ScanArguments<'_> {
@@ -75,12 +75,12 @@ impl ScanArguments<'_> {
     }
 }
 
-/// The exclusions in the form in which masscan gets them.
+/// The exclusions in the form that masscan gets.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Excluded {
     Nothing,
     Argument(String),
-    /// What [`EXCLUDE_FILE`] has to hold: a range a line.
+    /// The content of [`EXCLUDE_FILE`]: one range a line.
     File(String),
 }
 
@@ -219,7 +219,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever text a record holds: either it is no task, or every word of the vector is one of our flags or harmless.
+        /// Whatever a record contains: either it is not a task, or every word of the vector is one of our flags or harmless.
         #[test]
         fn no_text_of_a_record_reaches_masscan(ip_range in "[-0-9a-f.:/, ;$\n]{1,30}", ports in "[-0-9TUS:, ;]{1,20}") {
             let record = serde_json::json!({"task_id": "a", "ip_range": ip_range, "ports": ports, "band_width": "1"});

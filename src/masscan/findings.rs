@@ -1,4 +1,4 @@
-//! A line of masscan's NDJSON output (`-oD -`) to a finding. Pure.
+//! Parses a line of masscan's NDJSON output (`-oD -`). Pure.
 
 use crate::model::finding::Word;
 use crate::model::ports::Proto;
@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::net::IpAddr;
 
-/// Reads one line, without its line break. None for an empty line and for a record that is no port's status (a banner).
-/// Errs, naming the line, where it is not what masscan 1.3.2 prints.
+/// Parses one line without its line break. None for an empty line and for a record that is not the status of a port (a banner). Errs, with the
+/// line quoted, if it is not what masscan 1.3.2 prints.
 pub fn parse(line: &[u8]) -> Result<Option<Finding>, Invalid> {
     let line = line.trim_ascii();
     if line.is_empty() {
@@ -21,7 +21,7 @@ pub fn parse(line: &[u8]) -> Result<Option<Finding>, Invalid> {
             format!("is not a finding of masscan: {error}"),
         )
     };
-    // Once for the whole line: from bytes each word would be looked through by itself.
+    // UTF-8 is checked once for the whole line; from bytes, serde_json would check each word.
     let text = str::from_utf8(line).map_err(|error| no_finding(&error))?;
     let printed: Printed<'_> = serde_json::from_str(text).map_err(|error| no_finding(&error))?;
     if printed.rec_type != "status" {
@@ -56,7 +56,7 @@ struct Printed<'a> {
     data: Data,
 }
 
-/// What it says in a record of a port's status; a banner's has other fields.
+/// The data of a port's status; a banner has other fields.
 #[derive(Deserialize)]
 struct Data {
     status: Option<Word>,

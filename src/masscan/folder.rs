@@ -1,7 +1,7 @@
-//! masscan's working folder: it writes `paused.conf` there, and scand what is too long for its command line.
+//! masscan's working folder: masscan writes `paused.conf` there, and scand writes what is too long for the command line.
 //!
-//! It goes away when the scan ends, in whatever way. Only a scand that is killed can't remove it: it holds a lock on each of its
-//! folders, which the kernel drops with the process, so the next scand that starts on this machine knows that nobody needs it.
+//! It is removed when the scan ends, however it ends. Only a killed scand cannot remove it. Each scand holds a lock on its folders, which the
+//! kernel releases with the process, so the next scand that starts on this machine knows which folders are left over.
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 const PREFIX: &str = "scand-";
-/// A folder younger than this is left alone: its owner may not have locked it yet.
+/// A folder younger than this is not touched: its owner may not have locked it yet.
 const SWEPT_AFTER: Duration = Duration::from_secs(60);
 
 /// A folder of one scan; removed on drop.
@@ -24,7 +24,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Makes one in the system's folder for temporary files. Errs where that is full or may not be written to.
+    /// Creates one in the system's folder for temporary files. Errs if that is full or not writable.
     pub fn make() -> io::Result<Folder> {
         Folder::make_in(&std::env::temp_dir())
     }
@@ -39,13 +39,13 @@ impl Folder {
         })
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 }
 
-/// Removes the folders of this user's servers that were killed; gives their number.
+/// Removes the folders of this user's killed servers; returns their number.
 pub fn sweep() -> usize {
     sweep_in(&std::env::temp_dir(), SystemTime::now())
 }

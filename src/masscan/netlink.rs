@@ -1,8 +1,8 @@
-//! Which features of a network interface are on, asked of the kernel by ethtool's netlink (Linux 5.6 and newer), and its MTU. It
-//! needs no rights and, unlike the older ioctl, no `unsafe`.
+//! Which features of a network interface are on, from the kernel's ethtool netlink (Linux 5.6 and newer), and its MTU. This needs no
+//! privileges and, unlike the older ioctl, no `unsafe`.
 //!
-//! The few bytes of netlink that are written here by hand: a message is a header of 16 bytes, the family's own one, and attributes
-//! of length, type and value, each padded to 4 bytes; numbers in the machine's own byte order.
+//! The few bytes of netlink are written by hand: a message has a header of 16 bytes, the family's own header, and attributes of length, type
+//! and value, each padded to 4 bytes. Numbers are in native byte order.
 use crate::model::source::Interface;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
@@ -14,9 +14,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// Largest answer of the kernel about an interface's features, in bytes; Linux 6's has about 12 000.
+/// Largest answer about an interface's features, in bytes; Linux 6 sends about 12 000.
 const NETLINK_ANSWER_BYTES: usize = 64 * 1024;
-/// How long the kernel may take for it.
+/// Longest wait for the kernel's answer.
 const NETLINK_WAIT: Duration = Duration::from_secs(1);
 
 const HEADER_BYTES: usize = 16;
@@ -24,11 +24,11 @@ const LINK_HEADER_BYTES: usize = 16;
 const ATTRIBUTE_HEADER_BYTES: usize = 4;
 const REQUEST: u16 = 1;
 const ERROR: u16 = 2;
-/// A nested attribute has this bit in its type, and the next one is about byte order.
+/// The bit in the type of a nested attribute; the next one is about byte order.
 const NESTED: u16 = 0x8000;
 const TYPE_BITS: u16 = 0x3fff;
 
-/// The controller of generic netlink: it knows the number of the family `ethtool`.
+/// The controller of generic netlink, which knows the number of the family `ethtool`.
 const CONTROLLER: u16 = 0x10;
 const GET_FAMILY: u8 = 3;
 const FAMILY_ID: u16 = 1;
@@ -42,13 +42,13 @@ const BITSET_BITS: u16 = 3;
 const BITS_BIT: u16 = 1;
 const BIT_NAME: u16 = 2;
 
-/// Of the family of routes and links: what the kernel knows of an interface.
+/// The family of routes and links: what the kernel knows about an interface.
 const GET_LINK: u16 = 18;
 const LINK_NAME: u16 = 3;
 const LINK_MTU: u16 = 4;
 
-/// The names of the features that are on, as `ethtool -k` has them: `rx-gro`, `tx-tcp-segmentation`. Asks in the network
-/// namespace of the calling thread. Errs with ENODEV where there is no such interface.
+/// The names of the features that are on, as in `ethtool -k`: `rx-gro`, `tx-tcp-segmentation`. Uses the network namespace of the calling
+/// thread. Errs with ENODEV if the interface does not exist.
 pub(super) fn active_features(interface: &Interface) -> io::Result<BTreeSet<String>> {
     let socket = open(Some(netlink::GENERIC))?;
     let ask =
@@ -64,14 +64,14 @@ pub(super) fn active_features(interface: &Interface) -> io::Result<BTreeSet<Stri
     ask(id, GET_FEATURES, &header).map(|answer| active(&answer))
 }
 
-/// The largest packet that it carries, in bytes. Asks and errs as [`active_features`].
+/// The interface's MTU in bytes. Errs like [`active_features`].
 pub(super) fn mtu(interface: &Interface) -> io::Result<u32> {
     let name = attribute(LINK_NAME, &ended(interface));
     let answer = ask(&open(None)?, GET_LINK, &[0; LINK_HEADER_BYTES], &name)?;
     number(&answer, LINK_MTU).map(u32::from_ne_bytes)
 }
 
-/// The bytes of the number that the first attribute of a kind has.
+/// The bytes of the number in the first attribute of a kind.
 fn number<const BYTES: usize>(answer: &[u8], wanted: u16) -> io::Result<[u8; BYTES]> {
     attributes(answer)
         .find(|(kind, _)| *kind == wanted)
@@ -79,12 +79,12 @@ fn number<const BYTES: usize>(answer: &[u8], wanted: u16) -> io::Result<[u8; BYT
         .ok_or_else(nonsense)
 }
 
-/// The interface's name as the kernel wants it, with its end.
+/// The interface's name with a terminating zero.
 fn ended(interface: &Interface) -> Vec<u8> {
     [interface.as_str().as_bytes(), b"\0"].concat()
 }
 
-/// A socket to the kernel's `protocol`; to that of routes and links without one.
+/// A socket for the kernel's `protocol`; for routes and links if there is none.
 fn open(protocol: Option<Protocol>) -> io::Result<OwnedFd> {
     let (family, flags) = (AddressFamily::NETLINK, SocketFlags::CLOEXEC);
     let socket = socket_with(family, SocketType::RAW, flags, protocol)?;
@@ -92,7 +92,7 @@ fn open(protocol: Option<Protocol>) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Sends a request and gives the attributes of the answer, whose header is as long as its own.
+/// Sends a request and returns the attributes of the answer, whose family header is as long as the request's.
 fn ask(socket: &OwnedFd, kind: u16, header: &[u8], attributes: &[u8]) -> io::Result<Vec<u8>> {
     send(
         socket,
@@ -113,7 +113,7 @@ fn request(kind: u16, header: &[u8], attributes: &[u8]) -> Vec<u8> {
     message.extend((length as u32).to_ne_bytes());
     message.extend(kind.to_ne_bytes());
     message.extend(REQUEST.to_ne_bytes());
-    // Sequence number and sender: there is one request at a time, and the kernel knows who asks.
+    // Sequence number and sender are 0: there is one request at a time, and the kernel knows the sender.
     message.extend([0; 8]);
     message.extend(header);
     message.extend(attributes);
@@ -130,7 +130,7 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     attribute
 }
 
-/// The attributes of the first message in `answer`, behind a family's header of so many bytes; errs where it is the kernel's error.
+/// The attributes of the first message in `answer`, after a family header of this many bytes. Errs if the answer is the kernel's error.
 fn body(answer: &[u8], header_bytes: usize) -> io::Result<&[u8]> {
     let length = answer
         .get(..4)
@@ -153,7 +153,7 @@ fn body(answer: &[u8], header_bytes: usize) -> io::Result<&[u8]> {
         .ok_or_else(nonsense)
 }
 
-/// Type and value of each attribute; ends where one is cut off.
+/// Type and value of each attribute; ends at a truncated one.
 fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
@@ -165,7 +165,7 @@ fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// The names in the set of active features: a list in which every bit is one that is set.
+/// The names in the set of active features: a list in which every bit is set.
 fn active(answer: &[u8]) -> BTreeSet<String> {
     attributes(answer)
         .filter(|(kind, _)| *kind == FEATURES_ACTIVE)
@@ -197,7 +197,7 @@ mod tests {
 
     const GENERIC_HEADER: [u8; 4] = [GET_FEATURES, 1, 0, 0];
 
-    /// An answer with two features that are on, as the kernel lays it out.
+    /// An answer with two active features, laid out as by the kernel.
     fn answer() -> Vec<u8> {
         let bit = |name: &[u8]| {
             let name = attribute(BIT_NAME, name);

@@ -1,11 +1,11 @@
-//! The network as masscan has it: the interface it takes, the route, and what makes it lose answers there.
+//! The network from masscan's point of view: its interface, its route, and settings that make it lose answers.
 //!
-//! **The trap:** where an interface merges or splits packets (GRO, GSO, TSO, LRO), libpcap takes frames of 64 KiB, and the capture
-//! ring then holds about 32 of them: a burst of answers overruns it, and masscan says nothing (measured: 75 to 256 of 256 found).
-//! Else its frames are as large as the MTU; with one of 9000 it holds about 128 (measured: 3744 to 4015 of 4096 found).
+//! If an interface merges or splits packets (GRO, GSO, TSO, LRO), libpcap uses frames of 64 KiB, and the capture ring holds about 32 of
+//! them. A burst of answers overruns it without any indication (measured: 75 to 256 of 256 found). Otherwise frames are as large as the MTU;
+//! with an MTU of 9000 the ring holds about 128 (measured: 3744 to 4015 of 4096 found).
 //!
-//! masscan may run in another network namespace than this process, behind a script that enters it. Then what this process
-//! sees is another network: the one that counts is that of masscan's process.
+//! masscan may run in another network namespace than this process, started by a script that enters it. Then the network of masscan's process
+//! is the one to examine.
 
 use super::netlink::{active_features, mtu};
 use super::program::idle;
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 /// How long a script may take to become masscan.
 pub(in crate::masscan) const NAMESPACE_WAIT: Duration = Duration::from_secs(2);
 
-/// The features by which libpcap decides on the size of its frames.
+/// The features by which libpcap chooses the size of its frames.
 const TRAPS: [&str; 8] = [
     "rx-gro",
     "rx-lro",
@@ -36,39 +36,39 @@ const TRAPS: [&str; 8] = [
     "tx-tcp6-segmentation",
     "tx-udp-fragmentation",
 ];
-/// The largest MTU with which nothing was lost: that of Ethernet, in bytes.
+/// The largest MTU without losses: that of Ethernet, in bytes.
 const MTU_MAX: u32 = 1500;
-/// How often masscan's process is looked at until it is masscan.
+/// Interval between two checks whether a process has become masscan.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Whose network is looked at.
+/// NetworkOf network is examined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose {
+pub enum NetworkOf {
     /// This process's: masscan is started directly.
     Ours,
     /// That of the process with this id.
     Process(u32),
 }
 
-/// What was seen.
+/// The result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
     /// The interface that masscan takes.
     pub interface: Interface,
-    /// The router of the default route on it, where there is one.
+    /// The router of its default route, if there is one.
     pub gateway: Option<Ipv4Addr>,
-    /// The offloads that are on and make masscan lose answers; none where the kernel doesn't say.
+    /// The offloads that are on and make masscan lose answers; none if the kernel does not report them.
     pub traps: Option<BTreeSet<String>>,
-    /// The largest packet that the interface carries, in bytes; none where the kernel doesn't say.
+    /// The interface's MTU in bytes; none if the kernel does not report it.
     pub mtu: Option<u32>,
 }
 
 impl Network {
-    /// What is wrong with the MTU, and the remedy, where masscan loses answers for it.
+    /// What is wrong with the MTU, with the remedy; none if masscan loses nothing because of it.
     pub fn mtu_trap(&self) -> Option<String> {
         let mtu = self.mtu.filter(|&mtu| mtu > MTU_MAX)?;
         Some(format!(
-            "{mtu}: masscan loses answers and doesn't say so: ip link set dev {} mtu {MTU_MAX}",
+            "{mtu}: masscan loses answers without any indication: ip link set dev {} mtu {MTU_MAX}",
             self.interface
         ))
     }
@@ -86,71 +86,74 @@ impl Network {
     }
 }
 
-/// Why nothing was seen.
+/// Why there is no result.
 #[derive(Debug)]
-pub enum Unseen {
-    /// No default route, and no interface is named.
+pub enum NetworkError {
+    /// There is no default route, and no interface was named.
     NoRoute,
-    /// There is no such interface.
+    /// The interface does not exist.
     NoInterface(Interface),
-    /// Masscan's network is another one, which this process may not look at.
+    /// masscan's network is another one, which this process may not examine.
     Elsewhere(String),
-    /// The system doesn't say.
+    /// The system does not report it.
     Unreadable(io::Error),
 }
 
-impl fmt::Display for Unseen {
+impl fmt::Display for NetworkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unseen::NoRoute => f.write_str("there is no default route"),
-            Unseen::NoInterface(interface) => write!(f, "there is no interface {interface}"),
-            Unseen::Elsewhere(why) => {
+            NetworkError::NoRoute => f.write_str("there is no default route"),
+            NetworkError::NoInterface(interface) => write!(f, "there is no interface {interface}"),
+            NetworkError::Elsewhere(why) => {
                 write!(f, "masscan's network can't be looked at from here: {why}")
             }
-            Unseen::Unreadable(error) => write!(f, "the system doesn't say: {error}"),
+            NetworkError::Unreadable(error) => write!(f, "the system doesn't say: {error}"),
         }
     }
 }
 
-impl From<io::Error> for Unseen {
-    fn from(error: io::Error) -> Unseen {
-        Unseen::Unreadable(error)
+impl From<io::Error> for NetworkError {
+    fn from(error: io::Error) -> NetworkError {
+        NetworkError::Unreadable(error)
     }
 }
 
-/// Looks at a network: at `interface`, or at the one of the default route, as masscan does.
-pub fn look(whose: Whose, interface: Option<&Interface>) -> Result<Network, Unseen> {
+/// Examines `interface`, or the interface of the default route, as masscan does.
+pub fn inspect(whose: NetworkOf, interface: Option<&Interface>) -> Result<Network, NetworkError> {
     let interface = interface.cloned();
-    // In a thread of its own: a thread that has moved to another namespace is of no more use here.
+    // In a thread of its own, because a thread that has entered another namespace cannot be used for anything else.
     thread::Builder::new()
         .name("network".to_owned())
         .spawn(move || {
-            if let Whose::Process(id) = whose {
+            if let NetworkOf::Process(id) = whose {
                 enter(id)?;
             }
-            look_here(interface)
+            inspect_this_namespace(interface)
         })?
         .join()
         .map_err(|_| io::Error::other("the thread that looked ended by a panic"))?
 }
 
-/// True where `program` is a script: what it starts may run anywhere.
+/// Whether `program` is a script: then what it starts may run in another network.
 pub fn is_script(program: &Path) -> bool {
     let mut begin = [0; 2];
     File::open(program).is_ok_and(|mut file| file.read_exact(&mut begin).is_ok()) && begin == *b"#!"
 }
 
-/// Lets `script` start masscan, looks at that process's network, and ends it. It sends nothing.
-pub fn look_through(script: &Path, interface: Option<&Interface>) -> Result<Network, Unseen> {
+/// Lets `script` start masscan, examines that process's network, and kills it. It sends nothing.
+pub fn inspect_through(
+    script: &Path,
+    interface: Option<&Interface>,
+) -> Result<Network, NetworkError> {
     let mut waiting = idle(script).spawn()?;
-    let seen = look(Whose::Process(waiting.id()), interface);
+    let seen = inspect(NetworkOf::Process(waiting.id()), interface);
     waiting.kill()?;
     waiting.wait()?;
     seen
 }
 
-/// Moves this thread into the network namespace of a process, once that has become masscan.
-fn enter(id: u32) -> Result<(), Unseen> {
+/// Moves this thread into the network namespace of a process once that process has become masscan.
+fn enter(id: u32) -> Result<(), NetworkError> {
     let give_up = Instant::now() + NAMESPACE_WAIT;
     while !is_masscan(id) {
         if !Path::new(&format!("/proc/{id}")).exists() {
@@ -158,11 +161,11 @@ fn enter(id: u32) -> Result<(), Unseen> {
         }
         if Instant::now() >= give_up {
             let why = "the script that was started did not become masscan (exec)";
-            return Err(Unseen::Elsewhere(why.to_owned()));
+            return Err(NetworkError::Elsewhere(why.to_owned()));
         }
         thread::sleep(LOOK_EVERY);
     }
-    let refused = |error: io::Error| Unseen::Elsewhere(error.to_string());
+    let refused = |error: io::Error| NetworkError::Elsewhere(error.to_string());
     let theirs = File::open(format!("/proc/{id}/ns/net")).map_err(refused)?;
     let ours = File::open("/proc/thread-self/ns/net")?;
     if theirs.metadata()?.ino() == ours.metadata()?.ino() {
@@ -172,7 +175,7 @@ fn enter(id: u32) -> Result<(), Unseen> {
         .map_err(|error| refused(error.into()))
 }
 
-/// Whether the process `id` runs masscan, and no longer the script that started it.
+/// Whether the process `id` runs masscan rather than the script that started it.
 pub(super) fn is_masscan(id: u32) -> bool {
     fs::read_link(format!("/proc/{id}/exe")).is_ok_and(|program| {
         program
@@ -181,13 +184,13 @@ pub(super) fn is_masscan(id: u32) -> bool {
     })
 }
 
-fn look_here(interface: Option<Interface>) -> Result<Network, Unseen> {
+fn inspect_this_namespace(interface: Option<Interface>) -> Result<Network, NetworkError> {
     let table = fs::read_to_string("/proc/thread-self/net/route")?;
     let route = default_route(&table, interface.as_ref());
     let interface = match (interface, &route) {
         (Some(interface), _) => interface,
         (None, Some((interface, _))) => interface.clone(),
-        (None, None) => return Err(Unseen::NoRoute),
+        (None, None) => return Err(NetworkError::NoRoute),
     };
     let traps = match active_features(&interface) {
         Ok(on) => Some(
@@ -198,7 +201,7 @@ fn look_here(interface: Option<Interface>) -> Result<Network, Unseen> {
                 .collect(),
         ),
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => {
-            return Err(Unseen::NoInterface(interface));
+            return Err(NetworkError::NoInterface(interface));
         }
         Err(_) => None,
     };
@@ -210,7 +213,7 @@ fn look_here(interface: Option<Interface>) -> Result<Network, Unseen> {
     })
 }
 
-/// Of `/proc/net/route` the default route by a router (on `interface`, where one is named) with the lowest metric.
+/// The default route via a router in `/proc/net/route` (on `interface`, if one is named) with the lowest metric.
 fn default_route(table: &str, interface: Option<&Interface>) -> Option<(Interface, Ipv4Addr)> {
     const UP_BY_A_ROUTER: u32 = 0x1 | 0x2;
     table
@@ -227,7 +230,7 @@ fn default_route(table: &str, interface: Option<&Interface>) -> Option<(Interfac
             let mask = u32::from_str_radix(words.next()?, 16).ok()?;
             let default = destination == 0 && mask == 0 && flags & UP_BY_A_ROUTER == UP_BY_A_ROUTER;
             let wanted = interface.is_none_or(|interface| *interface == name);
-            // The kernel prints addresses as they lie in memory.
+            // The kernel prints addresses in memory order.
             let gateway = Ipv4Addr::from(gateway.to_ne_bytes());
             (default && wanted).then_some((metric, name, gateway))
         })
@@ -286,8 +289,8 @@ scan0\t000200C0\t00000000\t0001\t0\t0\t0\tFCFFFFFF\t0\t0\t0
 
     #[test]
     fn an_interface_that_is_not_there_is_named() {
-        let found = look(Whose::Ours, Some(&"no-such-thing".parse().unwrap()));
-        // A kernel that doesn't know ethtool's netlink says nothing about it.
+        let found = inspect(NetworkOf::Ours, Some(&"no-such-thing".parse().unwrap()));
+        // A kernel without ethtool's netlink reports nothing.
         if let Err(error) = found {
             assert_eq!(error.to_string(), "there is no interface no-such-thing");
         }

@@ -10,8 +10,8 @@
 
 use super::network::is_masscan;
 use super::program::{answer, find, idle};
+use super::raw_sockets::{Rights, rights};
 use super::reader::Stdout;
-use super::rights::{Rights, rights};
 use crate::masscan::network::NAMESPACE_WAIT;
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use std::fs;

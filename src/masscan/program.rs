@@ -1,5 +1,4 @@
-//! Finding the masscan program and asking what it can. Scans nothing.
-use crate::model::backoff::CLIENT_WAIT;
+//! Finding the masscan program and asking it for its abilities. Sends no packets.
 use crate::model::text::QUOTED_TEXT_MAX_CHARS;
 use crate::model::text::one_line;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -15,18 +14,18 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Why masscan can't be run here.
+/// Why masscan cannot be run here.
 #[derive(Debug)]
 pub enum ProgramError {
-    /// No such program.
+    /// The program does not exist.
     NotFound(PathBuf),
-    /// A file, but not one that may be run.
+    /// The file is not executable.
     NotExecutable(PathBuf),
     /// The system refuses to start it.
     Start {
-        /// What was to be started.
+        /// The program.
         program: PathBuf,
-        /// The system's words.
+        /// The system's message.
         error: io::Error,
     },
     /// It ran, but is not masscan.
@@ -60,7 +59,7 @@ impl fmt::Display for ProgramError {
 
 impl std::error::Error for ProgramError {}
 
-/// The path of `program`: itself where it has a slash, else the first one in PATH.
+/// The path of `program`: itself if it contains a slash, else the first match in PATH.
 pub fn find(program: &Path) -> Result<PathBuf, ProgramError> {
     let candidates: Vec<PathBuf> = if program.components().count() > 1 || program.is_absolute() {
         vec![program.to_owned()]
@@ -86,7 +85,7 @@ pub fn find(program: &Path) -> Result<PathBuf, ProgramError> {
     })
 }
 
-/// What `program --version` says of its version: `1.3.2`. Gives up after [`CLIENT_WAIT`].
+/// The version in the output of `program --version`: `1.3.2`. Gives up after [`PROGRAM_ANSWER_WAIT`].
 pub fn version(program: &Path) -> Result<String, ProgramError> {
     let path = find(program)?;
     answer(Command::new(&path).arg("--version"))?
@@ -98,14 +97,14 @@ pub fn version(program: &Path) -> Result<String, ProgramError> {
         .ok_or(ProgramError::NotMasscan(path))
 }
 
-/// Whether masscan finds libpcap, which it looks for only when it runs: Debian's package of masscan comes without it.
+/// Whether masscan finds libpcap, which it loads only when it runs; Debian's package of masscan does not depend on it.
 pub fn has_libpcap(program: &Path) -> Result<bool, ProgramError> {
-    // It lists the interfaces, and sends nothing.
+    // This lists the interfaces and sends nothing.
     let answer = answer(Command::new(find(program)?).arg("--iflist"))?;
     Ok(!answer.all().contains("libpcap not loaded"))
 }
 
-/// Whether this system's `setsid` is that of util-linux, which can give masscan its terminal.
+/// Whether this system's `setsid` is the one of util-linux, which can give masscan its controlling terminal.
 pub fn has_setsid() -> Result<bool, ProgramError> {
     let mut setsid = Command::new(find(Path::new("setsid"))?);
     Ok(answer(setsid.arg("--version"))?
@@ -113,13 +112,13 @@ pub fn has_setsid() -> Result<bool, ProgramError> {
         .contains("util-linux"))
 }
 
-/// What masscan gets of this process's environment.
+/// The part of this process's environment that masscan gets.
 pub(super) fn environment() -> [(&'static str, OsString); 2] {
     let path = std::env::var_os("PATH").unwrap_or_default();
     [("LANG", "C".into()), ("PATH", path)]
 }
 
-/// A masscan that does nothing: it is asked to show its settings, and waits for more of them on its standard input.
+/// A masscan that does nothing: it prints its settings and waits for more of them on its standard input.
 pub(super) fn idle(path: &Path) -> Command {
     let mut command = Command::new(path);
     command
@@ -130,14 +129,16 @@ pub(super) fn idle(path: &Path) -> Command {
     command
 }
 
-/// So much of what a program says is read.
+/// Longest time that a program may take to answer.
+pub(super) const PROGRAM_ANSWER_WAIT: Duration = Duration::from_secs(5);
+/// Most bytes that are read of a program's output.
 const OUTPUT_MAX_BYTES: u64 = 4096;
-/// It is looked this often whether it has said all.
+/// Interval between two checks whether it has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// What it has started may go on saying something for so long once it has ended.
+/// After it has ended, processes that it started may write for this long.
 const LAST_WORDS_WAIT: Duration = Duration::from_millis(200);
 
-/// What a program said.
+/// The output of a program.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     pub(super) output: String,
@@ -145,13 +146,13 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// On either of them: masscan tells its version on one or the other.
+    /// Both, because masscan prints its version on one or the other.
     pub(super) fn all(&self) -> String {
         format!("{}{}", self.output, self.errors)
     }
 }
 
-/// What a program says. One that lives on for [`CLIENT_WAIT`] is ended and has said nothing. What it has started ends with it.
+/// Runs a program and returns its output. One that runs longer than [`PROGRAM_ANSWER_WAIT`] is killed, which is an error. Processes that it started are killed too.
 pub(super) fn answer(command: &mut Command) -> Result<Answer, ProgramError> {
     let program = PathBuf::from(command.get_program());
     let start = |error| ProgramError::Start {
@@ -166,7 +167,7 @@ pub(super) fn answer(command: &mut Command) -> Result<Answer, ProgramError> {
         .spawn()
         .map_err(start)?;
     let pid = Pid::from_child(&child);
-    let give_up = Instant::now() + CLIENT_WAIT;
+    let give_up = Instant::now() + PROGRAM_ANSWER_WAIT;
     let ended = loop {
         let ended = has_ended(pid).map_err(start)?;
         if ended || Instant::now() >= give_up {
@@ -180,7 +181,7 @@ pub(super) fn answer(command: &mut Command) -> Result<Answer, ProgramError> {
         answer.output = start_of(child.stdout.take(), give_up).map_err(start)?;
         answer.errors = start_of(child.stderr.take(), give_up).map_err(start)?;
     }
-    // Before it is collected: until then the number of its group is nobody else's.
+    // Before it is reaped: until then the number of its process group cannot be reused.
     let killed = kill_process_group(pid, Signal::KILL);
     if !ended {
         killed.map_err(|error| start(error.into()))?;
@@ -189,14 +190,14 @@ pub(super) fn answer(command: &mut Command) -> Result<Answer, ProgramError> {
     Ok(answer)
 }
 
-/// Whether a child has ended, without collecting it.
+/// Whether a child has ended, without reaping it.
 fn has_ended(pid: Pid) -> io::Result<bool> {
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     Ok(waitid(WaitId::Pid(pid), look)?.is_some())
 }
 
-/// The first [`OUTPUT_MAX_BYTES`] of what an ended program wrote. Whoever else may hold the other end, a filter of a wrapper's, is
-/// waited for until `give_up`.
+/// The first [`OUTPUT_MAX_BYTES`] of what an ended program wrote. If another process, such as a wrapper's filter, still holds the other end,
+/// it is waited for until `give_up`.
 fn start_of(stream: Option<impl Read + AsFd>, give_up: Instant) -> io::Result<String> {
     let mut bytes = Vec::new();
     if let Some(stream) = stream {
@@ -248,14 +249,14 @@ mod tests {
             .collect()
     }
 
-    /// As by a wrapper that doesn't `exec` masscan.
+    /// Like a wrapper that does not `exec` masscan.
     #[test]
     fn what_a_program_has_started_ends_with_it() {
         for (script, output, left) in [
             ("sleep 600 & wait", "", 0),
             ("sleep 600 & echo done", "done\n", 0),
             ("(sleep 0.05; echo late) &", "late\n", 0),
-            // One that has left the group lives on, and isn't waited for.
+            // A process that has left the group lives on and is not waited for.
             ("setsid sleep 30 & sleep 0.3; echo done", "done\n", 1),
         ] {
             let folder = tempfile::tempdir().unwrap();
@@ -263,8 +264,8 @@ mod tests {
             let mut command = Command::new("sh");
             command.args(["-c", script]).current_dir(&folder);
             assert_eq!(answer(&mut command).unwrap().output, output, "{script}");
-            // One that was killed takes a moment to be gone.
-            let give_up = began + CLIENT_WAIT * 3;
+            // A killed process takes a moment to disappear.
+            let give_up = began + PROGRAM_ANSWER_WAIT * 3;
             while running_in(folder.path()).len() != left {
                 assert!(Instant::now() < give_up, "{script}");
                 thread::sleep(Duration::from_millis(10));

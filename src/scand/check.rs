@@ -6,7 +6,7 @@
 use crate::claim_table::{ClaimTable, REDIS_NEEDED};
 use crate::exit::Exit;
 use crate::kafka::{self, Reader};
-use crate::masscan::{self, About, Network, Rights, Unseen, Whose};
+use crate::masscan::{self, MasscanInfo, Network, NetworkError, NetworkOf, Rights};
 use crate::model::TopicName;
 use crate::model::backoff::CLIENT_WAIT;
 use crate::scand::logging;
@@ -156,7 +156,7 @@ fn check_masscan(options: &Options) -> Vec<Line> {
         Ok(path) => path,
         Err(error) => return vec![fail("masscan", error)],
     };
-    let mut lines = match About::of(program) {
+    let mut lines = match MasscanInfo::of(program) {
         Ok(about) => vec![
             ok(
                 "masscan",
@@ -177,7 +177,7 @@ fn check_masscan(options: &Options) -> Vec<Line> {
     lines
 }
 
-fn line_of_shards(about: &About) -> Line {
+fn line_of_shards(about: &MasscanInfo) -> Line {
     match about.unfit_for_shards() {
         None => ok("shards", "masscan sends in the order that they count on"),
         Some(why) => warn(
@@ -233,8 +233,8 @@ fn check_network(options: &Options) -> Vec<Line> {
     let program = masscan::find(&options.masscan).ok();
     let script: Option<PathBuf> = program.filter(|path| masscan::is_script(path));
     let seen = match &script {
-        Some(script) => masscan::look_through(script, interface),
-        None => masscan::look(Whose::Ours, interface),
+        Some(script) => masscan::inspect_through(script, interface),
+        None => masscan::inspect(NetworkOf::Ours, interface),
     };
     let mut lines = match seen {
         Ok(network) => lines_of_network(&network, options),
@@ -246,14 +246,14 @@ fn check_network(options: &Options) -> Vec<Line> {
     lines
 }
 
-fn line_of_unseen(unseen: &Unseen) -> Line {
+fn line_of_unseen(unseen: &NetworkError) -> Line {
     match unseen {
-        Unseen::NoRoute => fail(
+        NetworkError::NoRoute => fail(
             "interface",
             "no default route by a router, by which masscan would find its interface: ip route add default via ROUTER, or name one by -interface",
         ),
-        Unseen::NoInterface(_) => fail("interface", format!("{unseen}: ip link lists them")),
-        Unseen::Elsewhere(_) | Unseen::Unreadable(_) => warn("interface", unseen),
+        NetworkError::NoInterface(_) => fail("interface", format!("{unseen}: ip link lists them")),
+        NetworkError::Elsewhere(_) | NetworkError::Unreadable(_) => warn("interface", unseen),
     }
 }
 
@@ -444,12 +444,12 @@ mod tests {
             ),
             (line_of_rights(Rights::Root, path), Verdict::Ok, "root"),
             (
-                line_of_unseen(&Unseen::NoRoute),
+                line_of_unseen(&NetworkError::NoRoute),
                 Verdict::Fail,
                 "ip route add default",
             ),
             (
-                line_of_unseen(&Unseen::Elsewhere("x".into())),
+                line_of_unseen(&NetworkError::Elsewhere("x".into())),
                 Verdict::Warn,
                 "can't be looked at",
             ),

@@ -7,7 +7,7 @@ use super::{logging, signals};
 use crate::claim_table::ClaimTable;
 use crate::exit::Exit;
 use crate::kafka::{GroupOffsets, Producer, Reader};
-use crate::masscan::{self, About, MasscanBinary, StdoutMode};
+use crate::masscan::{self, MasscanBinary, MasscanInfo, StdoutMode};
 use crate::model::source::SourcePorts;
 use crate::scand::claims::budget::Budget;
 use crate::scand::claims::dispatch::{Assignment, Dispatch};
@@ -74,8 +74,8 @@ pub fn run(options: &Options) -> Exit {
         count => info!("removed {count} temporary folders left by killed servers"),
     }
     let masscan = Arc::new(MasscanBinary::new(&options.masscan));
-    let about_masscan = masscan.about();
-    dispatch::say_masscan(&about_masscan);
+    let masscan_info = masscan.info();
+    dispatch::log_masscan(&masscan_info);
     let signals = match signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
@@ -86,7 +86,7 @@ pub fn run(options: &Options) -> Exit {
     if !wait_for_peers(options, &signals.ends) {
         return Exit::Success;
     }
-    let server = match Server::start(options, &scope, &masscan, about_masscan) {
+    let server = match Server::start(options, &scope, &masscan, masscan_info) {
         Ok(server) => server,
         Err(error) => {
             error!("cannot start a thread: {error}");
@@ -183,10 +183,10 @@ impl Server {
         options: &Options,
         scope: &Arc<ScopeInForce>,
         masscan: &Arc<MasscanBinary>,
-        about_masscan: Result<About, String>,
+        masscan_info: Result<MasscanInfo, String>,
     ) -> io::Result<Server> {
         let parts = Parts::new(options, scope, masscan);
-        parts.offloads.look_at_start();
+        parts.offloads.check_at_start();
         let (stop_intake, intake_stop) = bounded(0);
         let (stop_lease, lease_stop) = bounded(0);
         let (stop_commit, commit_stop) = bounded(0);
@@ -214,7 +214,7 @@ impl Server {
         let intake = vec![
             parts.start_poll(finalize.clone(), work, intake_stop.clone())?,
             parts.start_dispatch(
-                about_masscan,
+                masscan_info,
                 budget,
                 assignments,
                 finalize,
@@ -371,8 +371,8 @@ impl Parts<'_> {
         Ok(outlets)
     }
 
-    fn say_printing(&self) {
-        if self.masscan.printing() == StdoutMode::Terminal {
+    fn log_stdout_mode(&self) {
+        if self.masscan.stdout_mode() == StdoutMode::Terminal {
             info!(
                 "masscan does not load stdbuf's library (file capabilities?): it writes to a terminal instead of a pipe"
             );
@@ -385,7 +385,7 @@ impl Parts<'_> {
         outlets: &[Outlets],
         assigned: &Receiver<Assignment>,
     ) -> io::Result<Vec<JoinHandle<()>>> {
-        self.say_printing();
+        self.log_stdout_mode();
         let scans = Arc::new(Scans {
             server: self.options.name.to_string(),
             masscan: self.masscan.clone(),
@@ -467,7 +467,7 @@ impl Parts<'_> {
 
     fn start_dispatch(
         &self,
-        about_masscan: Result<About, String>,
+        masscan_info: Result<MasscanInfo, String>,
         budget: Arc<Budget>,
         assignments: Sender<Assignment>,
         finalize: Sender<StateChange>,
@@ -482,7 +482,7 @@ impl Parts<'_> {
             held_claims: self.held_claims.clone(),
             buffer: self.buffer.clone(),
             scope: self.scope.clone(),
-            about_masscan,
+            masscan_info,
             masscan: self.masscan.clone(),
             assignments,
             finalize,

@@ -1,7 +1,7 @@
 //! The thread `dispatch`: reports this server's load, claims tasks while a slot is free, and hands them to the scan threads.
 
 use crate::claim_table::{Answer, ClaimTable, ClaimTableError, Claimed, Ending, Refused, Release};
-use crate::masscan::{About, MasscanBinary, unfit_for_shards};
+use crate::masscan::{MasscanBinary, MasscanInfo, unfit_for_shards};
 use crate::model::lease::renew_every;
 use crate::model::{Lineage, Resume, Scope, State, StatusRecord, Targets, Task};
 use crate::scand::claims::budget::{Budget, Permit};
@@ -64,7 +64,7 @@ pub struct Dispatch {
     /// The program.
     pub masscan: Arc<MasscanBinary>,
     /// What was last logged about it.
-    pub about_masscan: Result<About, String>,
+    pub masscan_info: Result<MasscanInfo, String>,
     /// To the scan threads.
     pub assignments: Sender<Assignment>,
     /// Where claims go whose task cannot be read.
@@ -159,7 +159,7 @@ impl Dispatch {
         call: &mut Option<String>,
     ) -> Result<(Answer, Instant), ClaimTableError> {
         let name = call.get_or_insert_with(|| nanoid::nanoid!()).clone();
-        self.look_at_masscan();
+        self.check_masscan();
         let capabilities = self.capabilities(&self.scope.now());
         let mut claim = || {
             let sent = Instant::now();
@@ -243,22 +243,22 @@ impl Dispatch {
                 denied.count()
             ));
         }
-        unfit_for_shards(&self.about_masscan)
+        unfit_for_shards(&self.masscan_info)
     }
 
     /// What is claimed and what is refused until the next look is judged by this one.
-    fn look_at_masscan(&mut self) {
-        let about = self.masscan.about();
-        if about != self.about_masscan {
-            say_masscan(&about);
-            self.about_masscan = about;
+    fn check_masscan(&mut self) {
+        let about = self.masscan.info();
+        if about != self.masscan_info {
+            log_masscan(&about);
+            self.masscan_info = about;
         }
     }
 
     /// Names what this server may do, so that the fleet knows whether one that refused a task may do something else by now.
     fn capabilities(&self, scope: &Scope) -> String {
         let rate = self.budget.rate_for(u64::MAX);
-        let shards = unfit_for_shards(&self.about_masscan).is_none();
+        let shards = unfit_for_shards(&self.masscan_info).is_none();
         format!("{}/{rate}/{shards}", scope.tag())
     }
 
@@ -365,7 +365,7 @@ impl Dispatch {
 }
 
 /// Says in the log what this server's masscan is, and what that means.
-pub fn say_masscan(about: &Result<About, String>) {
+pub fn log_masscan(about: &Result<MasscanInfo, String>) {
     match about {
         Ok(about) => {
             info!("masscan {}", about.version);

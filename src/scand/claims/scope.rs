@@ -178,7 +178,7 @@ mod tests {
             ..ScopeOptions::default()
         };
         let error = options.read().unwrap_err().to_string();
-        assert!(error.starts_with("-excludefile: ") && error.contains("can't be read"));
+        assert!(error.starts_with("-excludefile: ") && error.contains("cannot be read"));
         fs::write(&file, "10.0.0.1\n").unwrap();
         let in_force = ScopeInForce::new(options.read().unwrap());
         fs::write(&file, "10.0.0.2\n10.0.0/8\nx\n").unwrap();

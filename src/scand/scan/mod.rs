@@ -166,8 +166,8 @@ impl Plan {
         let (task, resume) = (&assignment.claimed.task, assignment.claimed.resume);
         let info = match task.shard {
             // Asked again for each shard: nothing would show later that it was sent in another order.
-            Some(_) => scans.masscan.ask(),
-            None => scans.masscan.about(),
+            Some(_) => scans.masscan.info_now(),
+            None => scans.masscan.info(),
         };
         let unfit = task.shard.and_then(|_| masscan::unfit_for_shards(&info));
         let masscan_version = info.map_or(String::new(), |info| info.version);
@@ -354,7 +354,7 @@ impl Scan<'_> {
         self.log_checkpoint();
         let program = self.scans.masscan.program();
         info!("{} {arguments}", program.display());
-        let child = masscan::spawn(program, &self.scans.masscan.printing(), &arguments)
+        let child = masscan::spawn(program, &self.scans.masscan.stdout_mode(), &arguments)
             .map_err(|error| one_line(&error.to_string()))?;
         if let Some(findings) = child.small_output_findings() {
             self.scans.small_output_warning.call_once(|| warn!(
@@ -362,7 +362,7 @@ impl Scan<'_> {
                  continues from its checkpoint. Increase the sysctl fs.pipe-user-pages-soft (and fs.pipe-max-size, if below 1048576), or use fewer -slots"
             ));
         }
-        self.scans.offloads.look_at_scan(child.id());
+        self.scans.offloads.check_scan(child.id());
         Ok(child)
     }
 
@@ -494,7 +494,7 @@ impl Scan<'_> {
             self.plan.masscan_version
         );
         self.checkpoint.forget();
-        self.scans.masscan.greeted_with(version);
+        self.scans.masscan.note_version(version);
         self.stop_a_shard(OTHER_VERSION)
     }
 

@@ -1,7 +1,7 @@
 //! The warnings about what makes masscan lose answers on an interface, its offloads and its MTU: at the start, and once for each
 //! interface that a scan uses. They never keep a scan waiting.
 
-use crate::masscan::{self, Network, Unseen, Whose};
+use crate::masscan::{self, Network, NetworkError, NetworkOf};
 use crate::model::source::Interface;
 use crate::scand::claims::held_claims::lock;
 use log::{debug, warn};
@@ -31,28 +31,28 @@ impl Offloads {
     }
 
     /// Looks before the first scan, unless only a running masscan can tell which network is its own.
-    pub fn look_at_start(&self) {
+    pub fn check_at_start(&self) {
         if !self.is_script {
-            self.tell(masscan::look(Whose::Ours, self.interface.as_ref()));
+            self.tell(masscan::inspect(NetworkOf::Ours, self.interface.as_ref()));
         }
     }
 
     /// Looks at the network of a masscan that runs, in a thread of its own.
-    pub fn look_at_scan(self: &Arc<Offloads>, process: u32) {
+    pub fn check_scan(self: &Arc<Offloads>, process: u32) {
         let whose = match self.is_script {
-            true => Whose::Process(process),
-            false => Whose::Ours,
+            true => NetworkOf::Process(process),
+            false => NetworkOf::Ours,
         };
         let offloads = self.clone();
         let looking = thread::Builder::new()
             .name("offloads".into())
-            .spawn(move || offloads.tell(masscan::look(whose, offloads.interface.as_ref())));
+            .spawn(move || offloads.tell(masscan::inspect(whose, offloads.interface.as_ref())));
         if let Err(error) = looking {
             debug!("cannot look at the offloads: no thread: {error}");
         }
     }
 
-    fn tell(&self, seen: Result<Network, Unseen>) {
+    fn tell(&self, seen: Result<Network, NetworkError>) {
         for warning in warnings(&seen) {
             if lock(&self.said).insert(warning.clone()) {
                 warn!("{warning}");
@@ -62,7 +62,7 @@ impl Offloads {
 }
 
 /// What is to be warned of.
-fn warnings(seen: &Result<Network, Unseen>) -> Vec<String> {
+fn warnings(seen: &Result<Network, NetworkError>) -> Vec<String> {
     match seen {
         Ok(network) => {
             let mtu = network
@@ -70,7 +70,7 @@ fn warnings(seen: &Result<Network, Unseen>) -> Vec<String> {
                 .map(|trap| format!("interface {} has an MTU of {trap}", network.interface));
             offloads(network).into_iter().chain(mtu).collect()
         }
-        Err(unseen @ Unseen::Elsewhere(_)) => vec![format!(
+        Err(unseen @ NetworkError::Elsewhere(_)) => vec![format!(
             "whether the interface's offloads and MTU make masscan lose answers is not known: {unseen}"
         )],
         // masscan says in its own words what it lacks, or has ended already.
@@ -105,7 +105,7 @@ mod tests {
         };
         assert!(warnings(&network(Some(&[]), Some(1500))).is_empty());
         assert!(warnings(&network(None, None)).is_empty());
-        assert!(warnings(&Err(Unseen::NoRoute)).is_empty());
+        assert!(warnings(&Err(NetworkError::NoRoute)).is_empty());
         let said = warnings(&network(Some(&["rx-gro"]), Some(9000)));
         assert!(
             said[0].starts_with("interface eth0 has offloads on (rx-gro): masscan loses answers")
@@ -115,7 +115,7 @@ mod tests {
             said[1],
             "interface eth0 has an MTU of 9000: masscan loses answers and doesn't say so: ip link set dev eth0 mtu 1500"
         );
-        let elsewhere = warnings(&Err(Unseen::Elsewhere("no rights".into()))).concat();
+        let elsewhere = warnings(&Err(NetworkError::Elsewhere("no rights".into()))).concat();
         assert!(elsewhere.contains("is not known: masscan's network can't be looked at"));
     }
 }

@@ -1,4 +1,4 @@
-//! Whether masscan may open the raw sockets that it needs, when this process starts it. Asked of the kernel; nothing is opened.
+//! Whether masscan may open raw sockets if this process starts it. Asks the kernel; opens nothing.
 
 use rustix::fs::getxattr;
 use rustix::process::geteuid;
@@ -10,18 +10,18 @@ use std::path::Path;
 const NET_RAW: u64 = 1 << 13;
 const SET_USER_ID: u32 = 0o4000;
 
-/// By what masscan has them.
+/// From what masscan gets the right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rights {
     /// It runs as root.
     Root,
-    /// This process hands CAP_NET_RAW on to what it starts.
+    /// This process passes CAP_NET_RAW on to its children.
     Ambient,
     /// Its file has the capability, or belongs to root with the set-user-ID bit.
     File,
-    /// It has them by nothing.
+    /// It does not get the right.
     Missing,
-    /// Nothing in here can have them: CAP_NET_RAW was taken from the whole container.
+    /// It cannot get the right: CAP_NET_RAW was removed from the whole container.
     Bounded,
 }
 
@@ -51,7 +51,7 @@ fn judge(status: &str, root: bool, of_file: bool) -> Rights {
 }
 
 fn has_file_capability(program: &Path) -> bool {
-    // A header of 4 bytes, then the lower halves of the permitted and the inheritable set, then the upper ones.
+    // A header of 4 bytes, then the lower halves of the permitted and the inheritable set, then the upper halves.
     let mut value = [0u8; 24];
     getxattr(program, "security.capability", &mut value[..]).is_ok_and(|bytes| {
         let permitted = u32::from_le_bytes([value[4], value[5], value[6], value[7]]);
