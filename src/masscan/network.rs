@@ -105,7 +105,7 @@ impl fmt::Display for NetworkError {
             NetworkError::NoRoute => f.write_str("there is no default route"),
             NetworkError::NoInterface(interface) => write!(f, "there is no interface {interface}"),
             NetworkError::Elsewhere(why) => {
-                write!(f, "masscan's network can't be looked at from here: {why}")
+                write!(f, "masscan's network cannot be examined from here: {why}")
             }
             NetworkError::Unreadable(error) => write!(f, "the system doesn't say: {error}"),
         }

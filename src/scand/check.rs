@@ -1,7 +1,7 @@
-//! `scand -check`: the state of everything that a scan needs, one line each: verdict, name, what was found, and the remedy.
+//! `scand -check`: checks everything that a scan needs and prints one line each: verdict, name, result, and the remedy.
 //!
-//! **Invariants:** it scans nothing and takes no task. It ends within [`CHECK_WAIT`] and a moment even where nothing answers:
-//! what takes longer has failed. All checks run at the same time, each on a thread of its own.
+//! **Invariants:** it scans nothing and claims no task. It ends shortly after [`CHECK_WAIT`] even if nothing answers: a check that takes longer
+//! has failed. All checks run at the same time, each on a thread of its own.
 
 use crate::claim_table::{ClaimTable, REDIS_NEEDED};
 use crate::exit::Exit;
@@ -22,7 +22,7 @@ use std::time::Instant;
 /// How long `scand -check` may take.
 const CHECK_WAIT: Duration = Duration::from_secs(9);
 
-/// How one thing is.
+/// The verdict of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Ok,
@@ -32,7 +32,7 @@ enum Verdict {
     Fail,
 }
 
-/// One line.
+/// One line of output.
 #[derive(Debug, PartialEq, Eq)]
 struct Line {
     verdict: Verdict,
@@ -72,7 +72,7 @@ fn line(verdict: Verdict, name: &'static str, text: impl fmt::Display) -> Line {
     }
 }
 
-/// A group of checks: what it is called where it doesn't answer, and its work.
+/// A group of checks: its name, for the case that it does not answer, and its work.
 type Check = (&'static str, fn(&Options) -> Vec<Line>);
 
 const CHECKS: [Check; 9] = [
@@ -87,7 +87,7 @@ const CHECKS: [Check; 9] = [
     ("log file", check_log_file),
 ];
 
-/// Checks everything and prints it, and how much of it is not well. [`Exit::Success`] only if all is well.
+/// Runs all checks and prints the results with a summary. [`Exit::Success`] only if nothing failed and there is no warning.
 pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Exit> {
     let give_up = Instant::now() + CHECK_WAIT;
     let (mut warnings, mut failures) = (0, 0);
@@ -99,7 +99,7 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Exit> {
             let started = thread::Builder::new()
                 .name(format!("check-{name}"))
                 .spawn(move || {
-                    // Nobody waits any more where it took too long.
+                    // After a time-out nothing receives it.
                     let _ = done.send(check(&options));
                 });
             (name, started.map(|_| answer))
@@ -133,7 +133,7 @@ fn summary(warnings: usize, failures: usize) -> String {
         _ => format!("{count} {what}s"),
     };
     format!(
-        "{}, {}: not all is well",
+        "{}, {}",
         counted(warnings, "warning"),
         counted(failures, "failure")
     )
@@ -170,7 +170,7 @@ fn check_masscan(options: &Options) -> Vec<Line> {
         Ok(true) => ok("libpcap", "masscan finds it"),
         Ok(false) => fail(
             "libpcap",
-            "masscan does not find it, and every scan fails: apt install libpcap0.8",
+            "masscan does not find it, so every scan fails: apt install libpcap0.8",
         ),
         Err(error) => fail("libpcap", error),
     });
@@ -208,7 +208,7 @@ fn line_of_rights(rights: Rights, path: &Path) -> Line {
         ),
         Rights::Bounded => fail(
             "rights",
-            "CAP_NET_RAW was taken from all processes here: start the container with --cap-add NET_RAW",
+            "CAP_NET_RAW was removed from all processes here: start the container with --cap-add NET_RAW",
         ),
     }
 }
@@ -219,11 +219,11 @@ fn check_setsid(_options: &Options) -> Vec<Line> {
         Ok(true) => ok("setsid", "of util-linux"),
         Ok(false) => fail(
             "setsid",
-            format!("not that of util-linux, which gives masscan its terminal: {remedy}"),
+            format!("not the one of util-linux, which gives masscan its terminal: {remedy}"),
         ),
         Err(_) => fail(
             "setsid",
-            format!("not found, no masscan can be started: {remedy}"),
+            format!("not found, so masscan cannot be started: {remedy}"),
         ),
     }]
 }
@@ -250,9 +250,12 @@ fn line_of_unseen(unseen: &NetworkError) -> Line {
     match unseen {
         NetworkError::NoRoute => fail(
             "interface",
-            "no default route by a router, by which masscan would find its interface: ip route add default via ROUTER, or name one by -interface",
+            "no default route via a router, from which masscan would take its interface: ip route add default via ROUTER, or give -interface",
         ),
-        NetworkError::NoInterface(_) => fail("interface", format!("{unseen}: ip link lists them")),
+        NetworkError::NoInterface(_) => fail(
+            "interface",
+            format!("{unseen}: ip link lists the interfaces"),
+        ),
         NetworkError::Elsewhere(_) | NetworkError::Unreadable(_) => warn("interface", unseen),
     }
 }
@@ -264,23 +267,23 @@ fn lines_of_network(network: &Network, options: &Options) -> Vec<Line> {
         None => "that of the default route",
     };
     let route = match (network.gateway, options.source.router_mac) {
-        (_, Some(mac)) => ok("route", format!("by the router {mac} of -router-mac")),
-        (Some(gateway), None) => ok("route", format!("by {gateway} on {name}")),
+        (_, Some(mac)) => ok("route", format!("via {mac} (-router-mac)")),
+        (Some(gateway), None) => ok("route", format!("via {gateway} on {name}")),
         (None, None) => fail(
             "route",
             format!(
-                "no default route on {name}: ip route add default via ROUTER dev {name}, or name the router by -router-mac"
+                "no default route on {name}: ip route add default via ROUTER dev {name}, or give the router with -router-mac"
             ),
         ),
     };
     let offloads = match &network.traps {
-        Some(on) if on.is_empty() => ok("offloads", "off, those that make masscan lose answers"),
+        Some(on) if on.is_empty() => ok("offloads", "off (those that make masscan lose answers)"),
         Some(on) => {
             let on: Vec<&str> = on.iter().map(String::as_str).collect();
             warn(
                 "offloads",
                 format!(
-                    "{} on: masscan loses answers and doesn't say so: {}",
+                    "{} on: masscan loses answers without any indication: {}",
                     on.join(", "),
                     network.remedy()
                 ),
@@ -289,7 +292,7 @@ fn lines_of_network(network: &Network, options: &Options) -> Vec<Line> {
         None => warn(
             "offloads",
             format!(
-                "the kernel doesn't say; if ethtool -k {name} shows gro, gso or tso: {}",
+                "the kernel does not report them; if ethtool -k {name} shows gro, gso or tso: {}",
                 network.remedy()
             ),
         ),
@@ -299,7 +302,7 @@ fn lines_of_network(network: &Network, options: &Options) -> Vec<Line> {
         (None, Some(mtu)) => ok("mtu", mtu),
         (None, None) => warn(
             "mtu",
-            format!("the kernel doesn't say: ip link show {name}"),
+            format!("the kernel does not report it: ip link show {name}"),
         ),
     };
     let interface = ok("interface", format!("{name}, {from}"));
@@ -308,15 +311,12 @@ fn lines_of_network(network: &Network, options: &Options) -> Vec<Line> {
 
 fn check_kafka(options: &Options) -> Vec<Line> {
     vec![match kafka::preflight(&options.kafka, CLIENT_WAIT) {
-        Ok(()) => ok(
-            "kafka",
-            format!("{}, of a version that can be used", options.kafka),
-        ),
+        Ok(()) => ok("kafka", format!("{}, a supported version", options.kafka)),
         Err(error) => fail("kafka", error),
     }]
 }
 
-/// Asks for each topic as a server does when it starts, which makes those that the broker makes by itself.
+/// Requests each topic as a server does at its start, which creates it if the broker creates topics automatically.
 fn check_topics(options: &Options) -> Vec<Line> {
     if kafka::preflight(&options.kafka, CLIENT_WAIT).is_err() {
         return vec![fail("topics", "not known without Kafka")];
@@ -335,7 +335,7 @@ fn check_topics(options: &Options) -> Vec<Line> {
         .map(|check| {
             check
                 .join()
-                .unwrap_or_else(|_| fail("topics", "the check ended by a panic"))
+                .unwrap_or_else(|_| fail("topics", "the check ended with a panic"))
         })
         .collect()
 }
@@ -375,7 +375,7 @@ fn lines_of_redis(at: &str, version: &str, evicting: Option<String>) -> Vec<Line
         Some(policy) => warn(
             "eviction",
             format!(
-                "Redis may throw tasks away when its memory is full ({policy}): CONFIG SET maxmemory-policy noeviction"
+                "Redis may evict tasks when its memory is full ({policy}): CONFIG SET maxmemory-policy noeviction"
             ),
         ),
     };
@@ -404,15 +404,15 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_verdict_name_and_text() {
+    fn a_line_consists_of_verdict_name_and_text() {
         assert_eq!(ok("redis", "7.0").to_string(), "ok    redis      7.0");
         assert_eq!(fail("exclusions", "x").to_string(), "FAIL  exclusions x");
     }
 
     #[test]
     fn the_end_says_why_the_exit_code_is_not_0() {
-        assert_eq!(summary(1, 0), "1 warning, 0 failures: not all is well");
-        assert_eq!(summary(2, 1), "2 warnings, 1 failure: not all is well");
+        assert_eq!(summary(1, 0), "1 warning, 0 failures");
+        assert_eq!(summary(2, 1), "2 warnings, 1 failure");
     }
 
     #[test]
@@ -451,7 +451,7 @@ mod tests {
             (
                 line_of_unseen(&NetworkError::Elsewhere("x".into())),
                 Verdict::Warn,
-                "can't be looked at",
+                "cannot be examined",
             ),
             (
                 redis("6.0.16", None).remove(0),
@@ -493,9 +493,9 @@ mod tests {
         };
         assert_eq!(
             lines(Some("192.0.2.1"), Some(&[]), Some(1500), &[]),
-            "ok    interface  eth0, that of the default route\n\
-             ok    route      by 192.0.2.1 on eth0\n\
-             ok    offloads   off, those that make masscan lose answers\n\
+            "ok    interface  eth0, from the default route\n\
+             ok    route      via 192.0.2.1 on eth0\n\
+             ok    offloads   off (those that make masscan lose answers)\n\
              ok    mtu        1500"
         );
         let text = lines(
@@ -505,7 +505,7 @@ mod tests {
             &["-interface", "eth0"],
         );
         assert!(
-            text.contains("warn  mtu        9001: masscan loses answers and doesn't say so: ip link set dev eth0 mtu 1500"),
+            text.contains("warn  mtu        9001: masscan loses answers without any indication: ip link set dev eth0 mtu 1500"),
             "{text}"
         );
         assert!(
@@ -513,7 +513,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("warn  offloads   rx-gro, tx-tcp-segmentation on: masscan loses answers and doesn't say so: ethtool -K eth0 gro off"),
+            text.contains("warn  offloads   rx-gro, tx-tcp-segmentation on: masscan loses answers without any indication: ethtool -K eth0 gro off"),
             "{text}"
         );
         let text = lines(None, None, None, &["-router-mac", "00:11:22:33:44:55"]);

@@ -1,5 +1,5 @@
-//! scand's options: every flag with its default, and the validated settings that the rest of scand works with.
-//! Nothing else of scand looks at the command line, and nothing here opens a connection or a file.
+//! scand's options: every flag with its default, and the validated settings for the rest of scand. No other file reads the command line, and
+//! nothing here opens a connection or a file.
 
 use crate::claim_table::RedisUrl;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, RESULTS_TOPIC, TOPIC};
@@ -14,22 +14,22 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long a claim lasts without renewal, by default.
+/// Default duration of a claim without renewal.
 #[cfg(test)]
 const LEASE_DEFAULT: Duration = Duration::from_secs(15);
-/// Shortest lease that may be asked for.
+/// Shortest lease.
 const LEASE_MIN: Duration = Duration::from_secs(2);
-/// Longest lease that may be asked for.
+/// Longest lease.
 const LEASE_MAX: Duration = Duration::from_secs(600);
-/// Slots of a server (scans at a time) by default.
+/// Default number of slots (scans that may send at the same time).
 #[cfg(test)]
 const SLOTS_DEFAULT: usize = 2;
-/// Most slots of a server.
+/// Maximum number of slots.
 const SLOTS_MAX: usize = 64;
-/// Most findings that a server may be told to hold unacknowledged before it suspends scans, in MiB; 64 by default.
+/// Largest findings buffer, in MiB; the default is 64.
 const RESULTS_BUFFER_MAX_MIB: u32 = 64 * 1024;
 
-/// Letters and digits after the host name in a server's name: two servers of one host collide once in 1.7 million.
+/// Letters and digits after the host name in a server's name: the names of two servers of one host are equal once in 1.7 million.
 const SUFFIX_CHARS: usize = 4;
 
 const STATUS_TOPIC: Flag = Flag::with_default(
@@ -110,7 +110,7 @@ const ROUTER_MAC: Flag = Flag::optional(
 const LOG_FILE: Flag = Flag::optional("--log-file", "FILE", "write the log to this file too");
 const CHECK: Flag = Flag::switch(
     "--check",
-    "only check what a scan needs, one line each; scans nothing; exit code 0 if all is well",
+    "only check what a scan needs, one line each; scans nothing; exit code 0 without warnings and failures",
 );
 const DEBUG: Flag = Flag::switch("--v", "log at debug level");
 
@@ -163,21 +163,21 @@ SIGINT or SIGTERM ends scand and leaves its tasks to the others; a second one
 ends it at once.
 ";
 
-/// What a command line asks of scand.
+/// What a command line asks for.
 #[derive(Debug)]
 pub enum Request {
-    /// To show this text.
+    /// Print this text.
     Show(String),
-    /// To run with these settings.
+    /// Run with these settings.
     Run(Box<Options>),
 }
 
 /// The validated settings of a server.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The servers of this group share their tasks.
+    /// Servers with the same group share tasks.
     pub group: GroupName,
-    /// Kafka's brokers to begin with.
+    /// The brokers to connect to first.
     pub kafka: Brokers,
     /// Redis, with its password.
     pub redis: RedisUrl,
@@ -185,13 +185,13 @@ pub struct Options {
     pub topic: TopicName,
     /// Topic of findings.
     pub results_topic: TopicName,
-    /// Topic of changes of state.
+    /// Topic of state changes.
     pub status_topic: TopicName,
     /// This server's name.
     pub name: ServerName,
-    /// Scans at a time.
+    /// Scans that may send at the same time.
     pub slots: usize,
-    /// Packets per second of all scans together; none = no limit.
+    /// Packets per second of all scans together; none: no limit.
     pub max_rate: Option<BandWidth>,
     /// The masscan program.
     pub masscan: PathBuf,
@@ -199,19 +199,19 @@ pub struct Options {
     pub lease: Duration,
     /// Bytes of findings that may wait for Kafka.
     pub buffer_bytes: usize,
-    /// Where it may not scan; the files are still to be read.
+    /// What it may scan; the files are not read yet.
     pub scope: ScopeOptions,
     /// Where masscan sends from.
     pub source: Source,
-    /// Where the log goes besides stderr.
+    /// A file for the log besides stderr.
     pub log_file: Option<PathBuf>,
-    /// To check what a scan needs, and nothing else.
+    /// Only check what a scan needs.
     pub check: bool,
     /// Whether debug lines are logged.
     pub debug: bool,
 }
 
-/// What `args` (without the program's name) ask for. Errors in one line that names the flag and its value.
+/// Parses `args` (without the program's name). Errs with one line that names the flag and its value.
 pub fn parse(args: Vec<OsString>) -> Result<Request, Invalid> {
     match flags::read_with(args, FLAGS, |name| std::env::var_os(name))? {
         Asked::Help => Ok(Request::Show(help())),
@@ -270,7 +270,7 @@ fn resolve(mut reader: Reader) -> Result<Options, Invalid> {
     Ok(options)
 }
 
-/// A topic that held two kinds of records would be read as rejected tasks without end.
+/// If a topic contained two kinds of records, one kind would be read as rejected tasks for ever.
 fn check_topics_differ(options: &Options) -> Result<(), Invalid> {
     let topics = [
         (TOPIC, &options.topic),
@@ -290,7 +290,7 @@ fn check_topics_differ(options: &Options) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// The host's name, so that a reader of logs knows the machine, and a random end, so that servers on one host differ.
+/// The host's name, so that a reader of logs knows the machine, and random characters, so that servers on one host differ.
 fn default_name() -> ServerName {
     const ALPHABET: [char; 36] = [
         'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r',
@@ -302,7 +302,7 @@ fn default_name() -> ServerName {
 }
 
 impl fmt::Display for Options {
-    /// The effective settings in one line for the log, flag by flag, the password of Redis hidden.
+    /// The settings in one line for the log, as flags, without the password of Redis.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,

@@ -66,7 +66,7 @@ fn all_well() {
         ],
         "{said}"
     );
-    assert!(said.contains("scan0, that of the default route"), "{said}");
+    assert!(said.contains("scan0, from the default route"), "{said}");
     let (code, said) = check(&fleet, &["-interface", "nowhere0"]);
     assert_eq!(code, Some(1));
     assert!(

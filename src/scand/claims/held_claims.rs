@@ -1,5 +1,5 @@
-//! The claims that this server holds, shared by its threads: how long each may be trusted, and where its orders go.
-//! No I/O: `lease` renews, `dispatch` adds, `finalize` removes.
+//! The claims of this server, shared by its threads: until when each may be trusted, and the channel for its orders. No I/O.
+//! `lease` renews claims, `dispatch` adds them, `finalize` removes them.
 
 use crate::claim_table::Claim;
 use crate::model::TaskId;
@@ -9,26 +9,26 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Orders (cancel, lost, drain …) that may wait for a scan's thread.
+/// Orders that may wait for a scan thread.
 const SCAN_ORDERS_MAX: usize = 8;
 
-/// What a scan's thread is told about its claim. Handled before anything that masscan says.
+/// An order for a scan thread. It is handled before anything that masscan writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// The claim is somebody else's by now: stop, write nothing more.
+    /// The claim belongs to another server or to none: stop and write nothing more.
     Lost,
-    /// A person wants the task to end now.
+    /// An operator cancelled the task.
     Cancel,
-    /// A person wants it held back: checkpoint, give it up.
+    /// An operator paused the task: checkpoint and release it.
     Pause,
-    /// The server is going down: checkpoint, give the task back.
+    /// The server is shutting down: checkpoint and release the task.
     Drain,
 }
 
 /// One claim of this server.
 #[derive(Debug)]
 pub struct HeldClaim {
-    /// Which.
+    /// Its task and fence.
     pub claim: Claim,
     trusted_until: Mutex<Instant>,
     orders: Sender<Order>,
@@ -41,7 +41,7 @@ impl HeldClaim {
         now < *lock(&self.trusted_until)
     }
 
-    /// For how long after `now` that is so if it isn't renewed.
+    /// How long after `now` it can still be trusted if it is not renewed.
     pub fn trusted_for(&self, now: Instant) -> Duration {
         lock(&self.trusted_until).saturating_duration_since(now)
     }
@@ -52,14 +52,14 @@ impl HeldClaim {
         *until = (*until).max(trusted_until(sent, lease));
     }
 
-    /// The claim is somebody else's: it can't be trusted from now on, and the scan's thread is told.
+    /// The claim is lost: it can no longer be trusted, and the scan thread gets an order.
     pub fn lost(&self, now: Instant) {
         *lock(&self.trusted_until) = now;
         self.order(Order::Lost);
     }
 
-    /// Tells the scan's thread, once where the same order comes again and again. An order that finds no reader or a full queue
-    /// isn't needed: the scan is ending already.
+    /// Sends an order to the scan thread; a repeated order only once. If there is no receiver or the queue is full, the order is not needed: the
+    /// scan is already ending.
     pub fn order(&self, order: Order) {
         if lock(&self.last_order).replace(order) != Some(order) {
             let _ = self.orders.try_send(order);
@@ -78,7 +78,7 @@ struct Held {
 }
 
 impl HeldClaims {
-    /// Takes up a claim that a request sent at `sent` made for one `lease`. While the server drains, that is ordered at once.
+    /// Adds a claim that a request sent at `sent` made for one `lease`. During a drain it gets the order to drain at once.
     pub fn take(
         &self,
         claim: &Claim,
@@ -101,7 +101,7 @@ impl HeldClaims {
         (held_claim, inbox)
     }
 
-    /// Tells every scan to drain, those of claims that are taken up later too.
+    /// Orders every scan to drain, including those of claims that are added later.
     pub fn drain(&self) {
         let mut held = lock(&self.0);
         held.is_draining = true;
@@ -118,7 +118,7 @@ impl HeldClaims {
             .is_some_and(|held_claim| held_claim.claim == *claim && held_claim.is_trusted(now))
     }
 
-    /// Drops a claim, unless the task was claimed anew in the meantime.
+    /// Removes a claim, unless the task was claimed again in the meantime.
     pub fn drop_claim(&self, claim: &Claim) {
         let mut held = lock(&self.0);
         if held
@@ -130,13 +130,13 @@ impl HeldClaims {
         }
     }
 
-    /// All of them, in no order.
+    /// All claims, in no particular order.
     pub fn all(&self) -> Vec<Arc<HeldClaim>> {
         lock(&self.0).by_task.values().cloned().collect()
     }
 }
 
-/// A lock whose holder panicked still guards whole values here: each critical section writes one.
+/// If a holder of the lock panicked, the value is still complete: each critical section writes one value.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! The warnings about what makes masscan lose answers on an interface, its offloads and its MTU: at the start, and once for each
-//! interface that a scan uses. They never keep a scan waiting.
+//! Warns about network interface settings that make masscan lose answers, offloads and MTU: at the start, and once for each interface that a
+//! scan uses. No scan waits for this.
 
 use crate::masscan::{self, Network, NetworkError, NetworkOf};
 use crate::model::source::Interface;
@@ -10,17 +10,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What was warned of already.
+/// The warnings that were logged already.
 #[derive(Debug)]
 pub struct Offloads {
     interface: Option<Interface>,
-    /// masscan is a script: its network may be another one than this process's.
+    /// masscan is a script: its network may differ from this process's.
     is_script: bool,
     said: Mutex<BTreeSet<String>>,
 }
 
 impl Offloads {
-    /// For this `masscan`, and the interface that it is told to use, where it is told one.
+    /// For this `masscan`, and the interface of `-interface`, if given.
     pub fn new(masscan: &Path, interface: Option<Interface>) -> Arc<Offloads> {
         let is_script = masscan::find(masscan).is_ok_and(|program| masscan::is_script(&program));
         Arc::new(Offloads {
@@ -30,14 +30,14 @@ impl Offloads {
         })
     }
 
-    /// Looks before the first scan, unless only a running masscan can tell which network is its own.
+    /// Checks before the first scan, unless the network is only known once masscan runs.
     pub fn check_at_start(&self) {
         if !self.is_script {
             self.tell(masscan::inspect(NetworkOf::Ours, self.interface.as_ref()));
         }
     }
 
-    /// Looks at the network of a masscan that runs, in a thread of its own.
+    /// Checks the network of a running masscan, in a thread of its own.
     pub fn check_scan(self: &Arc<Offloads>, process: u32) {
         let whose = match self.is_script {
             true => NetworkOf::Process(process),
@@ -48,7 +48,7 @@ impl Offloads {
             .name("offloads".into())
             .spawn(move || offloads.tell(masscan::inspect(whose, offloads.interface.as_ref())));
         if let Err(error) = looking {
-            debug!("cannot look at the offloads: no thread: {error}");
+            debug!("cannot check the offloads: no thread: {error}");
         }
     }
 
@@ -61,7 +61,7 @@ impl Offloads {
     }
 }
 
-/// What is to be warned of.
+/// The warnings for a network.
 fn warnings(seen: &Result<Network, NetworkError>) -> Vec<String> {
     match seen {
         Ok(network) => {
@@ -71,9 +71,9 @@ fn warnings(seen: &Result<Network, NetworkError>) -> Vec<String> {
             offloads(network).into_iter().chain(mtu).collect()
         }
         Err(unseen @ NetworkError::Elsewhere(_)) => vec![format!(
-            "whether the interface's offloads and MTU make masscan lose answers is not known: {unseen}"
+            "cannot check whether the interface's offloads and MTU make masscan lose answers: {unseen}"
         )],
-        // masscan says in its own words what it lacks, or has ended already.
+        // masscan reports such an error itself, or has ended already.
         Err(_) => Vec::new(),
     }
 }
@@ -82,7 +82,7 @@ fn offloads(network: &Network) -> Option<String> {
     let traps = network.traps.as_ref().filter(|traps| !traps.is_empty())?;
     let traps: Vec<&str> = traps.iter().map(String::as_str).collect();
     Some(format!(
-        "interface {} has offloads on ({}): masscan loses answers there and doesn't say so; switch them off: {}",
+        "interface {} has offloads on ({}): masscan loses answers without any indication; switch them off: {}",
         network.interface,
         traps.join(", "),
         network.remedy()
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_loses_answers_is_warned_of() {
+    fn warnings_are_only_about_settings_that_lose_answers() {
         let network = |traps: Option<&[&str]>, mtu| {
             Ok(Network {
                 interface: "eth0".parse().unwrap(),
@@ -113,9 +113,9 @@ mod tests {
         assert!(said[0].ends_with("ethtool -K eth0 gro off gso off tso off tx off rx off sg off"));
         assert_eq!(
             said[1],
-            "interface eth0 has an MTU of 9000: masscan loses answers and doesn't say so: ip link set dev eth0 mtu 1500"
+            "interface eth0 has an MTU of 9000: masscan loses answers without any indication: ip link set dev eth0 mtu 1500"
         );
         let elsewhere = warnings(&Err(NetworkError::Elsewhere("no rights".into()))).concat();
-        assert!(elsewhere.contains("is not known: masscan's network can't be looked at"));
+        assert!(elsewhere.contains("masscan's network cannot be examined"));
     }
 }

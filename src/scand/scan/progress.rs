@@ -1,5 +1,5 @@
-//! The thread `progress`: the only writer of live progress. Keeps the newest reading of each claim and writes all of them in
-//! one call, a few times a second at most. Progress is for people: where Redis is away it is dropped, never queued.
+//! The thread `progress`: the only writer of live progress. Keeps the newest update of each claim and writes all of them in one call, a few
+//! times a second at most. Progress is for people: if Redis is unreachable it is dropped.
 
 use crate::claim_table::{Claim, ClaimTable, LiveProgress};
 use crate::model::progress::PROGRESS_EVERY;
@@ -13,7 +13,7 @@ use std::time::Instant;
 pub fn run(mut table: ClaimTable, updates: Receiver<LiveProgress>) {
     let mut retry_log = RetryLog::new("write progress");
     let mut due = Instant::now();
-    // Asleep while more come, not woken by each: where there are many scans only the newest of each counts.
+    // Not woken by every update: with many scans only the newest update of each matters.
     while let Ok(first) = updates.recv() {
         thread::sleep(due.saturating_duration_since(Instant::now()));
         due = Instant::now() + PROGRESS_EVERY;

@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// Batches are combined into one produce request until it has this many findings.
 const REQUEST_FINDINGS_MIN: usize = 1000;
 
-/// Findings of one scan on their way: how many Kafka has acknowledged.
+/// How many findings of one scan Kafka has acknowledged.
 #[derive(Debug, Default)]
 pub struct Delivery(AtomicU64);
 
 impl Delivery {
-    /// The first so many findings of the scan are acknowledged.
+    /// The number of acknowledged findings; they are the scan's first ones.
     pub fn acknowledged(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
@@ -31,7 +31,7 @@ pub struct FindingsBuffer {
 }
 
 impl FindingsBuffer {
-    /// For at most about `bound` bytes.
+    /// For about `bound` bytes.
     pub fn new(bound: usize) -> FindingsBuffer {
         FindingsBuffer {
             held: AtomicUsize::new(0),
@@ -39,22 +39,22 @@ impl FindingsBuffer {
         }
     }
 
-    /// Whether scans may go on.
+    /// Whether scans may continue.
     pub fn has_room(&self) -> bool {
         self.held.load(Ordering::Relaxed) < self.bound
     }
 
-    /// Whether new scans may begin: half of the buffer is left for them.
+    /// Whether new scans may start: half of the buffer is kept for running ones.
     pub fn has_room_for_more_scans(&self) -> bool {
         self.held.load(Ordering::Relaxed) < self.bound / 2
     }
 
-    /// `bytes` of findings were printed.
+    /// `bytes` of findings were added.
     pub fn grow(&self, bytes: usize) {
         self.held.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// So many bytes were acknowledged, or given up.
+    /// `bytes` of findings were acknowledged, or dropped.
     pub fn shrink(&self, bytes: usize) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -69,7 +69,7 @@ pub struct Batch {
     pub delivery: Arc<Delivery>,
 }
 
-/// Produces every batch that comes, until the channel is closed and empty. Where Kafka is away it tries again without end.
+/// Sends every batch until the channel is closed and empty. If Kafka is unreachable, retries for ever.
 pub fn run(mut producer: Producer, batches: Receiver<Batch>, buffer: &FindingsBuffer) {
     let mut retry_log = RetryLog::new("write findings");
     while let Ok(first) = batches.recv() {
@@ -98,8 +98,8 @@ fn deliver(
     }
     let bytes = messages.bytes();
     let mut messages = Arc::new(messages);
-    // A cut connection leaves open whether they arrived: they are sent again, for delivery is at least once. What is known to
-    // have arrived is not, lest one partition without a leader fill the others with the same findings.
+    // After a broken connection it is unknown whether they arrived, so they are sent again: delivery is at least once. Those that were
+    // acknowledged are left out, so that one partition without a leader does not fill the others with repeated findings.
     while let Err(error) = producer.send(&messages) {
         std::thread::sleep(retry_log.note(&error));
         messages = Arc::new(messages.without(&error.acknowledged));
