@@ -264,7 +264,7 @@ fn lines_of_network(network: &Network, options: &Options) -> Vec<Line> {
     let name = &network.interface;
     let from = match options.source.interface {
         Some(_) => "from -interface",
-        None => "that of the default route",
+        None => "from the default route",
     };
     let route = match (network.gateway, options.source.router_mac) {
         (_, Some(mac)) => ok("route", format!("via {mac} (-router-mac)")),
