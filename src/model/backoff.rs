@@ -1,37 +1,37 @@
-//! How long to pause between tries at a peer that is away. Pure: it neither sleeps nor reads a clock.
+//! How long to pause between attempts to reach a peer. Pure: it neither sleeps nor reads a clock.
 use std::time::Duration;
 
-/// How long one TCP connection attempt to Kafka or Redis may take.
+/// Longest TCP connection attempt to Kafka or Redis.
 pub const CONNECT_WAIT: Duration = Duration::from_secs(2);
-/// How long a client program waits for Kafka or Redis before it gives up.
+/// How long scanpush waits for Kafka or Redis before it gives up.
 pub const CLIENT_WAIT: Duration = Duration::from_secs(5);
 /// First pause after a failed connection or request.
 pub const RECONNECT_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause after a failed connection or request.
 pub const RECONNECT_MAX: Duration = Duration::from_secs(2);
 
-/// Pauses that double from [`RECONNECT_FIRST`] to [`RECONNECT_MAX`] and begin anew after a success.
+/// Pauses that double from [`RECONNECT_FIRST`] to [`RECONNECT_MAX`] and start over after a success.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     next: Duration,
 }
 
 impl Backoff {
-    /// Before the first failure.
+    /// The state before the first failure.
     pub fn new() -> Backoff {
         Backoff {
             next: RECONNECT_FIRST,
         }
     }
 
-    /// A try failed: how long to pause before the next one.
+    /// An attempt failed: returns the pause before the next one.
     pub fn pause(&mut self) -> Duration {
         let pause = self.next;
         self.next = pause.saturating_mul(2).min(RECONNECT_MAX);
         pause
     }
 
-    /// A try went well: the next failure pauses as briefly as the first.
+    /// An attempt succeeded: the next pause is the first one again.
     pub fn reset(&mut self) {
         *self = Backoff::new();
     }

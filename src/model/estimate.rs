@@ -16,17 +16,17 @@ pub const ESTIMATE_MEASURED_PERCENT: f64 = 0.5;
 #[derive(Debug)]
 pub struct Estimate {
     walk: ProbeOrder,
-    /// The first reading, and when.
+    /// The first progress line, and when it came.
     first: Option<(Instant, f64)>,
 }
 
 impl Estimate {
-    /// For a run of `walk`.
+    /// For a run with this probe order.
     pub fn new(walk: ProbeOrder) -> Estimate {
         Estimate { walk, first: None }
     }
 
-    /// Whole seconds that masscan still sends, rounded up, after it showed `percent` at `now`; not for what it shows while it waits.
+    /// Seconds until masscan has sent everything, rounded up, after it showed `percent` at `now`. Not for progress lines while it waits.
     pub fn remaining_s(&mut self, now: Instant, percent: f64) -> u64 {
         let (since, from) = *self.first.get_or_insert((now, percent));
         let granted_s = self.walk.sending_s(percent);
@@ -36,7 +36,7 @@ impl Estimate {
             true => took.as_secs_f64() * (100.0 - percent).max(0.0) / done,
             false => 0.0,
         };
-        // It never sends faster than it was granted.
+        // It never sends faster than the granted rate.
         granted_s.max(measured_s).ceil() as u64
     }
 }

@@ -10,11 +10,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// A short word of masscan's (`open`, `syn-ack`): 1 to 32 lower-case letters, digits and dashes.
+/// A short word in masscan's output (`open`, `syn-ack`): 1 to 32 lower-case letters, digits and dashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word(Cow<'static, str>);
 
-/// Words that masscan 1.3.2 prints in nearly every finding: they take no memory of their own.
+/// Words that masscan 1.3.2 prints in nearly every finding; they need no allocation.
 const WORDS: [&str; 8] = [
     "open",
     "closed",
@@ -77,15 +77,15 @@ impl fmt::Display for Word {
 /// One answer, as masscan printed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Who answered.
+    /// The address that answered.
     pub ip: IpAddr,
-    /// On which port.
+    /// The port.
     pub port: u16,
-    /// Over which transport.
+    /// The transport.
     pub proto: Proto,
     /// `open` or `closed`.
     pub status: Word,
-    /// Why masscan says so: `syn-ack`, `rst-ack`, …
+    /// masscan's reason: `syn-ack`, `rst-ack`, …
     pub reason: Word,
     /// Time to live of the answer, in hops.
     pub ttl: u8,
@@ -94,8 +94,8 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Gives what a record says of it to `put`, piece by piece: the members of a JSON object, from `ip` to `timestamp`. None of its
-    /// words has anything to escape. (Each scan writes many thousands a second, and serde_json takes three times as long.)
+    /// Passes the members of the finding's JSON object, from `ip` to `timestamp`, to `put`, piece by piece. Nothing in them has to be escaped.
+    /// (A scan writes many thousands of findings a second, and serde_json takes three times as long.)
     pub fn write_members(&self, mut put: impl FnMut(&str)) {
         let mut digits = itoa::Buffer::new();
         put("\"ip\":\"");
@@ -115,7 +115,7 @@ impl Finding {
     }
 }
 
-/// Gives an address as its `Display` writes it to `put`, piece by piece, at a fraction of what that costs.
+/// Passes an address in the form of its `Display` to `put`, piece by piece; much faster than formatting it.
 pub fn write_address(ip: IpAddr, mut put: impl FnMut(&str)) {
     let IpAddr::V4(ip) = ip else {
         return put(&ip.to_string());
@@ -128,7 +128,7 @@ pub fn write_address(ip: IpAddr, mut put: impl FnMut(&str)) {
     }
 }
 
-/// Writes the records of what one attempt finds; what all of them say alike is made once.
+/// Writes the records of one attempt's findings; the parts that are equal in all of them are prepared once.
 #[derive(Debug)]
 pub struct FindingWriter {
     head: String,
@@ -136,7 +136,7 @@ pub struct FindingWriter {
 }
 
 impl FindingWriter {
-    /// For the findings of attempt `attempt` at the task `task_id`, by `server`.
+    /// For the findings of attempt `attempt` of the task `task_id`, by `server`.
     pub fn new(task_id: &TaskId, server: &str, attempt: u32) -> FindingWriter {
         let quoted =
             |text: &str| serde_json::to_string(text).expect("a text always serialises to JSON");
@@ -154,23 +154,23 @@ impl FindingWriter {
     }
 }
 
-/// The value of a `scan-results` record, its texts borrowed from it. (`task_id`, `ip`, `port`, `proto`) identifies a finding; delivery is
-/// at least once.
+/// The value of a `scan-results` record, with borrowed text. (`task_id`, `ip`, `port`, `proto`) identifies a finding; delivery is at
+/// least once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FindingRecord<'a> {
     /// The task that found it.
     pub task_id: Cow<'a, str>,
     /// What was found.
     pub finding: Finding,
-    /// The server whose masscan found it.
+    /// The server that ran masscan.
     pub server: Cow<'a, str>,
     /// The task's attempt, from 1.
     pub attempt: u32,
 }
 
 impl<'a> FindingRecord<'a> {
-    /// Reads a record; its texts are as they came. Errs where it is not what [`FindingWriter`] writes; unknown fields are ignored.
-    /// (Reading through serde's `flatten` would cost several times as much.)
+    /// Parses a record, keeping its text as it is. Errs if it is not what [`FindingWriter`] writes; unknown fields are ignored.
+    /// (serde's `flatten` would take several times as long.)
     pub fn from_record(record: &'a [u8]) -> Result<Self, Invalid> {
         #[derive(Deserialize)]
         struct Flat<'a> {
@@ -206,7 +206,7 @@ impl<'a> FindingRecord<'a> {
     }
 }
 
-/// The task that the record of a finding names, the rest of it unread; none where it names none.
+/// The task id in a finding's record, without parsing the rest; none if there is no id.
 pub fn task_of_record(record: &[u8]) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Whose<'a> {

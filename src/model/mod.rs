@@ -1,7 +1,7 @@
-//! Pure types: what a task, a finding, a state is, and the rules between them.
+//! Pure types: task, finding, state, and the rules between them.
 //!
-//! **Invariant:** nothing here does I/O, sleeps, reads a clock or knows Kafka, Redis or masscan's process; times come in
-//! as arguments. Text from outside becomes a type here or an [`Invalid`] that names it.
+//! **Invariant:** nothing here does I/O, sleeps, reads a clock, or knows Kafka, Redis or masscan's process. Times are arguments. Text from
+//! outside becomes a type here or an [`Invalid`] that quotes it.
 
 pub mod backoff;
 pub mod checkpoint;

@@ -52,7 +52,7 @@ impl Proto {
     }
 }
 
-/// One run of ports of one transport, both ends included.
+/// A range of ports of one transport, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PortRange {
     /// Transport of all of them.
@@ -63,12 +63,12 @@ pub struct PortRange {
     pub last: u16,
 }
 
-/// A set of ports: sorted, merged, never empty. Shown in masscan's own syntax. A clone shares the list.
+/// A set of ports: sorted, merged, never empty. Displayed in masscan's syntax. Clones share the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ports(Arc<[PortRange]>);
 
 impl Ports {
-    /// Number of ports, each transport counted by itself.
+    /// Number of ports; each transport counts separately.
     pub fn count(&self) -> u64 {
         self.0
             .iter()
@@ -85,7 +85,7 @@ impl Ports {
 impl FromStr for Ports {
     type Err = Invalid;
 
-    /// Parses a comma-separated list. A prefix `T:`, `U:` or `S:` holds until the next one, as in masscan 1.3.2
+    /// Parses a comma-separated list. A prefix `T:`, `U:` or `S:` applies until the next one, as in masscan 1.3.2
     /// (`masscan --echo -p U:53,80` shows `U:53,U:80`) and in nmap.
     fn from_str(text: &str) -> Result<Ports, Invalid> {
         let mut proto = Proto::Tcp;

@@ -1,14 +1,14 @@
-//! masscan's way through the probes of a task: what an index means, and for which runs it means the same. Pure.
+//! The order of masscan's probes: which probes an index stands for, and for which runs it stands for the same ones. Pure.
 //!
-//! After the transmit loop of masscan 1.3.2 (`transmit_thread` in its `src/main.c`), with one network interface:
-//! - the range is the addresses that are left by all exclusions × the ports; the index `i` begins at `--resume-index` + shard − 1, grows
-//!   by the number of shards, and ends before the range + retries × rate;
-//! - at `i` it probes, for each `k` from retries + 1 down to 1, the place (`i` + `k` × rate) mod range of an order that depends on
-//!   range and seed; which address and port a place stands for depends on the sorted set of addresses and on the ports;
-//! - the percentage is `i` of that end, with two decimals; with shards the last `i` may lie beyond it.
+//! From the transmit loop of masscan 1.3.2 (`transmit_thread` in its `src/main.c`), with one network interface:
+//! - the range is the number of addresses less all exclusions × ports; the index `i` begins at `--resume-index` + shard − 1, grows by the
+//!   number of shards, and ends before range + retries × rate;
+//! - at `i` masscan probes, for each `k` from retries + 1 down to 1, place (`i` + `k` × rate) mod range of an order that depends on range and
+//!   seed; which address and port a place stands for depends on the sorted set of addresses and on the ports;
+//! - the percentage is `i` relative to that end, with two decimals; with shards the last `i` may be beyond it.
 //!
-//! So an index stands for other probes where the addresses, the ports, the seed, the shard, the retries **or the rate** differ; and the
-//! order itself is a matter of masscan's version (`masscan/installed.rs` tells which may share a job).
+//! So an index stands for other probes if the addresses, the ports, the seed, the shard, the retries **or the rate** differ. The order also
+//! depends on masscan's version (`masscan/binary.rs` decides which versions may share a job).
 
 use super::targets::Targets;
 use super::task::{Shard, Task};
@@ -17,34 +17,34 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// masscan rounds the percentage to two decimals: the index may be this much behind what it shows.
+/// masscan rounds the percentage to two decimals: the index may be this much lower than shown.
 const PERCENT_ROUNDING: f64 = 0.0051;
 
-/// What names a walk: two runs of a task with the same name send the same probes at the same index.
+/// Identifies a probe order: two runs of a task with the same id send the same probes at the same index.
 ///
 /// As text `<addresses>-<other>-<rate>-<masscan>`: hashes, and the rate in packets per second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(into = "String")]
 pub struct ProbeOrderId {
-    /// Of the addresses that are left by all exclusions.
+    /// Hash of the addresses less all exclusions.
     addresses: u64,
-    /// Of ports, seed, shard and retries.
+    /// Hash of ports, seed, shard and retries.
     other: u64,
     rate_pps: u64,
-    /// Of masscan's version.
+    /// Hash of masscan's version.
     masscan: u64,
 }
 
-/// Where a next attempt continues. Its fields have the same names in Redis and in `scan-status` records.
+/// Where the next attempt continues. The fields have the same names in Redis and in `scan-status` records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resume {
-    /// masscan's `--resume-index`; 0 = from the first probe.
+    /// masscan's `--resume-index`; 0: at the first probe.
     #[serde(rename = "resume_index", default, skip_serializing_if = "is_zero")]
     pub index: u64,
-    /// Findings made before that index.
+    /// Findings before that index.
     #[serde(rename = "resume_found", default, skip_serializing_if = "is_zero")]
     pub found: u64,
-    /// What the index is valid for.
+    /// The probe order for which the index is valid.
     #[serde(
         rename = "resume_for",
         default,
@@ -58,7 +58,7 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// A name that can't be read, of another version say, is none: the next attempt then begins at 0.
+/// An id of another version that cannot be parsed counts as none: the next attempt then begins at 0.
 fn known_name<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<ProbeOrderId>, D::Error> {
@@ -76,17 +76,17 @@ pub struct ProbeOrder {
     shard: Shard,
 }
 
-/// Where a run begins, after an earlier one left a checkpoint.
+/// Where a run begins after an earlier one left a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Begin {
     /// masscan's `--resume-index`.
     pub index: u64,
-    /// Why that is before the checkpoint, where it is by more than a step.
+    /// Why that is before the checkpoint, if it is more than one step before it.
     pub why: Option<String>,
 }
 
 impl ProbeOrder {
-    /// The walk of `task` on a server that leaves `exclude` out too and sends `rate_pps` packets per second.
+    /// The probe order of `task` on a server that also excludes `exclude` and sends `rate_pps` packets per second.
     pub fn new(task: &Task, exclude: &Targets, rate_pps: u64) -> ProbeOrder {
         let addresses = task.ip_range.without(&task.exclude).without(exclude);
         let shard = task.shard.unwrap_or(Shard { index: 1, count: 1 });
@@ -105,34 +105,34 @@ impl ProbeOrder {
         }
     }
 
-    /// The same walk by a masscan of this version: only such a one continues it.
+    /// The same for a masscan of this version; only such a one can continue it.
     pub fn by(mut self, version: &str) -> ProbeOrder {
         self.name.masscan = fingerprint(version);
         self
     }
 
-    /// What a checkpoint of this walk is valid for.
+    /// Identifies this probe order in a checkpoint.
     pub fn name(&self) -> ProbeOrderId {
         self.name
     }
 
-    /// Addresses that are left by all exclusions.
+    /// Addresses less all exclusions.
     pub fn addresses(&self) -> u128 {
         self.addresses
     }
 
-    /// Ports of each of them.
+    /// Ports of each address.
     pub fn ports(&self) -> u64 {
         self.ports
     }
 
-    /// One behind the last index.
+    /// The index after the last one.
     pub fn end(&self) -> u128 {
         self.range() + u128::from(self.retries * self.name.rate_pps)
     }
 
-    /// True where no index is this shard's. masscan must not be started then: it would never end, since it takes the scan for
-    /// sent only when it has come to the end from within.
+    /// Whether no index belongs to this shard. masscan must not be started then: it would never end, because it only considers a scan as sent
+    /// when it reaches the end from below.
     pub fn is_empty(&self) -> bool {
         u128::from(self.shard.index) > self.end()
     }
@@ -142,20 +142,20 @@ impl ProbeOrder {
         (index as f64 * 100.0 / self.end().max(1) as f64).min(100.0)
     }
 
-    /// Seconds that masscan sends from where it shows `percent` on, where it sends at the whole rate.
+    /// Seconds of sending after masscan showed `percent`, at the full rate.
     pub fn sending_s(&self, percent: f64) -> f64 {
         let left = self.end() as f64 * (100.0 - percent).clamp(0.0, 100.0) / 100.0;
         let packets = left * (self.retries + 1) as f64 / f64::from(self.shard.count);
         packets / self.name.rate_pps.max(1) as f64
     }
 
-    /// An index that was reached when masscan showed `percent`, not above 100.
+    /// An index that was reached when masscan showed `percent` (below 100).
     pub fn index_at(&self, percent: f64) -> u64 {
         let reached = (percent - PERCENT_ROUNDING).clamp(0.0, 100.0);
         self.floor((self.end() as f64 * reached / 100.0) as u64)
     }
 
-    /// Where this walk begins after one named `made_by` left a checkpoint at `index`, so that both together send every probe.
+    /// Where this run begins after a run with the order `made_by` left a checkpoint at `index`, so that both together send every probe.
     pub fn begin(&self, index: u64, made_by: Option<ProbeOrderId>) -> Begin {
         let restart = |why: &str| Begin {
             index: 0,
@@ -197,10 +197,10 @@ impl ProbeOrder {
         }
     }
 
-    /// A checkpoint at `index` of the same walk at another rate covers, for each `k`, the places from `k` × that rate on, `index`
-    /// of them, in the circle of the range. This walk begins where the first of them that is missing comes, or before.
+    /// A checkpoint at `index` of the same order at another rate covers, for each `k`, `index` places from `k` × that rate on, in the circle of
+    /// the range. This run begins where the first missing place comes, or before it.
     ///
-    /// The shards of a job share out the indices: at another rate this one's are other places, so it begins anew.
+    /// The shards of a job share the indices: at another rate this shard's indices stand for other places, so it begins at 0.
     fn after_another_rate(&self, index: u64, rate_pps: u64) -> u64 {
         if self.shard.count > 1 {
             return 0;
@@ -214,15 +214,15 @@ impl ProbeOrder {
         self.floor(u64::try_from(begin).unwrap_or(0))
     }
 
-    /// The highest index not above this one at which a run may begin: a multiple of the number of shards, for from any other one it would
-    /// send another shard's probes, and with something left to send (see [`ProbeOrder::is_empty`]).
+    /// The highest index not above this one at which a run may begin: a multiple of the number of shards, because other indices belong to other
+    /// shards, and with something left to send (see [`ProbeOrder::is_empty`]).
     fn floor(&self, index: u64) -> u64 {
         let last = self.end().saturating_sub(self.shard.index.into());
         let index = index.min(u64::try_from(last).unwrap_or(u64::MAX));
         index - index % u64::from(self.shard.count)
     }
 
-    /// Addresses × ports: the range, and the most that can be found.
+    /// Addresses × ports: the range, and the maximum number of findings.
     pub fn range(&self) -> u128 {
         self.addresses.saturating_mul(self.ports.into())
     }

@@ -1,29 +1,29 @@
-//! How far a scan is, as masscan last said.
+//! The progress of a scan, as masscan last reported it.
 
 use serde::Serialize;
 use std::time::Duration;
 
-/// Live progress is written to Redis this often at most.
+/// Live progress is written to Redis at most this often.
 pub const PROGRESS_EVERY: Duration = Duration::from_millis(150);
 
-/// One reading of masscan's progress line.
+/// The content of a progress line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Progress {
-    /// 0 to 100, of the probes to send.
+    /// Percent of the probes that are sent, 0 to 100.
     pub percent: f64,
-    /// Packets per second over the last moments.
+    /// Current packets per second.
     pub rate_pps: f64,
-    /// Seconds of sending left; none once it only waits. Read from masscan's line it is masscan's own estimate, for which a scan
-    /// puts a better one, see [`Estimate`](super::Estimate).
+    /// Seconds until everything is sent; none once masscan only waits. In a parsed progress line this is masscan's own estimate; a scan replaces
+    /// it with a better one, see [`Estimate`](super::Estimate).
     pub remaining_s: Option<u64>,
-    /// Seconds that it still waits for late answers; negative when overdue (FACTS); none while it sends.
+    /// Seconds that it still waits for late answers, negative when overdue (FACTS); none while it sends.
     pub waiting_s: Option<i64>,
-    /// Answers seen by masscan in this run.
+    /// Answers in this run, as counted by masscan.
     pub found: u64,
 }
 
 impl Progress {
-    /// True once every probe was sent and masscan only waits for late answers.
+    /// Whether every probe is sent and masscan only waits for late answers.
     pub fn all_sent(&self) -> bool {
         self.percent >= 100.0 && self.waiting_s.is_some()
     }

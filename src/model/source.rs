@@ -1,16 +1,16 @@
-//! Where masscan sends from: its interface, source addresses, source ports and router, as an operator of a server sets them.
+//! Where masscan sends from: interface, source addresses, source ports and router, as the operator of a server sets them.
 //!
-//! Each one is parsed here into what masscan 1.3.2 takes (`--interface`, `--source-ip`, `--source-port`, `--router-mac`), so
-//! that a mistake is said when the server starts and not by every scan.
+//! Each is parsed into a form that masscan 1.3.2 accepts (`--interface`, `--source-ip`, `--source-port`, `--router-mac`), so that a mistake is
+//! reported when the server starts and not by every scan.
 use super::targets::AddressRange;
 use super::text::Invalid;
 use std::fmt;
 use std::str::FromStr;
 
-/// Longest name of a network interface, in bytes: the kernel's own bound (IFNAMSIZ with its zero).
+/// Longest name of a network interface, in bytes: the kernel's limit (IFNAMSIZ with its zero).
 pub const INTERFACE_MAX_BYTES: usize = 15;
 
-/// The name of a network interface, by the kernel's rule, without the characters that it allows and nobody uses.
+/// The name of a network interface, by the kernel's rule, without unusual characters that the kernel would allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface(String);
 
@@ -47,14 +47,14 @@ impl fmt::Display for Interface {
     }
 }
 
-/// One source address, or a run of them whose number is a power of two, as masscan demands.
+/// One source address, or a range whose size is a power of two, as masscan requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceAddresses(AddressRange);
 
 impl FromStr for SourceAddresses {
     type Err = Invalid;
 
-    /// Parses `192.0.2.5`, `192.0.2.8-192.0.2.15`, `192.0.2.8/29`; IPv6 alike.
+    /// Parses `192.0.2.5`, `192.0.2.8-192.0.2.15`, `192.0.2.8/29`, and the same with IPv6.
     fn from_str(text: &str) -> Result<SourceAddresses, Invalid> {
         let range: AddressRange = text.parse()?;
         if !range.count().is_power_of_two() {
@@ -76,7 +76,7 @@ impl fmt::Display for SourceAddresses {
     }
 }
 
-/// One source port, or a run of them whose number is a power of two, as masscan demands.
+/// One source port, or a range whose size is a power of two, as masscan requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourcePorts {
     first: u16,
@@ -84,7 +84,7 @@ pub struct SourcePorts {
 }
 
 impl SourcePorts {
-    /// So many ports from `first` on; none where that is no power of two, begins at 0 or leads past 65535.
+    /// `count` ports beginning at `first`; none if the count is not a power of two, or the range begins at 0 or exceeds 65535.
     pub fn new(first: u16, count: u32) -> Option<SourcePorts> {
         let last = u32::from(first).checked_add(count.checked_sub(1)?)?;
         let last = u16::try_from(last).ok()?;
@@ -96,9 +96,9 @@ impl SourcePorts {
         u32::from(self.last - self.first) + 1
     }
 
-    /// The part of the `n`-th (from 0) of `scans` scans that run at the same time. Where there are enough ports each scan has
-    /// its own: shards of one job have one seed, and then masscan takes the answers to another one's probes for its own, if
-    /// they come to the same port (measured). Where there are fewer ports than scans, all scans have all of them.
+    /// The part for the `n`-th (from 0) of `scans` simultaneous scans. If there are enough ports, each scan has its own: shards of one job have
+    /// one seed, and masscan would accept answers to another shard's probes as its own if they came to the same port (measured). If there are
+    /// fewer ports than scans, all scans share them.
     pub fn of_scan(&self, n: u32, scans: u32) -> SourcePorts {
         let parts = scans.next_power_of_two();
         if n >= parts || self.count() < parts {
@@ -153,7 +153,7 @@ impl fmt::Display for SourcePorts {
     }
 }
 
-/// The hardware address of the router that probes are sent to.
+/// The hardware address of the router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouterMac([u8; 6]);
 
@@ -184,14 +184,14 @@ fn parse_mac(text: &str) -> Option<[u8; 6]> {
 }
 
 impl fmt::Display for RouterMac {
-    /// With dashes, as masscan shows it.
+    /// With dashes, as masscan prints it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pairs: Vec<String> = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
         f.write_str(&pairs.join("-"))
     }
 }
 
-/// Where a server's masscan sends from; what is none is left to masscan, which asks the routing table.
+/// Where a server's masscan sends from. What is none is chosen by masscan from the routing table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Source {
     /// The interface.

@@ -5,23 +5,23 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Where a task stands. A task that waits for a retry is `queued` (with its `error` and `retry_ms`).
+/// The state of a task. A task that waits for its next attempt is `queued`, with `error` and `retry_ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Known to the fleet, not claimed.
+    /// Not claimed.
     Queued,
     /// Claimed by a server.
     Running,
-    /// Held back by an operator.
+    /// Paused by an operator.
     Paused,
     /// masscan reached 100 %, waited, and every finding is acknowledged.
     Completed,
-    /// Attempts used up, or an error that no retry can mend.
+    /// Attempts used up, or an error that no retry can fix.
     Failed,
     /// Ended by an operator.
     Cancelled,
-    /// Never was a valid task.
+    /// Not a valid task, or no server may run it.
     Rejected,
 }
 
@@ -50,7 +50,7 @@ impl State {
         }
     }
 
-    /// True for the ends: a task leaves them only where a person retries it, by a new record.
+    /// Whether the state is final: only a retry, a new record, starts the task again.
     pub fn is_terminal(self) -> bool {
         matches!(
             self,
@@ -72,8 +72,8 @@ impl State {
         }
     }
 
-    /// True for the ends after which a person may begin the task anew. A rejected one only if it is a valid task, which no
-    /// server might run.
+    /// Whether an operator may start the task again after this end. A rejected task only if it is valid and no server was allowed to
+    /// run it.
     pub fn may_be_retried(self) -> bool {
         matches!(self, State::Failed | State::Cancelled | State::Rejected)
     }

@@ -1,40 +1,40 @@
-//! Files of targets and of exclusions, as masscan (`-iL`, `--excludefile`) and nmap read them: entries with line breaks,
-//! commas or white space between them; `#` begins a comment that ends with its line.
+//! Files of targets and exclusions, as masscan (`-iL`, `--excludefile`) and nmap read them: entries separated by line breaks, commas or white
+//! space; `#` starts a comment until the end of the line.
 //!
-//! Pure: the text is read elsewhere, and nothing is expanded address by address.
+//! Pure: the text is read elsewhere, and nothing is expanded into single addresses.
 //!
-//! Where masscan 1.3.2 reads less than is written, this doesn't follow it: of `10.0.0.1 - 10.0.0.9` it takes the first
-//! address alone and says nothing (a dash after a space begins a comment there), which in a list of exclusions is a
-//! network that gets scanned. Here it is the range, and a dash without an address on both sides is an error.
+//! One difference from masscan 1.3.2 is on purpose: of `10.0.0.1 - 10.0.0.9` masscan silently takes only the first address (a dash after a
+//! space starts a comment there). In a list of exclusions that is a network that gets scanned. Here it is the range, and a dash without an
+//! address on both sides is an error.
 use super::targets::AddressRange;
 use super::text::Invalid;
 use std::fmt;
 
 /// Most entries of such a file: a million ranges take 48 MiB.
 pub const TARGET_FILE_ENTRIES_MAX: usize = 1 << 20;
-/// Bad lines of such a file that are kept for an error message; the rest of the file is not looked at.
+/// Bad lines that are kept for an error message; the rest of the file is not read.
 pub const BAD_LINES_MAX: usize = 1000;
 
-/// A line that can't be read, and why.
+/// A line that cannot be parsed, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLine {
-    /// Its number, from 1.
+    /// Its number, starting at 1.
     pub line: usize,
-    /// The first of its entries that is wrong.
+    /// The error of its first bad entry.
     pub error: Invalid,
 }
 
 impl fmt::Display for BadLine {
-    /// `17: "10.0.0/8" is not …`; whoever shows it puts the file's name before it: `targets.txt:`.
+    /// `17: "10.0.0/8" is not …`; the caller puts the file's name before it: `targets.txt:`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.line, self.error)
     }
 }
 
-/// The entries of such a file in their order, not merged; none where it holds only comments. Errs with its bad lines,
-/// [`BAD_LINES_MAX`] at most. More entries than [`TARGET_FILE_ENTRIES_MAX`] are an error of the line that is too much.
+/// The entries of a file in order, not merged; empty if it contains only comments. Errs with its bad lines, at most
+/// [`BAD_LINES_MAX`]. If there are more than [`TARGET_FILE_ENTRIES_MAX`] entries, the first line beyond is an error.
 pub fn parse(text: &str) -> Result<Vec<AddressRange>, Vec<BadLine>> {
-    // Editors of another system put a byte order mark there.
+    // Some editors put a byte order mark there.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut ranges = Vec::new();
     let mut bad = Vec::new();
@@ -52,7 +52,7 @@ pub fn parse(text: &str) -> Result<Vec<AddressRange>, Vec<BadLine>> {
     }
 }
 
-/// A line may hold lines of its own with CR between them (an old editor's file): a comment doesn't swallow the next.
+/// A line may contain several lines separated by CR (files of old editors); a comment must not swallow the next one.
 fn parse_line(line: &str, ranges: &mut Vec<AddressRange>) -> Result<(), Invalid> {
     line.split('\r')
         .try_for_each(|part| parse_entries(uncommented(part), ranges))
@@ -64,7 +64,7 @@ fn parse_entries(text: &str, ranges: &mut Vec<AddressRange>) -> Result<(), Inval
         .filter(|word| !word.is_empty())
         .peekable();
     while let Some(word) = words.next() {
-        // masscan's other signs of a comment, where an entry would begin.
+        // Other characters that start a comment in masscan, at the beginning of an entry.
         if word.starts_with(';') || word.starts_with("//") {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Targets: addresses, CIDR blocks and ranges of IPv4 and IPv6, as sets of ranges. Nothing is expanded address by address.
+//! Targets: addresses, CIDR blocks and ranges of IPv4 and IPv6, as sets of ranges. They are never expanded into single addresses.
 use super::text::Invalid;
 use ipnet::IpNet;
 use std::fmt;
@@ -6,13 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Most target ranges in one task. An argument vector of the kernel holds them with room to spare.
+/// Most target ranges in one task. They fit into an argument vector with room to spare.
 pub const TASK_TARGETS_MAX: usize = 4096;
 
 const EXPECTED: &str =
     "is not an address, a CIDR block or a range like 10.0.0.1, 10.0.0.0/24, 10.0.0.1-10.0.0.9";
 
-/// A run of addresses of one family, both ends included.
+/// A range of addresses of one family, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AddressRange {
     family: Family,
@@ -67,29 +67,29 @@ impl AddressRange {
         self.family.address(self.last)
     }
 
-    /// Number of addresses; the whole of IPv6 counts as `u128::MAX`.
+    /// Number of addresses; all of IPv6 counts as `u128::MAX`.
     pub fn count(&self) -> u128 {
         (self.last - self.first).saturating_add(1)
     }
 
-    /// True where they have an address in common.
+    /// Whether they have an address in common.
     pub fn overlaps(&self, other: &AddressRange) -> bool {
         self.family == other.family && self.first <= other.last && other.first <= self.last
     }
 
-    /// One range of both, where `next`, which doesn't begin before `self`, overlaps it or follows without a gap.
+    /// The union of both as one range, if `next`, which does not begin before `self`, overlaps it or follows without a gap.
     pub fn joined(&self, next: &AddressRange) -> Option<AddressRange> {
         let last = self.last.max(next.last);
         self.touches(next).then_some(AddressRange { last, ..*self })
     }
 
-    /// Its part that lies below all of `other`, which is of the same family.
+    /// The part below all of `other`, which is of the same family.
     pub fn below(&self, other: &AddressRange) -> Option<AddressRange> {
         let last = self.last.min(other.first.checked_sub(1)?);
         (self.first <= last).then_some(AddressRange { last, ..*self })
     }
 
-    /// Its part that lies above all of `other`, which is of the same family.
+    /// The part above all of `other`, which is of the same family.
     pub fn above(&self, other: &AddressRange) -> Option<AddressRange> {
         let first = self.first.max(other.last.checked_add(1)?);
         (first <= self.last).then_some(AddressRange { first, ..*self })
@@ -133,7 +133,7 @@ impl FromStr for AddressRange {
 }
 
 impl fmt::Display for AddressRange {
-    /// `ADDRESS`, `ADDRESS/PREFIX` where it is exactly one block, else `ADDRESS-ADDRESS`.
+    /// `ADDRESS`, `ADDRESS/PREFIX` if it is exactly one block, else `ADDRESS-ADDRESS`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (first, last) = (self.first(), self.last());
         if first == last {
@@ -151,8 +151,8 @@ impl fmt::Display for AddressRange {
     }
 }
 
-/// A set of addresses: sorted ranges that neither overlap nor touch. May be empty (an exclusion list often is). A clone shares
-/// them: the shards of a job are many tasks with one long list.
+/// A set of addresses: sorted ranges that neither overlap nor touch. May be empty, as exclusions often are. Clones share the ranges,
+/// because the shards of a job are many tasks with one long list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Targets(Arc<[AddressRange]>);
 
@@ -182,12 +182,12 @@ impl Targets {
         &self.0
     }
 
-    /// True where the set holds no address.
+    /// Whether the set has no address.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The addresses of `self` that are not in `excluded`. Takes n log m steps and one for each hole that is hit.
+    /// The addresses of `self` that are not in `excluded`. Takes n log m steps, and one for each hole.
     pub fn without(&self, excluded: &Targets) -> Targets {
         let mut left = Vec::with_capacity(self.0.len());
         for range in self.0.iter() {
@@ -202,7 +202,7 @@ impl Targets {
         Targets(left.into())
     }
 
-    /// The addresses that are in both. Takes n log m steps, n the ranges of `self`: put the smaller one there.
+    /// The addresses in both. Takes n log m steps, with n ranges in `self`: the smaller set should be `self`.
     pub fn intersection(&self, other: &Targets) -> Targets {
         let mut both = Vec::new();
         for range in self.0.iter() {
@@ -215,7 +215,7 @@ impl Targets {
         Targets(both.into())
     }
 
-    /// Those of its ranges that have an address in common with `range`.
+    /// The ranges that have an address in common with `range`.
     fn meeting(&self, range: &AddressRange) -> &[AddressRange] {
         let before = |met: &AddressRange| (met.family, met.last) < (range.family, range.first);
         let begun = |met: &AddressRange| (met.family, met.first) <= (range.family, range.last);
@@ -227,7 +227,7 @@ impl Targets {
 impl FromStr for Targets {
     type Err = Invalid;
 
-    /// Parses a comma-separated list of [`AddressRange`]s; an empty text is an error, an empty set is [`Targets::default`].
+    /// Parses a comma-separated list of [`AddressRange`]s. An empty text is an error; for an empty set use [`Targets::default`].
     fn from_str(text: &str) -> Result<Targets, Invalid> {
         if text.trim().is_empty() {
             return Err(Invalid::new(
@@ -249,7 +249,7 @@ impl FromStr for Targets {
 }
 
 impl fmt::Display for Targets {
-    /// The ranges with commas between them: what `--range` of masscan and `ip_range` of a task take.
+    /// The ranges separated by commas: the form of masscan's `--range` and a task's `ip_range`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, range) in self.0.iter().enumerate() {
             let comma = if i == 0 { "" } else { "," };
@@ -372,7 +372,7 @@ mod tests {
         Targets::from_ranges(ranges.collect())
     }
 
-    /// The same by looking at each address: what no other code here may do.
+    /// The same, address by address, for comparison.
     fn holds(spans: &Spans, address: u32) -> bool {
         let within = |&(first, length): &(u32, u32)| (first..=first + length).contains(&address);
         spans.iter().any(within)
@@ -394,7 +394,7 @@ mod tests {
                 prop_assert_eq!(has(&left, address), in_one && !in_other);
                 prop_assert_eq!(has(&both, address), in_one && in_other);
             }
-            // Sorted, apart, and not touching: as any other set is.
+            // Sorted, disjoint and not touching, like any other set.
             prop_assert_eq!(&Targets::from_ranges(left.0.to_vec()), &left);
             prop_assert_eq!(&Targets::from_ranges(both.0.to_vec()), &both);
         }

@@ -1,7 +1,7 @@
-//! A scan task: the record on `scan-tasks`, and the validated value that everything else works with.
+//! A scan task: the record on `scan-tasks`, and the validated value that the rest of the program uses.
 //!
-//! The wire form is the original's four fields plus optional ones; unknown fields are ignored. What a record says as text
-//! becomes a typed value here or the record is rejected: no text of it goes any further.
+//! The record has the original's four fields plus optional ones; unknown fields are ignored. Either all text of a record becomes typed values
+//! here, or the record is rejected: no text of it is used anywhere else.
 use super::ports::Ports;
 use super::probe_order::Resume;
 use super::targets::Targets;
@@ -10,45 +10,45 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Longest task id that is taken from a record, in bytes.
+/// Longest task id, in bytes.
 pub const TASK_ID_MAX_BYTES: usize = 128;
-/// Largest task record that is parsed, in bytes; a longer one is rejected unread.
+/// Largest task record, in bytes; a longer one is rejected without being parsed.
 pub const TASK_RECORD_MAX_BYTES: usize = 256 * 1024;
 /// Longest single word of masscan's argument vector, in bytes (Linux allows 128 KiB: MAX_ARG_STRLEN).
 pub const ARGUMENT_MAX_BYTES: usize = 120 * 1024;
-/// Most probes (addresses × ports) of one task: masscan's index is 64 bits, 2^56 leaves room for retries.
+/// Most probes (addresses × ports) of one task. masscan's index has 64 bits; 2^56 leaves room for retries.
 pub const TASK_PROBES_MAX: u128 = 1 << 56;
-/// Lowest seed: masscan takes 0 for "another one each time", and then nothing can be continued.
+/// Lowest seed. masscan replaces 0 with a random seed, and such a scan cannot be resumed.
 pub const SEED_MIN: u64 = 1;
-/// Highest seed: 53 bits, so that JSON readers that take numbers for doubles keep it.
+/// Highest seed: 53 bits, so that JSON readers that use doubles keep it.
 pub const SEED_MAX: u64 = (1 << 53) - 1;
-/// Highest rate that a task may ask for, in packets per second.
+/// Highest rate of a task, in packets per second.
 pub const BAND_WIDTH_MAX_PPS: u64 = 100_000_000;
-/// Rate of a task that doesn't ask for one, in packets per second.
+/// Default rate of a task, in packets per second.
 pub const BAND_WIDTH_DEFAULT_PPS: u64 = 1000;
-/// Most retries that masscan is asked for, in probes after the first.
+/// Most retries of a task (probes after the first).
 pub const RETRIES_MAX: u32 = 16;
-/// masscan's wait for late answers after the last probe, in seconds.
+/// Default wait for late answers after the last probe, in seconds.
 pub const WAIT_DEFAULT_S: u32 = 10;
-/// Longest such wait that a task may ask for, in seconds.
+/// Longest such wait, in seconds.
 pub const WAIT_MAX_S: u32 = 600;
-/// Attempts that a task gets where it doesn't say.
+/// Default number of attempts.
 pub const ATTEMPTS_DEFAULT: u32 = 3;
-/// Most attempts that a task may ask for.
+/// Most attempts of a task.
 pub const ATTEMPTS_MAX: u32 = 100;
-/// Most tasks of one job that a record may allow to send at a time.
+/// Highest limit for the number of a job's tasks that send at the same time.
 pub const JOB_PARALLEL_MAX: u32 = 100_000;
 /// Longest time-out of an attempt, in seconds (30 days).
 pub const TIMEOUT_MAX_S: u32 = 30 * 24 * 3600;
-/// Most times that a person may begin a task anew after its end.
+/// How often a task may be retried after its end.
 pub const RETRY_MAX: u32 = 1000;
 
-/// A task's name: 1 to 128 printable ASCII characters without spaces. Ours are nanoids; foreign ones are kept as they are.
+/// A task's id: 1 to 128 printable ASCII characters without spaces. Ours are nanoids; ids of other programs are kept unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct TaskId(String);
 
 impl TaskId {
-    /// A new random id (nanoid, 21 characters). It never begins with a dash: on a command line that would be a flag.
+    /// A new random id (nanoid, 21 characters). It never begins with a dash, because that would be a flag on a command line.
     pub fn random() -> TaskId {
         loop {
             let id = nanoid::nanoid!();
@@ -58,7 +58,7 @@ impl TaskId {
         }
     }
 
-    /// The id of a record that has none of its own: where it lies in the topic.
+    /// The id of a record without a valid one: its position in the topic.
     pub fn of_record(partition: i32, offset: i64) -> TaskId {
         TaskId(format!("record-{partition}-{offset}"))
     }
@@ -92,7 +92,7 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// 0 to 9; the higher is claimed first. 5 where a task doesn't say.
+/// 0 to 9, higher first; the default is 5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Priority(u8);
 
@@ -175,7 +175,7 @@ impl FromStr for BandWidth {
     }
 }
 
-/// One part of a job whose probes are dealt out to several tasks: masscan's `--shard index/count`.
+/// One part of a job whose probes are divided among several tasks: masscan's `--shard index/count`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
     /// From 1 to `count`.
@@ -208,7 +208,7 @@ impl fmt::Display for Shard {
 /// A validated scan task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
-    /// Its name, unique in the group.
+    /// Unique in the group.
     pub task_id: TaskId,
     /// What to scan; not empty.
     pub ip_range: Targets,
@@ -222,38 +222,38 @@ pub struct Task {
     pub retries: u32,
     /// Seconds that masscan waits for answers after the last probe.
     pub wait_s: u32,
-    /// Most seconds an attempt may take; none = no limit.
+    /// Maximum duration of an attempt in seconds; none: no limit.
     pub timeout_s: Option<u32>,
-    /// Attempts before it is failed.
+    /// Attempts before the task fails.
     pub attempts: u32,
-    /// Addresses left out of `ip_range`; often empty.
+    /// Addresses to leave out of `ip_range`; often empty.
     pub exclude: Targets,
-    /// masscan's `--seed`: the order of the probes, the same for each attempt.
+    /// masscan's `--seed`: determines the probe order, the same in each attempt.
     pub seed: u64,
-    /// The part of the probes that is this task's.
+    /// This task's share of the probes.
     pub shard: Option<Shard>,
     /// The job that it belongs to.
     pub job_id: Option<TaskId>,
-    /// Tasks of this job that may send at a time, in the whole fleet; none = no limit. Only with `job_id`.
+    /// How many tasks of the job may send at the same time in the whole group; none: no limit. Only with `job_id`.
     pub parallel: Option<u32>,
-    /// How often a person has begun it anew after its end: a record with a higher one takes up a task that has failed or was
+    /// How often an operator has started it again after its end. A record with a higher value starts a task again that failed or was
     /// cancelled.
     pub retry: u32,
-    /// Where such a retry begins.
+    /// Where a retry begins.
     pub resume: Resume,
 }
 
-/// A record that is no valid task: what is wrong, and its id if that much could be read.
+/// A record that is not a valid task: the error, and the id if it could be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
-    /// The record's own id, where it has a valid one.
+    /// The record's own id, if it has a valid one.
     pub task_id: Option<TaskId>,
-    /// One line: the field, its value, what would be right.
+    /// One line: the field, its value, and what would be valid.
     pub reason: String,
 }
 
 impl Task {
-    /// A task of its three necessary parts; everything else as for a record that doesn't say.
+    /// A task with its required parts and defaults for the rest.
     pub fn new(task_id: TaskId, ip_range: Targets, ports: Ports, band_width: BandWidth) -> Task {
         Task {
             seed: default_seed(&task_id),
@@ -275,8 +275,8 @@ impl Task {
         }
     }
 
-    /// Reads the value of a `scan-tasks` record. Rejects what is too long, no JSON object, lacks a field or holds a value
-    /// that is not of its type or bound.
+    /// Parses the value of a `scan-tasks` record. Rejects a record that is too long, is not a JSON object, lacks a field, or contains a value
+    /// of a wrong type or out of bounds.
     pub fn from_record(value: &[u8]) -> Result<Task, Rejected> {
         let reject = |task_id: Option<TaskId>, reason: &dyn fmt::Display| Rejected {
             task_id,
@@ -313,18 +313,18 @@ impl Task {
             .expect("strings and integers always serialise to JSON")
     }
 
-    /// What it is to scan, its exclusions left out.
+    /// The targets less the exclusions.
     pub fn targets(&self) -> Targets {
         self.ip_range.without(&self.exclude)
     }
 
-    /// What no single field shows: that something is left to scan, and that masscan can count and take it. A task that was read
-    /// from a record has passed this. Errs with the field of the record and what is wrong with it.
+    /// Checks what concerns several fields: something is left to scan, and masscan can count and accept it. A task that was parsed from a record
+    /// has passed this. Errs with the name of the field and the error.
     pub fn check(&self) -> Result<(), (&'static str, Invalid)> {
         check_whole(self)
     }
 
-    /// Addresses × ports of the whole task, exclusions left out: the range over which masscan's index runs
+    /// Addresses × ports of the whole task, less exclusions: the range of masscan's index
     /// (for a shard too: FACTS).
     pub fn probes(&self) -> u128 {
         self.ip_range
@@ -334,7 +334,7 @@ impl Task {
     }
 }
 
-/// The record as it stands in JSON. `band_width` is a string of digits, as in the original; a number is taken too.
+/// The record in JSON. `band_width` is a string of digits, as in the original; a number is accepted too.
 #[derive(Serialize, Deserialize)]
 struct TaskRecord {
     task_id: String,
@@ -475,7 +475,7 @@ fn check_whole(task: &Task) -> Result<(), (&'static str, Invalid)> {
         );
     }
     if probes > TASK_PROBES_MAX {
-        // Of all IPv6 addresses the number has no 128 bits: none is shown.
+        // For all IPv6 addresses the number does not fit into 128 bits, so it is not shown.
         return wrong(
             "ip_range",
             "more than 2^56 probes (addresses × ports), the most that masscan counts: split the task",
@@ -510,7 +510,7 @@ fn bounded(number: u64, low: u64, high: u64) -> Result<u64, Invalid> {
     )))
 }
 
-/// The seed of a task that names none: from its id, so that it is the same wherever the record is read again.
+/// The seed of a task without one: derived from its id, so that it is the same whenever the record is read again.
 fn default_seed(task_id: &TaskId) -> u64 {
     (fingerprint(task_id.as_str()) & SEED_MAX).max(SEED_MIN)
 }
