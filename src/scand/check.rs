@@ -518,11 +518,11 @@ mod tests {
         );
         let text = lines(None, None, None, &["-router-mac", "00:11:22:33:44:55"]);
         assert!(
-            text.contains("ok    route      by the router 00-11-22-33-44-55"),
+            text.contains("ok    route      via 00-11-22-33-44-55 (-router-mac)"),
             "{text}"
         );
         assert!(
-            text.contains("warn  offloads   the kernel doesn't say"),
+            text.contains("warn  offloads   the kernel does not report them"),
             "{text}"
         );
     }
