@@ -1,7 +1,7 @@
-//! Comma-separated values by RFC 4180, but for the line breaks, which are those of Unix: a header, then a finding a line, with
-//! the fields of its record.
+//! Comma-separated values by RFC 4180, but with Unix line breaks: a header, then one finding on each line with the fields of its
+//! record.
 
-use super::Form;
+use super::Formatter;
 use crate::model::FindingRecord;
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ const HEADER: &str = "task_id,ip,port,proto,status,reason,ttl,timestamp,server,a
 
 pub struct Csv;
 
-impl Form for Csv {
+impl Formatter for Csv {
     fn begin(&mut self, text: &mut String, _: u64) {
         text.push_str(HEADER);
     }

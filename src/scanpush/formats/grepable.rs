@@ -1,25 +1,25 @@
-//! masscan's `-oG`, which is nmap's grepable form with a time in front: a line for each answer.
+//! masscan's `-oG`: nmap's grepable format with a leading timestamp, one line for each answer.
 
-use super::services::Services;
+use super::port_names::PortNames;
 use super::time::weekday_form;
-use super::{About, Form};
+use super::{Context, Formatter};
 use crate::model::FindingRecord;
 use crate::model::ports::{PortRange, Proto};
 use std::fmt::Write;
 
-/// The version whose form this is; its readers know it by the first line.
+/// The masscan version of this format. Parsers recognize the format by the first line.
 const VERSION: &str = "1.3.2";
 
 pub struct Grepable {
     ports: Vec<PortRange>,
-    services: Services,
+    port_names: PortNames,
 }
 
 impl Grepable {
-    pub fn new(about: About) -> Grepable {
+    pub fn new(context: Context) -> Grepable {
         Grepable {
-            ports: about.ports,
-            services: about.services,
+            ports: context.ports,
+            port_names: context.port_names,
         }
     }
 
@@ -36,7 +36,7 @@ impl Grepable {
     }
 }
 
-impl Form for Grepable {
+impl Formatter for Grepable {
     fn begin(&mut self, text: &mut String, at_s: u64) {
         let _ = write!(
             text,
@@ -63,7 +63,7 @@ impl Form for Grepable {
             finding.port,
             finding.status,
             finding.proto.as_str(),
-            self.services
+            self.port_names
                 .name(finding.proto, finding.port)
                 .unwrap_or("unknown")
         );

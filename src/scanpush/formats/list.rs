@@ -1,12 +1,12 @@
 //! masscan's `-oL`: `open tcp 80 192.0.2.1 1795531403`.
 
-use super::Form;
+use super::Formatter;
 use crate::model::FindingRecord;
 use std::fmt::Write;
 
 pub struct List;
 
-impl Form for List {
+impl Formatter for List {
     fn begin(&mut self, text: &mut String, _: u64) {
         text.push_str("#masscan\n");
     }

@@ -1,6 +1,6 @@
-//! masscan's `-oJ`: one array, an object for each answer, with its timestamp as a string and its port in an array of one.
+//! masscan's `-oJ`: an array with one object for each answer. The timestamp is a string, the port an array with one element.
 
-use super::Form;
+use super::Formatter;
 use crate::model::FindingRecord;
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ pub struct MasscanJson {
     has_one: bool,
 }
 
-impl Form for MasscanJson {
+impl Formatter for MasscanJson {
     fn begin(&mut self, text: &mut String, _: u64) {
         text.push_str("[\n");
     }

@@ -1,12 +1,12 @@
-//! The records of `scan-results`, one a line, in the order of their fields.
+//! The records of `scan-results`, one on each line, with their fields in order.
 
-use super::Form;
+use super::Formatter;
 use crate::model::FindingRecord;
 use std::fmt::Write;
 
 pub struct Ndjson;
 
-impl Form for Ndjson {
+impl Formatter for Ndjson {
     fn begin(&mut self, _: &mut String, _: u64) {}
 
     fn finding(&mut self, text: &mut String, found: &FindingRecord<'_>) {
@@ -22,8 +22,8 @@ impl Form for Ndjson {
     fn end(&mut self, _: &mut String, _: u64) {}
 }
 
-/// A string of JSON. Control characters have no place in what is shown, so quotes and backslashes are all there is to escape.
-pub fn push_string(text: &mut String, string: &str) {
+/// Appends a JSON string.
+fn push_string(text: &mut String, string: &str) {
     text.push('"');
     for c in string.chars() {
         match c {

@@ -1,9 +1,9 @@
-//! Findings in columns for a person. The widths are fixed, since nothing is known of what comes later; only a long IPv6 address
-//! pushes the rest of its line to the right.
+//! Findings in columns for people. The widths are fixed because later findings are not known yet; a long IPv6 address shifts the
+//! rest of its line.
 
-use super::services::Services;
+use super::port_names::PortNames;
 use super::time::date_form;
-use super::{About, Form};
+use super::{Context, Formatter};
 use crate::model::FindingRecord;
 use std::fmt::Write;
 
@@ -11,20 +11,20 @@ use std::fmt::Write;
 const STATE_CHARS: usize = 7;
 
 pub struct Table {
-    services: Services,
+    port_names: PortNames,
     columns: usize,
 }
 
 impl Table {
-    pub fn new(about: About) -> Table {
+    pub fn new(context: Context) -> Table {
         Table {
-            services: about.services,
-            columns: about.columns,
+            port_names: context.port_names,
+            columns: context.columns,
         }
     }
 }
 
-impl Form for Table {
+impl Formatter for Table {
     fn begin(&mut self, text: &mut String, _: u64) {
         let _ = writeln!(
             text,
@@ -44,8 +44,8 @@ impl Form for Table {
             finding.status.as_str(),
             date_form(finding.timestamp),
         );
-        if let Some(service) = self.services.name(finding.proto, finding.port) {
-            // All of it is ASCII: bytes are columns.
+        if let Some(service) = self.port_names.name(finding.proto, finding.port) {
+            // The line is ASCII, so that bytes equal columns.
             let room = self.columns.saturating_sub(text.len() - from + 1);
             text.push(' ');
             text.push_str(&service[..service.len().min(room)]);

@@ -35,11 +35,11 @@ fn found(ip: &str, port: u16, status: &str, timestamp: u64) -> FindingRecord<'st
     }
 }
 
-fn about() -> About {
+fn about() -> Context {
     let ports: crate::model::Ports = "80,81,443".parse().unwrap();
-    About {
+    Context {
         ports: ports.ranges().to_vec(),
-        services: Services::of_text("http 80/tcp\nhttps 443/tcp\n"),
+        port_names: PortNames::parse("http 80/tcp\nhttps 443/tcp\n"),
         columns: 80,
     }
 }
@@ -133,8 +133,8 @@ fn the_table_fits_80_columns() {
     let [closed, open, v6] = three();
     let mut printer = Printer::new(
         Format::Table,
-        About {
-            services: Services::of_text(&format!("http 80/tcp\n{} 65535/sctp", "x".repeat(90))),
+        Context {
+            port_names: PortNames::parse(&format!("http 80/tcp\n{} 65535/sctp", "x".repeat(90))),
             ..about()
         },
     );
@@ -194,7 +194,7 @@ fn formats_have_names() {
     }
     let error = "oJ".parse::<Format>().unwrap_err().to_string();
     assert!(
-        error.contains("\"oJ\" is no format: there are table, ndjson, json"),
+        error.contains("\"oJ\" is not a format: use one of table, ndjson, json"),
         "{error}"
     );
 }

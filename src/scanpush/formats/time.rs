@@ -1,75 +1,36 @@
-//! Unix seconds as a date of UTC, in the two ways in which masscan writes one.
+//! Unix seconds as date and time in UTC, in the two formats that masscan uses.
 
-/// A moment of UTC.
-struct Date {
-    year: u64,
-    month: usize,
-    day: u64,
-    weekday: usize,
-    hour: u64,
-    minute: u64,
-    second: u64,
-}
+use time::OffsetDateTime;
+use time::format_description::StaticFormatDescription;
+use time::macros::format_description;
 
-/// The last second of the year 9999: what is later is shown as this.
+/// The last second of the year 9999, which is the last year of the `time` crate. Later times are shown as this one.
 const LAST_S: u64 = 253_402_300_799;
-const DAY_S: u64 = 24 * 3600;
 
 /// `2026-11-24 14:43:53`
 pub fn date_form(at_s: u64) -> String {
-    let date = date(at_s);
-    format!(
-        "{:04}-{:02}-{:02} {:02}:{:02}:{:02}",
-        date.year, date.month, date.day, date.hour, date.minute, date.second
+    format(
+        at_s,
+        format_description!("[year]-[month]-[day] [hour]:[minute]:[second]"),
     )
 }
 
 /// `Tue Nov 24 14:41:05 2026`
 pub fn weekday_form(at_s: u64) -> String {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-    let date = date(at_s);
-    format!(
-        "{} {} {:2} {:02}:{:02}:{:02} {}",
-        WEEKDAYS[date.weekday],
-        MONTHS[date.month - 1],
-        date.day,
-        date.hour,
-        date.minute,
-        date.second,
-        date.year
+    format(
+        at_s,
+        format_description!(
+            "[weekday repr:short] [month repr:short] [day padding:space] [hour]:[minute]:[second] [year]"
+        ),
     )
 }
 
-/// By Howard Hinnant's way: years begin in March, so that the leap day is their last, and 400 of them (an era) always have as
-/// many days.
-fn date(at_s: u64) -> Date {
-    const DAYS_PER_ERA: u64 = 146_097;
-    let at_s = at_s.min(LAST_S);
-    let days = at_s / DAY_S;
-    let since_march_0000 = days + 719_468;
-    let era = since_march_0000 / DAYS_PER_ERA;
-    let day_of_era = since_march_0000 % DAYS_PER_ERA;
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    Date {
-        year: era * 400 + year_of_era + u64::from(month <= 2),
-        month: usize::try_from(month).expect("it is 1 to 12"),
-        day: day_of_year - (153 * month_from_march + 2) / 5 + 1,
-        weekday: usize::try_from((days + 4) % 7).expect("it is 0 to 6"),
-        hour: at_s % DAY_S / 3600,
-        minute: at_s % 3600 / 60,
-        second: at_s % 60,
-    }
+fn format(at_s: u64, description: StaticFormatDescription) -> String {
+    let at_s = i64::try_from(at_s.min(LAST_S)).unwrap_or(i64::MAX);
+    OffsetDateTime::from_unix_timestamp(at_s)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+        .format(description)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -77,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates() {
+    fn times_are_formatted_in_utc_and_capped_at_the_year_9999() {
         for (at_s, date, weekday) in [
             (0, "1970-01-01 00:00:00", "Thu Jan  1 00:00:00 1970"),
             (

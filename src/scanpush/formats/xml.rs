@@ -1,20 +1,20 @@
-//! masscan's `-oX`, which readers of nmap's XML take: a host for each answer, lines ended as masscan ends them.
+//! masscan's `-oX`, which parsers of nmap's XML accept: one host for each answer, with masscan's line ends.
 
-use super::Form;
+use super::Formatter;
 use super::time::date_form;
 use crate::model::FindingRecord;
 use std::fmt::Write;
 
 #[derive(Default)]
 pub struct Xml {
-    begun_s: u64,
+    started_s: u64,
     open: u64,
     closed: u64,
 }
 
-impl Form for Xml {
+impl Formatter for Xml {
     fn begin(&mut self, text: &mut String, at_s: u64) {
-        self.begun_s = at_s;
+        self.started_s = at_s;
         let _ = write!(
             text,
             "<?xml version=\"1.0\"?>\r\n<!-- masscan v1.0 scan -->\r\n\
@@ -29,7 +29,7 @@ impl Form for Xml {
             "closed" => self.closed += 1,
             _ => self.open += 1,
         }
-        // Words hold letters, digits and dashes only, so nothing here can need an escape.
+        // Status and reason contain only letters, digits and dashes: nothing needs escaping.
         let _ = write!(
             text,
             "<host endtime=\"{}\"><address addr=\"{}\" addrtype=\"{}\"/><ports><port protocol=\"{}\" portid=\"{}\">\
@@ -51,7 +51,7 @@ impl Form for Xml {
             "<runstats>\r\n<finished time=\"{at_s}\" timestr=\"{}\" elapsed=\"{}\" />\r\n\
              <hosts up=\"{}\" down=\"{}\" total=\"{}\" />\r\n</runstats>\r\n</nmaprun>\r\n",
             date_form(at_s),
-            at_s.saturating_sub(self.begun_s),
+            at_s.saturating_sub(self.started_s),
             self.open,
             self.closed,
             self.open + self.closed

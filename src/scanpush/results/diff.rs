@@ -1,41 +1,41 @@
-//! What opened and what closed between two tasks. Pure. An answer that says `closed` counts as no answer at all: masscan
-//! gives none of those by default.
+//! The differences between the findings of two tasks. Pure. A finding with status `closed` counts as no answer: masscan does not
+//! report those by default.
 
 use super::super::formats::Format;
-use super::seen::{Place, Seen};
+use super::endpoints::{Endpoint, EndpointSet};
 use crate::model::Invalid;
 use std::fmt::Write;
 
 /// A difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Where.
-    pub place: Place,
-    /// True: only the second task found it; false: only the first.
+    /// What opened or closed.
+    pub endpoint: Endpoint,
+    /// True if only the second task found it, false if only the first did.
     pub opened: bool,
 }
 
-/// All differences, by address, then port.
-pub fn changes(before: &Seen, after: &Seen) -> Vec<Change> {
-    let opened = after.without(before).map(|place| Change {
-        place,
+/// All differences, sorted by address and port.
+pub fn changes(before: &EndpointSet, after: &EndpointSet) -> Vec<Change> {
+    let opened = after.without(before).map(|endpoint| Change {
+        endpoint,
         opened: true,
     });
-    let closed = before.without(after).map(|place| Change {
-        place,
+    let closed = before.without(after).map(|endpoint| Change {
+        endpoint,
         opened: false,
     });
     let mut changes: Vec<Change> = opened.chain(closed).collect();
-    changes.sort_unstable_by_key(|change| change.place);
+    changes.sort_unstable_by_key(|change| change.endpoint);
     changes
 }
 
-/// The forms in which differences are written.
+/// The formats of differences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiffForm {
     /// `+ 192.0.2.1 80/tcp`
     Lines,
-    /// An object a line.
+    /// One object on each line.
     Ndjson,
     /// An array of the same objects.
     Json,
@@ -56,12 +56,13 @@ impl TryFrom<Format> for DiffForm {
     }
 }
 
-/// The document of `changes`, handed out in pieces.
-pub fn written<E>(
+/// Writes the document of `changes` piece by piece.
+pub fn write<E>(
     form: DiffForm,
     changes: &[Change],
     mut piece: impl FnMut(&str) -> Result<(), E>,
 ) -> Result<(), E> {
+    /// Differences that are formatted at a time.
     const PIECE_CHANGES: usize = 1000;
     if form == DiffForm::Json {
         piece("[\n")?;
@@ -87,7 +88,7 @@ pub fn written<E>(
 }
 
 fn push_change(text: &mut String, form: DiffForm, change: &Change) {
-    let Place { ip, port, proto } = change.place;
+    let Endpoint { ip, port, proto } = change.endpoint;
     let proto = proto.as_str();
     let _ = match form {
         DiffForm::Lines => {
@@ -109,10 +110,10 @@ mod tests {
     use super::*;
     use crate::model::ports::Proto;
 
-    fn seen(places: &[(&str, u16)]) -> Seen {
-        let mut seen = Seen::default();
-        for (ip, port) in places {
-            seen.insert(Place {
+    fn seen(endpoints: &[(&str, u16)]) -> EndpointSet {
+        let mut seen = EndpointSet::default();
+        for (ip, port) in endpoints {
+            seen.insert(Endpoint {
                 ip: ip.parse().unwrap(),
                 port: *port,
                 proto: Proto::Tcp,
@@ -123,7 +124,7 @@ mod tests {
 
     fn text(form: DiffForm, changes: &[Change]) -> String {
         let mut all = String::new();
-        written::<()>(form, changes, |piece| {
+        write::<()>(form, changes, |piece| {
             all.push_str(piece);
             Ok(())
         })
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_opened_and_what_closed() {
+    fn opened_and_closed_endpoints_are_written_in_order() {
         let before = seen(&[("192.0.2.10", 80), ("192.0.2.9", 80), ("2001:db8::1", 22)]);
         let after = seen(&[("192.0.2.9", 80), ("192.0.2.9", 443), ("192.0.2.200", 1)]);
         let changes = changes(&before, &after);
@@ -155,11 +156,11 @@ mod tests {
     }
 
     #[test]
-    fn no_difference_and_many() {
+    fn an_empty_and_a_large_diff_are_valid_documents() {
         assert_eq!(text(DiffForm::Lines, &[]), "");
         assert_eq!(text(DiffForm::Json, &[]), "[\n]\n");
-        let places: Vec<(&str, u16)> = (1..=2500).map(|port| ("192.0.2.1", port)).collect();
-        let many = changes(&Seen::default(), &seen(&places));
+        let endpoints: Vec<(&str, u16)> = (1..=2500).map(|port| ("192.0.2.1", port)).collect();
+        let many = changes(&EndpointSet::default(), &seen(&endpoints));
         let array: Vec<serde_json::Value> =
             serde_json::from_str(&text(DiffForm::Json, &many)).unwrap();
         assert_eq!(array.len(), 2500);

@@ -1,64 +1,64 @@
-//! What is to be said besides the findings: where they may not be all. Pure: facts in, lines out.
+//! Warnings about findings that may be missing. Pure.
 
 use super::super::ids;
 use super::super::options::Connection;
-use super::gather::Gathered;
-use super::log::{Lost, Offsets};
-use super::wanted::WantedTask;
+use super::collector::Collector;
+use super::selected::SelectedTask;
+use super::topic_reader::{Losses, Offsets};
 use crate::model::State;
 use crate::model::text::{one_line, quoted};
 use std::time::Duration;
 
-/// A task counts as younger than what Kafka has removed where it is so by this much: clocks differ.
+/// A task is younger than the removed records only if it is so by this much, because clocks differ.
 const RETENTION_SLACK: Duration = Duration::from_secs(60);
 
-/// Tasks named in one line; of more, their number is said.
+/// Tasks that one line names; of more tasks it gives only the number.
 const NAMED_MAX: usize = 3;
 
-/// Why findings may be missing, a line each.
+/// The reasons why findings may be missing, one line each.
 pub fn gaps(
     topic: &str,
-    begins: &Offsets,
-    lost: &Lost,
-    gathered: &Gathered,
-    tasks: &[WantedTask],
+    starts: &Offsets,
+    losses: &Losses,
+    collector: &Collector,
+    tasks: &[SelectedTask],
 ) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(first) = &gathered.first_malformed {
-        let (count, are) = match gathered.malformed {
-            1 => ("1 record".to_owned(), "is no finding"),
-            n => (format!("{n} records"), "are no findings"),
+    if let Some(first) = &collector.first_malformed {
+        let (count, are) = match collector.malformed {
+            1 => ("1 record".to_owned(), "is not a valid finding"),
+            n => (format!("{n} records"), "are not valid findings"),
         };
         let first = one_line(first);
         lines.push(format!("{count} of {topic} {are} ({first})"));
     }
-    if let Some(reason) = &lost.undecodable {
+    if let Some(reason) = &losses.undecodable {
         lines.push(format!(
-            "some of {topic} can't be read: {}",
+            "some records of {topic} can't be read: {}",
             one_line(reason)
         ));
     }
-    let gone: i64 = begins.values().sum();
-    if gone > 0 && may_have_lost(begins, gathered, tasks) {
+    let gone: i64 = starts.values().sum();
+    if gone > 0 && may_have_lost(starts, collector, tasks) {
         lines.push(format!(
-            "the first {gone} records of {topic} are gone (Kafka's retention), findings of these tasks may be among them"
+            "the first {gone} records of {topic} were removed by Kafka's retention; findings of these tasks may be among them"
         ));
     }
-    if lost.removed > 0 {
+    if losses.removed > 0 {
         lines.push(format!(
-            "{} records of {topic} were removed before they could be read (Kafka's retention)",
-            lost.removed
+            "{} records of {topic} were removed by Kafka's retention before they could be read",
+            losses.removed
         ));
     }
     lines
 }
 
-/// Whether a task may have findings that are gone: one that is not certainly younger than what is left.
-fn may_have_lost(begins: &Offsets, gathered: &Gathered, tasks: &[WantedTask]) -> bool {
+/// Whether removed records may belong to a task: true unless all tasks are certainly younger than the first remaining record.
+fn may_have_lost(starts: &Offsets, collector: &Collector, tasks: &[SelectedTask]) -> bool {
     let slack_ms = RETENTION_SLACK.as_millis() as u64;
-    let cut = begins.iter().filter(|(_, first)| **first > 0);
+    let cut = starts.iter().filter(|(_, first)| **first > 0);
     let left_from_ms = cut
-        .map(|(partition, _)| match gathered.first_s.get(partition) {
+        .map(|(partition, _)| match collector.first_s.get(partition) {
             Some(Some(at_s)) => at_s.saturating_mul(1000),
             _ => u64::MAX,
         })
@@ -70,9 +70,9 @@ fn may_have_lost(begins: &Offsets, gathered: &Gathered, tasks: &[WantedTask]) ->
     })
 }
 
-/// Tasks that have not completed, in a line; none where all have, or nothing is known.
-pub fn not_completed(tasks: &[WantedTask]) -> Option<String> {
-    let others: Vec<(&WantedTask, State)> = tasks
+/// A line about tasks that have not completed; `None` if all have, or if no state is known.
+pub fn not_completed(tasks: &[SelectedTask]) -> Option<String> {
+    let others: Vec<(&SelectedTask, State)> = tasks
         .iter()
         .filter_map(|task| Some((task, task.state()?)))
         .filter(|(_, state)| *state != State::Completed)
@@ -95,27 +95,27 @@ pub fn not_completed(tasks: &[WantedTask]) -> Option<String> {
     Some(format!("{}: {why}", named.join(", ")))
 }
 
-/// What to say of a task without findings that Redis doesn't know, or could not be asked for.
-pub fn unknown(task: &WantedTask, away: Option<&str>, connection: &Connection) -> String {
-    match away {
+/// The line for a task without findings that Redis does not know, or for which Redis could not be asked.
+pub fn unknown(task: &SelectedTask, redis_error: Option<&str>, connection: &Connection) -> String {
+    match redis_error {
         None => format!(
-            "{}, and there are no findings of it",
+            "{}, and it has no findings",
             ids::unknown(&task.id, connection)
         ),
         Some(error) => format!(
-            "there are no findings of {}; whether it is a task, or the beginning of an id, only Redis knows: {error}",
+            "{} has no findings; whether it is a task or an abbreviated id, only Redis knows: {error}",
             quoted(task.id.as_str())
         ),
     }
 }
 
-/// Why a comparison of two tasks may say too much, a line each.
-pub fn doubts(before: &WantedTask, after: &WantedTask) -> Vec<String> {
+/// The reasons why a diff of two tasks may be misleading, one line each.
+pub fn diff_warnings(before: &SelectedTask, after: &SelectedTask) -> Vec<String> {
     let mut lines = Vec::new();
     for task in [before, after] {
         if let Some(state) = task.state().filter(|state| *state != State::Completed) {
             lines.push(format!(
-                "task {} is {state}: what it has not scanned looks closed in it",
+                "task {} is {state}: what it has not scanned appears closed",
                 task.id
             ));
         }
@@ -124,7 +124,7 @@ pub fn doubts(before: &WantedTask, after: &WantedTask) -> Vec<String> {
         && (&one.ip_range, &one.ports) != (&other.ip_range, &other.ports)
     {
         lines.push(
-            "the two tasks did not scan the same addresses and ports: what only one of them scanned looks closed in the other"
+            "the two tasks did not scan the same addresses and ports: what only one of them scanned appears closed in the other"
                 .to_owned(),
         );
     }
@@ -140,18 +140,18 @@ mod tests {
 
     const NOW_S: u64 = 1_795_531_265;
 
-    fn task(id: &str, told: Option<(State, u64)>) -> WantedTask {
+    fn task(id: &str, told: Option<(State, u64)>) -> SelectedTask {
         let live = told.map(|(status, queued_s)| LiveTask {
             status,
             queued_ms: queued_s * 1000,
             ..sample::task()
         });
-        WantedTask::told(id.parse().unwrap(), live)
+        SelectedTask::with_state(id.parse().unwrap(), live)
     }
 
     /// As if the first record of partition 0 that is left were of `first_s`.
-    fn left_from(first_s: Option<u64>) -> Gathered {
-        let mut gathered = Gathered::default();
+    fn left_from(first_s: Option<u64>) -> Collector {
+        let mut collector = Collector::default();
         let value = match first_s {
             Some(at_s) => format!(
                 r#"{{"task_id":"x","ip":"192.0.2.1","port":80,"proto":"tcp","status":"open","reason":"syn-ack","ttl":64,"timestamp":{at_s},"server":"s","attempt":1}}"#
@@ -162,12 +162,12 @@ mod tests {
             offset: 100,
             value: value.into_bytes(),
         };
-        gathered.take(0, &record, |_| true);
-        gathered
+        collector.take(0, &record, |_| true);
+        collector
     }
 
     #[test]
-    fn what_retention_removed_is_said_where_it_may_matter() {
+    fn removed_records_are_reported_if_tasks_may_have_lost_findings() {
         let begins = |first| Offsets::from([(0, first), (1, 0)]);
         let completed_at = |queued_s| Some((State::Completed, queued_s));
         for (first, left_from_s, told, is_said) in [
@@ -182,35 +182,35 @@ mod tests {
             let lines = gaps(
                 "scan-results",
                 &begins(first),
-                &Lost::default(),
+                &Losses::default(),
                 &left_from(left_from_s),
                 &[task("a", told)],
             );
             let said = lines
                 .iter()
-                .any(|line| line.starts_with("the first 100 records of scan-results are gone"));
+                .any(|line| line.starts_with("the first 100 records of scan-results were removed"));
             assert_eq!(said, is_said, "{first} {left_from_s:?} {told:?}: {lines:?}");
         }
     }
 
     #[test]
-    fn what_was_lost_on_the_way_is_said() {
-        let mut gathered = Gathered::default();
+    fn invalid_undecodable_and_removed_records_are_reported() {
+        let mut collector = Collector::default();
         for offset in 5..8 {
             let value = b"\x1b[2J".to_vec();
-            gathered.take(0, &Record { offset, value }, |_| true);
+            collector.take(0, &Record { offset, value }, |_| true);
         }
-        let lost = Lost {
+        let losses = Losses {
             removed: 9,
             undecodable: Some("partition 0, offsets 3 to 4: zstd".into()),
         };
-        let lines = gaps("r", &Offsets::new(), &lost, &gathered, &[]);
+        let lines = gaps("r", &Offsets::new(), &losses, &collector, &[]);
         assert_eq!(
             lines,
             [
-                "3 records of r are no findings (partition 0, offset 5: names no task)",
-                "some of r can't be read: partition 0, offsets 3 to 4: zstd",
-                "9 records of r were removed before they could be read (Kafka's retention)",
+                "3 records of r are not valid findings (partition 0, offset 5: has no task_id)",
+                "some records of r can't be read: partition 0, offsets 3 to 4: zstd",
+                "9 records of r were removed by Kafka's retention before they could be read",
             ]
         );
     }
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn tasks_that_have_not_completed_are_named() {
         let told = |id: &str, state| task(id, Some((state, NOW_S)));
-        let line = |tasks: &[WantedTask]| not_completed(tasks);
+        let line = |tasks: &[SelectedTask]| not_completed(tasks);
         assert_eq!(line(&[told("a", State::Completed), task("b", None)]), None);
         assert_eq!(
             line(&[told("a", State::Running), told("b", State::Failed)]).unwrap(),
@@ -228,7 +228,7 @@ mod tests {
             line(&[told("a", State::Cancelled)]).unwrap(),
             "task a is cancelled: these may not be all findings"
         );
-        let many: Vec<WantedTask> = (0..5)
+        let many: Vec<SelectedTask> = (0..5)
             .map(|n| told(&format!("t{n}"), State::Queued))
             .collect();
         assert!(
@@ -239,19 +239,19 @@ mod tests {
     }
 
     #[test]
-    fn a_comparison_of_unlike_tasks_is_doubted() {
+    fn a_diff_of_different_or_incomplete_tasks_has_warnings() {
         let task_of = |id: &str, ip_range: &str, status| {
             let live = LiveTask {
                 status,
                 ip_range: ip_range.to_owned(),
                 ..sample::task()
             };
-            WantedTask::told(id.parse().unwrap(), Some(live))
+            SelectedTask::with_state(id.parse().unwrap(), Some(live))
         };
         let one = task_of("a", "192.0.2.0/24", State::Completed);
-        assert!(doubts(&one, &task_of("b", "192.0.2.0/24", State::Completed)).is_empty());
-        assert!(doubts(&one, &task("b", None)).is_empty());
-        let lines = doubts(&one, &task_of("b", "192.0.2.0/25", State::Running));
+        assert!(diff_warnings(&one, &task_of("b", "192.0.2.0/24", State::Completed)).is_empty());
+        assert!(diff_warnings(&one, &task("b", None)).is_empty());
+        let lines = diff_warnings(&one, &task_of("b", "192.0.2.0/25", State::Running));
         assert_eq!(lines.len(), 2);
         assert!(lines[0].starts_with("task b is running"), "{lines:?}");
     }

@@ -1,8 +1,8 @@
-//! Records in, new findings out. Pure. Knows what came already, and counts what is no finding.
+//! Turns records into findings, drops repeated ones, and counts invalid records. Pure.
 //!
-//! **Invariant:** whatever a record holds, what comes out is typed or free of control characters.
+//! **Invariant:** whatever a record contains, its findings are parsed types and text without control characters.
 
-use super::seen::{Place, Seen};
+use super::endpoints::{Endpoint, EndpointSet};
 use crate::kafka::Record;
 use crate::model::finding::task_of_record;
 use crate::model::text::one_line;
@@ -10,48 +10,47 @@ use crate::model::{Finding, FindingRecord, TaskId};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-/// What was found, task by task.
+/// Collects the findings of tasks.
 #[derive(Debug, Default)]
-pub struct Gathered {
-    places: HashMap<String, usize>,
-    seen: Vec<Seen>,
-    /// Records that are no findings.
+pub struct Collector {
+    indexes: HashMap<String, usize>,
+    endpoints: Vec<EndpointSet>,
+    /// Number of records that are not valid findings.
     pub malformed: u64,
-    /// What is wrong with the first of them, and where it lies.
+    /// The position and the error of the first of them.
     pub first_malformed: Option<String>,
-    /// The time of the first record of each partition, in unix seconds; none where that is no finding.
+    /// The time of the first record of each partition, in unix seconds; `None` if that record is invalid.
     pub first_s: BTreeMap<i32, Option<u64>>,
 }
 
-impl Gathered {
-    /// Adds a task; those of it that come from now on are gathered.
+impl Collector {
+    /// Adds a task. Its findings are collected from now on.
     pub fn add(&mut self, id: &TaskId) {
-        self.places.insert(id.to_string(), self.seen.len());
-        self.seen.push(Seen::default());
+        self.indexes.insert(id.to_string(), self.endpoints.len());
+        self.endpoints.push(EndpointSet::default());
     }
 
-    /// What was found of the task that was added as the `n`-th, from 0.
-    pub fn seen(&self, n: usize) -> &Seen {
-        &self.seen[n]
+    /// The endpoints found for the `n`-th added task, from 0.
+    pub fn endpoints(&self, n: usize) -> &EndpointSet {
+        &self.endpoints[n]
     }
 
-    /// Takes a record. Some where it is a finding of a task that was added, one that `wanted` takes, and the first of its
-    /// place.
+    /// The finding of a record, if it belongs to an added task, passes `accept`, and is the first of its endpoint.
     pub fn take<'a>(
         &mut self,
         partition: i32,
         record: &'a Record,
-        wanted: fn(&Finding) -> bool,
+        accept: fn(&Finding) -> bool,
     ) -> Option<FindingRecord<'a>> {
         let first = || FindingRecord::from_record(&record.value).ok();
         self.first_s
             .entry(partition)
             .or_insert_with(|| first().map(|found| found.finding.timestamp));
         let Some(task) = task_of_record(&record.value) else {
-            self.reject(partition, record, "names no task");
+            self.reject(partition, record, "has no task_id");
             return None;
         };
-        let &n = self.places.get(task.as_ref())?;
+        let &n = self.indexes.get(task.as_ref())?;
         let mut found = match FindingRecord::from_record(&record.value) {
             Ok(found) => found,
             Err(error) => {
@@ -59,8 +58,9 @@ impl Gathered {
                 return None;
             }
         };
-        found.server = harmless(found.server);
-        let is_new = wanted(&found.finding) && self.seen[n].insert(Place::of(&found.finding));
+        found.server = printable(found.server);
+        let is_new =
+            accept(&found.finding) && self.endpoints[n].insert(Endpoint::of(&found.finding));
         is_new.then_some(found)
     }
 
@@ -72,8 +72,8 @@ impl Gathered {
     }
 }
 
-/// The name of a server, without control characters.
-fn harmless(name: Cow<'_, str>) -> Cow<'_, str> {
+/// The name of a server without control characters.
+fn printable(name: Cow<'_, str>) -> Cow<'_, str> {
     match name.bytes().all(|byte| byte.is_ascii_graphic()) && name.len() <= 64 {
         true => name,
         false => Cow::Owned(one_line(&name)),
@@ -93,16 +93,16 @@ mod tests {
         }
     }
 
-    fn gathered() -> Gathered {
-        let mut gathered = Gathered::default();
-        gathered.add(&"a".parse().unwrap());
-        gathered.add(&"b".parse().unwrap());
-        gathered
+    fn collector() -> Collector {
+        let mut collector = Collector::default();
+        collector.add(&"a".parse().unwrap());
+        collector.add(&"b".parse().unwrap());
+        collector
     }
 
     #[test]
-    fn each_finding_of_a_task_comes_once() {
-        let mut gathered = gathered();
+    fn each_finding_of_a_task_is_returned_once() {
+        let mut collector = collector();
         let again = RECORD
             .replace("\"attempt\":1", "\"attempt\":2")
             .replace("265", "299");
@@ -122,27 +122,30 @@ mod tests {
         ] {
             let record = record(text);
             assert_eq!(
-                gathered.take(0, &record, |_| true).is_some(),
+                collector.take(0, &record, |_| true).is_some(),
                 comes,
                 "{text}"
             );
         }
-        assert_eq!((gathered.seen(0).len(), gathered.seen(1).len()), (2, 1));
-        assert_eq!(gathered.malformed, 0);
-        assert_eq!(gathered.first_s[&0], Some(1_795_531_265));
+        assert_eq!(
+            (collector.endpoints(0).len(), collector.endpoints(1).len()),
+            (2, 1)
+        );
+        assert_eq!(collector.malformed, 0);
+        assert_eq!(collector.first_s[&0], Some(1_795_531_265));
     }
 
     #[test]
-    fn what_is_not_wanted_is_not_remembered() {
-        let mut gathered = gathered();
+    fn a_finding_that_is_not_accepted_is_not_remembered() {
+        let mut collector = collector();
         let record = record(RECORD);
-        assert!(gathered.take(0, &record, |_| false).is_none());
-        assert!(gathered.take(0, &record, |_| true).is_some());
+        assert!(collector.take(0, &record, |_| false).is_none());
+        assert!(collector.take(0, &record, |_| true).is_some());
     }
 
     #[test]
-    fn what_is_no_finding_is_counted_and_the_first_is_named() {
-        let mut gathered = gathered();
+    fn invalid_records_are_counted_and_the_first_is_described() {
+        let mut collector = collector();
         let bad_ip = RECORD.replace("192.0.2.1", "nowhere");
         let bad_but_of_another = RECORD
             .replace("\"a\"", "\"c\"")
@@ -156,21 +159,21 @@ mod tests {
             &bad_but_of_another,
         ] {
             assert!(
-                gathered.take(3, &record(text), |_| true).is_none(),
+                collector.take(3, &record(text), |_| true).is_none(),
                 "{text}"
             );
         }
-        assert_eq!(gathered.malformed, 5);
-        let first = gathered.first_malformed.unwrap();
-        assert_eq!(first, "partition 3, offset 7: names no task");
-        assert_eq!(gathered.first_s[&3], None);
+        assert_eq!(collector.malformed, 5);
+        let first = collector.first_malformed.unwrap();
+        assert_eq!(first, "partition 3, offset 7: has no task_id");
+        assert_eq!(collector.first_s[&3], None);
     }
 
     #[test]
-    fn control_characters_of_a_server_do_not_get_through() {
+    fn control_characters_are_removed_from_server_names() {
         let hostile = RECORD.replace("\"s\"", "\"\\u001b[2J\\u009b\\n,x\"");
         let record = record(&hostile);
-        let found = gathered().take(0, &record, |_| true).unwrap();
+        let found = collector().take(0, &record, |_| true).unwrap();
         assert!(
             !found.server.chars().any(char::is_control),
             "{:?}",

@@ -1,7 +1,7 @@
-//! Reads a topic from its beginning, and knows what of it could not be read. Where Kafka is away it tries again, up to a bound.
+//! Reads a topic from its beginning, and records what could not be read. If Kafka is unreachable it retries, up to a bound.
 //!
-//! **Invariant:** nothing is passed over in silence: what is gone or can't be decoded is counted, and a partition that can't be
-//! read ends the reading in an error.
+//! **Invariant:** nothing is skipped silently: removed and undecodable records are noted, and a partition that stays unreadable ends
+//! reading with an error.
 
 use super::super::interrupt::Interrupt;
 use crate::exit::{Exit, Failure};
@@ -16,90 +16,90 @@ use std::time::{Duration, Instant};
 pub type Offsets = BTreeMap<i32, i64>;
 
 /// A topic that is being read.
-pub struct Log {
+pub struct TopicReader {
     reader: Reader,
     topic: String,
     interrupt: Interrupt,
-    /// How long Kafka may be away.
-    patience: Duration,
+    /// Longest outage of Kafka that is waited for.
+    outage_max: Duration,
     /// The next offset to read.
     cursors: Offsets,
-    /// Where each partition began when it was first looked at.
-    begins: Offsets,
-    /// What is wrong at present, and since when.
+    /// The first offset of each partition when reading started.
+    starts: Offsets,
+    /// The present outage: its start and its first error.
     trouble: Option<(Instant, String)>,
     backoff: Backoff,
-    lost: Lost,
+    losses: Losses,
 }
 
-/// What of the topic could not be read, besides what was gone before.
+/// Records that could not be read, apart from those removed before reading started.
 #[derive(Debug, Default)]
-pub struct Lost {
-    /// Records that Kafka removed while they were about to be read.
+pub struct Losses {
+    /// Number of records that Kafka removed before they were read.
     pub removed: i64,
-    /// Why records could not be decoded, the first time.
+    /// The first error of undecodable records.
     pub undecodable: Option<String>,
 }
 
-impl Log {
-    /// Connects, and begins at the beginning. `patience` is how long Kafka may be away later.
+impl TopicReader {
+    /// Connects and starts at the beginning. `outage_max` bounds later outages; during this call the bound is [`CLIENT_WAIT`].
     pub fn open(
         brokers: &Brokers,
         topic: &str,
         interrupt: &Interrupt,
-        patience: Duration,
-    ) -> Result<Log, Failure> {
+        outage_max: Duration,
+    ) -> Result<TopicReader, Failure> {
         let reader = Reader::connect(brokers, topic).map_err(runtime)?;
-        let mut log = Log {
+        let mut log = TopicReader {
             reader,
             topic: topic.to_owned(),
             interrupt: interrupt.clone(),
-            patience: CLIENT_WAIT,
+            outage_max: CLIENT_WAIT,
             cursors: Offsets::new(),
-            begins: Offsets::new(),
+            starts: Offsets::new(),
             trouble: None,
             backoff: Backoff::new(),
-            lost: Lost::default(),
+            losses: Losses::default(),
         };
         let ranges = log.ranges()?;
-        log.begins = ranges.iter().map(|(&p, range)| (p, range.first)).collect();
-        log.cursors = log.begins.clone();
-        log.patience = patience;
+        log.starts = ranges.iter().map(|(&p, range)| (p, range.first)).collect();
+        log.cursors = log.starts.clone();
+        log.outage_max = outage_max;
         Ok(log)
     }
 
     /// The topic's name.
-    pub fn topic(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.topic
     }
 
-    /// Where each partition began when it was first looked at: what was below is gone.
-    pub fn begins(&self) -> &Offsets {
-        &self.begins
+    /// The first offset of each partition when reading started. Records below it had been removed.
+    pub fn starts(&self) -> &Offsets {
+        &self.starts
     }
 
-    /// Where reading is.
+    /// The next offset of each partition.
     pub fn cursors(&self) -> &Offsets {
         &self.cursors
     }
 
-    /// What could not be read so far.
-    pub fn lost(&self) -> &Lost {
-        &self.lost
+    /// The records that could not be read so far.
+    pub fn losses(&self) -> &Losses {
+        &self.losses
     }
 
-    /// What keeps Kafka from answering at present.
+    /// The error of the present outage.
     pub fn trouble(&self) -> Option<&str> {
         self.trouble.as_ref().map(|(_, reason)| reason.as_str())
     }
 
-    /// Goes on reading at `cursors`, where reading has been before.
-    pub fn go_back(&mut self, cursors: Offsets) {
+    /// Continues at `cursors`, at which reading has been before.
+    pub fn seek(&mut self, cursors: Offsets) {
         self.cursors = cursors;
     }
 
-    /// Where every partition ends now.
-    pub fn ends(&mut self) -> Result<Offsets, Failure> {
+    /// The present end of each partition.
+    pub fn end_offsets(&mut self) -> Result<Offsets, Failure> {
         let ranges = self.ranges()?;
         Ok(ranges
             .into_iter()
@@ -107,14 +107,14 @@ impl Log {
             .collect())
     }
 
-    /// True where everything below `ends` was read.
+    /// True if everything below `ends` was read.
     pub fn has_reached(&self, ends: &Offsets) -> bool {
         ends.iter()
             .all(|(partition, end)| self.cursors.get(partition).unwrap_or(&0) >= end)
     }
 
-    /// The next records, by partition, of those that are below `ends`; waits up to `wait` for one. Empty also where Kafka is
-    /// away; errs where it stays away.
+    /// The next records of each partition that has not reached its offset in `ends`. Waits up to `wait` for a record. Returns
+    /// nothing during an outage; fails if the outage lasts too long.
     pub fn read(
         &mut self,
         ends: Option<&Offsets>,
@@ -130,7 +130,7 @@ impl Log {
         let found = match self.reader.fetch(&wanted, wait) {
             Ok(found) => found,
             Err(error) => {
-                self.suffer(Some(error.to_string()))?;
+                self.note_trouble(Some(error.to_string()))?;
                 thread::sleep(self.backoff.pause());
                 return Ok(Vec::new());
             }
@@ -144,54 +144,56 @@ impl Log {
                     self.cursors.insert(partition, last + 1);
                     all.push((partition, records));
                 }
-                Fetched::OutOfRange => self.catch_up(partition)?,
+                Fetched::OutOfRange => self.skip_removed(partition)?,
                 Fetched::Unreadable { reason, next } => {
-                    self.lost.undecodable.get_or_insert(reason);
+                    self.losses.undecodable.get_or_insert(reason);
                     self.cursors.insert(partition, next);
                 }
                 Fetched::Away { reason } => trouble = Some(reason),
                 Fetched::Gone => {
-                    trouble = Some(format!("partition {partition} of {} is gone", self.topic));
+                    trouble = Some(format!(
+                        "partition {partition} of {} no longer exists",
+                        self.topic
+                    ));
                 }
             }
         }
-        self.suffer(trouble)?;
+        self.note_trouble(trouble)?;
         Ok(all)
     }
 
-    /// Kafka's retention has overtaken the cursor.
-    fn catch_up(&mut self, partition: i32) -> Result<(), Failure> {
+    /// Moves the cursor to the first remaining record, after Kafka's retention has removed records above it.
+    fn skip_removed(&mut self, partition: i32) -> Result<(), Failure> {
         let ranges = self.ranges()?;
         let cursor = self.cursors.get(&partition).copied().unwrap_or(0);
         let first = ranges.get(&partition).map_or(0, |range| range.first);
         if first <= cursor {
             return Err(Failure::Runtime(format!(
-                "partition {partition} of {} was made anew while it was read",
+                "partition {partition} of {} was deleted and recreated during reading",
                 self.topic
             )));
         }
-        self.lost.removed += first - cursor;
+        self.losses.removed += first - cursor;
         self.cursors.insert(partition, first);
         Ok(())
     }
 
-    /// Where every partition begins and ends; waits for those that have no leader at present.
+    /// The offset range of every partition. Waits for partitions that have no leader.
     fn ranges(&mut self) -> Result<BTreeMap<i32, LogRange>, Failure> {
         loop {
             let trouble = match self.reader.log_ranges() {
                 Ok(ranges) => {
                     let mut partitions = self.reader.partitions().into_iter();
                     match partitions.find(|partition| !ranges.contains_key(partition)) {
-                        None => return self.suffer(None).map(|()| ranges),
-                        Some(partition) => format!(
-                            "partition {partition} of {} has no leader at present",
-                            self.topic
-                        ),
+                        None => return self.note_trouble(None).map(|()| ranges),
+                        Some(partition) => {
+                            format!("partition {partition} of {} has no leader", self.topic)
+                        }
                     }
                 }
                 Err(error) => error.to_string(),
             };
-            self.suffer(Some(trouble))?;
+            self.note_trouble(Some(trouble))?;
             if self.interrupt.came() {
                 return Err(Failure::Found(Exit::Interrupted));
             }
@@ -199,15 +201,15 @@ impl Log {
         }
     }
 
-    /// Notes what is wrong now; errs where something was for too long.
-    fn suffer(&mut self, trouble: Option<String>) -> Result<(), Failure> {
+    /// Notes the present error, or the end of an outage. Fails if the outage has lasted too long.
+    fn note_trouble(&mut self, trouble: Option<String>) -> Result<(), Failure> {
         let Some(reason) = trouble else {
             self.trouble = None;
             return Ok(());
         };
         let since = self.trouble.get_or_insert((Instant::now(), reason)).0;
         match &self.trouble {
-            Some((_, reason)) if since.elapsed() >= self.patience => {
+            Some((_, reason)) if since.elapsed() >= self.outage_max => {
                 Err(Failure::Runtime(reason.clone()))
             }
             _ => Ok(()),

@@ -1,0 +1,179 @@
+//! The tasks of the command line and their state in Redis. Without Redis, each word is taken as a whole id.
+
+use super::super::ids::Named;
+use super::super::options::Connection;
+use super::super::output::Output;
+use crate::claim_table::{ClaimTable, ClaimTableError, LiveTask};
+use crate::exit::Failure;
+use crate::model::{State, TaskId};
+use std::time::{Duration, Instant};
+
+/// How long `-follow` waits for a task that Redis does not know: no server may have ingested it yet.
+const FOLLOW_UNKNOWN_WAIT: Duration = Duration::from_secs(30);
+
+/// The tasks, and the claim table that has their states.
+pub struct SelectedTasks {
+    named: Named,
+    claim_table: ClaimTable,
+    /// In the order of the command line.
+    pub tasks: Vec<SelectedTask>,
+    /// The error if Redis could not be reached.
+    pub redis_error: Option<String>,
+}
+
+/// One of the tasks.
+pub struct SelectedTask {
+    /// Its id.
+    pub id: TaskId,
+    /// Its last state in Redis; `None` if Redis does not know it.
+    pub live: Option<LiveTask>,
+    /// When Redis was first found not to know it.
+    unknown_since: Option<Instant>,
+}
+
+impl SelectedTask {
+    fn new(id: TaskId) -> SelectedTask {
+        SelectedTask {
+            id,
+            live: None,
+            unknown_since: None,
+        }
+    }
+
+    /// A task with this state in Redis.
+    #[cfg(test)]
+    pub fn with_state(id: TaskId, live: Option<LiveTask>) -> SelectedTask {
+        SelectedTask {
+            live,
+            ..SelectedTask::new(id)
+        }
+    }
+
+    /// Its state, if known.
+    pub fn state(&self) -> Option<State> {
+        self.live.as_ref().map(|live| live.status)
+    }
+
+    /// True if all its findings are in Kafka: its end is written to Redis only afterwards.
+    fn has_ended(&self) -> bool {
+        self.live
+            .as_ref()
+            .is_some_and(|live| live.status.is_terminal() && live.finished_ms.is_some())
+    }
+}
+
+impl SelectedTasks {
+    /// Finds the tasks. Fails if an abbreviated id is ambiguous, which is reported, or if Redis is unreachable and needed: for a job
+    /// or with `follow`.
+    pub fn find(
+        named: Named,
+        connection: &Connection,
+        follow: bool,
+        output: &mut Output<'_>,
+    ) -> Result<SelectedTasks, Failure> {
+        let mut selected = SelectedTasks {
+            claim_table: ClaimTable::new(&connection.redis, connection.group.as_str()),
+            named,
+            tasks: Vec::new(),
+            redis_error: None,
+        };
+        let error = match selected.resolve() {
+            Ok(problems) if problems.is_empty() => return Ok(selected),
+            Ok(problems) => {
+                for problem in problems {
+                    output.problem(&format!("scanpush: {problem}"));
+                }
+                return Err(Failure::Said);
+            }
+            Err(error) => error.to_string(),
+        };
+        if selected.named.job.is_some() || follow {
+            let flag = if follow { "-follow" } else { "-job" };
+            return Err(Failure::Runtime(format!("{error} ({flag} needs Redis)")));
+        }
+        selected.tasks.clear();
+        for word in &selected.named.words {
+            if !selected.tasks.iter().any(|task| task.id == *word) {
+                selected.tasks.push(SelectedTask::new(word.clone()));
+            }
+        }
+        selected.redis_error = Some(error);
+        Ok(selected)
+    }
+
+    fn resolve(&mut self) -> Result<Vec<String>, ClaimTableError> {
+        let mut problems = Vec::new();
+        for word in self.named.words.clone() {
+            let one = Named {
+                words: vec![word.clone()],
+                job: None,
+            };
+            let found = one.find(&mut self.claim_table)?;
+            problems.extend(found.problems);
+            for id in found.tasks.into_iter().chain(found.unknown) {
+                self.add(id);
+            }
+        }
+        if self.named.job.is_some() {
+            let found = self.named.find(&mut self.claim_table)?;
+            problems.extend(found.problems);
+            for id in found.tasks {
+                self.add(id);
+            }
+        }
+        self.refresh_states()?;
+        Ok(problems)
+    }
+
+    /// Updates the states, and adds tasks that the job has gained. Returns the added ones.
+    pub fn refresh(&mut self) -> Result<Vec<TaskId>, ClaimTableError> {
+        let mut added = Vec::new();
+        if self.named.job.is_some() {
+            let known: std::collections::HashSet<TaskId> =
+                self.tasks.iter().map(|task| task.id.clone()).collect();
+            let found = self.named.find(&mut self.claim_table)?;
+            added.extend(found.tasks.into_iter().filter(|id| !known.contains(id)));
+            self.tasks
+                .extend(added.iter().cloned().map(SelectedTask::new));
+        }
+        self.refresh_states()?;
+        Ok(added)
+    }
+
+    /// True if no more findings can come: each task has ended, or has been unknown for [`FOLLOW_UNKNOWN_WAIT`]. A task that is
+    /// unknown but still listed by its job ended long ago.
+    pub fn have_ended(&self) -> bool {
+        self.tasks.iter().all(|task| match task.unknown_since {
+            None => task.has_ended(),
+            Some(since) => self.named.job.is_some() || since.elapsed() >= FOLLOW_UNKNOWN_WAIT,
+        })
+    }
+
+    /// False for the tasks of a job.
+    pub fn are_named_by_id(&self) -> bool {
+        self.named.job.is_none()
+    }
+
+    fn add(&mut self, id: TaskId) {
+        if self.named.job.is_some() || !self.tasks.iter().any(|task| task.id == id) {
+            self.tasks.push(SelectedTask::new(id));
+        }
+    }
+
+    /// Reads the states of all tasks that have not ended.
+    fn refresh_states(&mut self) -> Result<(), ClaimTableError> {
+        let open: Vec<usize> = (0..self.tasks.len())
+            .filter(|&n| !self.tasks[n].has_ended())
+            .collect();
+        let ids: Vec<TaskId> = open.iter().map(|&n| self.tasks[n].id.clone()).collect();
+        for (&n, live) in open.iter().zip(self.claim_table.tasks_of(&ids)?) {
+            let task = &mut self.tasks[n];
+            task.unknown_since = match live {
+                Some(_) => None,
+                None => Some(task.unknown_since.unwrap_or_else(Instant::now)),
+            };
+            task.live = live;
+        }
+        Ok(())
+    }
+}
