@@ -1,7 +1,7 @@
 //! `completed` means complete: what others do to masscan in the middle, what it hangs in, and that what it found is not lost.
 
 use crate::support::{
-    Fleet, SOON, Scand, count_probes, everything, lab, masscan_of, probes_counted, span_ms,
+    Fleet, SOON, Scand, count_probes, findings_of, lab, masscan_of, probes_counted, span_ms,
     wait_until,
 };
 use crate::{Needs, Test};
@@ -86,10 +86,10 @@ fn ended_while_waiting() {
             (State::Completed, 2),
             "{ended:?}"
         );
-        let told = fleet.told(&ids[n]);
+        let told = fleet.status_records(&ids[n]);
         let failure = told.iter().find_map(|record| record["error"].as_str());
         assert!(failure.is_some_and(|said| said.contains(error)), "{told:?}");
-        let all = everything(&fleet.network(n as u32), &[443]);
+        let all = findings_of(&fleet.network(n as u32), &[443]);
         assert_eq!(fleet.findings(&ids[n]), all);
     }
 }
@@ -162,9 +162,9 @@ fn silent() {
     let id = fleet.push_network(&fleet.network(0), 50, &[]);
     let ended = fleet.wait_ended(&id, SOON + SOON);
     assert_eq!((ended.status, ended.attempt), (State::Completed, 2));
-    assert_eq!(fleet.findings(&id), everything(&fleet.network(0), &[443]));
+    assert_eq!(fleet.findings(&id), findings_of(&fleet.network(0), &[443]));
     let failure = fleet
-        .told(&id)
+        .status_records(&id)
         .into_iter()
         .find(|record| record["error"].is_string())
         .unwrap();
@@ -205,7 +205,7 @@ fn stood_still() {
         "it costs no attempt"
     );
     assert!(server.log().contains("--resume-index"));
-    assert_eq!(fleet.findings(&id), everything(&fleet.network(0), &[443]));
+    assert_eq!(fleet.findings(&id), findings_of(&fleet.network(0), &[443]));
 }
 
 /// A server that takes nothing of masscan's output for 1.2 s, while up to 1200 targets answer: what masscan prints has room elsewhere,
@@ -238,7 +238,7 @@ fn whole_despite_a_standstill(fleet: &Fleet, network: &str) -> String {
         "{log}"
     );
     assert!(
-        fleet.findings(&id) == everything(network, &[443]),
+        fleet.findings(&id) == findings_of(network, &[443]),
         "found {}\n{log}",
         ended.found
     );
@@ -257,7 +257,7 @@ fn overrun() {
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!((ended.status, ended.attempt), (State::Completed, 1));
     assert!(server.log().contains("--resume-index"));
-    assert!(fleet.findings(&id) == everything(network, &[443]));
+    assert!(fleet.findings(&id) == findings_of(network, &[443]));
 }
 
 fn ten_in_a_row() {

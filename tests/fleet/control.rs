@@ -1,7 +1,9 @@
 //! Cancel, pause, resume, retry: in force within 2 seconds, by process id; nothing lost, nothing held up, and what Kafka was
 //! told outlives Redis.
 
-use crate::support::{Fleet, OwnPeer, SOON, addresses, kafka, masscans, wait_for, wait_until};
+use crate::support::{
+    Fleet, OwnPeer, SOON, addresses, masscans, shared_kafka, wait_for, wait_until,
+};
 use crate::{Needs, Test};
 use rustix::process::Signal;
 use scan::claim_table::{LiveTask, Order};
@@ -101,7 +103,7 @@ fn in_force(fleet: &Fleet, order: &str, id: &str, network: &str) -> Duration {
     assert!(!pids.is_empty(), "masscan runs");
     let ordered = Instant::now();
     let steered = fleet
-        .ledger()
+        .claim_table()
         .control(order.parse::<Order>().unwrap(), &[id.parse().unwrap()])
         .unwrap();
     assert_eq!(steered, [scan::claim_table::Steered::Ordered]);
@@ -125,7 +127,7 @@ fn starts(fleet: &Fleet) -> usize {
 /// What was told of a task, but for its ingest: a claim may be told before that.
 fn states(fleet: &Fleet, id: &str) -> Vec<String> {
     fleet
-        .told(id)
+        .status_records(id)
         .iter()
         .filter(|record| record["fence"] != 0)
         .map(|record| record["status"].as_str().unwrap().to_owned())
@@ -157,7 +159,7 @@ fn cancel_running() {
     assert!(task.found > 0 && task.order.is_none());
     assert_eq!(fleet.findings(&id).len() as u64, task.found);
     assert_eq!(states(&fleet, &id), ["running", "cancelled"]);
-    fleet.wait_committed(kafka());
+    fleet.wait_committed(shared_kafka());
     let (code, out, err) = said(&fleet, &["cancel", &id]);
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(err.contains("it had ended already: cancelled"), "{err}");
@@ -200,7 +202,7 @@ fn pause_and_resume() {
         server.log()
     );
     assert_eq!(fleet.findings(&id), addresses(&network, 443));
-    fleet.wait_committed(kafka());
+    fleet.wait_committed(shared_kafka());
 }
 
 fn cancel_queued() {
@@ -224,7 +226,7 @@ fn cancel_queued() {
         format!("{{\"task_id\":\"{running}\",\"order\":\"cancel\",\"status\":\"cancelled\"}}\n")
     );
     assert_eq!(starts(&fleet), 1);
-    fleet.wait_committed(kafka());
+    fleet.wait_committed(shared_kafka());
 }
 
 fn cancel_without_server() {
@@ -244,7 +246,7 @@ fn cancel_without_server() {
     let task = fleet.wait_ended(&id, SOON);
     assert_eq!((task.status, task.attempt), (State::Cancelled, 0));
     steer(&fleet, &["cancel", &blocker]);
-    fleet.wait_committed(kafka());
+    fleet.wait_committed(shared_kafka());
 }
 
 fn cancel_on_dead_server() {
@@ -254,7 +256,7 @@ fn cancel_on_dead_server() {
     wait_progress(&fleet, &id, 5.0);
     first.kill();
     let steered = fleet
-        .ledger()
+        .claim_table()
         .control(Order::Cancel, &[id.parse().unwrap()])
         .unwrap();
     assert_eq!(steered, [scan::claim_table::Steered::Ordered]);
@@ -262,7 +264,7 @@ fn cancel_on_dead_server() {
     let task = fleet.wait_ended(&id, SOON);
     assert_eq!(task.status, State::Cancelled, "{task:?}");
     assert_eq!(starts(&fleet), 1, "nobody ran it again");
-    fleet.wait_committed(kafka());
+    fleet.wait_committed(shared_kafka());
 }
 
 fn flush(fleet: &Fleet) {
@@ -307,7 +309,7 @@ fn paused_and_flushed() {
         assert_eq!(task.status, State::Completed, "{task:?}");
         assert_eq!(fleet.findings(id), addresses(&fleet.network(network), 443));
     }
-    fleet.wait_committed(kafka());
+    fleet.wait_committed(shared_kafka());
 }
 
 fn resumed_and_flushed() {
@@ -342,7 +344,7 @@ fn retry_failed() {
         failed.resume_index > 0 && failed.progress > 0.0,
         "{failed:?}"
     );
-    fleet.wait_committed(kafka());
+    fleet.wait_committed(shared_kafka());
     let out = steer(&fleet, &["retry", &id[..6]]);
     assert!(out.starts_with(&format!("{id}  retry 1 from ")), "{out}");
     let again = fleet.task(&id).unwrap();
@@ -370,7 +372,7 @@ fn retry_failed() {
         states(&fleet, &id),
         ["running", "failed", "running", "completed"]
     );
-    fleet.wait_committed(kafka());
+    fleet.wait_committed(shared_kafka());
     let (code, out, err) = said(&fleet, &["retry", &id]);
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(err.contains("it is completed: push it again"), "{err}");
@@ -405,7 +407,7 @@ fn retried_and_flushed() {
     steer(&fleet, &["resume", &held]);
     assert_eq!(fleet.wait_ended(&held, SOON).status, State::Completed);
     assert_eq!(starts(&fleet), 4);
-    fleet.wait_committed(kafka());
+    fleet.wait_committed(shared_kafka());
 }
 
 fn refused() {
@@ -502,7 +504,7 @@ fn whole_job() {
         err.contains("6 of 6 tasks of the job had ended already"),
         "{err}"
     );
-    fleet.wait_committed(kafka());
+    fleet.wait_committed(shared_kafka());
 }
 
 /// Orders from one client after the other, whatever the tasks are doing; one cancel in sixteen orders.
@@ -524,7 +526,7 @@ fn at_any_moment() {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (random >> 16) as usize
     };
-    let mut ledger = fleet.ledger();
+    let mut ledger = fleet.claim_table();
     for _ in 0..150 {
         let id = ids[next() % ids.len()].parse().unwrap();
         let order = match next() % 16 {
@@ -559,5 +561,5 @@ fn at_any_moment() {
             .count();
         assert_eq!(terminal, 1, "{id}: {:?}", states(&fleet, id));
     }
-    fleet.wait_committed(kafka());
+    fleet.wait_committed(shared_kafka());
 }

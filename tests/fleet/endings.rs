@@ -55,7 +55,7 @@ fn ingest(ledger: &mut ClaimTable, id: &TaskId, disposition: Disposition) {
 /// running and brings the claim back without the verdict.
 fn end_after_rebuild() {
     let fleet = Fleet::new("end-after-rebuild");
-    let mut ledger = fleet.ledger();
+    let mut ledger = fleet.claim_table();
     let id: TaskId = "a".parse().unwrap();
     let held = Disposition::Held {
         server: "a".to_owned(),

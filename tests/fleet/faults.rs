@@ -35,7 +35,7 @@
 //!
 //! tests/mutations.sh takes the safeguards out, one at a time, and shows that the tests named there fail.
 
-use crate::support::{Fleet, OwnPeer, SOON, addresses, kafka, now_ms, wait_for, wait_until};
+use crate::support::{Fleet, OwnPeer, SOON, addresses, now_ms, shared_kafka, wait_for, wait_until};
 use crate::{Needs, Test};
 use rustix::process::Signal;
 use scan::model::State;
@@ -95,7 +95,7 @@ fn dead_server() {
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!(ended.status, State::Completed);
     assert_eq!(fleet.findings(&id), addresses(&network, 443));
-    fleet.wait_committed(kafka());
+    fleet.wait_committed(shared_kafka());
 }
 
 fn drain() {
@@ -148,9 +148,9 @@ fn started_first() {
     fleet.redis = format!("redis://{}", redis.0.address());
     let server = fleet.scand("a", &[]);
     server.wait_for_log("cannot reach Redis, waiting");
-    redis.0.start_again().unwrap();
+    redis.0.restart().unwrap();
     server.wait_for_log("cannot reach Kafka, waiting");
-    kafka.0.start_again().unwrap();
+    kafka.0.restart().unwrap();
     server.wait_for_log("ready: waiting for tasks");
     let id = fleet.push_network(&fleet.network(0), 1000, &[]);
     assert_eq!(fleet.wait_ended(&id, SOON).status, State::Completed);
@@ -173,8 +173,8 @@ fn restarts() {
     redis.0.kill().unwrap();
     kafka.0.kill().unwrap();
     server.wait_for_log("cannot write progress, waiting");
-    redis.0.start_again().unwrap();
-    kafka.0.start_again().unwrap();
+    redis.0.restart().unwrap();
+    kafka.0.restart().unwrap();
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!(
         (ended.status, ended.attempt, ended.found),
@@ -234,13 +234,13 @@ fn flushed() {
     );
     wait_until("the offsets to be committed", SOON, || {
         fleet
-            .offsets(kafka())
+            .offsets(shared_kafka())
             .values()
             .all(|(committed, end)| committed == end)
     });
     for id in [&ended, &waiting].into_iter().chain(&running) {
         let terminal = fleet
-            .told(id)
+            .status_records(id)
             .iter()
             .filter(|record| record["status"] == "completed")
             .count();

@@ -2,7 +2,7 @@
 //! probes counted where they arrive.
 
 use crate::support::{
-    Fleet, SOON, Scand, count_probes, everything, probes_counted, wait_for, wait_until,
+    Fleet, SOON, Scand, count_probes, findings_of, probes_counted, wait_for, wait_until,
 };
 use crate::{Needs, Test};
 use scan::model::State;
@@ -55,7 +55,7 @@ fn killed_twice() {
     }
     let ended = fleet.wait_ended(&id, LONG);
     assert_eq!(ended.status, State::Completed, "{ended:?}");
-    let all = everything(network, &[443]);
+    let all = findings_of(network, &[443]);
     let missing = &all - &fleet.findings(&id);
     let some: Vec<_> = missing.iter().take(5).collect();
     assert!(
@@ -151,15 +151,15 @@ fn all_kinds() {
         assert_eq!(ended.status, State::Completed, "{ended:?}");
     }
     let found = |ids: &[&str]| ids.iter().flat_map(|id| fleet.findings(id)).collect();
-    assert!(everything("172.30.0.0/23", &[80, 443]) == found(&["ports"]));
-    assert!(everything("172.30.4.0/23", &[443]) == found(&["retries"]));
-    let excluded = everything(holes, &[443]);
-    let all = everything("172.30.8.0/22", &[443]);
+    assert!(findings_of("172.30.0.0/23", &[80, 443]) == found(&["ports"]));
+    assert!(findings_of("172.30.4.0/23", &[443]) == found(&["retries"]));
+    let excluded = findings_of(holes, &[443]);
+    let all = findings_of("172.30.8.0/22", &[443]);
     assert!(
         &all - &excluded == found(&["exclude"]),
         "no more and no less"
     );
-    assert!(everything("172.30.16.0/21", &[443]) == found(&ids[3..]));
+    assert!(findings_of("172.30.16.0/21", &[443]) == found(&ids[3..]));
 
     // What was sent in the last wait and 3 s before each of the two kills, and the one hundredth that masscan's percentage leaves open.
     let again = |probes: u64| 2 * (RATE * (1 + 3) + probes / 100);
@@ -214,7 +214,7 @@ fn other_rates() {
     }
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!(ended.status, State::Completed);
-    assert!(fleet.findings(&id) == everything(network, &[443]));
+    assert!(fleet.findings(&id) == findings_of(network, &[443]));
 }
 
 /// A checkpoint that doesn't say what it is valid for is worth nothing, and neither is one of other addresses.
@@ -245,6 +245,6 @@ fn other_walk() {
     }
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!((ended.status, ended.found), (State::Completed, 255));
-    let hole = everything(&hole, &[443]);
-    assert!(&everything(&network, &[443]) - &hole == &fleet.findings(&id) - &hole);
+    let hole = findings_of(&hole, &[443]);
+    assert!(&findings_of(&network, &[443]) - &hole == &fleet.findings(&id) - &hole);
 }

@@ -2,8 +2,8 @@
 
 use crate::distribution::{most_at_a_time, of_event};
 use crate::support::{
-    Fleet, OwnPeer, SOON, addresses, count_probes_of_silent, most_probes_per_second,
-    probes_counted, wait_for, wait_until,
+    Fleet, OwnPeer, SOON, addresses, count_probes_of_silent, peak_probe_rate, probes_counted,
+    wait_for, wait_until,
 };
 use crate::{Needs, Test};
 use scan::claim_table::LiveTask;
@@ -85,7 +85,7 @@ fn push(fleet: &Fleet, records: &[Value]) {
 
 /// The job's tasks as Redis has them now.
 fn job_of(fleet: &Fleet) -> Vec<LiveTask> {
-    let mut ledger = fleet.ledger();
+    let mut ledger = fleet.claim_table();
     let ids = ledger.job(&"job".parse().unwrap()).unwrap();
     ledger
         .tasks_of(&ids)
@@ -163,7 +163,7 @@ fn probes() {
             .task(id)
             .is_some_and(|task| task.finished_ms.is_some())
     };
-    let most = most_probes_per_second(network, || ids.iter().all(is_over));
+    let most = peak_probe_rate(network, || ids.iter().all(is_over));
     for id in &ids {
         let task = fleet.task(id).unwrap();
         assert_eq!(
@@ -187,7 +187,7 @@ fn above_max_rate() {
     count_probes_of_silent(network);
     let id = fleet.push_network(network, 4000, &[]);
     let mut said: f64 = 0.0;
-    let most = most_probes_per_second(network, || {
+    let most = peak_probe_rate(network, || {
         let task = fleet.task(&id);
         said = said.max(task.as_ref().map_or(0.0, |task| task.rate_pps));
         task.is_some_and(|task| task.finished_ms.is_some())
@@ -278,7 +278,7 @@ fn alike() {
     let ids: Vec<String> = (1..=6).map(|n| format!("shard-{n}")).collect();
     wait_until("the end of the job", SOON, || {
         ids.iter().all(|id| {
-            let told = fleet.told(id);
+            let told = fleet.status_records(id);
             told.iter().any(|told| told["status"] == "completed")
         })
     });
@@ -294,7 +294,7 @@ fn alike() {
 fn one_order() {
     let fleet = Fleet::new("job-order").with_standin(&json!({}));
     let network = fleet.network(0);
-    let other = fleet.with_standin_of("other", &json!({"version": "1.0.5"}));
+    let other = fleet.with_standin_in("other", &json!({"version": "1.0.5"}));
     let older = other.ready_scand("older", &["-slots", "1"]);
     older.wait_for_log(
         "the shards of jobs are left to other servers: masscan 1.0.5 is not known to send",

@@ -1,8 +1,8 @@
 //! Kafka freezes, dies, is cut off, loses a topic or the beginning of its log.
 
-use crate::proof::{Proof, offsets};
-use crate::proxy::Proxy;
-use crate::support::{Fleet, OwnPeer, SOON, kafka, wait_for, wait_until};
+use crate::support::Proxy;
+use crate::support::{Fleet, OwnPeer, SOON, shared_kafka, wait_for, wait_until};
+use crate::support::{Proof, offsets};
 use crate::{Needs, Test};
 use redis::Commands;
 use rustix::process::Signal;
@@ -80,7 +80,7 @@ fn full_buffer() {
     kafka.0.kill().unwrap();
     server.wait_for_log("Kafka accepts findings too slowly and the buffer is full");
     assert!(server.log().contains("cannot write findings, waiting"));
-    kafka.0.start_again().unwrap();
+    kafka.0.restart().unwrap();
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!((ended.status, ended.attempt), (State::Completed, 1));
     proof.hold(&fleet, SOON);
@@ -105,7 +105,7 @@ fn time_out_without_kafka() {
     // The first one's slot is free once it has sent everything.
     server.wait_for_log(&format!("task {second}: claimed"));
     thread::sleep(Duration::from_secs(TIME_OUT_S + 1));
-    kafka.0.start_again().unwrap();
+    kafka.0.restart().unwrap();
     for id in [&first, &second] {
         let ended = fleet.wait_ended(id, SOON);
         assert_eq!((ended.status, ended.attempt), (State::Completed, 1));
@@ -181,7 +181,7 @@ fn made_anew() {
     });
     // It sees neither the topic's absence nor a log that ends before its cursor: the records alone can tell.
     server.signal(Signal::STOP);
-    kafka()
+    shared_kafka()
         .tool("topic", &["--delete", "--topic", &topic])
         .unwrap();
     // The first push makes it again. More than there were before, so that
@@ -220,7 +220,7 @@ fn cut_log() {
     let ids: Vec<String> = (2..7)
         .map(|n| fleet.push_network(&fleet.network(n), 5000, &[]))
         .collect();
-    kafka()
+    shared_kafka()
         .tool("cut", &[&fleet.topic("tasks"), "0", "5"])
         .unwrap();
     let server = fleet.ready_scand("b", &[]);

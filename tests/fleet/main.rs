@@ -10,7 +10,6 @@
 
 mod broken_off;
 mod check;
-mod checker;
 mod complete;
 mod control;
 mod distribution;
@@ -19,8 +18,6 @@ mod faults;
 mod handover;
 mod jobs;
 mod kafka_faults;
-mod proof;
-mod proxy;
 mod push;
 mod random;
 mod records;
@@ -37,7 +34,7 @@ use libtest_mimic::{Arguments, Trial};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::process::ExitCode;
-use support::Tested;
+use support::TestResult;
 
 /// What a test needs of the machine.
 #[derive(Clone, Copy, PartialEq)]
@@ -55,11 +52,18 @@ enum Needs {
 /// A test: its name, what it needs, what it does.
 type Test = (&'static str, Needs, fn());
 
-const CHECKER: &[Test] = &[(
-    "every_rule_of_the_checker_can_fail",
-    Needs::Nothing,
-    checker::every_rule_can_fail,
-)];
+const CHECKER: &[Test] = &[
+    (
+        "every_rule_of_the_checker_can_fail",
+        Needs::Nothing,
+        support::checker::every_rule_can_fail,
+    ),
+    (
+        "a_reused_process_id_is_another_run",
+        Needs::Nothing,
+        support::a_reused_process_id_is_another_run,
+    ),
+];
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -67,13 +71,13 @@ fn main() -> ExitCode {
         return libtest_mimic::run(&arguments, trials(None, None)).exit_code();
     }
     end_on_signal();
-    let servers = support::begin().err();
+    let servers = support::start().err();
     let lab = match &servers {
-        None => support::begin_lab().err(),
+        None => support::start_lab().err(),
         Some(reason) => Some(reason.clone()),
     };
     let conclusion = libtest_mimic::run(&arguments, trials(servers, lab));
-    support::end();
+    support::stop();
     conclusion.exit_code()
 }
 
@@ -121,7 +125,7 @@ fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
             Needs::Lab => &no_lab,
             Needs::Parsers => &no_parsers,
         };
-        Trial::test(name, move || -> Tested {
+        Trial::test(name, move || -> TestResult {
             test();
             Ok(())
         })
@@ -135,7 +139,7 @@ fn end_on_signal() {
     let mut signals = Signals::new([SIGINT, SIGTERM]).expect("the system takes signal handlers");
     std::thread::spawn(move || {
         if signals.forever().next().is_some() {
-            support::break_off();
+            support::cancel();
             std::process::exit(130);
         }
     });

@@ -4,8 +4,8 @@
 //! The plan of faults follows from a seed alone, which is printed: `SCAN_FAULT_SEED=<seed>` replays it (as far as the machine's
 //! timing allows). `SCAN_FAULT_SECONDS` makes the run longer than a minute, `SCAN_FAULT_TASKS` gives it more or fewer tasks.
 
-use crate::proof::Proof;
-use crate::proxy::Proxy;
+use crate::support::Proof;
+use crate::support::Proxy;
 use crate::support::{Fleet, OwnPeer, Scand, now_ms};
 use crate::{Needs, Test};
 use rustix::process::Signal;
@@ -143,7 +143,7 @@ fn random_faults() {
     for (id, range) in pusher.finish() {
         arena.proof.pushed(&id, addresses_of(&range));
     }
-    let fleet = arena.fleet.clone_connections();
+    let fleet = arena.fleet.clone_for_thread();
     arena.proof.hold(&fleet, SETTLED_WITHIN);
     eprintln!(
         "random faults: {tasks} tasks, {} masscans, {:.0} s, seed {seed}: nothing lost",
@@ -177,7 +177,7 @@ struct Pusher {
 
 impl Pusher {
     fn start(fleet: &Fleet, tasks: u32, during: Duration) -> Pusher {
-        let fleet = fleet.clone_connections();
+        let fleet = fleet.clone_for_thread();
         let pause = during / tasks;
         let thread = thread::spawn(move || {
             (0..tasks)
@@ -302,7 +302,7 @@ impl Arena {
             Fault::FlushRedis if redis_is_up => self.ask_redis("FLUSHALL"),
             Fault::RestartRedis if redis_is_up => {
                 self.redis.0.kill().unwrap();
-                self.redis.0.start_again().unwrap();
+                self.redis.0.restart().unwrap();
             }
             Fault::RedisOutOfMemory if redis_is_up => {
                 self.ask_redis("CONFIG SET maxmemory 1");
@@ -354,7 +354,7 @@ impl Arena {
         is_up.store(false, Ordering::SeqCst);
         kafka.0.kill().unwrap();
         self.kafka_starts = Some(thread::spawn(move || {
-            kafka.0.start_again().unwrap();
+            kafka.0.restart().unwrap();
             is_up.store(true, Ordering::SeqCst);
         }));
     }

@@ -1,6 +1,6 @@
 //! Records of other clients: the original's form, findings read by others, hostile and malformed ones, duplicates.
 
-use crate::support::{Fleet, SOON, addresses, kafka, wait_for};
+use crate::support::{Fleet, SOON, addresses, shared_kafka, wait_for};
 use crate::{Needs, Test};
 use rustix::process::Signal;
 use scan::model::State;
@@ -139,7 +139,7 @@ fn bad_records() {
     rejected(&fleet, "rate", "band_width: \"0\"");
     rejected(&fleet, "priority", "priority: 11");
     rejected(&fleet, "record-0-7", "bytes");
-    fleet.wait_committed(kafka());
+    fleet.wait_committed(shared_kafka());
     let logged = server.log();
     assert_eq!(
         logged.matches("task banners: rejected").count(),
@@ -156,7 +156,7 @@ fn bad_records() {
 
 fn rejected(fleet: &Fleet, id: &str, reason: &str) {
     let told = wait_for(&format!("{id} to be told as rejected"), SOON, || {
-        Some(fleet.told(id)).filter(|told| !told.is_empty())
+        Some(fleet.status_records(id)).filter(|told| !told.is_empty())
     });
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0]["status"], "rejected");
@@ -172,7 +172,7 @@ fn duplicates() {
     let first = fleet.wait_ended("mine", SOON);
     assert_eq!(push(), "mine");
     server.wait_for_log("task mine: pushed again");
-    fleet.wait_committed(kafka());
+    fleet.wait_committed(shared_kafka());
     let again = fleet.task("mine").unwrap();
     assert_eq!((again.finished_ms, again.attempt), (first.finished_ms, 1));
     let starts = fleet
@@ -206,7 +206,7 @@ fn undecodable() {
     }
     second.wait_for_log("partition 0 offset 2");
     assert!(fleet.task("lost").is_none());
-    fleet.wait_committed(kafka());
+    fleet.wait_committed(shared_kafka());
 }
 
 fn missing_topic() {

@@ -1,6 +1,6 @@
 //! Redis goes away for a while, for longer than a lease, or refuses.
 
-use crate::proof::Proof;
+use crate::support::Proof;
 use crate::support::{Fleet, OwnPeer, SOON, Scand, now_ms, wait_for, wait_until};
 use crate::{Needs, Test};
 use rustix::process::Signal;
@@ -235,7 +235,7 @@ fn restored() {
         .unwrap();
     fleet.wait_ended(&ended, SOON);
     redis.0.kill().unwrap();
-    redis.0.start_again().unwrap();
+    redis.0.restart().unwrap();
     server.wait_for_log("Redis went back in time");
     let after = push(&mut proof, 2, 1000);
     for id in [&running, &after] {

@@ -147,7 +147,7 @@ fn missing_masscan() {
 
     // One that comes later is known without a new start, and how it is made to write each line too.
     server.wait_for_log("it writes to a terminal");
-    let later = fleet.with_standin_of("later", &json!({}));
+    let later = fleet.with_standin_in("later", &json!({}));
     std::fs::rename(
         later.masscan.parent().unwrap(),
         fleet.folder.join("nowhere"),
@@ -175,7 +175,7 @@ fn failing_masscan() {
     );
     // But for its ingest: a claim may be told before that.
     let told: Vec<_> = fleet
-        .told(&id)
+        .status_records(&id)
         .iter()
         .filter(|record| record["fence"] != 0)
         .map(|record| record["status"].clone())

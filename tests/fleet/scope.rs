@@ -123,10 +123,10 @@ fn rejected() {
         "{error}"
     );
     assert!(error.contains(&network), "{error}");
-    let told: Vec<Value> = fleet.told(&id);
+    let told: Vec<Value> = fleet.status_records(&id);
     assert_eq!(told.last().unwrap()["status"], "rejected");
     assert!(fleet.standin_events().is_empty(), "nothing was started");
-    fleet.wait_committed(crate::support::kafka());
+    fleet.wait_committed(crate::support::shared_kafka());
 }
 
 fn comes_back() {
@@ -159,7 +159,7 @@ fn comes_back() {
         assert_eq!(task.status, State::Completed, "{task:?}");
         assert!(
             fleet
-                .told(id)
+                .status_records(id)
                 .iter()
                 .all(|told| told["status"] != "rejected")
         );

@@ -1,7 +1,7 @@
 //! Servers that freeze, end, take too long or meet a task that kills masscan each time.
 
-use crate::proof::{Proof, offsets};
 use crate::support::{Fleet, OwnPeer, SOON, now_ms, wait_for, wait_until};
+use crate::support::{Proof, offsets};
 use crate::{Needs, Test};
 use rustix::process::Signal;
 use scan::model::State;
@@ -162,7 +162,7 @@ fn timed_out() {
     assert_eq!((ended.status, ended.attempt), (State::Failed, 2));
     let error = ended.error.unwrap();
     assert!(error.starts_with("timed out after 1 s"), "{error}");
-    let told = fleet.told(&id);
+    let told = fleet.status_records(&id);
     let on: Vec<&Value> = told
         .iter()
         .filter(|record| record["status"] == "running")

@@ -101,7 +101,7 @@ impl Table {
     fn of(fleet: &Fleet) -> Table {
         let client = redis::Client::open(fleet.redis.as_str()).unwrap();
         let mut table = Table {
-            ledger: fleet.ledger(),
+            ledger: fleet.claim_table(),
             redis: client.get_connection().unwrap(),
             prefix: format!("scan:{{{}}}:", fleet.group),
         };

@@ -1,6 +1,6 @@
 //! Gathers what a fleet's run left behind and has it judged by `checker.rs`.
 
-use crate::checker::{self, Evidence, Finding, MasscanRun, Told};
+use crate::support::checker::{self, Evidence, Finding, MasscanRun, Told};
 use crate::support::{Fleet, Scand, addresses, wait_for, wait_until};
 use scan::kafka::{Brokers, GroupOffsets, Reader};
 use scan::model::Task;
@@ -66,7 +66,7 @@ impl Proof {
         {
             for id in missing.iter().take(3) {
                 eprintln!("{id} in Redis: {:?}", fleet.task(id));
-                eprintln!("{id} told: {:?}", fleet.told(id));
+                eprintln!("{id} told: {:?}", fleet.status_records(id));
             }
             panic!("{} tasks have not ended: {missing:?}", missing.len());
         }
@@ -109,24 +109,59 @@ impl Proof {
             .filter_map(|record| Task::from_record(record.to_string().as_bytes()).ok())
             .map(|task| (task.seed, task.task_id.to_string()))
             .collect();
-        let mut runs: BTreeMap<u64, MasscanRun> = BTreeMap::new();
-        for event in fleet.standin_events() {
-            let at_ms = event["at_ms"].as_u64().unwrap();
-            let run = runs
-                .entry(event["pid"].as_u64().unwrap())
-                .or_insert_with(|| MasscanRun {
-                    id: tasks.get(&event["seed"].as_u64().unwrap()).cloned(),
-                    server: self
-                        .servers
-                        .get(&event["parent"].as_u64().unwrap())
-                        .cloned(),
-                    began_ms: at_ms,
-                    last_ms: at_ms,
-                });
-            run.last_ms = at_ms;
-        }
-        runs.into_values().collect()
+        runs_of(&fleet.standin_events(), &tasks, &self.servers)
     }
+}
+
+/// The runs in the stand-in's log. A process id names a run only until the next start with the same id: the system reuses process ids,
+/// after 32 768 processes on many machines.
+fn runs_of(
+    events: &[Value],
+    tasks: &BTreeMap<u64, String>,
+    servers: &BTreeMap<u64, String>,
+) -> Vec<MasscanRun> {
+    let mut runs: Vec<MasscanRun> = Vec::new();
+    let mut run_of_pid: BTreeMap<u64, usize> = BTreeMap::new();
+    for event in events {
+        let (pid, at_ms) = (
+            event["pid"].as_u64().unwrap(),
+            event["at_ms"].as_u64().unwrap(),
+        );
+        if event["event"] == "start" || !run_of_pid.contains_key(&pid) {
+            run_of_pid.insert(pid, runs.len());
+            runs.push(MasscanRun {
+                id: tasks.get(&event["seed"].as_u64().unwrap()).cloned(),
+                server: servers.get(&event["parent"].as_u64().unwrap()).cloned(),
+                began_ms: at_ms,
+                last_ms: at_ms,
+            });
+        }
+        runs[run_of_pid[&pid]].last_ms = at_ms;
+    }
+    runs
+}
+
+pub fn a_reused_process_id_is_another_run() {
+    let event = |event: &str, seed: u64, at_ms: u64| serde_json::json!({"event": event, "pid": 77, "parent": 1, "seed": seed, "at_ms": at_ms});
+    let events = [
+        event("start", 5, 1_000),
+        event("end", 5, 2_000),
+        event("start", 6, 616_000),
+        event("tick", 6, 617_000),
+    ];
+    let tasks = BTreeMap::from([(5, "first".to_owned()), (6, "second".to_owned())]);
+    let runs = runs_of(&events, &tasks, &BTreeMap::new());
+    let spans: Vec<_> = runs
+        .iter()
+        .map(|run| (run.id.as_deref(), run.began_ms, run.last_ms))
+        .collect();
+    assert_eq!(
+        spans,
+        [
+            (Some("first"), 1_000, 2_000),
+            (Some("second"), 616_000, 617_000)
+        ]
+    );
 }
 
 fn told(record: &Value) -> Told {

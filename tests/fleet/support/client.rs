@@ -1,0 +1,59 @@
+//! Running scanpush.
+
+use super::environment::park_if_cancelled;
+use super::fleet::Fleet;
+use std::process::{Child, Command, Output, Stdio};
+
+impl Fleet {
+    /// Runs scanpush with this fleet's connections.
+    pub fn scanpush(&self, words: &[&str]) -> Output {
+        self.scanpush_command(words).output().unwrap()
+    }
+
+    /// As [`Fleet::scanpush`], but left running.
+    pub fn start_scanpush(&self, words: &[&str]) -> Child {
+        self.scanpush_command(words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    fn scanpush_command(&self, words: &[&str]) -> Command {
+        park_if_cancelled();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_scanpush"));
+        command
+            .args(["-kafka", &self.kafka, "-redis", &self.redis])
+            .args(["-group", &self.group, "-topic", &self.topic("tasks")])
+            .args(words)
+            // Where it leaves a file with what could not be pushed.
+            .current_dir(&self.folder)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Pushes and gives the ids.
+    pub fn push(&self, words: &[&str]) -> Vec<String> {
+        let output = self.scanpush(words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "scanpush {words:?}: {said}");
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Pushes one network: port 443, a short wait where `more` names none.
+    pub fn push_network(&self, network: &str, band_width: u32, more: &[&str]) -> String {
+        let rate = band_width.to_string();
+        let mut words = vec!["-ip", network, "-ports", "443", "-bandwidth", &rate];
+        words.extend(more);
+        if !more.contains(&"-wait") {
+            words.extend(["-wait", "1"]);
+        }
+        let mut ids = self.push(&words);
+        assert_eq!(ids.len(), 1);
+        ids.remove(0)
+    }
+}

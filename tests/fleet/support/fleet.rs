@@ -1,0 +1,70 @@
+//! What a test has for itself: a consumer group with its topics, folder and networks.
+
+use super::environment::{environment, next_fleet_number};
+use std::fs;
+use std::path::PathBuf;
+
+/// A group with its topics, networks and folder; its servers are started by the test.
+pub struct Fleet {
+    pub group: String,
+    pub kafka: String,
+    pub redis: String,
+    pub folder: PathBuf,
+    pub masscan: PathBuf,
+    pub number: u32,
+    /// More words for every scand of this fleet.
+    pub lease_s: u32,
+}
+
+impl Fleet {
+    /// A fleet on the shared Kafka and Redis, with the real masscan in the lab.
+    pub fn new(name: &str) -> Fleet {
+        let world = environment();
+        let number = next_fleet_number();
+        let group = format!("{name}-{number}");
+        let folder = world.folder.path().join(&group);
+        fs::create_dir_all(&folder).unwrap();
+        Fleet {
+            group,
+            kafka: world.kafka.address(),
+            redis: format!("redis://{}", world.redis.address()),
+            masscan: world.folder.path().join("lab/masscan"),
+            folder,
+            number,
+            lease_s: 3,
+        }
+    }
+
+    /// The same fleet for another thread.
+    pub fn clone_for_thread(&self) -> Fleet {
+        Fleet {
+            group: self.group.clone(),
+            ..self.with_group("")
+        }
+    }
+
+    /// The same connections for a group of another name; it has no folder and no networks of its own.
+    pub fn with_group(&self, name: &str) -> Fleet {
+        Fleet {
+            group: format!("{}-{name}", self.group),
+            kafka: self.kafka.clone(),
+            redis: self.redis.clone(),
+            folder: self.folder.clone(),
+            masscan: self.masscan.clone(),
+            ..*self
+        }
+    }
+
+    pub fn topic(&self, kind: &str) -> String {
+        format!("{}-{kind}", self.group)
+    }
+
+    /// The `n`-th /24 of this fleet; no other fleet has it.
+    pub fn network(&self, n: u32) -> String {
+        assert!(n < 16, "a fleet has 16 networks of 256 addresses");
+        let third = (self.number * 16 + n) % 256;
+        let second = 16 + (self.number * 16 + n) / 256;
+        assert!(second < 32, "the lab's range is used up");
+        format!("172.{second}.{third}.0/24")
+    }
+}

@@ -1,0 +1,140 @@
+//! The topics and offsets of a fleet, read and written by clients that are not ours (kcat and Kafka's own tools).
+
+use super::environment::environment;
+use super::fleet::Fleet;
+use super::peer::Peer;
+use super::wait::{SOON, wait_for, wait_until};
+use scan::kafka::{Brokers, KafkaError, Reader};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Command, Stdio};
+
+impl Fleet {
+    /// Makes the task topic with so many partitions; else it comes by itself with one.
+    pub fn with_partitions(self, count: u32) -> Fleet {
+        let words = [
+            "--create",
+            "--topic",
+            &self.topic("tasks"),
+            "--partitions",
+            &count.to_string(),
+        ];
+        environment().kafka.tool("topic", &words).unwrap();
+        self
+    }
+
+    /// Pushes raw records by another Kafka client, one a line.
+    pub fn push_raw(&self, records: &[String]) {
+        self.produce("tasks", records);
+    }
+
+    /// Puts raw records on one of this fleet's topics by another Kafka client, one a line.
+    pub fn produce(&self, kind: &str, records: &[String]) {
+        self.produce_with(kind, records, "none");
+    }
+
+    /// As [`Fleet::produce`], compressed by `codec`.
+    pub fn produce_with(&self, kind: &str, records: &[String], codec: &str) {
+        let mut kcat = Command::new("kcat")
+            .args(["-P", "-b", &self.kafka, "-t", &self.topic(kind)])
+            .args(["-z", codec])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = kcat.stdin.take().unwrap();
+        for record in records {
+            assert!(!record.contains('\n'), "kcat sends a line a record");
+            std::io::Write::write_all(&mut input, format!("{record}\n").as_bytes()).unwrap();
+        }
+        drop(input);
+        assert!(kcat.wait().unwrap().success());
+    }
+
+    /// All records that one of this fleet's topics has now, as another Kafka client reads them. A broker that has just been
+    /// started may still be choosing leaders: asked again.
+    pub fn records(&self, kind: &str) -> Vec<Value> {
+        let mut last = None;
+        let what = format!("all records of {}", self.topic(kind));
+        wait_for(&what, SOON, || match self.read_all(kind) {
+            Ok(values) => Some(values),
+            Err(error) => {
+                let error = error.to_string();
+                if last.as_ref() != Some(&error) {
+                    eprintln!("{what}: {error}");
+                }
+                last = Some(error);
+                None
+            }
+        })
+    }
+
+    fn read_all(&self, kind: &str) -> Result<Vec<Value>, KafkaError> {
+        const END: char = '\x1e'; // no JSON text holds it
+        let brokers: Brokers = self.kafka.parse().unwrap();
+        let ranges = Reader::connect(&brokers, &self.topic(kind))?.log_ranges()?;
+        let count: i64 = ranges.values().map(|range| range.next - range.first).sum();
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let output = Command::new("kcat")
+            .args(["-C", "-q", "-o", "beginning", "-f", "%s\\x1e"])
+            .args(["-e", "-X", "fetch.wait.max.ms=10", "-c", &count.to_string()])
+            .args(["-b", &self.kafka, "-t", &self.topic(kind)])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        Ok(String::from_utf8_lossy(&output.stdout)
+            .split_terminator(END)
+            .map(|value| serde_json::from_str(value).unwrap_or(Value::Null))
+            .collect())
+    }
+
+    /// The distinct (ip, port) of a task's findings.
+    pub fn findings(&self, id: &str) -> BTreeSet<(String, u64)> {
+        self.records("results")
+            .iter()
+            .filter(|record| record["task_id"] == id)
+            .map(|record| {
+                (
+                    record["ip"].as_str().unwrap().to_owned(),
+                    record["port"].as_u64().unwrap(),
+                )
+            })
+            .collect()
+    }
+
+    /// The states that `scan-status` tells of a task, in order.
+    pub fn status_records(&self, id: &str) -> Vec<Value> {
+        self.records("status")
+            .into_iter()
+            .filter(|record| record["task_id"] == id)
+            .collect()
+    }
+
+    /// The group's lag by Kafka's own tool: partition → (committed, end of the log).
+    pub fn offsets(&self, kafka: &Peer) -> BTreeMap<i32, (i64, i64)> {
+        let table = kafka
+            .tool("groups", &["--describe", "--group", &self.group])
+            .unwrap_or_default();
+        table
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .filter(|row| row.first() == Some(&self.group.as_str()))
+            .filter_map(|row| {
+                Some((
+                    row[2].parse().ok()?,
+                    (row[3].parse().ok()?, row[4].parse().ok()?),
+                ))
+            })
+            .collect()
+    }
+
+    /// Waits until the group has committed everything that was pushed.
+    pub fn wait_committed(&self, kafka: &Peer) {
+        wait_until("the committed offsets to reach the end", SOON, || {
+            let offsets = self.offsets(kafka);
+            !offsets.is_empty() && offsets.values().all(|(committed, end)| committed == end)
+        });
+    }
+}

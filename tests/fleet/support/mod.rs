@@ -1,0 +1,31 @@
+//! Support for the fleet tests: one Kafka, one Redis and one lab for each run, and for each test a fleet of its own (group, topics,
+//! folder, networks).
+
+pub mod checker;
+mod client;
+pub mod environment;
+mod fleet;
+mod kafka;
+mod lab;
+mod peer;
+mod proof;
+mod proxy;
+mod redis;
+mod server;
+mod standin;
+mod wait;
+
+pub use environment::{cancel, lab, shared_kafka, start, start_lab, stop};
+pub use fleet::Fleet;
+pub use lab::{
+    OwnLab, addresses, count_probes, count_probes_of_silent, findings_of, masscan_of, masscans,
+    peak_probe_rate, probes_counted,
+};
+pub use peer::OwnPeer;
+pub use proof::{Proof, a_reused_process_id_is_another_run, offsets};
+pub use proxy::Proxy;
+pub use server::Scand;
+pub use wait::{SOON, now_ms, span_ms, wait_for, wait_until};
+
+/// What a test returns: libtest-mimic's failure is a message.
+pub type TestResult = Result<(), libtest_mimic::Failed>;

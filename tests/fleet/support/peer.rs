@@ -1,0 +1,105 @@
+//! A Kafka broker or a Redis server on localhost, started and stopped by the script of that name in tests/support.
+
+use super::environment::{report, script, text};
+use super::fleet::Fleet;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A Kafka or a Redis on localhost, started by the script of that name.
+pub struct Peer {
+    kind: &'static str,
+    pub folder: PathBuf,
+    pub port: u16,
+    settings: Vec<String>,
+}
+
+impl Peer {
+    /// Starts one in a folder of its own, on a free port.
+    pub fn start(kind: &'static str, folder: &Path, settings: &[&str]) -> Result<Peer, String> {
+        fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+        let peer = Peer {
+            kind,
+            folder: folder.to_owned(),
+            port: free_port(),
+            settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
+        };
+        peer.restart()?;
+        Ok(peer)
+    }
+
+    /// Starts it again with its data, after [`Peer::stop`] or [`Peer::kill`].
+    pub fn restart(&self) -> Result<(), String> {
+        let port = self.port.to_string();
+        let mut words = vec!["start", text(&self.folder), &port];
+        words.extend(self.settings.iter().map(String::as_str));
+        script(&format!("{}.sh", self.kind), &words).map(drop)
+    }
+
+    /// Ends it in order.
+    pub fn stop(&self) -> Result<(), String> {
+        script(&format!("{}.sh", self.kind), &["stop", text(&self.folder)]).map(drop)
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&self) -> Result<(), String> {
+        script(&format!("{}.sh", self.kind), &["kill", text(&self.folder)]).map(drop)
+    }
+
+    /// Sends its process a signal: `STOP` freezes it, with all its connections open.
+    pub fn signal(&self, signal: Signal) -> Result<(), String> {
+        let file = self.folder.join(format!("{}.pid", self.kind));
+        let pid = fs::read_to_string(&file)
+            .ok()
+            .and_then(|pid| Pid::from_raw(pid.trim().parse().ok()?))
+            .ok_or(format!("{}: no pid", file.display()))?;
+        kill_process(pid, signal).map_err(|error| error.to_string())
+    }
+
+    /// Runs one of Kafka's own tools against it.
+    pub fn tool(&self, tool: &str, words: &[&str]) -> Result<String, String> {
+        let mut all = vec![tool, text(&self.folder)];
+        all.extend(words);
+        script(&format!("{}.sh", self.kind), &all)
+    }
+
+    /// `localhost:PORT`.
+    pub fn address(&self) -> String {
+        format!("localhost:{}", self.port)
+    }
+}
+
+/// A Kafka or Redis of one test's own; ended on drop.
+pub struct OwnPeer(pub Peer);
+
+impl OwnPeer {
+    pub fn start(kind: &'static str, fleet: &Fleet, settings: &[&str]) -> OwnPeer {
+        let folder = fleet.folder.join(kind);
+        OwnPeer(Peer::start(kind, &folder, settings).unwrap())
+    }
+}
+
+impl Drop for OwnPeer {
+    fn drop(&mut self) {
+        // One that a test has killed is gone already.
+        if self.0.signal(Signal::CONT).is_ok() {
+            report(self.0.kill());
+        }
+    }
+}
+
+/// A port that nobody listens on, from below those that the kernel gives to outgoing connections.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let from = std::process::id().wrapping_mul(37);
+    for _ in 0..10_000 {
+        let n = from.wrapping_add(NEXT.fetch_add(7, Ordering::Relaxed));
+        let port = 20_000 + (n % 12_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port between 20000 and 31999");
+}
