@@ -1,10 +1,10 @@
 //! A claim from its start to its end: claim, renew, progress, then finish or release; and the reaping of expired claims.
 
 use super::connection::{ClaimTable, ms};
-use super::control::Order;
 use super::error::ClaimTableError;
 use super::fields::Fields;
 use super::intake::script;
+use super::order::Order;
 use crate::model::text::quoted;
 use crate::model::{Lineage, Progress, Resume, State, Task, TaskId};
 use redis::Script;
@@ -552,7 +552,9 @@ impl ResumeArguments {
         ResumeArguments {
             resume_index: resume.index.to_string(),
             resume_found: resume.found.to_string(),
-            resume_for: resume.walk.map_or(String::new(), |walk| walk.to_string()),
+            resume_for: resume
+                .probe_order
+                .map_or(String::new(), |probe_order| probe_order.to_string()),
         }
     }
 }
@@ -627,7 +629,7 @@ pub(super) fn resume(fields: &Fields) -> Result<Resume, ClaimTableError> {
         index: fields.get("resume_index")?.unwrap_or(0),
         found: fields.get("resume_found")?.unwrap_or(0),
         // A checkpoint of another version that cannot be parsed counts as none: the next attempt begins at 0.
-        walk: fields.text("resume_for").and_then(|text| text.parse().ok()),
+        probe_order: fields.text("resume_for").and_then(|text| text.parse().ok()),
     })
 }
 

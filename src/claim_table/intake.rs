@@ -404,12 +404,15 @@ fn set_past(past: &Past, task: Option<&Task>, set: &mut impl FnMut(&str, String)
     set("lost", past.lost.to_string());
     set("resume_index", resume.index.to_string());
     set("resume_found", resume.found.to_string());
-    if let Some(walk) = resume.walk {
-        set("resume_for", walk.to_string());
+    if let Some(probe_order) = resume.probe_order {
+        set("resume_for", probe_order.to_string());
     }
     if let Some(task) = task.filter(|_| resume.index > 0) {
-        let walk = ProbeOrder::new(task, &Targets::default(), task.band_width.pps());
-        set("progress", format!("{:.2}", walk.percent_at(resume.index)));
+        let probe_order = ProbeOrder::new(task, &Targets::default(), task.band_width.pps());
+        set(
+            "progress",
+            format!("{:.2}", probe_order.percent_at(resume.index)),
+        );
         set("found", resume.found.to_string());
     }
 }

@@ -12,6 +12,7 @@
 //! | `intake.rs` | cursors, ingestion, offsets that may be committed |
 //! | `claims.rs` | claim, renew, progress, decide_end, finish, release, refuse, reap |
 //! | `control.rs` | cancel, pause, resume, retry; the outbox |
+//! | `order.rs` | an operator's order |
 //! | `view.rs` | tasks and servers for people to look at |
 
 mod claims;
@@ -20,6 +21,7 @@ mod control;
 mod error;
 mod fields;
 mod intake;
+mod order;
 mod url;
 mod view;
 
@@ -28,8 +30,9 @@ pub use claims::{
     Refused, Release, Renewal, Renewed,
 };
 pub use connection::ClaimTable;
-pub use control::{Order, Retry, Steered};
+pub use control::{Retry, Steered};
 pub use error::ClaimTableError;
 pub use intake::{Audit, Beginning, Cursor, Disposition, Ingest, Ingested, NewTask, Outcome, Past};
+pub use order::Order;
 pub use url::RedisUrl;
 pub use view::{LiveServer, LiveTask, REDIS_NEEDED};

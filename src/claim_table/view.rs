@@ -1,9 +1,9 @@
 //! Tasks and servers for people to look at. Reads only.
 
 use super::connection::ClaimTable;
-use super::control::Order;
 use super::error::ClaimTableError;
 use super::fields::Fields;
+use super::order::Order;
 use crate::model::text::one_line;
 use crate::model::{State, TaskId};
 use serde::Serialize;

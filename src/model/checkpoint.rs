@@ -1,33 +1,34 @@
-//! From where a scan can go on elsewhere without losing an answer.
+//! Where a scan can be continued without losing an answer. Pure.
 //!
-//! masscan's percentage says what was sent, not what was answered. An index is certain once the probes up to it were sent
-//! long enough ago to have been answered ([`SETTLED_AFTER`] plus the task's wait), **and** every finding that masscan had
-//! printed by then is acknowledged by Kafka.
-use super::probe_order::{ProbeOrder, Resume};
+//! masscan's percentage tells what was sent, not what was answered. An index is certain once the probes up to it were sent long enough ago to
+//! have been answered ([`SETTLED_AFTER`] plus the task's wait), **and** Kafka has acknowledged every finding that masscan had printed by then.
+
+use super::probe_order::ProbeOrder;
+use super::resume::Resume;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Answers to what was sent longer ago than this plus the task's wait are certain to have been seen. Less than two of masscan's
-/// readings, which are 0.75 s apart and with which findings are read, and with no whole second of wait a multiple of that: a reading
-/// that comes a moment early doesn't cost another one. With one more reading, [`CHECKPOINT_CHECK_EVERY`] and [`PROGRESS_EVERY`] what is
-/// probed again stays within 3 s and the wait where Kafka acknowledges at once.
+/// Answers to probes that were sent longer ago than this plus the task's wait are certain to have arrived. It is less than two intervals of
+/// masscan's progress lines (0.75 s each), and together with a wait in whole seconds it is not a multiple of that interval, so that a line
+/// that comes a moment early does not cost another interval. With one more interval, [`CHECKPOINT_CHECK_EVERY`] and the interval at which
+/// progress is written, at most the probes of 3 s plus the wait are sent again, if Kafka acknowledges at once.
 pub const SETTLED_AFTER: Duration = Duration::from_millis(1200);
 
 /// A scan compares its checkpoint with Kafka's acknowledgements this often.
 pub const CHECKPOINT_CHECK_EVERY: Duration = Duration::from_millis(250);
 
-/// Samples kept of each kind. masscan prints four in three seconds: this spans three quarters of an hour of Kafka's absence,
-/// after which the checkpoint stays where it is until Kafka is back.
+/// Samples kept of each kind. masscan prints four progress lines in three seconds, so this covers three quarters of an hour without Kafka.
+/// After that the checkpoint does not move until Kafka is back.
 const SAMPLES_MAX: usize = 4096;
 
-/// Follows one run of masscan and knows the highest index that is certain.
+/// The highest certain index of one run of masscan.
 #[derive(Debug)]
 pub struct Checkpoint {
-    walk: ProbeOrder,
+    probe_order: ProbeOrder,
     settle: Duration,
-    /// False once masscan was seen to walk another way.
+    /// False if masscan uses another probe order than expected.
     known: bool,
-    /// True once nobody listens to masscan for certain.
+    /// True once masscan's output may no longer be complete.
     held: bool,
     certain: u64,
     found: u64,
@@ -35,7 +36,7 @@ pub struct Checkpoint {
     settled: VecDeque<(Sample, u64)>,
 }
 
-/// One reading: the index that was sent, and the findings made by then, in all attempts.
+/// One progress line: the index that was sent, and the findings of all attempts by then.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     at: Instant,
@@ -44,10 +45,10 @@ struct Sample {
 }
 
 impl Checkpoint {
-    /// For a run along `walk` that waits `wait_s` seconds and began at `begin`, before which `found` findings were made.
-    pub fn new(walk: ProbeOrder, wait_s: u32, begin: u64, found: u64) -> Checkpoint {
+    /// For a run along `probe_order` that waits `wait_s` seconds and began at `begin`, before which `found` findings were made.
+    pub fn new(probe_order: ProbeOrder, wait_s: u32, begin: u64, found: u64) -> Checkpoint {
         Checkpoint {
-            walk,
+            probe_order,
             settle: SETTLED_AFTER + Duration::from_secs(wait_s.into()),
             known: true,
             held: false,
@@ -58,19 +59,19 @@ impl Checkpoint {
         }
     }
 
-    /// Takes a reading: at `now` masscan said `percent`, and `found` findings had been made in all.
+    /// Takes a progress line: at `now` masscan showed `percent`, and there were `found` findings in all.
     pub fn observe(&mut self, now: Instant, percent: f64, found: u64) {
         if self.sent.len() < SAMPLES_MAX && !self.held {
             self.sent.push_back(Sample {
                 at: now,
-                index: self.walk.index_at(percent),
+                index: self.probe_order.index_at(percent),
                 found,
             });
         }
     }
 
-    /// Time has passed: by `now`, `printed` findings had come from this run and the first `acknowledged` of them were
-    /// acknowledged. Whether an index is new for which only acknowledgements are missing: now is the time to ask for them.
+    /// At `now`, this run had printed `printed` findings, and the first `acknowledged` of them were acknowledged. Returns whether an index was
+    /// added for which only acknowledgements are missing.
     pub fn settle(&mut self, now: Instant, printed: u64, acknowledged: u64) -> bool {
         let mut settled = false;
         while let Some(&sample) = self.sent.front()
@@ -86,7 +87,7 @@ impl Checkpoint {
         settled && !self.settled.is_empty()
     }
 
-    /// The first `acknowledged` findings of this run are acknowledged.
+    /// Kafka has acknowledged the first `acknowledged` findings of this run.
     pub fn acknowledge(&mut self, acknowledged: u64) {
         while let Some(&(sample, printed)) = self.settled.front()
             && printed <= acknowledged
@@ -99,19 +100,19 @@ impl Checkpoint {
         }
     }
 
-    /// masscan is being ended, or nobody took its output for a while: to what it sent since the last settling, answers may be
-    /// missing, however long ago that will be. From here on only acknowledgements make an index certain.
+    /// masscan is being killed, or its output was not read for a while: answers to what it sent since the last call of
+    /// [`Checkpoint::settle`] may be missing. From now on only acknowledgements make an index certain.
     pub fn hold(&mut self) {
         self.held = true;
         self.sent.clear();
     }
 
-    /// masscan walks another way than the one it was asked for: none of its indices can be used elsewhere.
+    /// masscan uses another probe order than it was asked for: none of its indices can be used by another run.
     pub fn forget(&mut self) {
         self.known = false;
     }
 
-    /// Where another run may begin.
+    /// Where the next run may begin.
     pub fn resume(&self) -> Resume {
         if !self.known {
             return Resume::default();
@@ -119,7 +120,7 @@ impl Checkpoint {
         Resume {
             index: self.certain,
             found: self.found,
-            walk: Some(self.walk.name()),
+            probe_order: Some(self.probe_order.name()),
         }
     }
 }

@@ -15,21 +15,24 @@ pub const ESTIMATE_MEASURED_PERCENT: f64 = 0.5;
 /// The estimate for one run of masscan.
 #[derive(Debug)]
 pub struct Estimate {
-    walk: ProbeOrder,
+    probe_order: ProbeOrder,
     /// The first progress line, and when it came.
     first: Option<(Instant, f64)>,
 }
 
 impl Estimate {
     /// For a run with this probe order.
-    pub fn new(walk: ProbeOrder) -> Estimate {
-        Estimate { walk, first: None }
+    pub fn new(probe_order: ProbeOrder) -> Estimate {
+        Estimate {
+            probe_order,
+            first: None,
+        }
     }
 
     /// Seconds until masscan has sent everything, rounded up, after it showed `percent` at `now`. Not for progress lines while it waits.
     pub fn remaining_s(&mut self, now: Instant, percent: f64) -> u64 {
         let (since, from) = *self.first.get_or_insert((now, percent));
-        let granted_s = self.walk.sending_s(percent);
+        let granted_s = self.probe_order.sending_s(percent);
         let (took, done) = (now.saturating_duration_since(since), percent - from);
         let is_measured = took >= ESTIMATE_MEASURED_AFTER && done >= ESTIMATE_MEASURED_PERCENT;
         let measured_s = match is_measured {

@@ -10,61 +10,13 @@
 //! So an index stands for other probes if the addresses, the ports, the seed, the shard, the retries **or the rate** differ. The order also
 //! depends on masscan's version (`masscan/binary.rs` decides which versions may share a job).
 
+use super::resume::ProbeOrderId;
 use super::targets::Targets;
 use super::task::{Shard, Task};
-use super::text::{Invalid, fingerprint};
-use serde::{Deserialize, Deserializer, Serialize};
-use std::fmt;
-use std::str::FromStr;
+use super::text::fingerprint;
 
 /// masscan rounds the percentage to two decimals: the index may be this much lower than shown.
 const PERCENT_ROUNDING: f64 = 0.0051;
-
-/// Identifies a probe order: two runs of a task with the same id send the same probes at the same index.
-///
-/// As text `<addresses>-<other>-<rate>-<masscan>`: hashes, and the rate in packets per second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(into = "String")]
-pub struct ProbeOrderId {
-    /// Hash of the addresses less all exclusions.
-    addresses: u64,
-    /// Hash of ports, seed, shard and retries.
-    other: u64,
-    rate_pps: u64,
-    /// Hash of masscan's version.
-    masscan: u64,
-}
-
-/// Where the next attempt continues. The fields have the same names in Redis and in `scan-status` records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resume {
-    /// masscan's `--resume-index`; 0: at the first probe.
-    #[serde(rename = "resume_index", default, skip_serializing_if = "is_zero")]
-    pub index: u64,
-    /// Findings before that index.
-    #[serde(rename = "resume_found", default, skip_serializing_if = "is_zero")]
-    pub found: u64,
-    /// The probe order for which the index is valid.
-    #[serde(
-        rename = "resume_for",
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "known_name"
-    )]
-    pub walk: Option<ProbeOrderId>,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-/// An id of another version that cannot be parsed counts as none: the next attempt then begins at 0.
-fn known_name<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<ProbeOrderId>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    Ok(text.and_then(|text| text.parse().ok()))
-}
 
 /// The probes of one run of masscan.
 #[derive(Clone, Copy, Debug)]
@@ -228,53 +180,13 @@ impl ProbeOrder {
     }
 }
 
-impl fmt::Display for ProbeOrderId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:016x}-{:016x}-{}-{:016x}",
-            self.addresses, self.other, self.rate_pps, self.masscan
-        )
-    }
-}
-
-impl FromStr for ProbeOrderId {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<ProbeOrderId, Invalid> {
-        let parse = || {
-            let (addresses, rest) = text.split_once('-')?;
-            let (other, rest) = rest.split_once('-')?;
-            let (rate_pps, masscan) = rest.split_once('-')?;
-            Some(ProbeOrderId {
-                addresses: u64::from_str_radix(addresses, 16).ok()?,
-                other: u64::from_str_radix(other, 16).ok()?,
-                rate_pps: rate_pps.parse().ok()?,
-                masscan: u64::from_str_radix(masscan, 16).ok()?,
-            })
-        };
-        parse().ok_or_else(|| {
-            Invalid::new(
-                text,
-                "names no walk: <addresses>-<other>-<rate>-<masscan> does",
-            )
-        })
-    }
-}
-
-impl From<ProbeOrderId> for String {
-    fn from(name: ProbeOrderId) -> String {
-        name.to_string()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    fn walk(addresses: u128, retries: u64, shard: &str, rate_pps: u64) -> ProbeOrder {
+    fn order_of(addresses: u128, retries: u64, shard: &str, rate_pps: u64) -> ProbeOrder {
         ProbeOrder {
             name: ProbeOrderId {
                 addresses: 1,
@@ -290,28 +202,33 @@ mod tests {
     }
 
     /// What masscan sends from `from` up to `to`: for each k the places.
-    fn sent(walk: &ProbeOrder, from: u64, to: u64) -> BTreeSet<(u64, u64)> {
-        let (shard, range) = (walk.shard, walk.range() as u64);
+    fn sent(probe_order: &ProbeOrder, from: u64, to: u64) -> BTreeSet<(u64, u64)> {
+        let (shard, range) = (probe_order.shard, probe_order.range() as u64);
         (from + u64::from(shard.index) - 1..to)
             .step_by(shard.count as usize)
             .flat_map(|i| {
-                (1..=walk.retries + 1).map(move |k| (k, (i + k * walk.name.rate_pps) % range))
+                (1..=probe_order.retries + 1)
+                    .map(move |k| (k, (i + k * probe_order.name.rate_pps) % range))
             })
             .collect()
     }
 
-    fn all(walk: &ProbeOrder) -> BTreeSet<(u64, u64)> {
-        sent(walk, 0, walk.end() as u64)
+    fn all(probe_order: &ProbeOrder) -> BTreeSet<(u64, u64)> {
+        sent(probe_order, 0, probe_order.end() as u64)
     }
 
     #[test]
     fn the_end_and_the_percentage_count_the_retries() {
-        let walk = walk(1000, 2, "1/1", 500);
-        assert_eq!(walk.end(), 2000);
-        assert_eq!(walk.percent_at(500), 25.0);
-        assert_eq!(walk.index_at(25.0), 499, "what 25.00 % may have been");
-        assert_eq!(walk.index_at(0.0), 0);
-        assert_eq!(walk.percent_at(5000), 100.0);
+        let probe_order = order_of(1000, 2, "1/1", 500);
+        assert_eq!(probe_order.end(), 2000);
+        assert_eq!(probe_order.percent_at(500), 25.0);
+        assert_eq!(
+            probe_order.index_at(25.0),
+            499,
+            "what 25.00 % may have been"
+        );
+        assert_eq!(probe_order.index_at(0.0), 0);
+        assert_eq!(probe_order.percent_at(5000), 100.0);
     }
 
     #[test]
@@ -324,7 +241,7 @@ mod tests {
             (0, "1/1", 101.0, 0.0),
         ] {
             assert_eq!(
-                walk(1000, retries, shard, 500).sending_s(percent),
+                order_of(1000, retries, shard, 500).sending_s(percent),
                 seconds,
                 "{retries} {shard} {percent}"
             );
@@ -340,8 +257,8 @@ mod tests {
             (256, "2/3", 100, 99),
             (1, "1/16", 1, 0),
         ] {
-            let walk = walk(addresses, 0, shard, 100);
-            let begun = walk.begin(index, Some(walk.name));
+            let probe_order = order_of(addresses, 0, shard, 100);
+            let begun = probe_order.begin(index, Some(probe_order.name));
             assert_eq!(
                 begun,
                 Begin {
@@ -350,23 +267,26 @@ mod tests {
                 },
                 "{addresses} {shard}"
             );
-            assert!(u128::from(begun.index) + u128::from(walk.shard.index) - 1 < walk.end());
+            assert!(
+                u128::from(begun.index) + u128::from(probe_order.shard.index) - 1
+                    < probe_order.end()
+            );
         }
-        assert!(walk(1, 0, "2/16", 100).is_empty());
-        assert!(!walk(1, 1, "2/16", 100).is_empty(), "its retries");
-        assert!(walk(0, 0, "1/1", 100).is_empty());
+        assert!(order_of(1, 0, "2/16", 100).is_empty());
+        assert!(!order_of(1, 1, "2/16", 100).is_empty(), "its retries");
+        assert!(order_of(0, 0, "1/1", 100).is_empty());
     }
 
     #[test]
     fn a_checkpoint_of_something_else_is_none() {
-        let walk = walk(1000, 0, "1/1", 100);
+        let probe_order = order_of(1000, 0, "1/1", 100);
         let begins_at_0 = |made_by, why: &str| {
-            let begin = walk.begin(500, made_by);
+            let begin = probe_order.begin(500, made_by);
             assert_eq!(begin.index, 0);
             assert!(begin.why.unwrap().contains(why));
         };
         begins_at_0(None, "valid for");
-        let name = walk.name;
+        let name = probe_order.name;
         begins_at_0(
             Some(ProbeOrderId {
                 addresses: 9,
@@ -385,7 +305,7 @@ mod tests {
             }),
             "at 100 instead of 101 pps",
         );
-        let slower = walk.begin(
+        let slower = probe_order.begin(
             500,
             Some(ProbeOrderId {
                 rate_pps: 90,
@@ -434,9 +354,9 @@ mod tests {
         let task = Task::from_record(
             br#"{"task_id": "a", "ip_range": "10.0.0.0/24", "ports": "443", "band_width": "800"}"#,
         );
-        let walk = ProbeOrder::new(&task.unwrap(), &Targets::default(), 800).by("1.3.2");
-        assert_eq!(walk.begin(100, Some(walk.name())).index, 100);
-        let by_another = walk.begin(100, Some(walk.by("1.3.9").name()));
+        let probe_order = ProbeOrder::new(&task.unwrap(), &Targets::default(), 800).by("1.3.2");
+        assert_eq!(probe_order.begin(100, Some(probe_order.name())).index, 100);
+        let by_another = probe_order.begin(100, Some(probe_order.by("1.3.9").name()));
         assert_eq!(by_another.index, 0);
         assert!(by_another.why.unwrap().contains("version of masscan"));
         assert!("a-b-c".parse::<ProbeOrderId>().is_err());
@@ -449,10 +369,10 @@ mod tests {
             shards in 1u32..5, shard in 1u32..5, cut in 0.0f64..1.0,
         ) {
             let shard = format!("{}/{}", shard.min(shards), shards);
-            let first = walk(addresses, retries, &shard, first_rate);
+            let first = order_of(addresses, retries, &shard, first_rate);
             prop_assume!(!first.is_empty());
             let reached = (first.end() as f64 * cut) as u64;
-            for second in [walk(addresses, retries, &shard, first_rate), walk(addresses, retries, &shard, rate)] {
+            for second in [order_of(addresses, retries, &shard, first_rate), order_of(addresses, retries, &shard, rate)] {
                 prop_assume!(!second.is_empty());
                 let begin = second.begin(reached, Some(first.name)).index;
                 prop_assert!(begin <= reached);
@@ -465,10 +385,10 @@ mod tests {
 
         #[test]
         fn a_reading_never_promises_more_than_was_sent(addresses in 1u128..1_000_000_000, index in 0u64..1_000_000_000, shards in 1u32..9) {
-            let walk = walk(addresses, 0, &format!("1/{shards}"), 1000);
-            let index = index.min(walk.end() as u64);
-            let shown: f64 = format!("{:.2}", walk.percent_at(index)).parse().unwrap();
-            let certain = walk.index_at(shown);
+            let probe_order = order_of(addresses, 0, &format!("1/{shards}"), 1000);
+            let index = index.min(probe_order.end() as u64);
+            let shown: f64 = format!("{:.2}", probe_order.percent_at(index)).parse().unwrap();
+            let certain = probe_order.index_at(shown);
             prop_assert!(certain <= index);
             prop_assert!(index - certain <= addresses as u64 / 9000 + u64::from(shards));
         }

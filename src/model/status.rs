@@ -1,7 +1,7 @@
 //! The record of `scan-status`: one for every change of a task's state, the last one terminal.
 
 use super::lineage::Lineage;
-use super::probe_order::Resume;
+use super::resume::Resume;
 use super::state::State;
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,7 @@
 //! The record has the original's four fields plus optional ones; unknown fields are ignored. Either all text of a record becomes typed values
 //! here, or the record is rejected: no text of it is used anywhere else.
 use super::ports::Ports;
-use super::probe_order::Resume;
+use super::resume::Resume;
 use super::targets::Targets;
 use super::text::{Invalid, fingerprint, one_line};
 use serde::{Deserialize, Serialize};

@@ -39,6 +39,7 @@ mod status;
 mod table;
 mod tasks;
 mod watch;
+mod watched;
 
 use crate::exit::{self, Exit, Failure};
 use crate::flags::shared::CONNECTION;

@@ -5,7 +5,7 @@
 
 use super::output::{Output, harmless};
 use super::tasks::{short, span, state_of};
-use super::watch::Watched;
+use super::watched::Watched;
 use crate::claim_table::LiveTask;
 use crate::exit::Failure;
 use crate::model::State;

@@ -7,7 +7,8 @@ use super::ids::{AboutTasks, JOB, Named, NoJob, find_job};
 use super::options::Connection;
 use super::output::Output;
 use super::screen::{Place, Screen};
-use crate::claim_table::{ClaimTable, ClaimTableError, LiveTask};
+use super::watched::{WATCH_UNKNOWN_WAIT, Watched};
+use crate::claim_table::{ClaimTable, ClaimTableError};
 use crate::exit::{Exit, Failure};
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader};
@@ -24,8 +25,6 @@ use std::time::{Duration, Instant};
 const WATCH_EVERY: Duration = Duration::from_millis(500);
 /// Of the time, this part at most is spent looking.
 const WATCH_LOOK_PART: u32 = 10;
-/// How long it waits for tasks that no server has taken in yet, from the last one that was.
-const WATCH_UNKNOWN_WAIT: Duration = Duration::from_secs(60);
 /// How long it waits for a Redis that is away.
 const WATCH_REDIS_WAIT: Duration = Duration::from_secs(60);
 
@@ -59,39 +58,6 @@ examples:
 ",
     run,
 };
-
-/// One task that is watched.
-#[derive(Debug)]
-pub struct Watched {
-    /// Its id.
-    pub id: TaskId,
-    /// As it was when it was last seen; none as long as no server has taken it in.
-    pub task: Option<LiveTask>,
-    /// Since when Redis has not known it any more.
-    pub gone: Option<Instant>,
-}
-
-impl Watched {
-    /// A look at it: what Redis has of it at `now`. A Redis that lost its data is being rebuilt, so what was seen before
-    /// shows for a while; then it counts as never seen.
-    fn look(&mut self, found: Option<LiveTask>, now: Instant) {
-        if found.is_some() {
-            (self.task, self.gone) = (found, None);
-            return;
-        }
-        let gone = *self.gone.get_or_insert(now);
-        if now.duration_since(gone) >= WATCH_UNKNOWN_WAIT {
-            self.task = None;
-        }
-    }
-
-    /// Whether there is nothing more to see.
-    pub fn has_ended(&self) -> bool {
-        self.task
-            .as_ref()
-            .is_some_and(|task| task.finished_ms.is_some())
-    }
-}
 
 /// What is watched.
 #[derive(Debug, Default)]
@@ -152,7 +118,7 @@ impl Watch {
         loop {
             let began = Instant::now();
             let seen = self.seen();
-            match self.look(&mut ledger) {
+            match self.update(&mut ledger) {
                 Ok(Ok(())) => redis_at = Instant::now(),
                 Ok(Err(problem)) => {
                     screen.close();
@@ -215,7 +181,7 @@ impl Watch {
     }
 
     /// One look at all that have not ended. The inner error is for good.
-    fn look(&mut self, ledger: &mut ClaimTable) -> Result<Result<(), String>, ClaimTableError> {
+    fn update(&mut self, ledger: &mut ClaimTable) -> Result<Result<(), String>, ClaimTableError> {
         if let Err(problem) = self.find(ledger)? {
             return Ok(Err(problem));
         }
@@ -225,7 +191,7 @@ impl Watch {
         let now = Instant::now();
         let ids: Vec<TaskId> = open.iter().map(|&i| self.tasks[i].id.clone()).collect();
         for (i, task) in open.into_iter().zip(ledger.tasks_of(&ids)?) {
-            self.tasks[i].look(task, now);
+            self.tasks[i].update(task, now);
         }
         Ok(Ok(()))
     }
@@ -351,6 +317,7 @@ fn nap(pause: Duration, interrupted: &AtomicBool) -> bool {
 mod tests {
     use super::super::tasks::sample::task;
     use super::*;
+    use crate::claim_table::LiveTask;
 
     #[test]
     fn the_exit_code_is_that_of_the_worst() {
@@ -414,14 +381,14 @@ mod tests {
             gone: None,
         };
         let start = Instant::now();
-        one.look(Some(task()), start);
-        one.look(None, start);
-        one.look(None, start + WATCH_UNKNOWN_WAIT / 2);
+        one.update(Some(task()), start);
+        one.update(None, start);
+        one.update(None, start + WATCH_UNKNOWN_WAIT / 2);
         assert!(one.task.is_some());
-        one.look(Some(task()), start + WATCH_UNKNOWN_WAIT / 2);
-        one.look(None, start + WATCH_UNKNOWN_WAIT);
+        one.update(Some(task()), start + WATCH_UNKNOWN_WAIT / 2);
+        one.update(None, start + WATCH_UNKNOWN_WAIT);
         assert!(one.task.is_some(), "it was back in between");
-        one.look(None, start + WATCH_UNKNOWN_WAIT * 2);
+        one.update(None, start + WATCH_UNKNOWN_WAIT * 2);
         assert!(one.task.is_none());
     }
 

@@ -26,7 +26,7 @@ mod reporter;
 
 use crate::claim_table::LiveProgress;
 use crate::masscan::{self, Child, Exit, MasscanBinary, Output, ScanArguments};
-use crate::model::checkpoint::{CHECKPOINT_CHECK_EVERY, Checkpoint};
+use crate::model::checkpoint::Checkpoint;
 use crate::model::probe_order::Begin;
 use crate::model::source::Source;
 use crate::model::text::one_line;
@@ -42,7 +42,7 @@ use log::{debug, error, info, warn};
 use offloads::Offloads;
 use outcome::{OTHER_TARGETS, OTHER_VERSION, Outcome, Run, RunEnd, StopReason};
 use outgoing::OutgoingFindings;
-use phase::{Phase, Running, Stage};
+use phase::{Phase, Running, Stage, TICK};
 use publish::{Batch, FindingsBuffer};
 use reporter::Reporter;
 use std::collections::VecDeque;
@@ -50,10 +50,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
-/// A scan checks its lease, its clocks and Kafka's acknowledgements this often.
-const TICK: Duration = CHECKPOINT_CHECK_EVERY;
-/// The same while it only waits for acknowledgements.
-const FLUSH_TICK: Duration = Duration::from_millis(60);
 /// A scan whose loop did not run for this long was frozen or had no CPU. masscan may have been stopped too and have lost answers.
 const STANDSTILL_MIN: Duration = Duration::from_millis(2200);
 /// masscan may hang after completion (masscan issues 144, 558): it is ended this long after its wait should be over.
@@ -173,7 +169,7 @@ impl Plan {
         let masscan_version = info.map_or(String::new(), |info| info.version);
         let probe_order = ProbeOrder::new(task, &assignment.denied, assignment.permit.rate_pps())
             .by(&masscan_version);
-        let begin = probe_order.begin(resume.index, resume.walk);
+        let begin = probe_order.begin(resume.index, resume.probe_order);
         Plan {
             found_before: found_before(begin.index, &resume),
             probe_order,
@@ -189,7 +185,12 @@ impl<'a> Scan<'a> {
         let plan = Plan::new(scans, &assignment);
         let (probe_order, claimed, now) = (plan.probe_order, &assignment.claimed, Instant::now());
         Scan {
-            findings: OutgoingFindings::new(claimed, scans, &outlets.publish),
+            findings: OutgoingFindings::new(
+                claimed,
+                &scans.server,
+                &scans.buffer,
+                &outlets.publish,
+            ),
             checkpoint: Checkpoint::new(
                 probe_order,
                 claimed.task.wait_s,

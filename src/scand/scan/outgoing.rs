@@ -1,6 +1,5 @@
 //! Findings of one scan on their way to `publish-N`.
 
-use super::Scans;
 use super::publish::{Batch, Delivery, FindingsBuffer};
 use crate::claim_table::Claimed;
 use crate::kafka::Messages;
@@ -25,17 +24,14 @@ pub(super) struct OutgoingFindings<'a> {
 impl<'a> OutgoingFindings<'a> {
     pub(super) fn new(
         claimed: &Claimed,
-        scans: &'a Scans,
+        server: &str,
+        buffer: &'a FindingsBuffer,
         publish: &'a Sender<Batch>,
     ) -> OutgoingFindings<'a> {
         OutgoingFindings {
-            buffer: &scans.buffer,
+            buffer,
             publish,
-            writer: FindingWriter::new(
-                &claimed.task.task_id,
-                &scans.server,
-                claimed.lineage.attempt,
-            ),
+            writer: FindingWriter::new(&claimed.task.task_id, server, claimed.lineage.attempt),
             key: Vec::new(),
             pending: Messages::default(),
             printed: 0,

@@ -9,14 +9,18 @@
 //! ```
 
 use super::outcome::{Outcome, RunEnd, StopReason};
-use super::{FLUSH_TICK, TICK};
 use crate::masscan::Child;
 use crate::model::Progress;
+use crate::model::checkpoint::CHECKPOINT_CHECK_EVERY;
 use crossbeam_channel::Receiver;
 use log::warn;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+/// A scan checks its lease, its clocks and Kafka's acknowledgements this often.
+pub(super) const TICK: Duration = CHECKPOINT_CHECK_EVERY;
+/// The same while it only waits for acknowledgements.
+const FLUSH_TICK: Duration = Duration::from_millis(60);
 /// The last messages of masscan that are kept for an error text.
 const MESSAGES_KEPT_MAX: usize = 8;
 

@@ -1,0 +1,41 @@
+//! A task that `scanpush watch` follows. Pure.
+
+use crate::claim_table::LiveTask;
+use crate::model::TaskId;
+use std::time::{Duration, Instant};
+
+/// How long it waits for tasks that no server has taken in yet, from the last one that was.
+pub const WATCH_UNKNOWN_WAIT: Duration = Duration::from_secs(60);
+
+/// One task that is watched.
+#[derive(Debug)]
+pub struct Watched {
+    /// Its id.
+    pub id: TaskId,
+    /// Its last known state; none until a server has ingested it.
+    pub task: Option<LiveTask>,
+    /// Since when Redis no longer knows it.
+    pub gone: Option<Instant>,
+}
+
+impl Watched {
+    /// Takes what Redis knows about it at `now`. While a Redis that lost its data is rebuilt, the last state is kept for
+    /// [`WATCH_UNKNOWN_WAIT`]; then the task counts as unknown.
+    pub fn update(&mut self, found: Option<LiveTask>, now: Instant) {
+        if found.is_some() {
+            (self.task, self.gone) = (found, None);
+            return;
+        }
+        let gone = *self.gone.get_or_insert(now);
+        if now.duration_since(gone) >= WATCH_UNKNOWN_WAIT {
+            self.task = None;
+        }
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        self.task
+            .as_ref()
+            .is_some_and(|task| task.finished_ms.is_some())
+    }
+}
