@@ -1,43 +1,33 @@
-//! The bus: the one place that knows Kafka.
+//! The one place that knows Kafka.
 //!
 //! | file | what |
 //! |---|---|
-//! | `brokers`, `topic` | addresses as an operator writes them; the command that makes a topic |
-//! | `hello` | the first contact with a broker: is it there, is it Kafka, is it ours? |
-//! | `within` | a bound on how long a call may take |
-//! | `client` | one connection, made anew after any error |
-//! | `reader`, `isolate`, `portion` | reads a topic from the caller's own cursors, without loss |
-//! | `group` | the offsets of a consumer group |
-//! | `messages` | what is sent, many in one piece of memory |
-//! | `producer`, `batches`, `partitioner` | sends, and says what is acknowledged |
-//! | `error` | what can go wrong, in words |
+//! | `brokers.rs` | addresses as an operator writes them |
+//! | `fetched.rs` | what reading returns |
+//! | `messages.rs` | what is sent, many messages in one piece of memory |
+//! | `error.rs` | errors for operators |
+//! | `plain_client/` | the client on the `kafka` crate |
 //!
-//! **Invariants:** every wait in here has a named bound. After any error the next call connects anew, so a caller only pauses
-//! ([`Backoff`](crate::model::Backoff)) and repeats. What is reported as acknowledged is in Kafka; no record between two cursors
-//! is passed over in silence.
+//! The rest of the program uses [`Reader`], [`Producer`], [`GroupOffsets`], [`Brokers`] and the errors. A second client stands beside
+//! `plain_client/` in a folder of its own with the same three types; this file then decides which one a connection uses.
 //!
-//! All of it stands on the blocking `kafka` crate 0.10.0, whose traps are named where they are avoided. It logs through `log`
-//! under the target `kafka`, at `trace` with whole requests.
+//! **Invariants:** every wait has a named bound. After an error the next call connects again, so a caller only pauses
+//! ([`Backoff`](crate::model::Backoff)) and repeats. What is reported as acknowledged is in Kafka. No record between two cursors is skipped
+//! silently.
+//!
+//! The `kafka` crate logs through `log` under the target `kafka`, at `trace` with whole requests.
 
-mod batches;
 mod brokers;
-mod client;
 mod error;
-mod group;
-mod hello;
-mod isolate;
+mod fetched;
 mod messages;
-mod partitioner;
-mod portion;
-mod producer;
-mod reader;
-mod topic;
-mod within;
+mod plain_client;
 
 pub use brokers::Brokers;
 pub use error::{KafkaError, Refusal};
-pub use group::GroupOffsets;
-pub use hello::preflight;
+pub use fetched::{FETCH_WAIT, Fetched, LogRange, Record};
 pub use messages::{Message, Messages};
-pub use producer::{PRODUCE_REQUEST_BYTES, Producer, SendError};
-pub use reader::{FETCH_WAIT, Fetched, LogRange, Reader, Record};
+pub use plain_client::api_versions::preflight;
+pub use plain_client::group_offsets::GroupOffsets;
+pub use plain_client::producer::{PRODUCE_REQUEST_BYTES, Producer, SendError};
+pub use plain_client::reader::Reader;

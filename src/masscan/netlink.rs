@@ -185,7 +185,7 @@ fn active(answer: &[u8]) -> BTreeSet<String> {
 fn nonsense() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
-        "the kernel's answer makes no sense",
+        "the kernel's answer is malformed",
     )
 }
 

@@ -5,10 +5,10 @@
 //! moved, partitions that were added and connections that the broker closed as idle. No call waits longer than its bound,
 //! although the sockets of the `kafka` crate do (120 s).
 
-use super::brokers::Brokers;
-use super::error::KafkaError;
-use super::hello::{all_answer, first_that_answers};
-use super::within::Caller;
+use super::api_versions::{all_answer, first_that_answers};
+use super::deadline::Caller;
+use crate::kafka::brokers::Brokers;
+use crate::kafka::error::KafkaError;
 use crate::model::Backoff;
 use crossbeam_channel::Receiver;
 use kafka::client::KafkaClient;
@@ -29,7 +29,7 @@ const CLIENT_ID: &str = "scan";
 
 /// A client for one topic, connected or about to be.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(in crate::kafka) struct Client {
     brokers: Brokers,
     topic: String,
     prepare: fn(&mut KafkaClient),
@@ -50,7 +50,11 @@ struct Open {
 
 impl Client {
     /// For `brokers`; `prepare` sets what this client wants of the `kafka` crate. Connects with the first call.
-    pub(super) fn new(brokers: &Brokers, topic: &str, prepare: fn(&mut KafkaClient)) -> Client {
+    pub(in crate::kafka) fn new(
+        brokers: &Brokers,
+        topic: &str,
+        prepare: fn(&mut KafkaClient),
+    ) -> Client {
         Client {
             brokers: brokers.clone(),
             topic: topic.to_owned(),
@@ -64,7 +68,7 @@ impl Client {
 
     /// As [`Client::new`], and connects now. Kafka is asked to make the topic if it isn't there. Fails as [`Client::call`]
     /// does, and with [`KafkaError::TopicMissing`]. Once `stop` is closed no call is waited for; see [`Caller::until`].
-    pub(super) fn connect(
+    pub(in crate::kafka) fn connect(
         brokers: &Brokers,
         topic: &str,
         prepare: fn(&mut KafkaClient),
@@ -77,34 +81,34 @@ impl Client {
     }
 
     /// Waits for `pause`; errs where it is told to stop.
-    pub(super) fn pause(&self, pause: Duration) -> Result<(), KafkaError> {
+    pub(in crate::kafka) fn pause(&self, pause: Duration) -> Result<(), KafkaError> {
         self.caller.pause(pause)
     }
 
     /// The brokers as configured.
-    pub(super) fn brokers(&self) -> &Brokers {
+    pub(in crate::kafka) fn brokers(&self) -> &Brokers {
         &self.brokers
     }
 
     /// The topic's name.
-    pub(super) fn topic(&self) -> &str {
+    pub(in crate::kafka) fn topic(&self) -> &str {
         &self.topic
     }
 
     /// The leader (`HOST:PORT`) of each partition by its number, as last heard; `None` where it has none.
-    pub(super) fn leaders(&self) -> &[Option<String>] {
+    pub(in crate::kafka) fn leaders(&self) -> &[Option<String>] {
         &self.leaders
     }
 
     /// Connects anew where that is due, so that [`Client::leaders`] is up to date.
-    pub(super) fn refresh(&mut self) -> Result<(), KafkaError> {
+    pub(in crate::kafka) fn refresh(&mut self) -> Result<(), KafkaError> {
         self.open = Some(self.opened()?);
         Ok(())
     }
 
     /// Runs `work` with a connected client. `doing` says what it does ("read scan-tasks"); `wait` is how long the request itself
     /// asks the broker to wait, to which [`KAFKA_ANSWER_WAIT`] is added. After any error the next call connects anew.
-    pub(super) fn call<T, W>(
+    pub(in crate::kafka) fn call<T, W>(
         &mut self,
         doing: &str,
         wait: Duration,
@@ -128,7 +132,7 @@ impl Client {
     }
 
     /// Makes the next call connect anew: what is known of the topic is out of date.
-    pub(super) fn forget(&mut self) {
+    pub(in crate::kafka) fn forget(&mut self) {
         self.open = None;
     }
 

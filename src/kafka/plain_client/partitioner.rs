@@ -3,7 +3,7 @@
 
 /// The partition of `key` in a topic of `partitions` partitions (at least one): Kafka's own rule,
 /// `toPositive(murmur2(key)) % partitions` (`org.apache.kafka.clients.producer.internals.BuiltInPartitioner`).
-pub(super) fn partition_for(key: &[u8], partitions: usize) -> i32 {
+pub(in crate::kafka) fn partition_for(key: &[u8], partitions: usize) -> i32 {
     let positive = murmur2(key) & 0x7fff_ffff;
     let chosen = positive as usize % partitions.max(1);
     i32::try_from(chosen).expect("it is not above a positive i32")

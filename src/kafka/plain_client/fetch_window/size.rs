@@ -14,7 +14,7 @@ const RECORD_OVERHEAD_BYTES: usize = 34;
 
 /// The portion of one partition.
 #[derive(Debug)]
-pub(super) struct Portion {
+pub(in crate::kafka) struct Portion {
     bytes: i32,
     /// What the answer before brought, where the portion was halved after it.
     halved_at: Option<usize>,
@@ -24,7 +24,7 @@ pub(super) struct Portion {
 
 impl Portion {
     /// To begin with, all that one may ask for.
-    pub(super) fn new(full: i32) -> Portion {
+    pub(in crate::kafka) fn new(full: i32) -> Portion {
         Portion {
             bytes: full,
             halved_at: None,
@@ -33,12 +33,12 @@ impl Portion {
     }
 
     /// Bytes to ask for, where `full` is the most that one may.
-    pub(super) fn bytes(&self, full: i32) -> i32 {
+    pub(in crate::kafka) fn bytes(&self, full: i32) -> i32 {
         self.bytes.min(full)
     }
 
     /// An answer brought `count` records with values of `value_bytes` in all, and there are more behind it.
-    pub(super) fn brought(&mut self, count: usize, value_bytes: usize) {
+    pub(in crate::kafka) fn brought(&mut self, count: usize, value_bytes: usize) {
         if self.kept_for > 0 {
             self.kept_for -= 1;
             return;
@@ -58,7 +58,7 @@ impl Portion {
     }
 
     /// An answer brought nothing though there is something: a batch doesn't fit. True where more can be asked for now.
-    pub(super) fn was_too_small(&mut self, full: i32) -> bool {
+    pub(in crate::kafka) fn was_too_small(&mut self, full: i32) -> bool {
         let before = self.bytes(full);
         self.bytes = before.saturating_mul(2).min(full);
         self.halved_at = None;

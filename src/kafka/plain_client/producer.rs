@@ -4,11 +4,11 @@
 //! to decide that a duplicate is better than a loss. The one exception is a refusal for size, where Kafka took nothing.
 
 use super::batches::{batches, halves, weight};
-use super::brokers::Brokers;
-use super::client::Client;
-use super::error::KafkaError;
-use super::messages::{Message, Messages};
+use super::connection::Client;
 use super::partitioner::partition_for;
+use crate::kafka::brokers::Brokers;
+use crate::kafka::error::KafkaError;
+use crate::kafka::messages::{Message, Messages};
 use kafka::client::{Compression, KafkaClient, ProduceMessage, RequiredAcks};
 use kafka::error::KafkaCode;
 use std::collections::{BTreeMap, VecDeque};

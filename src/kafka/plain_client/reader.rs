@@ -3,13 +3,14 @@
 //! **Invariant:** what is wrong with one partition (deleted, without a leader, not decodable) is that partition's answer and stops
 //! no other.
 
-use super::brokers::Brokers;
-use super::client::Client;
-use super::error::{KafkaError, client_error_in_words, code_in_words};
-use super::isolate::{Found, isolate};
-use super::portion::Portion;
-use crate::kafka::client::METADATA_EVERY;
-use crate::kafka::isolate::FETCH_BYTES;
+use super::connection::Client;
+use super::connection::METADATA_EVERY;
+use super::errors::{client_error_in_words, code_in_words};
+use super::fetch_window::isolate::{FETCH_BYTES, Found, isolate};
+use super::fetch_window::size::Portion;
+use crate::kafka::brokers::Brokers;
+use crate::kafka::error::KafkaError;
+use crate::kafka::fetched::{Fetched, LogRange, Record};
 use crossbeam_channel::{Receiver, never};
 use kafka::client::fetch::{Partition, Response};
 use kafka::client::{FetchOffset, FetchPartition, KafkaClient};
@@ -18,55 +19,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Kafka's long poll: how long a fetch waits for a record.
-pub const FETCH_WAIT: Duration = Duration::from_millis(500);
 /// Least bytes fetched at a time from one of many partitions, which share [`FETCH_BYTES`].
 const FETCH_PARTITION_BYTES_MIN: i32 = 128 * 1024;
 /// Pause before a fetch is repeated that came back early and without a record.
 const FETCH_AGAIN_PAUSE: Duration = Duration::from_millis(50);
 /// The same where a partition is gone or has no leader: so long the others wait too.
 const FETCH_STALE_PAUSE: Duration = Duration::from_secs(1);
-
-/// The part of a partition's log that Kafka holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogRange {
-    /// Lowest offset that can still be read.
-    pub first: i64,
-    /// Offset that the next record will get.
-    pub next: i64,
-}
-
-/// A record as it was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Its place in the partition.
-    pub offset: i64,
-    /// Its bytes; empty for a tombstone.
-    pub value: Vec<u8>,
-}
-
-/// What a fetch brought for one partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fetched {
-    /// Records in ascending order, at least one. Offsets between them hold no record: the next cursor is the last one's plus 1.
-    Records(Vec<Record>),
-    /// The cursor is before the log's beginning or behind its end: see [`Reader::log_ranges`].
-    OutOfRange,
-    /// Kafka knows no such partition at present: the topic was deleted, or made again with fewer.
-    Gone,
-    /// The partition can't be read right now, and may be later. Nothing is to be skipped.
-    Away {
-        /// Why, in words.
-        reason: String,
-    },
-    /// The records from the cursor up to, but not including, `next` can't be decoded, now or later.
-    Unreadable {
-        /// Why and where, with the remedy.
-        reason: String,
-        /// The first offset behind them, or a part of them: reading can go on there.
-        next: i64,
-    },
-}
 
 /// Reads one topic. After an error, or a topic that is gone, the next call connects anew; the caller only pauses and repeats.
 #[derive(Debug)]

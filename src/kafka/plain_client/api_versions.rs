@@ -4,9 +4,10 @@
 //!
 //! The few bytes of Kafka's protocol that are written here by hand are all there are in this program.
 
-use super::brokers::Brokers;
-use super::error::{KafkaError, Refusal, answer_in_words, io_in_words};
-use super::within::within;
+use super::deadline::within;
+use super::errors::answer_in_words;
+use crate::kafka::brokers::Brokers;
+use crate::kafka::error::{KafkaError, Refusal, io_in_words};
 use crate::model::backoff::CONNECT_WAIT;
 use crossbeam_channel::{Receiver, bounded};
 use std::io::{self, Read, Write};
@@ -36,7 +37,7 @@ pub fn preflight(brokers: &Brokers, wait: Duration) -> Result<(), KafkaError> {
 }
 
 /// The address of the first broker that answers as Kafka; all are asked at the same time, so that a dead one costs nothing.
-pub(super) fn first_that_answers(brokers: &Brokers) -> Result<String, KafkaError> {
+pub(in crate::kafka) fn first_that_answers(brokers: &Brokers) -> Result<String, KafkaError> {
     let answers = greet_all(brokers.addresses().to_vec())?;
     let deadline = Instant::now() + GREETING_WAIT;
     let (mut refusals, mut unfit) = (Vec::new(), None);
@@ -61,7 +62,7 @@ pub(super) fn first_that_answers(brokers: &Brokers) -> Result<String, KafkaError
 }
 
 /// Fails where one of `addresses`, which brokers named as their own, doesn't answer as Kafka.
-pub(super) fn all_answer(addresses: Vec<String>) -> Result<(), KafkaError> {
+pub(in crate::kafka) fn all_answer(addresses: Vec<String>) -> Result<(), KafkaError> {
     let expected = addresses.clone();
     let answers = greet_all(addresses)?;
     let deadline = Instant::now() + GREETING_WAIT;
@@ -120,7 +121,7 @@ fn greet(address: &str) -> Result<(), KafkaError> {
             Some(false) => Err(KafkaError::Incompatible {
                 address: address.to_owned(),
             }),
-            None => Err(not_kafka("its answer makes no sense".to_owned())),
+            None => Err(not_kafka("its answer is malformed".to_owned())),
         },
         Ok(Hello::Other(first)) => Err(not_kafka(answer_in_words(first))),
         Err(error) => Err(match error.kind() {
@@ -273,8 +274,8 @@ mod tests {
                 b"-ERR unknown command\r\n".to_vec(),
                 "its answer begins with \"-ERR\"",
             ),
-            (vec![21, 3, 3, 0, 2, 2, 80], "it speaks TLS"),
-            (sized(vec![0; 30]), "makes no sense"),
+            (vec![21, 3, 3, 0, 2, 2, 80], "uses TLS"),
+            (sized(vec![0; 30]), "is malformed"),
             (vec![], "gave no answer within 2 s"),
         ] {
             let brokers = server(answer);

@@ -5,7 +5,7 @@
 //! record larger than the answer's limit is no record at all. The cure for all three is to ask for the right number of bytes:
 //! those in which the batch at the cursor fits, and nothing after it.
 
-use super::reader::{Fetched, Record};
+use crate::kafka::fetched::{Fetched, Record};
 
 /// Bytes fetched at a time from one partition.
 pub(in crate::kafka) const FETCH_BYTES: i32 = 4 * 1024 * 1024;
@@ -19,7 +19,7 @@ const BATCH_BYTES_MIN: i32 = 32;
 
 /// What one fetch of one partition brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(in crate::kafka) enum Found {
     /// These records, none of them before the offset asked for, in a log whose next offset is `end`.
     Log { records: Vec<Record>, end: i64 },
     /// Something that can't be decoded, and why.
@@ -30,7 +30,7 @@ pub(super) enum Found {
 
 impl Found {
     /// True where this is all that the log has at `cursor`: no record was dropped before it, and none was too large for it.
-    pub(super) fn is_sound(&self, cursor: i64) -> bool {
+    pub(in crate::kafka) fn is_sound(&self, cursor: i64) -> bool {
         match self {
             Found::Log { records, end } => match records.first() {
                 Some(first) => first.offset == cursor,
@@ -48,7 +48,7 @@ impl Found {
 
 /// The records at `cursor`, without loss. `ask(offset, bytes)` fetches from `offset`, at most `bytes` of the log, and doesn't
 /// wait for more. Takes up to about 20 requests, and 200 more where offsets are to be skipped.
-pub(super) fn isolate<E>(
+pub(in crate::kafka) fn isolate<E>(
     cursor: i64,
     ask: &mut impl FnMut(i64, i32) -> Result<Found, E>,
 ) -> Result<Fetched, E> {

@@ -3,9 +3,9 @@
 //! Only the storage of the group is used, never its membership: the `kafka` crate has none, and Kafka takes these commits as
 //! long as nobody else joins the group.
 
-use super::brokers::Brokers;
-use super::client::Client;
-use super::error::KafkaError;
+use super::connection::Client;
+use crate::kafka::brokers::Brokers;
+use crate::kafka::error::KafkaError;
 use kafka::client::{CommitOffset, GroupOffsetStorage, KafkaClient};
 use kafka::error::Error;
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 //!
 //! Nothing else in this room makes a thread or waits without a bound.
 
-use super::error::KafkaError;
+use crate::kafka::error::KafkaError;
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use std::io;
 use std::thread::{self, JoinHandle};
@@ -14,7 +14,7 @@ type Job = Box<dyn FnOnce() + Send>;
 /// A thread that makes the calls of another one, so that this one need not wait for them longer than it wants to. Kept from call
 /// to call: to start a thread costs as much as a small call itself.
 #[derive(Debug)]
-pub(super) struct Caller {
+pub(in crate::kafka) struct Caller {
     thread: Option<(Sender<Job>, JoinHandle<()>)>,
     /// Closed = no call is waited for any more.
     stop: Receiver<()>,
@@ -28,12 +28,12 @@ impl Default for Caller {
 
 impl Caller {
     /// One that waits for no call once `stop` is closed, but gives it up with [`KafkaError::Stopped`].
-    pub(super) fn until(stop: Receiver<()>) -> Caller {
+    pub(in crate::kafka) fn until(stop: Receiver<()>) -> Caller {
         Caller { thread: None, stop }
     }
 
     /// Waits for `pause`; errs as [`Caller::within`] does where it is told to stop.
-    pub(super) fn pause(&self, pause: Duration) -> Result<(), KafkaError> {
+    pub(in crate::kafka) fn pause(&self, pause: Duration) -> Result<(), KafkaError> {
         select! {
             recv(self.stop) -> _ => Err(KafkaError::Stopped),
             default(pause) => Ok(()),
@@ -50,7 +50,7 @@ impl Caller {
     /// happen late or twice.
     ///
     /// A panic in `work` (the `kafka` crate has some) ends that thread only, and comes back as [`KafkaError::Broken`].
-    pub(super) fn within<T, W>(
+    pub(in crate::kafka) fn within<T, W>(
         &mut self,
         wait: Duration,
         doing: &str,
@@ -112,7 +112,7 @@ fn start() -> io::Result<(Sender<Job>, JoinHandle<()>)> {
 }
 
 /// One call by itself, as [`Caller::within`].
-pub(super) fn within<T, W>(wait: Duration, doing: &str, work: W) -> Result<T, KafkaError>
+pub(in crate::kafka) fn within<T, W>(wait: Duration, doing: &str, work: W) -> Result<T, KafkaError>
 where
     T: Send + 'static,
     W: FnOnce() -> Result<T, KafkaError> + Send + 'static,

@@ -4,19 +4,19 @@
 //! (v2), compressed or not, and refuses the batch above `max.message.bytes`. How well that compresses is unknown beforehand, so
 //! the weight here is that of the plain messages.
 
-use super::messages::Message;
+use crate::kafka::messages::Message;
 
 /// Bytes that a message costs beside key and value: in the request 26 (format v0), in the stored batch up to 21.
 const MESSAGE_OVERHEAD_BYTES: usize = 26;
 
 /// What `message` adds to a request, in bytes.
-pub(super) fn weight(message: Message<'_>) -> usize {
+pub(in crate::kafka) fn weight(message: Message<'_>) -> usize {
     message.key.len() + message.value.len() + MESSAGE_OVERHEAD_BYTES
 }
 
 /// Splits `0..weights.len()` into runs that weigh at most `limit` bytes each; what is heavier by itself goes alone, for the
 /// broker to judge.
-pub(super) fn batches(weights: &[usize], limit: usize) -> Vec<Vec<usize>> {
+pub(in crate::kafka) fn batches(weights: &[usize], limit: usize) -> Vec<Vec<usize>> {
     let mut batches: Vec<Vec<usize>> = Vec::new();
     let mut sum = 0;
     for (index, &weight) in weights.iter().enumerate() {
@@ -35,7 +35,7 @@ pub(super) fn batches(weights: &[usize], limit: usize) -> Vec<Vec<usize>> {
 }
 
 /// A batch in two; `None` where it is a single message.
-pub(super) fn halves(batch: &[usize]) -> Option<(Vec<usize>, Vec<usize>)> {
+pub(in crate::kafka) fn halves(batch: &[usize]) -> Option<(Vec<usize>, Vec<usize>)> {
     let (first, second) = batch.split_at(batch.len() / 2);
     (!first.is_empty()).then(|| (first.to_vec(), second.to_vec()))
 }

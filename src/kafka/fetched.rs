@@ -1,0 +1,47 @@
+//! What reading a topic returns.
+
+use std::time::Duration;
+
+/// Long poll: how long a fetch waits for a record.
+pub const FETCH_WAIT: Duration = Duration::from_millis(500);
+
+/// The part of a partition's log that Kafka holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRange {
+    /// Lowest offset that can still be read.
+    pub first: i64,
+    /// Offset that the next record will get.
+    pub next: i64,
+}
+
+/// A record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its offset in the partition.
+    pub offset: i64,
+    /// Its bytes; empty for a tombstone.
+    pub value: Vec<u8>,
+}
+
+/// The result of a fetch for one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    /// Records in ascending order, at least one. Offsets between them have no record: the next cursor is the last offset plus 1.
+    Records(Vec<Record>),
+    /// The cursor is before the beginning of the log or after its end.
+    OutOfRange,
+    /// Kafka does not know the partition: the topic was deleted, or recreated with fewer partitions.
+    Gone,
+    /// The partition cannot be read now, but may be later. Nothing is to be skipped.
+    Away {
+        /// The reason.
+        reason: String,
+    },
+    /// The records from the cursor up to, but not including, `next` cannot be decoded, now or later.
+    Unreadable {
+        /// The reason and the offset, with the remedy.
+        reason: String,
+        /// The first offset after them, or after a part of them: reading can continue there.
+        next: i64,
+    },
+}

@@ -1,0 +1,205 @@
+//! The errors of the `kafka` crate and Kafka's error codes as [`KafkaError`]s.
+
+use crate::kafka::brokers::Brokers;
+use crate::kafka::error::{KafkaError, io_in_words};
+use crate::model::text::{one_line, quoted};
+use kafka::error::{Error, KafkaCode};
+
+impl KafkaError {
+    /// The error for an answer of `brokers` with an error code.
+    pub(super) fn code(brokers: &Brokers, doing: &str, code: KafkaCode) -> KafkaError {
+        KafkaError::Broker {
+            address: brokers.to_string(),
+            doing: doing.to_owned(),
+            code: code_in_words(code),
+        }
+    }
+
+    /// The error for a failed call of the crate.
+    pub(super) fn client(brokers: &Brokers, doing: &str, error: &Error) -> KafkaError {
+        match error {
+            Error::Kafka(code) => KafkaError::code(brokers, doing, *code),
+            Error::TopicPartitionError { error_code, .. } => {
+                KafkaError::code(brokers, doing, *error_code)
+            }
+            other => KafkaError::Io {
+                address: brokers.to_string(),
+                doing: doing.to_owned(),
+                reason: client_error_in_words(other),
+            },
+        }
+    }
+}
+
+/// An error of the crate about an answer or a connection, for operators.
+pub(super) fn client_error_in_words(error: &Error) -> String {
+    match error {
+        Error::Io(error) => io_in_words(error),
+        Error::Kafka(code) => code_in_words(*code).to_owned(),
+        Error::UnsupportedCompression => {
+            "it is compressed with lz4 or zstd, which this client cannot read".to_owned()
+        }
+        Error::UnsupportedProtocol => {
+            "it has a message format that this client cannot read".to_owned()
+        }
+        Error::UnexpectedEOF | Error::CodecError | Error::StringDecodeError => {
+            "the answer is malformed".to_owned()
+        }
+        Error::NoHostReachable => "the connection was lost".to_owned(),
+        Error::ArcSelf(inner) => client_error_in_words(inner),
+        other => one_line(&other.to_string()),
+    }
+}
+
+/// The first bytes of an answer that is not Kafka's, for the log.
+pub(super) fn answer_in_words(first: [u8; 4]) -> String {
+    match first {
+        // Records of TLS: 21 is an alert, 22 a handshake, then the major version 3.
+        [21 | 22, 3, ..] => {
+            "the listener uses TLS; this program needs a PLAINTEXT listener".to_owned()
+        }
+        _ => format!(
+            "its answer begins with {}",
+            quoted(&String::from_utf8_lossy(&first))
+        ),
+    }
+}
+
+/// An error code of Kafka with the remedy, if there is one (<https://kafka.apache.org/protocol#protocol_error_codes>).
+pub(super) fn code_in_words(code: KafkaCode) -> &'static str {
+    use KafkaCode as Code;
+    match code {
+        Code::Unknown => "unknown error code: see the broker's log",
+        Code::OffsetOutOfRange => "the offset is outside the log",
+        Code::CorruptMessage => "a message is damaged",
+        Code::UnknownTopicOrPartition => "the topic or partition does not exist",
+        Code::InvalidMessageSize => "a message has an impossible size",
+        Code::LeaderNotAvailable => "the partition has no leader at present",
+        Code::NotLeaderForPartition => "the partition's leader has moved",
+        Code::RequestTimedOut => "the replicas did not answer the broker in time",
+        Code::BrokerNotAvailable => "the broker is not available",
+        Code::ReplicaNotAvailable => "a replica is not available",
+        Code::MessageSizeTooLarge => "a message is larger than the topic takes (max.message.bytes)",
+        Code::StaleControllerEpoch => "the broker is out of date",
+        Code::OffsetMetadataTooLarge | Code::InvalidCommitOffsetSize => {
+            "the offset's metadata is too large"
+        }
+        Code::NetworkException => "the broker lost a connection",
+        Code::GroupLoadInProgress => "the group is still being loaded",
+        Code::GroupCoordinatorNotAvailable => "the group has no coordinator at present",
+        Code::NotCoordinatorForGroup => "the group's coordinator has moved",
+        Code::InvalidTopic => "the topic's name is not valid, or the topic is internal to Kafka",
+        Code::RecordListTooLarge => "a request is larger than the topic's segment (segment.bytes)",
+        Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
+            "fewer replicas are in sync than the topic asks for (min.insync.replicas)"
+        }
+        Code::InvalidRequiredAcks => "the broker does not take acks=all",
+        Code::IllegalGeneration
+        | Code::UnknownMemberId
+        | Code::InconsistentGroupProtocol
+        | Code::RebalanceInProgress
+        | Code::InvalidSessionTimeout => {
+            "other consumers have joined the group: give it a name of its own"
+        }
+        Code::InvalidGroupId => "the group's name is not one",
+        Code::TopicAuthorizationFailed => "not authorised for the topic: see Kafka's ACLs",
+        Code::GroupAuthorizationFailed => "not authorised for the group: see Kafka's ACLs",
+        Code::ClusterAuthorizationFailed => "not authorised for the cluster: see Kafka's ACLs",
+        Code::InvalidTimestamp => "the topic does not take messages without a timestamp",
+        Code::UnsupportedSaslMechanism | Code::IllegalSaslState => {
+            "the listener asks for a login (SASL), this program needs a PLAINTEXT listener"
+        }
+        Code::UnsupportedVersion => {
+            "the broker refuses this program's protocol version (message.downconversion.enable must be true)"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::brokers::Brokers;
+    use crate::kafka::error::Refusal;
+    use std::io;
+    use std::time::Duration;
+
+    #[test]
+    fn each_error_is_one_line_for_an_operator() {
+        let brokers: Brokers = "a:1,b:2".parse().unwrap();
+        let refusal = |address: &str, reason: &str| Refusal {
+            address: address.into(),
+            reason: reason.into(),
+        };
+        let down = KafkaError::Unreachable(vec![
+            refusal("a:1", "connection refused"),
+            refusal("b:2", "name not known"),
+        ]);
+        for (error, line) in [
+            (down.clone(), "a:1: connection refused; b:2: name not known"),
+            (
+                KafkaError::Advertised(Box::new(down)),
+                "a:1: connection refused; b:2: name not known (an address that a broker advertises: see \
+                 advertised.listeners in its configuration)",
+            ),
+            (
+                KafkaError::NotKafka {
+                    address: "a:1".into(),
+                    saw: answer_in_words(*b"HTTP"),
+                },
+                "a:1: does not speak the Kafka protocol: its answer begins with \"HTTP\"",
+            ),
+            (
+                KafkaError::topic_missing(&brokers, "t"),
+                "topic t does not exist and Kafka does not create it automatically: kafka-topics.sh --bootstrap-server a:1 \
+                 --create --topic t --partitions 1 --replication-factor 1",
+            ),
+            (
+                KafkaError::client(
+                    &brokers,
+                    "fetch",
+                    &Error::Kafka(KafkaCode::NotLeaderForPartition),
+                ),
+                "a:1,b:2: fetch: the partition's leader has moved",
+            ),
+            (
+                KafkaError::client(
+                    &brokers,
+                    "fetch",
+                    &Error::Io(io::ErrorKind::UnexpectedEof.into()),
+                ),
+                "a:1,b:2: fetch: the connection was closed before the answer",
+            ),
+            (KafkaError::Stopped, "cancelled: shutting down"),
+            (
+                KafkaError::TimedOut {
+                    doing: "connect to a:1".into(),
+                    waited: Duration::from_millis(2500),
+                },
+                "connect to a:1: no answer within 2.5 s",
+            ),
+        ] {
+            assert_eq!(error.to_string(), line);
+        }
+    }
+
+    #[test]
+    fn causes_are_readable() {
+        for (error, words) in [
+            (io::Error::from_raw_os_error(111), "connection refused"),
+            (io::Error::from_raw_os_error(113), "no route to the host"),
+            (io::Error::from_raw_os_error(104), "the connection was lost"),
+            (io::Error::from_raw_os_error(1), "Operation not permitted"),
+            (
+                io::Error::other("failed to lookup address information: Name or service not known"),
+                "name not known",
+            ),
+        ] {
+            assert_eq!(io_in_words(&error), words);
+        }
+        assert!(answer_in_words([21, 3, 3, 0]).contains("TLS"));
+        assert_eq!(
+            answer_in_words([255, 10, 0, 1]),
+            "its answer begins with \"\u{fffd}\\n\\0\\u{1}\""
+        );
+    }
+}
