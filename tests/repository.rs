@@ -7,7 +7,7 @@
     reason = "a test that meets what it did not expect fails with a panic"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -92,6 +92,176 @@ fn a_file_knows_only_the_rooms_below_it() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The path of each source file as a module: `scand/scan/phase` for `src/scand/scan/phase.rs`, `scand` for `src/scand/mod.rs`.
+fn modules() -> BTreeMap<String, PathBuf> {
+    files("src", &[".rs"])
+        .into_iter()
+        .map(|path| {
+            let place = path.strip_prefix(root().join("src")).unwrap();
+            let module = place.with_extension("").to_string_lossy().into_owned();
+            let module = module.strip_suffix("/mod").unwrap_or(&module).to_owned();
+            (module, path)
+        })
+        .collect()
+}
+
+/// The single paths of a use tree: `a::{b, c::{d, e}}` gives `a::b`, `a::c::d` and `a::c::e`.
+fn paths_of_use(tree: &str) -> Vec<String> {
+    let Some((prefix, rest)) = tree.split_once('{') else {
+        return vec![tree.trim().to_owned()];
+    };
+    let inside = rest.rsplit_once('}').unwrap().0;
+    let (mut depth, mut begin, mut parts) = (0, 0, Vec::new());
+    for (at, byte) in inside.bytes().enumerate() {
+        match byte {
+            b'{' => depth += 1,
+            b'}' => depth -= 1,
+            b',' if depth == 0 => {
+                parts.push(&inside[begin..at]);
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&inside[begin..]);
+    parts
+        .into_iter()
+        .filter(|part| !part.trim().is_empty())
+        .flat_map(|part| paths_of_use(part.trim()))
+        .map(|path| format!("{}{path}", prefix.trim()))
+        .collect()
+}
+
+/// The paths that `code` imports, and those that it exports from elsewhere (`pub use`).
+fn imports_and_exports(code: &str) -> (Vec<String>, Vec<String>) {
+    let (mut imports, mut exports) = (Vec::new(), Vec::new());
+    let code: String = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    for statement in code.split(';') {
+        let Some(at) = statement.rfind("use ") else {
+            continue;
+        };
+        let before = statement[..at].rsplit('\n').next().unwrap().trim();
+        let tree = &statement[at + "use ".len()..];
+        match before {
+            "" => imports.extend(paths_of_use(tree)),
+            _ if before.starts_with("pub") => exports.extend(paths_of_use(tree)),
+            // The word in a text.
+            _ => {}
+        }
+    }
+    (imports, exports)
+}
+
+/// The file to which `path`, written in `module`, leads; a re-export leads to the file that defines the item.
+fn target_of(modules: &BTreeMap<String, PathBuf>, module: &str, path: &str) -> Option<String> {
+    let mut segments: Vec<&str> = path.split("::").map(str::trim).collect();
+    let mut full: Vec<&str> = match segments[0] {
+        "crate" => Vec::new(),
+        "self" | "super" => module.split('/').collect(),
+        // A child module, or another crate.
+        child => {
+            let child = format!("{module}/{child}");
+            let is_child = modules.contains_key(&child);
+            return is_child.then_some(child);
+        }
+    };
+    while ["crate", "self", "super"].contains(&segments[0]) {
+        if segments.remove(0) == "super" {
+            full.pop();
+        }
+    }
+    full.extend(segments);
+    let length = (1..=full.len())
+        .rev()
+        .find(|&length| modules.contains_key(&full[..length].join("/")))?;
+    let found = full[..length].join("/");
+    let item = full.get(length)?;
+    let (_, exports) = imports_and_exports(&own_code(&modules[&found]));
+    let export = exports.iter().find(|path| {
+        let name = path.rsplit("::").next().unwrap();
+        name.rsplit(" as ").next().unwrap().trim() == *item
+    });
+    match export {
+        Some(path) => target_of(modules, &found, path).or(Some(found)),
+        None => Some(found),
+    }
+}
+
+/// Which files each file imports from.
+fn import_graph() -> BTreeMap<String, BTreeSet<String>> {
+    let modules = modules();
+    modules
+        .iter()
+        .map(|(module, path)| {
+            let (imports, _) = imports_and_exports(&own_code(path));
+            let targets = imports
+                .iter()
+                .filter_map(|path| target_of(&modules, module, path))
+                .filter(|target| target != module)
+                .collect();
+            (module.clone(), targets)
+        })
+        .collect()
+}
+
+/// A way from `from` back to itself.
+fn circle_through(graph: &BTreeMap<String, BTreeSet<String>>, from: &str) -> Option<Vec<String>> {
+    let mut ways: Vec<Vec<String>> = vec![vec![from.to_owned()]];
+    let mut seen = BTreeSet::new();
+    while let Some(way) = ways.pop() {
+        for next in &graph[way.last().unwrap()] {
+            let mut longer = way.clone();
+            longer.push(next.clone());
+            if next == from {
+                return Some(longer);
+            }
+            if seen.insert(next.clone()) {
+                ways.push(longer);
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn no_files_import_from_each_other_in_a_circle() {
+    let graph = import_graph();
+    let edges: usize = graph.values().map(BTreeSet::len).sum();
+    assert!(edges > 300, "only {edges} imports were found");
+    let circles: Vec<_> = graph
+        .keys()
+        .filter_map(|module| circle_through(&graph, module))
+        .collect();
+    assert!(circles.is_empty(), "{circles:#?}");
+}
+
+#[test]
+fn a_circle_of_imports_is_found() {
+    let graph = |edges: &[(&str, &str)]| {
+        let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (from, to) in edges {
+            graph.entry((*to).to_owned()).or_default();
+            graph
+                .entry((*from).to_owned())
+                .or_default()
+                .insert((*to).to_owned());
+        }
+        graph
+    };
+    let chain = [("a", "b"), ("b", "c"), ("a", "c")];
+    assert_eq!(circle_through(&graph(&chain), "a"), None);
+    let circle = [("a", "b"), ("b", "c"), ("c", "a")];
+    assert!(circle_through(&graph(&circle), "b").is_some());
+    assert_eq!(
+        paths_of_use("a::{b, c::{d, e}, f}"),
+        ["a::b", "a::c::d", "a::c::e", "a::f"]
+    );
 }
 
 #[test]
@@ -273,6 +443,73 @@ fn the_readme_is_short_and_its_links_lead_somewhere() {
             );
         }
     }
+}
+
+/// The value of a constant's expression: products, shifts and `Duration`s of numbers, in seconds or without a unit.
+fn value_of_expression(expression: &str) -> Option<f64> {
+    let expression = expression.trim();
+    for (constructor, seconds) in [
+        ("Duration::from_secs(", 1.0),
+        ("Duration::from_millis(", 1e-3),
+    ] {
+        if let Some(inside) = expression.strip_prefix(constructor) {
+            return Some(value_of_expression(inside.strip_suffix(')')?)? * seconds);
+        }
+    }
+    if let Some((number, shift)) = expression.split_once("<<") {
+        return Some(value_of_expression(number)? * value_of_expression(shift)?.exp2());
+    }
+    expression
+        .split('*')
+        .map(|factor| factor.trim().replace('_', "").parse::<f64>().ok())
+        .product()
+}
+
+/// The value of a limit as the documentation writes it: `4 096 each`, `64 MiB`, `2^24`, `30 d`.
+fn value_in_documentation(text: &str) -> Option<f64> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && !"^ ".contains(c))
+        .unwrap_or(text.len());
+    let number = text[..end].replace(' ', "");
+    let number = match number.split_once('^') {
+        Some((base, exponent)) => base.parse::<f64>().ok()?.powf(exponent.parse().ok()?),
+        None => number.parse().ok()?,
+    };
+    let unit = match text[end..].trim() {
+        "KiB" => 1024.0,
+        "MiB" => 1024.0 * 1024.0,
+        "GiB" => 1024.0 * 1024.0 * 1024.0,
+        "d" => 86_400.0,
+        _ => 1.0,
+    };
+    Some(number * unit)
+}
+
+#[test]
+fn the_documented_limits_are_those_of_the_code() {
+    let sources: String = files("src", &[".rs"])
+        .iter()
+        .map(|path| own_code(path))
+        .collect();
+    let page = read(&root().join("docs/limits.md"));
+    let mut rows = 0;
+    for row in page.lines().filter(|line| line.ends_with("` |")) {
+        rows += 1;
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [_, limit, constant] = cells[..] else {
+            panic!("{row}");
+        };
+        let name = constant.trim_matches(['`', ' ']);
+        let definition = sources
+            .split(&format!("const {name}: "))
+            .nth(1)
+            .unwrap_or_else(|| panic!("there is no constant {name}"));
+        let expression = definition.split_once('=').unwrap().1.split(';').next();
+        let value = value_of_expression(expression.unwrap());
+        assert!(value.is_some(), "{name}: {expression:?}");
+        assert_eq!(value, value_in_documentation(limit), "{name}: {limit}");
+    }
+    assert!(rows > 30, "only {rows} limits were found");
 }
 
 #[test]

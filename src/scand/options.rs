@@ -14,16 +14,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Default duration of a claim without renewal.
-#[cfg(test)]
-const LEASE_DEFAULT: Duration = Duration::from_secs(15);
 /// Shortest lease.
 const LEASE_MIN: Duration = Duration::from_secs(2);
 /// Longest lease.
 const LEASE_MAX: Duration = Duration::from_secs(600);
-/// Default number of slots (scans that may send at the same time).
-#[cfg(test)]
-const SLOTS_DEFAULT: usize = 2;
 /// Maximum number of slots.
 const SLOTS_MAX: usize = 64;
 /// Largest findings buffer, in MiB; the default is 64.
@@ -372,8 +366,8 @@ mod tests {
         assert_eq!(options.topic.as_str(), "scan-tasks");
         assert_eq!(options.results_topic.as_str(), "scan-results");
         assert_eq!(options.status_topic.as_str(), "scan-status");
-        assert_eq!(options.slots, SLOTS_DEFAULT);
-        assert_eq!(options.lease, LEASE_DEFAULT);
+        assert_eq!(options.slots, 2);
+        assert_eq!(options.lease, Duration::from_secs(15));
         assert_eq!(options.masscan, PathBuf::from("masscan"));
         assert!(SLOTS.help().contains(&format!("1 to {SLOTS_MAX}")));
         assert!(LEASE.help().contains(&format!(
