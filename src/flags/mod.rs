@@ -1,14 +1,14 @@
-//! Flags in Go's style: `-name value`, `-name=value` and `--name` alike, for every program and command of the project.
+//! Flags in Go's style for all programs and commands: `-name value`, `-name=value` and `--name` are equivalent.
 //!
-//! A command lists its flags as a table of [`Flag`]; [`read`] checks a command line against it, and the [`Reader`] it
-//! returns hands out typed values. The table is also what the help text is made from, so a flag, its default and its
-//! help are written once.
+//! A command lists its flags as a table of [`Flag`]s. [`read`] checks a command line against it and returns a [`Reader`], which hands out typed
+//! values. The help text is made from the same table, so that a flag, its default and its help are written
+//! once.
 //!
-//! **Invariant:** pure: nothing here prints, exits or looks at the environment. Every error is one line that names
-//! the flag, its value and what would be right.
+//! **Invariant:** pure: nothing here prints, exits or reads the environment. Every error is one line that names the flag, its value and what would
+//! be valid.
 //!
-//! pico-args does the lookup, but refuses words with one dash and lets a value be taken for a flag. So [`read`] first
-//! brings the command line into a form that has only one reading.
+//! pico-args does the lookup, but refuses words with a single dash and may take a value for a flag. So [`read`] first converts the command line
+//! into an unambiguous form.
 
 pub mod shared;
 pub mod suggest;
@@ -23,17 +23,17 @@ use suggest::nearest;
 /// One flag of a command.
 #[derive(Clone, Copy, Debug)]
 pub struct Flag {
-    /// As pico-args wants it, `--ip`; shown as `-ip`.
+    /// The form for pico-args, `--ip`; shown as `-ip`.
     key: &'static str,
     takes: Takes,
     help: &'static str,
-    /// The variable of the environment that holds where it is left out.
+    /// The environment variable that is used if the flag is not given.
     variable: Option<&'static str>,
-    /// What its value may be, where that is one of a few words; for completion only.
+    /// The possible values, if there are only a few; for completion.
     words: Option<&'static [&'static str]>,
 }
 
-/// What follows the flag; the first text is what the help calls its value.
+/// Whether the flag has a value; the first text is its name in the help.
 #[derive(Clone, Copy, Debug)]
 enum Takes {
     Nothing,
@@ -43,22 +43,22 @@ enum Takes {
 }
 
 impl Flag {
-    /// A flag without a value: on when given. `key` has two dashes here and in the others.
+    /// A flag without a value: on if given. `key` has two dashes here and in the other constructors.
     pub const fn switch(key: &'static str, help: &'static str) -> Flag {
         Flag::new(key, Takes::Nothing, help)
     }
 
-    /// A flag that must be given. `value` is what the help calls its value: `TARGETS`.
+    /// A required flag. `value` is the name of its value in the help: `TARGETS`.
     pub const fn required(key: &'static str, value: &'static str, help: &'static str) -> Flag {
         Flag::new(key, Takes::Required(value), help)
     }
 
-    /// A flag that may be left out and has no default.
+    /// An optional flag without a default.
     pub const fn optional(key: &'static str, value: &'static str, help: &'static str) -> Flag {
         Flag::new(key, Takes::Optional(value), help)
     }
 
-    /// A flag that counts as given with the value `default` where it is left out.
+    /// An optional flag with a default.
     pub const fn with_default(
         key: &'static str,
         value: &'static str,
@@ -68,13 +68,13 @@ impl Flag {
         Flag::new(key, Takes::Default(value, default), help)
     }
 
-    /// The same flag, for which the variable `name` of the environment holds where it is left out.
+    /// The same flag with an environment variable that is used if the flag is not given.
     pub const fn or_variable(mut self, name: &'static str) -> Flag {
         self.variable = Some(name);
         self
     }
 
-    /// The same flag, whose value is one of `words`. They are offered by completion; the command checks the value.
+    /// The same flag with its possible values. Completion offers them; the command checks the value.
     pub const fn one_of(mut self, words: &'static [&'static str]) -> Flag {
         self.words = Some(words);
         self
@@ -90,7 +90,7 @@ impl Flag {
         }
     }
 
-    /// The flag as people write it: `-ip`.
+    /// The flag as it is written: `-ip`.
     pub fn shown(&self) -> &'static str {
         &self.key[1..]
     }
@@ -100,7 +100,7 @@ impl Flag {
         &self.key[2..]
     }
 
-    /// What the help calls its value; none for a switch.
+    /// The name of its value in the help; none for a switch.
     pub fn value(&self) -> Option<&'static str> {
         match self.takes {
             Takes::Nothing => None,
@@ -110,12 +110,12 @@ impl Flag {
         }
     }
 
-    /// What its value may be, where that is one of a few words.
+    /// Its possible values, if there are only a few.
     pub fn words(&self) -> Option<&'static [&'static str]> {
         self.words
     }
 
-    /// The value it has where it is left out, as one would write it.
+    /// Its default, as it would be written.
     pub fn default(&self) -> Option<&'static str> {
         match self.takes {
             Takes::Default(_, default) => Some(default),
@@ -123,17 +123,17 @@ impl Flag {
         }
     }
 
-    /// True where a command line without it is an error.
+    /// Whether it is required.
     pub fn is_required(&self) -> bool {
         matches!(self.takes, Takes::Required(_))
     }
 
-    /// What it is for, in a line.
+    /// What it is for, as one line.
     pub fn help(&self) -> &'static str {
         self.help
     }
 
-    /// The error of a command line that lacks it.
+    /// The error for a command line without it.
     pub fn missing(&self) -> Invalid {
         needed(self, "is required")
     }
@@ -150,33 +150,33 @@ impl Flag {
 /// What a command line asks for.
 #[derive(Debug)]
 pub enum Asked {
-    /// `-help` or `-h` stands somewhere in it, whatever else is wrong with it.
+    /// Show help: `-help` or `-h` occurs anywhere, whatever else is wrong.
     Help,
-    /// `-version` does.
+    /// Show the version.
     Version,
-    /// To do the work.
+    /// Do the work.
     Run(Reader),
 }
 
-/// A checked command line, from which a command takes its values. After the last one: [`Reader::finish`].
+/// A checked command line, from which a command takes its values. [`Reader::finish`] comes last.
 #[derive(Debug)]
 pub struct Reader {
     flags: pico_args::Arguments,
     /// The keys of the flags on the command line.
     given: Vec<&'static str>,
-    /// The values of flags that stand in the environment: the flag's key, the variable, its value.
+    /// Values from the environment: the flag's key, the variable, its value.
     environment: Vec<(&'static str, &'static str, String)>,
     words: Vec<String>,
 }
 
-/// As [`read_with`] where the environment says nothing.
+/// As [`read_with`], without an environment.
 pub fn read(args: Vec<OsString>, table: &[Flag]) -> Result<Asked, Invalid> {
     read_with(args, table, |_| None)
 }
 
-/// Checks `args` (without the program's and the command's name) against a command's table; `variable` gives the value of a
-/// variable of the environment, which holds where its flag is left out. Errors on what needs no
-/// knowledge of values: an unknown flag, one given twice, one without its value or with an empty one, text that is
+/// Checks `args` (without the names of the program and the command) against a command's table; `variable` returns the value of an environment
+/// variable. Errs on everything that can be checked without knowing
+/// values: an unknown flag, a flag given twice, without its value or with an empty one, text that is
 /// not UTF-8. A value that begins with a dash must be written `-name=-value` (a lone `-` is a value); after `--`
 /// there are only words.
 pub fn read_with(
@@ -220,7 +220,7 @@ pub fn read_with(
     }))
 }
 
-/// The values that the environment has for flags of `table` that are not `given`. An empty one counts as none.
+/// The values in the environment for flags of `table` that are not `given`. An empty value counts as none.
 fn in_environment(
     table: &[Flag],
     given: &[&str],
@@ -241,8 +241,8 @@ fn in_environment(
 }
 
 impl Reader {
-    /// The value of a flag that is required or has a default, through `parse`. Errors where it is missing or `parse`
-    /// refuses it, with the flag's name before the reason.
+    /// The value of a flag that is required or has a default, through `parse`. Errs if it is missing or `parse` refuses it, with the
+    /// flag's name before the reason.
     pub fn value<T>(
         &mut self,
         flag: &Flag,
@@ -257,7 +257,7 @@ impl Reader {
         parse(&text).map_err(|error| error.of(source))
     }
 
-    /// The value of a flag that may be left out.
+    /// The value of an optional flag.
     pub fn optional<T>(
         &mut self,
         flag: &Flag,
@@ -279,12 +279,12 @@ impl Reader {
         self.flags.contains(flag.key)
     }
 
-    /// The words that belong to no flag (task ids, say), in their order.
+    /// The words that belong to no flag (such as task ids), in order.
     pub fn words(&mut self) -> Vec<String> {
         std::mem::take(&mut self.words)
     }
 
-    /// Errors on words that nobody took.
+    /// Errs if words are left.
     pub fn finish(self) -> Result<(), Invalid> {
         debug_assert!(
             self.flags.finish().is_empty(),
@@ -299,7 +299,7 @@ impl Reader {
         }
     }
 
-    /// The variable of the environment that stands for a flag that is left out, and its value.
+    /// The environment variable that replaces a missing flag, and its value.
     fn variable(&self, flag: &Flag) -> Option<(&'static str, String)> {
         let found = self.environment.iter().find(|(key, ..)| *key == flag.key)?;
         Some((found.1, found.2.clone()))
@@ -312,7 +312,7 @@ impl Reader {
     }
 }
 
-/// The help text's list of flags: their usage, then what they are for, in lines of at most 80 columns.
+/// The help text's list of flags: usage, then description, in lines of at most 80 columns.
 pub fn help_of(table: &[Flag]) -> String {
     let mut help = String::new();
     for flag in table {
@@ -327,7 +327,7 @@ pub fn help_of(table: &[Flag]) -> String {
     help + &entry("-help, -h", "show this text") + &entry("-version", "show the version")
 }
 
-/// One entry of a help text: `left`, then `right` in a column of its own, wrapped.
+/// One entry of a help text: `left`, then `right` in a wrapped column.
 pub fn entry(left: &str, right: &str) -> String {
     const COLUMN: usize = 24;
     const WIDTH: usize = 80 - COLUMN;
@@ -366,7 +366,7 @@ fn asks_for(args: &[OsString], spellings: &[&str]) -> bool {
         .any(|arg| spellings.iter().any(|spelling| arg == spelling))
 }
 
-/// The flag in the word `text`, with the value that it holds or that is next in `rest`.
+/// The flag in the word `text`, with its value from the same word or from `rest`.
 fn given_flag(
     text: &str,
     rest: &mut impl Iterator<Item = OsString>,
@@ -385,12 +385,12 @@ fn given_flag(
     Ok(Given { flag, value })
 }
 
-/// Whether a word of a command line is a flag. A lone `-` is none: it means standard input, by custom.
+/// Whether a word is a flag. A lone `-` is not: by convention it means standard input.
 pub fn looks_like_a_flag(text: &str) -> bool {
     text.len() > 1 && text.starts_with('-')
 }
 
-/// `-name=value` as its parts; one dash or two.
+/// Splits `-name=value`; one dash or two.
 pub fn split(text: &str) -> (&str, Option<&str>) {
     let bare = text
         .strip_prefix("--")
@@ -417,7 +417,7 @@ fn find(name: &str, table: &[Flag]) -> Result<Flag, Invalid> {
     ))
 }
 
-/// Go's flags of type bool take `=true` and `=false`. The value of a switch that is off has no place in the normal
+/// Go's boolean flags accept `=true` and `=false`. A switch with `=false` is left out of the normalised
 /// form.
 fn switch_value(flag: &Flag, attached: Option<&str>) -> Result<String, Invalid> {
     match attached {
@@ -455,8 +455,8 @@ fn given_twice(first: &Given, second: &Given) -> Invalid {
         .of(first.flag.shown())
 }
 
-/// What goes to pico-args: `--name`, or `--name="value"` in one word, so that no value can be taken for a flag.
-/// pico-args removes one pair of quotes around such a value, hence the pair: what stands between them arrives as it was
+/// The word for pico-args: `--name`, or `--name="value"` in one word, so that no value is taken for a flag. pico-args removes one pair of
+/// quotes around such a value, so the text between them arrives as it was
 /// typed.
 fn normalised(Given { flag, value }: &Given) -> Option<OsString> {
     match (flag.takes, value.as_str()) {
@@ -472,11 +472,11 @@ fn utf8(arg: OsString) -> Result<String, Invalid> {
 }
 
 fn needed(flag: &Flag, what: &str) -> Invalid {
-    // Its help may have parentheses of its own: none around it.
+    // Its help may contain parentheses, so none are added around it.
     Invalid::about(format!("{what}: write {}: {}", flag.usage(), flag.help())).of(flag.shown())
 }
 
-/// For tests of commands: what `resolve` makes of a command line that asks for work.
+/// For tests of commands: the result of `resolve` for a command line.
 #[cfg(test)]
 pub fn read_line<T>(
     line: &[&str],

@@ -1,9 +1,9 @@
-//! The flags that every program of the project has. Their defaults stand here once: a `scanpush` and a `scand` that are
-//! started without flags must meet. Those that say where the fleet is may stand in the environment too.
+//! The flags that all programs have. Their defaults are defined once: a `scanpush` and a `scand` that are started without flags must find each
+//! other. Those about Kafka, Redis and the group may be set in the environment.
 
 use super::Flag;
 
-/// Where Kafka is.
+/// The address of Kafka.
 pub const KAFKA: Flag = Flag::with_default(
     "--kafka",
     "HOST:PORT",
@@ -12,7 +12,7 @@ pub const KAFKA: Flag = Flag::with_default(
 )
 .or_variable("SCAN_KAFKA");
 
-/// Where Redis is.
+/// The address of Redis.
 pub const REDIS: Flag = Flag::with_default(
     "--redis",
     "URL",
@@ -41,6 +41,6 @@ pub const GROUP: Flag = Flag::with_default(
 )
 .or_variable("SCAN_GROUP");
 
-/// Where a fleet is. A shell alias may carry them, so every command takes them, the ones that it has no use for too, and
-/// before its own name too.
+/// Kafka, Redis, the topic and the group. A shell alias may contain these flags, so every command accepts them, even those it does not need,
+/// and also before its own name.
 pub const CONNECTION: &[Flag] = &[KAFKA, REDIS, TOPIC, GROUP];

@@ -1,14 +1,14 @@
-//! "Did you mean …?": the known word nearest to a misspelt one. For flags, commands, and whatever else has a short
+//! "Did you mean …?": the known word that is most similar to a misspelt one, for flags, commands and other short
 //! list of names.
 
-/// Words longer than this are compared no further, so that a pasted file costs nothing.
+/// Longer words are not compared, so that a pasted file costs nothing.
 const WORD_MAX_CHARS: usize = 32;
-/// Letters that the beginning of a word must have to count as a hint at it.
+/// Shortest beginning of a word that counts as a hint.
 const BEGINNING_MIN_CHARS: usize = 2;
 
-/// The one of `known` that `word` was probably meant to be: one that it begins, where that is only one, else the one
-/// fewest slips away (a letter missing, too many, wrong, or two swapped), a third of the letters at most. None where
-/// nothing is near.
+/// The one of `known` that was probably meant by `word`: the only one that starts with it, else the one with the fewest typing errors (a letter
+/// missing, added, wrong, or two swapped), at most a third of its letters. None if no word is similar
+/// enough.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word: Vec<char> = word.to_lowercase().chars().collect();
     if word.len() > WORD_MAX_CHARS {
@@ -29,7 +29,7 @@ fn fewest_slips<'a>(word: &[char], known: &[&'a str]) -> Option<&'a str> {
     let slips = |name: &&str| slips(word, &name.chars().collect::<Vec<char>>());
     let (count, name) = known.iter().map(|name| (slips(name), name)).min()?;
     let tolerated = (name.chars().count().max(word.len()) / 3).max(1);
-    // A one-letter flag is one slip away from every other letter: no hint at all.
+    // A one-letter flag is one error away from every other letter, which is not a useful hint.
     (count <= tolerated && count < word.len()).then_some(name)
 }
 

@@ -1,4 +1,4 @@
-//! Values that several flags share: whole numbers and lengths of time, each within its bounds.
+//! Values that several flags share: whole numbers and durations, each within bounds.
 
 use crate::model::Invalid;
 
@@ -12,7 +12,7 @@ pub fn number(low: u32, high: u32) -> impl Fn(&str) -> Result<u32, Invalid> {
     }
 }
 
-/// A parser for a length of time from `low` to `high` seconds: `90`, `90s`, `30m`, `2h`, `1d`; without a unit, seconds.
+/// A parser for a duration from `low` to `high` seconds: `90`, `90s`, `30m`, `2h`, `1d`; without a unit, seconds.
 pub fn seconds(low: u32, high: u32) -> impl Fn(&str) -> Result<u32, Invalid> {
     move |text| {
         parse_seconds(text)
@@ -36,7 +36,7 @@ fn parse_seconds(text: &str) -> Option<u64> {
     digits(count)?.checked_mul(unit_s)
 }
 
-/// Digits alone: `u64::from_str` would take a leading plus as well.
+/// Digits only: `u64::from_str` would accept a leading plus.
 fn digits(text: &str) -> Option<u64> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| plain)

@@ -1,7 +1,7 @@
-//! `scanpush completion SHELL`: a script that teaches bash, zsh or fish the commands, their flags, and what some of these take.
-//! Made from the tables of the commands, so that a new command or flag is in it by itself.
+//! `scanpush completion SHELL`: a script that completes commands, flags and some values in bash, zsh or fish.
+//! It is generated from the tables of the commands, so new commands and flags are included automatically.
 //!
-//! Nothing here asks Kafka or Redis: a key that is pressed must not wait for a network.
+//! Nothing here uses Kafka or Redis: a key press must not wait for a network.
 
 use super::options::Connection;
 use super::output::Output;

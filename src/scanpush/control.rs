@@ -1,7 +1,7 @@
 //! `scanpush cancel`, `pause` and `resume`: gives an order through Redis and waits until it is in force.
 //!
-//! **Invariant:** nothing is called done before it is. A running task is cancelled once masscan is gone and Kafka has the
-//! terminal record; a task is paused once Kafka knows, so that a Redis that loses its data keeps it paused.
+//! **Invariant:** an order is reported as done only when it is in force. A running task is cancelled once masscan has ended and Kafka has the
+//! terminal record; a task is paused once Kafka has the record, so that it stays paused if Redis loses its data.
 
 use super::Command;
 use super::ids::{AboutTasks, JOB, Named, unknown};
@@ -20,19 +20,19 @@ use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
-/// How long `scanpush cancel` and its like wait for an order to be in force, from the last task for which it was, before they
-/// say that it is not yet.
+/// How long the commands wait for an order to be in force, counted from the last task for which it came into force, before they report that it
+/// is not in force yet.
 pub(in crate::scanpush) const CONTROL_WAIT: Duration = Duration::from_secs(10);
-/// They look this often whether it is.
+/// Interval between two checks.
 pub(in crate::scanpush) const CONTROL_LOOK_EVERY: Duration = Duration::from_millis(100);
-/// A job some of whose tasks were taken in while an order about it came into force counts as complete when none came for
+/// If tasks of the job are ingested while an order about it comes into force, the order is complete when none was ingested for
 /// this long.
 const CONTROL_QUIET: Duration = Duration::from_secs(1);
-/// How long an order about a job is given to tasks that come in meanwhile.
+/// How long an order about a job is repeated for tasks that are ingested meanwhile.
 const CONTROL_JOB_MAX: Duration = Duration::from_secs(600);
-/// A person who waits for an order is told this often how far it is.
+/// Interval between two progress messages while a person waits for an order.
 const CONTROL_TELL_EVERY: Duration = Duration::from_secs(5);
-/// Tasks whose trouble they tell in a line each; of the others the number.
+/// Problems that are reported in a line each; of the others only the number.
 const CONTROL_NOTES_MAX: usize = 20;
 
 const JSON: Flag = Flag::switch(
@@ -104,14 +104,14 @@ examples:
     run: |reader, output| run(Order::Resume, reader, output),
 };
 
-/// What became of one task. Field names are those of `-json`.
+/// The result for one task. Field names are those of `-json`.
 #[derive(Debug, Serialize)]
 struct Report {
     task_id: TaskId,
     order: Order,
     /// `cancelling` and `pausing` are not in force yet.
     status: &'static str,
-    /// Why it is not, or not yet, as ordered.
+    /// Why the order is not, or not yet, in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
     #[serde(skip)]
@@ -120,7 +120,7 @@ struct Report {
     ended: Ended,
 }
 
-/// Whether a task had, or came to, an end of its own.
+/// Whether a task ended in another way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
     No,
@@ -152,8 +152,8 @@ fn run(order: Order, reader: Reader, output: &mut Output<'_>) -> Result<(), Fail
     }
 }
 
-/// Gives the order about all tasks, waits until it is in force, and says what became of each. It gives up [`CONTROL_WAIT`]
-/// after the last one in which it came into force.
+/// Gives the order about all tasks, waits until it is in force, and reports the results. Gives up [`CONTROL_WAIT`] after the last task for
+/// which it came into force.
 fn steer(
     order: Order,
     tasks: &[TaskId],
@@ -176,7 +176,7 @@ fn steer(
         let late = began >= give_up;
         let ids: Vec<TaskId> = open.iter().map(|&i| tasks[i].clone()).collect();
         let now = ledger.tasks_of(&ids)?;
-        // After the states: a change is on the list from the moment on at which it shows.
+        // After the states: an entry is in the outbox from the moment at which the state shows the change.
         let unpublished = ledger.are_in_outbox(&ids)?;
         let alone = late && !has_fresh_server(ledger)?;
         for ((&i, task), unpublished) in open.iter().zip(now).zip(unpublished) {
@@ -205,17 +205,17 @@ fn has_fresh_server(ledger: &mut ClaimTable) -> Result<bool, ClaimTableError> {
     Ok(servers.iter().any(|server| server.age_ms <= fresh_ms))
 }
 
-/// What came to a job while an order about it came into force.
+/// Tasks of a job that were ingested while an order about it came into force.
 #[derive(Debug)]
 struct Late {
     /// Tasks that got the order too.
     tasks: usize,
-    /// Whether they still came when the wait was over.
+    /// Whether there were still new ones at the end of the wait.
     go_on: bool,
 }
 
-/// Gives the order to the tasks of the job that were taken in since `reports` were made, again and again until none came
-/// for [`CONTROL_QUIET`], and adds their reports. A push of many tasks is still being taken in when its end is ordered.
+/// Gives the order to tasks of the job that were ingested since `reports` were made, repeatedly until none was ingested for
+/// [`CONTROL_QUIET`], and adds their reports: a large push may still be being ingested when its end is ordered.
 fn steer_late(
     order: Order,
     job: &TaskId,
@@ -254,7 +254,7 @@ fn steer_late(
     })
 }
 
-/// Says what came late to a job, and that more may.
+/// Reports late tasks of a job, and whether there may be more.
 fn tell_late(order: Order, job: &TaskId, late: &Late, output: &mut Output<'_>) {
     if late.tasks > 0 {
         let tasks = late.tasks;
@@ -273,7 +273,7 @@ fn tell_late(order: Order, job: &TaskId, late: &Late, output: &mut Output<'_>) {
     }
 }
 
-/// The report where there is nothing to wait for.
+/// The report for a task that needs no waiting.
 fn at_once(order: Order, id: &TaskId, answer: Steered) -> Option<Report> {
     Some(match (order, answer) {
         (_, Steered::Unknown) => failed(
@@ -301,14 +301,14 @@ fn at_once(order: Order, id: &TaskId, answer: Steered) -> Option<Report> {
     })
 }
 
-/// The report where the order is in force, or can't come into force any more.
+/// The report once the order is in force, or can no longer come into force.
 fn in_force(
     order: Order,
     id: &TaskId,
     task: Option<&LiveTask>,
     unpublished: bool,
 ) -> Option<Report> {
-    // Redis has lost its data: what it is rebuilt from does not know the order.
+    // Redis lost its data, and the records from which it is rebuilt do not contain the order.
     let task = task?;
     let ended = task.finished_ms.is_some();
     match (order, task.status) {
@@ -322,7 +322,7 @@ fn in_force(
     }
 }
 
-/// The report where the wait is over; `alone` where no server is up.
+/// The report at the end of the wait; `alone` if no server is running.
 fn not_yet(
     order: Order,
     id: &TaskId,
@@ -386,8 +386,8 @@ fn failed(order: Order, id: &TaskId, status: &'static str, note: String, ended: 
     }
 }
 
-/// Of a whole job those that had ended, or ended before the order was in force, are as good as steered. False where all had
-/// before it was given.
+/// In a job, tasks that ended before the order was in force are not an error. Returns false if all had ended before it was
+/// given.
 fn leave_out_ended(reports: &mut Vec<Report>, output: &mut Output<'_>) -> bool {
     let all = reports.len();
     let count = |wanted| reports.iter().filter(|one| one.ended == wanted).count();

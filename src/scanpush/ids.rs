@@ -59,21 +59,21 @@ impl AboutTasks {
     }
 }
 
-/// What became of the names.
+/// The result of looking up names.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// The tasks that Redis knows, each once; those of a job may have ended so long ago that their hash is gone.
+    /// The tasks that Redis knows, each once. Tasks of a job that ended long ago may no longer have a hash.
     pub tasks: Vec<TaskId>,
-    /// The job whose tasks they are, by its whole id.
+    /// The complete id of the job whose tasks they are.
     pub job: Option<TaskId>,
-    /// Words that are the id, or the beginning, of no known task.
+    /// Words that are neither the id of a known task nor the beginning of one.
     pub unknown: Vec<TaskId>,
-    /// What else is wrong, a line each: beginnings of several ids, a job that nobody knows.
+    /// Other problems, a line each: ambiguous beginnings, an unknown job.
     pub problems: Vec<String>,
 }
 
 impl Named {
-    /// Takes the words and [`JOB`]; errs where there is neither or both.
+    /// Takes the words and [`JOB`]; errs if neither or both are given.
     pub fn read(reader: &mut Reader) -> Result<Named, Invalid> {
         let named = Named::read_any(reader)?;
         if named.is_empty() {
@@ -84,7 +84,7 @@ impl Named {
         Ok(named)
     }
 
-    /// As [`Named::read`] for a command that also has something to do without a name.
+    /// As [`Named::read`], for a command that also works without names.
     pub fn read_any(reader: &mut Reader) -> Result<Named, Invalid> {
         let job = reader.optional(&JOB, str::parse)?;
         let words: Vec<TaskId> = reader
@@ -101,16 +101,16 @@ impl Named {
         }
     }
 
-    /// True where nothing is named.
+    /// Whether nothing is named.
     pub fn is_empty(&self) -> bool {
         self.words.is_empty() && self.job.is_none()
     }
 
-    /// Asks Redis which tasks these are.
+    /// Looks the tasks up in Redis.
     pub fn find(&self, ledger: &mut ClaimTable) -> Result<Found, ClaimTableError> {
         let mut found = Found::default();
         let known = ledger.knows(&self.words)?;
-        // Each look for beginnings reads all keys: where there are several to look for, they are read once.
+        // Each lookup of a beginning reads all keys, so with several beginnings they are read once.
         let ids = match known.iter().filter(|known| !**known).count() {
             0 | 1 => None,
             _ => Some(ledger.tasks_beginning("")?),
@@ -139,7 +139,7 @@ impl Named {
 }
 
 impl Found {
-    /// Says on stderr, a line each, what could not be found. True where there was nothing to say.
+    /// Reports on stderr what could not be found, a line each. Returns true if everything was found.
     pub fn report(&self, connection: &Connection, output: &mut Output<'_>) -> bool {
         for id in &self.unknown {
             output.problem(&format!("scanpush: {}", unknown(id, connection)));
@@ -151,7 +151,7 @@ impl Found {
     }
 }
 
-/// What to say of an id that no task has.
+/// The message for an unknown id.
 pub fn unknown(id: &TaskId, connection: &Connection) -> String {
     format!(
         "{} is no task of group {} ({})",
@@ -161,7 +161,7 @@ pub fn unknown(id: &TaskId, connection: &Connection) -> String {
     )
 }
 
-/// Why a name may not be known: `why`, or it is too short for a beginning.
+/// Why a name may be unknown: `why`, or it is too short for a beginning.
 fn why_unknown(name: &TaskId, why: &str) -> String {
     match is_too_short(name) {
         true => format!(
@@ -175,17 +175,17 @@ fn is_too_short(name: &TaskId) -> bool {
     name.as_str().len() < ID_BEGINNING_MIN_BYTES
 }
 
-/// Why a name is no job's.
+/// Why a name does not identify a job.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NoJob {
-    /// No job of the group has it, or none yet.
+    /// The group has no such job, or not yet.
     Unknown {
-        /// As it was given.
+        /// The name as given.
         name: TaskId,
         /// The group.
         group: String,
     },
-    /// It begins the ids of several; the line names some.
+    /// It is the beginning of several ids; the line names some of them.
     Several(String),
 }
 
@@ -206,7 +206,7 @@ impl fmt::Display for NoJob {
     }
 }
 
-/// The job that `name` is the id or the beginning of, and its tasks.
+/// The job with the id `name` or an id that starts with it, and its tasks.
 pub fn find_job(
     name: &TaskId,
     ledger: &mut ClaimTable,
@@ -236,7 +236,7 @@ enum Match {
     Several(Vec<TaskId>),
 }
 
-/// Completes `name`: itself where it is `known`, else the one id that it begins.
+/// Completes `name`: itself if it is `known`, else the one id that starts with it.
 fn whole(
     name: &TaskId,
     known: bool,
@@ -256,7 +256,7 @@ fn whole(
     })
 }
 
-/// Of ascending `ids`, those that begin with `beginning`.
+/// The ids, which are ascending, that start with `beginning`.
 fn begun_by(ids: &[TaskId], beginning: &str) -> Vec<TaskId> {
     let from = ids.partition_point(|id| id.as_str() < beginning);
     ids[from..]

@@ -1,4 +1,4 @@
-//! Ctrl-C for a command that has something to finish: the first one is a wish, the second ends the process.
+//! Ctrl-C for a command that has something to finish: the first one is a request, the second ends the process.
 
 use crate::exit::Failure;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -15,14 +15,14 @@ impl Interrupt {
     pub fn catch() -> Result<Interrupt, Failure> {
         let interrupt = Interrupt::default();
         for signal in [SIGINT, SIGTERM] {
-            // In this order: the first signal only sets what the second one finds set.
+            // In this order, so that the first signal only sets what the second one checks.
             flag::register_conditional_default(signal, Arc::clone(&interrupt.0))?;
             flag::register(signal, Arc::clone(&interrupt.0))?;
         }
         Ok(interrupt)
     }
 
-    /// True once one of them came.
+    /// Whether one of them came.
     pub fn came(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

@@ -1,5 +1,5 @@
-//! `scanpush job ID`: a job as a whole, and its tasks. Reads Redis only. What a job's state and progress are is decided
-//! here, purely from its tasks.
+//! `scanpush job ID`: a job as a whole, and its tasks. Reads Redis only. The job's state and progress are computed here from
+//! its tasks.
 
 use super::Command;
 use super::ids::find_job;
@@ -41,21 +41,21 @@ examples:
 pub struct Job {
     /// Its id.
     pub job_id: String,
-    /// Its state, made from those of its tasks.
+    /// Its state, derived from those of its tasks.
     pub state: State,
-    /// Tasks that Redis still has, by state.
+    /// Tasks in Redis, by state.
     pub states: BTreeMap<&'static str, usize>,
-    /// Tasks that ended so long ago that Redis has dropped them.
+    /// Tasks that ended so long ago that Redis no longer has them.
     pub forgotten: usize,
-    /// The part of its probes that was sent, 0 to 100.
+    /// The share of its probes that was sent, in percent.
     pub progress: f64,
-    /// Packets per second of those that run, in sum.
+    /// Packets per second of its running tasks together.
     pub rate_pps: f64,
-    /// Seconds until the last of those that run has sent everything; none where tasks still wait for a server.
+    /// Seconds until its running tasks have sent everything; none while tasks still wait for a server.
     pub remaining_s: Option<u64>,
-    /// Findings, in sum.
+    /// Findings of all its tasks.
     pub found: u64,
-    /// Its tasks, in the order in which they were taken in; shards of the same probes together, by their numbers.
+    /// Its tasks in the order in which they were ingested; the shards of the same probes together, by their numbers.
     pub tasks: Vec<LiveTask>,
 }
 
@@ -95,7 +95,7 @@ fn look(connection: &Connection, name: &TaskId) -> Result<Result<Job, String>, C
         .ok_or_else(|| format!("all {forgotten} tasks of job {job_id} ended long ago")))
 }
 
-/// The job that these tasks are; none where there are none.
+/// The job of these tasks; none if there are no tasks.
 pub fn job(job_id: &TaskId, mut tasks: Vec<LiveTask>, forgotten: usize) -> Option<Job> {
     sort(&mut tasks);
     let mut states = BTreeMap::new();
@@ -127,7 +127,7 @@ pub fn job(job_id: &TaskId, mut tasks: Vec<LiveTask>, forgotten: usize) -> Optio
     })
 }
 
-/// By arrival, shards with the first of theirs.
+/// By arrival; shards follow the first one of theirs.
 fn sort(tasks: &mut [LiveTask]) {
     let whole = |task: &LiveTask| {
         let shard: Shard = task.shard.as_deref()?.parse().ok()?;
@@ -154,12 +154,12 @@ fn sort(tasks: &mut [LiveTask]) {
     });
 }
 
-/// A task's part of its job: its probes, or 1 where a hash does not say.
+/// A task's weight in its job: its probes, or 1 if they are unknown.
 fn weight_of(task: &LiveTask) -> f64 {
     task.probes.map_or(1.0, |probes| probes.max(1) as f64)
 }
 
-/// The first of these that a task is in.
+/// The first of these states that any task is in.
 fn state_of(tasks: &[LiveTask]) -> Option<State> {
     let any = |state| tasks.iter().any(|task| task.status == state);
     let by_weight = [
@@ -187,7 +187,7 @@ fn show(job: &Job, json: bool, now_ms: u64, output: &mut Output<'_>) -> Result<(
     tasks::show(&job.tasks, false, now_ms, output)
 }
 
-/// What all tasks are together, and how many are in which state.
+/// The state of the job, and how many tasks are in each state.
 fn heading(job: &Job) -> [String; 2] {
     let counts: Vec<String> = State::ALL
         .iter()

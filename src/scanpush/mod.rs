@@ -1,19 +1,19 @@
-//! scanpush, the client: pushes scan tasks and shows what became of them. One file a command; this one finds the
-//! command, shows help, and knows no command's own flags.
+//! scanpush, the client: pushes scan tasks, controls them and shows their results. Each command is a file or folder; this file finds the command,
+//! shows help, and knows no command's own flags.
 //!
 //! **Invariant:** a command checks its whole command line before it connects to anything or prints a line.
 //!
 //! | file | what |
 //! |---|---|
-//! | `push/` | puts tasks on Kafka; what scanpush does without a command's name |
+//! | `push/` | pushes tasks; the default command |
 //! | `status.rs` | shows tasks from Redis |
-//! | `watch.rs`, `screen.rs` | follows tasks until they have ended; how that looks |
-//! | `ids.rs` | which tasks a command line means |
-//! | `control.rs`, `retry.rs` | cancel, pause and resume tasks, begin them anew |
+//! | `watch.rs`, `watched.rs`, `screen.rs` | follows tasks until they have ended; what is drawn |
+//! | `ids.rs` | the tasks that a command line names |
+//! | `control.rs`, `retry.rs` | cancel, pause and resume tasks; start them again |
 //! | `list.rs`, `job.rs`, `servers.rs` | show the newest tasks, a job, the servers |
 //! | `tasks.rs` | tasks as a table or JSON |
-//! | `completion.rs` | scripts for shells, made from the tables of all commands |
-//! | `results/`, `formats/` | writes findings; the forms in which they are written |
+//! | `completion.rs` | completion scripts for shells, generated from the commands' tables |
+//! | `results/`, `formats/` | writes findings; the output formats |
 //! | `interrupt.rs` | Ctrl-C for a command that has something to finish |
 //! | `options.rs` | flags that every command takes |
 //! | `table.rs` | rows that fit a terminal |
@@ -50,7 +50,7 @@ use output::Output;
 use std::ffi::OsString;
 use std::io;
 
-/// Every command; the first one runs where none is named.
+/// Every command; the first one is the default.
 const COMMANDS: &[Command] = &[
     push::COMMAND,
     status::COMMAND,
@@ -66,19 +66,19 @@ const COMMANDS: &[Command] = &[
     results::COMMAND,
 ];
 
-/// What scanpush can be told to do.
+/// A command of scanpush.
 struct Command {
-    /// The word on the command line.
+    /// Its name on the command line.
     name: &'static str,
-    /// What it does, in a line of the list of commands.
+    /// What it does, as one line of the list of commands.
     about: &'static str,
     /// What follows `scanpush` in the usage line.
     usage: &'static str,
     /// All its flags, [`CONNECTION`] among them.
     flags: &'static [Flag],
-    /// The end of its help text: examples and what else a user should know.
+    /// The end of its help text: examples and further information.
     more: &'static str,
-    /// Takes its values from the reader, finishes it, then does the work.
+    /// Takes its values from the reader, checks that nothing is left, then does the work.
     run: fn(Reader, &mut Output<'_>) -> Result<(), Failure>,
 }
 
@@ -88,7 +88,7 @@ pub fn main(args: Vec<OsString>) -> Exit {
     let (mut out, mut err) = (io::BufWriter::new(io::stdout().lock()), io::stderr());
     let mut output = Output::of_process(&mut out, &mut err);
     let result = run(args, &mut output);
-    // What was printed before an error stays printed, and comes before the error's line.
+    // What was printed before an error stays printed, before the error's line.
     let flushed = output.flush();
     exit::report("scanpush", result.and(flushed), &mut err)
 }
@@ -102,7 +102,7 @@ fn run(args: Vec<OsString>, output: &mut Output<'_>) -> Result<(), Failure> {
     }
 }
 
-/// `help`, `help COMMAND` and `version` as the flags that they mean.
+/// Replaces `help`, `help COMMAND` and `version` by the equivalent flags.
 fn as_flags(mut args: Vec<OsString>) -> Vec<OsString> {
     match args.first().and_then(|word| word.to_str()) {
         Some("version") => args[0] = "-version".into(),
@@ -116,7 +116,7 @@ fn as_flags(mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
-/// The command that `args` name, and `args` without its name. Its name is the first word, or stands after flags of
+/// The command in `args`, and `args` without its name. The name is the first word, or follows flags of
 /// [`CONNECTION`].
 fn choose(mut args: Vec<OsString>) -> Result<(&'static Command, Vec<OsString>), Invalid> {
     let Some(at) = first_word(&args) else {

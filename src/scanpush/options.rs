@@ -6,14 +6,14 @@ use crate::flags::{Flag, Reader};
 use crate::kafka::Brokers;
 use crate::model::{GroupName, Invalid, TopicName};
 
-/// Output for programs.
+/// The flag for machine-readable output.
 pub const JSON: Flag = Flag::switch("--json", "print each task as one line of JSON");
 
-/// Where the fleet is. A command that needs only a part of it takes and checks the rest all the same: a shell alias may
-/// carry these flags.
+/// Where Kafka and Redis are. A command that needs only one of them accepts and checks the other flags too, because a shell alias may
+/// contain them.
 #[derive(Debug)]
 pub struct Connection {
-    /// Kafka's brokers to begin with.
+    /// The brokers to connect to first.
     pub kafka: Brokers,
     /// Redis, with its password.
     pub redis: RedisUrl,

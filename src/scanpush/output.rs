@@ -1,13 +1,13 @@
-//! What scanpush prints: results on stdout, all else on stderr.
+//! What scanpush prints: results on stdout, everything else on stderr.
 //!
-//! **Invariant:** no control character from outside reaches a terminal through here, and a reader that has gone is no
-//! error of ours.
+//! **Invariant:** no control character from outside reaches a terminal, and it is not an error if the reader of the output has
+//! gone.
 
 use crate::exit::Failure;
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 
-/// Columns that a table of `scanpush` keeps to where the output is no terminal that has more.
+/// Width of a table if the output is not a terminal, or a narrower one.
 const TABLE_COLUMNS: usize = 80;
 
 /// The two streams and what is known about them.
@@ -19,7 +19,7 @@ pub struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    /// Streams of any kind; `columns` is the terminal's width where `out` is one.
+    /// For any streams; `columns` is the width of the terminal if `out` is one.
     pub fn new(
         out: &'a mut dyn Write,
         err: &'a mut dyn Write,
@@ -34,7 +34,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// For writers onto the process's own stdout and stderr: asks the system what these are.
+    /// For the process's own stdout and stderr; asks the system whether they are terminals.
     pub fn of_process(out: &'a mut dyn Write, err: &'a mut dyn Write) -> Output<'a> {
         let stdout = std::io::stdout();
         let columns = stdout.is_terminal().then(|| {
@@ -54,12 +54,12 @@ impl<'a> Output<'a> {
         self.err_is_terminal
     }
 
-    /// Columns that a table may take: the terminal's, [`TABLE_COLUMNS`] at least.
+    /// Columns that a table may use: the terminal's, at least [`TABLE_COLUMNS`].
     pub fn columns(&self) -> usize {
         self.columns.unwrap_or(0).max(TABLE_COLUMNS)
     }
 
-    /// A text of our own, with its line breaks.
+    /// A text of our own, including its line breaks.
     pub fn text(&mut self, text: &str) -> Result<(), Failure> {
         Ok(self.out.write_all(text.as_bytes())?)
     }
@@ -76,31 +76,31 @@ impl<'a> Output<'a> {
         Ok(writeln!(self.out, "{}", escaped(&json))?)
     }
 
-    /// A line on stderr that is part of what went wrong. Where stderr is gone, nobody wants it.
+    /// A line on stderr that is part of an error. If stderr is closed, it is dropped.
     pub fn problem(&mut self, line: &str) {
         let _ = writeln!(self.err, "{}", harmless(line));
     }
 
-    /// A line on stderr about something done differently from what was written, for logs too.
+    /// A line on stderr about something that was done differently from what was written; also printed if stderr is not a terminal.
     pub fn notice(&mut self, line: &str) {
         self.problem(&format!("scanpush: {line}"));
     }
 
-    /// A line on stderr for a person: only where stderr is a terminal.
+    /// A line on stderr for a person: only if stderr is a terminal.
     pub fn remark(&mut self, line: &str) {
         if self.err_is_terminal {
             self.problem(line);
         }
     }
 
-    /// A question on stderr, whose answer is typed behind it: no line break at its end.
+    /// A question on stderr, without a line break at its end.
     pub fn question(&mut self, text: &str) {
         let lines: Vec<String> = text.split('\n').map(harmless).collect();
         let _ = write!(self.err, "{}", lines.join("\n"));
         let _ = self.err.flush();
     }
 
-    /// Everything printed so far is on its way.
+    /// Flushes everything printed so far.
     pub fn flush(&mut self) -> Result<(), Failure> {
         Ok(self.out.flush()?)
     }
@@ -112,7 +112,7 @@ pub fn harmless(line: &str) -> String {
     line.chars().map(visible).collect()
 }
 
-/// JSON need not escape DEL and U+0080 to U+009F, but terminals obey some of them. They can only stand inside its
+/// JSON does not escape DEL and U+0080 to U+009F, but some terminals obey them. They can only occur inside JSON
 /// strings.
 fn escaped(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());

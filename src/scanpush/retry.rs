@@ -1,7 +1,7 @@
-//! `scanpush retry`: begins tasks anew that have failed, were cancelled, or that no server might run, from their checkpoints.
+//! `scanpush retry`: starts tasks again that failed, were cancelled, or that no server might run, from their checkpoints.
 //!
-//! An ended task's offset is committed, so what begins it anew must be a new record on Kafka, or a crash would lose it. The
-//! record has the same id and a higher `retry`; a task that runs, or ended otherwise, is not touched by it.
+//! An ended task's offset is committed, so a retry must be a new record on Kafka, or a crash would lose it. The record has the same id and a
+//! higher `retry`; it does not affect a task that runs or ended in another way.
 
 use super::Command;
 use super::ids::{AboutTasks, JOB, Named, unknown};
@@ -99,7 +99,7 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     }
 }
 
-/// The tasks to begin anew, and a line for each that is not. Of a whole job the others are passed over.
+/// The tasks to start again, and a line for each that cannot be. In a job the others are skipped.
 fn choose(
     ids: &[TaskId],
     ledger: &mut ClaimTable,
@@ -144,7 +144,7 @@ fn show(tasks: &[&Task], json: bool, output: &mut Output<'_>) -> Result<(), Fail
     output.flush()
 }
 
-/// Waits up to [`CONTROL_WAIT`] until a server has taken the records in. Gives the number of those that none has.
+/// Waits up to [`CONTROL_WAIT`] until a server has ingested the records. Returns the number of those that were not.
 fn wait_taken_in(tasks: &[&Task], ledger: &mut ClaimTable) -> Result<usize, ClaimTableError> {
     let give_up = Instant::now() + CONTROL_WAIT;
     let ids: Vec<TaskId> = tasks.iter().map(|task| task.task_id.clone()).collect();

@@ -1,7 +1,7 @@
-//! How watched tasks look: bars on a terminal, lines elsewhere, objects for programs.
+//! What `watch` prints: progress bars on a terminal, lines elsewhere, objects for programs.
 //!
-//! **Invariant:** no control character from outside reaches the terminal here either: what bars show is made of numbers and
-//! of text without such characters.
+//! **Invariant:** no control character from outside reaches the terminal: bars consist of numbers and of text without such
+//! characters.
 
 use super::output::{Output, harmless};
 use super::tasks::{short, span, state_of};
@@ -13,20 +13,20 @@ use crate::model::text::one_line;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::HashMap;
 
-/// Progress bars that it shows at a time, besides the one of all tasks.
+/// Progress bars that are shown at the same time, besides the one for all tasks.
 const WATCH_BARS_MAX: usize = 10;
-/// With more tasks than this, only so many of those that did not complete get a line of their own.
+/// With more tasks than this, only this many of those that did not complete get a line each.
 const WATCH_LINES_TASKS_MAX: usize = 50;
-/// Where there is no terminal, a line is printed when a task has come so many percent further.
+/// Without a terminal, a line is printed each time a task has progressed by this many percent.
 const WATCH_LINE_PERCENT: u32 = 10;
 
-/// Steps of a whole bar: hundredths of a percent.
+/// Length of a complete bar, in hundredths of a percent.
 const STEPS: u64 = 10_000;
-/// Characters of an id that stand before its bar.
+/// Characters of an id before its bar.
 const ID_COLUMNS: usize = 12;
 /// The first task without a line of its own.
 const WATCH_LINES_MORE: usize = WATCH_LINES_TASKS_MAX + 1;
-/// Changes of less than this are no news for programs, in percent.
+/// Smaller changes are not reported to programs, in percent.
 const JSON_PERCENT: u32 = 1;
 
 /// Where tasks are shown.
@@ -34,7 +34,7 @@ const JSON_PERCENT: u32 = 1;
 pub enum Place {
     /// stdout: bars on a terminal, else lines.
     Stdout,
-    /// stderr in the same way, since stdout has other things to say.
+    /// stderr in the same way, because stdout is used for something else.
     Stderr,
     /// stdout, an object for each change.
     Json,
@@ -44,10 +44,10 @@ pub enum Place {
 pub struct Screen {
     place: Place,
     bars: Option<Bars>,
-    /// By the place of the task: the state and progress of its last line.
+    /// For each task, by its position: the state and progress of its last line.
     shown: HashMap<usize, Step>,
     shown_all: Option<u32>,
-    /// Lines about tasks that did not complete, where there are many tasks.
+    /// Lines printed about tasks that did not complete, if there are many tasks.
     troubles: usize,
     said: String,
 }
@@ -57,7 +57,7 @@ type Step = (&'static str, u32);
 
 struct Bars {
     multi: MultiProgress,
-    /// By the place of the task.
+    /// For each task, by its position.
     each: HashMap<usize, ProgressBar>,
     all: Option<ProgressBar>,
 }
@@ -109,7 +109,7 @@ impl Screen {
         output.flush()
     }
 
-    /// A task has changed its state, or come a step further.
+    /// A task has changed its state, or progressed by a step.
     fn change(
         &mut self,
         task: &LiveTask,
@@ -130,7 +130,7 @@ impl Screen {
         }
     }
 
-    /// Of many tasks only those that did not complete have a line, and only the first ones.
+    /// With many tasks, only the first ones that did not complete get a line.
     fn trouble(&mut self, task: &LiveTask, output: &mut Output<'_>) -> Result<(), Failure> {
         if !task.status.is_terminal() || task.status == State::Completed {
             return Ok(());
@@ -147,7 +147,7 @@ impl Screen {
         }
     }
 
-    /// With many tasks, how far all are.
+    /// With many tasks, prints the total progress.
     fn all_in_a_line(&mut self, tasks: &[Watched], output: &mut Output<'_>) -> Result<(), Failure> {
         let step = (progress_of_all(tasks) as u32) / WATCH_LINE_PERCENT;
         let many = tasks.len() > WATCH_LINES_TASKS_MAX && self.place != Place::Json;
@@ -163,7 +163,7 @@ impl Screen {
         self.line(&line, output)
     }
 
-    /// Something that is not a task's: on stderr, once where it is said again and again.
+    /// A message that is not about a task: on stderr, and only once if it is repeated.
     pub fn say(&mut self, text: &str, output: &mut Output<'_>) -> Result<(), Failure> {
         if self.said == text {
             return Ok(());
@@ -191,14 +191,14 @@ impl Screen {
         }
     }
 
-    /// Nothing more is shown: the bars stay as they are. For Ctrl-C, which may have moved the cursor: what would be cleared
-    /// is not what was drawn.
+    /// Stops drawing and leaves the bars as they are. For Ctrl-C, which may have moved the cursor, so that clearing could hit
+    /// other lines.
     pub fn leave(&mut self, output: &mut Output<'_>) -> Result<(), Failure> {
         let Some(bars) = self.bars.take() else {
             return Ok(());
         };
         bars.multi.set_draw_target(ProgressDrawTarget::hidden());
-        // The cursor stands behind the last bar.
+        // The cursor is after the last bar.
         match self.place {
             Place::Stderr => output.problem(""),
             _ => output.line("")?,
@@ -206,13 +206,13 @@ impl Screen {
         output.flush()
     }
 
-    /// Nothing more is shown: bars are gone, lines stay.
+    /// Stops drawing: bars are cleared, lines stay.
     pub fn close(&mut self) {
         if let Some(bars) = &mut self.bars {
             for bar in bars.each.values().chain(&bars.all) {
                 bar.finish_and_clear();
             }
-            // Where the terminal is gone there is nothing to clear.
+            // If the terminal is gone, there is nothing to clear.
             let _ = bars.multi.clear();
         }
     }
@@ -281,7 +281,7 @@ fn style() -> ProgressStyle {
         .progress_chars("=> ")
 }
 
-/// The tasks that get bars: those that run, then those that wait.
+/// The tasks that get bars: running ones first, then waiting ones.
 fn to_show(tasks: &[Watched]) -> Vec<usize> {
     let open = |running: bool| {
         tasks.iter().enumerate().filter(move |(_, one)| {
@@ -301,7 +301,7 @@ fn beginning(id: &str) -> String {
     format!("{id:ID_COLUMNS$}")
 }
 
-/// What stands beside a bar: the most needed first, since a narrow terminal cuts the end.
+/// The text next to a bar, the most important first, because a narrow terminal cuts the end.
 fn beside_bar(task: &LiveTask) -> String {
     let found = format!("found {}", task.found);
     if task.status != State::Running {
@@ -316,7 +316,7 @@ fn beside_bar(task: &LiveTask) -> String {
     parts.join(" ")
 }
 
-/// A task in a line, for lines that stay.
+/// A task as a line.
 fn in_a_line(task: &LiveTask) -> String {
     let mut line = format!(
         "{}  {} {:.0}% found {}",
@@ -340,7 +340,7 @@ fn in_a_line(task: &LiveTask) -> String {
     line
 }
 
-/// How many are in which state, and what all have found.
+/// How many tasks are in each state, and the number of findings.
 fn counts(tasks: &[Watched]) -> String {
     let known = || tasks.iter().filter_map(|one| one.task.as_ref());
     let mut parts: Vec<String> = State::ALL
@@ -357,7 +357,7 @@ fn counts(tasks: &[Watched]) -> String {
     format!("{}, found {found}", parts.join(" "))
 }
 
-/// The part of all probes that was sent, 0 to 100.
+/// The share of all probes that was sent, in percent.
 fn progress_of_all(tasks: &[Watched]) -> f64 {
     let (mut done, mut whole) = (0.0, 0.0);
     for one in tasks {

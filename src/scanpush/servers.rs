@@ -1,4 +1,4 @@
-//! `scanpush servers`: the servers of the group and what each has to do. Reads Redis only.
+//! `scanpush servers`: the servers of the group with their load. Reads Redis only.
 
 use super::Command;
 use super::options::Connection;

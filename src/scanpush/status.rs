@@ -1,4 +1,4 @@
-//! `scanpush status`: tasks with their progress, as Redis has them. Reads only; Kafka is not asked.
+//! `scanpush status`: tasks with their progress. Reads Redis only.
 
 use super::Command;
 use super::ids::{AboutTasks, Found, JOB, Named};
@@ -10,7 +10,7 @@ use crate::exit::Failure;
 use crate::flags::Reader;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 
-/// Tasks that `scanpush status` shows where no id is given: the newest ones.
+/// Tasks that `scanpush status` shows without an id: the newest ones.
 const STATUS_TASKS_MAX: usize = 50;
 
 pub(super) const COMMAND: Command = Command {
@@ -33,7 +33,7 @@ examples:
     run,
 };
 
-/// The tasks to show, and what became of the names.
+/// The tasks to show, and the result of looking up the names.
 #[derive(Default)]
 struct Look {
     tasks: Vec<LiveTask>,

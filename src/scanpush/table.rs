@@ -2,15 +2,15 @@
 
 /// A column of a table.
 pub struct Column {
-    /// Its name, above it.
+    /// Its header.
     pub header: &'static str,
-    /// Where its cells stand in it.
+    /// How its cells are aligned.
     pub side: Side,
-    /// How narrow it may become where the table is too wide, in characters; none: not at all.
+    /// How narrow it may become if the table is too wide, in characters; none: it keeps its width.
     pub least: Option<usize>,
 }
 
-/// The side of a column at which its cells stand.
+/// The alignment of a column's cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// Words.
@@ -19,7 +19,7 @@ pub enum Side {
     Right,
 }
 
-/// A row: a cell for each column, and below it a line of its own where there is more to say.
+/// A row: a cell for each column, and optionally a line of its own below.
 pub struct Row {
     /// As many as there are columns.
     pub cells: Vec<String>,
@@ -27,8 +27,8 @@ pub struct Row {
     pub below: Option<String>,
 }
 
-/// The lines of a table, headers first, each at most `width` characters where the columns' least widths allow. The
-/// first columns give way first; what doesn't fit is cut in its middle, since names differ at their ends.
+/// The lines of a table, headers first, each at most `width` characters if the columns' minimum widths allow it. The first columns are
+/// shortened first; text is cut in the middle, because names differ at their ends.
 pub fn lines(columns: &[Column], rows: &[Row], width: usize) -> Vec<String> {
     let widths = widths(columns, rows, width);
     let headers: Vec<&str> = columns.iter().map(|column| column.header).collect();

@@ -1,4 +1,4 @@
-//! Tasks as people and programs see them: a table that fits the terminal, or JSON. What several commands show.
+//! Tasks as a table that fits the terminal, or as JSON; used by several commands.
 
 use super::output::Output;
 use super::table::{self, Column, Row, Side};
@@ -8,8 +8,8 @@ use crate::model::State;
 use crate::model::text::one_line;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Where they are too wide, foreign ids give way first (ours have 21 characters), then servers, then targets; the
-/// rest can't be cut.
+/// If the table is too wide, long ids are shortened first (ours have 21 characters), then servers, then targets; other columns are not
+/// shortened.
 const COLUMNS: &[Column] = &[
     Column {
         header: "ID",
@@ -53,7 +53,7 @@ const COLUMNS: &[Column] = &[
     },
 ];
 
-/// Prints tasks, in their order; nothing at all where there are none.
+/// Prints tasks in order; nothing if there are none.
 pub fn show(
     tasks: &[LiveTask],
     json: bool,
@@ -72,7 +72,7 @@ pub fn show(
         .try_for_each(|line| output.line(line))
 }
 
-/// The state as people see it: an order that is not in force yet shows in it.
+/// The state for people; it shows an order that is not in force yet.
 pub fn state_of(task: &LiveTask) -> &'static str {
     match task.order.filter(|_| !task.status.is_terminal()) {
         Some(Order::Cancel) => "cancelling",
@@ -99,7 +99,7 @@ fn row(task: &LiveTask, now_ms: u64) -> Row {
     }
 }
 
-/// Shards of a job differ in nothing else that a row shows.
+/// Without this, the rows of a job's shards would be equal.
 fn target_of(task: &LiveTask) -> String {
     let targets = one_line(&task.ip_range);
     match &task.shard {
@@ -108,7 +108,7 @@ fn target_of(task: &LiveTask) -> String {
     }
 }
 
-/// The error, and when the next attempt comes.
+/// The error, and when the next attempt begins.
 fn below(task: &LiveTask, now_ms: u64) -> Option<String> {
     let error = task.error.as_deref().map(one_line);
     let Some(retry_ms) = task.retry_ms.filter(|_| task.status == State::Queued) else {

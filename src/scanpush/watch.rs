@@ -1,6 +1,6 @@
 //! `scanpush watch`, and the `-watch` of a push: follows tasks until all have ended. Reads Redis only.
 //!
-//! **Invariant:** it changes nothing. However it ends, the scans go on.
+//! **Invariant:** it changes nothing. However it ends, the scans continue.
 
 use super::Command;
 use super::ids::{AboutTasks, JOB, Named, NoJob, find_job};
@@ -21,14 +21,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// `scanpush watch` looks at Redis this often; less often where a look takes long.
+/// `scanpush watch` reads Redis at this interval; less often if reading takes long.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
-/// Of the time, this part at most is spent looking.
+/// Reading takes at most this fraction of the time.
 const WATCH_LOOK_PART: u32 = 10;
-/// How long it waits for a Redis that is away.
+/// How long it waits for an unreachable Redis.
 const WATCH_REDIS_WAIT: Duration = Duration::from_secs(60);
 
-/// Ctrl-C is noticed within this.
+/// Ctrl-C is noticed within this time.
 const NAP: Duration = Duration::from_millis(50);
 
 const JSON: Flag = Flag::switch(
@@ -59,15 +59,15 @@ examples:
     run,
 };
 
-/// What is watched.
+/// The tasks that are watched.
 #[derive(Debug, Default)]
 pub struct Watch {
     tasks: Vec<Watched>,
     known: HashSet<TaskId>,
-    /// Words that no task has yet, in full or as its beginning.
+    /// Ids, or beginnings of ids, that belong to no known task yet.
     words: Vec<TaskId>,
     job: Option<TaskId>,
-    /// The job that the tasks were pushed as: named to the user, not asked about.
+    /// The job of the pushed tasks: shown to the user, but not read.
     pushed_as: Option<TaskId>,
 }
 
@@ -90,7 +90,7 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
 }
 
 impl Watch {
-    /// Of these tasks, which may be unknown yet, pushed as `job`.
+    /// For these tasks, which may still be unknown, pushed as `job`.
     pub fn of(ids: impl IntoIterator<Item = TaskId>, job: Option<TaskId>) -> Watch {
         let mut watch = Watch {
             pushed_as: job,
@@ -102,7 +102,7 @@ impl Watch {
         watch
     }
 
-    /// Shows them at `place` until all have ended. `Ok` only where all have completed.
+    /// Shows them at `place` until all have ended. `Ok` only if all have completed.
     pub fn follow(
         mut self,
         connection: &Connection,
@@ -163,7 +163,7 @@ impl Watch {
         }
     }
 
-    /// What one can do about the scans now; nothing where there is no one name for them.
+    /// What the user can do about the scans now; nothing if no single name covers them.
     fn further(&self) -> String {
         match (
             &self.tasks[..],
@@ -180,7 +180,7 @@ impl Watch {
         }
     }
 
-    /// One look at all that have not ended. The inner error is for good.
+    /// Reads all tasks that have not ended. The inner error is final.
     fn update(&mut self, ledger: &mut ClaimTable) -> Result<Result<(), String>, ClaimTableError> {
         if let Err(problem) = self.find(ledger)? {
             return Ok(Err(problem));
@@ -196,7 +196,7 @@ impl Watch {
         Ok(Ok(()))
     }
 
-    /// Completes words, and takes up what has come to the job.
+    /// Completes beginnings of ids, and adds new tasks of the job.
     fn find(&mut self, ledger: &mut ClaimTable) -> Result<Result<(), String>, ClaimTableError> {
         if let Some(job) = self.job.clone() {
             match find_job(&job, ledger)? {
@@ -204,7 +204,7 @@ impl Watch {
                     self.job = Some(id);
                     tasks.into_iter().for_each(|id| self.add(id));
                 }
-                // It may come yet.
+                // It may still appear.
                 Err(NoJob::Unknown { .. }) => {}
                 Err(NoJob::Several(problem)) => return Ok(Err(problem)),
             }
@@ -235,18 +235,18 @@ impl Watch {
         }
     }
 
-    /// Tasks that were seen at least once.
+    /// Tasks that were known at least once.
     fn seen(&self) -> usize {
         self.tasks.iter().filter(|one| one.task.is_some()).count()
     }
 
-    /// Tasks and words of which nothing was seen yet; a job without a task counts as one.
+    /// Tasks and words that were never known; a job without a task counts as one.
     fn unknown(&self) -> usize {
         let no_job = self.job.is_some() && self.tasks.is_empty();
         self.tasks.len() - self.seen() + self.words.len() + usize::from(no_job)
     }
 
-    /// Says what was never seen, and gives the exit.
+    /// Reports what was never known, and returns the result.
     fn end(&self, connection: &Connection, output: &mut Output<'_>) -> Result<(), Failure> {
         output.flush()?;
         let unknown = self.unknown();
@@ -266,7 +266,7 @@ impl Watch {
     }
 }
 
-/// A failed one counts for more than a cancelled one, and that for more than an unknown one.
+/// A failed task counts for more than a cancelled one, and that for more than an unknown one.
 pub fn verdict(states: impl Iterator<Item = State>, unknown: usize) -> Result<(), Failure> {
     let (mut failed, mut cancelled) = (false, false);
     for state in states {
@@ -288,7 +288,7 @@ fn tasks(count: usize) -> String {
     }
 }
 
-/// True once a signal has come that asks the program to end.
+/// Whether a signal has asked the program to end.
 fn listen() -> Result<Arc<AtomicBool>, Failure> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -298,7 +298,7 @@ fn listen() -> Result<Arc<AtomicBool>, Failure> {
     Ok(interrupted)
 }
 
-/// Sleeps; false where a signal came meanwhile.
+/// Sleeps; returns false if a signal came.
 fn nap(pause: Duration, interrupted: &AtomicBool) -> bool {
     let until = Instant::now() + pause;
     loop {

@@ -4,7 +4,7 @@ use crate::claim_table::LiveTask;
 use crate::model::TaskId;
 use std::time::{Duration, Instant};
 
-/// How long it waits for tasks that no server has taken in yet, from the last one that was.
+/// How long `watch` waits for tasks that no server has ingested yet, counted from the last one that was.
 pub const WATCH_UNKNOWN_WAIT: Duration = Duration::from_secs(60);
 
 /// One task that is watched.
