@@ -64,7 +64,7 @@ mutation lost src/model/lineage.rs \
 mutation acknowledged src/scand/scan/publish.rs \
     "s/^    while let Err(error) = producer.send/    if let Err(error) = producer.send/" \
     "a_full_buffer_suspends_the_scan_and_loses_nothing"
-mutation log src/scand/ingest/poll.rs \
+mutation log src/scand/ingest/records.rs \
     "s/before.is_some_and(|before| Some(fingerprint_of(before)) != cursor.last)/before.is_some_and(|_| false)/" \
     "a_topic_made_anew_is_loud_and_read_from_its_beginning"
 

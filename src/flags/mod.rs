@@ -294,7 +294,7 @@ impl Reader {
             None => Ok(()),
             Some(word) => Err(Invalid::new(
                 word,
-                "belongs to no flag (a list is one word: commas, no spaces)",
+                "is an unexpected argument (separate list items with commas, not spaces)",
             )),
         }
     }
@@ -413,7 +413,7 @@ fn find(name: &str, table: &[Flag]) -> Result<Flag, Invalid> {
     };
     Err(Invalid::new(
         &format!("-{name}"),
-        format!("is no flag of this command: {hint}"),
+        format!("is an unknown flag: {hint}"),
     ))
 }
 
@@ -593,29 +593,29 @@ mod tests {
             (&["-ip", "a", "-v", "--v"], "-v: is given twice"),
             (
                 &["-ip", "a", "b"],
-                "\"b\" belongs to no flag (a list is one word: commas, no spaces)",
+                "\"b\" is an unexpected argument (separate list items with commas, not spaces)",
             ),
-            (&["-ip", "a", "--", "-x"], "\"-x\" belongs to no flag"),
+            (
+                &["-ip", "a", "--", "-x"],
+                "\"-x\" is an unexpected argument",
+            ),
             (
                 &["-prots", "80"],
-                "\"-prots\" is no flag of this command: did you mean -ports?",
+                "\"-prots\" is an unknown flag: did you mean -ports?",
             ),
             (
                 &["-hepl"],
-                "\"-hepl\" is no flag of this command: did you mean -help?",
+                "\"-hepl\" is an unknown flag: did you mean -help?",
             ),
             (
                 &["-banners"],
-                "\"-banners\" is no flag of this command: -help lists the flags",
+                "\"-banners\" is an unknown flag: -help lists the flags",
             ),
-            (&["--banners=x"], "\"-banners\" is no flag"),
-            (&["---ip", "a"], "\"--ip\" is no flag"),
-            (&["-=a"], "\"-\" is no flag"),
-            (
-                &["-vv"],
-                "\"-vv\" is no flag of this command: did you mean -v?",
-            ),
-            (&["-a\nb\x1b"], "\"-a\\nb\\u{1b}\" is no flag"),
+            (&["--banners=x"], "\"-banners\" is an unknown flag"),
+            (&["---ip", "a"], "\"--ip\" is an unknown flag"),
+            (&["-=a"], "\"-\" is an unknown flag"),
+            (&["-vv"], "\"-vv\" is an unknown flag: did you mean -v?"),
+            (&["-a\nb\x1b"], "\"-a\\nb\\u{1b}\" is an unknown flag"),
             (
                 &["-ip", "a", "-json=yes"],
                 "-json: \"yes\" is too much: -json takes no value",

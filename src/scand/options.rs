@@ -475,9 +475,9 @@ mod tests {
             (&["-router-mac", "x"], "-router-mac: \"x\" is not"),
             (
                 &["-leese", "15"],
-                "\"-leese\" is no flag of this command: did you mean -lease?",
+                "\"-leese\" is an unknown flag: did you mean -lease?",
             ),
-            (&["start"], "\"start\" belongs to no flag"),
+            (&["start"], "\"start\" is an unexpected argument"),
         ] {
             let error = request(line).unwrap_err().to_string();
             assert!(error.contains(named), "{line:?}: {error}");

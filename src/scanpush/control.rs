@@ -65,7 +65,7 @@ examples:
 
 pub(super) const PAUSE: Command = Command {
     name: "pause",
-    about: "holds tasks back: masscan stops, the task waits at its checkpoint",
+    about: "pauses tasks: masscan stops, the task waits at its checkpoint",
     usage: "pause ID… | -job ID [flags]",
     flags: &[JOB, JSON, REDIS, GROUP, KAFKA, TOPIC],
     more: "\
@@ -86,7 +86,7 @@ examples:
 
 pub(super) const RESUME: Command = Command {
     name: "resume",
-    about: "lets paused tasks go on from where they stopped",
+    about: "continues paused tasks from their checkpoints",
     usage: "resume ID… | -job ID [flags]",
     flags: &[JOB, JSON, REDIS, GROUP, KAFKA, TOPIC],
     more: "\

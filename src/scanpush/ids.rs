@@ -154,7 +154,7 @@ impl Found {
 /// The message for an unknown id.
 pub fn unknown(id: &TaskId, connection: &Connection) -> String {
     format!(
-        "{} is no task of group {} ({})",
+        "{} is not a task of group {} ({})",
         quoted(id.as_str()),
         connection.group,
         why_unknown(id, "no server has taken it in yet, or it ended long ago")
@@ -194,7 +194,7 @@ impl fmt::Display for NoJob {
         match self {
             NoJob::Unknown { name, group } => write!(
                 f,
-                "{} is no job of group {group} ({})",
+                "{} is not a job of group {group} ({})",
                 quoted(name.as_str()),
                 why_unknown(
                     name,
@@ -329,12 +329,12 @@ mod tests {
         assert_eq!(
             no_job("CnW"),
             format!(
-                "\"CnW\" is no job of group scanners ({why}; the beginning of an id needs 4 characters or more)"
+                "\"CnW\" is not a job of group scanners ({why}; the beginning of an id needs 4 characters or more)"
             )
         );
         assert_eq!(
             no_job("CnWx"),
-            format!("\"CnWx\" is no job of group scanners ({why})")
+            format!("\"CnWx\" is not a job of group scanners ({why})")
         );
     }
 

@@ -110,7 +110,7 @@ mod tests {
             (&["-state", "done"][..], "-state: \"done\" is not a state"),
             (&["-state", "queued,"], "-state: \"\" is not a state"),
             (&["-limit", "0"], "-limit: \"0\" is not a number from 1 to"),
-            (&["abc"], "\"abc\" belongs to no flag"),
+            (&["abc"], "\"abc\" is an unexpected argument"),
         ] {
             let error = options(line).unwrap_err().to_string();
             assert!(error.starts_with(named), "{line:?}: {error}");

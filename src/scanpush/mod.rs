@@ -153,7 +153,7 @@ fn no_command(word: &str) -> Invalid {
             names().collect::<Vec<_>>().join(", ")
         ),
     };
-    Invalid::new(word, format!("is no command: {hint}"))
+    Invalid::new(word, format!("is an unknown command: {hint}"))
 }
 
 fn help(command: &Command) -> String {
@@ -218,7 +218,7 @@ mod tests {
         ] {
             let error = chosen(&[word]).unwrap_err().to_string();
             assert!(
-                error.starts_with(&format!("\"{word}\" is no command: {hint}")),
+                error.starts_with(&format!("\"{word}\" is an unknown command: {hint}")),
                 "{error}"
             );
         }

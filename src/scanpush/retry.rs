@@ -23,7 +23,7 @@ use std::time::Instant;
 
 pub(super) const COMMAND: Command = Command {
     name: "retry",
-    about: "begins failed, cancelled or refused tasks anew, from their checkpoints",
+    about: "starts failed, cancelled or refused tasks again from their checkpoints",
     usage: "retry ID… | -job ID [flags]",
     flags: &[JOB, JSON, REDIS, KAFKA, TOPIC, GROUP],
     more: "\
@@ -122,7 +122,7 @@ fn why_not(id: &TaskId, retry: &Retry, connection: &Connection) -> String {
         Retry::Open(state) => format!("it has not ended: {state}"),
         Retry::Ended(State::Rejected) => "it is rejected: never a valid task".to_owned(),
         Retry::Ended(state) => format!("it is {state}: push it again to scan again"),
-        Retry::TooOften => format!("it was begun anew {RETRY_MAX} times: push it again"),
+        Retry::TooOften => format!("it was retried {RETRY_MAX} times: push it again"),
         Retry::Task(_) => "it can be".to_owned(),
     };
     format!("retry: {}: {why}", quoted(id.as_str()))
@@ -178,7 +178,7 @@ mod tests {
         for (retry, why) in [
             (
                 Retry::Unknown,
-                "\"t1\" is no task of group scanners (no server has taken it in yet, or it ended long ago; the beginning of an id needs 4 characters or more)",
+                "\"t1\" is not a task of group scanners (no server has taken it in yet, or it ended long ago; the beginning of an id needs 4 characters or more)",
             ),
             (
                 Retry::Open(State::Running),
@@ -194,7 +194,7 @@ mod tests {
             ),
             (
                 Retry::TooOften,
-                "retry: \"t1\": it was begun anew 1000 times: push it again",
+                "retry: \"t1\": it was retried 1000 times: push it again",
             ),
         ] {
             assert_eq!(why_not(&id, &retry, &options.connection), why);

@@ -118,7 +118,7 @@ mod tests {
         let (good, out, err) = shown(&["Wb3ZtqLk9Xe_fJ2vR0yAc", "nobody"], &look);
         assert!(!good && out.contains("Wb3Z"));
         assert!(
-            err.starts_with("scanpush: \"nobody\" is no task of group scanners"),
+            err.starts_with("scanpush: \"nobody\" is not a task of group scanners"),
             "{err}"
         );
         assert_eq!(
@@ -160,7 +160,7 @@ mod tests {
             (&["a b"][..], "\"a b\" is not an id"),
             (&["a", "-job", "b"], "\"a\" stands beside -job"),
             (&[""], "\"\" is not an id"),
-            (&["-ip", "x"], "\"-ip\" is no flag of this command"),
+            (&["-ip", "x"], "\"-ip\" is an unknown flag"),
             (&["-jsno"], "did you mean -json?"),
             (&["-group", "a b"], "-group: \"a b\""),
         ] {

@@ -296,7 +296,7 @@ fn paused_and_flushed() {
     let paused = |id: &str| fleet.task(id).filter(|task| task.status == State::Paused);
     for id in [&ran, &queued] {
         wait_for("it to be paused again", SOON, || paused(id));
-        server.wait_for_log(&format!("task {id}: was paused when Redis was lost"));
+        server.wait_for_log(&format!("task {id}: was paused when Redis lost its data"));
     }
     assert_eq!(fleet.task(&ran).unwrap().resume_index, before.resume_index);
     // One that was not paused shows that the server claims what there is.
@@ -431,7 +431,7 @@ fn refused() {
         panic!("{err}");
     };
     assert!(
-        unknown.contains("\"nobody\" is no task of group"),
+        unknown.contains("\"nobody\" is not a task of group"),
         "{unknown}"
     );
     assert!(
@@ -446,8 +446,11 @@ fn refused() {
         (&["pause", "same-a"][..], "it had ended already: completed"),
         (&["resume", "runs"], "it had ended already: cancelled"),
         (&["retry", "same-a"], "it is completed"),
-        (&["retry", "nobody"], "is no task of group"),
-        (&["cancel", "-job", "none"], "\"none\" is no job of group"),
+        (&["retry", "nobody"], "is not a task of group"),
+        (
+            &["cancel", "-job", "none"],
+            "\"none\" is not a job of group",
+        ),
     ] {
         let (code, out, err) = said(&fleet, words);
         assert_eq!((code, out.as_str()), (1, ""), "{words:?}");

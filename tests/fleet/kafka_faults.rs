@@ -198,7 +198,7 @@ fn made_anew() {
         })
         .collect();
     server.signal(Signal::CONT);
-    server.wait_for_log("was deleted and made anew");
+    server.wait_for_log("was deleted and recreated");
     for id in ids.iter().chain([&running]) {
         assert_eq!(fleet.wait_ended(id, SOON).status, State::Completed);
     }

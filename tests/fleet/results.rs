@@ -321,7 +321,10 @@ fn interrupted() {
         .unwrap()
         .read_to_string(&mut said)
         .unwrap();
-    assert!(said.contains("stopped reading; the scan goes on"), "{said}");
+    assert!(
+        said.contains("stopped reading; the scan continues"),
+        "{said}"
+    );
 }
 
 fn job() {
@@ -368,7 +371,7 @@ fn without_redis() {
     assert_eq!(unknown.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&unknown.stdout).contains("192.0.2.1"));
     let said = String::from_utf8(unknown.stderr).unwrap();
-    assert!(said.contains("\"nobody\" is no task of group"), "{said}");
+    assert!(said.contains("\"nobody\" is not a task of group"), "{said}");
     assert!(said.contains("it has no findings"), "{said}");
     // Redis dropped it long ago, and its findings are all that is left.
     assert!(printed(&fleet, &["some-task"]).contains("192.0.2.1"));

@@ -2,3 +2,4 @@
 
 pub mod poll;
 mod rebuild;
+mod records;

@@ -1,19 +1,22 @@
-//! The thread `poll`: reads every partition of `scan-tasks` from the group's shared cursor, validates each record and takes
-//! it into the claim table. Every server does this; the compare-and-set on the cursor lets one of them win.
+//! The thread `poll`: reads every partition of `scan-tasks` from the group's shared cursor, validates the records and ingests them into the claim
+//! table. Every server does this; by compare-and-set on the cursor exactly one of them ingests each record.
 //!
-//! **Invariant:** it keeps no position of its own: the cursor is read from Redis for every fetch.
+//! **Invariant:** the thread keeps no position of its own: the cursor is read from Redis before every fetch.
 
+use super::records::{
+    fingerprint_of, first_offset, ingest_batches, new_task, records_after_cursor,
+};
 use crate::claim_table::{
     Beginning, Claim, ClaimTable, ClaimTableError, Cursor, Disposition, Ending, Ingest, Ingested,
-    NewTask, Outcome, Past,
+    NewTask, Outcome,
 };
-use crate::kafka::{Brokers, Fetched, GroupOffsets, KafkaError, LogRange, Reader, Record};
+use crate::kafka::{Brokers, Fetched, GroupOffsets, KafkaError, Reader, Record};
 use crate::model::lease::renew_every;
-use crate::model::text::fingerprint;
-use crate::model::{Lineage, Resume, State, StatusRecord, Task, TaskId};
+use crate::model::{Lineage, Resume, State, StatusRecord};
 use crate::scand::claims::held_claims::HeldClaims;
 use crate::scand::finalize::{StateChange, record_of};
-use crate::scand::ingest::rebuild::History;
+use crate::scand::ingest::rebuild::TaskHistories;
+use crate::scand::logging::with_task;
 use crate::scand::retry_log::{RetryLog, Stop, stopped};
 use crossbeam_channel::Sender;
 use log::{debug, error, info, warn};
@@ -22,31 +25,27 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The same where scand waits for tasks, at most; a fifth of the lease where that is less, since between two fetches it looks whether
-/// Redis has lost its data.
+/// Longest long poll for tasks; a fifth of the lease if that is shorter, because between two fetches the thread checks whether Redis has lost
+/// its data.
 const FETCH_TASKS_WAIT_MAX: Duration = Duration::from_secs(3);
-/// And where several brokers are asked, one after the other: a record of the first is kept waiting while the others have none.
+/// Longest long poll if several brokers are asked one after the other: a record of the first one waits while the others have none.
 const FETCH_TASKS_WAIT_SHARED: Duration = Duration::from_secs(1);
-/// Records of one ingest call.
-const INGEST_BATCH_MAX: usize = 500;
-/// The claim table is looked through for keys that were lost by themselves this often …
+/// Interval between two audits of the claim table for lost keys.
 const AUDIT_EVERY: Duration = Duration::from_secs(10);
-/// … so many unfinished tasks of each partition at a time.
+/// Unfinished tasks of each partition that one audit checks.
 const AUDIT_TASKS_MAX: usize = 500;
-/// Bytes of records in one ingest call.
-const INGEST_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// The thread's own things.
+/// State owned by the `poll` thread.
 pub struct Poll {
     /// This server's name.
     pub server: String,
-    /// Lease of what is taken up for a server, and of rejected records until they are ended.
+    /// Lease of tasks that are held for a server, and of rejected records until they are ended.
     pub lease: Duration,
-    /// Where Kafka is.
+    /// The brokers.
     pub brokers: Brokers,
     /// The topic of tasks.
     pub topic: String,
-    /// The topic of changes, read when Redis lost its data.
+    /// The topic of state changes, read when Redis lost its data.
     pub status_topic: String,
     /// The group's committed offsets.
     pub group_offsets: GroupOffsets,
@@ -54,26 +53,59 @@ pub struct Poll {
     pub table: ClaimTable,
     /// The claims of this server.
     pub held_claims: Arc<HeldClaims>,
-    /// Where changes of state and rejected records go.
+    /// Where state changes and rejected records go.
     pub finalize: Sender<StateChange>,
-    /// Nudges `dispatch`: there may be work.
+    /// Wakes `dispatch`: there may be work.
     pub work: Sender<()>,
-    /// Closed = stop.
+    /// Closed means stop.
     pub stop: Stop,
 }
 
-/// What the thread keeps from round to round; none of it decides where it reads.
+/// What the thread keeps from round to round. None of it decides where it reads.
 #[derive(Default)]
 struct Memory {
     reader: Option<Reader>,
-    /// For partitions that are being rebuilt: their epochs, and what `scan-status` told after they were begun.
-    history: Option<(BTreeMap<i32, String>, History)>,
+    phase: IngestPhase,
     audits: Audits,
-    /// From where the last fetch read: where the group has gone on since, there may be work.
+    /// Where the last fetch began. If the group has moved on since, there may be work.
     offsets: BTreeMap<i32, i64>,
 }
 
-/// How far the audit of each partition has come.
+/// What ingestion does with a record besides validating it.
+#[derive(Default)]
+enum IngestPhase {
+    /// The cursors are beyond everything that may have ended or be running: records are new tasks.
+    #[default]
+    Following,
+    /// Redis lost its data: records up to the end of the rebuild are compared with what `scan-status` tells about them.
+    Rebuilding {
+        /// The partitions for which the histories were read, with their epochs.
+        epochs: BTreeMap<i32, String>,
+        histories: TaskHistories,
+    },
+}
+
+impl IngestPhase {
+    /// What is known about the tasks of records that are read again.
+    fn histories(&self) -> Option<&TaskHistories> {
+        match self {
+            IngestPhase::Following => None,
+            IngestPhase::Rebuilding { histories, .. } => Some(histories),
+        }
+    }
+
+    /// Whether this is the rebuild of these partitions, since these epochs.
+    fn covers(&self, wanted: &BTreeMap<i32, String>) -> bool {
+        match self {
+            IngestPhase::Following => false,
+            IngestPhase::Rebuilding { epochs, .. } => wanted
+                .iter()
+                .all(|(partition, epoch)| epochs.get(partition) == Some(epoch)),
+        }
+    }
+}
+
+/// The progress of the audits.
 #[derive(Default)]
 struct Audits {
     last: Option<Instant>,
@@ -81,7 +113,7 @@ struct Audits {
 }
 
 impl Audits {
-    /// Whether it is time for the next one, which then counts as made.
+    /// Whether the next audit is due; if so, it counts as made.
     fn is_due(&mut self) -> bool {
         let is_due = self.last.is_none_or(|last| last.elapsed() >= AUDIT_EVERY);
         if is_due {
@@ -91,7 +123,7 @@ impl Audits {
     }
 }
 
-/// How long a fetch waits for tasks that are spread over so many brokers.
+/// How long a fetch waits for tasks, with this many leading brokers.
 fn fetch_wait(lease: Duration, brokers: usize) -> Duration {
     let most = match brokers {
         0 | 1 => FETCH_TASKS_WAIT_MAX,
@@ -100,30 +132,30 @@ fn fetch_wait(lease: Duration, brokers: usize) -> Duration {
     renew_every(lease).min(most)
 }
 
-/// Any trouble of this thread: the round is given up and begun again.
-enum Trouble {
-    Bus(KafkaError),
+/// An error that ends the round; the next round starts over.
+enum IngestError {
+    Kafka(KafkaError),
     ClaimTable(ClaimTableError),
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for IngestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::Bus(error) => error.fmt(f),
-            Trouble::ClaimTable(error) => error.fmt(f),
+            IngestError::Kafka(error) => error.fmt(f),
+            IngestError::ClaimTable(error) => error.fmt(f),
         }
     }
 }
 
-impl From<KafkaError> for Trouble {
-    fn from(error: KafkaError) -> Trouble {
-        Trouble::Bus(error)
+impl From<KafkaError> for IngestError {
+    fn from(error: KafkaError) -> IngestError {
+        IngestError::Kafka(error)
     }
 }
 
-impl From<ClaimTableError> for Trouble {
-    fn from(error: ClaimTableError) -> Trouble {
-        Trouble::ClaimTable(error)
+impl From<ClaimTableError> for IngestError {
+    fn from(error: ClaimTableError) -> IngestError {
+        IngestError::ClaimTable(error)
     }
 }
 
@@ -135,9 +167,9 @@ impl Poll {
         while !stopped(&self.stop) {
             match self.round(&mut memory) {
                 Ok(()) => retry_log.over(),
-                Err(Trouble::Bus(KafkaError::Stopped)) => return,
-                Err(trouble) => {
-                    if !retry_log.pause(&trouble, &self.stop) {
+                Err(IngestError::Kafka(KafkaError::Stopped)) => return,
+                Err(error) => {
+                    if !retry_log.pause(&error, &self.stop) {
                         return;
                     }
                 }
@@ -145,8 +177,8 @@ impl Poll {
         }
     }
 
-    /// One fetch from every partition, and the ingest of what came.
-    fn round(&mut self, memory: &mut Memory) -> Result<(), Trouble> {
+    /// One fetch from every partition, and the ingestion of its records.
+    fn round(&mut self, memory: &mut Memory) -> Result<(), IngestError> {
         let reader = match &mut memory.reader {
             Some(reader) => reader,
             None => memory.reader.insert(Reader::connect_until(
@@ -170,7 +202,7 @@ impl Poll {
         if is_due && self.check_logs(reader, &cursors)? {
             return Ok(());
         }
-        self.load_history(&cursors, &mut memory.history)?;
+        self.update_phase(&cursors, &mut memory.phase)?;
         let offsets = cursors
             .iter()
             .map(|(&p, cursor)| (p, cursor.next))
@@ -186,14 +218,14 @@ impl Poll {
             };
             match fetched {
                 Fetched::Records(records) => {
-                    let history = memory.history.as_ref().map(|(_, history)| history);
-                    self.take_what_follows(reader, partition, cursor, records, history)?;
+                    let histories = memory.phase.histories();
+                    self.take_what_follows(reader, partition, cursor, records, histories)?;
                 }
                 Fetched::OutOfRange => self.mend_cursor(reader, partition, cursor)?,
                 Fetched::Unreadable { reason, next } => {
                     let lost = next - cursor.next;
                     error!(
-                        "{} partition {partition} offset {}: {reason}; {lost} offsets are skipped, the tasks in them are lost",
+                        "{} partition {partition} offset {}: {reason}; {lost} offsets are skipped, their tasks are lost",
                         self.topic, cursor.next
                     );
                     self.skip(partition, cursor, next, lost.unsigned_abs())?;
@@ -209,12 +241,12 @@ impl Poll {
         Ok(())
     }
 
-    /// Begins the partitions whose cursor is missing: a new group, or a Redis that lost its data.
+    /// Starts the partitions whose cursor is missing: a new group, or a Redis that lost its data.
     fn begin(
         &mut self,
         reader: &mut Reader,
         found: &BTreeMap<i32, Option<Cursor>>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), IngestError> {
         let committed = self.group_offsets.committed()?;
         let ranges = reader.log_ranges()?;
         let epoch = nanoid::nanoid!(10);
@@ -223,7 +255,7 @@ impl Poll {
                 continue;
             };
             let committed = committed.get(&partition).copied();
-            let from = begin_at(committed, range);
+            let from = first_offset(committed, range);
             let lost =
                 committed.map_or(0, |committed| range.first.saturating_sub(committed).max(0));
             let beginning = Beginning {
@@ -237,7 +269,7 @@ impl Poll {
                 continue;
             }
             info!(
-                "{} partition {partition}: begins at offset {from} of {} to {} (committed: {})",
+                "{} partition {partition}: starts at offset {from} of {} to {} (committed: {})",
                 self.topic,
                 range.first,
                 range.next,
@@ -250,12 +282,12 @@ impl Poll {
         Ok(())
     }
 
-    /// Partitions that are being rebuilt need the history as it was after their beginning; one reading serves all of them.
-    fn load_history(
+    /// While partitions are rebuilt, their tasks' history is needed as it was after their start; it is read once for all of them.
+    fn update_phase(
         &self,
         cursors: &BTreeMap<i32, Cursor>,
-        history: &mut Option<(BTreeMap<i32, String>, History)>,
-    ) -> Result<(), Trouble> {
+        phase: &mut IngestPhase,
+    ) -> Result<(), IngestError> {
         let rebuilding = cursors
             .iter()
             .filter(|(_, cursor)| cursor.next < cursor.until);
@@ -265,30 +297,24 @@ impl Poll {
             })
             .unzip();
         if from.is_empty() {
-            *history = None;
-            return Ok(());
-        }
-        let serves = |known: &BTreeMap<i32, String>| {
-            epochs
-                .iter()
-                .all(|(partition, epoch)| known.get(partition) == Some(epoch))
-        };
-        if !history.as_ref().is_some_and(|(known, _)| serves(known)) {
-            let read = History::read(&self.brokers, &self.status_topic, &from, &self.stop)?;
-            *history = Some((epochs, read));
+            *phase = IngestPhase::Following;
+        } else if !phase.covers(&epochs) {
+            let histories =
+                TaskHistories::read(&self.brokers, &self.status_topic, &from, &self.stop)?;
+            *phase = IngestPhase::Rebuilding { epochs, histories };
         }
         Ok(())
     }
 
-    /// Now and then: has a key of a task been lost by itself? Then its partition is begun anew.
-    fn audit(&mut self, partitions: &[i32], audits: &mut Audits) -> Result<(), Trouble> {
+    /// Audits the claim table. If a key of a task was lost, its partition is started again.
+    fn audit(&mut self, partitions: &[i32], audits: &mut Audits) -> Result<(), IngestError> {
         for &partition in partitions {
             let rank = audits.ranks.entry(partition).or_default();
             let audit = self.table.audit(partition, *rank, AUDIT_TASKS_MAX)?;
             *rank = audit.next;
             if let Some(first) = audit.missing.first() {
                 error!(
-                    "{} partition {partition}: Redis has lost keys of {} tasks that have not ended ({first} …): they are read again from Kafka",
+                    "{} partition {partition}: Redis lost keys of {} tasks that have not ended ({first} …); they are read again from Kafka",
                     self.topic,
                     audit.missing.len()
                 );
@@ -297,12 +323,12 @@ impl Poll {
         Ok(())
     }
 
-    /// Now and then: is each log the one that its cursor belongs to? True where one was begun anew.
+    /// Checks whether each log is the one that its cursor belongs to. Returns true if a partition was started again.
     fn check_logs(
         &mut self,
         reader: &mut Reader,
         cursors: &BTreeMap<i32, Cursor>,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, IngestError> {
         let before: BTreeMap<i32, i64> = cursors
             .iter()
             .filter(|(_, cursor)| cursor.last.is_some())
@@ -311,51 +337,51 @@ impl Poll {
         if before.is_empty() {
             return Ok(false);
         }
-        let mut anew = false;
+        let mut has_restarted = false;
         for (partition, fetched) in reader.fetch(&before, Duration::ZERO)? {
             if let (Some(cursor), Fetched::Records(records)) = (cursors.get(&partition), fetched)
-                && behind(cursor, records, Vec::new()).is_none()
+                && records_after_cursor(cursor, records, Vec::new()).is_none()
             {
-                self.begin_anew(reader, partition, cursor)?;
-                anew = true;
+                self.restart(reader, partition, cursor)?;
+                has_restarted = true;
             }
         }
-        Ok(anew)
+        Ok(has_restarted)
     }
 
-    /// Takes `records`, once it is certain that they follow what was taken before them. Where the topic was deleted and made
-    /// anew, other records lie at the same offsets.
+    /// Ingests `records` if they follow the record before the cursor. If the topic was deleted and recreated, other records are at the same
+    /// offsets.
     fn take_what_follows(
         &mut self,
         reader: &mut Reader,
         partition: i32,
         cursor: &Cursor,
         records: Vec<Record>,
-        history: Option<&History>,
-    ) -> Result<(), Trouble> {
+        histories: Option<&TaskHistories>,
+    ) -> Result<(), IngestError> {
         if cursor.last.is_none() {
-            return self.take(partition, cursor, records, history);
+            return self.take(partition, cursor, records, histories);
         }
-        // From the same answer as the record before them.
+        // Read again, so that they come from the same answer as the record before them.
         let before = BTreeMap::from([(partition, cursor.next - 1)]);
         match reader.fetch(&before, Duration::ZERO)?.remove(&partition) {
-            Some(Fetched::Records(again)) => match behind(cursor, again, records) {
-                Some(records) => self.take(partition, cursor, records, history),
-                None => self.begin_anew(reader, partition, cursor),
+            Some(Fetched::Records(again)) => match records_after_cursor(cursor, again, records) {
+                Some(records) => self.take(partition, cursor, records, histories),
+                None => self.restart(reader, partition, cursor),
             },
-            // Retention has just cut it.
-            Some(Fetched::OutOfRange) => self.take(partition, cursor, records, history),
+            // Retention has just removed it.
+            Some(Fetched::OutOfRange) => self.take(partition, cursor, records, histories),
             _ => Ok(()),
         }
     }
 
-    /// Begins a partition whose cursor counts no longer at its log's beginning; what is known or has ended is passed over.
-    fn begin_anew(
+    /// Starts a partition whose topic was recreated at the log's beginning; known and ended tasks are skipped.
+    fn restart(
         &mut self,
         reader: &mut Reader,
         partition: i32,
         cursor: &Cursor,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), IngestError> {
         let Some(&range) = reader.log_ranges()?.get(&partition) else {
             return Ok(());
         };
@@ -368,30 +394,30 @@ impl Poll {
         };
         if self.table.begin(partition, &beginning)? {
             error!(
-                "{} partition {partition}: the topic was deleted and made anew, what was not taken from it yet is lost; it is read from offset {} to {}",
+                "{} partition {partition}: the topic was deleted and recreated; tasks that had not been ingested are lost; reading offsets {} to {}",
                 self.topic, range.first, range.next
             );
         }
         Ok(())
     }
 
-    /// Ingests records in runs of bounded size.
+    /// Ingests records in groups of bounded size.
     fn take(
         &mut self,
         partition: i32,
         cursor: &Cursor,
         records: Vec<Record>,
-        history: Option<&History>,
-    ) -> Result<(), Trouble> {
+        histories: Option<&TaskHistories>,
+    ) -> Result<(), IngestError> {
         let mut cursor = cursor.clone();
-        for run in runs(&records) {
+        for run in ingest_batches(&records) {
             let tasks: Vec<NewTask> = run
                 .iter()
                 .map(|record| {
                     new_task(
                         partition,
                         record,
-                        history.filter(|_| record.offset < cursor.until),
+                        histories.filter(|_| record.offset < cursor.until),
                     )
                 })
                 .collect();
@@ -409,7 +435,7 @@ impl Poll {
                 tasks: &tasks,
             })?;
             let Ingested::Done(outcomes) = ingested else {
-                // Whoever ingested: there may be work now.
+                // Whichever server ingested: there may be work now.
                 let _ = self.work.try_send(());
                 debug!(
                     "{} partition {partition}: another server was first at offset {}",
@@ -418,36 +444,37 @@ impl Poll {
                 return Ok(());
             };
             for (task, outcome) in tasks.iter().zip(outcomes) {
-                self.tell(partition, task, outcome, sent);
+                self.conclude(partition, task, outcome, sent);
             }
-            // Told first: that a task is queued then mostly comes before that it runs, though nothing depends on it.
+            // Before the wake-up, so that the record "queued" usually precedes "running"; nothing depends on it.
             let _ = self.work.try_send(());
             (cursor.next, cursor.last) = (next, last);
         }
         Ok(())
     }
 
-    /// Logs what ingest did with a record and hands on what follows.
-    fn tell(&self, partition: i32, new: &NewTask, outcome: Outcome, sent: Instant) {
+    /// Logs the outcome for a record and sends the state change that follows.
+    fn conclude(&self, partition: i32, new: &NewTask, outcome: Outcome, sent: Instant) {
         let (id, offset) = (&new.task_id, new.offset);
+        let _task = with_task(id);
         match (outcome, &new.disposition) {
             (Outcome::Added, Disposition::Held { server, .. }) => {
                 info!(
-                    "task {id}: was running on {server} when Redis was lost, kept for it for one lease"
+                    "was running on {server} when Redis lost its data; kept for that server for one lease"
                 );
             }
             (Outcome::Added, Disposition::Paused { .. }) => {
-                info!("task {id}: was paused when Redis was lost, and stays so");
+                info!("was paused when Redis lost its data, and stays paused");
             }
             (Outcome::Added, Disposition::Ready(past)) => {
                 let retry = new.task.as_ref().map_or(0, |task| task.retry);
                 if retry > 0 {
                     let from = past.resume.index;
-                    info!("task {id}: begun anew, retry {retry}, from index {from}");
+                    info!("started again, retry {retry}, from index {from}");
                 }
                 if let Some(task) = &new.task {
                     info!(
-                        "task {id}: ingested from partition {partition} offset {offset}: {} ports {} at {} pps, priority {}",
+                        "ingested from partition {partition} offset {offset}: {} ports {} at {} pps, priority {}",
                         task.ip_range,
                         task.ports,
                         task.band_width.pps(),
@@ -470,7 +497,7 @@ impl Poll {
                 });
             }
             (Outcome::Rejected { fence }, Disposition::Rejected { reason }) => {
-                warn!("task {id}: rejected, partition {partition} offset {offset}: {reason}");
+                warn!("rejected, partition {partition} offset {offset}: {reason}");
                 let claim = Claim {
                     task_id: id.clone(),
                     fence,
@@ -489,25 +516,25 @@ impl Poll {
                 }));
             }
             (Outcome::Duplicate, _) => {
-                warn!("task {id}: pushed again at partition {partition} offset {offset}, ignored");
+                warn!("pushed again at partition {partition} offset {offset}, ignored");
             }
-            (Outcome::Ended, _) => debug!("task {id}: had ended, not run again"),
-            (outcome, _) => debug!("task {id}: {outcome:?}"),
+            (Outcome::Ended, _) => debug!("has already ended, not run again"),
+            (outcome, _) => debug!("{outcome:?}"),
         }
     }
 
     fn send(&self, state_change: StateChange) {
-        // Closed only when the server ends at once; then the lease brings it to another server.
+        // Closed only when the server exits at once; then another server takes the task when the lease expires.
         let _ = self.finalize.send(state_change);
     }
 
-    /// Kafka's log no longer holds the cursor: loud, counted, then on with what there is.
+    /// Kafka's log no longer contains the cursor: logs an error, counts the lost records, and continues with what is left.
     fn mend_cursor(
         &mut self,
         reader: &mut Reader,
         partition: i32,
         cursor: &Cursor,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), IngestError> {
         let Some(&range) = reader.log_ranges()?.get(&partition) else {
             return Ok(());
         };
@@ -517,7 +544,7 @@ impl Poll {
             return self.skip(partition, cursor, range.first, lost);
         }
         if cursor.next > range.next {
-            return self.begin_anew(reader, partition, cursor);
+            return self.restart(reader, partition, cursor);
         }
         Ok(())
     }
@@ -537,7 +564,7 @@ impl Poll {
         cursor: &Cursor,
         next: i64,
         lost_records: u64,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), IngestError> {
         self.table.ingest(&Ingest {
             partition,
             cursor,
@@ -552,105 +579,12 @@ impl Poll {
     }
 }
 
-/// Of `again`, read from the one before the cursor on, those behind it; none where the one before is another than it was.
-/// One that is gone says nothing.
-///
-/// Where the answer holds nothing behind it, that is `records`, read from the cursor on just before: an answer may end anywhere,
-/// and would do so each time, because of its size or of what can't be decoded further on.
-fn behind(cursor: &Cursor, mut again: Vec<Record>, records: Vec<Record>) -> Option<Vec<Record>> {
-    let before = again.first().filter(|first| first.offset < cursor.next);
-    if before.is_some_and(|before| Some(fingerprint_of(before)) != cursor.last) {
-        return None;
-    }
-    again.retain(|record| record.offset >= cursor.next);
-    Some(if again.is_empty() { records } else { again })
-}
-
-fn fingerprint_of(record: &Record) -> String {
-    fingerprint(&String::from_utf8_lossy(&record.value)).to_string()
-}
-
-/// Where a partition without a cursor begins: at the committed offset where the log still has it, else at the log's start.
-fn begin_at(committed: Option<i64>, range: LogRange) -> i64 {
-    match committed {
-        Some(offset) if (range.first..=range.next).contains(&offset) => offset,
-        _ => range.first,
-    }
-}
-
-fn new_task(partition: i32, record: &Record, history: Option<&History>) -> NewTask {
-    let (task_id, task, fresh) = match Task::from_record(&record.value) {
-        Ok(task) => {
-            let past = Past {
-                resume: task.resume,
-                ..Past::default()
-            };
-            (task.task_id.clone(), Some(task), Disposition::Ready(past))
-        }
-        Err(rejected) => (
-            rejected
-                .task_id
-                .unwrap_or_else(|| TaskId::of_record(partition, record.offset)),
-            None,
-            Disposition::Rejected {
-                reason: rejected.reason,
-            },
-        ),
-    };
-    let retry = task.as_ref().map_or(0, |task| task.retry);
-    let known = history.and_then(|history| history.disposition(task_id.as_str(), retry));
-    let disposition = match (known, &task) {
-        (Some(Disposition::Ended), _) => Disposition::Ended,
-        (Some(known), Some(_)) => known,
-        _ => fresh,
-    };
-    NewTask {
-        offset: record.offset,
-        task_id,
-        task,
-        disposition,
-    }
-}
-
-/// Cuts records into runs of at most [`INGEST_BATCH_MAX`] records and about [`INGEST_BATCH_BYTES`].
-fn runs(records: &[Record]) -> Vec<&[Record]> {
-    let mut runs = Vec::new();
-    let (mut begin, mut bytes) = (0, 0);
-    for (i, record) in records.iter().enumerate() {
-        let full = i - begin >= INGEST_BATCH_MAX || bytes + record.value.len() > INGEST_BATCH_BYTES;
-        if full && i > begin {
-            runs.push(&records[begin..i]);
-            (begin, bytes) = (i, 0);
-        }
-        bytes += record.value.len();
-    }
-    if begin < records.len() {
-        runs.push(&records[begin..]);
-    }
-    runs
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_partition_begins_at_the_committed_offset_or_the_logs_start() {
-        let range = LogRange { first: 5, next: 9 };
-        for (committed, from) in [
-            (None, 5),
-            (Some(3), 5),
-            (Some(5), 5),
-            (Some(7), 7),
-            (Some(9), 9),
-            (Some(10), 5),
-        ] {
-            assert_eq!(begin_at(committed, range), from, "{committed:?}");
-        }
-    }
-
-    #[test]
-    fn a_fetch_waits_for_less_where_a_lease_or_other_brokers_wait_too() {
+    fn a_fetch_is_shorter_with_a_short_lease_or_several_brokers() {
         for (lease_s, brokers, ms) in [
             (15, 1, 3000),
             (600, 1, 3000),
@@ -662,82 +596,5 @@ mod tests {
             let wait = fetch_wait(Duration::from_secs(lease_s), brokers);
             assert_eq!(wait.as_millis(), ms, "{lease_s} s, {brokers} brokers");
         }
-    }
-
-    fn record(offset: i64, text: &str) -> Record {
-        Record {
-            offset,
-            value: text.into(),
-        }
-    }
-
-    /// At offset 5, behind the record "mine".
-    fn cursor_behind_mine() -> Cursor {
-        Cursor {
-            next: 5,
-            until: 0,
-            epoch: "e".into(),
-            last: Some(fingerprint_of(&record(4, "mine"))),
-        }
-    }
-
-    #[test]
-    fn another_log_at_the_same_offsets_is_noticed() {
-        let cursor = cursor_behind_mine();
-        let follows = vec![record(5, "next")];
-        for (read, expected) in [
-            (
-                vec![record(4, "mine"), record(5, "next")],
-                Some(follows.clone()),
-            ),
-            (vec![record(4, "other"), record(5, "next")], None),
-            (vec![record(4, "other")], None),
-            (follows.clone(), Some(follows)),
-        ] {
-            let first = vec![record(5, "first")];
-            assert_eq!(behind(&cursor, read.clone(), first), expected, "{read:?}");
-        }
-    }
-
-    #[test]
-    fn an_answer_that_ends_before_the_cursor_holds_nothing_up() {
-        let cursor = cursor_behind_mine();
-        let first = vec![record(5, "next")];
-        let again = vec![record(4, "mine")];
-        assert_eq!(behind(&cursor, again, first.clone()), Some(first));
-    }
-
-    #[test]
-    fn runs_are_bounded_and_whole() {
-        let record = |offset, bytes| Record {
-            offset,
-            value: vec![b'x'; bytes],
-        };
-        let many: Vec<Record> = (0..1200).map(|offset| record(offset, 1)).collect();
-        let cut = runs(&many);
-        assert_eq!(
-            cut.iter().map(|run| run.len()).collect::<Vec<_>>(),
-            [500, 500, 200]
-        );
-        let large: Vec<Record> = (0..3)
-            .map(|offset| record(offset, INGEST_BATCH_BYTES))
-            .collect();
-        assert_eq!(
-            runs(&large).len(),
-            3,
-            "one that is too large goes by itself"
-        );
-        assert!(runs(&[]).is_empty());
-    }
-
-    #[test]
-    fn a_record_without_an_id_is_named_by_its_place() {
-        let record = Record {
-            offset: 7,
-            value: b"{".to_vec(),
-        };
-        let new = new_task(3, &record, None);
-        assert_eq!(new.task_id.as_str(), "record-3-7");
-        assert!(matches!(new.disposition, Disposition::Rejected { .. }));
     }
 }

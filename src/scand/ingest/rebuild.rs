@@ -1,5 +1,5 @@
-//! What `scan-status` tells about tasks that are read again from `scan-tasks`: a Redis that lost its data is rebuilt from
-//! the group's committed offsets, and this says which of the tasks behind them have ended or were running.
+//! The history of tasks in `scan-status`. When the claim table is rebuilt from the group's committed offsets, it tells which of the tasks after
+//! them have ended or were running.
 
 use crate::claim_table::{Disposition, Past};
 use crate::kafka::FETCH_WAIT;
@@ -10,30 +10,30 @@ use log::info;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 
-/// The last known state of every task at or above some offsets, by id, and the ids of those below that have ended.
+/// The last known state of every task at or above some offsets, by id, and the ids of ended tasks below them.
 #[derive(Debug, Default)]
-pub struct History {
+pub struct TaskHistories {
     tasks: HashMap<String, StatusRecord>,
-    /// Hashes of the ids, and the last retry of each that has ended: all of the topic's pass through here. That one of a million equals that of one of a hundred
-    /// thousand new tasks happens once in a hundred million rebuilds.
+    /// Hashes of the ids of ended tasks with their last retry: every id of the topic is kept here. That the hash of one of a million ids equals that
+    /// of one of a hundred thousand new tasks happens once in a hundred million rebuilds.
     ended_before: HashMap<u64, u32>,
     hasher: RandomState,
 }
 
-impl History {
-    /// Reads all of `scan-status` up to its present end and keeps what concerns records of `scan-tasks` at or above `from`
-    /// (partition → offset). Memory grows with those tasks, and by a few bytes for each other one that has ended.
+impl TaskHistories {
+    /// Reads `scan-status` up to its current end and keeps what concerns task records at or above `from` (partition → offset). Memory grows with
+    /// those tasks, and by a few bytes for each other task that has ended.
     pub fn read(
         brokers: &Brokers,
         status_topic: &str,
         from: &BTreeMap<i32, i64>,
         stop: &Stop,
-    ) -> Result<History, KafkaError> {
+    ) -> Result<TaskHistories, KafkaError> {
         let mut reader = Reader::connect_until(brokers, status_topic, stop)?;
         let ranges = reader.log_ranges()?;
         let mut cursors: BTreeMap<i32, i64> =
             ranges.iter().map(|(&p, range)| (p, range.first)).collect();
-        let mut history = History::default();
+        let mut history = TaskHistories::default();
         let mut read = 0usize;
         loop {
             cursors.retain(|partition, next| *next < ranges[partition].next);
@@ -53,14 +53,14 @@ impl History {
                         }
                     }
                     Fetched::Unreadable { next: behind, .. } => *next = behind,
-                    // Its retention has cut it in the meantime.
+                    // Retention has removed it in the meantime.
                     Fetched::OutOfRange => {
                         *next = reader
                             .log_ranges()?
                             .get(&partition)
                             .map_or(i64::MAX, |range| range.first)
                     }
-                    // Without it a task that has ended might run again; and the caller may have to stop.
+                    // Without these records a task that has ended might run again; and the caller may have to stop.
                     Fetched::Away { reason } => {
                         let doing = format!("read {status_topic}");
                         return Err(KafkaError::Broken { doing, reason });
@@ -70,14 +70,14 @@ impl History {
             }
         }
         info!(
-            "read {read} records of {status_topic}: {} tasks have a history there",
+            "read {read} records of {status_topic}: {} tasks have a history",
             history.tasks.len()
         );
         Ok(history)
     }
 
     fn note(&mut self, value: &[u8], from: &BTreeMap<i32, i64>) {
-        // Foreign records on this topic say nothing about our tasks.
+        // Records of other programs on this topic are ignored.
         let Ok(record) = serde_json::from_slice::<StatusRecord>(value) else {
             return;
         };
@@ -85,7 +85,7 @@ impl History {
             .get(&record.lineage.partition)
             .is_some_and(|&first| record.lineage.offset >= first);
         if !concerns {
-            // A record with the same id may lie at or above `from`: a push that was made again.
+            // A record with the same id may be at or above `from`, if a push was repeated.
             if record.status.is_terminal() {
                 let id = self.hasher.hash_one(&record.task_id);
                 let last = self.ended_before.entry(id).or_default();
@@ -94,13 +94,13 @@ impl History {
             return;
         }
         match self.tasks.get(&record.task_id) {
-            // A retry begins a task anew: what is said of an earlier one is over, its end too.
+            // A retry starts a task again: records of an earlier retry no longer count.
             Some(known) if record.lineage.retry < known.lineage.retry => {}
             Some(known) if record.lineage.retry > known.lineage.retry => {
                 self.tasks.insert(record.task_id.clone(), record);
             }
             Some(known) if known.status.is_terminal() => {}
-            // Servers write independently: the record of an older claim may come after that of a newer one.
+            // Servers write independently: the record of an older claim may follow that of a newer one.
             Some(known) if record.lineage.fence < known.lineage.fence => {}
             _ => {
                 self.tasks.insert(record.task_id.clone(), record);
@@ -108,7 +108,7 @@ impl History {
         }
     }
 
-    /// What becomes of the task `id` when its record, its `retry`-th retry, is read again; none where nothing is known of it.
+    /// What to do with the task `id` when its record with this `retry` is read again; none if there is no history.
     pub fn disposition(&self, id: &str, retry: u32) -> Option<Disposition> {
         let known = self
             .tasks
@@ -126,7 +126,7 @@ impl History {
             resume: record.resume,
         };
         Some(match record.status {
-            // The task went on with a later record.
+            // The task continued with a later record.
             _ if record.lineage.retry > retry => Disposition::Ended,
             state if state.is_terminal() => Disposition::Ended,
             State::Running => Disposition::Held {
@@ -158,7 +158,7 @@ mod tests {
         }
     }
 
-    fn note(history: &mut History, id: &str, status: State, offset: i64) {
+    fn note(history: &mut TaskHistories, id: &str, status: State, offset: i64) {
         let record = StatusRecord {
             status,
             ..record_of(&id.parse().unwrap(), "s1", lineage(2, 7, 0, offset))
@@ -167,10 +167,10 @@ mod tests {
         history.note(&value, &BTreeMap::from([(0, 10)]));
     }
 
-    /// Its push was not acknowledged and made again: the second record lies behind the committed offset, the first before.
+    /// A push was repeated because it was not acknowledged: the second record is after the committed offset, the first before it.
     #[test]
     fn a_duplicate_of_a_task_that_ended_long_ago_is_known() {
-        let mut history = History::default();
+        let mut history = TaskHistories::default();
         note(&mut history, "long-ago", State::Running, 3);
         assert_eq!(history.disposition("long-ago", 0), None);
         note(&mut history, "long-ago", State::Completed, 3);
@@ -178,14 +178,14 @@ mod tests {
         assert_eq!(
             history.disposition("long-ago", 1),
             None,
-            "a retry is a new beginning"
+            "a retry starts again"
         );
         assert_eq!(history.disposition("another", 0), None);
     }
 
     #[test]
     fn the_last_state_counts_and_a_terminal_one_stays() {
-        let mut history = History::default();
+        let mut history = TaskHistories::default();
         note(&mut history, "ended", State::Running, 10);
         note(&mut history, "ended", State::Completed, 10);
         note(&mut history, "ended", State::Queued, 10);
@@ -243,7 +243,7 @@ mod tests {
             (&[(Paused, 8), (Queued, 0)], true),
             (&[(Paused, 8), (Running, 9)], false),
         ] {
-            let mut history = History::default();
+            let mut history = TaskHistories::default();
             for &(status, fence) in records {
                 history.note(&change(status, fence, 0, 3), &BTreeMap::from([(0, 0)]));
             }
@@ -259,13 +259,13 @@ mod tests {
     #[test]
     fn a_retry_is_not_ended_by_the_end_before_it() {
         let from = BTreeMap::from([(0, 0)]);
-        let mut history = History::default();
+        let mut history = TaskHistories::default();
         history.note(&change(State::Failed, 7, 0, 3), &from);
         assert_eq!(history.disposition("t", 0), Some(Disposition::Ended));
         assert_eq!(
             history.disposition("t", 1),
             None,
-            "nobody has said anything of it"
+            "there is no record of it"
         );
         history.note(&change(State::Queued, 0, 1, 4), &from);
         history.note(&change(State::Failed, 7, 0, 3), &from);

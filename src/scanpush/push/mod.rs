@@ -35,7 +35,7 @@ use super::Command;
 
 pub(super) const COMMAND: Command = Command {
     name: "push",
-    about: "puts scan tasks on Kafka for the servers (scand) to share, and prints their ids",
+    about: "pushes scan tasks to Kafka for the servers (scand), and prints their ids",
     usage: "[push] -ip TARGETS -ports PORTS [flags]",
     flags: flags::FLAGS,
     more: flags::MORE_HELP,

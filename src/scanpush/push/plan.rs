@@ -648,7 +648,7 @@ mod tests {
             ),
             (
                 &["-ip", "10.0.0.1", "10.0.0.2", "-ports", "80"],
-                "\"10.0.0.2\" belongs to no flag",
+                "\"10.0.0.2\" is an unexpected argument",
             ),
         ] {
             let error = plan(line).0.unwrap_err();

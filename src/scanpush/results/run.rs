@@ -192,7 +192,7 @@ impl Session {
         let tasks = &self.selected.tasks;
         if completion == Completion::Interrupted {
             let suffix = match mode.follows() {
-                true => "; the scan goes on",
+                true => "; the scan continues",
                 false => "",
             };
             output.problem(&format!("scanpush: stopped reading{suffix}"));

@@ -1,0 +1,203 @@
+//! What ingestion concludes from records and offsets: whether a log is still the same, where a partition starts, what to do with a record.
+//! Pure.
+
+use super::rebuild::TaskHistories;
+use crate::claim_table::{Cursor, Disposition, NewTask, Past};
+use crate::kafka::{LogRange, Record};
+use crate::model::text::fingerprint;
+use crate::model::{Task, TaskId};
+
+/// Most records in one ingest call.
+const INGEST_BATCH_MAX: usize = 500;
+/// Most bytes of records in one ingest call.
+const INGEST_BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// The records after the cursor in `again`, which was read from the record before the cursor; none if that record has changed. If it is
+/// missing, nothing is concluded.
+///
+/// If the answer ends before the cursor, the result is `records`, which was read from the cursor just before: an answer may end anywhere, and
+/// would do so each time, because of its size or of a batch that cannot be decoded.
+pub(super) fn records_after_cursor(
+    cursor: &Cursor,
+    mut again: Vec<Record>,
+    records: Vec<Record>,
+) -> Option<Vec<Record>> {
+    let before = again.first().filter(|first| first.offset < cursor.next);
+    if before.is_some_and(|before| Some(fingerprint_of(before)) != cursor.last) {
+        return None;
+    }
+    again.retain(|record| record.offset >= cursor.next);
+    Some(if again.is_empty() { records } else { again })
+}
+
+pub(super) fn fingerprint_of(record: &Record) -> String {
+    fingerprint(&String::from_utf8_lossy(&record.value)).to_string()
+}
+
+/// Where a partition without a cursor starts: at the committed offset if the log still contains it, else at the beginning of the log.
+pub(super) fn first_offset(committed: Option<i64>, range: LogRange) -> i64 {
+    match committed {
+        Some(offset) if (range.first..=range.next).contains(&offset) => offset,
+        _ => range.first,
+    }
+}
+
+pub(super) fn new_task(
+    partition: i32,
+    record: &Record,
+    histories: Option<&TaskHistories>,
+) -> NewTask {
+    let (task_id, task, fresh) = match Task::from_record(&record.value) {
+        Ok(task) => {
+            let past = Past {
+                resume: task.resume,
+                ..Past::default()
+            };
+            (task.task_id.clone(), Some(task), Disposition::Ready(past))
+        }
+        Err(rejected) => (
+            rejected
+                .task_id
+                .unwrap_or_else(|| TaskId::of_record(partition, record.offset)),
+            None,
+            Disposition::Rejected {
+                reason: rejected.reason,
+            },
+        ),
+    };
+    let retry = task.as_ref().map_or(0, |task| task.retry);
+    let known = histories.and_then(|histories| histories.disposition(task_id.as_str(), retry));
+    let disposition = match (known, &task) {
+        (Some(Disposition::Ended), _) => Disposition::Ended,
+        (Some(known), Some(_)) => known,
+        _ => fresh,
+    };
+    NewTask {
+        offset: record.offset,
+        task_id,
+        task,
+        disposition,
+    }
+}
+
+/// Splits records into groups of at most [`INGEST_BATCH_MAX`] records and about [`INGEST_BATCH_BYTES`].
+pub(super) fn ingest_batches(records: &[Record]) -> Vec<&[Record]> {
+    let mut runs = Vec::new();
+    let (mut begin, mut bytes) = (0, 0);
+    for (i, record) in records.iter().enumerate() {
+        let full = i - begin >= INGEST_BATCH_MAX || bytes + record.value.len() > INGEST_BATCH_BYTES;
+        if full && i > begin {
+            runs.push(&records[begin..i]);
+            (begin, bytes) = (i, 0);
+        }
+        bytes += record.value.len();
+    }
+    if begin < records.len() {
+        runs.push(&records[begin..]);
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_starts_at_the_committed_offset_or_at_the_beginning_of_the_log() {
+        let range = LogRange { first: 5, next: 9 };
+        for (committed, from) in [
+            (None, 5),
+            (Some(3), 5),
+            (Some(5), 5),
+            (Some(7), 7),
+            (Some(9), 9),
+            (Some(10), 5),
+        ] {
+            assert_eq!(first_offset(committed, range), from, "{committed:?}");
+        }
+    }
+
+    fn record(offset: i64, text: &str) -> Record {
+        Record {
+            offset,
+            value: text.into(),
+        }
+    }
+
+    /// At offset 5, behind the record "mine".
+    fn cursor_behind_mine() -> Cursor {
+        Cursor {
+            next: 5,
+            until: 0,
+            epoch: "e".into(),
+            last: Some(fingerprint_of(&record(4, "mine"))),
+        }
+    }
+
+    #[test]
+    fn another_log_at_the_same_offsets_is_noticed() {
+        let cursor = cursor_behind_mine();
+        let follows = vec![record(5, "next")];
+        for (read, expected) in [
+            (
+                vec![record(4, "mine"), record(5, "next")],
+                Some(follows.clone()),
+            ),
+            (vec![record(4, "other"), record(5, "next")], None),
+            (vec![record(4, "other")], None),
+            (follows.clone(), Some(follows)),
+        ] {
+            let first = vec![record(5, "first")];
+            assert_eq!(
+                records_after_cursor(&cursor, read.clone(), first),
+                expected,
+                "{read:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_that_ends_before_the_cursor_does_not_stop_ingestion() {
+        let cursor = cursor_behind_mine();
+        let first = vec![record(5, "next")];
+        let again = vec![record(4, "mine")];
+        assert_eq!(
+            records_after_cursor(&cursor, again, first.clone()),
+            Some(first)
+        );
+    }
+
+    #[test]
+    fn batches_are_bounded_and_complete() {
+        let record = |offset, bytes| Record {
+            offset,
+            value: vec![b'x'; bytes],
+        };
+        let many: Vec<Record> = (0..1200).map(|offset| record(offset, 1)).collect();
+        let cut = ingest_batches(&many);
+        assert_eq!(
+            cut.iter().map(|run| run.len()).collect::<Vec<_>>(),
+            [500, 500, 200]
+        );
+        let large: Vec<Record> = (0..3)
+            .map(|offset| record(offset, INGEST_BATCH_BYTES))
+            .collect();
+        assert_eq!(
+            ingest_batches(&large).len(),
+            3,
+            "one that is too large goes by itself"
+        );
+        assert!(ingest_batches(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_record_without_an_id_is_named_by_its_place() {
+        let record = Record {
+            offset: 7,
+            value: b"{".to_vec(),
+        };
+        let new = new_task(3, &record, None);
+        assert_eq!(new.task_id.as_str(), "record-3-7");
+        assert!(matches!(new.disposition, Disposition::Rejected { .. }));
+    }
+}
