@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# The whole system on one machine, end to end: Kafka, Redis, a lab of our own with a network to scan, two servers, two pushes, a live
-# view, and a check of what came out. It exits with 0 only if each server completed one task and every address was found.
-# What may not happen in it: a scan outside the lab, a port or a container of somebody else's, or something left behind on any way out.
+# Runs the whole system on one machine: Kafka, Redis, a lab with a network to scan, two servers, two pushes, a live view, and a check of the
+# results. Exits with 0 only if each server completed one task and every address was found.
+# It must not scan outside the lab, use a port or container that it did not create, or leave anything behind, however it ends.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$ROOT"
 # shellcheck source=tests/support/lib.sh
 source tests/support/lib.sh
 
-# rustup writes cargo's folder into the shell's profile, which scripts don't read.
+# rustup adds cargo's folder to the shell's profile, which scripts do not read.
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:/sbin
 export PATH LC_ALL=C
 
@@ -72,7 +72,7 @@ demo() {
     trap 'exit 143' TERM
     trap 'exit 129' HUP
     trap 'exit 141' PIPE
-    # First, since all that follows is of no use without it.
+    # First, because everything else needs it.
     tests/support/lab.sh check || die "nothing was installed or started. With your own cargo: sudo env \"PATH=\$PATH\" \"HOME=\$HOME\" ./run-demo.sh"
     step "Installing what is missing, and building"
     tests/support/setup.sh
@@ -94,7 +94,7 @@ step() {
     printf '\n== %s\n' "$*"
 }
 
-# --- what has to run
+# --- services
 
 start_stores() {
     KAFKA_PORT=$(free_port)
@@ -117,7 +117,7 @@ docker_answers() {
     { have docker && timeout 10 docker info && timeout 10 docker compose version; } >/dev/null 2>&1
 }
 
-# A project of its own: its containers, volumes and ports are nobody else's.
+# A compose project with its own containers, volumes and ports.
 compose() {
     local project
     project=$(cat "$1/compose")
@@ -125,7 +125,7 @@ compose() {
     SCAN_KAFKA_PORT=$KAFKA_PORT SCAN_REDIS_PORT=$REDIS_PORT docker compose -p "$project" -f "$ROOT/docker-compose.yml" "$@"
 }
 
-# The folder's name is one of a kind, so what is named after it is so too. docker wants small letters.
+# The folder's name is unique, so names derived from it are too. docker requires lower case.
 name_of_demo() {
     local name=${1##*/}
     printf '%s\n' "${name,,}"
@@ -149,7 +149,7 @@ start_servers() {
     done
 }
 
-# Out of reach of Ctrl-C, so that it is ended here, in order.
+# In its own session, so that Ctrl-C does not reach it and the script can end it in order.
 start_server() {
     start_detached "$DIR/$1.pid" "$DIR/$1.out" "$BIN/scand" -name "$1" -group "$GROUP" -kafka "127.0.0.1:$KAFKA_PORT" \
         -redis "redis://127.0.0.1:$REDIS_PORT" -masscan "$DIR/lab/masscan" -log-file "$DIR/$1.log"
@@ -191,7 +191,7 @@ watch_tasks() {
     done
 }
 
-# Sets STATUS, PROGRESS, … to what Redis has of a task; a field that is not there is empty.
+# Sets STATUS, PROGRESS, … from the task's hash in Redis; a missing field is empty.
 read_task() {
     local fields
     mapfile -t fields < <(redis hmget "scan:{$GROUP}:task:$1" \
@@ -208,7 +208,7 @@ all_ended() {
     done
 }
 
-# On a terminal the lines are drawn over each other, elsewhere a line follows when its task has changed.
+# On a terminal the lines are redrawn; elsewhere a line is printed when its task has changed.
 declare -A SHOWN_STATUS=() SHOWN_AT=()
 view() {
     local i
@@ -232,7 +232,7 @@ task_line() {
         "$1" "$STATUS" "${SERVER:--}" "${PROGRESS:-0}" "${RATE:--}" "${REMAINING:--}" "${FOUND:-0}" "$ERROR"
 }
 
-# --- the verdict
+# --- the result
 
 verdict() {
     local wrong=""
@@ -280,7 +280,7 @@ check_servers() {
     $good
 }
 
-# Read by other clients than our own. A finding may come twice (at least once is the promise), so sets are compared.
+# Read with clients other than ours. A finding may appear twice (delivery is at least once), so sets are compared.
 check_findings() {
     local i good=true records="$DIR/scan-results.ndjson"
     timeout 30 kcat -C -q -e -b "127.0.0.1:$KAFKA_PORT" -t scan-results -o beginning >"$records" 2>"$DIR/kcat.err" || {
@@ -297,7 +297,7 @@ check_findings() {
     $good
 }
 
-# The 256 addresses of a /24, as a finding of the demo's port is written above.
+# The 256 addresses of a /24 in the form of the findings above.
 addresses() {
     local last
     for last in {0..255}; do printf '%s%s.%s:%s/tcp\n' "$2" "${1%.0/24}" "$last" "$PORT"; done
@@ -364,8 +364,8 @@ stop_kept() {
     printf 'Stopped. Logs: %s\n' "$dir"
 }
 
-# Goes by pid files and names that this script wrote, so it works for a run that was killed too. Servers first: they want to
-# write their last words to Kafka and Redis.
+# Uses pid files and names that this script wrote, so it also works for a run that was killed. Servers first, because they write to Kafka and
+# Redis while they drain.
 stop_all() {
     local dir=$1 server pid pids=()
     for server in "${SERVERS[@]}"; do

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Measures scand against bare masscan, and its memory over many findings; prints a table. About four minutes after the build.
+# Compares scand with masscan alone, and measures its memory over many findings; prints a table. About four minutes after the build.
 #   benches/run.sh [speed|memory]…      both without words; `FINDINGS=1000000 benches/run.sh memory` for a shorter run
-# What may not happen in it: a verdict. Numbers depend on the machine and on what else it does; it only fails where a scan does.
-# masscan runs in a lab of its own, the many findings are the stand-in's, which sends nothing. All it starts is ended.
+# It passes no judgement: numbers depend on the machine and its other load. It fails only if a scan fails.
+# masscan runs in a lab of its own; the many findings come from the stand-in, which sends nothing. Everything it starts is ended.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -33,7 +33,7 @@ main() {
     for what in "$@"; do "$what"; done
 }
 
-# --- the world
+# --- services
 
 begin() {
     DIR=$(mktemp -d /tmp/scan-bench-XXXXXX)
@@ -41,7 +41,7 @@ begin() {
     trap end EXIT
     trap 'exit 130' INT TERM
     KAFKA=$(free_port) REDIS=$(free_port)
-    # Segments go as soon as they are closed, so that ten million findings don't fill the disk.
+    # Segments are deleted as soon as they are closed, so that ten million findings do not fill the disk.
     "$SUPPORT/kafka.sh" start "$DIR/kafka" "$KAFKA" log.retention.bytes=268435456 log.segment.bytes=67108864 \
         log.retention.check.interval.ms=2000
     "$SUPPORT/redis.sh" start "$DIR/redis" "$REDIS"
@@ -55,7 +55,7 @@ end() {
     rm -rf "$DIR"
 }
 
-# server GROUP MASSCAN: a scand with topics of its own.
+# server GROUP MASSCAN: starts a scand with topics of its own.
 server() {
     local group=$1 end=$((SECONDS + 60))
     "$BIN/scand" -group "$group" -name bench -kafka "localhost:$KAFKA" -redis "redis://localhost:$REDIS" -topic "$group-tasks" \
@@ -93,12 +93,12 @@ wait_completed() {
     done
 }
 
-# cpu PID FIRST_FIELD: two neighbouring times of /proc/PID/stat in milliseconds: 14 = its own, 16 = its children's that have ended.
+# cpu PID FIRST_FIELD: two neighbouring times of /proc/PID/stat in milliseconds: 14 = its own, 16 = those of its ended children.
 cpu() {
     awk -v first="$2" -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print int(($(first - 2) + $(first - 1)) * 1000 / hz) }' "/proc/$1/stat"
 }
 
-# --- wall time and processor time, side by side
+# --- wall time and CPU time, side by side
 
 speed() {
     local round bare_ms=() bare_cpu=() scand_ms=() scand_cpu=() child_cpu=()
@@ -119,7 +119,7 @@ speed() {
         "  of masscan's, at most 0.02 is aimed at" "$(ratio "$(mean "${scand_cpu[@]}")" "$(mean "${child_cpu[@]}")")"
 }
 
-# Its progress lines go through a filter that says when the first one came that only waits; masscan may hang in its end, so it is ended.
+# A filter notes when the first progress line of the wait comes. masscan may hang at its end, so it is killed.
 bare() {
     local began ended pid
     : >"$DIR/bare.err"
@@ -157,7 +157,7 @@ median() {
     printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"
 }
 
-# Of processor times, which the kernel tells in whole ticks: over several rounds their error comes to nothing.
+# CPU times come in whole ticks; over several rounds the error is small.
 mean() {
     printf '%s\n' "$@" | awk '{ sum += $1 } END { printf "%.1f\n", sum / NR }'
 }
@@ -172,8 +172,8 @@ memory() {
     local faster=100 id found=0 rss first=0 least=0 most=0 last=0 began=0 took end=$((SECONDS + DONE_SECONDS))
     mkdir -p "$DIR/standin"
     cp "$BIN/examples/standin-masscan" "$DIR/standin/masscan"
-    # It prints faster than its rate: a real masscan at such a one would lose answers where this machine has a busy moment, and
-    # scand would end the scan for it.
+    # It prints faster than its rate. A real masscan at that rate would lose answers in a busy moment of this machine, and scand would end the
+    # scan because of it.
     printf '{"rate_factor": %s}\n' "$faster" >"$DIR/standin/plan.json"
     server memory "$DIR/standin/masscan"
     id=$(push memory "10.0.0.0-$(address "$((FINDINGS - 1))")" 443 "$((FINDINGS_PPS / faster))")
@@ -198,7 +198,7 @@ memory() {
     stop_server
 }
 
-# The address so far behind 10.0.0.0.
+# The address at this distance from 10.0.0.0.
 address() {
     printf '10.%s.%s.%s\n' "$(($1 >> 16))" "$(($1 >> 8 & 255))" "$(($1 & 255))"
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Shows that the fault suite can fail: takes one safeguard after the other out of a copy of the sources, builds it, and requires that
-# the tests named for it fail. Before that the same tests must pass on the copy as it is.
-# What may not happen in it: a change to this working tree. The copy lies in target/mutations.
+# Shows that the fault tests can fail: removes one safeguard after the other from a copy of the sources, builds it, and requires that the
+# tests named for it fail. The same tests must pass on the unchanged copy first.
+# It must not change this working tree. The copy is in target/mutations.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -22,7 +22,7 @@ TEXT
     printf '  %s\n' "${!FILES[@]}" | sort
 }
 
-# name → file, what sed does to it, and the tests that have to fail: those of the fleet, and with unit: those beside the code.
+# name → file, sed's edit, and the tests that have to fail: fleet tests, or with unit: tests next to the code.
 declare -A FILES EDITS TESTS
 mutation() {
     FILES[$1]=$2 EDITS[$1]=$3 TESTS[$1]=$4
@@ -98,7 +98,7 @@ die() {
     exit 1
 }
 
-# With new times, so that cargo sees what was put back.
+# With new time stamps, so that cargo notices restored files.
 copy() {
     mkdir -p "$COPY"
     git ls-files -z | tar --null --files-from=- --create --file=- | tar --extract --touch --directory="$COPY" --file=-
@@ -111,7 +111,7 @@ build() {
     }
 }
 
-# Whether the test passes; it has to be one that runs on this machine.
+# Whether the test passes. It has to run on this machine.
 passes() {
     local log=$COPY/../test.log name=${1#unit:} which=(--test fleet)
     [[ $name == "$1" ]] || which=(--lib)
@@ -120,7 +120,7 @@ passes() {
     grep -Eq "^test (.*::)?$name +\.\.\. ok" "$log"
 }
 
-# As `fn TEST` beside the code, as "TEST" in a list of the fleet's.
+# `fn TEST` next to the code, or "TEST" in a list of fleet tests.
 is_there() {
     case $1 in
     unit:*) grep -Eqr "fn ${1#unit:}\(" src ;;

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Runs the tests: installs what they need and this machine lacks, then `cargo test` with the words given here, and its exit code.
-# What may not happen in it: a choice of tests. A test that can't run on this machine says so itself, as ignored.
+# Runs the tests: installs what they need and this machine lacks, then runs `cargo test` with the arguments given here.
+# It must not select tests. A test that cannot run on a machine reports itself as ignored.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# rustup writes this folder into the shell's profile, which scripts don't read.
+# rustup adds this folder to the shell's profile, which scripts do not read.
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:/sbin
 export PATH
 
 tests/support/setup.sh parsers
 
-# Where the fixtures find Kafka.
+# Where the tests find Kafka.
 SCAN_TOOLS=${SCAN_TOOLS:-$PWD/target/tools}
 export SCAN_TOOLS
 
-# The stand-in masscan: `cargo test --test NAME` alone would leave an old one in place.
+# The stand-in masscan; `cargo test --test NAME` alone does not rebuild it.
 cargo build --examples
 
 exec cargo test "$@"

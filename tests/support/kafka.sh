@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A Kafka broker of one's own, in a folder of one's own: single node, KRaft, on 127.0.0.1 only. Its data, logs and pid lie in DIR.
-# What may not happen in it: touching a broker that it did not start, or one that belongs to another DIR.
+# A Kafka broker in a folder of its own: single node, KRaft, on 127.0.0.1 only. Its data, logs and pid file are in DIR.
+# It must not touch a broker that it did not start, or one that belongs to another DIR.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -41,8 +41,8 @@ start() {
     wait_ready "$dir" "$port"
 }
 
-# A later line wins over an earlier one, so the caller's settings come last. After a crash a broker waits until the session of its
-# former self has ended: 9 s by default.
+# Later lines override earlier ones, so the caller's settings come last. After a crash a broker waits until its previous session has ended:
+# 9 s by default.
 write_settings() {
     local dir=$1 port=$2 controller setting
     shift 2
@@ -78,7 +78,7 @@ SETTINGS
     write_log_settings "$dir"
 }
 
-# The broker logs to a file of its own; the tools only what is wrong, to stderr.
+# The broker logs to a file of its own; the tools log only errors, to stderr.
 write_log_settings() {
     cat >"$1/log4j.properties" <<SETTINGS
 log4j.rootLogger=INFO, file
@@ -98,7 +98,7 @@ log4j.appender.stderr.layout.ConversionPattern=%p %m%n
 SETTINGS
 }
 
-# --ignore-formatted: an earlier run may have been ended in the middle of it.
+# --ignore-formatted: an earlier run may have been interrupted here.
 format() {
     local id
     id=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n' | cut -c 1-22)
@@ -111,7 +111,7 @@ launch() {
         "-Dlog4j.configuration=file:$1/log4j.properties" -cp "$JARS/*" kafka.Kafka "$1/server.properties"
 }
 
-# The broker opens its port as the last step of its start, when its partitions have leaders already.
+# The broker opens its port as the last step of its start, when its partitions already have leaders.
 wait_ready() {
     local dir=$1 port=$2 end=$((SECONDS + READY_SECONDS))
     until port_is_open "$port"; do
@@ -123,7 +123,7 @@ wait_ready() {
 
 # --- the rest
 
-# The pid of the broker of this folder, where it runs. The word tells it from a stranger that was given an old pid.
+# The pid of this folder's broker, if it runs. The word distinguishes it from another process with a reused pid.
 server_pid() {
     local pid
     pid=$(pid_in "$1/kafka.pid")

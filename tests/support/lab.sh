@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The lab: a network of our own in which masscan may scan. Two network namespaces joined by a veth pair: the targets' one owns
-# all of 172.16.0.0/12 and fd00:5ca0::/64, so every address in there answers; the scanner's one has its only default route there.
-# What may not happen in it: a way out. Neither namespace gets an interface, a route or a rule towards anything but the other,
-# and masscan is run in the scanner's namespace only, by the wrapper that `up` writes.
+# The lab: a network in which masscan may scan. Two network namespaces joined by a veth pair: the targets' namespace owns all of
+# 172.16.0.0/12 and fd00:5ca0::/64, so every address in them answers; the scanner's only default route leads there.
+# There must be no way out: neither namespace gets an interface, a route or a rule towards anything but the other, and masscan runs only in
+# the scanner's namespace, started by the wrapper that `up` writes.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -11,8 +11,8 @@ source "$HERE/lib.sh"
 
 TARGETS_V4=172.16.0.0/12
 TARGETS_V6=fd00:5ca0::/64
-# The link between the two: addresses of documentation and of benchmarks, which are nobody's. masscan takes no IPv6 source
-# address from the documentation range nor from fc00::/7, hence 2001:2::/48.
+# The link between the two: addresses reserved for documentation and benchmarks. masscan accepts no IPv6 source address from the
+# documentation range or from fc00::/7, hence 2001:2::/48.
 SCANNER_V4=192.0.2.1 HOSTS_V4=192.0.2.2
 SCANNER_V6=2001:2::1 HOSTS_V6=2001:2::2
 
@@ -29,11 +29,11 @@ TEXT
 
 # --- check
 
-# Asks the kernel by trying, since a container may hold every capability and still be refused.
+# Tries it, because a container may have every capability and still be refused.
 check() {
     local hint="run it as root (sudo); a container needs --privileged"
     holds_capabilities || die "no rights for network namespaces: CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW are needed: $hint"
-    # On a fresh machine ip is not there yet; the capabilities are then all that can be asked for.
+    # On a fresh machine ip is not installed yet; then only the capabilities can be checked.
     have ip || return 0
     local name="labcheck-$$" said
     if said=$(try_namespace "$name" 2>&1); then
@@ -73,7 +73,7 @@ up() {
     write_wrapper "$name" "$dir"
 }
 
-# Every step looks at what is there, so that a second `up` mends what is missing and disturbs no scan.
+# Every step checks what exists, so that a second `up` repairs what is missing and disturbs no scan.
 make_namespaces() {
     local namespace
     for namespace in "$1-scan" "$1-hosts"; do
@@ -82,7 +82,7 @@ make_namespaces() {
     done
 }
 
-# Both ends are born inside their namespaces: nothing of the lab ever shows among the machine's own interfaces.
+# Both ends are created inside their namespaces, so the lab never appears among the machine's own interfaces.
 wire() {
     local scan="$1-scan" hosts="$1-hosts"
     ip -n "$scan" link show scan0 >/dev/null 2>&1 ||
@@ -106,12 +106,12 @@ wire_ipv6() {
     ip -n "$2" route replace local "$TARGETS_V6" dev lo
 }
 
-# With offloads on, libpcap gives masscan a ring of about 32 frames, and a burst of answers is lost silently.
+# With offloads on, libpcap gives masscan a ring of about 32 frames, and bursts of answers are lost silently.
 quiet_offloads() {
     ip netns exec "$1" ethtool -K "$2" gro off gso off tso off tx off rx off sg off >/dev/null
 }
 
-# Answers must not depend on how many came before them: no queue of half-open connections that could be full, only cookies.
+# Answers must not depend on earlier ones: SYN cookies only, no queue of half-open connections that could be full.
 tune() {
     set_sysctl "$1-hosts" net/ipv4/tcp_syncookies 2
     set_sysctl "$1-hosts" net/core/somaxconn 65535
@@ -124,7 +124,7 @@ set_sysctl() {
         printf 'lab.sh: could not set %s=%s (/proc/sys is read-only here): a fast scan may lose answers\n' "$2" "$3" >&2
 }
 
-# One process a port, for all addresses of both families. It accepts and closes, so that a full connection works too.
+# One process per port, for all addresses of both families. It accepts and closes, so that full connections work too.
 # shellcheck disable=SC2016 # perl expands them
 LISTENER='
     my ($port) = @ARGV;
@@ -153,8 +153,8 @@ is_listening() {
     [[ -n $(ip netns exec "$1-hosts" ss -Hltn "sport = :$2") ]]
 }
 
-# masscan finds its IPv6 gateway by asking for routers, which Linux answers by no program of its own: this one does, when asked only,
-# since on a link that is never quiet a hang of masscan's would not show.
+# masscan finds its IPv6 gateway by router solicitation, which no Linux program here answers. This one does, only when asked, because on a link
+# that is never quiet a hang of masscan would not show.
 # shellcheck disable=SC2016 # perl expands them
 ROUTER='
     my ($index) = @ARGV;
@@ -178,7 +178,7 @@ answer_routers() {
         sh "$2/router.pid" "$ROUTER" </dev/null >"$2/router.log" 2>&1 &
 }
 
-# `exec` all the way, and ip execs as well: the pid that the caller gets is masscan's own, so signals reach it.
+# `exec` throughout, and ip execs as well, so the pid that the caller gets is masscan's and signals reach it.
 write_wrapper() {
     local wrapper="$2/masscan"
     printf '#!/bin/sh\n# masscan in the lab %s, which has no way out; it fails once that lab is gone.\nexec %q netns exec %q %q "$@"\n' \
@@ -198,8 +198,8 @@ down() {
     rm -f "$dir/masscan" "$dir/router.pid"
 }
 
-# All that runs in a namespace of ours is ours: the listeners, and any masscan whose server died. The list of them goes by
-# namespace and gives pids.
+# Everything that runs in our namespaces is ours: the listeners, and any masscan whose server died. The list is by namespace and contains
+# pids.
 end_all_in() {
     local pid pids
     pids=$(ip netns pids "$1" 2>/dev/null) || return 0
@@ -209,7 +209,7 @@ end_all_in() {
 
 # --- counting
 
-# At the targets' side, in front of everything else there. A rule for each network, found again by its comment.
+# At the targets' side, before everything else there. One rule for each network, found by its comment.
 count() {
     need nft
     ip netns exec "$1-hosts" nft -f - <<RULES

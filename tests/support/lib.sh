@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# What the scripts of this project share: messages, free ports, ending a process by its pid, and a server in a folder of its own.
-# It is sourced, never run. What may not happen in it: ending a process by its name, or one that was not looked at first.
+# Shared by the project's scripts: messages, free ports, ending a process by its pid, and a server in a folder of its own.
+# Sourced, never run. It must not end a process by name, or one that was not checked first.
 
-# One clear line on stderr, then the end.
+# Prints one line on stderr and exits.
 die() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
     exit 1
@@ -12,7 +12,7 @@ have() {
     command -v "$1" >/dev/null 2>&1
 }
 
-# need COMMAND…: all of them must be there; setup.sh is what brings them.
+# need COMMAND…: requires all of them; setup.sh installs them.
 need() {
     local command missing=()
     for command in "$@"; do
@@ -21,8 +21,8 @@ need() {
     [[ ${#missing[@]} -eq 0 ]] || die "missing here: ${missing[*]}; tests/support/setup.sh installs what is missing"
 }
 
-# A TCP port of 127.0.0.1 that nobody listens on. From below the range from which the kernel takes the ports of outgoing
-# connections (32768 and up), so that none of those can take it before the server that it is meant for.
+# A free TCP port of 127.0.0.1, below the range from which the kernel takes ports of outgoing connections (32768 and up), so that none of
+# those takes it before the server does.
 free_port() {
     local port
     for _ in {1..100}; do
@@ -35,8 +35,8 @@ free_port() {
     die "found no free port between 20000 and 31999 on 127.0.0.1"
 }
 
-# Whether anything listens on that port, on any address. By the kernel's list: to try a connection instead may succeed where nobody
-# listens, when the kernel happens to take the same port for this end.
+# Whether anything listens on that port, on any address, by the kernel's list. Connecting could succeed without a listener if the kernel
+# happened to use the same port for our end.
 port_is_open() {
     local hex
     printf -v hex '%04X' "$1"
@@ -56,14 +56,14 @@ pid_in() {
     [[ ! $pid =~ ^[0-9]+$ ]] || printf '%s\n' "$pid"
 }
 
-# Whether any thread of it still runs. One that has ended but was not collected by its parent yet (a zombie) counts as gone: its ports
-# are free and its files closed.
+# Whether any thread of it still runs. A process that has ended but was not reaped yet (a zombie) counts as gone: its ports are free and its
+# files closed.
 alive() {
     grep -Eqs '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/task/"*/status
 }
 
-# start_detached PID_FILE OUTPUT_FILE COMMAND…: in a session of its own, which keeps the terminal's Ctrl-C away from it. A Ctrl-C here is
-# only heeded once its pid is on record, so that a process of which nobody knows can't be left behind.
+# start_detached PID_FILE OUTPUT_FILE COMMAND…: starts it in a session of its own, so that Ctrl-C does not reach it. Ctrl-C here takes effect
+# only after the pid is recorded, so that no unknown process is left behind.
 start_detached() {
     local pid_file=$1 output=$2 former interrupted=""
     shift 2
@@ -78,13 +78,13 @@ start_detached() {
     [[ -z $interrupted ]] || exit 130
 }
 
-# The words of a process, one a line; nothing where there is no such process.
+# The arguments of a process, one a line; nothing if it does not exist.
 command_line() {
     { tr '\0' '\n' <"/proc/$1/cmdline"; } 2>/dev/null || true
 }
 
-# has_word PID WORD: whether the process was started with exactly this word. A pid file may be old and its number given to a
-# stranger since, so nothing is ended before this was asked.
+# has_word PID WORD: whether the process was started with exactly this argument. A pid file may be old and the pid reused, so this is checked
+# before anything is ended.
 has_word() {
     command_line "$1" | grep -Fx -e "$2" >/dev/null
 }
@@ -98,7 +98,7 @@ wait_gone() {
     done
 }
 
-# end_pids SECONDS PID…: asks them all to end, once each, and makes those end that have not after that time.
+# end_pids SECONDS PID…: asks each of them to end, and kills those that still run after that time.
 end_pids() {
     local seconds=$1 pid end=$((SECONDS + $1))
     shift
@@ -113,10 +113,10 @@ end_pids() {
 
 # --- a server in a folder of its own
 #
-# The script that sources this says which: SERVER is its name and that of its files (DIR/SERVER.pid, .out, .log), STOP_SECONDS how long
-# it may take to end, and server_pid DIR prints its pid where it runs.
+# The script that sources this sets SERVER (its name and that of its files: DIR/SERVER.pid, .out, .log) and STOP_SECONDS (how long it may
+# take to end), and defines server_pid DIR, which prints its pid if it runs.
 
-# give_up DIR WHY: shows the end of its log, ends it, and dies.
+# give_up DIR REASON: shows the end of its log, ends it, and exits.
 give_up() {
     printf -- '--- the end of its log in %s:\n' "$1" >&2
     tail -q -n 20 "$1/$SERVER.out" "$1/$SERVER.log" >&2 2>/dev/null || true
@@ -124,7 +124,7 @@ give_up() {
     die "$2; its log is above"
 }
 
-# In order, so that its data can be started again.
+# Orderly, so that it can be started again with its data.
 stop_server() {
     local pid
     pid=$(server_pid "$1")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A Redis of one's own, in a folder of one's own: on 127.0.0.1 only, append-only, never evicting. Its data, log and pid lie in DIR.
-# What may not happen in it: touching a Redis that it did not start, or one that belongs to another DIR.
+# A Redis in a folder of its own: on 127.0.0.1 only, append-only, never evicting. Its data, log and pid file are in DIR.
+# It must not touch a Redis that it did not start, or one that belongs to another DIR.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -33,7 +33,7 @@ start() {
     wait_ready "$dir" "$port"
 }
 
-# Any answer but "loading" will do: a server that wants a password answers so.
+# Any answer except "loading" is sufficient; a server that requires a password answers too.
 wait_ready() {
     local dir=$1 port=$2 said end=$((SECONDS + READY_SECONDS))
     while true; do
@@ -45,8 +45,8 @@ wait_ready() {
     done
 }
 
-# The pid of the server of this folder, where it runs. Redis rewrites its own command line, so it is its working folder that tells it from a
-# stranger that was given an old pid.
+# The pid of this folder's server, if it runs. Redis rewrites its command line, so its working folder distinguishes it from another process
+# with a reused pid.
 server_pid() {
     local pid
     pid=$(pid_in "$1/redis.pid")

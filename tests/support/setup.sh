@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the demo and the tests need and this machine lacks: Debian packages with apt, and Kafka 3.9.1 from Maven Central into
-# target/tools. Where nothing lacks it touches no network and is done at once. `setup.sh parsers` brings the programs too by which
-# the tests read what scanpush writes.
-# What may not happen in it: starting a service. The distribution's Redis would take port 6379; only its program is wanted.
+# target/tools. If nothing is missing it uses no network and ends at once. `setup.sh parsers` also installs the programs with which the
+# tests read scanpush's output.
+# It must not start a service. The distribution's Redis would take port 6379; only its program is needed.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -15,7 +15,7 @@ POLICY=/usr/sbin/policy-rc.d
 JAVA_AT_LEAST=11 # what Kafka 3.9 runs on
 LOCK_SECONDS=900
 
-# The program that shows that a package is there, and the package. Java and Maven have rules of their own below.
+# A program, and the package that contains it. Java and Maven have their own rules below.
 PROGRAMS=(
     masscan:masscan
     redis-server:redis-server
@@ -37,7 +37,7 @@ PROGRAMS=(
     fish:fish
 )
 
-# And those by which the tests read what scanpush writes.
+# The same for the programs with which the tests read scanpush's output.
 PARSERS=(
     xmllint:libxml2-utils
     python3:python3
@@ -64,7 +64,7 @@ main() {
     [[ -d $KAFKA ]] || fetch_kafka
 }
 
-# cargo is the one thing that is not installed here: it is the reader's own tool, and Debian's is too old.
+# cargo is not installed here: it is the user's own tool, and Debian's is too old.
 find_cargo() {
     have cargo || [[ -x ${CARGO_HOME:-$HOME/.cargo}/bin/cargo ]] ||
         die "cargo is missing: install Rust 1.88 or newer with rustup, and have cargo on the PATH of this user ($(id -un))"
@@ -72,20 +72,20 @@ find_cargo() {
 
 # --- packages
 
-# One a line, each once.
+# One a line, without repetition.
 missing_packages() {
     local entry
     {
-        # root's folders may not be on an ordinary user's path, though the programs are there.
+        # root's folders may be missing in an ordinary user's path, although the programs exist.
         PATH=$PATH:/usr/sbin:/sbin
         for entry in "${PROGRAMS[@]}"; do
             have "${entry%%:*}" || printf '%s\n' "${entry##*:}"
         done
-        # masscan loads it at run time, so its package does not ask for it.
+        # masscan loads it at run time, and its package does not depend on it.
         have_libpcap || printf 'libpcap0.8\n'
-        # A module of the distribution's python3, which may not be the first on the path.
+        # A module of the distribution's python3, which may not be the first in the path.
         [[ $WITH_PARSERS != parsers ]] || have_libnmap || printf 'python3-libnmap\n'
-        # gcc alone brings no headers to link with.
+        # gcc alone does not include the C library's headers.
         ! { have cc && [[ ! -e /usr/include/stdlib.h ]]; } || printf 'libc6-dev\n'
         [[ $(java_version) -ge JAVA_AT_LEAST ]] || printf 'openjdk-17-jre-headless\n'
         [[ -d $KAFKA ]] || have mvn || printf 'maven\n'
@@ -104,7 +104,7 @@ have_libpcap() {
     ldconfig -p 2>/dev/null | grep -F 'libpcap.so' >/dev/null
 }
 
-# The major version, 0 where there is none.
+# The major version, or 0.
 java_version() {
     local said=""
     ! have java || said=$(java -version 2>&1 | sed -n 's/^[a-z]* version "\([0-9]*\).*/\1/p;T;q')
@@ -121,7 +121,7 @@ install_packages() {
     printf 'setup: installing %s; the log: %s\n' "$*" "$TOOLS/apt.log" >&2
     : >"$TOOLS/apt.log"
     apt_get update || printf 'setup: apt-get update failed; going on with the package lists that are here\n' >&2
-    # Debian's next releases have no Java 17, and a newer one will do.
+    # Debian's next releases have no Java 17; a newer one works too.
     [[ " $* " != *" openjdk-17-jre-headless "* ]] ||
         apt-cache policy openjdk-17-jre-headless | grep 'Candidate: [0-9]' >/dev/null ||
         set -- "${@/openjdk-17-jre-headless/default-jre-headless}"
@@ -139,7 +139,7 @@ apt_get() {
         "$@" </dev/null >>"$TOOLS/apt.log" 2>&1
 }
 
-# Packages ask this file before they start a service: 101 is no. One that is there already is the machine's own and stays as it is.
+# Packages run this file before they start a service; exit code 101 forbids it. An existing file belongs to the machine and is kept.
 forbid_services() {
     [[ ! -e $POLICY ]] || return 0
     trap allow_services EXIT
@@ -151,14 +151,14 @@ allow_services() {
     ! grep -qs 'Made by setup.sh' "$POLICY" || "${as_root[@]}" rm -f "$POLICY"
 }
 
-# Nor shall a Redis that came for our sake start at the next boot.
+# A Redis that was installed for us must not start at the next boot.
 forget_service() {
     [[ " $* " != *" redis-server "* ]] || ! have systemctl || "${as_root[@]}" systemctl disable --quiet redis-server 2>/dev/null || true
 }
 
 # --- Kafka
 
-# Into a folder of its own first, since a half-fetched Kafka must not be taken for one.
+# Into a temporary folder first, so that an incomplete download is not used.
 fetch_kafka() {
     local fresh
     fresh=$(mktemp -d "$TOOLS/.kafka-XXXXXX")
