@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compares scand with masscan alone, and measures its memory over many findings; prints a table. About four minutes after the build.
-#   benches/run.sh [speed|memory]…      both without words; `FINDINGS=1000000 benches/run.sh memory` for a shorter run
+#   benches/run.sh [speed|memory|burst]…   speed and memory without arguments; `FINDINGS=1000000 benches/run.sh memory` for a shorter run
 # It passes no judgement: numbers depend on the machine and its other load. It fails only if a scan fails.
 # masscan runs in a lab of its own; the many findings come from the stand-in, which sends nothing. Everything it starts is ended.
 set -euo pipefail
@@ -19,13 +19,15 @@ PORTS=443,9001-9009
 ROUNDS=${ROUNDS:-3}
 FINDINGS=${FINDINGS:-10000000}
 FINDINGS_PPS=${FINDINGS_PPS:-100000}
+BURST_RUNS=${BURST_RUNS:-10}
+BURST_SECONDS=${BURST_SECONDS:-30}
 WAIT_S=2
 DONE_SECONDS=600          # no single scan here takes longer
 
 main() {
     local what
     [[ $# -gt 0 ]] || set -- speed memory
-    for what in "$@"; do [[ $what =~ ^(speed|memory)$ ]] || die "'$what' is nothing to measure: speed and memory are"; done
+    for what in "$@"; do [[ $what =~ ^(speed|memory|burst)$ ]] || die "unknown measurement '$what': speed, memory or burst"; done
     "$SUPPORT/setup.sh"
     (cd "$ROOT" && cargo build --release --bins --examples)
     BIN=$(cd "$ROOT" && cargo metadata --no-deps --format-version 1 | jq -r .target_directory)/release
@@ -196,6 +198,26 @@ memory() {
         "resident at the first finding, KiB" "$first" "least, KiB" "$least" "most, KiB" "$most" "at the last one, KiB" "$last" \
         "scand's processor time for a million findings, ms" "$(($(cpu "$SERVER" 14) * 1000 / (FINDINGS / 1000)))"
     stop_server
+}
+
+# --- findings at a high rate, in steps of a few milliseconds, as a masscan prints them
+
+burst() {
+    local run id count=$((FINDINGS_PPS * BURST_SECONDS)) group completed=0 resumed=0
+    mkdir -p "$DIR/burst"
+    cp "$BIN/examples/standin-masscan" "$DIR/burst/masscan"
+    printf '{}\n' >"$DIR/burst/plan.json"
+    for ((run = 1; run <= BURST_RUNS; run++)); do
+        group=burst$run
+        server "$group" "$DIR/burst/masscan"
+        id=$(push "$group" "10.0.0.0-$(address "$((count - 1))")" 443 "$FINDINGS_PPS")
+        wait_completed "$group" "$id"
+        [[ $(field "$group" "$id" found) -ne $count ]] || completed=$((completed + 1))
+        ! grep -q -- '--resume-index' "$DIR/$group.log" || resumed=$((resumed + 1))
+        stop_server
+    done
+    printf '\nburst: %s runs of %s findings at %s pps\n' "$BURST_RUNS" "$count" "$FINDINGS_PPS"
+    printf '%-58s %10s\n' "completed with all findings" "$completed" "of these continued from a checkpoint" "$resumed"
 }
 
 # The address at this distance from 10.0.0.0.

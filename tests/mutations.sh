@@ -42,10 +42,10 @@ mutation intact src/claim_table/scripts/prelude.lua \
     "a_missing_key_never_means_done"
 mutation watermark src/claim_table/scripts/claim.lua \
     "s/^if watermark_found and watermark_found < tonumber(args.watermark) then/if false then/" \
-    "a_redis_that_went_back_in_time_is_forgotten a_redis_restored_from_an_old_snapshot_runs_nothing_twice"
+    "a_redis_that_went_back_in_time_is_cleared a_redis_restored_from_an_old_snapshot_runs_nothing_twice"
 mutation idle src/claim_table/scripts/claim.lua \
     "/^if redis.call('EXISTS', ready_key, throttled_jobs_key)/d" \
-    "what_there_is_to_do_is_said_with_each_call"
+    "each_call_reports_what_else_there_is_to_do"
 mutation refusing src/claim_table/scripts/claim.lua \
     '/^ *and not has_refused(marks, other.name, other.capabilities) then/s/and .*/then/' \
     "no_server_waits_for_one_that_refuses_the_task"
@@ -66,7 +66,7 @@ mutation acknowledged src/scand/scan/publish.rs \
     "a_full_buffer_suspends_the_scan_and_loses_nothing"
 mutation log src/scand/ingest/records.rs \
     "s/before.is_some_and(|before| Some(fingerprint_of(before)) != cursor.last)/before.is_some_and(|_| false)/" \
-    "a_topic_made_anew_is_loud_and_read_from_its_beginning"
+    "a_recreated_topic_is_reported_and_read_from_its_beginning"
 
 mutation answered src/model/checkpoint.rs \
     "s/&& now.duration_since(sample.at) >= self.settle/\&\& now >= sample.at/" \
@@ -79,7 +79,7 @@ mutation standstill src/model/checkpoint.rs \
     "unit:what_was_sent_before_a_standstill_never_becomes_certain"
 mutation probe_order src/model/probe_order.rs \
     "s/if made_by.addresses != self.name.addresses/if false/" \
-    "a_checkpoint_of_another_walk_is_not_used"
+    "a_checkpoint_of_another_probe_order_is_not_used"
 mutation version src/model/probe_order.rs \
     "s/if made_by.masscan != self.name.masscan/if false/" \
     "unit:a_name_tells_what_a_checkpoint_is_valid_for"
@@ -91,7 +91,7 @@ mutation blocks src/masscan/output.rs \
     "a_finding_printed_just_before_a_kill_is_not_lost"
 mutation overrun src/masscan/overrun.rs \
     "s/^        was_full \&\& /        false \&\& was_full \&\& /" \
-    "unit:answers_may_be_lost_only_if_the_output_was_full_for_longer_than_the_ring_lasts answers_that_came_too_fast_are_asked_for_again"
+    "unit:answers_may_be_lost_only_if_the_output_was_full_for_longer_than_the_ring_lasts after_an_overrun_the_probes_are_sent_again"
 
 die() {
     printf 'mutations.sh: %s\n' "$*" >&2

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 pub const TESTS: &[Test] = &[
     (
-        "a_wait_that_somebody_ended_is_no_completion",
+        "a_wait_ended_from_outside_is_not_a_completion",
         Needs::Lab,
         ended_while_waiting,
     ),
@@ -31,7 +31,7 @@ pub const TESTS: &[Test] = &[
         silent,
     ),
     (
-        "a_server_that_stood_still_goes_on_from_its_checkpoint",
+        "after_a_standstill_a_scan_continues_from_its_checkpoint",
         Needs::Servers,
         stood_still,
     ),
@@ -41,7 +41,7 @@ pub const TESTS: &[Test] = &[
         stood_still_shortly,
     ),
     (
-        "answers_that_came_too_fast_are_asked_for_again",
+        "after_an_overrun_the_probes_are_sent_again",
         Needs::Servers,
         overrun,
     ),

@@ -8,13 +8,13 @@
 //! - **A task takes too long**: `a_task_that_takes_too_long_moves_on_and_fails_as_timed_out`.
 //! - **SIGTERM**: `sigterm_hands_a_scan_over_half_done`, `a_second_signal_ends_at_once`.
 //! - **Priorities and starvation**: `higher_priority_goes_first_and_equals_in_order`,
-//!   `a_long_task_blocks_nobody_and_holds_the_committed_offset`.
+//!   `a_long_task_blocks_no_other_and_holds_the_committed_offset`.
 //! - **Redis**: all of `redis_faults.rs`, `an_emptied_redis_is_rebuilt_from_kafka`.
 //! - **Kafka**: all of `kafka_faults.rs`, `a_restart_of_kafka_and_redis_is_survived`.
-//! - **Records**: `a_poison_task_ends_failed_and_stops_nobody`, `an_id_pushed_again_changes_nothing`,
+//! - **Records**: `a_poison_task_fails_and_stops_no_other`, `an_id_pushed_again_changes_nothing`,
 //!   `bad_records_are_rejected_and_hold_nothing_up`.
-//! - **Group offsets**: `a_long_task_blocks_nobody_and_holds_the_committed_offset`; by Kafka's own tool in
-//!   `an_emptied_redis_is_rebuilt_from_kafka`; `every_partition_is_committed_again_at_least_hourly` in src/scand/commit.rs.
+//! - **Group offsets**: `a_long_task_blocks_no_other_and_holds_the_committed_offset`; by Kafka's own tool in
+//!   `an_emptied_redis_is_rebuilt_from_kafka`; `every_partition_is_committed_again_at_least_hourly` in src/scand/finalize/commit.rs.
 //! - **All of them together**: `nothing_is_lost_under_random_faults`.
 //!
 //! And each invariant of the design (`table.rs` has those of the claim table):
@@ -23,14 +23,14 @@
 //! 2. Committed is at most the lowest unfinished: `the_committed_offset_never_passes_an_unfinished_task`,
 //!    `a_missing_key_never_means_done`.
 //! 3. Compare-and-set, lost ranges: `the_cursor_moves_only_by_compare_and_set`,
-//!    `a_log_cut_below_the_cursor_is_loud_and_counted`.
+//!    `a_log_cut_below_the_cursor_is_reported_and_counted`.
 //! 4. Fences: `a_stale_fence_changes_nothing`.
 //! 5. Exactly one place: `random_operations_keep_the_table_whole`.
 //! 6. Trust ends before the lease: `redis_away_for_longer_than_a_lease_suspends_the_scan`,
-//!    `a_lease_is_judged_by_the_clock_of_redis`; src/scand/holdings.rs, src/model/lease.rs.
+//!    `a_lease_is_judged_by_the_clock_of_redis`; src/scand/claims/held_claims.rs, src/model/lease.rs.
 //! 7. Attempts: `attempts_count_at_the_claim_and_a_drain_gives_them_back`.
 //! 8. A slot and a task meet: `a_free_slot_and_a_task_meet_soon`.
-//! 9. Bounds: `a_full_buffer_suspends_the_scan_and_loses_nothing`; the bounds themselves are src/model/limits.rs.
+//! 9. Bounds: `a_full_buffer_suspends_the_scan_and_loses_nothing`; docs/limits.md lists them.
 //! 10. No text reaches masscan: `bad_records_are_rejected_and_hold_nothing_up`; src/masscan/arguments.rs.
 //!
 //! tests/mutations.sh takes the safeguards out, one at a time, and shows that the tests named there fail.

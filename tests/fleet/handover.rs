@@ -26,7 +26,7 @@ pub const TESTS: &[Test] = &[
         other_rates,
     ),
     (
-        "a_checkpoint_of_another_walk_is_not_used",
+        "a_checkpoint_of_another_probe_order_is_not_used",
         Needs::Servers,
         other_walk,
     ),

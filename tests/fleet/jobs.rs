@@ -19,7 +19,7 @@ pub const TESTS: &[Test] = &[
         limit,
     ),
     (
-        "a_job_at_its_limit_stands_in_nobodys_way",
+        "a_job_at_its_limit_does_not_hold_up_others",
         Needs::Servers,
         in_nobodys_way,
     ),

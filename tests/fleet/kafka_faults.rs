@@ -34,12 +34,12 @@ pub const TESTS: &[Test] = &[
         swallowed,
     ),
     (
-        "a_topic_made_anew_is_loud_and_read_from_its_beginning",
+        "a_recreated_topic_is_reported_and_read_from_its_beginning",
         Needs::Servers,
         made_anew,
     ),
     (
-        "a_log_cut_below_the_cursor_is_loud_and_counted",
+        "a_log_cut_below_the_cursor_is_reported_and_counted",
         Needs::Servers,
         cut_log,
     ),

@@ -31,7 +31,7 @@ pub const TESTS: &[Test] = &[
         comes_back,
     ),
     (
-        "a_running_scan_that_touches_a_newly_denied_network_begins_anew_without_it",
+        "a_running_scan_restarts_without_a_newly_denied_network",
         Needs::Servers,
         reloaded,
     ),

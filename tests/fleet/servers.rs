@@ -35,12 +35,12 @@ pub const TESTS: &[Test] = &[
         second_signal,
     ),
     (
-        "a_long_task_blocks_nobody_and_holds_the_committed_offset",
+        "a_long_task_blocks_no_other_and_holds_the_committed_offset",
         Needs::Servers,
         long_task,
     ),
     (
-        "a_poison_task_ends_failed_and_stops_nobody",
+        "a_poison_task_fails_and_stops_no_other",
         Needs::Servers,
         poison,
     ),

@@ -34,7 +34,7 @@ pub const TESTS: &[Test] = &[
         missing_keys,
     ),
     (
-        "a_redis_that_went_back_in_time_is_forgotten",
+        "a_redis_that_went_back_in_time_is_cleared",
         Needs::Servers,
         back_in_time,
     ),
@@ -59,7 +59,7 @@ pub const TESTS: &[Test] = &[
         clock_of_redis,
     ),
     (
-        "what_there_is_to_do_is_said_with_each_call",
+        "each_call_reports_what_else_there_is_to_do",
         Needs::Servers,
         said_to_do,
     ),
