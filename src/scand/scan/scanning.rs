@@ -1,0 +1,218 @@
+//! The part of a scan while masscan runs: its output, the clocks, and live progress.
+
+use super::outcome::{OTHER_TARGETS, OTHER_VERSION, StopReason};
+use super::phase::{Phase, Running, Stage};
+use super::{Event, Scan};
+use crate::claim_table::LiveProgress;
+use crate::masscan::{self, Output};
+use crate::model::{Progress, Resume};
+use log::{debug, info, warn};
+use std::time::{Duration, Instant};
+
+/// masscan may hang after completion (masscan issues 144, 558): it is ended this long after its wait should be over.
+const HANG_MARGIN: Duration = Duration::from_millis(1000);
+/// masscan prints its progress several times a second. Without a progress line for this long it counts as hung.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// A log line is written each time progress passes a multiple of this many percent.
+const MILESTONE_PERCENT: u32 = 25;
+
+impl Scan<'_> {
+    pub(super) fn on_scanning(&mut self, running: Running, event: Event) -> Phase {
+        match event {
+            Event::Order(order) => self.stop(running, StopReason::Ordered(order)),
+            Event::Output(output) => self.on_output(running, output),
+            Event::OutputEnded => self.on_exit(running),
+            Event::Tick | Event::Announced(_) => self.on_tick(running),
+        }
+    }
+
+    /// Ends masscan for `reason`.
+    pub(super) fn stop(&mut self, mut running: Running, reason: StopReason) -> Phase {
+        debug!("ending masscan: {reason:?}");
+        self.checkpoint.hold();
+        // It writes each line at once: what it has found has been written, so there is nothing to wait for.
+        running.child.kill();
+        running.stage = Stage::Ending { reason };
+        Phase::Scanning(running)
+    }
+
+    pub(super) fn on_output(&mut self, mut running: Running, output: Output) -> Phase {
+        match output {
+            Output::Findings(findings) => {
+                self.findings.add(&findings);
+                self.findings.hand_over(self.is_trusted());
+                if !self.scans.buffer.has_room() {
+                    return self.stop(running, StopReason::BufferFull);
+                }
+            }
+            Output::Progress { progress, read_at } => {
+                self.on_progress(&mut running, progress, read_at);
+            }
+            Output::Message(message) => return self.on_message(running, message),
+            Output::Overrun => return self.stop(running, StopReason::Overrun),
+            Output::Unreadable(line) => running.note_unreadable(&line),
+        }
+        Phase::Scanning(running)
+    }
+
+    pub(super) fn on_progress(
+        &mut self,
+        running: &mut Running,
+        mut progress: Progress,
+        read_at: Instant,
+    ) {
+        running.last_progress = Instant::now();
+        progress.percent = progress.percent.max(self.progress.percent);
+        // masscan has an estimate of its own while it sends, but not a good one.
+        progress.remaining_s = progress
+            .remaining_s
+            .map(|_| self.estimate.remaining_s(read_at, progress.percent));
+        self.progress = progress;
+        self.checkpoint
+            .observe(read_at, progress.percent, self.found());
+        self.checkpoint.settle(
+            read_at,
+            self.findings.printed(),
+            self.findings.acknowledged(),
+        );
+        self.log_milestone();
+        self.reporter.note_reading(read_at);
+        running.stage = running.stage.clone().after_progress(&progress, read_at);
+        if running.stage.sends_no_more() {
+            self.assignment.permit.stop_sending();
+        }
+        self.report_if_due(running);
+    }
+
+    pub(super) fn on_message(&mut self, mut running: Running, message: String) -> Phase {
+        debug!("masscan: {message}");
+        let stop = self
+            .check_announced_size(&message)
+            .or_else(|| self.check_announced_version(&message));
+        if masscan::is_interrupt(&message) {
+            running.stage = running.stage.after_interrupt(Instant::now());
+        }
+        running.keep_message(message);
+        match stop {
+            Some(reason) => self.stop(running, reason),
+            None => Phase::Scanning(running),
+        }
+    }
+
+    /// Compares what masscan says it scans with what it was given.
+    pub(super) fn check_announced_size(&mut self, message: &str) -> Option<StopReason> {
+        let announced = masscan::announced_size(message)?;
+        let probe_order = &self.plan.probe_order;
+        // masscan prints both modulo 2^32.
+        let given = (probe_order.addresses() as u32, probe_order.ports() as u32);
+        if announced == given {
+            return None;
+        }
+        warn!(
+            "masscan scans {} addresses × {} ports instead of {} × {}: probably overridden by /etc/masscan/masscan.conf; another server cannot resume \
+             this scan",
+            announced.0,
+            announced.1,
+            probe_order.addresses(),
+            probe_order.ports()
+        );
+        self.checkpoint.forget();
+        self.stop_a_shard(OTHER_TARGETS)
+    }
+
+    /// Compares the version that masscan prints with the one that was found before.
+    pub(super) fn check_announced_version(&mut self, message: &str) -> Option<StopReason> {
+        let version = masscan::announced_version(message)?;
+        if version == self.plan.masscan_version {
+            return None;
+        }
+        warn!(
+            "masscan reports version {version}, but reported {:?} before: another server cannot resume this scan",
+            self.plan.masscan_version
+        );
+        self.checkpoint.forget();
+        self.scans.masscan.note_version(version);
+        self.stop_a_shard(OTHER_VERSION)
+    }
+
+    /// A shard is sent exactly as it was pushed or not at all: otherwise its job would have holes.
+    pub(super) fn stop_a_shard(&self, why: &'static str) -> Option<StopReason> {
+        let shard = self.assignment.claimed.task.shard;
+        shard.map(|_| StopReason::Mismatch(why))
+    }
+
+    pub(super) fn on_tick(&mut self, running: Running) -> Phase {
+        self.findings.hand_over(self.is_trusted());
+        self.checkpoint.acknowledge(self.findings.acknowledged());
+        self.report_if_due(&running);
+        match self.reason_to_stop(&running) {
+            Some(reason) => self.stop(running, reason),
+            None => Phase::Scanning(running),
+        }
+    }
+
+    /// Why the scan cannot go on, by the clock or by the server's state.
+    pub(super) fn reason_to_stop(&mut self, running: &Running) -> Option<StopReason> {
+        let now = Instant::now();
+        if !self.assignment.held_claim.is_trusted(now) {
+            return Some(StopReason::Untrusted);
+        }
+        if self.has_left_scope() {
+            return Some(StopReason::OutOfScope);
+        }
+        let timeout_s = self.assignment.claimed.task.timeout_s;
+        let timeout = timeout_s.map(|s| Duration::from_secs(s.into()));
+        if timeout.is_some_and(|timeout| now.duration_since(running.started_at) >= timeout) {
+            return Some(StopReason::TimedOut);
+        }
+        let overdue = running.stage.overdue(now, self.wait() + HANG_MARGIN);
+        let silent = now.duration_since(running.last_progress) >= SILENCE_MAX;
+        overdue.or(silent.then_some(StopReason::Silent))
+    }
+
+    /// Whether the server's scope has changed and now leaves out something that this scan probes.
+    pub(super) fn has_left_scope(&mut self) -> bool {
+        let changes = self.scans.scope.changes();
+        if changes == self.assignment.scope_changes {
+            return false;
+        }
+        self.assignment.scope_changes = changes;
+        let targets = self.assignment.claimed.task.targets();
+        let denied = self.scans.scope.now().denied(&targets);
+        !denied.without(&self.assignment.denied).is_empty()
+    }
+
+    pub(super) fn log_milestone(&mut self) {
+        let reached = self.progress.percent as u32 / MILESTONE_PERCENT;
+        if reached > self.milestone {
+            self.milestone = reached;
+            info!(
+                "{:.2} %, {:.0} pps, found {}",
+                self.progress.percent,
+                self.progress.rate_pps,
+                self.found()
+            );
+        }
+    }
+
+    pub(super) fn report_if_due(&mut self, running: &Running) {
+        let (resume, sends_no_more) = (self.resume(), running.stage.sends_no_more());
+        if self.reporter.is_due(Instant::now(), resume, sends_no_more) {
+            self.report(resume, sends_no_more);
+        }
+    }
+
+    /// Sends live progress. If the channel is full, the next tick tries again.
+    pub(super) fn report(&mut self, resume: Resume, sends_no_more: bool) {
+        let sent = self.outlets.progress.try_send(LiveProgress {
+            claim: self.assignment.claimed.claim(),
+            progress: self.progress,
+            found: self.found(),
+            resume,
+            sends_no_more,
+        });
+        if sent.is_ok() {
+            self.reporter.reported(resume, sends_no_more);
+        }
+    }
+}

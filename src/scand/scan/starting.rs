@@ -1,0 +1,104 @@
+//! The part of a scan before masscan runs: announce the task, then start masscan.
+
+use super::outcome::{Outcome, RunEnd, StopReason};
+use super::phase::{Phase, Running};
+use super::{Event, Scan};
+use crate::masscan::{self, Child, ScanArguments};
+use crate::model::text::one_line;
+use crate::scand::claims::held_claims::Order;
+use crate::scand::claims::lease::running_record;
+use crate::scand::finalize::StateChange;
+use crossbeam_channel::{Receiver, bounded};
+use log::{info, warn};
+use std::time::Instant;
+
+impl Scan<'_> {
+    /// Announces on Kafka that the task runs: a Redis that is lost later is rebuilt from that record.
+    pub(super) fn announce(&self) -> Phase {
+        let (acknowledge, acknowledged) = bounded(1);
+        let announcement = StateChange::Announce {
+            record: running_record(&self.assignment.claimed, &self.scans.server),
+            acknowledge: Some(acknowledge),
+        };
+        match self.outlets.finalize.send(announcement) {
+            Ok(()) => Phase::Announcing { acknowledged },
+            Err(_) => self.stop_before_start(StopReason::Ordered(Order::Drain)),
+        }
+    }
+
+    pub(super) fn on_announcing(&mut self, acknowledged: Receiver<()>, event: Event) -> Phase {
+        match event {
+            Event::Order(order) => self.stop_before_start(StopReason::Ordered(order)),
+            // `finalize` does not answer if it found that the claim cannot be trusted any more.
+            Event::Announced(is_sent) if !is_sent || !self.is_trusted() => {
+                self.stop_before_start(StopReason::Untrusted)
+            }
+            Event::Announced(_) => self.start(),
+            _ if !self.is_trusted() => self.stop_before_start(StopReason::Untrusted),
+            _ => Phase::Announcing { acknowledged },
+        }
+    }
+
+    pub(super) fn stop_before_start(&self, reason: StopReason) -> Phase {
+        self.flushing(self.outcome(RunEnd::Stopped(reason), None))
+    }
+
+    pub(super) fn start(&mut self) -> Phase {
+        if self.plan.probe_order.is_empty() {
+            // A shard of fewer probes than there are shards: masscan would never end.
+            info!("none of the probes belongs to this shard");
+            self.progress.percent = 100.0;
+            return self.flushing(Outcome::Completed);
+        }
+        match self.start_masscan() {
+            Ok(child) => {
+                self.has_started = true;
+                self.last_ran = Instant::now();
+                Phase::Scanning(Running::new(child))
+            }
+            Err(cause) => self.flushing(Outcome::Failed(cause)),
+        }
+    }
+
+    pub(super) fn start_masscan(&mut self) -> Result<Child, String> {
+        if let Some(why) = self.plan.unfit.take() {
+            return Err(why);
+        }
+        let arguments = ScanArguments {
+            task: &self.assignment.claimed.task,
+            rate_pps: self.assignment.permit.rate_pps(),
+            resume_index: self.plan.begin.index,
+            exclude: &self.assignment.denied,
+            source: &self.outlets.source,
+        };
+        self.log_checkpoint();
+        let program = self.scans.masscan.program();
+        info!("{} {arguments}", program.display());
+        let child = masscan::spawn(program, &self.scans.masscan.stdout_mode(), &arguments)
+            .map_err(|error| one_line(&error.to_string()))?;
+        if let Some(findings) = child.small_output_findings() {
+            self.scans.small_output_warning.call_once(|| warn!(
+                "masscan's output has room for {findings} findings only, because this user has many pipes; if more arrive at once, the scan \
+                 continues from its checkpoint. Increase the sysctl fs.pipe-user-pages-soft (and fs.pipe-max-size, if below 1048576), or use fewer -slots"
+            ));
+        }
+        self.scans.offloads.check_scan(child.id());
+        Ok(child)
+    }
+
+    pub(super) fn log_checkpoint(&self) {
+        let (checkpoint, begin) = (self.assignment.claimed.resume.index, &self.plan.begin);
+        if checkpoint == 0 {
+            return;
+        }
+        let why_not_there = begin.why.as_ref().map_or(String::new(), |why| {
+            format!(", not at the checkpoint {checkpoint}: {why}")
+        });
+        info!(
+            "continues at index {} of {} ({:.2} %){why_not_there}",
+            begin.index,
+            self.plan.probe_order.end(),
+            self.progress.percent,
+        );
+    }
+}
