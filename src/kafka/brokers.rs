@@ -1,15 +1,15 @@
-//! The list of Kafka's addresses as an operator writes it (`-kafka`). Pure: no name is looked up and nothing is connected here.
+//! Kafka's addresses as an operator writes them (`-kafka`). Pure: no name is resolved and nothing is connected here.
 
 use crate::model::Invalid;
 use std::fmt;
 use std::str::FromStr;
 
-/// Kafka's port where an address names none.
+/// The default port.
 const PORT_DEFAULT: u16 = 9092;
-/// Most addresses in one list. They are only where to begin: Kafka itself tells all its brokers.
+/// Most addresses in one list. They are only the first contacts: Kafka itself reports all brokers.
 const BROKERS_MAX: usize = 32;
 
-/// One or more `HOST:PORT` of Kafka brokers, in the order given. Any of them will do to begin with.
+/// One or more `HOST:PORT` of Kafka brokers, in the given order. Any of them is sufficient to start with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Brokers(Vec<String>);
 
@@ -23,7 +23,7 @@ impl Brokers {
 impl FromStr for Brokers {
     type Err = Invalid;
 
-    /// Parses `HOST[:PORT]`, several by comma; the port is 9092 where none is given, IPv6 addresses stand in brackets.
+    /// Parses `HOST[:PORT]`, several separated by commas. The default port is 9092; IPv6 addresses are in brackets.
     fn from_str(text: &str) -> Result<Brokers, Invalid> {
         let items: Vec<&str> = text.split(',').collect();
         if items.len() > BROKERS_MAX {
@@ -72,7 +72,7 @@ fn address(item: &str) -> Result<String, Invalid> {
     }
     let port = match port {
         None => PORT_DEFAULT,
-        // `parse` takes a sign too.
+        // `parse` would accept a sign too.
         Some(digits) if !digits.bytes().all(|b| b.is_ascii_digit()) => return Err(wrong()),
         Some(digits) => digits
             .parse()
@@ -83,7 +83,7 @@ fn address(item: &str) -> Result<String, Invalid> {
     Ok(format!("{host}:{port}"))
 }
 
-/// A DNS name or an IPv4 address: letters, digits, dots, dashes and (docker compose uses them) underscores.
+/// A DNS name or an IPv4 address: letters, digits, dots, dashes and underscores (used by docker compose).
 fn is_host_name(host: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     !host.is_empty() && host.len() <= 253 && !host.starts_with('-') && host.bytes().all(plain)

@@ -1,20 +1,20 @@
 //! Messages for Kafka, many of them in one piece of memory. Pure.
 //!
-//! A scan may find a hundred thousand answers a second: a piece of memory for the key and one for the record of each, taken by
-//! one thread and given back by another, would cost more than what is written into them.
+//! A scan may find a hundred thousand answers a second. Separate allocations for each key and record, made by one thread and freed by another,
+//! would cost more than writing them.
 
 use crate::model::Task;
 
-/// One of [`Messages`].
+/// One of the [`Messages`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// Decides the partition; messages of one key stay in order as long as none fails.
+    /// Determines the partition; messages with the same key stay in order unless one fails.
     pub key: &'a [u8],
     /// The record.
     pub value: &'a [u8],
 }
 
-/// Messages in the order in which they are to be sent.
+/// Messages in the order in which they are sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Messages {
     /// Key and value of each, one after the other.
@@ -22,7 +22,7 @@ pub struct Messages {
     places: Vec<Place>,
 }
 
-/// Where in the bytes one message ends, and its key before that; it begins where the one before it ends.
+/// Where one message and its key end in the bytes; it begins where the previous one ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     key_end: usize,
@@ -30,7 +30,7 @@ struct Place {
 }
 
 impl Messages {
-    /// Adds a message whose record `write` appends to what it is given.
+    /// Adds a message; `write` appends its record.
     pub fn push(&mut self, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
         self.bytes.extend_from_slice(key);
         let key_end = self.bytes.len();
@@ -49,12 +49,12 @@ impl Messages {
         });
     }
 
-    /// How many there are.
+    /// The number of messages.
     pub fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// There are none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
@@ -77,12 +77,12 @@ impl Messages {
         }
     }
 
-    /// All of them, in order.
+    /// All messages, in order.
     pub fn iter(&self) -> impl Iterator<Item = Message<'_>> {
         (0..self.len()).map(|index| self.at(index))
     }
 
-    /// Adds all of `others` behind these.
+    /// Appends all of `others`.
     pub fn append(&mut self, others: Messages) {
         if self.is_empty() {
             *self = others;
@@ -91,7 +91,7 @@ impl Messages {
         others.iter().for_each(|message| self.add(message));
     }
 
-    /// Those whose indices are not among `known`, which ascend.
+    /// The messages whose indices are not in `known`, which is ascending.
     pub fn without(&self, known: &[usize]) -> Messages {
         let mut left = Messages::default();
         (0..self.len())

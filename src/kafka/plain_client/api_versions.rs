@@ -1,8 +1,8 @@
-//! The first contact with a broker: is it there, is it Kafka, does it speak our protocol versions? Answered within seconds and
-//! in words, before the `kafka` crate is let near it: that one says only "no host reachable", waits 120 s for a silent
-//! peer, and takes the first four bytes of an HTTP answer for a length of 1.2 GB.
+//! The first contact with a broker: is it there, is it Kafka, does it support the protocol versions of the `kafka` crate? Answered within
+//! seconds, before the crate connects: the crate reports only "no host reachable", waits 120 s for a silent peer, and takes the first four bytes
+//! of an HTTP answer for a length of 1.2 GB.
 //!
-//! The few bytes of Kafka's protocol that are written here by hand are all there are in this program.
+//! This is the only place that writes Kafka's protocol by hand.
 
 use super::deadline::within;
 use super::errors::answer_in_words;
@@ -15,20 +15,20 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Largest first answer (to ApiVersions) that is taken for Kafka's, in bytes; Kafka 3.9's has about 400.
+/// Largest first answer (to ApiVersions) that is accepted, in bytes; Kafka 3.9 sends about 400.
 const KAFKA_HELLO_MAX_BYTES: usize = 64 * 1024;
 
-/// Request key of ApiVersions, the one request that every Kafka since 0.10 answers in version 0.
+/// Request key of ApiVersions, which every Kafka since 0.10 answers in version 0.
 const API_VERSIONS: i16 = 18;
-/// Marks the answer as ours.
+/// The correlation id.
 const CORRELATION_ID: i32 = 0x5ca0;
-/// What the `kafka` crate sends: request key and version (its `protocol` folder): Produce, Fetch, ListOffsets, Metadata,
-/// OffsetCommit, OffsetFetch, FindCoordinator.
+/// The requests of the `kafka` crate with their versions (from its `protocol` folder): Produce, Fetch, ListOffsets, Metadata, OffsetCommit,
+/// OffsetFetch, FindCoordinator.
 const SPOKEN: [(i16, i16); 7] = [(0, 0), (1, 0), (2, 0), (3, 0), (8, 1), (9, 1), (10, 0)];
-/// A greeting connects and then waits for one answer, each for [`CONNECT_WAIT`] at most.
+/// Time for connecting and one answer, each at most [`CONNECT_WAIT`].
 const GREETING_WAIT: Duration = Duration::from_secs(2 * CONNECT_WAIT.as_secs());
 
-/// Fails within `wait` where none of `brokers` is a Kafka that this program can talk to; says why for each address.
+/// Fails within `wait` if none of `brokers` is a Kafka that this client can use; gives the reason for each address.
 pub fn preflight(brokers: &Brokers, wait: Duration) -> Result<(), KafkaError> {
     let asked = brokers.clone();
     within(wait, &format!("connect to {brokers}"), move || {
@@ -36,7 +36,7 @@ pub fn preflight(brokers: &Brokers, wait: Duration) -> Result<(), KafkaError> {
     })
 }
 
-/// The address of the first broker that answers as Kafka; all are asked at the same time, so that a dead one costs nothing.
+/// The address of the first broker that answers as Kafka. All are asked at the same time, so a dead one costs nothing.
 pub(in crate::kafka) fn first_that_answers(brokers: &Brokers) -> Result<String, KafkaError> {
     let answers = greet_all(brokers.addresses().to_vec())?;
     let deadline = Instant::now() + GREETING_WAIT;
@@ -49,7 +49,7 @@ pub(in crate::kafka) fn first_that_answers(brokers: &Brokers) -> Result<String, 
             Err(_) => break,
         }
     }
-    // What is there but unfit is the more telling answer.
+    // An unusable server is a more helpful error than an unreachable one.
     if let Some(error) = unfit {
         return Err(error);
     }
@@ -61,7 +61,7 @@ pub(in crate::kafka) fn first_that_answers(brokers: &Brokers) -> Result<String, 
     Err(KafkaError::Unreachable(refusals))
 }
 
-/// Fails where one of `addresses`, which brokers named as their own, doesn't answer as Kafka.
+/// Fails if one of `addresses`, which brokers advertise, does not answer as Kafka.
 pub(in crate::kafka) fn all_answer(addresses: Vec<String>) -> Result<(), KafkaError> {
     let expected = addresses.clone();
     let answers = greet_all(addresses)?;
@@ -84,8 +84,8 @@ pub(in crate::kafka) fn all_answer(addresses: Vec<String>) -> Result<(), KafkaEr
 
 type Answer = (String, Result<(), KafkaError>);
 
-/// Greets each address on a thread of its own. A thread that is still at it when nobody waits any more ends by itself, after
-/// [`GREETING_WAIT`] and the time that the system's resolver takes.
+/// Asks each address on a thread of its own. A thread whose answer is no longer needed ends by itself after [`GREETING_WAIT`] and the time of
+/// the system's resolver.
 fn greet_all(addresses: Vec<String>) -> Result<Receiver<Answer>, KafkaError> {
     let (sender, answers) = bounded(addresses.len());
     for address in addresses {
@@ -95,7 +95,7 @@ fn greet_all(addresses: Vec<String>) -> Result<Receiver<Answer>, KafkaError> {
             .name("kafka-hello".to_owned())
             .spawn(move || {
                 let answer = greet(&address);
-                // Nobody listens any more where another broker was quicker.
+                // If another broker was faster, nothing receives this.
                 let _ = sender.send((address, answer));
             })
             .map_err(|error| KafkaError::Broken {
@@ -106,7 +106,7 @@ fn greet_all(addresses: Vec<String>) -> Result<Receiver<Answer>, KafkaError> {
     Ok(answers)
 }
 
-/// Connects to `address` and asks for the protocol versions that it speaks.
+/// Connects to `address` and asks for its protocol versions.
 fn greet(address: &str) -> Result<(), KafkaError> {
     let unreachable =
         |error: io::Error| KafkaError::Unreachable(vec![refusal(address, &io_in_words(&error))]);
@@ -135,13 +135,13 @@ fn greet(address: &str) -> Result<(), KafkaError> {
     }
 }
 
-/// Connects to the first of the host's addresses that takes it, all within [`CONNECT_WAIT`].
+/// Connects to the first of the host's addresses that accepts, all within [`CONNECT_WAIT`].
 fn connect(address: &str) -> io::Result<TcpStream> {
     let deadline = Instant::now() + CONNECT_WAIT;
     let mut last = io::Error::other("failed to lookup address information: no address");
     for socket in address.to_socket_addrs()? {
         let left = deadline.saturating_duration_since(Instant::now());
-        // A zero wait would be an error about the wait.
+        // A zero timeout would be an error.
         match TcpStream::connect_timeout(&socket, left.max(Duration::from_millis(1))) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
@@ -150,7 +150,7 @@ fn connect(address: &str) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// What came back: an answer of a length that Kafka's would have, or the first bytes of something else.
+/// The answer: one with a plausible length, or the first bytes of something else.
 enum Hello {
     Versions(Vec<u8>),
     Other([u8; 4]),
@@ -186,7 +186,7 @@ fn request() -> Vec<u8> {
 }
 
 /// Whether an ApiVersions answer v0 (correlation id, error code, count, then key, lowest and highest version of each request)
-/// covers [`SPOKEN`]; `None` where it is no such answer.
+/// covers [`SPOKEN`]; `None` if it is not such an answer.
 fn speaks_ours(answer: &[u8]) -> Option<bool> {
     let (head, ranges) = answer.split_at_checked(10)?;
     if head[..6] != [&CORRELATION_ID.to_be_bytes()[..], &[0, 0]].concat() {
@@ -232,7 +232,7 @@ mod tests {
         answer
     }
 
-    /// A server on a port of its own that sends `answer` to one client, then waits for it to leave.
+    /// A server on a port of its own that sends `answer` to one client, then waits until it disconnects.
     fn server(answer: Vec<u8>) -> Brokers {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn versions_are_compared() {
         assert_eq!(speaks_ours(&versions(0, 0)), Some(true));
-        // Kafka 4 still lists Produce v0, for the sake of old librdkafka, and refuses it.
+        // Kafka 4 still lists Produce v0, for old librdkafka, but refuses it.
         assert_eq!(speaks_ours(&versions(0, 4)), Some(false));
         assert_eq!(speaks_ours(&versions(0, 0)[..20]), Some(false));
         assert_eq!(speaks_ours(b"short"), None);

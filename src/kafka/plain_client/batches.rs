@@ -1,12 +1,12 @@
 //! How much goes into one produce request. Pure.
 //!
-//! A broker weighs what it stores: it packs all messages that a request brings for a partition into one batch of its own format
-//! (v2), compressed or not, and refuses the batch above `max.message.bytes`. How well that compresses is unknown beforehand, so
-//! the weight here is that of the plain messages.
+//! A broker checks the size of what it stores: it packs all messages of a request for a partition into one batch of format v2, compressed or
+//! not, and refuses a batch above `max.message.bytes`. The compression ratio is unknown beforehand, so the size here is that of the
+//! uncompressed messages.
 
 use crate::kafka::messages::Message;
 
-/// Bytes that a message costs beside key and value: in the request 26 (format v0), in the stored batch up to 21.
+/// Overhead of a message besides key and value, in bytes: 26 in the request (format v0), up to 21 in the stored batch.
 const MESSAGE_OVERHEAD_BYTES: usize = 26;
 
 /// What `message` adds to a request, in bytes.
@@ -14,8 +14,8 @@ pub(in crate::kafka) fn weight(message: Message<'_>) -> usize {
     message.key.len() + message.value.len() + MESSAGE_OVERHEAD_BYTES
 }
 
-/// Splits `0..weights.len()` into runs that weigh at most `limit` bytes each; what is heavier by itself goes alone, for the
-/// broker to judge.
+/// Splits `0..weights.len()` into ranges of at most `limit` bytes each. A message that is larger forms a range of its own, for the broker to
+/// decide.
 pub(in crate::kafka) fn batches(weights: &[usize], limit: usize) -> Vec<Vec<usize>> {
     let mut batches: Vec<Vec<usize>> = Vec::new();
     let mut sum = 0;
@@ -34,7 +34,7 @@ pub(in crate::kafka) fn batches(weights: &[usize], limit: usize) -> Vec<Vec<usiz
     batches
 }
 
-/// A batch in two; `None` where it is a single message.
+/// A batch in two halves; `None` for a single message.
 pub(in crate::kafka) fn halves(batch: &[usize]) -> Option<(Vec<usize>, Vec<usize>)> {
     let (first, second) = batch.split_at(batch.len() / 2);
     (!first.is_empty()).then(|| (first.to_vec(), second.to_vec()))

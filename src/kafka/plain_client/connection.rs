@@ -1,9 +1,9 @@
-//! One connection to Kafka for one topic, made anew whenever that is the simplest cure.
+//! One connection to Kafka for one topic, made again after errors.
 //!
-//! **Invariant:** a `KafkaClient` lives from one success to the next. It never repairs a connection that failed, so after any
-//! error it is dropped, and the next call makes another; after [`METADATA_EVERY`] too, which in one go covers leaders that
-//! moved, partitions that were added and connections that the broker closed as idle. No call waits longer than its bound,
-//! although the sockets of the `kafka` crate do (120 s).
+//! **Invariant:** a `KafkaClient` is never repaired. After any error it is dropped, and the next call makes another one; after [`METADATA_EVERY`]
+//! too, which handles moved leaders, added partitions and connections that the broker closed as idle. No call waits longer than its bound,
+//! although the sockets of the crate
+//! do (120 s).
 
 use super::api_versions::{all_answer, first_that_answers};
 use super::deadline::Caller;
@@ -17,17 +17,17 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Metadata (leaders, partitions added) is read again this often.
+/// Interval at which metadata (leaders, added partitions) is read again.
 pub(in crate::kafka) const METADATA_EVERY: Duration = Duration::from_secs(60);
-/// How long Kafka may take for a request, beyond the wait that the request itself asks for. The `kafka` crate's own is 120 s.
+/// Longest time for a request, beyond the wait that the request itself asks for. The crate's own is 120 s.
 const KAFKA_ANSWER_WAIT: Duration = Duration::from_secs(10);
-/// How long a topic may take to come up with its leaders after a first request has made Kafka create it.
+/// Longest time until a topic has leaders after a first request has made Kafka create it.
 const TOPIC_WAIT: Duration = Duration::from_secs(3);
 
 /// Names this program in the broker's request log.
 const CLIENT_ID: &str = "scan";
 
-/// A client for one topic, connected or about to be.
+/// A client for one topic, connected or not.
 #[derive(Debug)]
 pub(in crate::kafka) struct Client {
     brokers: Brokers,
@@ -35,9 +35,9 @@ pub(in crate::kafka) struct Client {
     prepare: fn(&mut KafkaClient),
     open: Option<Open>,
     caller: Caller,
-    /// The leader (`HOST:PORT`) of each partition by its number, as last heard; `None` where it has none.
+    /// The leader (`HOST:PORT`) of each partition by the last metadata; `None` if it has none.
     leaders: Vec<Option<String>>,
-    /// The topic has been seen with all its leaders: from then on a missing leader is no reason to wait.
+    /// Whether the topic was seen with all its leaders: from then on a missing leader is not waited for.
     complete: bool,
 }
 
@@ -49,7 +49,7 @@ struct Open {
 }
 
 impl Client {
-    /// For `brokers`; `prepare` sets what this client wants of the `kafka` crate. Connects with the first call.
+    /// For `brokers`; `prepare` sets options of the crate's client. Connects with the first call.
     pub(in crate::kafka) fn new(
         brokers: &Brokers,
         topic: &str,
@@ -66,8 +66,8 @@ impl Client {
         }
     }
 
-    /// As [`Client::new`], and connects now. Kafka is asked to make the topic if it isn't there. Fails as [`Client::call`]
-    /// does, and with [`KafkaError::TopicMissing`]. Once `stop` is closed no call is waited for; see [`Caller::until`].
+    /// As [`Client::new`], but connects at once and makes Kafka create the topic if it may. Errs as [`Client::call`] does, and with
+    /// [`KafkaError::TopicMissing`]. Once `stop` is closed no call waits; see [`Caller::until`].
     pub(in crate::kafka) fn connect(
         brokers: &Brokers,
         topic: &str,
@@ -80,7 +80,7 @@ impl Client {
         Ok(client)
     }
 
-    /// Waits for `pause`; errs where it is told to stop.
+    /// Waits for `pause`; errs if `stop` closes.
     pub(in crate::kafka) fn pause(&self, pause: Duration) -> Result<(), KafkaError> {
         self.caller.pause(pause)
     }
@@ -95,19 +95,19 @@ impl Client {
         &self.topic
     }
 
-    /// The leader (`HOST:PORT`) of each partition by its number, as last heard; `None` where it has none.
+    /// The leader (`HOST:PORT`) of each partition by the last metadata; `None` if it has none.
     pub(in crate::kafka) fn leaders(&self) -> &[Option<String>] {
         &self.leaders
     }
 
-    /// Connects anew where that is due, so that [`Client::leaders`] is up to date.
+    /// Connects again if that is due, so that [`Client::leaders`] is up to date.
     pub(in crate::kafka) fn refresh(&mut self) -> Result<(), KafkaError> {
         self.open = Some(self.opened()?);
         Ok(())
     }
 
-    /// Runs `work` with a connected client. `doing` says what it does ("read scan-tasks"); `wait` is how long the request itself
-    /// asks the broker to wait, to which [`KAFKA_ANSWER_WAIT`] is added. After any error the next call connects anew.
+    /// Runs `work` with a connected client. `doing` names the operation ("read scan-tasks"); `wait` is how long the request itself asks the broker
+    /// to wait, to which [`KAFKA_ANSWER_WAIT`] is added. After any error the next call connects again.
     pub(in crate::kafka) fn call<T, W>(
         &mut self,
         doing: &str,
@@ -131,12 +131,12 @@ impl Client {
         Ok(value)
     }
 
-    /// Makes the next call connect anew: what is known of the topic is out of date.
+    /// Makes the next call connect again: the metadata is out of date.
     pub(in crate::kafka) fn forget(&mut self) {
         self.open = None;
     }
 
-    /// Takes the connected client out, or a new one. It is put back only after it has served well.
+    /// Takes the connected client, or makes a new one. It is put back only after a successful call.
     fn opened(&mut self) -> Result<Open, KafkaError> {
         match self.open.take() {
             Some(open) if open.since.elapsed() < METADATA_EVERY => Ok(open),
@@ -159,18 +159,18 @@ impl Client {
     }
 }
 
-/// A connected client and the topic's leaders. `patient`: all leaders are waited for, since the topic may have been made just now.
+/// A connected client and the topic's leaders. `patient`: waits for all leaders, because the topic may have been created just now.
 fn open(
     brokers: &Brokers,
     topic: &str,
     prepare: fn(&mut KafkaClient),
     patient: bool,
 ) -> Result<(Open, Vec<Option<String>>), KafkaError> {
-    // The only address that it gets, so it never falls back to one that nobody has greeted.
+    // The only address it gets, so it never falls back to an address that was not checked.
     let address = first_that_answers(brokers)?;
     let mut kafka = KafkaClient::new(vec![address.clone()]);
     kafka.set_client_id(CLIENT_ID.to_owned());
-    // Its own refresh of idle connections panics where it fails (`get_conn_any().expect(…)`). Our clients are younger than that.
+    // The crate's refresh of idle connections panics if it fails (`get_conn_any().expect(…)`). Our clients are younger than that.
     kafka.set_connection_idle_timeout(Duration::MAX);
     prepare(&mut kafka);
     let leaders = leaders_of(&mut kafka, brokers, topic, patient)?;
@@ -190,8 +190,8 @@ fn open(
     ))
 }
 
-/// Asks for the topic's partitions and leaders, which makes Kafka create the topic where it may. That takes it a moment, and a
-/// topic on its way looks like one that is missing, so the answer is waited for up to [`TOPIC_WAIT`].
+/// Asks for the topic's partitions and leaders, which makes Kafka create the topic if it may. Creation takes a moment, during which the topic
+/// looks missing, so the answer is waited for up to [`TOPIC_WAIT`].
 fn leaders_of(
     kafka: &mut KafkaClient,
     brokers: &Brokers,
@@ -228,7 +228,7 @@ fn leaders_of(
                 &doing,
                 KafkaCode::LeaderNotAvailable,
             )),
-            // Those that have a leader are served.
+            // Partitions with a leader are served.
             _ => Ok(leaders),
         };
     }

@@ -1,6 +1,6 @@
-//! A bound on how long a call may take, for calls that have none of their own.
+//! A bound on the duration of calls that have none of their own.
 //!
-//! Nothing else in this room makes a thread or waits without a bound.
+//! Nothing else in this folder starts a thread or waits without a bound.
 
 use crate::kafka::error::KafkaError;
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
@@ -8,15 +8,15 @@ use std::io;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Something to be done, which hands its result on by itself.
+/// Work that sends its result itself.
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread that makes the calls of another one, so that this one need not wait for them longer than it wants to. Kept from call
-/// to call: to start a thread costs as much as a small call itself.
+/// A thread that makes calls for another one, so that the other need not wait longer than it wants to. It is kept from call to call,
+/// because starting a thread costs as much as a small call.
 #[derive(Debug)]
 pub(in crate::kafka) struct Caller {
     thread: Option<(Sender<Job>, JoinHandle<()>)>,
-    /// Closed = no call is waited for any more.
+    /// Closed: no call waits any more.
     stop: Receiver<()>,
 }
 
@@ -27,12 +27,12 @@ impl Default for Caller {
 }
 
 impl Caller {
-    /// One that waits for no call once `stop` is closed, but gives it up with [`KafkaError::Stopped`].
+    /// One whose calls fail with [`KafkaError::Stopped`] once `stop` is closed.
     pub(in crate::kafka) fn until(stop: Receiver<()>) -> Caller {
         Caller { thread: None, stop }
     }
 
-    /// Waits for `pause`; errs as [`Caller::within`] does where it is told to stop.
+    /// Waits for `pause`; errs as [`Caller::within`] does if `stop` closes.
     pub(in crate::kafka) fn pause(&self, pause: Duration) -> Result<(), KafkaError> {
         select! {
             recv(self.stop) -> _ => Err(KafkaError::Stopped),
@@ -40,16 +40,16 @@ impl Caller {
         }
     }
 
-    /// Runs `work` on the thread and gives its result back, or [`KafkaError::TimedOut`] after `wait`. `doing` says what it does, in
-    /// words that fit before a colon ("connect to localhost:9092").
+    /// Runs `work` on the thread and returns its result, or [`KafkaError::TimedOut`] after `wait`. `doing` names the operation, in words that fit
+    /// before a colon ("connect to localhost:9092").
     ///
-    /// Past `wait`, or where it is told to stop, the thread is left behind, since nothing can end a thread that sits in a system
-    /// call, and the next call gets another one. In a client program that is all right: the process ends soon and the thread with it. In a daemon it is a
-    /// bounded loss: the sockets of the `kafka` crate give up after 120 s, which ends the thread and drops what it owns; no lock is
-    /// held, and what it owned has been replaced by then. What it had asked for may still be done, so only ask here for what may
-    /// happen late or twice.
+    /// After `wait`, or if `stop` closes, the thread is abandoned, because nothing can end a thread in a system call; the next call gets another
+    /// one. In a client program the process ends soon. In a daemon the loss is
+    /// bounded: the crate's sockets give up after 120 s, which ends the thread and drops what it owns; it holds no lock, and what it owned has been
+    /// replaced by then. The request may still be carried out, so this is only for requests that may happen late or
+    /// twice.
     ///
-    /// A panic in `work` (the `kafka` crate has some) ends that thread only, and comes back as [`KafkaError::Broken`].
+    /// A panic in `work` (the crate has some) ends that thread only, and is returned as [`KafkaError::Broken`].
     pub(in crate::kafka) fn within<T, W>(
         &mut self,
         wait: Duration,
@@ -66,10 +66,10 @@ impl Caller {
         };
         let (done, result) = bounded(1);
         let job = Box::new(move || {
-            // Fails only where nobody waits any more; the result is dropped then.
+            // Fails only if nothing waits any more; the result is dropped then.
             let _ = done.send(work());
         });
-        // Taken out, and put back only after it has served well.
+        // Put back only after a successful call.
         let (jobs, thread) = match self.thread.take() {
             Some(kept) => kept,
             None => start().map_err(|error| broken(&format!("no thread: {error}")))?,
@@ -97,7 +97,7 @@ impl Drop for Caller {
     fn drop(&mut self) {
         if let Some((jobs, thread)) = self.thread.take() {
             drop(jobs);
-            // It has nothing left to do. A panic while its last values were dropped would be no news about any result.
+            // It has nothing left to do. A panic while its last values are dropped does not concern any result.
             let _ = thread.join();
         }
     }
@@ -111,7 +111,7 @@ fn start() -> io::Result<(Sender<Job>, JoinHandle<()>)> {
     Ok((jobs, thread))
 }
 
-/// One call by itself, as [`Caller::within`].
+/// A single call, as [`Caller::within`].
 pub(in crate::kafka) fn within<T, W>(wait: Duration, doing: &str, work: W) -> Result<T, KafkaError>
 where
     T: Send + 'static,

@@ -1,7 +1,7 @@
-//! The offsets of a consumer group, as Kafka keeps them and every Kafka tool shows them (`kafka-consumer-groups.sh`).
+//! The offsets of a consumer group, as Kafka stores them and its tools show them (`kafka-consumer-groups.sh`).
 //!
-//! Only the storage of the group is used, never its membership: the `kafka` crate has none, and Kafka takes these commits as
-//! long as nobody else joins the group.
+//! Only the group's storage is used, not its membership: the crate has no membership, and Kafka accepts such commits as long as the group
+//! has no members.
 
 use super::connection::Client;
 use crate::kafka::brokers::Brokers;
@@ -11,7 +11,7 @@ use kafka::error::Error;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Attempts to find a group's coordinator in one request: the first use of a fresh Kafka makes its offsets topic.
+/// Attempts to find a group's coordinator in one request. The first use of a new Kafka creates its offsets topic.
 const COORDINATOR_TRIES: u32 = 30;
 /// Pause between two such attempts.
 const COORDINATOR_PAUSE: Duration = Duration::from_millis(100);
@@ -35,13 +35,13 @@ impl GroupOffsets {
         }
     }
 
-    /// The partitions of the topic, ascending, as last heard. Connects where that is due.
+    /// The partitions of the topic, ascending, by the last metadata. Connects if that is due.
     pub fn partitions(&mut self) -> Result<Vec<i32>, KafkaError> {
         self.client.refresh()?;
         Ok((0..).take(self.client.leaders().len()).collect())
     }
 
-    /// The committed offset of each partition: the next one that the group would read. Partitions without one are absent.
+    /// The committed offset of each partition: the next one that the group would read. Absent if there is none.
     pub fn committed(&mut self) -> Result<BTreeMap<i32, i64>, KafkaError> {
         let (group, topic) = (self.group.clone(), self.client.topic().to_owned());
         let doing = format!("read the offsets of group {group}");

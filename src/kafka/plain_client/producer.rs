@@ -1,7 +1,7 @@
-//! Sends messages and says for certain which of them Kafka has.
+//! Sends messages and reports which of them Kafka certainly has.
 //!
-//! Nothing is sent again here after a failure: whether an unacknowledged message got in is unknown, and it is for the caller
-//! to decide that a duplicate is better than a loss. The one exception is a refusal for size, where Kafka took nothing.
+//! Nothing is sent again here after a failure: whether an unacknowledged message arrived is unknown, and the caller decides that a duplicate is
+//! better than a loss. The exception is a refusal because of size, after which Kafka certainly has nothing.
 
 use super::batches::{batches, halves, weight};
 use super::connection::Client;
@@ -16,20 +16,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a broker may take for an acknowledgement by all in-sync replicas.
+/// Longest time for an acknowledgement by all in-sync replicas.
 const PRODUCE_ACK_WAIT: Duration = Duration::from_secs(10);
-/// Bytes of messages in one produce request. A broker takes 1 MiB of one partition by default (message.max.bytes), counted
-/// after it has packed all messages of a request into one batch.
+/// Bytes of messages in one produce request. By default a broker accepts 1 MiB for one partition (message.max.bytes), counted after it has
+/// packed all messages of a request into one batch.
 pub const PRODUCE_REQUEST_BYTES: usize = 1_000_000;
 
-/// Why a send stopped, and what is known of each message.
+/// Why a send stopped, and what is known about each message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SendError {
-    /// Indices of messages that Kafka has for certain, ascending. Of the others, those not in `refused` may or may not be in.
+    /// Indices of messages that Kafka certainly has, ascending. The others, except those in `refused`, may have arrived.
     pub acknowledged: Vec<usize>,
-    /// Indices of messages that are too large by themselves, ascending. They are not in, and never will be.
+    /// Indices of messages that are too large, ascending. They did not arrive and never will.
     pub refused: Vec<usize>,
-    /// The reason; [`KafkaError::TooLarge`] where nothing else went wrong.
+    /// The reason; [`KafkaError::TooLarge`] if nothing else went wrong.
     pub error: KafkaError,
 }
 
@@ -49,7 +49,7 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// For `topic`, which the first send has made if Kafka does that by itself; `compression` is snappy. Connects with the
+    /// For `topic`, which the first send makes Kafka create if it may; `compression` is snappy. Connects with the
     /// first send.
     pub fn new(brokers: &Brokers, topic: &str, compression: bool) -> Producer {
         let prepare: fn(&mut KafkaClient) = match compression {
@@ -62,7 +62,7 @@ impl Producer {
         }
     }
 
-    /// As [`Producer::new`], and connects now. Fails where the topic is missing or no broker answers.
+    /// As [`Producer::new`], but connects at once. Errs if the topic is missing or no broker answers.
     pub fn connect(
         brokers: &Brokers,
         topic: &str,
@@ -73,8 +73,8 @@ impl Producer {
         Ok(producer)
     }
 
-    /// Sends the messages, in as many requests as their size takes, one after the other. `Ok` only when all in-sync replicas have
-    /// every one of them; stops at the first failure but for messages that are too large, which the others don't suffer for.
+    /// Sends the messages in as many requests as their size needs, one after the other. `Ok` only if all in-sync replicas have every one of
+    /// them. Stops at the first failure, except for messages that are too large, which do not affect the others.
     pub fn send(&mut self, messages: &Arc<Messages>) -> Result<(), SendError> {
         let mut tally = Tally::default();
         let outcome = self.send_all(messages, &mut tally);
@@ -93,7 +93,7 @@ impl Producer {
         if messages.is_empty() {
             return Ok(());
         }
-        // All partitions count, those without a leader too: a key's place must not depend on who is up.
+        // All partitions count, including those without a leader: a key's partition must not depend on which brokers are up.
         self.client.refresh()?;
         let partitions = self.client.leaders().len();
         let weights: Vec<usize> = messages.iter().map(weight).collect();
@@ -112,7 +112,7 @@ impl Producer {
                         match halves(&indices) {
                             None => tally.refused.extend(indices),
                             Some((first, second)) => {
-                                // The topic takes less than a broker does by default: send it less at a time from now on.
+                                // The topic accepts less than a broker does by default: send less at a time from now on.
                                 self.request_bytes =
                                     first.iter().map(|&index| weights[index]).sum();
                                 waiting.push_front(second);
@@ -133,7 +133,7 @@ impl Producer {
         Ok(())
     }
 
-    /// One produce request: the messages of each partition by their indices. Gives the outcome of each partition.
+    /// One produce request: the indices of the messages of each partition. Returns the result for each partition.
     fn request(
         &mut self,
         messages: &Arc<Messages>,
@@ -145,7 +145,7 @@ impl Producer {
             .iter()
             .flat_map(|(&partition, indices)| indices.iter().map(move |&index| (partition, index)))
             .collect();
-        // Shared, since the thread that sends them may outlive this call.
+        // Shared, because the thread that sends them may outlive this call.
         let messages = messages.clone();
         self.client.call(&doing, PRODUCE_ACK_WAIT, move |kafka| {
             let requests = places.iter().map(|&(partition, index)| {
@@ -167,10 +167,10 @@ impl Producer {
     }
 }
 
-/// What became of each partition of a request.
+/// The result for each partition of a request.
 type Outcomes = BTreeMap<i32, Result<(), KafkaCode>>;
 
-/// What is known so far of the messages of one send.
+/// What is known so far about the messages of one send.
 #[derive(Default)]
 struct Tally {
     acknowledged: Vec<usize>,

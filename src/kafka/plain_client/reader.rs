@@ -1,7 +1,7 @@
-//! Reads a topic from cursors that the caller keeps. No consumer group, no stored offsets, no record dropped on the way.
+//! Reads a topic from cursors that the caller keeps. No consumer group, no stored offsets, and no record is dropped.
 //!
-//! **Invariant:** what is wrong with one partition (deleted, without a leader, not decodable) is that partition's answer and stops
-//! no other.
+//! **Invariant:** an error of one partition (deleted, without a leader, not decodable) is that partition's result and does not stop the
+//! others.
 
 use super::connection::Client;
 use super::connection::METADATA_EVERY;
@@ -19,20 +19,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Least bytes fetched at a time from one of many partitions, which share [`FETCH_BYTES`].
+/// Least bytes to fetch from one of many partitions, which share [`FETCH_BYTES`].
 const FETCH_PARTITION_BYTES_MIN: i32 = 128 * 1024;
-/// Pause before a fetch is repeated that came back early and without a record.
+/// Pause before a fetch is repeated that returned early without a record.
 const FETCH_AGAIN_PAUSE: Duration = Duration::from_millis(50);
-/// The same where a partition is gone or has no leader: so long the others wait too.
+/// The same if a partition is gone or has no leader. The other partitions wait for this long too.
 const FETCH_STALE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Reads one topic. After an error, or a topic that is gone, the next call connects anew; the caller only pauses and repeats.
+/// Reads one topic. After an error, or if the topic is gone, the next call connects again; the caller only pauses and repeats.
 #[derive(Debug)]
 pub struct Reader {
     client: Client,
-    /// What can't be decoded, by partition, so that it isn't looked into again with each fetch.
+    /// Batches that cannot be decoded, by partition, so that they are not examined again with each fetch.
     unreadable: BTreeMap<i32, Unreadable>,
-    /// How much one fetch asks for, by partition.
+    /// The size of the fetch window, by partition.
     portions: BTreeMap<i32, Portion>,
 }
 
@@ -44,10 +44,10 @@ struct Unreadable {
 }
 
 impl Reader {
-    /// Connects, and has the topic made if Kafka does that by itself; waits a moment for its leaders. Fails where the topic is
-    /// missing or no broker answers.
+    /// Connects, makes Kafka create the topic if it may, and waits a moment for its leaders. Errs if the topic is missing or no broker
+    /// answers.
     ///
-    /// Once `stop` is closed nothing is waited for: each call errs with [`KafkaError::Stopped`], and the process is to end soon.
+    /// Once `stop` is closed, each call errs with [`KafkaError::Stopped`] at once, and the process has to end soon.
     pub fn connect_until(
         brokers: &Brokers,
         topic: &str,
@@ -62,7 +62,7 @@ impl Reader {
         })
     }
 
-    /// As [`Reader::connect_until`], for a program that ends by other ways.
+    /// As [`Reader::connect_until`], without `stop`.
     pub fn connect(brokers: &Brokers, topic: &str) -> Result<Reader, KafkaError> {
         Reader::connect_until(brokers, topic, &never())
     }
@@ -77,12 +77,12 @@ impl Reader {
             .len()
     }
 
-    /// The partitions of the topic, ascending, as last heard: those that were added show within [`METADATA_EVERY`].
+    /// The partitions of the topic, ascending, by the last metadata. Added partitions appear within [`METADATA_EVERY`].
     pub fn partitions(&self) -> Vec<i32> {
         (0..).take(self.client.leaders().len()).collect()
     }
 
-    /// Where each partition's log begins and ends. Partitions without a leader at present are absent.
+    /// Where each partition's log begins and ends. Partitions without a leader are absent.
     pub fn log_ranges(&mut self) -> Result<BTreeMap<i32, LogRange>, KafkaError> {
         let topic = self.client.topic().to_owned();
         let doing = format!("look up the offsets of {topic}");
@@ -98,9 +98,9 @@ impl Reader {
         })
     }
 
-    /// Reads from `cursors` (the next offset to read, by partition), waiting up to `wait` for a record. Partitions that have
-    /// nothing to tell are absent. Comes back at once with a record or a cursor that is out of range; with any other news, and
-    /// with none, after `wait`, so that a caller may simply repeat it.
+    /// Reads from `cursors` (the next offset of each partition), waiting up to `wait` for a record. Partitions without news are absent. Returns at
+    /// once with a record or a cursor that is out of range; with other news, or without any, after `wait`, so that a caller may simply
+    /// repeat it.
     pub fn fetch(
         &mut self,
         cursors: &BTreeMap<i32, i64>,
@@ -114,7 +114,7 @@ impl Reader {
             if left.is_zero() || found.values().any(is_urgent) {
                 return Ok(found);
             }
-            // The broker came back early: because of news that isn't urgent, or of bytes in the log that are no record.
+            // The broker answered early: because of news that is not urgent, or of bytes in the log that are not records.
             let pause = match found.values().any(is_stale) {
                 true => FETCH_STALE_PAUSE,
                 false => FETCH_AGAIN_PAUSE,
@@ -123,7 +123,7 @@ impl Reader {
         }
     }
 
-    /// One fetch for all partitions, and a closer look at those for which it can't be trusted.
+    /// One fetch for all partitions, then a closer one for those whose result is not reliable.
     fn fetch_once(
         &mut self,
         cursors: &BTreeMap<i32, i64>,
@@ -151,7 +151,7 @@ impl Reader {
         Ok(answers)
     }
 
-    /// The partitions that can be asked, and the answers for those that can't.
+    /// The partitions that can be fetched, and the results for those that cannot.
     fn sort_out(
         &mut self,
         cursors: &BTreeMap<i32, i64>,
@@ -179,7 +179,7 @@ impl Reader {
         Ok((answers, to_ask))
     }
 
-    /// One fetch for all of `cursors`, and more for those partitions of which too little was asked for.
+    /// One fetch for all of `cursors`, and further ones for partitions whose window was too small.
     fn ask_for_portions(
         &mut self,
         cursors: &BTreeMap<i32, i64>,
@@ -210,7 +210,7 @@ impl Reader {
         Ok(all)
     }
 
-    /// One fetch for all of `cursors`, of no partition more than `full` bytes.
+    /// One fetch for all of `cursors`, with at most `full` bytes for each partition.
     fn ask(
         &mut self,
         cursors: &BTreeMap<i32, i64>,
@@ -242,7 +242,7 @@ impl Reader {
             })
     }
 
-    /// What one partition has at `cursor`, asked for by itself.
+    /// The records of one partition at `cursor`, fetched separately.
     fn look_closer(&mut self, partition: i32, cursor: i64) -> Result<Fetched, KafkaError> {
         let topic = self.client.topic().to_owned();
         let doing = format!("read partition {partition} of {topic}");
@@ -289,7 +289,7 @@ impl Reader {
     }
 }
 
-/// Learns from an answer. False where more is to be asked for.
+/// Adapts the window to an answer. Returns false if more has to be fetched.
 fn suits(portion: &mut Portion, records: &[Record], cursor: i64, end: i64, full: i32) -> bool {
     match records.last() {
         None if end > cursor => !portion.was_too_small(full),
@@ -304,12 +304,12 @@ fn suits(portion: &mut Portion, records: &[Record], cursor: i64, end: i64, full:
 
 type Answers = BTreeMap<i32, Fetched>;
 
-/// What the caller is to hear of at once.
+/// What the caller has to know at once.
 fn is_urgent(answer: &Fetched) -> bool {
     matches!(answer, Fetched::Records(_) | Fetched::OutOfRange)
 }
 
-/// What may look different with new metadata.
+/// What may change with new metadata.
 fn is_stale(answer: &Fetched) -> bool {
     matches!(answer, Fetched::Gone | Fetched::Away { .. })
 }
@@ -320,15 +320,15 @@ fn away(partition: i32, reason: &str) -> Fetched {
     }
 }
 
-/// From where to read one partition, and how much.
+/// Where to read one partition, and how much.
 struct Request {
     partition: i32,
     offset: i64,
     bytes: i32,
 }
 
-/// One round of fetch requests. Where the answer can't be parsed, whichever partition it is that spoils it, none of them can be
-/// trusted.
+/// One round of fetch requests. If the answer cannot be parsed, none of its partitions is reliable, whichever caused
+/// it.
 fn fetch(
     kafka: &mut KafkaClient,
     topic: &str,
@@ -371,7 +371,7 @@ fn found(partition: &Partition<'_>) -> Found {
         Err(error) => match *error {
             Error::Kafka(KafkaCode::OffsetOutOfRange) => Found::Other(Fetched::OutOfRange),
             Error::Kafka(KafkaCode::UnknownTopicOrPartition) => Found::Other(Fetched::Gone),
-            // The crate's word for every code above 35, such as 76: unsupported compression.
+            // The crate's error for every code above 35, such as 76: unsupported compression.
             Error::Kafka(KafkaCode::Unknown) => Found::Undecodable(
                 "the broker can't convert it for this program (zstd compression? the broker's log says more)".to_owned(),
             ),
@@ -380,7 +380,7 @@ fn found(partition: &Partition<'_>) -> Found {
     }
 }
 
-/// True where the answer came, but can't be decoded: the connection is as good as before.
+/// Whether an answer came but cannot be decoded: the connection is still good.
 fn is_undecodable(error: &Error) -> bool {
     match error {
         Error::UnsupportedCompression
@@ -390,7 +390,7 @@ fn is_undecodable(error: &Error) -> bool {
         | Error::CodecError
         | Error::StringDecodeError
         | Error::Kafka(KafkaCode::CorruptMessage) => true,
-        // gzip's complaints come as these.
+        // gzip errors appear as these.
         Error::Io(error) => matches!(
             error.kind(),
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other
@@ -406,7 +406,7 @@ fn offsets(
     which: FetchOffset,
 ) -> Result<BTreeMap<i32, i64>, Error> {
     let offsets = kafka.fetch_topic_offsets(topic, which)?;
-    // The crate's -1 stands for an answer without an offset.
+    // The crate uses -1 for an answer without an offset.
     let known = offsets.iter().filter(|known| known.offset >= 0);
     Ok(known.map(|known| (known.partition, known.offset)).collect())
 }

@@ -1,35 +1,35 @@
-//! Gets at the records of one partition where the plain fetch can't be trusted. Pure: the fetch itself comes in as an argument.
+//! Reads the records of one partition if the plain fetch is not reliable. Pure: the fetch is an argument.
 //!
-//! The `kafka` crate hands out either the plain records at the front of an answer, or the records of the first compressed batch
-//! in it **and silently drops the plain ones before that**; one batch that it can't decompress fails the whole answer; and a
-//! record larger than the answer's limit is no record at all. The cure for all three is to ask for the right number of bytes:
-//! those in which the batch at the cursor fits, and nothing after it.
+//! The `kafka` crate returns either the uncompressed records at the beginning of an answer, or the records of its first compressed batch, **and
+//! silently drops the uncompressed ones before that**. One batch that it cannot decompress fails the whole answer. A record larger than the
+//! answer's limit does not appear at all. The remedy for all three is to fetch the right number of bytes: those in which the batch at the
+//! cursor fits, and nothing after it.
 
 use crate::kafka::fetched::{Fetched, Record};
 
-/// Bytes fetched at a time from one partition.
+/// Bytes of one fetch from one partition.
 pub(in crate::kafka) const FETCH_BYTES: i32 = 4 * 1024 * 1024;
-/// Bytes fetched at a time where one record is larger than [`FETCH_BYTES`]: Fetch v0 stalls on it otherwise.
+/// Bytes of one fetch if a record is larger than [`FETCH_BYTES`]; Fetch v0 makes no progress otherwise.
 const FETCH_BYTES_LARGE: i32 = 128 * 1024 * 1024;
-/// Offsets that one fetch tries, one by one, to find the end of a batch that can't be read.
+/// Offsets that are tried one by one to find the end of an unreadable batch.
 const FETCH_SKIP_MAX_OFFSETS: i64 = 100;
 
-/// No batch of Kafka's is smaller than this, in bytes (its header alone has 61): what is searched for is at least as long.
+/// Lower bound for the size of a batch, in bytes (its header alone has 61).
 const BATCH_BYTES_MIN: i32 = 32;
 
-/// What one fetch of one partition brought.
+/// The result of one fetch of one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::kafka) enum Found {
-    /// These records, none of them before the offset asked for, in a log whose next offset is `end`.
+    /// These records, none before the requested offset, in a log whose next offset is `end`.
     Log { records: Vec<Record>, end: i64 },
-    /// Something that can't be decoded, and why.
+    /// Something that cannot be decoded, with the reason.
     Undecodable(String),
-    /// An answer of another kind, which is final.
+    /// Another result, which is final.
     Other(Fetched),
 }
 
 impl Found {
-    /// True where this is all that the log has at `cursor`: no record was dropped before it, and none was too large for it.
+    /// Whether this is everything in the log at `cursor`: no record before it was dropped, and none was too large.
     pub(in crate::kafka) fn is_sound(&self, cursor: i64) -> bool {
         match self {
             Found::Log { records, end } => match records.first() {
@@ -46,8 +46,8 @@ impl Found {
     }
 }
 
-/// The records at `cursor`, without loss. `ask(offset, bytes)` fetches from `offset`, at most `bytes` of the log, and doesn't
-/// wait for more. Takes up to about 20 requests, and 200 more where offsets are to be skipped.
+/// The records at `cursor`, without loss. `ask(offset, bytes)` fetches at most `bytes` of the log from `offset` and does not wait for
+/// more. Takes up to about 20 requests, and 200 more if offsets have to be skipped.
 pub(in crate::kafka) fn isolate<E>(
     cursor: i64,
     ask: &mut impl FnMut(i64, i32) -> Result<Found, E>,
@@ -73,13 +73,13 @@ pub(in crate::kafka) fn isolate<E>(
     step_over(cursor, end, ask)
 }
 
-/// True where `records` begin at `cursor`, or there are none.
+/// Whether `records` begin at `cursor`, or there are none.
 fn found_at(records: &[Record], cursor: i64) -> bool {
     records.first().is_none_or(|first| first.offset == cursor)
 }
 
-/// Searches for the number of bytes in which the batch at `cursor` just fits: nothing fits in `empty_in`, and `bytes` brought
-/// `found`, which is too much.
+/// Searches for the number of bytes in which just the batch at `cursor` fits: nothing fits in `empty_in`, and `bytes` returned `found`, which
+/// is too much.
 fn narrow<E>(
     cursor: i64,
     mut empty_in: i32,
@@ -100,15 +100,15 @@ fn narrow<E>(
     }
     match found {
         Found::Other(fetched) => Ok(fetched),
-        // The first batch that there is, and it begins later: the offsets before it are gone (compaction, transaction marks).
+        // The first existing batch begins later: the offsets before it are gone (compaction, transaction markers).
         Found::Log { records, .. } => Ok(Fetched::Records(records)),
-        // Even where not a single batch can have fit: that is no fault of a batch.
+        // Even if not a single batch can have fit: that is not the fault of a batch.
         Found::Undecodable(reason) if bytes <= BATCH_BYTES_MIN => Ok(Fetched::Away { reason }),
         Found::Undecodable(reason) => skip(cursor, empty_in, bytes, reason, ask),
     }
 }
 
-/// The batch at `cursor` can't be decoded; it doesn't fit in `empty_in` and does in `bytes`. Finds where the next one begins.
+/// The batch at `cursor` cannot be decoded; it does not fit in `empty_in`, but does in `bytes`. Finds where the next one begins.
 fn skip<E>(
     cursor: i64,
     empty_in: i32,
@@ -116,11 +116,11 @@ fn skip<E>(
     reason: String,
     ask: &mut impl FnMut(i64, i32) -> Result<Found, E>,
 ) -> Result<Fetched, E> {
-    // One by one: a longer step could jump over a good record between two bad batches.
+    // One by one: a longer step could skip a good record between two bad batches.
     let mut next = cursor + 1;
     while next < cursor + FETCH_SKIP_MAX_OFFSETS
         && matches!(ask(next, bytes)?, Found::Undecodable(_))
-        // Where something fits, it is a smaller batch, and what spoils the answer is not the first in it.
+        // If something fits, it is a smaller batch, and the unreadable batch is not the first one.
         && ask(next, empty_in.max(1))?.is_empty()
     {
         next += 1;
@@ -128,7 +128,7 @@ fn skip<E>(
     Ok(Fetched::Unreadable { reason, next })
 }
 
-/// No batch at `cursor` holds a record at or after it, although the log goes on to `end`: goes on behind the hole.
+/// No batch at `cursor` contains a record at or after it, although the log continues to `end`: continues after the gap.
 fn step_over<E>(
     cursor: i64,
     end: i64,
@@ -144,7 +144,7 @@ fn step_over<E>(
         }
     }
     if last == end {
-        // A transaction's mark, or compacted away: the log ends in what is no record.
+        // A transaction marker, or compacted: the log ends with offsets without records.
         return Ok(Fetched::Records(Vec::new()));
     }
     let reason = "no record can be found there".to_owned();
@@ -160,11 +160,11 @@ mod tests {
     #[derive(Clone, Copy, Debug, PartialEq)]
     enum Kind {
         Plain,
-        /// Compressed in a way that the crate knows.
+        /// Compressed with a codec that the crate supports.
         Packed,
-        /// Compressed in a way that it doesn't.
+        /// Compressed with a codec that it does not support.
         Strange,
-        /// A transaction's mark, or compacted away: offsets without records.
+        /// A transaction marker, or compacted: offsets without records.
         Empty,
     }
 
@@ -183,7 +183,7 @@ mod tests {
         }
     }
 
-    /// Answers as broker and crate do together: whole batches as far as `bytes` reach, from the one that holds `offset`.
+    /// Answers as broker and crate do together: whole batches up to `bytes`, from the one that contains `offset`.
     fn ask(log: &[Batch], offset: i64, bytes: i32) -> Found {
         let end = log.iter().map(|batch| batch.records).sum();
         if offset > end {
@@ -249,7 +249,7 @@ mod tests {
         for (log, cursor, expected) in [
             (vec![], 0, vec![]),
             (vec![batch(Plain, 3, 100)], 3, vec![]),
-            // The crate alone would give 3 and 4 here.
+            // The crate alone would return 3 and 4 here.
             (
                 vec![batch(Plain, 3, 100), batch(Packed, 2, 80)],
                 0,
@@ -330,7 +330,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever follows the cursor gets each readable record once and in order, and is told of each other one.
+        /// A reader that follows the cursor gets each readable record once and in order, and a report about each other one.
         #[test]
         fn no_record_is_passed_over(log in batches()) {
             let mut readable = Vec::new();
@@ -343,7 +343,7 @@ mod tests {
             }
             let (mut cursor, mut read) = (0, Vec::new());
             for _ in 0..200 {
-                // As the reader does: the plain fetch first, the closer look where that isn't sound.
+                // As the reader does: the plain fetch first, the closer one if that is not reliable.
                 let plain = ask(&log, cursor, FETCH_BYTES);
                 let fetched = match plain {
                     Found::Log { ref records, .. } if plain.is_sound(cursor) => Fetched::Records(records.clone()),

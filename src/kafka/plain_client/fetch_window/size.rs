@@ -1,29 +1,29 @@
-//! How much of a partition one fetch asks for. Pure.
+//! How many bytes of a partition one fetch asks for. Pure.
 //!
-//! Of an answer with compressed batches the `kafka` crate hands out the first batch only, and the broker has converted and sent
-//! all of them: with 4 MiB asked for and findings in batches of 20 KB, 199 of 200 are work for nothing, and reading a million
-//! takes minutes. So the portion is halved as long as the answers show that they are cut this way, until a batch just fits.
+//! Of an answer with compressed batches the `kafka` crate returns only the first batch, while the broker has converted and sent all of them:
+//! with a window of 4 MiB and findings in batches of 20 KB, 199 of 200 are wasted, and reading a million takes minutes. So the window is halved
+//! while answers show this, until one batch just fits.
 
-/// Least bytes of a partition that one fetch asks for where its batches are compressed and small.
+/// Smallest window if batches are compressed and small, in bytes.
 const FETCH_BATCH_BYTES_MIN: i32 = 4 * 1024;
-/// After a batch did not fit into what was asked for, no less is asked for in so many answers.
+/// After a batch did not fit, the window is not made smaller for this many answers.
 const FETCH_PORTION_KEPT_ANSWERS: u32 = 64;
 
 /// What the broker adds to a record in an answer, in bytes.
 const RECORD_OVERHEAD_BYTES: usize = 34;
 
-/// The portion of one partition.
+/// The window of one partition.
 #[derive(Debug)]
 pub(in crate::kafka) struct Portion {
     bytes: i32,
-    /// What the answer before brought, where the portion was halved after it.
+    /// The previous answer, if the window was halved after it.
     halved_at: Option<usize>,
-    /// Answers for which it stays as it is, since less was too little.
+    /// Answers for which the window keeps its size, because a smaller one was too small.
     kept_for: u32,
 }
 
 impl Portion {
-    /// To begin with, all that one may ask for.
+    /// Starts with the maximum.
     pub(in crate::kafka) fn new(full: i32) -> Portion {
         Portion {
             bytes: full,
@@ -32,12 +32,12 @@ impl Portion {
         }
     }
 
-    /// Bytes to ask for, where `full` is the most that one may.
+    /// The size of the window in bytes; `full` is the maximum.
     pub(in crate::kafka) fn bytes(&self, full: i32) -> i32 {
         self.bytes.min(full)
     }
 
-    /// An answer brought `count` records with values of `value_bytes` in all, and there are more behind it.
+    /// An answer returned `count` records with values of `value_bytes` together, and there are more after them.
     pub(in crate::kafka) fn brought(&mut self, count: usize, value_bytes: usize) {
         if self.kept_for > 0 {
             self.kept_for -= 1;
@@ -45,7 +45,7 @@ impl Portion {
         }
         let got = value_bytes + count * RECORD_OVERHEAD_BYTES;
         let asked = usize::try_from(self.bytes).unwrap_or(0);
-        // Plain records fill what was asked for, and half of it brings half of them.
+        // Uncompressed records fill the window, and half of it returns half of them.
         let is_cut = got * 2 < asked || got * 2 > asked * 3;
         let is_same = self.halved_at.is_some_and(|before| got * 4 > before * 3);
         if is_cut || is_same {
@@ -57,7 +57,7 @@ impl Portion {
         }
     }
 
-    /// An answer brought nothing though there is something: a batch doesn't fit. True where more can be asked for now.
+    /// An answer returned nothing although there is something: a batch does not fit. Returns whether the window was enlarged.
     pub(in crate::kafka) fn was_too_small(&mut self, full: i32) -> bool {
         let before = self.bytes(full);
         self.bytes = before.saturating_mul(2).min(full);
@@ -135,7 +135,7 @@ mod tests {
         let mut portion = Portion::new(FULL);
         for answer in 0..1000 {
             let asked = usize::try_from(portion.bytes(FULL)).unwrap();
-            // Now a bit more, now a bit less than was asked for.
+            // Alternately slightly more and slightly less than the window.
             let got = asked * (80 + answer % 40) / 100;
             portion.brought(got / 200, got - got / 200 * RECORD_OVERHEAD_BYTES);
             assert_eq!(portion.bytes(FULL), FULL);
