@@ -297,7 +297,7 @@ fn one_order() {
     let other = fleet.with_standin_in("other", &json!({"version": "1.0.5"}));
     let older = other.ready_scand("older", &["-slots", "1"]);
     older.wait_for_log(
-        "the shards of jobs are left to other servers: masscan 1.0.5 is not known to send",
+        "the shards of jobs are left to other servers: masscan 1.0.5 is not known to use",
     );
     push(&fleet, &shards(&network, 4, 4, 50));
     older.wait_for_log("task shard-4: left to other servers: masscan 1.0.5 is");
@@ -392,8 +392,8 @@ fn unlike() {
         assert_eq!(task.status, State::Rejected);
         let error = task.error.unwrap();
         let reasons = [
-            "on a: 1 of the addresses of its job are out of this server's scope",
-            "on b: a shard is sent at its own 50 pps, which is above this server's -max-rate",
+            "on a: 1 of the addresses of its job are outside this server's scope",
+            "on b: a shard is sent at exactly 50 packets per second, which is above this server's -max-rate",
         ];
         assert!(
             reasons.iter().any(|reason| error.contains(reason)),

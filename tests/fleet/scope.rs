@@ -242,7 +242,7 @@ fn bad_file() {
         ),
         (
             "/nowhere/e",
-            "-excludefile: /nowhere/e can't be read: No such file",
+            "-excludefile: /nowhere/e cannot be read: No such file",
         ),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_scand"))
