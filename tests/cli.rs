@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a push may take to say that nobody answers, with some room for a loaded machine.
+/// How long a push may take to report that nothing answers, with a margin for a loaded machine.
 const REFUSED_WITHIN: Duration = Duration::from_secs(5);
 const SILENT_WITHIN: Duration = Duration::from_secs(6);
 
@@ -211,7 +211,7 @@ fn help_and_version_go_to_stdout() {
     }
 }
 
-/// What scanpush says, in how long, where nobody useful is at `address`.
+/// What scanpush prints, and how long it takes, if no usable server is at `address`.
 #[track_caller]
 fn assert_nobody_there(line: &[&str], address: &str, reason: &str, within: Duration) {
     let begun = Instant::now();
@@ -426,7 +426,7 @@ fn on_a_terminal(line: &[&str], answer: &str) -> (String, Option<i32>) {
         .expect("a terminal takes what is typed");
     let status = child.wait().expect("the child was started here");
     let mut shown = Vec::new();
-    // It errs once nobody holds the other end any more.
+    // It fails once the other end is closed.
     let _ = ours.read_to_end(&mut shown);
     (String::from_utf8_lossy(&shown).into_owned(), status.code())
 }

@@ -15,7 +15,7 @@ fn scanpush(words: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("scanpush prints UTF-8")
 }
 
-/// The script of `shell` in a folder of its own, with a file `targets list.txt` beside it. None where there is no such shell.
+/// The script of `shell` in a folder of its own, with a file `targets list.txt` next to it. None if the shell is not installed.
 fn script(shell: &str) -> Option<(tempfile::TempDir, PathBuf)> {
     if Command::new(shell).arg("--version").output().is_err() {
         eprintln!("not tested: this machine has no {shell} (tests/support/setup.sh installs it)");

@@ -547,7 +547,7 @@ fn no_secret_place_of_a_machine_is_named() {
     }
 }
 
-/// Else it would go unseen until somebody runs them, which takes hours.
+/// Otherwise a broken mutation would only be noticed when all of them are run, which takes hours.
 #[test]
 fn each_mutation_finds_what_it_changes() {
     let script = root().join("tests/mutations.sh");

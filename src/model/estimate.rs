@@ -9,7 +9,7 @@ use std::time::Instant;
 
 /// masscan's pace counts in the estimate of what is left once it has sent for so long.
 pub const ESTIMATE_MEASURED_AFTER: Duration = Duration::from_secs(3);
-/// And has come so many percent further: what it shows is rounded to two decimals.
+/// Further condition: it has progressed by this many percent, because what it shows is rounded to two decimals.
 pub const ESTIMATE_MEASURED_PERCENT: f64 = 0.5;
 
 /// The estimate for one run of masscan.

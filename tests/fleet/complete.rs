@@ -94,7 +94,7 @@ fn ended_while_waiting() {
     }
 }
 
-/// masscan with file capabilities, started by nobody: the loader ignores what is preloaded, only the terminal makes it print
+/// masscan with file capabilities, started by an unprivileged user: the loader ignores preloaded libraries, so only the terminal makes it print
 /// line by line.
 fn last_words() {
     let (fleet, is_told) = (Fleet::new("last-words"), ": it writes to a terminal");
@@ -130,7 +130,7 @@ fn printed_before_a_kill(fleet: &Fleet) -> String {
     server.log()
 }
 
-/// A copy of masscan with file capabilities in a folder that everybody may enter, and what starts it in the lab as nobody.
+/// A copy of masscan with file capabilities in a folder that every user may enter, and a script that starts it in the lab as the user nobody.
 fn masscan_of_nobody() -> TempDir {
     let folder = tempfile::Builder::new()
         .prefix("scan-nobody-")
@@ -190,7 +190,7 @@ fn stand_still(fleet: &Fleet, server: &Scand, id: &str, index: u64, time: Durati
     server.signal(Signal::CONT);
 }
 
-/// A server that is frozen for less than its lease keeps its task, but nobody knows what became of its masscan meanwhile.
+/// A server that is frozen for less than its lease keeps its task, but cannot know whether its masscan lost answers meanwhile.
 fn stood_still() {
     let mut fleet = Fleet::new("still").with_standin(&json!({}));
     fleet.lease_s = 30;

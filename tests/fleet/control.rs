@@ -124,7 +124,7 @@ fn starts(fleet: &Fleet) -> usize {
         .count()
 }
 
-/// What was told of a task, but for its ingest: a claim may be told before that.
+/// The status records of a task, without that of its ingestion: a claim may be announced before it.
 fn states(fleet: &Fleet, id: &str) -> Vec<String> {
     fleet
         .status_records(id)

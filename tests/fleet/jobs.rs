@@ -303,7 +303,7 @@ fn one_order() {
     older.wait_for_log("task shard-4: left to other servers: masscan 1.0.5 is");
     assert!(fleet.standin_events().is_empty());
 
-    // masscan is replaced by one that is fit, and nobody starts the server again.
+    // masscan is replaced by a suitable one, and the server is not restarted.
     let masscan = other.masscan.parent().unwrap();
     std::fs::write(masscan.join("plan.json"), json!({}).to_string()).unwrap();
     let new = masscan.join("new");
@@ -358,7 +358,7 @@ fn as_listed() {
     let mut found: Vec<_> = Vec::new();
     for finding in fleet.records("results") {
         let probe = format!("{}:{}", finding["ip"].as_str().unwrap(), finding["port"]);
-        // Some come again where this machine stood still.
+        // Some are sent again if this machine did not run for a while.
         if !found.contains(&probe) {
             found.push(probe);
         }
@@ -401,7 +401,7 @@ fn unlike() {
         );
     }
     assert!(fleet.standin_events().is_empty(), "nothing was started");
-    // A server that may has come: they are begun anew. What was never a task is not, not even by a record of its id.
+    // A server that may run them has joined, so they start again. A record that was never a valid task does not, not even with a record of its id.
     fleet.push_raw(&["{\"task_id\":\"no-task\"}".to_owned()]);
     fleet.wait_ended("no-task", SOON);
     let _able = fleet.ready_scand("c", &[]);

@@ -1,7 +1,7 @@
-//! Tests of the whole: real Kafka, real Redis, real masscan in the lab, the built binaries.
+//! Tests of the whole system: real Kafka, real Redis, real masscan in the lab, the built binaries.
 //!
-//! One binary with a harness of its own (libtest-mimic), so that Kafka, Redis and the lab are started once a run and ended
-//! after the last test, and so that a test that can't run on this machine says so as ignored, with the reason.
+//! One binary with a harness of its own (libtest-mimic), so that Kafka, Redis and the lab are started once for a run and stopped after the last
+//! test, and so that a test that cannot run on a machine is reported as ignored, with the reason.
 
 #![allow(
     clippy::unwrap_used,

@@ -80,7 +80,7 @@ fn shards_of_a_list() {
     assert_eq!(found, wanted);
 }
 
-/// A way to a Kafka that ends once so many bytes have gone to it.
+/// A proxy to a Kafka that closes after this many bytes were sent through it.
 struct Way {
     port: u16,
     to: Arc<AtomicU16>,

@@ -54,7 +54,7 @@ ports = [[host.address, port, proto, host.get_service(port, proto).state]
 print(json.dumps({"rows": rows, "ports": ports}))
 "#;
 
-/// The interpreter that has python-libnmap; none where there is none, or another reader is missing.
+/// The interpreter that has python-libnmap; none if there is none, or another reader is missing.
 pub fn readers() -> Result<String, String> {
     for (program, words) in [("jq", &["--version"]), ("xmllint", &["--version"])] {
         run(program, words).map_err(|_| format!("{program} is not here"))?;
@@ -130,7 +130,7 @@ fn parsers() {
     let _server = fleet.ready_scand("a", &[]);
     let id = fleet.push_network(&network, 2000, &[]);
     fleet.wait_ended(&id, SOON);
-    // Everything a second time, a port that is closed, one of IPv6, another task's, a hostile server, and what is no finding.
+    // Everything a second time, a closed port, one of IPv6, another task's, a hostile server name, and a record that is not a finding.
     let mut more = fleet.records("results");
     let mut closed = finding(&id, "192.0.2.1", 81);
     closed["status"] = "closed".into();

@@ -635,7 +635,7 @@ enum Operation {
     Progress(usize),
     End(usize),
     Release(usize, bool, bool),
-    /// Its lease runs out, and somebody takes it away.
+    /// Its lease expires, and it is reaped.
     Lose(usize),
 }
 

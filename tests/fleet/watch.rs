@@ -82,7 +82,7 @@ fn ends() {
         (&last["status"], &last["found"]),
         (&json!("completed"), &json!(256))
     );
-    // What has ended is told at once.
+    // A task that has already ended is reported at once.
     let output = wait(fleet.start_scanpush(&["watch", &ids[0][..8]]));
     assert_eq!(output.status.code(), Some(0));
 }

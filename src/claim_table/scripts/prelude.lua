@@ -96,7 +96,7 @@ local function is_given_up(refused_ms, patience_ms)
   return now_ms - tonumber(refused_ms) >= patience_ms and redis.call('EXISTS', departed_key) == 0
 end
 
--- Whether `fence` is the claim under which the task runs now: 'ok', 'lost' (somebody else's, or nobody's), 'gone' (no such task).
+-- Whether `fence` is the claim under which the task runs now: 'ok', 'lost' (it belongs to another server or to none), 'gone' (no such task).
 local function claim_state(id, fence)
   local held = redis.call('HMGET', task_key(id), 'fence', 'status')
   if not held[2] then return 'gone' end

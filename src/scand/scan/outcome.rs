@@ -86,7 +86,7 @@ pub struct Run {
     pub has_advanced: bool,
 }
 
-/// What becomes of the task.
+/// What happens to the task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The scan is complete. Once its findings are acknowledged, the task is completed.

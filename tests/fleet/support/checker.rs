@@ -1,8 +1,8 @@
 //! Nothing lost, nothing twice: what a run left behind, judged in the manner of Jepsen's total-queue checker. Pure; the tests
 //! below show for each rule that it can fail.
 //!
-//! It believes nobody's word about success: that a push was acknowledged comes from scanpush's output, what ran when from the
-//! stand-in's own log, what was told from the topics. A run of masscan is joined to its claim by three marks: the seed names
+//! It relies on no claim of success: acknowledged pushes come from scanpush's output, the times of runs from the stand-in's log, and state
+//! changes from the topics. A run of masscan is matched to its claim in three ways: the seed identifies
 //! the task, the parent process the server, and that server's last `running` record before its start the fence.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +29,7 @@ pub struct Evidence {
     pub runs: Vec<MasscanRun>,
     /// Partition → committed offset (−1 where there is none), end of the log.
     pub offsets: BTreeMap<i32, (i64, i64)>,
-    /// When a server was frozen: its masscan goes on meanwhile, which nobody can help.
+    /// When a server was frozen: its masscan keeps running meanwhile, which cannot be prevented.
     pub frozen: Vec<(String, u64, u64)>,
 }
 
@@ -52,9 +52,9 @@ impl Told {
 /// One masscan, from its own log.
 #[derive(Clone, Debug)]
 pub struct MasscanRun {
-    /// By its seed; none where no task has it.
+    /// The task with its seed; none if there is no such task.
     pub id: Option<String>,
-    /// By its parent; none where that had died already.
+    /// The server that is its parent; none if that had ended already.
     pub server: Option<String>,
     pub began_ms: u64,
     /// Its last sign of life.

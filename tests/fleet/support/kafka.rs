@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 
 impl Fleet {
-    /// Makes the task topic with so many partitions; else it comes by itself with one.
+    /// Creates the task topic with this many partitions; otherwise Kafka creates it with one.
     pub fn with_partitions(self, count: u32) -> Fleet {
         let words = [
             "--create",

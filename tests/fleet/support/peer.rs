@@ -90,7 +90,7 @@ impl Drop for OwnPeer {
     }
 }
 
-/// A port that nobody listens on, from below those that the kernel gives to outgoing connections.
+/// A free port, below those that the kernel uses for outgoing connections.
 fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let from = std::process::id().wrapping_mul(37);

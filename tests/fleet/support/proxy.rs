@@ -32,7 +32,7 @@ impl Proxy {
         let accepting = shared.clone();
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                // Where nobody listens behind it, the connection just closes.
+                // If nothing listens behind it, the connection just closes.
                 let _ = accepting.connect(client);
             }
         });
