@@ -245,12 +245,12 @@ verdict() {
         how_to_play
     fi
     [[ -z $wrong ]] || fail "not as it should be: see above"
-    printf '\nAs it should be: each server completed one task, and scan-results has the 256 addresses of each network, no other.\n'
+    printf '\nOK: each server completed one task, and scan-results has the 256 addresses of each network, no other.\n'
 }
 
 table() {
     local i seconds
-    step "What came out"
+    step "Results"
     printf '%-22s  %-14s  %-8s  %-9s  %5s  %7s\n' task network server state found seconds
     for i in "${!IDS[@]}"; do
         read_task "${IDS[i]}"
@@ -349,7 +349,7 @@ clean_up() {
         printf '\nLogs: %s\n' "$DIR"
         exit "$status"
     fi
-    printf '\nEnding what was started\n'
+    printf '\nStopping everything that was started\n'
     stop_all "$DIR"
     printf 'Logs: %s\n' "$DIR"
     exit "$status"
