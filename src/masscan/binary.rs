@@ -212,27 +212,18 @@ impl FileMark {
 
 #[cfg(test)]
 mod tests {
+    use super::super::script::install_script;
     use super::*;
-    use std::fs;
 
     /// Makes `path` a program that says that it is masscan `version`, and lists `order`.
     fn install(path: &Path, version: &str, order: &str) {
         let lines = order.replace(' ', "\n");
-        write_script(
+        install_script(
             path,
             &format!(
                 "case $1 in --version) echo 'Masscan version {version} (' ;; --offline) echo '{lines}' ;; esac"
             ),
         );
-    }
-
-    /// Written by a process of its own: a file that this process, and so its children for a moment, has open for writing cannot be executed.
-    fn write_script(path: &Path, commands: &str) {
-        let text = path.with_extension("text");
-        fs::write(&text, format!("#!/bin/sh\n{commands}\n")).unwrap();
-        let mut install = Command::new("install");
-        install.args(["-m", "755", "-T"]).args([&text, path]);
-        assert!(install.status().unwrap().success());
     }
 
     #[test]
@@ -267,7 +258,7 @@ mod tests {
         let (path, installed) = (folder.path().join("masscan"), folder.path().join("inner"));
         install(&installed, "1.3.2", SHARD_IN_ORDER);
         // The file stays the same, but what it runs does not.
-        write_script(&path, &format!("exec {} \"$@\"", installed.display()));
+        install_script(&path, &format!("exec {} \"$@\"", installed.display()));
         let wrapped = MasscanBinary::new(&path);
         assert_eq!(wrapped.info().unwrap().version, "1.3.2");
         install(&installed, "1.3.9", SHARD_IN_ORDER);

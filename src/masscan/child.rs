@@ -220,9 +220,9 @@ impl Drop for ReapedProcess {
 #[cfg(test)]
 mod tests {
     use super::super::output::stdbuf;
+    use super::super::script::install_script;
     use super::*;
     use crate::model::{Targets, Task};
-    use std::os::unix::fs::PermissionsExt;
     use tempfile::TempDir;
 
     const LINE: &str = r#"{"ip":"172.16.0.1","timestamp":"1","port":443,"proto":"tcp","rec_type":"status","data":{"status":"open","reason":"syn-ack","ttl":64}}"#;
@@ -240,8 +240,7 @@ mod tests {
     fn script_with(mode: &StdoutMode, body: &str) -> (TempDir, Child) {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("masscan");
-        fs::write(&program, format!("#!/bin/sh\n{body}\n")).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        install_script(&program, body);
         let task = Task::new(
             "a".parse().unwrap(),
             "172.16.0.1".parse().unwrap(),

@@ -32,6 +32,8 @@ mod overrun;
 mod program;
 mod raw_sockets;
 mod reader;
+#[cfg(test)]
+pub(crate) mod script;
 mod stderr;
 
 pub use arguments::ScanArguments;

@@ -61,20 +61,19 @@ impl Scan<'_> {
             Some((exit, messages)) => (exit, messages.iter().map(String::as_str).collect()),
             None => (Exit::Code(0), Vec::new()),
         };
-        let task = &self.assignment.claimed.task;
         let run = Run {
             exit,
             wait: self.wait(),
             percent: self.progress.percent,
             cause: masscan::cause(messages.into_iter()),
-            timeout: task.timeout_s.map(|s| Duration::from_secs(s.into())),
+            timeout: self.timeout(),
             has_advanced: self.has_advanced(),
         };
         outcome::decide(end, &run)
     }
 
     /// Whether this run got further than the task was. (At another rate a run begins a little before that.)
-    pub(super) fn has_advanced(&self) -> bool {
+    fn has_advanced(&self) -> bool {
         let was = match self.plan.begin.index {
             0 => 0,
             begin => self.assignment.claimed.resume.index.max(begin),

@@ -27,6 +27,8 @@ pub mod publish;
 mod reporter;
 mod scanning;
 mod starting;
+#[cfg(test)]
+mod tests;
 
 use crate::claim_table::LiveProgress;
 use crate::masscan::{self, MasscanBinary, Output};
@@ -265,7 +267,11 @@ impl<'a> Scan<'a> {
             Phase::Announcing { acknowledged } => self.on_announcing(acknowledged, event),
             Phase::Scanning(running) => match (&running.stage, standstill) {
                 (Stage::Ending { .. }, _) => self.on_ending(running, event),
-                (_, Some(reason)) => self.stop(running, reason),
+                // The event still counts: it may be a finding, or say that the claim is lost.
+                (_, Some(reason)) => {
+                    let running = self.end_masscan(running, reason);
+                    self.on_ending(running, event)
+                }
                 (_, None) => self.on_scanning(running, event),
             },
             Phase::Flushing {
@@ -289,24 +295,30 @@ impl<'a> Scan<'a> {
 impl Scan<'_> {
     /// Findings of the task so far: those of this run, and those of earlier ones below the index at which it began. An answer that was
     /// on its way at a checkpoint may count in both or in neither.
-    pub(super) fn found(&self) -> u64 {
+    fn found(&self) -> u64 {
         let most = u64::try_from(self.plan.probe_order.range()).unwrap_or(u64::MAX);
         (self.plan.found_before + self.findings.printed()).min(most)
     }
 
     /// Where another attempt may begin. One that never started masscan leaves what it was given.
-    pub(super) fn resume(&self) -> Resume {
+    fn resume(&self) -> Resume {
         match self.has_started {
             true => self.checkpoint.resume(),
             false => self.assignment.claimed.resume,
         }
     }
 
-    pub(super) fn wait(&self) -> Duration {
+    fn wait(&self) -> Duration {
         Duration::from_secs(self.assignment.claimed.task.wait_s.into())
     }
 
-    pub(super) fn is_trusted(&self) -> bool {
+    /// The attempt's time-out.
+    fn timeout(&self) -> Option<Duration> {
+        let timeout_s = self.assignment.claimed.task.timeout_s;
+        timeout_s.map(|s| Duration::from_secs(s.into()))
+    }
+
+    fn is_trusted(&self) -> bool {
         self.assignment.held_claim.is_trusted(Instant::now())
     }
 }

@@ -26,17 +26,21 @@ impl Scan<'_> {
         }
     }
 
-    /// Ends masscan for `reason`.
-    pub(super) fn stop(&mut self, mut running: Running, reason: StopReason) -> Phase {
+    fn stop(&mut self, running: Running, reason: StopReason) -> Phase {
+        Phase::Scanning(self.end_masscan(running, reason))
+    }
+
+    /// Kills masscan for `reason`.
+    pub(super) fn end_masscan(&mut self, mut running: Running, reason: StopReason) -> Running {
         debug!("ending masscan: {reason:?}");
         self.checkpoint.hold();
         // It writes each line at once: what it has found has been written, so there is nothing to wait for.
         running.child.kill();
         running.stage = Stage::Ending { reason };
-        Phase::Scanning(running)
+        running
     }
 
-    pub(super) fn on_output(&mut self, mut running: Running, output: Output) -> Phase {
+    fn on_output(&mut self, mut running: Running, output: Output) -> Phase {
         match output {
             Output::Findings(findings) => {
                 self.findings.add(&findings);
@@ -55,12 +59,7 @@ impl Scan<'_> {
         Phase::Scanning(running)
     }
 
-    pub(super) fn on_progress(
-        &mut self,
-        running: &mut Running,
-        mut progress: Progress,
-        read_at: Instant,
-    ) {
+    fn on_progress(&mut self, running: &mut Running, mut progress: Progress, read_at: Instant) {
         running.last_progress = Instant::now();
         progress.percent = progress.percent.max(self.progress.percent);
         // masscan has an estimate of its own while it sends, but not a good one.
@@ -84,7 +83,7 @@ impl Scan<'_> {
         self.report_if_due(running);
     }
 
-    pub(super) fn on_message(&mut self, mut running: Running, message: String) -> Phase {
+    fn on_message(&mut self, mut running: Running, message: String) -> Phase {
         debug!("masscan: {message}");
         let stop = self
             .check_announced_size(&message)
@@ -100,7 +99,7 @@ impl Scan<'_> {
     }
 
     /// Compares what masscan says it scans with what it was given.
-    pub(super) fn check_announced_size(&mut self, message: &str) -> Option<StopReason> {
+    fn check_announced_size(&mut self, message: &str) -> Option<StopReason> {
         let announced = masscan::announced_size(message)?;
         let probe_order = &self.plan.probe_order;
         // masscan prints both modulo 2^32.
@@ -121,7 +120,7 @@ impl Scan<'_> {
     }
 
     /// Compares the version that masscan prints with the one that was found before.
-    pub(super) fn check_announced_version(&mut self, message: &str) -> Option<StopReason> {
+    fn check_announced_version(&mut self, message: &str) -> Option<StopReason> {
         let version = masscan::announced_version(message)?;
         if version == self.plan.masscan_version {
             return None;
@@ -136,12 +135,12 @@ impl Scan<'_> {
     }
 
     /// A shard is sent exactly as it was pushed or not at all: otherwise its job would have holes.
-    pub(super) fn stop_a_shard(&self, why: &'static str) -> Option<StopReason> {
+    fn stop_a_shard(&self, why: &'static str) -> Option<StopReason> {
         let shard = self.assignment.claimed.task.shard;
         shard.map(|_| StopReason::Mismatch(why))
     }
 
-    pub(super) fn on_tick(&mut self, running: Running) -> Phase {
+    fn on_tick(&mut self, running: Running) -> Phase {
         self.findings.hand_over(self.is_trusted());
         self.checkpoint.acknowledge(self.findings.acknowledged());
         self.report_if_due(&running);
@@ -152,7 +151,7 @@ impl Scan<'_> {
     }
 
     /// Why the scan cannot go on, by the clock or by the server's state.
-    pub(super) fn reason_to_stop(&mut self, running: &Running) -> Option<StopReason> {
+    fn reason_to_stop(&mut self, running: &Running) -> Option<StopReason> {
         let now = Instant::now();
         if !self.assignment.held_claim.is_trusted(now) {
             return Some(StopReason::Untrusted);
@@ -160,9 +159,8 @@ impl Scan<'_> {
         if self.has_left_scope() {
             return Some(StopReason::OutOfScope);
         }
-        let timeout_s = self.assignment.claimed.task.timeout_s;
-        let timeout = timeout_s.map(|s| Duration::from_secs(s.into()));
-        if timeout.is_some_and(|timeout| now.duration_since(running.started_at) >= timeout) {
+        let ran_for = now.duration_since(running.started_at);
+        if self.timeout().is_some_and(|timeout| ran_for >= timeout) {
             return Some(StopReason::TimedOut);
         }
         let overdue = running.stage.overdue(now, self.wait() + HANG_MARGIN);
@@ -171,7 +169,7 @@ impl Scan<'_> {
     }
 
     /// Whether the server's scope has changed and now leaves out something that this scan probes.
-    pub(super) fn has_left_scope(&mut self) -> bool {
+    fn has_left_scope(&mut self) -> bool {
         let changes = self.scans.scope.changes();
         if changes == self.assignment.scope_changes {
             return false;
@@ -182,7 +180,7 @@ impl Scan<'_> {
         !denied.without(&self.assignment.denied).is_empty()
     }
 
-    pub(super) fn log_milestone(&mut self) {
+    fn log_milestone(&mut self) {
         let reached = self.progress.percent as u32 / MILESTONE_PERCENT;
         if reached > self.milestone {
             self.milestone = reached;
@@ -195,7 +193,7 @@ impl Scan<'_> {
         }
     }
 
-    pub(super) fn report_if_due(&mut self, running: &Running) {
+    fn report_if_due(&mut self, running: &Running) {
         let (resume, sends_no_more) = (self.resume(), running.stage.sends_no_more());
         if self.reporter.is_due(Instant::now(), resume, sends_no_more) {
             self.report(resume, sends_no_more);

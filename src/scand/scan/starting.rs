@@ -39,11 +39,11 @@ impl Scan<'_> {
         }
     }
 
-    pub(super) fn stop_before_start(&self, reason: StopReason) -> Phase {
+    fn stop_before_start(&self, reason: StopReason) -> Phase {
         self.flushing(self.outcome(RunEnd::Stopped(reason), None))
     }
 
-    pub(super) fn start(&mut self) -> Phase {
+    fn start(&mut self) -> Phase {
         if self.plan.probe_order.is_empty() {
             // A shard of fewer probes than there are shards: masscan would never end.
             info!("none of the probes belongs to this shard");
@@ -60,7 +60,7 @@ impl Scan<'_> {
         }
     }
 
-    pub(super) fn start_masscan(&mut self) -> Result<Child, String> {
+    fn start_masscan(&mut self) -> Result<Child, String> {
         if let Some(why) = self.plan.unfit.take() {
             return Err(why);
         }
@@ -86,7 +86,7 @@ impl Scan<'_> {
         Ok(child)
     }
 
-    pub(super) fn log_checkpoint(&self) {
+    fn log_checkpoint(&self) {
         let (checkpoint, begin) = (self.assignment.claimed.resume.index, &self.plan.begin);
         if checkpoint == 0 {
             return;
