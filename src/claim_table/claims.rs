@@ -5,8 +5,9 @@ use super::error::ClaimTableError;
 use super::fields::Fields;
 use super::intake::script;
 use super::order::Order;
+use crate::model::resume::Position;
 use crate::model::text::quoted;
-use crate::model::{Lineage, Progress, Resume, State, Task, TaskId};
+use crate::model::{FoundByPass, Lineage, Progress, Resume, State, Task, TaskId};
 use redis::Script;
 use serde::Serialize;
 use std::sync::LazyLock;
@@ -159,8 +160,8 @@ pub struct Ending {
     pub status: State,
     /// Why, if not completed.
     pub error: Option<String>,
-    /// Findings.
-    pub found: u64,
+    /// Findings of each pass.
+    pub found: FoundByPass,
     /// Where the next attempt would begin.
     pub resume: Resume,
 }
@@ -225,10 +226,10 @@ pub struct Release {
 pub struct LiveProgress {
     /// The claim.
     pub claim: Claim,
-    /// masscan's last progress line.
+    /// masscan's last progress line; the percentage is that of the whole task.
     pub progress: Progress,
-    /// Findings so far, including those of earlier attempts before `resume_index`.
-    pub found: u64,
+    /// Findings of each pass so far, including those of earlier attempts before the checkpoint.
+    pub found: FoundByPass,
     /// The checkpoint.
     pub resume: Resume,
     /// Whether masscan sends no more probes: its rate is available to the next task of its job.
@@ -365,7 +366,8 @@ impl ClaimTable {
             rate_pps: String,
             #[serde(skip_serializing_if = "Option::is_none")]
             remaining_s: Option<String>,
-            found: String,
+            #[serde(flatten)]
+            found: FoundArguments,
             #[serde(flatten)]
             resume: ResumeArguments,
             sends_no_more: bool,
@@ -379,7 +381,7 @@ impl ClaimTable {
             progress: format!("{:.2}", update.progress.percent),
             rate_pps: format!("{:.0}", update.progress.rate_pps),
             remaining_s: update.progress.remaining_s.map(|s| s.to_string()),
-            found: update.found.to_string(),
+            found: FoundArguments::of(update.found),
             resume: ResumeArguments::of(update.resume),
             sends_no_more: update.sends_no_more,
         });
@@ -522,7 +524,8 @@ struct EndArguments<'a> {
     status: State,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
-    found: String,
+    #[serde(flatten)]
+    found: FoundArguments,
 }
 
 impl EndArguments<'_> {
@@ -534,7 +537,23 @@ impl EndArguments<'_> {
             },
             status: ending.status,
             error: ending.error.as_deref(),
-            found: ending.found.to_string(),
+            found: FoundArguments::of(ending.found),
+        }
+    }
+}
+
+/// Findings as arguments: the number that people see, and the one of each pass.
+#[derive(Serialize)]
+struct FoundArguments {
+    found: String,
+    found_by_pass: String,
+}
+
+impl FoundArguments {
+    fn of(found: FoundByPass) -> FoundArguments {
+        FoundArguments {
+            found: found.most().to_string(),
+            found_by_pass: found.to_string(),
         }
     }
 }
@@ -542,16 +561,18 @@ impl EndArguments<'_> {
 /// A checkpoint as arguments; strings, like every field of a hash.
 #[derive(Serialize)]
 struct ResumeArguments {
+    resume_pass: String,
     resume_index: String,
-    resume_found: String,
+    resume_found_by_pass: String,
     resume_for: String,
 }
 
 impl ResumeArguments {
     fn of(resume: Resume) -> ResumeArguments {
         ResumeArguments {
-            resume_index: resume.index.to_string(),
-            resume_found: resume.found.to_string(),
+            resume_pass: resume.position.pass.to_string(),
+            resume_index: resume.position.index.to_string(),
+            resume_found_by_pass: resume.found.to_string(),
             resume_for: resume
                 .probe_order
                 .map_or(String::new(), |probe_order| probe_order.to_string()),
@@ -626,8 +647,11 @@ fn claimed_task(claim: &Claim, fields: &Fields) -> Result<Claimed, ClaimTableErr
 
 pub(super) fn resume(fields: &Fields) -> Result<Resume, ClaimTableError> {
     Ok(Resume {
-        index: fields.get("resume_index")?.unwrap_or(0),
-        found: fields.get("resume_found")?.unwrap_or(0),
+        position: Position {
+            pass: fields.get("resume_pass")?.unwrap_or(Position::START.pass),
+            index: fields.get("resume_index")?.unwrap_or(0),
+        },
+        found: fields.get("resume_found_by_pass")?.unwrap_or_default(),
         // A checkpoint of another version that cannot be parsed counts as none: the next attempt begins at 0.
         probe_order: fields.text("resume_for").and_then(|text| text.parse().ok()),
     })
@@ -654,7 +678,7 @@ pub(super) fn waiting(fields: &Fields) -> Result<Ending, ClaimTableError> {
         lineage: lineage(fields)?,
         status: fields.need("status")?,
         error: fields.text("error").map(str::to_owned),
-        found: fields.get("found")?.unwrap_or(0),
+        found: fields.get("found_by_pass")?.unwrap_or_default(),
         resume: resume(fields)?,
     })
 }

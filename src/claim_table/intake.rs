@@ -2,6 +2,7 @@
 
 use super::connection::{ClaimTable, ms};
 use super::error::ClaimTableError;
+use crate::model::resume::Position;
 use crate::model::text::quoted;
 use crate::model::{ProbeOrder, Resume, Targets, Task, TaskId};
 use redis::Script;
@@ -402,18 +403,18 @@ fn set_past(past: &Past, task: Option<&Task>, set: &mut impl FnMut(&str, String)
     let resume = &past.resume;
     set("attempt", past.attempt.to_string());
     set("lost", past.lost.to_string());
-    set("resume_index", resume.index.to_string());
-    set("resume_found", resume.found.to_string());
+    set("resume_pass", resume.position.pass.to_string());
+    set("resume_index", resume.position.index.to_string());
+    set("resume_found_by_pass", resume.found.to_string());
     if let Some(probe_order) = resume.probe_order {
         set("resume_for", probe_order.to_string());
     }
-    if let Some(task) = task.filter(|_| resume.index > 0) {
+    if let Some(task) = task.filter(|_| resume.position > Position::START) {
         let probe_order = ProbeOrder::new(task, &Targets::default(), task.band_width.pps());
-        set(
-            "progress",
-            format!("{:.2}", probe_order.percent_at(resume.index)),
-        );
-        set("found", resume.found.to_string());
+        let percent = probe_order.percent_at(resume.position);
+        set("progress", format!("{percent:.2}"));
+        set("found", resume.found.most().to_string());
+        set("found_by_pass", resume.found.to_string());
     }
 }
 
@@ -444,8 +445,8 @@ fn task_fields(task: &Task) -> Map<String, Value> {
     fields
 }
 
-/// The probes of this task; for a shard its share of the whole.
+/// The probes of this task in all passes; for a shard its share of the whole.
 fn probes_of(task: &Task) -> u128 {
     let count = task.shard.map_or(1, |shard| u128::from(shard.count.max(1)));
-    task.probes().div_ceil(count)
+    task.probes().div_ceil(count) * u128::from(task.passes())
 }

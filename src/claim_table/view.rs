@@ -4,8 +4,9 @@ use super::connection::ClaimTable;
 use super::error::ClaimTableError;
 use super::fields::Fields;
 use super::order::Order;
+use crate::model::resume::Position;
 use crate::model::text::one_line;
-use crate::model::{State, TaskId};
+use crate::model::{FoundByPass, State, TaskId};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -26,6 +27,7 @@ pub struct LiveTask {
     pub rate_pps: f64,
     pub remaining_s: Option<u64>,
     pub found: u64,
+    pub found_by_pass: FoundByPass,
     pub server: Option<String>,
     pub attempt: u32,
     pub ip_range: String,
@@ -38,6 +40,7 @@ pub struct LiveTask {
     pub updated_ms: u64,
     pub finished_ms: Option<u64>,
     pub retry_ms: Option<u64>,
+    pub resume_pass: u32,
     pub resume_index: u64,
     pub retry: u32,
     pub order: Option<Order>,
@@ -309,6 +312,7 @@ fn live_task(fields: &Fields) -> Result<LiveTask, ClaimTableError> {
         rate_pps: fields.get("rate_pps")?.unwrap_or(0.0),
         remaining_s: fields.get("remaining_s")?,
         found: fields.get("found")?.unwrap_or(0),
+        found_by_pass: fields.get("found_by_pass")?.unwrap_or_default(),
         server: text("server"),
         attempt: fields.get("attempt")?.unwrap_or(0),
         ip_range: text("ip_range").unwrap_or_default(),
@@ -321,6 +325,7 @@ fn live_task(fields: &Fields) -> Result<LiveTask, ClaimTableError> {
         updated_ms: fields.get("updated_ms")?.unwrap_or(0),
         finished_ms: fields.get("finished_ms")?,
         retry_ms: fields.get("retry_ms")?,
+        resume_pass: fields.get("resume_pass")?.unwrap_or(Position::START.pass),
         resume_index: fields.get("resume_index")?.unwrap_or(0),
         retry: fields.get("retry")?.unwrap_or(0),
         order: fields.get("order")?,

@@ -10,11 +10,13 @@ const MASSCAN_UNCONFIRMED_ADDRESSES_MAX: u128 = 1_000_000_000;
 /// The file in masscan's working folder for exclusions that are too long for an argument.
 pub(super) const EXCLUDE_FILE: &str = "exclude.txt";
 
-/// What one run of masscan is asked to do.
+/// What one run of masscan, a pass of a task, is asked to do.
 #[derive(Clone, Copy, Debug)]
 pub struct ScanArguments<'a> {
     /// The task.
     pub task: &'a Task,
+    /// The pass, from 1. Never masscan's `--retries`, see `model/passes.rs`.
+    pub pass: u32,
     /// Packets per second; at most the task's `band_width`.
     pub rate_pps: u64,
     /// The index at which it begins; 0: at the first probe.
@@ -42,11 +44,8 @@ impl ScanArguments<'_> {
         flag("--range", &task.ip_range);
         flag("-p", &task.ports);
         flag("--rate", &self.rate_pps);
-        flag("--wait", &task.wait_s);
-        flag("--seed", &task.seed);
-        if task.retries > 0 {
-            flag("--retries", &task.retries);
-        }
+        flag("--wait", &task.wait_s_of(self.pass));
+        flag("--seed", &task.seed_of(self.pass));
         if let Some(shard) = &task.shard {
             flag("--shard", shard);
         }
@@ -116,13 +115,14 @@ mod tests {
         Task::from_record(record.to_string().as_bytes()).unwrap()
     }
 
-    fn shown(task: &Task, resume_index: u64, exclude: &str) -> String {
+    fn shown(task: &Task, pass: u32, resume_index: u64, exclude: &str) -> String {
         let exclude: Targets = match exclude {
             "" => Targets::default(),
             list => list.parse().unwrap(),
         };
         ScanArguments {
             task,
+            pass,
             rate_pps: 500,
             resume_index,
             exclude: &exclude,
@@ -137,7 +137,7 @@ mod tests {
             "task_id": "a", "ip_range": "172.16.0.0/24", "ports": "443", "band_width": "800", "seed": 7
         }));
         assert_eq!(
-            shown(&plain, 0, ""),
+            shown(&plain, 1, 0, ""),
             "-oD - --range 172.16.0.0/24 -p 443 --rate 500 --wait 10 --seed 7"
         );
         let full = task(serde_json::json!({
@@ -145,9 +145,12 @@ mod tests {
             "retries": 2, "wait_s": 3, "shard": "2/4", "exclude": "172.16.0.9"
         }));
         assert_eq!(
-            shown(&full, 99, "172.16.0.8"),
-            "-oD - --range 172.16.0.0/24,fd00::/120 -p 80-90,U:53 --rate 500 --wait 3 --seed 7 --retries 2 --shard 2/4 \
-             --exclude 172.16.0.8/31 --resume-index 99"
+            shown(&full, 3, 99, "172.16.0.8"),
+            format!(
+                "-oD - --range 172.16.0.0/24,fd00::/120 -p 80-90,U:53 --rate 500 --wait 3 --seed {} --shard 2/4 --exclude 172.16.0.8/31 \
+                 --resume-index 99",
+                full.seed_of(3)
+            )
         );
     }
 
@@ -165,6 +168,7 @@ mod tests {
         let exclude = Targets::from_ranges(many.collect());
         let arguments = ScanArguments {
             task: &plain,
+            pass: 1,
             rate_pps: 500,
             resume_index: 0,
             exclude: &exclude,
@@ -189,7 +193,7 @@ mod tests {
             let task = task(serde_json::json!({
                 "task_id": "a", "ip_range": range, "ports": "443", "band_width": "800", "seed": 7
             }));
-            let shown = shown(&task, 0, exclude);
+            let shown = shown(&task, 1, 0, exclude);
             let excluded = shown.split_once(" --exclude ").map(|(_, list)| list);
             assert_eq!(excluded, words, "{range} less {exclude}");
         }
@@ -208,6 +212,7 @@ mod tests {
         };
         let arguments = ScanArguments {
             task: &plain,
+            pass: 1,
             rate_pps: 500,
             resume_index: 0,
             exclude: &Targets::default(),
@@ -224,7 +229,7 @@ mod tests {
         fn no_text_of_a_record_reaches_masscan(ip_range in "[-0-9a-f.:/, ;$\n]{1,30}", ports in "[-0-9TUS:, ;]{1,20}") {
             let record = serde_json::json!({"task_id": "a", "ip_range": ip_range, "ports": ports, "band_width": "1"});
             let Ok(task) = Task::from_record(record.to_string().as_bytes()) else { return Ok(()) };
-            let words = ScanArguments { task: &task, rate_pps: 1, resume_index: 0, exclude: &Targets::default(), source: &Source::default() }.to_vec();
+            let words = ScanArguments { task: &task, pass: 1, rate_pps: 1, resume_index: 0, exclude: &Targets::default(), source: &Source::default() }.to_vec();
             let ours = ["-oD", "-", "--range", "-p", "--rate", "--wait", "--seed"];
             for word in &words {
                 let value = word.bytes().all(|b| b.is_ascii_hexdigit() || b"US.:/,-".contains(&b));

@@ -249,6 +249,7 @@ mod tests {
         );
         let arguments = ScanArguments {
             task: &task,
+            pass: 1,
             rate_pps: 1,
             resume_index: 0,
             exclude: &Targets::default(),

@@ -1,14 +1,15 @@
 //! Where a scan can be continued without losing an answer. Pure.
 //!
 //! masscan's percentage tells what was sent, not what was answered. An index is certain once the probes up to it were sent long enough ago to
-//! have been answered ([`SETTLED_AFTER`] plus the task's wait), **and** Kafka has acknowledged every finding that masscan had printed by then.
+//! have been answered ([`SETTLED_AFTER`] plus the pass's wait), **and** Kafka has acknowledged every finding that masscan had printed by then.
 
+use super::found_by_pass::FoundByPass;
 use super::probe_order::ProbeOrder;
-use super::resume::Resume;
+use super::resume::{Position, Resume};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Answers to probes that were sent longer ago than this plus the task's wait are certain to have arrived. It is less than two intervals of
+/// Answers to probes that were sent longer ago than this plus the pass's wait are certain to have arrived. It is less than two intervals of
 /// masscan's progress lines (0.75 s each), and together with a wait in whole seconds it is not a multiple of that interval, so that a line
 /// that comes a moment early does not cost another interval. With one more interval, [`CHECKPOINT_CHECK_EVERY`] and the interval at which
 /// progress is written, at most the probes of 3 s plus the wait are sent again, if Kafka acknowledges at once.
@@ -21,7 +22,7 @@ pub const CHECKPOINT_CHECK_EVERY: Duration = Duration::from_millis(250);
 /// After that the checkpoint does not move until Kafka is back.
 const SAMPLES_MAX: usize = 4096;
 
-/// The highest certain index of one run of masscan.
+/// The highest certain position of one attempt.
 #[derive(Debug)]
 pub struct Checkpoint {
     probe_order: ProbeOrder,
@@ -30,41 +31,79 @@ pub struct Checkpoint {
     known: bool,
     /// True once masscan's output may no longer be complete.
     held: bool,
-    certain: u64,
-    found: u64,
+    certain: Position,
+    /// Findings before `certain`.
+    found: FoundByPass,
+    /// The pass that is being sent.
+    pass: u32,
     sent: VecDeque<Sample>,
     settled: VecDeque<(Sample, u64)>,
 }
 
-/// One progress line: the index that was sent, and the findings of all attempts by then.
+/// One progress line: the position that was sent, and the findings of all attempts in that pass by then.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     at: Instant,
-    index: u64,
+    position: Position,
     found: u64,
 }
 
 impl Checkpoint {
-    /// For a run along `probe_order` that waits `wait_s` seconds and began at `begin`, before which `found` findings were made.
-    pub fn new(probe_order: ProbeOrder, wait_s: u32, begin: u64, found: u64) -> Checkpoint {
+    /// For an attempt along `probe_order` that begins at `begin`, before which `found` findings were made. That pass waits `wait_s` seconds.
+    pub fn new(
+        probe_order: ProbeOrder,
+        wait_s: u32,
+        begin: Position,
+        found: FoundByPass,
+    ) -> Checkpoint {
         Checkpoint {
             probe_order,
-            settle: SETTLED_AFTER + Duration::from_secs(wait_s.into()),
+            settle: settle(wait_s),
             known: true,
             held: false,
             certain: begin,
             found,
+            pass: begin.pass,
             sent: VecDeque::new(),
             settled: VecDeque::new(),
         }
     }
 
-    /// Takes a progress line: at `now` masscan showed `percent`, and there were `found` findings in all.
+    /// The pass is complete at `now`, with `found` findings; this attempt has printed `printed` findings by now, of all passes. The next pass
+    /// waits `wait_s` seconds.
+    pub fn complete_pass(&mut self, now: Instant, found: u64, printed: u64, wait_s: u32) {
+        let at_end = Position {
+            pass: self.pass,
+            index: u64::try_from(self.probe_order.range()).unwrap_or(u64::MAX),
+        };
+        self.pass += 1;
+        self.settle = settle(wait_s);
+        self.sent.clear();
+        // A masscan that hung after its wait was killed, but the output of the next one is complete again.
+        self.held = false;
+        let at_next = Position {
+            pass: self.pass,
+            index: 0,
+        };
+        for (position, found) in [(at_end, found), (at_next, 0)] {
+            let sample = Sample {
+                at: now,
+                position,
+                found,
+            };
+            self.settled.push_back((sample, printed));
+        }
+    }
+
+    /// Takes a progress line: at `now` masscan showed `percent`, and there were `found` findings in this pass.
     pub fn observe(&mut self, now: Instant, percent: f64, found: u64) {
         if self.sent.len() < SAMPLES_MAX && !self.held {
             self.sent.push_back(Sample {
                 at: now,
-                index: self.probe_order.index_at(percent),
+                position: Position {
+                    pass: self.pass,
+                    index: self.probe_order.index_at(percent),
+                },
                 found,
             });
         }
@@ -93,9 +132,9 @@ impl Checkpoint {
             && printed <= acknowledged
         {
             self.settled.pop_front();
-            if sample.index > self.certain {
-                self.certain = sample.index;
-                self.found = sample.found;
+            if sample.position > self.certain {
+                self.certain = sample.position;
+                self.found = self.found.with(sample.position.pass, sample.found);
             }
         }
     }
@@ -118,11 +157,15 @@ impl Checkpoint {
             return Resume::default();
         }
         Resume {
-            index: self.certain,
+            position: self.certain,
             found: self.found,
             probe_order: Some(self.probe_order.name()),
         }
     }
+}
+
+fn settle(wait_s: u32) -> Duration {
+    SETTLED_AFTER + Duration::from_secs(wait_s.into())
 }
 
 #[cfg(test)]
@@ -137,7 +180,7 @@ mod tests {
     }
 
     /// 10 000 probes and no retries, however many ports they are.
-    fn walk(addresses: &str) -> ProbeOrder {
+    fn probe_order(addresses: &str) -> ProbeOrder {
         let task = Task::new(
             "a".parse().unwrap(),
             addresses.parse().unwrap(),
@@ -148,7 +191,15 @@ mod tests {
     }
 
     fn ten_thousand(wait_s: u32, begin: u64) -> Checkpoint {
-        Checkpoint::new(walk("10.0.0.0-10.0.39.15"), wait_s, begin, 7)
+        Checkpoint::new(
+            probe_order("10.0.0.0-10.0.39.15"),
+            wait_s,
+            Position {
+                pass: 1,
+                index: begin,
+            },
+            FoundByPass::default().with(1, 7),
+        )
     }
 
     #[test]
@@ -162,7 +213,7 @@ mod tests {
         checkpoint.observe(at(start, 60), 60.0, 12);
         checkpoint.settle(at(start, 120), 5, 5);
         assert_eq!(
-            checkpoint.resume().index,
+            checkpoint.resume().position.index,
             1000,
             "settled before, acknowledged after"
         );
@@ -172,7 +223,7 @@ mod tests {
     fn an_index_is_certain_once_answered_and_acknowledged() {
         let start = Instant::now();
         let mut checkpoint = ten_thousand(2, 0);
-        let index = |checkpoint: &Checkpoint| checkpoint.resume().index;
+        let index = |checkpoint: &Checkpoint| checkpoint.resume().position.index;
         checkpoint.observe(at(start, 0), 10.01, 12);
         checkpoint.settle(at(start, 0), 5, 5);
         assert_eq!(index(&checkpoint), 0, "just sent");
@@ -185,10 +236,46 @@ mod tests {
         assert!(!checkpoint.settle(at(start, 4), 9, 8), "which is no news");
         assert_eq!(index(&checkpoint), 0, "the ninth isn't acknowledged");
         checkpoint.acknowledge(9);
-        assert_eq!((index(&checkpoint), checkpoint.resume().found), (1000, 12));
+        assert_eq!(
+            (index(&checkpoint), checkpoint.resume().found.of(1)),
+            (1000, 12)
+        );
         checkpoint.observe(at(start, 5), 30.01, 15);
         checkpoint.settle(at(start, 60), 20, 20);
         assert_eq!(index(&checkpoint), 3000);
+    }
+
+    #[test]
+    fn a_complete_pass_moves_the_checkpoint_to_the_next_once_acknowledged() {
+        let start = Instant::now();
+        let mut checkpoint = ten_thousand(2, 0);
+        checkpoint.observe(at(start, 0), 50.0, 20);
+        checkpoint.hold();
+        checkpoint.complete_pass(at(start, 1), 40, 33, 10);
+        assert_eq!(checkpoint.resume().position, Position::START);
+        checkpoint.acknowledge(32);
+        assert_eq!(checkpoint.resume().position, Position::START);
+        checkpoint.acknowledge(33);
+        let resume = checkpoint.resume();
+        assert_eq!(resume.position, Position { pass: 2, index: 0 });
+        assert_eq!(resume.found.as_slice(), [40, 0]);
+        checkpoint.observe(at(start, 2), 10.01, 5);
+        checkpoint.settle(at(start, 6), 38, 38);
+        assert_eq!(
+            checkpoint.resume().position.index,
+            0,
+            "the last pass waits longer"
+        );
+        checkpoint.settle(at(start, 14), 38, 38);
+        let resume = checkpoint.resume();
+        assert_eq!(
+            resume.position,
+            Position {
+                pass: 2,
+                index: 1000
+            }
+        );
+        assert_eq!(resume.found.as_slice(), [40, 5]);
     }
 
     #[test]
@@ -198,7 +285,10 @@ mod tests {
         checkpoint.observe(start, 0.0, 0);
         checkpoint.settle(at(start, 10), 0, 0);
         assert_eq!(
-            (checkpoint.resume().index, checkpoint.resume().found),
+            (
+                checkpoint.resume().position.index,
+                checkpoint.resume().found.of(1)
+            ),
             (4000, 7)
         );
         checkpoint.forget();
@@ -236,7 +326,7 @@ mod tests {
                 if tick % reading == late + look {
                     checkpoint.acknowledge(handed_over);
                 }
-                written.push(checkpoint.resume().index);
+                written.push(checkpoint.resume().position.index);
             }
             for killed in 150..1200 {
                 let sent = killed as u64 * 5;
@@ -254,7 +344,7 @@ mod tests {
             wait_s in 0u32..10,
         ) {
             let start = Instant::now();
-            let mut checkpoint = Checkpoint::new(walk("10.0.0.0-10.15.66.63"), wait_s, 0, 0);
+            let mut checkpoint = Checkpoint::new(probe_order("10.0.0.0-10.15.66.63"), wait_s, Position::START, FoundByPass::default());
             let (mut now_ms, mut percent, mut printed, mut acknowledged) = (0, 0.0f64, 0, 0u64);
             let mut history = vec![];
             for (step_ms, more, found, acks) in steps {
@@ -269,7 +359,7 @@ mod tests {
                 let settled = history.iter().rev()
                     .find(|(at, _)| now_ms - at >= SETTLED_AFTER.as_millis() as u64 + u64::from(wait_s) * 1000)
                     .map_or(0.0, |(_, percent)| *percent);
-                prop_assert!(checkpoint.resume().index as f64 <= settled * 10_000.0);
+                prop_assert!(checkpoint.resume().position.index as f64 <= settled * 10_000.0);
             }
         }
     }

@@ -1,9 +1,11 @@
 //! When a scan will have sent everything. Pure.
 //!
-//! masscan's own estimate is wild early on: of four addresses `2d07h` is left, it says. Here it is what is left of the walk at the
-//! rate that was granted; and where masscan gets on more slowly than that, at its pace. It does where many addresses answer, since its
-//! replies to them count as packets too, and what it calls its rate holds both.
+//! masscan's own estimate is useless early on: for four addresses it says that `2d07h` remain. This one divides the remaining probes by the
+//! granted rate. If masscan progresses more slowly than that, its measured pace counts instead: its rate includes the resets that it sends to
+//! answers, so it sends fewer probes where many addresses answer (FACTS).
+
 use super::probe_order::ProbeOrder;
+use super::task::Task;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -12,43 +14,58 @@ pub const ESTIMATE_MEASURED_AFTER: Duration = Duration::from_secs(3);
 /// Further condition: it has progressed by this many percent, because what it shows is rounded to two decimals.
 pub const ESTIMATE_MEASURED_PERCENT: f64 = 0.5;
 
-/// The estimate for one run of masscan.
+/// The estimate during one pass.
 #[derive(Debug)]
 pub struct Estimate {
     probe_order: ProbeOrder,
-    /// The first progress line, and when it came.
+    later_passes: u32,
+    /// Seconds that this pass and the later ones wait for late answers, without the last pass.
+    waits_s: u64,
+    /// The first progress line of the pass, and when it came.
     first: Option<(Instant, f64)>,
 }
 
 impl Estimate {
-    /// For a run with this probe order.
-    pub fn new(probe_order: ProbeOrder) -> Estimate {
+    /// For `pass` (from 1) of `task` in this probe order.
+    pub fn new(probe_order: ProbeOrder, task: &Task, pass: u32) -> Estimate {
+        let waits = (pass..task.passes()).map(|pass| u64::from(task.wait_s_of(pass)));
         Estimate {
             probe_order,
+            later_passes: task.passes().saturating_sub(pass),
+            waits_s: waits.sum(),
             first: None,
         }
     }
 
-    /// Seconds until masscan has sent everything, rounded up, after it showed `percent` at `now`. Not for progress lines while it waits.
+    /// Seconds until masscan has sent everything, rounded up, after it showed `percent` of this pass at `now`. Not for progress lines while it
+    /// waits.
     pub fn remaining_s(&mut self, now: Instant, percent: f64) -> u64 {
         let (since, from) = *self.first.get_or_insert((now, percent));
-        let granted_s = self.probe_order.sending_s(percent);
         let (took, done) = (now.saturating_duration_since(since), percent - from);
         let is_measured = took >= ESTIMATE_MEASURED_AFTER && done >= ESTIMATE_MEASURED_PERCENT;
-        let measured_s = match is_measured {
-            true => took.as_secs_f64() * (100.0 - percent).max(0.0) / done,
+        let measured_s = |left: f64| match is_measured {
+            true => took.as_secs_f64() * left.max(0.0) / done,
             false => 0.0,
         };
         // It never sends faster than the granted rate.
-        granted_s.max(measured_s).ceil() as u64
+        let pass_s = self
+            .probe_order
+            .sending_s(percent)
+            .max(measured_s(100.0 - percent));
+        let later_s = self.probe_order.sending_s(0.0).max(measured_s(100.0));
+        (pass_s + later_s * f64::from(self.later_passes)).ceil() as u64 + self.waits_s
+    }
+
+    /// Seconds until masscan has sent everything, once this pass is sent; none if it is the last one.
+    pub fn later_passes_s(&mut self, now: Instant) -> Option<u64> {
+        (self.later_passes > 0).then(|| self.remaining_s(now, 100.0))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Targets, Task};
-    use std::time::Duration;
+    use crate::model::Targets;
 
     fn estimate(ip_range: &str, rate_pps: u64) -> Estimate {
         let task = Task::new(
@@ -57,7 +74,30 @@ mod tests {
             "80".parse().unwrap(),
             "1".parse().unwrap(),
         );
-        Estimate::new(ProbeOrder::new(&task, &Targets::default(), rate_pps))
+        let probe_order = ProbeOrder::new(&task, &Targets::default(), rate_pps);
+        Estimate::new(probe_order, &task, 1)
+    }
+
+    #[test]
+    fn later_passes_and_the_waits_before_them_count() {
+        let task = Task {
+            retries: 2,
+            wait_s: 10,
+            ..Task::new(
+                "a".parse().unwrap(),
+                "10.0.0.0/24".parse().unwrap(),
+                "80".parse().unwrap(),
+                Default::default(),
+            )
+        };
+        let probe_order = ProbeOrder::new(&task, &Targets::default(), 256);
+        let now = Instant::now();
+        let estimate = |pass| Estimate::new(probe_order, &task, pass);
+        assert_eq!(estimate(1).remaining_s(now, 0.0), 3 + 2 + 2);
+        assert_eq!(estimate(2).remaining_s(now, 0.0), 2 + 2);
+        assert_eq!(estimate(2).later_passes_s(now), Some(1 + 2));
+        assert_eq!(estimate(3).remaining_s(now, 0.0), 1);
+        assert_eq!(estimate(3).later_passes_s(now), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A finding: one answer that masscan printed, and its record on `scan-results`.
 
+use super::found_by_pass::PASSES_MAX;
 use super::ports::Proto;
 use super::task::TaskId;
 use super::text::Invalid;
@@ -136,13 +137,16 @@ pub struct FindingWriter {
 }
 
 impl FindingWriter {
-    /// For the findings of attempt `attempt` of the task `task_id`, by `server`.
-    pub fn new(task_id: &TaskId, server: &str, attempt: u32) -> FindingWriter {
+    /// For the findings of `pass` (from 1) in attempt `attempt` of the task `task_id`, by `server`.
+    pub fn new(task_id: &TaskId, server: &str, attempt: u32, pass: u32) -> FindingWriter {
         let quoted =
             |text: &str| serde_json::to_string(text).expect("a text always serialises to JSON");
         FindingWriter {
             head: format!("{{\"task_id\":{},", quoted(task_id.as_str())),
-            tail: format!(",\"server\":{},\"attempt\":{attempt}}}", quoted(server)),
+            tail: format!(
+                ",\"server\":{},\"attempt\":{attempt},\"pass\":{pass}}}",
+                quoted(server)
+            ),
         }
     }
 
@@ -166,6 +170,8 @@ pub struct FindingRecord<'a> {
     pub server: Cow<'a, str>,
     /// The task's attempt, from 1.
     pub attempt: u32,
+    /// The pass of the attempt, from 1. Records of versions without passes are of the first.
+    pub pass: u32,
 }
 
 impl<'a> FindingRecord<'a> {
@@ -186,9 +192,15 @@ impl<'a> FindingRecord<'a> {
             #[serde(borrow)]
             server: Cow<'a, str>,
             attempt: u32,
+            #[serde(default = "first_pass")]
+            pass: u32,
         }
         let flat: Flat<'a> = serde_json::from_slice(record)
             .map_err(|error| Invalid::about(format!("is not the record of a finding: {error}")))?;
+        if !(1..=PASSES_MAX as u32).contains(&flat.pass) {
+            let wrong = format!("pass {} is not a number from 1 to {PASSES_MAX}", flat.pass);
+            return Err(Invalid::about(wrong));
+        }
         Ok(FindingRecord {
             task_id: flat.task_id,
             finding: Finding {
@@ -202,8 +214,13 @@ impl<'a> FindingRecord<'a> {
             },
             server: flat.server,
             attempt: flat.attempt,
+            pass: flat.pass,
         })
     }
+}
+
+fn first_pass() -> u32 {
+    1
 }
 
 /// The task id in a finding's record, without parsing the rest; none if there is no id.
@@ -221,7 +238,10 @@ pub fn task_of_record(record: &[u8]) -> Option<Cow<'_, str>> {
 mod tests {
     use super::*;
 
-    const RECORD: &str = r#"{"task_id":"a","ip":"192.0.2.1","port":80,"proto":"tcp","status":"open","reason":"syn-ack","ttl":64,"timestamp":1795531265,"server":"s","attempt":2}"#;
+    const RECORD: &str = concat!(
+        r#"{"task_id":"a","ip":"192.0.2.1","port":80,"proto":"tcp","status":"open","reason":"syn-ack","ttl":64,"timestamp":1795531265,"#,
+        r#""server":"s","attempt":2,"pass":3}"#
+    );
 
     #[test]
     fn a_record_is_written_as_it_is_read() {
@@ -243,11 +263,12 @@ mod tests {
         ] {
             let read = FindingRecord::from_record(record.as_bytes()).unwrap();
             assert_eq!(
-                (&*read.task_id, &*read.server, read.attempt),
-                (id, server, 2)
+                (&*read.task_id, &*read.server, read.attempt, read.pass),
+                (id, server, 2, 3)
             );
             let mut written = b"before".to_vec();
-            FindingWriter::new(&id.parse().unwrap(), server, 2).write(&read.finding, &mut written);
+            FindingWriter::new(&id.parse().unwrap(), server, 2, 3)
+                .write(&read.finding, &mut written);
             assert_eq!(str::from_utf8(&written[6..]), Ok(record.as_str()));
         }
     }
@@ -268,6 +289,11 @@ mod tests {
         assert_eq!(task_of_record(RECORD.as_bytes()).as_deref(), Some("a"));
         let newer = RECORD.replace("\"attempt\"", "\"banner\":[1,{}],\"attempt\"");
         assert!(FindingRecord::from_record(newer.as_bytes()).is_ok());
+        let older = RECORD.replace(",\"pass\":3", "");
+        assert_eq!(
+            FindingRecord::from_record(older.as_bytes()).unwrap().pass,
+            1
+        );
     }
 
     #[test]
@@ -293,6 +319,8 @@ mod tests {
             (":80", ":70000"),
             ("tcp", "TCP"),
             (",\"ttl\":64", ""),
+            (":3}", ":0}"),
+            (":3}", ":18}"),
             ("}", ""),
         ] {
             let record = RECORD.replace(part, instead);

@@ -1,5 +1,6 @@
 //! A checkpoint: where the next attempt of a task continues, and for which probe order that is valid. Pure.
 
+use super::found_by_pass::FoundByPass;
 use super::text::Invalid;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
@@ -13,7 +14,7 @@ use std::str::FromStr;
 pub struct ProbeOrderId {
     /// Hash of the addresses less all exclusions.
     pub(super) addresses: u64,
-    /// Hash of ports, seed, shard and retries.
+    /// Hash of ports, seed, shard and number of passes.
     pub(super) other: u64,
     pub(super) rate_pps: u64,
     /// Hash of masscan's version.
@@ -23,12 +24,16 @@ pub struct ProbeOrderId {
 /// Where the next attempt continues. The fields have the same names in Redis and in `scan-status` records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resume {
-    /// masscan's `--resume-index`; 0: at the first probe.
-    #[serde(rename = "resume_index", default, skip_serializing_if = "is_zero")]
-    pub index: u64,
-    /// Findings before that index.
-    #[serde(rename = "resume_found", default, skip_serializing_if = "is_zero")]
-    pub found: u64,
+    /// The place at which it continues.
+    #[serde(flatten)]
+    pub position: Position,
+    /// Findings before that place.
+    #[serde(
+        rename = "resume_found_by_pass",
+        default,
+        skip_serializing_if = "FoundByPass::is_empty"
+    )]
+    pub found: FoundByPass,
     /// The probe order for which the index is valid.
     #[serde(
         rename = "resume_for",
@@ -37,6 +42,49 @@ pub struct Resume {
         deserialize_with = "parse_known"
     )]
     pub probe_order: Option<ProbeOrderId>,
+}
+
+/// A place in a task: a pass, and masscan's index in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Position {
+    /// The pass, from 1.
+    #[serde(
+        rename = "resume_pass",
+        default = "first_pass",
+        skip_serializing_if = "is_first_pass"
+    )]
+    pub pass: u32,
+    /// masscan's `--resume-index`; 0: at the first probe.
+    #[serde(rename = "resume_index", default, skip_serializing_if = "is_zero")]
+    pub index: u64,
+}
+
+impl Position {
+    /// The beginning of a task.
+    pub const START: Position = Position { pass: 1, index: 0 };
+}
+
+impl Default for Position {
+    fn default() -> Position {
+        Position::START
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pass {
+            1 => write!(f, "index {}", self.index),
+            pass => write!(f, "pass {pass}, index {}", self.index),
+        }
+    }
+}
+
+fn first_pass() -> u32 {
+    Position::START.pass
+}
+
+fn is_first_pass(pass: &u32) -> bool {
+    *pass == first_pass()
 }
 
 fn is_zero(number: &u64) -> bool {

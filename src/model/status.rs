@@ -1,5 +1,6 @@
 //! The record of `scan-status`: one for every change of a task's state, the last one terminal.
 
+use super::found_by_pass::FoundByPass;
 use super::lineage::Lineage;
 use super::resume::Resume;
 use super::state::State;
@@ -18,14 +19,28 @@ pub struct StatusRecord {
     /// `attempt`, `fence`, `partition`, `offset`, `lost`, `retry`.
     #[serde(flatten)]
     pub lineage: Lineage,
-    /// Findings of the task, as far as known.
+    /// Findings of the task, as far as known: those of the pass that found most.
     pub found: u64,
+    /// Findings of each pass.
+    #[serde(default, skip_serializing_if = "FoundByPass::is_empty")]
+    pub found_by_pass: FoundByPass,
     /// Why, for `failed`, `rejected`, and a `queued` that waits for its next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Where the next attempt would continue: `resume_index`, `resume_found`, `resume_for`.
+    /// Where the next attempt would continue: `resume_pass`, `resume_index`, `resume_found_by_pass`, `resume_for`.
     #[serde(flatten)]
     pub resume: Resume,
     /// Unix milliseconds by the server's clock.
     pub at_ms: u64,
+}
+
+impl StatusRecord {
+    /// The same with these findings.
+    pub fn with_found(self, found: FoundByPass) -> StatusRecord {
+        StatusRecord {
+            found: found.most(),
+            found_by_pass: found,
+            ..self
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! The record has the original's four fields plus optional ones; unknown fields are ignored. Either all text of a record becomes typed values
 //! here, or the record is rejected: no text of it is used anywhere else.
+use super::found_by_pass::RETRIES_MAX;
 use super::ports::Ports;
 use super::resume::Resume;
 use super::targets::Targets;
@@ -16,7 +17,7 @@ pub const TASK_ID_MAX_BYTES: usize = 128;
 pub const TASK_RECORD_MAX_BYTES: usize = 256 * 1024;
 /// Longest single word of masscan's argument vector, in bytes (Linux allows 128 KiB: MAX_ARG_STRLEN).
 pub const ARGUMENT_MAX_BYTES: usize = 120 * 1024;
-/// Most probes (addresses × ports) of one task. masscan's index has 64 bits; 2^56 leaves room for retries.
+/// Most probes (addresses × ports) of one task. masscan's index has 64 bits.
 pub const TASK_PROBES_MAX: u128 = 1 << 56;
 /// Lowest seed. masscan replaces 0 with a random seed, and such a scan cannot be resumed.
 pub const SEED_MIN: u64 = 1;
@@ -26,8 +27,6 @@ pub const SEED_MAX: u64 = (1 << 53) - 1;
 pub const BAND_WIDTH_MAX_PPS: u64 = 100_000_000;
 /// Default rate of a task, in packets per second.
 pub const BAND_WIDTH_DEFAULT_PPS: u64 = 1000;
-/// Most retries of a task (probes after the first).
-pub const RETRIES_MAX: u32 = 16;
 /// Default wait for late answers after the last probe, in seconds.
 pub const WAIT_DEFAULT_S: u32 = 10;
 /// Longest such wait, in seconds.
@@ -218,9 +217,9 @@ pub struct Task {
     pub band_width: BandWidth,
     /// Higher is claimed first.
     pub priority: Priority,
-    /// Probes after the first, per address and port (masscan's `--retries`).
+    /// Passes after the first (`passes.rs`): each address and port is probed this many more times.
     pub retries: u32,
-    /// Seconds that masscan waits for answers after the last probe.
+    /// Seconds that masscan waits for answers after the last probe of the last pass.
     pub wait_s: u32,
     /// Maximum duration of an attempt in seconds; none: no limit.
     pub timeout_s: Option<u32>,
@@ -228,7 +227,7 @@ pub struct Task {
     pub attempts: u32,
     /// Addresses to leave out of `ip_range`; often empty.
     pub exclude: Targets,
-    /// masscan's `--seed`: determines the probe order, the same in each attempt.
+    /// masscan's `--seed` in the first pass: determines the probe order, the same in each attempt.
     pub seed: u64,
     /// This task's share of the probes.
     pub shard: Option<Shard>,

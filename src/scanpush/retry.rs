@@ -137,7 +137,7 @@ fn show(tasks: &[&Task], json: bool, output: &mut Output<'_>) -> Result<(), Fail
                 task.task_id,
                 task.retry,
                 ProbeOrder::new(task, &Targets::default(), task.band_width.pps())
-                    .percent_at(task.resume.index)
+                    .percent_at(task.resume.position)
             ))?,
         }
     }
@@ -167,6 +167,7 @@ mod tests {
     use super::*;
     use crate::flags;
     use crate::model::Resume;
+    use crate::model::resume::Position;
 
     #[test]
     fn what_is_not_retried_is_said_with_the_reason() {
@@ -206,7 +207,7 @@ mod tests {
         let task = Task {
             retry: 2,
             resume: Resume {
-                index: 64,
+                position: Position { pass: 1, index: 64 },
                 ..Resume::default()
             },
             ..Task::new(

@@ -154,6 +154,7 @@ pub fn now_ms() -> u64 {
 #[cfg(test)]
 pub mod sample {
     use super::*;
+    use crate::model::FoundByPass;
 
     pub const NOW_MS: u64 = 1_795_333_296_000;
 
@@ -165,6 +166,7 @@ pub mod sample {
             rate_pps: 812.4,
             remaining_s: Some(83),
             found: 785,
+            found_by_pass: FoundByPass::default().with(1, 785),
             server: Some("scanhost-eu-1-k3f9".into()),
             attempt: 1,
             ip_range: "172.16.100.0/24".into(),
@@ -177,6 +179,7 @@ pub mod sample {
             updated_ms: NOW_MS,
             finished_ms: None,
             retry_ms: None,
+            resume_pass: 1,
             resume_index: 0,
             retry: 0,
             order: None,

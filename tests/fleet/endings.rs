@@ -5,7 +5,7 @@ use crate::{Needs, Test};
 use scan::claim_table::{
     Beginning, ClaimState, ClaimTable, Disposition, Ending, Ingest, Ingested, NewTask, Past,
 };
-use scan::model::{Lineage, Resume, State, Task, TaskId};
+use scan::model::{FoundByPass, Lineage, Resume, State, Task, TaskId};
 use std::time::Duration;
 
 pub const TESTS: &[Test] = &[(
@@ -75,7 +75,7 @@ fn end_after_rebuild() {
         },
         status: State::Completed,
         error: None,
-        found: 256,
+        found: FoundByPass::default().with(1, 256),
         resume: Resume::default(),
     };
     assert_eq!(ledger.finish(&ending).unwrap(), ClaimState::Ok);

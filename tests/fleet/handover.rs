@@ -130,19 +130,20 @@ fn all_kinds() {
                 })
             })
         });
-        let resumes: Vec<u64> = ids
+        let resumes: Vec<(u32, u64)> = ids
             .iter()
-            .map(|id| fleet.task(id).unwrap().resume_index)
+            .map(|id| fleet.task(id).unwrap())
+            .map(|task| (task.resume_pass, task.resume_index))
             .collect();
         server.kill();
         server = fleet.ready_scand(next, &["-slots", "6"]);
         for (id, resume) in ids.iter().zip(resumes) {
             // The checkpoint may have moved on between the look and the kill.
-            server.wait_for_log(&format!("task {id}: continues at index "));
+            server.wait_for_log(&format!("task {id}: continues at "));
             let begun = resumed_at(&server, id);
             assert!(
                 begun >= resume,
-                "{id}: begun at {begun}, checkpoint {resume}"
+                "{id}: begun at {begun:?}, checkpoint {resume:?}"
             );
         }
     }
@@ -179,12 +180,18 @@ fn all_kinds() {
 }
 
 /// The index at which the last run of a task on this server began.
-fn resumed_at(server: &Scand, id: &str) -> u64 {
+/// The pass and the index.
+fn resumed_at(server: &Scand, id: &str) -> (u32, u64) {
     let log = server.log();
     let (_, rest) = log
-        .rsplit_once(&format!("task {id}: continues at index "))
+        .rsplit_once(&format!("task {id}: continues at "))
         .unwrap();
-    rest.split_whitespace().next().unwrap().parse().unwrap()
+    let words: Vec<&str> = rest.split([' ', ',']).collect();
+    match words[..] {
+        ["pass", pass, "", "index", index, ..] => (pass.parse().unwrap(), index.parse().unwrap()),
+        ["index", index, ..] => (1, index.parse().unwrap()),
+        _ => panic!("{rest}"),
+    }
 }
 
 fn other_rates() {
@@ -202,7 +209,7 @@ fn other_rates() {
         server.kill();
         server = fleet.ready_scand(next, &["-max-rate", rate]);
         server.wait_for_log("an index stands for other probes");
-        let begun = resumed_at(&server, &id);
+        let (_, begun) = resumed_at(&server, &id);
         if next == "fast" {
             assert!(
                 begun >= checkpoint - 50 && begun > 0,

@@ -18,6 +18,7 @@ mod faults;
 mod handover;
 mod jobs;
 mod kafka_faults;
+mod passes;
 mod push;
 mod random;
 mod records;
@@ -103,6 +104,7 @@ fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         records::TESTS,
         results::TESTS,
         scans::TESTS,
+        passes::TESTS,
         faults::TESTS,
         table::TESTS,
         CHECKER,

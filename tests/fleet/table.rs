@@ -10,7 +10,7 @@ use scan::claim_table::{
     Answer, Beginning, Claim, ClaimState, ClaimTable, Claimed, Cursor, Disposition, Ending, Ingest,
     Ingested, LiveProgress, Load, NewTask, Order, Outcome, Past, Reaped, Refused, Release, Renewal,
 };
-use scan::model::{Lineage, Progress, Resume, State, Task, TaskId};
+use scan::model::{FoundByPass, Lineage, Progress, Resume, State, Task, TaskId};
 use scan::scand::DISPATCH_IDLE_TICK;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -179,7 +179,7 @@ impl Table {
                 percent,
                 ..Progress::default()
             },
-            found: 1,
+            found: FoundByPass::default().with(1, 1),
             resume: Resume::default(),
             sends_no_more,
         };
@@ -361,7 +361,7 @@ fn ending(claim: &Claim) -> Ending {
         },
         status: State::Completed,
         error: None,
-        found: 1,
+        found: FoundByPass::default().with(1, 1),
         resume: Resume::default(),
     }
 }

@@ -10,7 +10,7 @@
 //! - range = addresses that are not excluded × ports; a run begins at `--resume-index` + shard − 1 and steps by the number of
 //!   shards, so an index that is no multiple of it continues *another* shard;
 //! - index `i` probes the element (`i` + rate) mod range of the shuffled order, so a run at another rate continues elsewhere;
-//!   with retries also those 2 × rate … (1 + retries) × rate further on, and it ends retries × rate after the range;
+//! - `--retries` is an error: scand runs passes instead;
 //! - the percentage is the index of that whole: with shards the last index may lie beyond it, which shows as more than 100 %.
 //!   The first line after the last probe says `waiting 0-secs`, then the wait is counted down;
 //! - `--rate` counts packets; `paused.conf` has the index of the last progress line, which is behind what was sent.
@@ -43,10 +43,6 @@ const SLICE: Duration = Duration::from_millis(5);
 const SLICE_PROBES_MAX: u64 = 10_000;
 /// After a stop (SIGSTOP, a full terminal) at most this much of the rate is caught up with.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
-/// Findings are remembered in so many rows, to print them once although retries are answered too …
-const SEEN_ROWS: usize = 1 << 16;
-/// … and the newest so many of each row, as masscan does.
-const SEEN_PER_ROW: usize = 4;
 /// Its threads take this long to end after the wait; for masscan's it is a second or so.
 const LINGER: Duration = Duration::from_millis(300);
 /// How long it would wait for late answers without `--wait`.
@@ -117,7 +113,6 @@ struct Arguments {
     rate: u64,
     wait_s: u64,
     seed: u64,
-    retries: u64,
     shard: Shard,
     resume_index: u64,
 }
@@ -129,7 +124,7 @@ impl Arguments {
         let mut exclude = Targets::default();
         let mut shard = Shard { index: 1, count: 1 };
         let (mut rate, mut wait_s, mut seed) = (100, WAIT_DEFAULT_S, 0);
-        let (mut retries, mut resume_index) = (0, 0);
+        let mut resume_index = 0;
         for pair in words.chunks(2) {
             let [flag, value] = pair else {
                 return Err(format!("{}: empty parameter", pair[0]));
@@ -143,7 +138,6 @@ impl Arguments {
                 "--rate" => rate = parsed(flag, value)?,
                 "--wait" => wait_s = parsed(flag, value)?,
                 "--seed" => seed = parsed(flag, value)?,
-                "--retries" => retries = parsed(flag, value)?,
                 "--shard" => shard = parsed(flag, value)?,
                 "--exclude" => exclude = parsed(flag, value)?,
                 "--excludefile" => {
@@ -171,7 +165,6 @@ impl Arguments {
             rate: rate.max(1),
             wait_s,
             seed,
-            retries,
             shard,
             resume_index,
         })
@@ -311,7 +304,6 @@ struct Run {
     arguments: Arguments,
     plan: Plan,
     order: Permutation,
-    seen: Seen,
     end: u64,
     interrupted: Arc<AtomicBool>,
     parent: u32,
@@ -347,8 +339,7 @@ impl Run {
         let shard = u64::from(arguments.shard.index);
         Run {
             order: Permutation::new(arguments.space.len(), arguments.seed),
-            seen: Seen::new(arguments.retries > 0),
-            end: arguments.space.len() + arguments.retries * arguments.rate,
+            end: arguments.space.len(),
             index: arguments.resume_index + shard - 1,
             shown: Shown {
                 at: now,
@@ -406,8 +397,7 @@ impl Run {
     /// Walks to the end of the range, or until an interrupt.
     fn send(&mut self) -> Sent {
         let rate = self.arguments.rate as f64 * self.plan.rate_factor.unwrap_or(1.0);
-        let each = (1 + self.arguments.retries) as f64;
-        let owed_max = (rate * CATCH_UP_MAX.as_secs_f64()).max(each);
+        let owed_max = (rate * CATCH_UP_MAX.as_secs_f64()).max(1.0);
         let (mut owed, mut last) = (0.0, Instant::now());
         (self.began, self.next_tick, self.next_progress) = (last, last, last);
         loop {
@@ -415,9 +405,9 @@ impl Run {
             owed = (owed + (now - last).as_secs_f64() * rate).min(owed_max);
             last = now;
             let mut left = SLICE_PROBES_MAX;
-            while owed >= each && left > 0 && self.index < self.end {
+            while owed >= 1.0 && left > 0 && self.index < self.end {
                 self.probe();
-                owed -= each;
+                owed -= 1.0;
                 left -= 1;
             }
             if self.index >= self.end {
@@ -435,22 +425,18 @@ impl Run {
         }
     }
 
-    /// "Sends" the packets of one index and prints the answers.
+    /// "Sends" the probe of one index and prints the answer.
     fn probe(&mut self) {
-        let (rate, retries) = (self.arguments.rate, self.arguments.retries);
-        let range = self.order.size;
-        for times in (1..=1 + retries).rev() {
-            let place = (self.index + times * rate) % range;
-            self.element(self.order.at(place));
-        }
+        let place = (self.index + self.arguments.rate) % self.order.size;
+        self.element(self.order.at(place));
         self.index += u64::from(self.arguments.shard.count);
-        self.packets += 1 + retries;
+        self.packets += 1;
     }
 
     /// Prints an answer if this element gives one.
     fn element(&mut self, number: u64) {
         let (address, proto, port) = self.arguments.space.element(number);
-        if !answers(address, port, self.plan.answer_every) || self.seen.before(number) {
+        if !answers(address, port, self.plan.answer_every) {
             return;
         }
         self.found += 1;
@@ -533,7 +519,7 @@ impl Run {
 
     fn remaining(&self) -> String {
         let steps = self.end.saturating_sub(self.index) / u64::from(self.arguments.shard.count);
-        let left_s = steps * (1 + self.arguments.retries) / self.arguments.rate;
+        let left_s = steps / self.arguments.rate;
         let (hours, minutes, seconds) = (left_s / 3600, left_s / 60 % 60, left_s % 60);
         format!("{hours:4}:{minutes:02}:{seconds:02} remaining")
     }
@@ -631,31 +617,6 @@ fn answers(address: IpAddr, port: u16, every: u64) -> bool {
         }
     };
     every <= 1 || scramble(scramble(bits) ^ u64::from(port)).is_multiple_of(every)
-}
-
-/// The elements that were printed lately.
-struct Seen(Vec<[u64; SEEN_PER_ROW]>);
-
-impl Seen {
-    /// Unwanted, nothing counts as seen.
-    fn new(wanted: bool) -> Seen {
-        let rows = if wanted { SEEN_ROWS } else { 0 };
-        Seen(vec![[u64::MAX; SEEN_PER_ROW]; rows])
-    }
-
-    /// Whether it was asked for lately, and takes note of it.
-    fn before(&mut self, number: u64) -> bool {
-        if self.0.is_empty() {
-            return false;
-        }
-        let row = &mut self.0[scramble(number) as usize % SEEN_ROWS];
-        let seen = row.contains(&number);
-        if !seen {
-            row.rotate_right(1);
-            row[0] = number;
-        }
-        seen
-    }
 }
 
 /// All pairs of an address and a port, numbered from 0: the addresses with the first port, then with the next one.

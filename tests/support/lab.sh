@@ -23,6 +23,7 @@ usage: lab.sh check                  exits 0 where network namespaces can be mad
        lab.sh down NAME DIR          removes it, with all that still runs in it
        lab.sh count NAME NETWORK     from now on, counts the TCP probes that arrive at these IPv4 targets
        lab.sh silence NAME NETWORK   from now on, these targets answer nothing; to be asked for after count
+       lab.sh lose NAME NETWORK PERCENT   from now on, this share of the probes of these targets is dropped at random
        lab.sh counted NAME NETWORK   prints how many have arrived
 TEXT
 }
@@ -223,6 +224,15 @@ silence() {
     ip netns exec "$1-hosts" nft add rule ip probes arriving ip daddr "$2" drop
 }
 
+lose() {
+    need nft
+    ip netns exec "$1-hosts" nft -f - <<RULES
+add table ip losses
+add chain ip losses arriving { type filter hook prerouting priority -200; }
+add rule ip losses arriving ip daddr $2 tcp flags & (syn | ack | rst) == syn numgen random mod 100 < $3 drop
+RULES
+}
+
 counted() {
     ip netns exec "$1-hosts" nft list chain ip probes arriving |
         sed -n "s|.* counter packets \([0-9]*\) .* comment \"$2\".*|\1|p"
@@ -236,7 +246,7 @@ check_name() {
 
 case "${1:-}" in
 check) check ;;
-up | down | count | silence | counted)
+up | down | count | silence | lose | counted)
     [[ $# -ge 3 ]] || die "$1 needs NAME and DIR"
     check_name "$2"
     "$@"

@@ -1,5 +1,5 @@
 -- Ends a task whose terminal record Kafka has acknowledged.
--- Takes: id, fence; kept_ms: how long an ended task is kept; status: the terminal state; error (optional); found.
+-- Takes: id, fence; kept_ms: how long an ended task is kept; status: the terminal state; error (optional); found, found_by_pass.
 -- Returns: ok, lost or gone.
 -- Changes: removes the task from the queues and from its partition's open offsets; its hash and its job expire after kept_ms.
 -- The state is the one of the record, not the one that decide_end.lua left in the hash: if Redis lost its data in between, the rebuild
@@ -11,7 +11,8 @@ if task[3] and task[1] == fence then return 'ok' end
 local state = claim_state(id, fence)
 if state ~= 'ok' then return state end
 if task[2] and task[2] ~= ending then return 'lost' end
-redis.call('HSET', key, 'status', ending, 'found', args.found, 'finished_ms', whole(now_ms), 'updated_ms', whole(now_ms))
+redis.call('HSET', key, 'status', ending, 'found', args.found, 'found_by_pass', args.found_by_pass,
+  'finished_ms', whole(now_ms), 'updated_ms', whole(now_ms))
 if args.error then redis.call('HSET', key, 'error', args.error) end
 if ending == 'completed' then redis.call('HSET', key, 'progress', '100') end
 redis.call('HDEL', key, 'ending', 'order', 'rate_pps', 'remaining_s', 'retry_ms')

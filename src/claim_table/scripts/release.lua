@@ -1,6 +1,6 @@
 -- Gives a claimed task back to the queue.
 -- Takes: id, fence; delay_ms: 0 if it may be claimed at once; gives_back_attempt: the attempt does not count; failed_here: this server
---   failed it; error (optional); resume_index, resume_found, resume_for.
+--   failed it; error (optional); resume_pass, resume_index, resume_found_by_pass, resume_for.
 -- Returns: ok, lost or gone.
 -- Changes: the task is queued or delayed. If a cancel or pause was ordered, it is carried out instead.
 local id = args.id
@@ -10,7 +10,8 @@ if state ~= 'ok' then return state end
 local task = redis.call('HMGET', key, 'score', 'ending', 'server', 'attempt', 'order')
 if task[2] then return 'lost' end
 redis.call('HSET', key, 'status', 'queued', 'ready_ms', whole(now_ms), 'updated_ms', whole(now_ms),
-  'resume_index', args.resume_index, 'resume_found', args.resume_found, 'resume_for', args.resume_for)
+  'resume_pass', args.resume_pass, 'resume_index', args.resume_index, 'resume_found_by_pass', args.resume_found_by_pass,
+  'resume_for', args.resume_for)
 redis.call('HDEL', key, 'server', 'rate_pps', 'remaining_s', 'failed_server', 'retry_ms')
 -- The reason for a release that was ordered is not an error of the task.
 if args.error and not (task[5] and args.gives_back_attempt) then redis.call('HSET', key, 'error', args.error) end

@@ -3,7 +3,7 @@
 use crate::claim_table::{Answer, ClaimTable, ClaimTableError, Claimed, Ending, Refused, Release};
 use crate::masscan::{MasscanBinary, MasscanInfo, unfit_for_shards};
 use crate::model::lease::renew_every;
-use crate::model::{Lineage, Resume, Scope, State, StatusRecord, Targets, Task};
+use crate::model::{FoundByPass, Lineage, Resume, Scope, State, StatusRecord, Targets, Task};
 use crate::scand::claims::budget::{Budget, Permit};
 use crate::scand::claims::held_claims::{HeldClaim, HeldClaims, Order};
 use crate::scand::claims::scope::ScopeInForce;
@@ -206,6 +206,11 @@ impl Dispatch {
     fn give_back(&self, claimed: &Claimed) {
         let id = &claimed.task.task_id;
         info!("task {id}: released before it started: Redis does not answer");
+        let record = StatusRecord {
+            resume: claimed.resume,
+            ..record_of(id, &self.server, claimed.lineage.without_attempt())
+        }
+        .with_found(claimed.resume.found);
         let release = StateChange::Release {
             claim: claimed.claim(),
             release: Release {
@@ -215,11 +220,7 @@ impl Dispatch {
                 error: None,
                 resume: claimed.resume,
             },
-            record: StatusRecord {
-                found: claimed.resume.found,
-                resume: claimed.resume,
-                ..record_of(id, &self.server, claimed.lineage.without_attempt())
-            },
+            record: Box::new(record),
         };
         let _ = self.finalize.send(release);
     }
@@ -357,7 +358,7 @@ impl Dispatch {
             },
             status: State::Failed,
             error: Some(error.to_string()),
-            found: 0,
+            found: FoundByPass::default(),
             resume: Resume::default(),
         };
         let _ = self.finalize.send(StateChange::End(ending));

@@ -190,7 +190,7 @@ fn reap(
                     task.status
                 );
                 StateChange::Announce {
-                    record: state_record(server, &task),
+                    record: Box::new(state_record(server, &task)),
                     acknowledge: None,
                 }
             }
@@ -247,7 +247,7 @@ fn publish_outbox(
             let _ = work.try_send(());
         }
         let state_change = StateChange::Publish {
-            record: state_record(server, &task),
+            record: Box::new(state_record(server, &task)),
             change: task.claim(),
         };
         if finalize.try_send(state_change).is_err() {

@@ -10,7 +10,7 @@ pub mod commit;
 
 use crate::claim_table::{Claim, ClaimState, ClaimTable, ClaimTableError, Ending, Release};
 use crate::kafka::{Messages, Producer};
-use crate::model::{Lineage, Resume, State, StatusRecord, TaskId};
+use crate::model::{FoundByPass, Lineage, Resume, State, StatusRecord, TaskId};
 use crate::scand::claims::held_claims::HeldClaims;
 use crate::scand::logging::with_task;
 use crate::scand::retry_log::RetryLog;
@@ -33,14 +33,14 @@ pub enum StateChange {
     /// A state change that only has to be written to Kafka.
     Announce {
         /// The record.
-        record: StatusRecord,
+        record: Box<StatusRecord>,
         /// Gets a message once Kafka has the record; dropped without one if it is not sent.
         acknowledge: Option<Sender<()>>,
     },
     /// A state change that was made without a server, from the outbox.
     Publish {
         /// The record.
-        record: StatusRecord,
+        record: Box<StatusRecord>,
         /// The task, and the fence of the change.
         change: Claim,
     },
@@ -53,7 +53,7 @@ pub enum StateChange {
         /// How.
         release: Release,
         /// The record of the state change.
-        record: StatusRecord,
+        record: Box<StatusRecord>,
     },
 }
 
@@ -61,7 +61,7 @@ pub enum StateChange {
 #[derive(Debug)]
 enum Step {
     DecideEnd(Ending, Instant),
-    Publish(StatusRecord, After),
+    Publish(Box<StatusRecord>, After),
     Finish(Ending, Instant),
     Release(Claim, Release),
     Published(Claim),
@@ -174,7 +174,7 @@ impl Finalizer {
             Step::DecideEnd(ending, since) => match self.table.decide_end(ending)? {
                 ClaimState::Ok => {
                     let record = state_record(&self.server, ending);
-                    Step::Publish(record, After::Finish(ending.clone()))
+                    Step::Publish(Box::new(record), After::Finish(ending.clone()))
                 }
                 ClaimState::Gone if self.may_come_back(*since) => return Ok(None),
                 state => self.drop_ending(ending, state),
@@ -358,11 +358,11 @@ fn after_acknowledgement(after: After) -> Step {
 pub fn state_record(server: &str, ending: &Ending) -> StatusRecord {
     StatusRecord {
         status: ending.status,
-        found: ending.found,
         error: ending.error.clone(),
         resume: ending.resume,
         ..record_of(&ending.task_id, server, ending.lineage)
     }
+    .with_found(ending.found)
 }
 
 /// A record of the state `queued`; the caller sets what differs.
@@ -373,6 +373,7 @@ pub fn record_of(task_id: &TaskId, server: &str, lineage: Lineage) -> StatusReco
         server: server.to_owned(),
         lineage,
         found: 0,
+        found_by_pass: FoundByPass::default(),
         error: None,
         resume: Resume::default(),
         at_ms: unix_ms(),
@@ -404,10 +405,10 @@ mod tests {
             lineage: lineage(),
             status: State::Completed,
             error: None,
-            found: 0,
+            found: FoundByPass::default(),
             resume: Resume::default(),
         };
-        Step::Publish(state_record("a", &ending), After::Finish(ending))
+        Step::Publish(Box::new(state_record("a", &ending)), After::Finish(ending))
     }
 
     fn lineage() -> Lineage {
@@ -423,7 +424,7 @@ mod tests {
             status,
             ..record_of(&id.parse().unwrap(), "a", lineage())
         };
-        Step::Publish(record, After::Nothing(Some(acknowledge)))
+        Step::Publish(Box::new(record), After::Nothing(Some(acknowledge)))
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::claim_table::{
 };
 use crate::kafka::{Brokers, Fetched, GroupOffsets, KafkaError, Reader, Record};
 use crate::model::lease::renew_every;
-use crate::model::{Lineage, Resume, State, StatusRecord};
+use crate::model::{FoundByPass, Lineage, Resume, State, StatusRecord};
 use crate::scand::claims::held_claims::HeldClaims;
 use crate::scand::finalize::{StateChange, record_of};
 use crate::scand::ingest::rebuild::TaskHistories;
@@ -469,8 +469,8 @@ impl Poll {
             (Outcome::Added, Disposition::Ready(past)) => {
                 let retry = new.task.as_ref().map_or(0, |task| task.retry);
                 if retry > 0 {
-                    let from = past.resume.index;
-                    info!("started again, retry {retry}, from index {from}");
+                    let from = past.resume.position;
+                    info!("started again, retry {retry}, from {from}");
                 }
                 if let Some(task) = &new.task {
                     info!(
@@ -492,7 +492,7 @@ impl Poll {
                     ..record_of(id, &self.server, lineage)
                 };
                 self.send(StateChange::Announce {
-                    record,
+                    record: Box::new(record),
                     acknowledge: None,
                 });
             }
@@ -511,7 +511,7 @@ impl Poll {
                     },
                     status: State::Rejected,
                     error: Some(reason.clone()),
-                    found: 0,
+                    found: FoundByPass::default(),
                     resume: Resume::default(),
                 }));
             }

@@ -27,7 +27,7 @@ impl Scan<'_> {
 
     /// The state change for `outcome`; none if the claim is no longer this server's.
     fn state_change(&self, outcome: Outcome) -> Option<StateChange> {
-        let (found, seconds) = (self.found(), self.assigned_at.elapsed().as_secs_f64());
+        let (found, seconds) = (self.found_text(), self.assigned_at.elapsed().as_secs_f64());
         let claimed = &self.assignment.claimed;
         let (attempt, percent) = (claimed.lineage.attempt, self.progress.percent);
         Some(match outcome {
@@ -51,8 +51,8 @@ impl Scan<'_> {
             }
             Outcome::Released { reason, pause } => {
                 info!(
-                    "released at {percent:.2} % after {seconds:.1} s, to continue at index {}: {reason}",
-                    self.resume().index
+                    "released at {percent:.2} % after {seconds:.1} s, to continue at {}: {reason}",
+                    self.resume().position
                 );
                 let delay = match pause {
                     true => SUSPENDED_DELAY,
@@ -69,6 +69,15 @@ impl Scan<'_> {
                 return None;
             }
         })
+    }
+
+    /// `256`, or with several passes `256 (by pass: 250,256)`.
+    fn found_text(&self) -> String {
+        let found = self.found();
+        match found.as_slice() {
+            [_, _, ..] => format!("{} (by pass: {found})", found.most()),
+            _ => found.most().to_string(),
+        }
     }
 
     fn ending(&self, status: State, error: Option<String>) -> Ending {
@@ -90,11 +99,11 @@ impl Scan<'_> {
             false => claimed.lineage,
         };
         let record = StatusRecord {
-            found: self.found(),
             error: Some(error.clone()),
             resume: self.resume(),
             ..record_of(&claimed.task.task_id, &self.scans.server, lineage)
-        };
+        }
+        .with_found(self.found());
         StateChange::Release {
             claim: claimed.claim(),
             release: Release {
@@ -104,7 +113,7 @@ impl Scan<'_> {
                 error: Some(error),
                 resume: self.resume(),
             },
-            record,
+            record: Box::new(record),
         }
     }
 }

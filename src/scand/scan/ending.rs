@@ -1,11 +1,13 @@
 //! The part of a scan once masscan is to end: its last output, its exit, and Kafka's acknowledgements.
 
 use super::outcome::{self, Outcome, Run, RunEnd, StopReason};
+use super::pass::CurrentPass;
 use super::phase::{Phase, Running, Stage};
 use super::{Event, Scan};
 use crate::masscan::{self, Exit, Output};
+use crate::model::resume::Position;
 use crate::scand::claims::held_claims::Order;
-use log::error;
+use log::{error, info};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -42,17 +44,44 @@ impl Scan<'_> {
         } = running;
         let end = stage.into_end(Instant::now());
         let exit = child.wait();
+        let (is_whole, outcome) = (end.is_whole(), self.outcome(end, Some((exit, &messages))));
+        // A kill cuts the line that was being written; the next run prints it completely.
+        if unreadable > 0 && is_whole {
+            error!("{unreadable} lines of masscan's output are not findings and are lost");
+        }
+        if outcome == Outcome::Completed && !self.is_last_pass() {
+            return self.next_pass();
+        }
         self.assignment.permit.stop_sending();
         // While its findings wait for Kafka, people see where it ended, and its job that it sends no more.
         let resume = self.resume();
         if self.is_trusted() && self.reporter.has_news(resume, true) {
             self.report(resume, true);
         }
-        // A kill cuts the line that was being written; the next run prints it completely.
-        if unreadable > 0 && end.is_whole() {
-            error!("{unreadable} lines of masscan's output are not findings and are lost");
-        }
-        self.flushing(self.outcome(end, Some((exit, &messages))))
+        self.flushing(outcome)
+    }
+
+    /// This pass is complete: the next one begins while its last findings are still on their way to Kafka.
+    fn next_pass(&mut self) -> Phase {
+        let (task, found) = (&self.assignment.claimed.task, self.found());
+        let (pass, printed) = (self.pass.number, self.findings.printed());
+        info!(
+            "pass {pass} of {} done, found {}",
+            task.passes(),
+            found.of(pass)
+        );
+        let next = Position {
+            pass: pass + 1,
+            index: 0,
+        };
+        let wait_s = task.wait_s_of(next.pass);
+        self.checkpoint
+            .complete_pass(Instant::now(), found.of(pass), printed, wait_s);
+        self.pass = CurrentPass::new(self.plan.probe_order, task, next, found, printed);
+        let server = &self.scans.server;
+        self.findings
+            .begin_pass(&self.assignment.claimed, server, next.pass);
+        self.start_pass()
     }
 
     /// What the end of the run means; `exit` and masscan's last messages if it had been started.
@@ -74,11 +103,11 @@ impl Scan<'_> {
 
     /// Whether this run got further than the task was. (At another rate a run begins a little before that.)
     fn has_advanced(&self) -> bool {
-        let was = match self.plan.begin.index {
-            0 => 0,
-            begin => self.assignment.claimed.resume.index.max(begin),
+        let was = match self.plan.begin.position {
+            Position::START => Position::START,
+            begin => self.assignment.claimed.resume.position.max(begin),
         };
-        self.resume().index > was
+        self.resume().position > was
     }
 
     /// Waits until Kafka has acknowledged the findings: for an end all of them, for a release only a moment.

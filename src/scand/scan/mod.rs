@@ -1,4 +1,4 @@
-//! The threads `scan-N`: one masscan each, from its start to the end of the claim.
+//! The threads `scan-N`: each runs one scan at a time, from the claim to its end, with one masscan for each pass of the task.
 //!
 //! The loop is "next event, handle event" ([`Event`]); what an event does depends on the [`Phase`]. Orders about the claim come before
 //! everything else. Nothing in the loop waits for Kafka or Redis: findings go out through a bounded buffer, and if that is full the scan is
@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `phase.rs` | the states of a scan |
 //! | `starting.rs`, `scanning.rs`, `ending.rs` | what events do before, while and after masscan runs |
+//! | `pass.rs` | the pass that the scan is in |
 //! | `outgoing.rs` | findings on their way to `publish-N` |
 //! | `reporter.rs` | when live progress is due |
 //! | `outcome.rs` | what the end of a run means for the task |
@@ -21,6 +22,7 @@ mod ending;
 pub mod offloads;
 pub mod outcome;
 mod outgoing;
+mod pass;
 mod phase;
 pub mod progress;
 pub mod publish;
@@ -34,8 +36,9 @@ use crate::claim_table::LiveProgress;
 use crate::masscan::{self, MasscanBinary, Output};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::probe_order::Begin;
+use crate::model::resume::Position;
 use crate::model::source::Source;
-use crate::model::{Estimate, ProbeOrder, Progress, Resume};
+use crate::model::{FoundByPass, ProbeOrder, Progress, Resume};
 use crate::scand::claims::dispatch::Assignment;
 use crate::scand::claims::held_claims::{HeldClaims, Order};
 use crate::scand::claims::scope::ScopeInForce;
@@ -46,7 +49,8 @@ use log::error;
 use offloads::Offloads;
 use outcome::StopReason;
 use outgoing::OutgoingFindings;
-use phase::{Phase, Stage, TICK};
+use pass::CurrentPass;
+use phase::{Phase, Running, Stage, TICK};
 use publish::{Batch, FindingsBuffer};
 use reporter::Reporter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -128,12 +132,13 @@ struct Scan<'a> {
     plan: Plan,
     findings: OutgoingFindings<'a>,
     checkpoint: Checkpoint,
-    estimate: Estimate,
+    pass: CurrentPass,
+    /// masscan's last progress; the percentage is that of the whole task.
     progress: Progress,
     reporter: Reporter,
     milestone: u32,
-    /// Whether masscan was started.
-    has_started: bool,
+    /// When masscan was first started in this attempt.
+    started_at: Option<Instant>,
     /// When the loop last ran.
     last_ran: Instant,
     next_tick: Instant,
@@ -144,8 +149,8 @@ struct Scan<'a> {
 struct Plan {
     probe_order: ProbeOrder,
     begin: Begin,
-    /// Findings that earlier attempts made below the index at which this one begins.
-    found_before: u64,
+    /// Findings that earlier attempts made before the position at which this one begins.
+    found_before: FoundByPass,
     /// masscan's version; empty if it could not be determined.
     masscan_version: String,
     /// Why masscan cannot send this shard.
@@ -164,9 +169,9 @@ impl Plan {
         let masscan_version = info.map_or(String::new(), |info| info.version);
         let probe_order = ProbeOrder::new(task, &assignment.denied, assignment.permit.rate_pps())
             .by(&masscan_version);
-        let begin = probe_order.begin(resume.index, resume.probe_order);
+        let begin = probe_order.begin(&resume);
         Plan {
-            found_before: found_before(begin.index, &resume),
+            found_before: found_before(begin.position, &resume),
             probe_order,
             begin,
             masscan_version,
@@ -178,28 +183,30 @@ impl Plan {
 impl<'a> Scan<'a> {
     fn new(scans: &'a Scans, outlets: &'a Outlets, assignment: Assignment) -> Scan<'a> {
         let plan = Plan::new(scans, &assignment);
-        let (probe_order, claimed, now) = (plan.probe_order, &assignment.claimed, Instant::now());
+        let (probe_order, begin) = (plan.probe_order, plan.begin.position);
+        let (claimed, now) = (&assignment.claimed, Instant::now());
         Scan {
             findings: OutgoingFindings::new(
                 claimed,
                 &scans.server,
+                begin.pass,
                 &scans.buffer,
                 &outlets.publish,
             ),
             checkpoint: Checkpoint::new(
                 probe_order,
-                claimed.task.wait_s,
-                plan.begin.index,
+                claimed.task.wait_s_of(begin.pass),
+                begin,
                 plan.found_before,
             ),
-            estimate: Estimate::new(probe_order),
+            pass: CurrentPass::new(probe_order, &claimed.task, begin, plan.found_before, 0),
             progress: Progress {
-                percent: probe_order.percent_at(plan.begin.index),
+                percent: probe_order.percent_at(begin),
                 ..Progress::default()
             },
             reporter: Reporter::new(claimed.resume),
             milestone: 0,
-            has_started: false,
+            started_at: None,
             last_ran: now,
             next_tick: now + TICK,
             assigned_at: now,
@@ -293,23 +300,33 @@ impl<'a> Scan<'a> {
 
 /// What several phases need.
 impl Scan<'_> {
-    /// Findings of the task so far: those of this run, and those of earlier ones below the index at which it began. An answer that was
-    /// on its way at a checkpoint may count in both or in neither.
-    fn found(&self) -> u64 {
-        let most = u64::try_from(self.plan.probe_order.range()).unwrap_or(u64::MAX);
-        (self.plan.found_before + self.findings.printed()).min(most)
+    /// Findings of the task so far: those of this attempt, and those of earlier ones before the position at which it began.
+    fn found(&self) -> FoundByPass {
+        let range = self.plan.probe_order.range();
+        self.pass.found(self.findings.printed(), range)
     }
 
     /// Where another attempt may begin. One that never started masscan leaves what it was given.
     fn resume(&self) -> Resume {
-        match self.has_started {
-            true => self.checkpoint.resume(),
-            false => self.assignment.claimed.resume,
+        match self.started_at {
+            Some(_) => self.checkpoint.resume(),
+            None => self.assignment.claimed.resume,
         }
     }
 
+    /// How long masscan waits for late answers in this pass.
     fn wait(&self) -> Duration {
-        Duration::from_secs(self.assignment.claimed.task.wait_s.into())
+        let wait_s = self.assignment.claimed.task.wait_s_of(self.pass.number);
+        Duration::from_secs(wait_s.into())
+    }
+
+    fn is_last_pass(&self) -> bool {
+        self.pass.number >= self.assignment.claimed.task.passes()
+    }
+
+    /// Whether no probe of the task is left to send.
+    fn sends_no_more(&self, running: &Running) -> bool {
+        self.is_last_pass() && running.stage.sends_no_more()
     }
 
     /// The attempt's time-out.
@@ -323,8 +340,13 @@ impl Scan<'_> {
     }
 }
 
-/// Findings made before `index`, if `resume` counts those before its own: the same share of them.
-fn found_before(index: u64, resume: &Resume) -> u64 {
-    let share = index.min(resume.index) as f64 / resume.index.max(1) as f64;
-    (resume.found as f64 * share) as u64
+/// Findings made before `begin`, if `resume` counts those before its own position: in that pass the same share of them.
+fn found_before(begin: Position, resume: &Resume) -> FoundByPass {
+    if begin.pass != resume.position.pass {
+        return FoundByPass::default();
+    }
+    let index = resume.position.index;
+    let share = begin.index.min(index) as f64 / index.max(1) as f64;
+    let found = resume.found.of(begin.pass) as f64 * share;
+    resume.found.with(begin.pass, found as u64)
 }

@@ -8,7 +8,7 @@ use crate::model::finding::{FindingWriter, write_address};
 use crossbeam_channel::{Sender, TrySendError};
 use std::sync::Arc;
 
-/// Turns findings into records and hands them over. Counts those that masscan printed and those that Kafka has acknowledged.
+/// Turns the findings of an attempt into records and hands them over. Counts those that masscan printed and those that Kafka has acknowledged.
 pub(super) struct OutgoingFindings<'a> {
     buffer: &'a FindingsBuffer,
     publish: &'a Sender<Batch>,
@@ -25,13 +25,14 @@ impl<'a> OutgoingFindings<'a> {
     pub(super) fn new(
         claimed: &Claimed,
         server: &str,
+        pass: u32,
         buffer: &'a FindingsBuffer,
         publish: &'a Sender<Batch>,
     ) -> OutgoingFindings<'a> {
         OutgoingFindings {
             buffer,
             publish,
-            writer: FindingWriter::new(&claimed.task.task_id, server, claimed.lineage.attempt),
+            writer: writer(claimed, server, pass),
             key: Vec::new(),
             pending: Messages::default(),
             printed: 0,
@@ -39,7 +40,12 @@ impl<'a> OutgoingFindings<'a> {
         }
     }
 
-    /// Findings that masscan has printed in this run.
+    /// What is added from now on is of `pass`.
+    pub(super) fn begin_pass(&mut self, claimed: &Claimed, server: &str, pass: u32) {
+        self.writer = writer(claimed, server, pass);
+    }
+
+    /// Findings that masscan has printed in this attempt.
     pub(super) fn printed(&self) -> u64 {
         self.printed
     }
@@ -85,6 +91,10 @@ impl<'a> OutgoingFindings<'a> {
             self.pending = batch.messages;
         }
     }
+}
+
+fn writer(claimed: &Claimed, server: &str, pass: u32) -> FindingWriter {
+    FindingWriter::new(&claimed.task.task_id, server, claimed.lineage.attempt, pass)
 }
 
 impl Drop for OutgoingFindings<'_> {

@@ -1,6 +1,8 @@
 //! The states of a scan, each with the data that exists only in it.
 //!
 //! ```text
+//!                        ┌── next pass ──┐
+//!                        ▼               │
 //! Announcing ─▶ Scanning: Sending ─▶ Waiting ──────▶ Flushing ─▶ Ended
 //!      │                   │   ╲        │               ▲
 //!      │                   │    ▶ Interrupted ──────────┤
@@ -47,7 +49,6 @@ pub(super) enum Phase {
 pub(super) struct Running {
     pub(super) child: Child,
     pub(super) stage: Stage,
-    pub(super) started_at: Instant,
     /// When the last progress line came.
     pub(super) last_progress: Instant,
     /// Its last messages.
@@ -89,7 +90,6 @@ impl Running {
         Running {
             child,
             stage: Stage::Sending,
-            started_at: now,
             last_progress: now,
             messages: VecDeque::new(),
             unreadable: 0,

@@ -70,10 +70,11 @@ impl Reporter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::resume::Position;
 
     fn at_index(index: u64) -> Resume {
         Resume {
-            index,
+            position: Position { pass: 1, index },
             ..Resume::default()
         }
     }

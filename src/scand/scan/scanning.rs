@@ -61,14 +61,20 @@ impl Scan<'_> {
 
     fn on_progress(&mut self, running: &mut Running, mut progress: Progress, read_at: Instant) {
         running.last_progress = Instant::now();
-        progress.percent = progress.percent.max(self.progress.percent);
-        // masscan has an estimate of its own while it sends, but not a good one.
-        progress.remaining_s = progress
-            .remaining_s
-            .map(|_| self.estimate.remaining_s(read_at, progress.percent));
-        self.progress = progress;
-        self.checkpoint
-            .observe(read_at, progress.percent, self.found());
+        let (probe_order, pass) = (&self.plan.probe_order, &mut self.pass);
+        progress.percent = progress.percent.max(pass.percent);
+        pass.percent = progress.percent;
+        self.progress = Progress {
+            percent: probe_order.percent_of_task(pass.number, progress.percent),
+            // masscan has an estimate of its own while it sends, but not a good one.
+            remaining_s: match progress.remaining_s {
+                Some(_) => Some(pass.estimate.remaining_s(read_at, progress.percent)),
+                None => pass.estimate.later_passes_s(read_at),
+            },
+            ..progress
+        };
+        let found = self.found().of(self.pass.number);
+        self.checkpoint.observe(read_at, progress.percent, found);
         self.checkpoint.settle(
             read_at,
             self.findings.printed(),
@@ -77,7 +83,7 @@ impl Scan<'_> {
         self.log_milestone();
         self.reporter.note_reading(read_at);
         running.stage = running.stage.clone().after_progress(&progress, read_at);
-        if running.stage.sends_no_more() {
+        if self.sends_no_more(running) {
             self.assignment.permit.stop_sending();
         }
         self.report_if_due(running);
@@ -159,7 +165,7 @@ impl Scan<'_> {
         if self.has_left_scope() {
             return Some(StopReason::OutOfScope);
         }
-        let ran_for = now.duration_since(running.started_at);
+        let ran_for = self.started_at.map_or(Duration::ZERO, |at| now - at);
         if self.timeout().is_some_and(|timeout| ran_for >= timeout) {
             return Some(StopReason::TimedOut);
         }
@@ -188,13 +194,13 @@ impl Scan<'_> {
                 "{:.2} %, {:.0} pps, found {}",
                 self.progress.percent,
                 self.progress.rate_pps,
-                self.found()
+                self.found().most()
             );
         }
     }
 
     fn report_if_due(&mut self, running: &Running) {
-        let (resume, sends_no_more) = (self.resume(), running.stage.sends_no_more());
+        let (resume, sends_no_more) = (self.resume(), self.sends_no_more(running));
         if self.reporter.is_due(Instant::now(), resume, sends_no_more) {
             self.report(resume, sends_no_more);
         }

@@ -4,6 +4,7 @@ use super::outcome::{Outcome, RunEnd, StopReason};
 use super::phase::{Phase, Running};
 use super::{Event, Scan};
 use crate::masscan::{self, Child, ScanArguments};
+use crate::model::resume::Position;
 use crate::model::text::one_line;
 use crate::scand::claims::held_claims::Order;
 use crate::scand::claims::lease::running_record;
@@ -17,7 +18,7 @@ impl Scan<'_> {
     pub(super) fn announce(&self) -> Phase {
         let (acknowledge, acknowledged) = bounded(1);
         let announcement = StateChange::Announce {
-            record: running_record(&self.assignment.claimed, &self.scans.server),
+            record: Box::new(running_record(&self.assignment.claimed, &self.scans.server)),
             acknowledge: Some(acknowledge),
         };
         match self.outlets.finalize.send(announcement) {
@@ -50,10 +51,16 @@ impl Scan<'_> {
             self.progress.percent = 100.0;
             return self.flushing(Outcome::Completed);
         }
+        self.log_checkpoint();
+        self.start_pass()
+    }
+
+    /// Starts the masscan of the current pass.
+    pub(super) fn start_pass(&mut self) -> Phase {
         match self.start_masscan() {
             Ok(child) => {
-                self.has_started = true;
                 self.last_ran = Instant::now();
+                self.started_at.get_or_insert(self.last_ran);
                 Phase::Scanning(Running::new(child))
             }
             Err(cause) => self.flushing(Outcome::Failed(cause)),
@@ -66,12 +73,12 @@ impl Scan<'_> {
         }
         let arguments = ScanArguments {
             task: &self.assignment.claimed.task,
+            pass: self.pass.number,
             rate_pps: self.assignment.permit.rate_pps(),
-            resume_index: self.plan.begin.index,
+            resume_index: self.pass.begin_index,
             exclude: &self.assignment.denied,
             source: &self.outlets.source,
         };
-        self.log_checkpoint();
         let program = self.scans.masscan.program();
         info!("{} {arguments}", program.display());
         let child = masscan::spawn(program, &self.scans.masscan.stdout_mode(), &arguments)
@@ -87,17 +94,18 @@ impl Scan<'_> {
     }
 
     fn log_checkpoint(&self) {
-        let (checkpoint, begin) = (self.assignment.claimed.resume.index, &self.plan.begin);
-        if checkpoint == 0 {
+        let checkpoint = self.assignment.claimed.resume.position;
+        let begin = &self.plan.begin;
+        if checkpoint == Position::START {
             return;
         }
         let why_not_there = begin.why.as_ref().map_or(String::new(), |why| {
             format!(", not at the checkpoint {checkpoint}: {why}")
         });
         info!(
-            "continues at index {} of {} ({:.2} %){why_not_there}",
-            begin.index,
-            self.plan.probe_order.end(),
+            "continues at {} of {} ({:.2} %){why_not_there}",
+            begin.position,
+            self.plan.probe_order.range(),
             self.progress.percent,
         );
     }

@@ -16,7 +16,8 @@ impl Formatter for Ndjson {
         found.finding.write_members(|piece| text.push_str(piece));
         text.push_str(",\"server\":");
         push_string(text, &found.server);
-        let _ = writeln!(text, ",\"attempt\":{}}}", found.attempt);
+        let (attempt, pass) = (found.attempt, found.pass);
+        let _ = writeln!(text, ",\"attempt\":{attempt},\"pass\":{pass}}}");
     }
 
     fn end(&mut self, _: &mut String, _: u64) {}

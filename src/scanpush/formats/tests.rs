@@ -32,6 +32,7 @@ fn found(ip: &str, port: u16, status: &str, timestamp: u64) -> FindingRecord<'st
         },
         server: "scan-1".into(),
         attempt: 1,
+        pass: 1,
     }
 }
 
@@ -100,6 +101,7 @@ fn the_records_themselves() {
             &found.task_id.parse().unwrap(),
             &found.server,
             found.attempt,
+            found.pass,
         )
         .write(&found.finding, &mut record);
         assert_eq!(line.as_bytes(), record);
@@ -165,7 +167,7 @@ fn hostile_text_stays_in_its_place() {
         serde_json::from_str(&written(Format::Ndjson, &findings)).unwrap();
     assert_eq!(object["task_id"], *hostile.task_id);
     assert_eq!(object["server"], *hostile.server);
-    assert_eq!(object.as_object().unwrap().len(), 10);
+    assert_eq!(object.as_object().unwrap().len(), 11);
     let csv = written(Format::Csv, &findings);
     assert!(
         csv.lines()

@@ -56,16 +56,21 @@ fn record(task: &Task) -> Value {
     record
 }
 
-/// masscan's command line on a server without limits, exclusions or a source address.
+/// masscan's command line on a server without limits, exclusions or a source address; with several passes one after the other.
 fn command(task: &Task) -> String {
-    let arguments = ScanArguments {
-        task,
-        rate_pps: task.band_width.pps(),
-        resume_index: 0,
-        exclude: &Targets::default(),
-        source: &Source::default(),
+    let command = |pass| {
+        let arguments = ScanArguments {
+            task,
+            pass,
+            rate_pps: task.band_width.pps(),
+            resume_index: 0,
+            exclude: &Targets::default(),
+            source: &Source::default(),
+        };
+        format!("masscan {arguments}")
     };
-    format!("masscan {arguments}")
+    let commands: Vec<String> = (1..=task.passes()).map(command).collect();
+    commands.join(" && ")
 }
 
 #[cfg(test)]

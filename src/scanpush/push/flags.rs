@@ -71,7 +71,7 @@ pub const RETRIES: Flag = Flag::with_default(
     "--retries",
     "N",
     "0",
-    "probes after the first for each address and port, 0 to 16",
+    "passes after the first, 0 to 16: each address and port is probed N more times",
 );
 /// `-wait`
 pub const WAIT: Flag = Flag::with_default(

@@ -8,11 +8,10 @@ use super::flags::{REST, RESUME, RETRIES, SHARDS, TASK_FLAGS, TIMEOUT, WAIT, WAT
 use super::input_files::InputSource;
 use super::unacknowledged;
 use crate::flags::{Flag, Reader, values};
+use crate::model::found_by_pass::RETRIES_MAX;
 use crate::model::target_file::TARGET_FILE_ENTRIES_MAX;
 use crate::model::targets::AddressRange;
-use crate::model::task::{
-    ATTEMPTS_MAX, BandWidth, Priority, RETRIES_MAX, TIMEOUT_MAX_S, WAIT_MAX_S,
-};
+use crate::model::task::{ATTEMPTS_MAX, BandWidth, Priority, TIMEOUT_MAX_S, WAIT_MAX_S};
 use crate::model::{Invalid, Ports, TaskId};
 use crate::scanpush::options::{Connection, JSON};
 use std::path::PathBuf;

@@ -233,7 +233,8 @@ fn shards_of(task: &Task, count: u32) -> impl Iterator<Item = Task> {
 mod tests {
     use super::*;
     use crate::flags;
-    use crate::model::task::{ATTEMPTS_MAX, RETRIES_MAX, WAIT_MAX_S};
+    use crate::model::found_by_pass::RETRIES_MAX;
+    use crate::model::task::{ATTEMPTS_MAX, WAIT_MAX_S};
     use crate::scanpush::push::confirm::UNCONFIRMED_ADDRESSES_MAX;
     use crate::scanpush::push::flags::{ATTEMPTS, FLAGS, RETRIES, WAIT, YES};
     use crate::scanpush::push::options::{Options, SHARDS_MAX, read};

@@ -10,7 +10,7 @@ use std::fmt;
 pub struct Size {
     /// Addresses minus exclusions. Addresses that several shards share count once.
     pub addresses: u128,
-    /// Addresses × ports, without retries. For a shard, only its share.
+    /// Addresses × ports × passes: what leaves. For a shard, only its share.
     pub probes: u128,
     /// Packets per second of all tasks that run at the same time.
     pub rate_pps: u64,

@@ -59,8 +59,8 @@ impl Collector {
             }
         };
         found.server = printable(found.server);
-        let is_new =
-            accept(&found.finding) && self.endpoints[n].insert(Endpoint::of(&found.finding));
+        let is_new = accept(&found.finding)
+            && self.endpoints[n].insert(Endpoint::of(&found.finding), found.pass);
         is_new.then_some(found)
     }
 

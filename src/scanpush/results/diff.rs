@@ -113,11 +113,12 @@ mod tests {
     fn seen(endpoints: &[(&str, u16)]) -> EndpointSet {
         let mut seen = EndpointSet::default();
         for (ip, port) in endpoints {
-            seen.insert(Endpoint {
+            let endpoint = Endpoint {
                 ip: ip.parse().unwrap(),
                 port: *port,
                 proto: Proto::Tcp,
-            });
+            };
+            seen.insert(endpoint, 1);
         }
         seen
     }

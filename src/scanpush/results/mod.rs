@@ -14,10 +14,12 @@
 //! | `selected.rs` | the tasks, and their state in Redis |
 //! | `topic_reader.rs` | reads the topic |
 //! | `collector.rs`, `endpoints.rs` | from records to new findings |
+//! | `coverage.rs` | how complete several passes are |
 //! | `diff.rs` | the differences between two tasks |
 //! | `report.rs` | warnings about findings that may be missing |
 
 mod collector;
+mod coverage;
 mod diff;
 mod endpoints;
 mod flags;

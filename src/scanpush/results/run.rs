@@ -1,6 +1,7 @@
 //! The work of `scanpush results`: reads the topic, writes findings or differences, and reports what may be missing.
 
 use super::collector::Collector;
+use super::coverage::{self, ServicesByPasses};
 use super::diff::{self, DiffForm};
 use super::follow::{Follower, Phase};
 use super::options::{self, Mode, Options};
@@ -19,7 +20,7 @@ use crate::scanpush::options::Connection;
 use crate::scanpush::output::Output;
 use crate::scanpush::tasks::now_ms;
 use crate::scanpush::watch::verdict;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::time::Duration;
@@ -210,6 +211,11 @@ impl Session {
             Mode::Findings { follow: false, .. } => lines.extend(report::not_completed(tasks)),
             Mode::Findings { follow: true, .. } => {}
         }
+        if matches!(mode, Mode::Findings { .. }) {
+            for line in self.coverage() {
+                output.notice(&line);
+            }
+        }
         let unknown = self.unknown_tasks(connection);
         for line in lines.iter().chain(&unknown) {
             output.problem(&format!("scanpush: {line}"));
@@ -221,6 +227,24 @@ impl Session {
             true => verdict(tasks.iter().filter_map(SelectedTask::state), 0),
             false => Ok(()),
         }
+    }
+
+    /// What the passes of completed tasks prove. An incomplete task proves nothing.
+    fn coverage(&self) -> Vec<String> {
+        let mut by_passes: BTreeMap<u32, ServicesByPasses> = BTreeMap::new();
+        for (n, task) in self.selected.tasks.iter().enumerate() {
+            let passes = task.completed_passes();
+            if passes > 1 {
+                let services = by_passes.entry(passes).or_default();
+                for found_by in self.collector.endpoints(n).passes() {
+                    *services.entry(found_by).or_default() += 1;
+                }
+            }
+        }
+        by_passes
+            .iter()
+            .flat_map(|(passes, services)| coverage::report(*passes, services))
+            .collect()
     }
 
     /// A line for each given id that neither Redis nor a finding confirms as a task.

@@ -54,6 +54,14 @@ impl SelectedTask {
         self.live.as_ref().map(|live| live.status)
     }
 
+    /// The number of its passes if it has completed; 0 if not, or if Redis does not know it.
+    pub fn completed_passes(&self) -> u32 {
+        self.live
+            .as_ref()
+            .filter(|live| live.status == State::Completed)
+            .map_or(0, |live| live.found_by_pass.as_slice().len() as u32)
+    }
+
     /// True if all its findings are in Kafka: its end is written to Redis only afterwards.
     fn has_ended(&self) -> bool {
         self.live

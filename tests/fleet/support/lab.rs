@@ -69,6 +69,11 @@ pub fn probes_counted(network: &str) -> u64 {
     counted.trim().parse().unwrap()
 }
 
+/// From now on, `percent` of the probes of these targets are dropped at random, in the targets' namespace.
+pub fn drop_some_probes(network: &str, percent: u32) {
+    script("lab.sh", &["lose", &lab(), network, &percent.to_string()]).unwrap();
+}
+
 /// As [`count_probes`], and these targets answer nothing: so there are no resets, and masscan's rate is that of its probes.
 pub fn count_probes_of_silent(network: &str) {
     count_probes(network);

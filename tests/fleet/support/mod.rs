@@ -18,8 +18,8 @@ mod wait;
 pub use environment::{cancel, lab, shared_kafka, start, start_lab, stop};
 pub use fleet::Fleet;
 pub use lab::{
-    OwnLab, addresses, count_probes, count_probes_of_silent, findings_of, masscan_of, masscans,
-    peak_probe_rate, probes_counted,
+    OwnLab, addresses, count_probes, count_probes_of_silent, drop_some_probes, findings_of,
+    masscan_of, masscans, peak_probe_rate, probes_counted,
 };
 pub use peer::OwnPeer;
 pub use proof::{Proof, a_reused_process_id_is_another_run, offsets};
