@@ -1,6 +1,6 @@
-//! Which tasks a command line means: their ids, the beginnings of ids, or a job. Every command that takes ids asks here.
+//! The tasks that a command line names: by their ids, abbreviated ids, or a job. All commands that take ids use it.
 //!
-//! **Invariant:** a beginning stands for a task only where exactly one known task has it; a whole id always wins.
+//! **Invariant:** an abbreviation stands for a task only if it is the beginning of exactly one known id; a whole id always wins.
 
 use super::options::{Connection, JSON};
 use super::output::Output;
@@ -11,40 +11,36 @@ use crate::model::{Invalid, TaskId};
 use std::collections::HashSet;
 use std::fmt;
 
-/// Characters of an id that may stand for the whole, where only one known id begins with them.
-const ID_BEGINNING_MIN_BYTES: usize = 4;
-/// Ids that are named where a beginning fits several.
+/// Shortest abbreviation of an id, in characters.
+const ABBREVIATION_MIN_BYTES: usize = 4;
+/// Ids that are named if an abbreviation fits several.
 const CANDIDATES_SHOWN_MAX: usize = 5;
 
 /// The tasks of one push.
-pub const JOB: Flag = Flag::optional(
-    "--job",
-    "ID",
-    "all tasks of this job, in the place of task ids",
-);
+pub const JOB: Flag = Flag::optional("--job", "ID", "all tasks of this job, instead of task ids");
 
-/// What a command line names, unchecked.
+/// The names on a command line, not looked up yet.
 #[derive(Debug)]
 pub struct Named {
-    /// Ids or beginnings of ids, in the order of the command line.
+    /// Ids or abbreviated ids, in the order of the command line.
     pub words: Vec<TaskId>,
-    /// The job, or the beginning of its id.
+    /// The job's id, possibly abbreviated.
     pub job: Option<TaskId>,
 }
 
-/// What the command line of a command about named tasks asks for.
+/// The options of a command about named tasks.
 #[derive(Debug)]
 pub struct AboutTasks {
-    /// Where the fleet is.
+    /// Kafka, Redis and the group.
     pub connection: Connection,
-    /// Which tasks.
+    /// The tasks.
     pub named: Named,
-    /// Whether lines of JSON are wanted.
+    /// Whether to print JSON, an object a line.
     pub json: bool,
 }
 
 impl AboutTasks {
-    /// Takes everything; `named` is [`Named::read`] or [`Named::read_any`].
+    /// Reads the whole command line; `named` is [`Named::read`] or [`Named::read_any`]. Errs if anything else is left.
     pub fn read(
         mut reader: Reader,
         named: fn(&mut Reader) -> Result<Named, Invalid>,
@@ -66,19 +62,19 @@ pub struct Found {
     pub tasks: Vec<TaskId>,
     /// The complete id of the job whose tasks they are.
     pub job: Option<TaskId>,
-    /// Words that are neither the id of a known task nor the beginning of one.
+    /// Words that are neither the id of a known task nor an abbreviation of one.
     pub unknown: Vec<TaskId>,
-    /// Other problems, a line each: ambiguous beginnings, an unknown job.
+    /// Other problems, a line each: ambiguous abbreviations, an unknown job.
     pub problems: Vec<String>,
 }
 
 impl Named {
-    /// Takes the words and [`JOB`]; errs if neither or both are given.
+    /// Reads the words and [`JOB`]. Errs if neither or both are given.
     pub fn read(reader: &mut Reader) -> Result<Named, Invalid> {
         let named = Named::read_any(reader)?;
         if named.is_empty() {
             return Err(Invalid::about(
-                "which tasks? Give their ids, or -job ID (scanpush list shows them)",
+                "no tasks are named: give their ids, or -job ID (scanpush list shows them)",
             ));
         }
         Ok(named)
@@ -95,7 +91,7 @@ impl Named {
         match (&job, words.first()) {
             (Some(_), Some(word)) => Err(Invalid::new(
                 word.as_str(),
-                "stands beside -job: give ids or a job, not both",
+                "cannot be combined with -job: give ids or a job",
             )),
             _ => Ok(Named { words, job }),
         }
@@ -107,19 +103,19 @@ impl Named {
     }
 
     /// Looks the tasks up in Redis.
-    pub fn find(&self, ledger: &mut ClaimTable) -> Result<Found, ClaimTableError> {
+    pub fn find(&self, claim_table: &mut ClaimTable) -> Result<Found, ClaimTableError> {
         let mut found = Found::default();
-        let known = ledger.knows(&self.words)?;
-        // Each lookup of a beginning reads all keys, so with several beginnings they are read once.
+        let known = claim_table.knows(&self.words)?;
+        // Each lookup of an abbreviation reads all keys, so for several of them they are read once.
         let ids = match known.iter().filter(|known| !**known).count() {
             0 | 1 => None,
-            _ => Some(ledger.tasks_beginning("")?),
+            _ => Some(claim_table.tasks_beginning("")?),
         };
         let mut seen = HashSet::new();
         for (word, known) in self.words.iter().zip(known) {
-            let matched = whole(word, known, |beginning| match &ids {
-                Some(ids) => Ok(begun_by(ids, beginning)),
-                None => ledger.tasks_beginning(beginning),
+            let matched = complete(word, known, |beginning| match &ids {
+                Some(ids) => Ok(starting_with(ids, beginning)),
+                None => claim_table.tasks_beginning(beginning),
             })?;
             match matched {
                 Match::One(id) if !seen.insert(id.clone()) => {}
@@ -129,7 +125,7 @@ impl Named {
             }
         }
         if let Some(job) = &self.job {
-            match find_job(job, ledger)? {
+            match find_job(job, claim_table)? {
                 Ok((id, tasks)) => (found.job, found.tasks) = (Some(id), tasks),
                 Err(no_job) => found.problems.push(no_job.to_string()),
             }
@@ -142,10 +138,10 @@ impl Found {
     /// Reports on stderr what could not be found, a line each. Returns true if everything was found.
     pub fn report(&self, connection: &Connection, output: &mut Output<'_>) -> bool {
         for id in &self.unknown {
-            output.problem(&format!("scanpush: {}", unknown(id, connection)));
+            output.notice(&unknown(id, connection));
         }
         for problem in &self.problems {
-            output.problem(&format!("scanpush: {problem}"));
+            output.notice(problem);
         }
         self.unknown.is_empty() && self.problems.is_empty()
     }
@@ -157,22 +153,22 @@ pub fn unknown(id: &TaskId, connection: &Connection) -> String {
         "{} is not a task of group {} ({})",
         quoted(id.as_str()),
         connection.group,
-        why_unknown(id, "no server has taken it in yet, or it ended long ago")
+        why_unknown(id, "no server has ingested it yet, or it ended long ago")
     )
 }
 
-/// Why a name may be unknown: `why`, or it is too short for a beginning.
+/// Why a name may be unknown: `why`, or it is too short for an abbreviation.
 fn why_unknown(name: &TaskId, why: &str) -> String {
     match is_too_short(name) {
-        true => format!(
-            "{why}; the beginning of an id needs {ID_BEGINNING_MIN_BYTES} characters or more"
-        ),
+        true => {
+            format!("{why}; an abbreviated id needs at least {ABBREVIATION_MIN_BYTES} characters")
+        }
         false => why.to_owned(),
     }
 }
 
 fn is_too_short(name: &TaskId) -> bool {
-    name.as_str().len() < ID_BEGINNING_MIN_BYTES
+    name.as_str().len() < ABBREVIATION_MIN_BYTES
 }
 
 /// Why a name does not identify a job.
@@ -198,7 +194,7 @@ impl fmt::Display for NoJob {
                 quoted(name.as_str()),
                 why_unknown(
                     name,
-                    "no server has taken in a task of it yet, or it ended long ago"
+                    "no server has ingested a task of it yet, or it ended long ago"
                 )
             ),
             NoJob::Several(line) => f.write_str(line),
@@ -209,24 +205,25 @@ impl fmt::Display for NoJob {
 /// The job with the id `name` or an id that starts with it, and its tasks.
 pub fn find_job(
     name: &TaskId,
-    ledger: &mut ClaimTable,
+    claim_table: &mut ClaimTable,
 ) -> Result<Result<(TaskId, Vec<TaskId>), NoJob>, ClaimTableError> {
-    let tasks = ledger.job(name)?;
-    let known = !tasks.is_empty();
-    Ok(
-        match whole(name, known, |beginning| ledger.jobs_beginning(beginning))? {
-            Match::One(id) if known => Ok((id, tasks)),
-            Match::One(id) => {
-                let tasks = ledger.job(&id)?;
-                Ok((id, tasks))
-            }
-            Match::None => Err(NoJob::Unknown {
-                name: name.clone(),
-                group: ledger.group().to_owned(),
-            }),
-            Match::Several(ids) => Err(NoJob::Several(several(name, "jobs", &ids))),
-        },
-    )
+    let tasks = claim_table.job(name)?;
+    let is_known = !tasks.is_empty();
+    let matched = complete(name, is_known, |beginning| {
+        claim_table.jobs_beginning(beginning)
+    })?;
+    Ok(match matched {
+        Match::One(id) if is_known => Ok((id, tasks)),
+        Match::One(id) => {
+            let tasks = claim_table.job(&id)?;
+            Ok((id, tasks))
+        }
+        Match::None => Err(NoJob::Unknown {
+            name: name.clone(),
+            group: claim_table.group().to_owned(),
+        }),
+        Match::Several(ids) => Err(NoJob::Several(several(name, "jobs", &ids))),
+    })
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -236,19 +233,19 @@ enum Match {
     Several(Vec<TaskId>),
 }
 
-/// Completes `name`: itself if it is `known`, else the one id that starts with it.
-fn whole(
+/// Completes `name`: itself if it is the id of something known, else the one id that starts with it.
+fn complete(
     name: &TaskId,
-    known: bool,
-    begun_by: impl FnOnce(&str) -> Result<Vec<TaskId>, ClaimTableError>,
+    is_known: bool,
+    starting_with: impl FnOnce(&str) -> Result<Vec<TaskId>, ClaimTableError>,
 ) -> Result<Match, ClaimTableError> {
-    if known {
+    if is_known {
         return Ok(Match::One(name.clone()));
     }
     if is_too_short(name) {
         return Ok(Match::None);
     }
-    let mut ids = begun_by(name.as_str())?;
+    let mut ids = starting_with(name.as_str())?;
     Ok(match ids.len() {
         0 => Match::None,
         1 => Match::One(ids.remove(0)),
@@ -256,8 +253,8 @@ fn whole(
     })
 }
 
-/// The ids, which are ascending, that start with `beginning`.
-fn begun_by(ids: &[TaskId], beginning: &str) -> Vec<TaskId> {
+/// The `ids`, in ascending order, that start with `beginning`.
+fn starting_with(ids: &[TaskId], beginning: &str) -> Vec<TaskId> {
     let from = ids.partition_point(|id| id.as_str() < beginning);
     ids[from..]
         .iter()
@@ -277,7 +274,7 @@ fn several(name: &TaskId, what: &str, ids: &[TaskId]) -> String {
         more => format!(" and {more} more"),
     };
     format!(
-        "{} begins {} {what}: {}{more}",
+        "{} is the beginning of {} {what}: {}{more}",
         quoted(name.as_str()),
         ids.len(),
         shown.join(", ")
@@ -296,11 +293,14 @@ mod tests {
         let known = ids.contains(&name);
         let mut ids: Vec<TaskId> = ids.iter().map(|text| id(text)).collect();
         ids.sort();
-        whole(&id(name), known, |beginning| Ok(begun_by(&ids, beginning))).unwrap()
+        complete(&id(name), known, |beginning| {
+            Ok(starting_with(&ids, beginning))
+        })
+        .unwrap()
     }
 
     #[test]
-    fn a_beginning_stands_for_the_only_id_that_has_it() {
+    fn an_abbreviation_stands_for_the_only_id_that_begins_with_it() {
         let ids = ["abcdef", "abcxyz", "abcd", "zyx"];
         assert_eq!(among("abcx", &ids), Match::One(id("abcxyz")));
         assert_eq!(among("abcde", &ids), Match::One(id("abcdef")));
@@ -320,16 +320,16 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_too_short_for_a_beginning_is_told_so() {
+    fn the_message_says_when_an_abbreviation_is_too_short() {
         let no_job = |name: &str| {
             let (name, group) = (id(name), "scanners".to_owned());
             NoJob::Unknown { name, group }.to_string()
         };
-        let why = "no server has taken in a task of it yet, or it ended long ago";
+        let why = "no server has ingested a task of it yet, or it ended long ago";
         assert_eq!(
             no_job("CnW"),
             format!(
-                "\"CnW\" is not a job of group scanners ({why}; the beginning of an id needs 4 characters or more)"
+                "\"CnW\" is not a job of group scanners ({why}; an abbreviated id needs at least 4 characters)"
             )
         );
         assert_eq!(
@@ -343,7 +343,7 @@ mod tests {
         let ids: Vec<TaskId> = (10..30).map(|n| id(&format!("abcd{n}"))).collect();
         let line = several(&id("abcd"), "tasks", &ids);
         assert!(
-            line.starts_with("\"abcd\" begins 20 tasks: abcd10, abcd11"),
+            line.starts_with("\"abcd\" is the beginning of 20 tasks: abcd10, abcd11"),
             "{line}"
         );
         assert!(line.ends_with(&format!("and {} more", 20 - CANDIDATES_SHOWN_MAX)));

@@ -9,10 +9,10 @@
 //! | `status.rs` | shows tasks from Redis |
 //! | `watch.rs`, `watched.rs`, `screen.rs` | follows tasks until they have ended; what is drawn |
 //! | `ids.rs` | the tasks that a command line names |
-//! | `control.rs`, `retry.rs` | cancel, pause and resume tasks; start them again |
+//! | `control/`, `retry.rs` | cancel, pause and resume tasks; start them again |
 //! | `list.rs`, `job.rs`, `servers.rs` | show the newest tasks, a job, the servers |
 //! | `tasks.rs` | tasks as a table or JSON |
-//! | `completion.rs` | completion scripts for shells, generated from the commands' tables |
+//! | `completion/` | completion scripts for shells, generated from the commands' tables |
 //! | `results/`, `formats/` | writes findings; the output formats |
 //! | `interrupt.rs` | Ctrl-C for a command that has something to finish |
 //! | `options.rs` | flags that every command takes |

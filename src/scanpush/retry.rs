@@ -15,8 +15,7 @@ use crate::kafka::{Messages, Producer};
 use crate::model::task::RETRY_MAX;
 use crate::model::text::quoted;
 use crate::model::{ProbeOrder, State, Targets, Task, TaskId};
-use crate::scanpush::control::CONTROL_LOOK_EVERY;
-use crate::scanpush::control::CONTROL_WAIT;
+use crate::scanpush::control::{CONTROL_CHECK_EVERY, CONTROL_WAIT};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -27,15 +26,15 @@ pub(super) const COMMAND: Command = Command {
     usage: "retry ID… | -job ID [flags]",
     flags: &[JOB, JSON, REDIS, KAFKA, TOPIC, GROUP],
     more: "\
-The task keeps its id and what it has found; its attempts are counted anew. A
-task that has completed is not retried: push it again. Nor is one that Redis no
-longer knows, 7 days after its end. A rejected one is where it is a valid task
-that no server might run. With -job, tasks that can't be retried are left as
-they are. An ID may be given by its first characters, 4 or more, where only one
-has them. -json prints the record of each.
-Exit code 0: all are acknowledged by Kafka; 1: for some ID not: it is unknown,
-has completed or has not ended (the others are begun anew all the same), or
-Kafka or Redis is away; 2: bad flags.
+The task keeps its id and its findings; its attempts are counted from 0 again. A
+completed task cannot be retried: push it again. Neither can a task that Redis
+has forgotten, 7 days after its end. A rejected task can if it is valid and was
+only refused by all servers. With -job, tasks that cannot be retried stay as
+they are. An ID may be abbreviated to its first 4 or more characters if they are
+unique. -json prints the record of each task.
+Exit code 0: Kafka has acknowledged all records; 1: not done for some ID,
+because it is unknown, has completed or has not ended (the others are started
+again), or Kafka or Redis is not available; 2: invalid flags.
 
 examples:
   scanpush retry Wb3ZtqLk9Xe_fJ2vR0yAc
@@ -46,23 +45,23 @@ examples:
 
 fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let options = AboutTasks::read(reader, Named::read)?;
-    let trouble = |error: ClaimTableError| Failure::Runtime(error.to_string());
+    let runtime = |error: ClaimTableError| Failure::Runtime(error.to_string());
     let Connection {
         redis,
         group,
         kafka,
         topic,
     } = &options.connection;
-    let mut ledger = ClaimTable::connect(redis, group.as_str()).map_err(trouble)?;
-    let found = options.named.find(&mut ledger).map_err(trouble)?;
+    let mut claim_table = ClaimTable::connect(redis, group.as_str()).map_err(runtime)?;
+    let found = options.named.find(&mut claim_table).map_err(runtime)?;
     let good = found.report(&options.connection, output);
-    let (tasks, refused) = choose(&found.tasks, &mut ledger, &options).map_err(trouble)?;
+    let (tasks, refused) = choose(&found.tasks, &mut claim_table, &options).map_err(runtime)?;
     for line in &refused {
-        output.problem(&format!("scanpush: {line}"));
+        output.notice(line);
     }
     if tasks.is_empty() {
         if good && refused.is_empty() {
-            output.problem("scanpush: no task of the job can be retried: none has failed, was cancelled, or was rejected by all servers");
+            output.notice("no task of the job can be retried: none has failed, was cancelled, or was rejected by all servers");
         }
         return Err(Failure::Said);
     }
@@ -77,20 +76,20 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
         Ok(()) => ((0..tasks.len()).collect(), None),
         Err(error) => (error.acknowledged.clone(), Some(error.to_string())),
     };
-    let begun: Vec<&Task> = acknowledged.iter().map(|&index| &tasks[index]).collect();
-    show(&begun, options.json, output)?;
+    let started: Vec<&Task> = acknowledged.iter().map(|&index| &tasks[index]).collect();
+    show(&started, options.json, output)?;
     if let Some(cause) = cause {
-        output.problem(&format!(
-            "scanpush: Kafka: {cause}: {} of {} records acknowledged; give the command again for the others",
-            begun.len(),
+        output.notice(&format!(
+            "Kafka: {cause}: {} of {} records acknowledged; repeat the command for the others",
+            started.len(),
             tasks.len()
         ));
         return Err(Failure::Said);
     }
-    let late = wait_taken_in(&begun, &mut ledger).map_err(trouble)?;
+    let late = wait_ingested(&started, &mut claim_table).map_err(runtime)?;
     if late > 0 {
-        output.problem(&format!(
-            "scanpush: Kafka has the records, but no server has taken in {late} of them yet; they are not lost"
+        output.notice(&format!(
+            "Kafka has the records, but no server has ingested {late} of them yet; they are not lost"
         ));
     }
     match good && refused.is_empty() {
@@ -102,11 +101,11 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
 /// The tasks to start again, and a line for each that cannot be. In a job the others are skipped.
 fn choose(
     ids: &[TaskId],
-    ledger: &mut ClaimTable,
+    claim_table: &mut ClaimTable,
     options: &AboutTasks,
 ) -> Result<(Vec<Task>, Vec<String>), ClaimTableError> {
     let (mut tasks, mut refused) = (Vec::new(), Vec::new());
-    for (id, retry) in ids.iter().zip(ledger.retries(ids)?) {
+    for (id, retry) in ids.iter().zip(claim_table.retries(ids)?) {
         match retry {
             Retry::Task(task) => tasks.push(*task),
             _ if options.named.job.is_some() => {}
@@ -145,11 +144,11 @@ fn show(tasks: &[&Task], json: bool, output: &mut Output<'_>) -> Result<(), Fail
 }
 
 /// Waits up to [`CONTROL_WAIT`] until a server has ingested the records. Returns the number of those that were not.
-fn wait_taken_in(tasks: &[&Task], ledger: &mut ClaimTable) -> Result<usize, ClaimTableError> {
+fn wait_ingested(tasks: &[&Task], claim_table: &mut ClaimTable) -> Result<usize, ClaimTableError> {
     let give_up = Instant::now() + CONTROL_WAIT;
     let ids: Vec<TaskId> = tasks.iter().map(|task| task.task_id.clone()).collect();
     loop {
-        let now = ledger.tasks_of(&ids)?;
+        let now = claim_table.tasks_of(&ids)?;
         let late = now
             .iter()
             .zip(tasks)
@@ -158,7 +157,7 @@ fn wait_taken_in(tasks: &[&Task], ledger: &mut ClaimTable) -> Result<usize, Clai
         if late == 0 || Instant::now() >= give_up {
             return Ok(late);
         }
-        thread::sleep(CONTROL_LOOK_EVERY);
+        thread::sleep(CONTROL_CHECK_EVERY);
     }
 }
 
@@ -170,7 +169,7 @@ mod tests {
     use crate::model::resume::Position;
 
     #[test]
-    fn what_is_not_retried_is_said_with_the_reason() {
+    fn a_task_that_cannot_be_retried_is_named_with_the_reason() {
         let options = flags::read_line(&["t1"], COMMAND.flags, |reader| {
             AboutTasks::read(reader, Named::read)
         });
@@ -179,7 +178,7 @@ mod tests {
         for (retry, why) in [
             (
                 Retry::Unknown,
-                "\"t1\" is not a task of group scanners (no server has taken it in yet, or it ended long ago; the beginning of an id needs 4 characters or more)",
+                "\"t1\" is not a task of group scanners (no server has ingested it yet, or it ended long ago; an abbreviated id needs at least 4 characters)",
             ),
             (
                 Retry::Open(State::Running),
@@ -203,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_a_task_or_its_record() {
+    fn each_task_is_a_line_or_its_record() {
         let task = Task {
             retry: 2,
             resume: Resume {

@@ -158,7 +158,7 @@ mod tests {
         );
         for (line, named) in [
             (&["a b"][..], "\"a b\" is not an id"),
-            (&["a", "-job", "b"], "\"a\" stands beside -job"),
+            (&["a", "-job", "b"], "\"a\" cannot be combined with -job"),
             (&[""], "\"\" is not an id"),
             (&["-ip", "x"], "\"-ip\" is an unknown flag"),
             (&["-jsno"], "did you mean -json?"),

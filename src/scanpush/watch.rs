@@ -3,7 +3,8 @@
 //! **Invariant:** it changes nothing. However it ends, the scans continue.
 
 use super::Command;
-use super::ids::{AboutTasks, JOB, Named, NoJob, find_job};
+use super::ids::{AboutTasks, Found, JOB, Named, NoJob, find_job};
+use super::interrupt::Interrupt;
 use super::options::Connection;
 use super::output::Output;
 use super::screen::{Place, Screen};
@@ -13,23 +14,15 @@ use crate::exit::{Exit, Failure};
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader};
 use crate::model::{State, TaskId};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// `scanpush watch` reads Redis at this interval; less often if reading takes long.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
-/// Reading takes at most this fraction of the time.
-const WATCH_LOOK_PART: u32 = 10;
+/// Reading takes at most one part in this many of the time.
+const WATCH_READING_PARTS: u32 = 10;
 /// How long it waits for an unreachable Redis.
 const WATCH_REDIS_WAIT: Duration = Duration::from_secs(60);
-
-/// Ctrl-C is noticed within this time.
-const NAP: Duration = Duration::from_millis(50);
 
 const JSON: Flag = Flag::switch(
     "--json",
@@ -42,14 +35,15 @@ pub(super) const COMMAND: Command = Command {
     usage: "watch ID… | -job ID [flags]",
     flags: &[JOB, JSON, REDIS, GROUP, KAFKA, TOPIC],
     more: "\
-On a terminal each running task has a bar, 10 at most, and all together have
-one; elsewhere a line is printed for each change of state and each 10 percent,
-with -json the task as an object. Tasks that no server has taken in yet are
-waited for, a minute at most. Ctrl-C ends the watching, not the scans. An ID may
-be given by its first characters, 4 or more, where only one has them. It needs
-Redis only.
-Exit code 0: all completed; 3: one failed or was rejected; 4: none did, but one
-was cancelled; 1: an ID is unknown or Redis is away; 2: bad flags; 130: Ctrl-C.
+On a terminal each running task has a bar, 10 at most, and there is one for all
+of them. Elsewhere a line is printed for each change of state and each 10
+percent; with -json it is the task as an object. Tasks that no server has
+ingested yet are waited for, for at most a minute. Ctrl-C ends the watching, not
+the scans. An ID may be abbreviated to its first 4 or more characters if they
+are unique. It needs Redis only.
+Exit code 0: all completed; 3: a task failed or was rejected; 4: none did, but
+one was cancelled; 1: an ID is unknown, or Redis is not available; 2: invalid
+flags; 130: Ctrl-C.
 
 examples:
   scanpush watch Wb3ZtqLk9Xe_fJ2vR0yAc
@@ -109,58 +103,50 @@ impl Watch {
         place: Place,
         output: &mut Output<'_>,
     ) -> Result<(), Failure> {
-        let interrupted = listen()?;
+        let interrupt = Interrupt::catch()?;
         let Connection { redis, group, .. } = connection;
-        let mut ledger = ClaimTable::connect(redis, group.as_str())
+        let mut claim_table = ClaimTable::connect(redis, group.as_str())
             .map_err(|error| Failure::Runtime(error.to_string()))?;
         let mut screen = Screen::new(place, output);
-        let (mut news_at, mut redis_at) = (Instant::now(), Instant::now());
+        // When a task was last found for the first time, and when Redis last answered.
+        let (mut progress_at, mut redis_at) = (Instant::now(), Instant::now());
         loop {
             let began = Instant::now();
-            let seen = self.seen();
-            match self.update(&mut ledger) {
-                Ok(Ok(())) => redis_at = Instant::now(),
-                Ok(Err(problem)) => {
-                    screen.close();
-                    return Err(Failure::Runtime(problem));
-                }
-                Err(error) if redis_at.elapsed() >= WATCH_REDIS_WAIT => {
-                    screen.close();
-                    return Err(Failure::Runtime(error.to_string()));
-                }
-                Err(error) => screen.say(&format!("{error}; trying again"), output)?,
+            let known_before = self.known_tasks();
+            if let Err(problem) = self.update(&mut claim_table, &mut redis_at, |error| {
+                screen.say(&format!("{error}; trying again"), output)
+            })? {
+                screen.close();
+                return Err(Failure::Runtime(problem));
             }
-            if self.seen() > seen {
-                news_at = Instant::now();
+            if self.known_tasks() > known_before {
+                progress_at = Instant::now();
             }
             screen.draw(&self.tasks, output)?;
-            let unknown = self.unknown();
-            let late = news_at.elapsed() >= WATCH_UNKNOWN_WAIT;
-            if self
-                .tasks
-                .iter()
-                .all(|one| one.has_ended() || one.task.is_none() && late)
-                && (unknown == 0 || late)
-            {
+            let waited = progress_at.elapsed();
+            if self.is_complete(waited >= WATCH_UNKNOWN_WAIT) {
                 screen.close();
                 return self.end(connection, output);
             }
-            if unknown > 0 && news_at.elapsed() >= WATCH_EVERY * 2 {
-                screen.say(
-                    &format!("waiting for a server to take in {}", tasks(unknown)),
-                    output,
-                )?;
+            let unknown = self.unknown();
+            if unknown > 0 && waited >= WATCH_EVERY * 2 {
+                let line = format!("waiting for a server to ingest {}", tasks(unknown));
+                screen.say(&line, output)?;
             }
-            let pause = WATCH_EVERY.max(began.elapsed() * WATCH_LOOK_PART);
-            if !nap(pause, &interrupted) {
+            interrupt.sleep(WATCH_EVERY.max(began.elapsed() * WATCH_READING_PARTS));
+            if interrupt.came() {
                 screen.leave(output)?;
                 let further = self.further();
-                output.problem(&format!(
-                    "scanpush: stopped watching; the scans go on{further}"
-                ));
+                output.notice(&format!("stopped watching; the scans continue{further}"));
                 return Err(Failure::Found(Exit::Interrupted));
             }
         }
+    }
+
+    /// Whether all have ended; once it `is_late`, unknown tasks are no longer waited for.
+    fn is_complete(&self, is_late: bool) -> bool {
+        let is_done = |one: &Watched| one.has_ended() || one.task.is_none() && is_late;
+        self.tasks.iter().all(is_done) && (self.unknown() == 0 || is_late)
     }
 
     /// What the user can do about the scans now; nothing if no single name covers them.
@@ -170,36 +156,40 @@ impl Watch {
             self.job.as_ref().or(self.pushed_as.as_ref()),
         ) {
             ([one], None) => format!(
-                "; look with: scanpush status {id}; stop with: scanpush cancel {id}",
+                "; check with: scanpush status {id}; stop with: scanpush cancel {id}",
                 id = one.id
             ),
             (_, Some(job)) => {
-                format!("; look with: scanpush job {job}; stop with: scanpush cancel -job {job}")
+                format!("; check with: scanpush job {job}; stop with: scanpush cancel -job {job}")
             }
             (_, None) => String::new(),
         }
     }
 
-    /// Reads all tasks that have not ended. The inner error is final.
-    fn update(&mut self, ledger: &mut ClaimTable) -> Result<Result<(), String>, ClaimTableError> {
-        if let Err(problem) = self.find(ledger)? {
-            return Ok(Err(problem));
+    /// Reads all tasks that have not ended. If Redis does not answer, `on_error` is called for up to [`WATCH_REDIS_WAIT`]. The inner error is
+    /// final.
+    fn update(
+        &mut self,
+        claim_table: &mut ClaimTable,
+        redis_at: &mut Instant,
+        on_error: impl FnOnce(ClaimTableError) -> Result<(), Failure>,
+    ) -> Result<Result<(), String>, Failure> {
+        match self.read(claim_table) {
+            Ok(result) => {
+                *redis_at = Instant::now();
+                Ok(result)
+            }
+            Err(error) if redis_at.elapsed() >= WATCH_REDIS_WAIT => Ok(Err(error.to_string())),
+            Err(error) => on_error(error).map(Ok),
         }
-        let open: Vec<usize> = (0..self.tasks.len())
-            .filter(|&i| !self.tasks[i].has_ended())
-            .collect();
-        let now = Instant::now();
-        let ids: Vec<TaskId> = open.iter().map(|&i| self.tasks[i].id.clone()).collect();
-        for (i, task) in open.into_iter().zip(ledger.tasks_of(&ids)?) {
-            self.tasks[i].update(task, now);
-        }
-        Ok(Ok(()))
     }
 
-    /// Completes beginnings of ids, and adds new tasks of the job.
-    fn find(&mut self, ledger: &mut ClaimTable) -> Result<Result<(), String>, ClaimTableError> {
+    fn read(
+        &mut self,
+        claim_table: &mut ClaimTable,
+    ) -> Result<Result<(), String>, ClaimTableError> {
         if let Some(job) = self.job.clone() {
-            match find_job(&job, ledger)? {
+            match find_job(&job, claim_table)? {
                 Ok((id, tasks)) => {
                     self.job = Some(id);
                     tasks.into_iter().for_each(|id| self.add(id));
@@ -209,20 +199,35 @@ impl Watch {
                 Err(NoJob::Several(problem)) => return Ok(Err(problem)),
             }
         }
-        if self.words.is_empty() {
-            return Ok(Ok(()));
+        if let Some(problem) = self.resolve_words(|named| named.find(claim_table))? {
+            return Ok(Err(problem));
         }
-        let named = Named {
-            words: std::mem::take(&mut self.words),
+        let open: Vec<usize> = (0..self.tasks.len())
+            .filter(|&i| !self.tasks[i].has_ended())
+            .collect();
+        let now = Instant::now();
+        let ids: Vec<TaskId> = open.iter().map(|&i| self.tasks[i].id.clone()).collect();
+        for (i, task) in open.into_iter().zip(claim_table.tasks_of(&ids)?) {
+            self.tasks[i].update(task, now);
+        }
+        Ok(Ok(()))
+    }
+
+    /// Completes abbreviated ids with `find`; if that fails, they are kept. Returns a problem that is final, if there is one.
+    fn resolve_words(
+        &mut self,
+        find: impl FnOnce(&Named) -> Result<Found, ClaimTableError>,
+    ) -> Result<Option<String>, ClaimTableError> {
+        if self.words.is_empty() {
+            return Ok(None);
+        }
+        let found = find(&Named {
+            words: self.words.clone(),
             job: None,
-        };
-        let found = named.find(ledger)?;
+        })?;
         found.tasks.into_iter().for_each(|id| self.add(id));
         self.words = found.unknown;
-        Ok(match found.problems.into_iter().next() {
-            Some(problem) => Err(problem),
-            None => Ok(()),
-        })
+        Ok(found.problems.into_iter().next())
     }
 
     fn add(&mut self, id: TaskId) {
@@ -236,14 +241,14 @@ impl Watch {
     }
 
     /// Tasks that were known at least once.
-    fn seen(&self) -> usize {
+    fn known_tasks(&self) -> usize {
         self.tasks.iter().filter(|one| one.task.is_some()).count()
     }
 
     /// Tasks and words that were never known; a job without a task counts as one.
     fn unknown(&self) -> usize {
         let no_job = self.job.is_some() && self.tasks.is_empty();
-        self.tasks.len() - self.seen() + self.words.len() + usize::from(no_job)
+        self.tasks.len() - self.known_tasks() + self.words.len() + usize::from(no_job)
     }
 
     /// Reports what was never known, and returns the result.
@@ -251,8 +256,8 @@ impl Watch {
         output.flush()?;
         let unknown = self.unknown();
         if unknown > 0 {
-            output.problem(&format!(
-                "scanpush: no server of group {} has taken in {} within {} s, or Redis has lost them: is one up? (scanpush servers)",
+            output.notice(&format!(
+                "no server of group {} has ingested {} within {} s, or Redis has lost them: check whether one is up with scanpush servers",
                 connection.group,
                 tasks(unknown),
                 WATCH_UNKNOWN_WAIT.as_secs()
@@ -288,31 +293,6 @@ fn tasks(count: usize) -> String {
     }
 }
 
-/// Whether a signal has asked the program to end.
-fn listen() -> Result<Arc<AtomicBool>, Failure> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        flag::register(signal, interrupted.clone())
-            .map_err(|error| Failure::Runtime(format!("cannot listen for signals: {error}")))?;
-    }
-    Ok(interrupted)
-}
-
-/// Sleeps; returns false if a signal came.
-fn nap(pause: Duration, interrupted: &AtomicBool) -> bool {
-    let until = Instant::now() + pause;
-    loop {
-        if interrupted.load(Ordering::Relaxed) {
-            return false;
-        }
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return true;
-        }
-        thread::sleep(left.min(NAP));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tasks::sample::task;
@@ -339,11 +319,32 @@ mod tests {
     }
 
     #[test]
+    fn abbreviated_ids_are_kept_while_redis_does_not_answer() {
+        let word: TaskId = "abcd".parse().unwrap();
+        let mut watch = Watch {
+            words: vec![word.clone()],
+            ..Watch::default()
+        };
+        let error = || ClaimTableError::Malformed {
+            what: "x".to_owned(),
+            value: "y".to_owned(),
+        };
+        assert!(watch.resolve_words(|_| Err(error())).is_err());
+        assert_eq!((watch.words.clone(), watch.unknown()), (vec![word], 1));
+        let found = || Found {
+            tasks: vec!["abcdef".parse().unwrap()],
+            ..Found::default()
+        };
+        assert!(watch.resolve_words(|_| Ok(found())).unwrap().is_none());
+        assert_eq!((watch.words.len(), watch.tasks.len()), (0, 1));
+    }
+
+    #[test]
     fn a_task_is_watched_once_and_until_it_has_ended() {
         let id = |text: &str| -> TaskId { text.parse().unwrap() };
         let mut watch = Watch::of([id("a"), id("b"), id("a")], None);
         assert_eq!(
-            (watch.tasks.len(), watch.seen(), watch.unknown()),
+            (watch.tasks.len(), watch.known_tasks(), watch.unknown()),
             (2, 0, 2)
         );
         watch.tasks[0].task = Some(task());
@@ -356,11 +357,11 @@ mod tests {
         assert_eq!(watch.further(), "");
         assert_eq!(
             Watch::of([id("a")], None).further(),
-            "; look with: scanpush status a; stop with: scanpush cancel a"
+            "; check with: scanpush status a; stop with: scanpush cancel a"
         );
         assert_eq!(
             Watch::of([id("a"), id("b")], Some(id("j"))).further(),
-            "; look with: scanpush job j; stop with: scanpush cancel -job j"
+            "; check with: scanpush job j; stop with: scanpush cancel -job j"
         );
         let job = Watch {
             job: Some(id("j")),
@@ -390,15 +391,5 @@ mod tests {
         assert!(one.task.is_some(), "it was back in between");
         one.update(None, start + WATCH_UNKNOWN_WAIT * 2);
         assert!(one.task.is_none());
-    }
-
-    #[test]
-    fn a_signal_ends_a_nap() {
-        let interrupted = AtomicBool::new(true);
-        let began = Instant::now();
-        assert!(!nap(Duration::from_secs(60), &interrupted));
-        assert!(began.elapsed() < Duration::from_secs(30));
-        interrupted.store(false, Ordering::Relaxed);
-        assert!(nap(Duration::ZERO, &interrupted));
     }
 }

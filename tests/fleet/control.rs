@@ -162,7 +162,7 @@ fn cancel_running() {
     fleet.wait_committed(shared_kafka());
     let (code, out, err) = said(&fleet, &["cancel", &id]);
     assert_eq!((code, out.as_str()), (1, ""));
-    assert!(err.contains("it had ended already: cancelled"), "{err}");
+    assert!(err.contains("it had already ended: cancelled"), "{err}");
     assert!(masscans(&network).is_empty());
 }
 
@@ -435,16 +435,16 @@ fn refused() {
         "{unknown}"
     );
     assert!(
-        ambiguous.ends_with("\"same\" begins 2 tasks: same-a, same-b"),
+        ambiguous.ends_with("\"same\" is the beginning of 2 tasks: same-a, same-b"),
         "{ambiguous}"
     );
     assert!(
-        ended.contains("\"same-a\": it had ended already: completed"),
+        ended.contains("\"same-a\": it had already ended: completed"),
         "{ended}"
     );
     for (words, needle) in [
-        (&["pause", "same-a"][..], "it had ended already: completed"),
-        (&["resume", "runs"], "it had ended already: cancelled"),
+        (&["pause", "same-a"][..], "it had already ended: completed"),
+        (&["resume", "runs"], "it had already ended: cancelled"),
         (&["retry", "same-a"], "it is completed"),
         (&["retry", "nobody"], "is not a task of group"),
         (
@@ -504,7 +504,7 @@ fn whole_job() {
     let (code, _, err) = said(&fleet, &["cancel", "-job", "the-job"]);
     assert_eq!(code, 1);
     assert!(
-        err.contains("6 of 6 tasks of the job had ended already"),
+        err.contains("6 of 6 tasks of the job had already ended"),
         "{err}"
     );
     fleet.wait_committed(shared_kafka());

@@ -97,7 +97,7 @@ fn time_out_without_kafka() {
     let first = fleet.push_network(&fleet.network(0), 100, &[]);
     let limit = ["-timeout", &TIME_OUT_S.to_string(), "-attempts", "1"];
     let second = fleet.push_network(&fleet.network(1), 1000, &limit);
-    wait_for("both to be taken in", SOON, || {
+    wait_for("both to be ingested", SOON, || {
         fleet.task(&first).filter(|task| task.progress > 0.0)?;
         fleet.task(&second)
     });

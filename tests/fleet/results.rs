@@ -342,7 +342,7 @@ fn job() {
     // The job grows while it is followed.
     fleet.push_raw(&shards[..1]);
     let _server = fleet.ready_scand("a", &[]);
-    wait_until("the first shard to be taken in", SOON, || {
+    wait_until("the first shard to be ingested", SOON, || {
         fleet.task("shard-1").is_some()
     });
     let mut reading = started(&fleet, &["-follow", "-json", "-job", "whole-job"]);

@@ -190,7 +190,7 @@ One line for each task: id and target on a terminal, only the id in a pipe.
 Overlapping targets are merged. Host names are not resolved.
 Exit code 0: Kafka has acknowledged all tasks; 1: some not, or a large push was
 not confirmed; 2: invalid flags or files, nothing was sent. With -watch also 3:
-a task failed; 4: one was cancelled; 130: Ctrl-C (the scans go on).
+a task failed; 4: one was cancelled; 130: Ctrl-C (the scans continue).
 
 examples:
   scanpush -ip 172.16.0.0/24 -ports 443 -bandwidth 800

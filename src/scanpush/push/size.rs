@@ -14,7 +14,7 @@ pub struct Size {
     pub probes: u128,
     /// Packets per second of all tasks that run at the same time.
     pub rate_pps: u64,
-    /// Seconds to send all probes at that rate and then wait for late answers.
+    /// Seconds to send all probes at that rate and to wait for late answers after each pass.
     pub duration_s: f64,
 }
 
@@ -62,16 +62,19 @@ impl Size {
 /// masscan assigns probes to shards in turn: shard i of n sends every n-th probe, starting with the i-th.
 fn own_probes(task: &Task) -> u128 {
     let all = task.probes();
-    match task.shard {
+    let in_one_pass = match task.shard {
         None => all,
         Some(shard) => {
             (all + u128::from(shard.count) - u128::from(shard.index)) / u128::from(shard.count)
         }
-    }
+    };
+    in_one_pass * u128::from(task.passes())
 }
 
+/// From the first probe to the last one, with the waits between passes.
 fn seconds_to_send(task: &Task, probes: u128) -> f64 {
-    probes as f64 * f64::from(1 + task.retries) / task.band_width.pps() as f64
+    let waits_s: u32 = (1..task.passes()).map(|pass| task.wait_s_of(pass)).sum();
+    probes as f64 / task.band_width.pps() as f64 + f64::from(waits_s)
 }
 
 impl fmt::Display for Size {
@@ -133,12 +136,12 @@ mod tests {
         let size = Size::of_task(&task);
         assert_eq!(
             (size.addresses, size.probes, size.rate_pps),
-            (128, 256, 256)
+            (128, 1024, 256)
         );
-        assert_eq!(size.duration_s, 4.0 + 10.0);
+        assert_eq!(size.duration_s, 4.0 + 3.0 * 2.0 + 10.0);
         assert_eq!(
             size.to_string(),
-            "128 addresses, 256 probes, 14 s at 256 packets per second"
+            "128 addresses, 1024 probes, 20 s at 256 packets per second"
         );
     }
 
