@@ -1,0 +1,71 @@
+//! Help texts: a list of flags or commands in two columns. Pure.
+
+use super::flag::Flag;
+use textwrap::{Options, WordSeparator, WordSplitter};
+
+/// Columns of a help text.
+const LINE_COLUMNS: usize = 80;
+/// Columns of its left part, with two spaces on both sides.
+const LEFT_COLUMNS: usize = 24;
+
+/// The help text's list of flags: usage, then description, in lines of at most 80 columns.
+pub fn help_of(table: &[Flag]) -> String {
+    let mut help = String::new();
+    for flag in table {
+        let note = match (flag.is_required(), flag.default(), flag.variable) {
+            (true, ..) => " (required)".to_owned(),
+            (_, Some(default), None) => format!(" (default {default})"),
+            (_, Some(default), Some(name)) => format!(" (default ${name}, else {default})"),
+            _ => String::new(),
+        };
+        help += &entry(&flag.usage(), &format!("{}{note}", flag.help()));
+    }
+    help + &entry("-help, -h", "show this text") + &entry("-version", "show the version")
+}
+
+/// One entry of a help text: `left`, then `right` in a wrapped column.
+pub fn entry(left: &str, right: &str) -> String {
+    let options = Options::new(LINE_COLUMNS - LEFT_COLUMNS)
+        // A flag or an address is never divided.
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation)
+        .break_words(false);
+    let lines = textwrap::wrap(right, options);
+    let next_line = format!("\n{:LEFT_COLUMNS$}", "");
+    let room = LEFT_COLUMNS - 4;
+    let first = match left.chars().count() <= room {
+        true => format!("  {left:<room$}  "),
+        false => format!("  {left}{next_line}"),
+    };
+    first + &lines.join(&next_line) + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_lists_every_flag_within_80_columns() {
+        let table = [
+            Flag::required("--ip", "TARGETS", "addresses"),
+            Flag::with_default("--rate", "PPS", "1k", "packets per second"),
+            Flag::switch("--json", "as JSON"),
+        ];
+        let help = help_of(&table);
+        for flag in table {
+            assert!(
+                help.contains(&format!("\n  {}", flag.usage()))
+                    || help.starts_with("  -ip TARGETS")
+            );
+        }
+        assert!(help.contains("packets per second (default 1k)"));
+        assert!(help.contains("addresses (required)"));
+        let long = entry("-a-flag-of-quite-some-length VALUE", &"word ".repeat(40));
+        assert!(
+            long.lines()
+                .chain(help.lines())
+                .all(|line| line.len() <= 80),
+            "{help}{long}"
+        );
+    }
+}

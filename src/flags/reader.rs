@@ -1,0 +1,402 @@
+//! Typed values of a command line. pico-args does the lookup. Pure.
+
+use super::flag::Flag;
+use super::line::{Line, normalised, utf8};
+use crate::model::Invalid;
+use std::convert::Infallible;
+use std::ffi::OsString;
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub enum Asked {
+    /// Show help: `-help` or `-h` occurs anywhere, whatever else is wrong.
+    Help,
+    /// Show the version.
+    Version,
+    /// Do the work.
+    Run(Reader),
+}
+
+/// A checked command line, from which a command takes its values. [`Reader::finish`] comes last.
+#[derive(Debug)]
+pub struct Reader {
+    flags: pico_args::Arguments,
+    /// The keys of the flags on the command line.
+    given: Vec<&'static str>,
+    /// Values from the environment: the flag's key, the variable, its value.
+    environment: Vec<(&'static str, &'static str, String)>,
+    words: Vec<String>,
+}
+
+/// As [`read_with`], without an environment.
+pub fn read(args: Vec<OsString>, table: &[Flag]) -> Result<Asked, Invalid> {
+    read_with(args, table, |_| None)
+}
+
+/// Checks `args` (without the names of the program and the command) against a command's table; `variable` returns the value of an environment
+/// variable. Errs on everything that can be checked without knowing
+/// values: an unknown flag, a flag given twice, without its value or with an empty one, text that is
+/// not UTF-8. A value that begins with a dash must be written `-name=-value` (a lone `-` is a value); after `--`
+/// there are only words.
+pub fn read_with(
+    args: Vec<OsString>,
+    table: &[Flag],
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Asked, Invalid> {
+    let (given, words) = match Line::split(args, table)? {
+        Line::Help => return Ok(Asked::Help),
+        Line::Version => return Ok(Asked::Version),
+        Line::Run { given, words } => (given, words),
+    };
+    let normal = given.iter().filter_map(normalised).collect();
+    let given: Vec<&str> = given.iter().map(|given| given.flag.key).collect();
+    let environment = in_environment(table, &given, variable)?;
+    Ok(Asked::Run(Reader {
+        flags: pico_args::Arguments::from_vec(normal),
+        given,
+        environment,
+        words,
+    }))
+}
+
+/// The values in the environment for flags of `table` that are not `given`. An empty value counts as none.
+fn in_environment(
+    table: &[Flag],
+    given: &[&str],
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Vec<(&'static str, &'static str, String)>, Invalid> {
+    let mut values = Vec::new();
+    for flag in table.iter().filter(|flag| !given.contains(&flag.key)) {
+        let Some(name) = flag.variable else { continue };
+        match variable(name) {
+            Some(value) if !value.is_empty() => {
+                let value = utf8(value).map_err(|error| error.of(name))?;
+                values.push((flag.key, name, value));
+            }
+            _ => {}
+        }
+    }
+    Ok(values)
+}
+
+impl Reader {
+    /// The value of a flag that is required or has a default, through `parse`. Errs if it is missing or `parse` refuses it, with the
+    /// flag's name before the reason.
+    pub fn value<T>(
+        &mut self,
+        flag: &Flag,
+        parse: impl FnOnce(&str) -> Result<T, Invalid>,
+    ) -> Result<T, Invalid> {
+        let (text, source) = match (self.text(flag)?, self.variable(flag), flag.default()) {
+            (Some(text), ..) => (text, flag.shown()),
+            (None, Some((name, value)), _) => (value, name),
+            (None, None, Some(default)) => (default.to_owned(), flag.shown()),
+            (None, None, None) => return Err(flag.missing()),
+        };
+        parse(&text).map_err(|error| error.of(source))
+    }
+
+    /// The value of an optional flag.
+    pub fn optional<T>(
+        &mut self,
+        flag: &Flag,
+        parse: impl FnOnce(&str) -> Result<T, Invalid>,
+    ) -> Result<Option<T>, Invalid> {
+        self.text(flag)?
+            .map(|text| parse(&text))
+            .transpose()
+            .map_err(|error| error.of(flag.shown()))
+    }
+
+    /// Whether the command line itself has this flag.
+    pub fn has(&self, flag: &Flag) -> bool {
+        self.given.contains(&flag.key)
+    }
+
+    /// Whether a switch is on.
+    pub fn switch(&mut self, flag: &Flag) -> bool {
+        self.flags.contains(flag.key)
+    }
+
+    /// The words that belong to no flag (such as task ids), in order.
+    pub fn words(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.words)
+    }
+
+    /// Errs if words are left.
+    pub fn finish(self) -> Result<(), Invalid> {
+        debug_assert!(
+            self.flags.finish().is_empty(),
+            "a flag of the table is never read"
+        );
+        match self.words.first() {
+            None => Ok(()),
+            Some(word) => Err(Invalid::new(
+                word,
+                "is an unexpected argument (separate list items with commas, not spaces)",
+            )),
+        }
+    }
+
+    /// The environment variable that replaces a missing flag, and its value.
+    fn variable(&self, flag: &Flag) -> Option<(&'static str, String)> {
+        let found = self.environment.iter().find(|(key, ..)| *key == flag.key)?;
+        Some((found.1, found.2.clone()))
+    }
+
+    fn text(&mut self, flag: &Flag) -> Result<Option<String>, Invalid> {
+        self.flags
+            .opt_value_from_fn(flag.key, |text| Ok::<_, Infallible>(text.to_owned()))
+            .map_err(|error| Invalid::about(error).of(flag.shown()))
+    }
+}
+
+/// For tests of commands: the result of `resolve` for a command line.
+#[cfg(test)]
+pub fn read_line<T>(
+    line: &[&str],
+    table: &[Flag],
+    resolve: impl FnOnce(Reader) -> Result<T, Invalid>,
+) -> Result<T, Invalid> {
+    let args = line.iter().map(OsString::from).collect();
+    match read(args, table)? {
+        Asked::Run(reader) => resolve(reader),
+        other => panic!("{line:?}: {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flags::help_of;
+    use crate::model::Ports;
+    use crate::model::task::BandWidth;
+    use std::os::unix::ffi::OsStringExt;
+
+    const IP: Flag = Flag::required("--ip", "TARGETS", "addresses");
+    const RATE: Flag = Flag::with_default("--rate", "PPS", "1k", "packets per second");
+    const PORTS: Flag = Flag::optional("--ports", "PORTS", "ports");
+    const JSON: Flag = Flag::switch("--json", "as JSON");
+    const V: Flag = Flag::switch("--v", "say more");
+    const TABLE: &[Flag] = &[IP, RATE, PORTS, JSON, V];
+
+    fn args(line: &[&str]) -> Vec<OsString> {
+        line.iter().map(OsString::from).collect()
+    }
+
+    fn reader(line: &[&str]) -> Result<Reader, Invalid> {
+        match read(args(line), TABLE)? {
+            Asked::Run(reader) => Ok(reader),
+            other => panic!("{line:?}: {other:?}"),
+        }
+    }
+
+    type Taken = (String, u64, Option<String>, bool, bool);
+
+    fn taken(line: &[&str]) -> Result<Taken, Invalid> {
+        let mut reader = reader(line)?;
+        let text = |text: &str| Ok(text.to_owned());
+        let taken = (
+            reader.value(&IP, text)?,
+            reader.value(&RATE, |text| text.parse::<BandWidth>())?.pps(),
+            reader
+                .optional(&PORTS, |text| text.parse::<Ports>())?
+                .map(|ports| ports.to_string()),
+            reader.switch(&JSON),
+            reader.switch(&V),
+        );
+        reader.finish()?;
+        Ok(taken)
+    }
+
+    #[test]
+    fn the_three_spellings_read_alike() {
+        let all = ("a".to_owned(), 2000, Some("80".to_owned()), true, true);
+        for line in [
+            &["-ip", "a", "-rate", "2k", "-ports", "80", "-json", "-v"][..],
+            &[
+                "--ip", "a", "--rate", "2k", "--ports", "80", "--json", "--v",
+            ],
+            &["-ip=a", "-rate=2k", "-ports=80", "-json=true", "-v"],
+            &["-v", "--json", "--ports=80", "--rate=2000", "--ip=a"],
+        ] {
+            assert_eq!(taken(line).unwrap(), all, "{line:?}");
+        }
+        let defaults = ("a".to_owned(), 1000, None, false, false);
+        assert_eq!(taken(&["-ip", "a", "-json=false"]).unwrap(), defaults);
+    }
+
+    #[test]
+    fn a_value_arrives_as_it_was_typed() {
+        for (word, value) in [
+            ("-ip=--ports", "--ports"),
+            ("-ip=-1", "-1"),
+            ("-ip=a=b", "a=b"),
+            ("-ip=\"a\"", "\"a\""),
+            ("-ip=\"", "\""),
+            ("-ip='", "'"),
+            ("-ip= a ", " a "),
+            ("-ip=é\n", "é\n"),
+        ] {
+            assert_eq!(taken(&[word]).unwrap().0, value, "{word}");
+        }
+        assert_eq!(taken(&["-ip", "-"]).unwrap().0, "-");
+        assert_eq!(taken(&["-ip", "\"a\" "]).unwrap().0, "\"a\" ");
+    }
+
+    #[test]
+    fn an_error_names_the_flag_the_value_and_what_would_be_right() {
+        for (line, error) in [
+            (&[][..], "-ip: is required: write -ip TARGETS: addresses"),
+            (&["-ip"], "-ip: has no value: write -ip TARGETS: addresses"),
+            (
+                &["-ip", ""],
+                "-ip: \"\" is an empty value: write -ip TARGETS: addresses",
+            ),
+            (
+                &["-ip="],
+                "-ip: \"\" is an empty value: write -ip TARGETS: addresses",
+            ),
+            (
+                &["-ip", "-ports", "80"],
+                "-ip: \"-ports\" stands where the value should: write -ip TARGETS, or -ip=-ports if it is meant",
+            ),
+            (&["-ip", "--", "80"], "-ip: \"--\" stands where"),
+            (
+                &["-ip", "a", "-ip=b"],
+                "-ip: is given twice, \"a\" and \"b\": give it once",
+            ),
+            (&["-ip", "a", "-v", "--v"], "-v: is given twice"),
+            (
+                &["-ip", "a", "b"],
+                "\"b\" is an unexpected argument (separate list items with commas, not spaces)",
+            ),
+            (
+                &["-ip", "a", "--", "-x"],
+                "\"-x\" is an unexpected argument",
+            ),
+            (
+                &["-prots", "80"],
+                "\"-prots\" is an unknown flag: did you mean -ports?",
+            ),
+            (
+                &["-hepl"],
+                "\"-hepl\" is an unknown flag: did you mean -help?",
+            ),
+            (
+                &["-banners"],
+                "\"-banners\" is an unknown flag: -help lists the flags",
+            ),
+            (&["--banners=x"], "\"-banners\" is an unknown flag"),
+            (&["---ip", "a"], "\"--ip\" is an unknown flag"),
+            (&["-=a"], "\"-\" is an unknown flag"),
+            (&["-vv"], "\"-vv\" is an unknown flag: did you mean -v?"),
+            (&["-a\nb\x1b"], "\"-a\\nb\\u{1b}\" is an unknown flag"),
+            (
+                &["-ip", "a", "-json=yes"],
+                "-json: \"yes\" is too much: -json takes no value",
+            ),
+            (
+                &["-ip", "a", "-ports", "0"],
+                "-ports: \"0\" is not a port list",
+            ),
+            (
+                &["-ip", "a", "-rate", "fast"],
+                "-rate: \"fast\" is not a rate",
+            ),
+        ] {
+            let shown = taken(line).unwrap_err().to_string();
+            assert!(shown.contains(error), "{line:?}: {shown}");
+            assert!(!shown.contains('\n'), "{line:?}: {shown}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_an_error_and_no_panic() {
+        let bad = || OsString::from_vec(b"a\xff".to_vec());
+        for line in [
+            vec![bad()],
+            vec!["-ip".into(), bad()],
+            vec![OsString::from_vec(b"-ip=\xff".to_vec())],
+            vec!["--".into(), bad()],
+        ] {
+            let error = read(line, TABLE).unwrap_err().to_string();
+            assert!(error.contains("is not UTF-8 text"), "{error}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_win_over_whatever_else_is_wrong() {
+        for line in [
+            &["-help"][..],
+            &["--help"],
+            &["-h"],
+            &["-bogus", "-h"],
+            &["-ip", "-help"],
+            &["-version", "-help"],
+        ] {
+            assert!(
+                matches!(read(args(line), TABLE), Ok(Asked::Help)),
+                "{line:?}"
+            );
+        }
+        for line in [&["-version"][..], &["x", "--version"]] {
+            assert!(
+                matches!(read(args(line), TABLE), Ok(Asked::Version)),
+                "{line:?}"
+            );
+        }
+        for line in [&["--", "-help"][..], &["-ip=-help"], &["help"]] {
+            assert!(
+                matches!(read(args(line), TABLE), Ok(Asked::Run(_))),
+                "{line:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn words_keep_their_order() {
+        let mut reader = reader(&["b", "-v", "a", "--", "-c", "--"]).unwrap();
+        assert_eq!(reader.words(), ["b", "a", "-c", "--"]);
+        assert!(reader.switch(&V));
+        reader.finish().unwrap();
+    }
+
+    #[test]
+    fn the_environment_holds_where_a_flag_is_left_out() {
+        const K: Flag = Flag::with_default("--k", "PPS", "5", "k").or_variable("SCAN_K");
+        let taken = |line: &[&str], value: Option<&str>| -> Result<u64, Invalid> {
+            let variable = |name: &str| value.filter(|_| name == "SCAN_K").map(OsString::from);
+            let Asked::Run(mut reader) = read_with(args(line), &[K], variable)? else {
+                panic!("{line:?}");
+            };
+            assert_eq!(reader.has(&K), !line.is_empty());
+            let rate: BandWidth = reader.value(&K, str::parse)?;
+            reader.finish()?;
+            Ok(rate.pps())
+        };
+        for (line, value, rate) in [
+            (&[][..], None, 5),
+            (&[], Some(""), 5),
+            (&[], Some("7"), 7),
+            (&["-k", "9"], Some("7"), 9),
+            (&["-k=9"], Some("fast"), 9),
+        ] {
+            assert_eq!(taken(line, value), Ok(rate), "{line:?} {value:?}");
+        }
+        let error = taken(&[], Some("fast")).unwrap_err().to_string();
+        assert!(
+            error.starts_with("SCAN_K: \"fast\" is not a rate"),
+            "{error}"
+        );
+        let error = taken(&["-k=slow"], Some("fast")).unwrap_err().to_string();
+        assert!(error.starts_with("-k: \"slow\" is not a rate"), "{error}");
+        let bad = |_: &str| Some(OsString::from_vec(b"\xff".to_vec()));
+        let error = read_with(args(&[]), &[K], bad).unwrap_err().to_string();
+        assert!(
+            error.starts_with("SCAN_K: ") && error.contains("UTF-8"),
+            "{error}"
+        );
+        assert!(help_of(&[K]).contains("k (default $SCAN_K, else 5)"));
+    }
+}
