@@ -17,7 +17,7 @@ use crate::scand::claims::scope::ScopeInForce;
 use crate::scand::finalize::FINALIZE_QUEUE_MAX;
 use crate::scand::finalize::commit::Commit;
 use crate::scand::finalize::{Finalizer, StateChange};
-use crate::scand::ingest::poll::Poll;
+use crate::scand::ingest::Poll;
 use crate::scand::options::Options;
 use crate::scand::retry_log::{RetryLog, Stop};
 use crate::scand::scan::offloads::Offloads;

@@ -1,5 +1,224 @@
-//! Reads tasks from Kafka into the claim table, and rebuilds the table from Kafka after Redis lost its data.
+//! The thread `poll`: reads every partition of `scan-tasks` from the group's shared cursor, validates the records and ingests them into the claim
+//! table. After Redis lost its data, it rebuilds the table from Kafka. Every server does this; by compare-and-set on the cursor exactly one of
+//! them ingests each record.
+//!
+//! **Invariant:** the thread keeps no position of its own: the cursor is read from Redis before every fetch.
+//!
+//! | file | what |
+//! |---|---|
+//! | `partitions.rs` | where a partition is read from |
+//! | `audit_schedule.rs`, `audit.rs` | checks for lost keys and recreated topics |
+//! | `phase.rs`, `rebuild.rs` | the rebuild after Redis lost its data |
+//! | `ingestion.rs` | records into the claim table |
+//! | `records.rs` | decisions about records and offsets |
 
-pub mod poll;
+mod audit;
+mod audit_schedule;
+mod error;
+mod ingestion;
+mod partitions;
+mod phase;
 mod rebuild;
 mod records;
+
+use crate::claim_table::{ClaimTable, Cursor};
+use crate::kafka::{Brokers, Fetched, GroupOffsets, KafkaError, Reader};
+use crate::model::lease::renew_every;
+use crate::scand::claims::held_claims::HeldClaims;
+use crate::scand::finalize::StateChange;
+use crate::scand::retry_log::{RetryLog, Stop, stopped};
+use audit_schedule::AuditSchedule;
+use crossbeam_channel::Sender;
+use error::IngestError;
+use log::{error, warn};
+use phase::IngestPhase;
+use rebuild::TaskHistories;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest long poll for tasks; a fifth of the lease if that is shorter, because between two fetches the thread checks whether Redis has lost
+/// its data.
+const FETCH_TASKS_WAIT_MAX: Duration = Duration::from_secs(3);
+/// Longest long poll if several brokers are asked one after the other: a record of the first one waits while the others have none.
+const FETCH_TASKS_WAIT_SHARED: Duration = Duration::from_secs(1);
+
+/// State owned by the `poll` thread.
+pub struct Poll {
+    /// This server's name.
+    pub server: String,
+    /// Lease of tasks that are held for a server, and of rejected records until they are ended.
+    pub lease: Duration,
+    /// The brokers.
+    pub brokers: Brokers,
+    /// The topic of tasks.
+    pub topic: String,
+    /// The topic of state changes, read when Redis lost its data.
+    pub status_topic: String,
+    /// The group's committed offsets.
+    pub group_offsets: GroupOffsets,
+    /// Its own connection to Redis.
+    pub table: ClaimTable,
+    /// The claims of this server.
+    pub held_claims: Arc<HeldClaims>,
+    /// Where state changes and rejected records go.
+    pub finalize: Sender<StateChange>,
+    /// Wakes `dispatch`: there may be work.
+    pub work: Sender<()>,
+    /// Closed means stop.
+    pub stop: Stop,
+}
+
+/// What the thread keeps from round to round. None of it decides where it reads.
+#[derive(Default)]
+struct RoundState {
+    reader: Option<Reader>,
+    phase: IngestPhase,
+    audits: AuditSchedule,
+    /// Where the last fetch began. If the group has moved on since, there may be work.
+    offsets: BTreeMap<i32, i64>,
+}
+
+/// How long a fetch waits for tasks, with this many leading brokers.
+fn fetch_wait(lease: Duration, brokers: usize) -> Duration {
+    let most = match brokers {
+        0 | 1 => FETCH_TASKS_WAIT_MAX,
+        _ => FETCH_TASKS_WAIT_SHARED,
+    };
+    renew_every(lease).min(most)
+}
+
+impl Poll {
+    /// Runs until `stop` is closed.
+    pub fn run(mut self) {
+        let mut retry_log = RetryLog::new("read tasks");
+        let mut state = RoundState::default();
+        while !stopped(&self.stop) {
+            match self.round(&mut state) {
+                Ok(()) => retry_log.over(),
+                Err(IngestError::Kafka(KafkaError::Stopped)) => return,
+                Err(error) => {
+                    if !retry_log.pause(&error, &self.stop) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One fetch from every partition, and the ingestion of its records.
+    fn round(&mut self, state: &mut RoundState) -> Result<(), IngestError> {
+        let reader = match &mut state.reader {
+            Some(reader) => reader,
+            none => none.insert(Reader::connect_until(
+                &self.brokers,
+                &self.topic,
+                &self.stop,
+            )?),
+        };
+        let is_audit_due = state.audits.is_due();
+        if is_audit_due {
+            self.audit(&reader.partitions(), &mut state.audits)?;
+        }
+        let found = self.table.cursors(&reader.partitions())?;
+        if found.values().any(Option::is_none) {
+            return self.start_partitions(reader, &found);
+        }
+        let cursors: BTreeMap<i32, Cursor> = found
+            .into_iter()
+            .filter_map(|(partition, cursor)| Some((partition, cursor?)))
+            .collect();
+        if is_audit_due && self.check_logs(reader, &cursors)? {
+            return Ok(());
+        }
+        self.update_phase(&cursors, &mut state.phase)?;
+        let offsets = cursors
+            .iter()
+            .map(|(&p, cursor)| (p, cursor.next))
+            .collect();
+        if offsets != state.offsets {
+            let _ = self.work.try_send(());
+        }
+        state.offsets.clone_from(&offsets);
+        let wait = fetch_wait(self.lease, reader.leading_brokers());
+        for (partition, fetched) in reader.fetch(&offsets, wait)? {
+            if let Some(cursor) = cursors.get(&partition) {
+                self.on_fetched(reader, partition, cursor, fetched, &state.phase)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_fetched(
+        &mut self,
+        reader: &mut Reader,
+        partition: i32,
+        cursor: &Cursor,
+        fetched: Fetched,
+        phase: &IngestPhase,
+    ) -> Result<(), IngestError> {
+        match fetched {
+            Fetched::Records(records) => {
+                self.ingest_following(reader, partition, cursor, records, phase.histories())
+            }
+            Fetched::OutOfRange => self.move_cursor_into_log(reader, partition, cursor),
+            Fetched::Unreadable { reason, next } => {
+                let lost = next - cursor.next;
+                error!(
+                    "{} partition {partition} offset {}: {reason}; {lost} offsets are skipped, their tasks are lost",
+                    self.topic, cursor.next
+                );
+                self.skip(partition, cursor, next, lost.unsigned_abs())
+            }
+            Fetched::Away { reason } => {
+                warn!("{} partition {partition}: {reason}", self.topic);
+                Ok(())
+            }
+            Fetched::Gone => Err(KafkaError::topic_missing(&self.brokers, &self.topic).into()),
+        }
+    }
+
+    /// While partitions are rebuilt, their tasks' history is needed as it was after their start; it is read once for all of them.
+    fn update_phase(
+        &self,
+        cursors: &BTreeMap<i32, Cursor>,
+        phase: &mut IngestPhase,
+    ) -> Result<(), IngestError> {
+        let rebuilding = cursors
+            .iter()
+            .filter(|(_, cursor)| cursor.next < cursor.until);
+        let (from, epochs): (BTreeMap<i32, i64>, BTreeMap<i32, String>) = rebuilding
+            .map(|(&partition, cursor)| {
+                ((partition, cursor.next), (partition, cursor.epoch.clone()))
+            })
+            .unzip();
+        if from.is_empty() {
+            *phase = IngestPhase::Following;
+        } else if !phase.covers(&epochs) {
+            let histories =
+                TaskHistories::read(&self.brokers, &self.status_topic, &from, &self.stop)?;
+            *phase = IngestPhase::Rebuilding { epochs, histories };
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fetch_is_shorter_with_a_short_lease_or_several_brokers() {
+        for (lease_s, brokers, ms) in [
+            (15, 1, 3000),
+            (600, 1, 3000),
+            (2, 1, 400),
+            (15, 0, 3000),
+            (15, 3, 1000),
+            (2, 3, 400),
+        ] {
+            let wait = fetch_wait(Duration::from_secs(lease_s), brokers);
+            assert_eq!(wait.as_millis(), ms, "{lease_s} s, {brokers} brokers");
+        }
+    }
+}

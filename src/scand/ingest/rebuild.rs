@@ -2,8 +2,7 @@
 //! them have ended or were running.
 
 use crate::claim_table::{Disposition, Past};
-use crate::kafka::FETCH_WAIT;
-use crate::kafka::{Brokers, Fetched, KafkaError, Reader};
+use crate::kafka::{Brokers, FETCH_WAIT, Fetched, KafkaError, Reader, Record};
 use crate::model::{State, StatusRecord};
 use crate::scand::retry_log::Stop;
 use log::info;
@@ -33,8 +32,8 @@ impl TaskHistories {
         let ranges = reader.log_ranges()?;
         let mut cursors: BTreeMap<i32, i64> =
             ranges.iter().map(|(&p, range)| (p, range.first)).collect();
-        let mut history = TaskHistories::default();
-        let mut read = 0usize;
+        let mut histories = TaskHistories::default();
+        let mut read = 0;
         loop {
             cursors.retain(|partition, next| *next < ranges[partition].next);
             if cursors.is_empty() {
@@ -44,36 +43,39 @@ impl TaskHistories {
                 let Some(next) = cursors.get_mut(&partition) else {
                     continue;
                 };
-                match fetched {
+                *next = match fetched {
                     Fetched::Records(records) => {
-                        for record in records {
-                            *next = record.offset + 1;
-                            read += 1;
-                            history.note(&record.value, from);
-                        }
+                        read += records.len();
+                        histories.note_all(&records, from).unwrap_or(*next)
                     }
-                    Fetched::Unreadable { next: behind, .. } => *next = behind,
+                    Fetched::Unreadable { next: behind, .. } => behind,
                     // Retention has removed it in the meantime.
                     Fetched::OutOfRange => {
-                        *next = reader
-                            .log_ranges()?
-                            .get(&partition)
-                            .map_or(i64::MAX, |range| range.first)
+                        let range = reader.log_ranges()?.get(&partition).copied();
+                        range.map_or(i64::MAX, |range| range.first)
                     }
                     // Without these records a task that has ended might run again; and the caller may have to stop.
                     Fetched::Away { reason } => {
                         let doing = format!("read {status_topic}");
                         return Err(KafkaError::Broken { doing, reason });
                     }
-                    Fetched::Gone => *next = i64::MAX,
+                    Fetched::Gone => i64::MAX,
                 }
             }
         }
         info!(
             "read {read} records of {status_topic}: {} tasks have a history",
-            history.tasks.len()
+            histories.tasks.len()
         );
-        Ok(history)
+        Ok(histories)
+    }
+
+    /// Notes all `records`; returns the offset after the last one.
+    fn note_all(&mut self, records: &[Record], from: &BTreeMap<i32, i64>) -> Option<i64> {
+        for record in records {
+            self.note(&record.value, from);
+        }
+        records.last().map(|record| record.offset + 1)
     }
 
     fn note(&mut self, value: &[u8], from: &BTreeMap<i32, i64>) {

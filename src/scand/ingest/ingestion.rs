@@ -1,0 +1,176 @@
+//! Ingests records: checks that they follow the cursor, writes them to the claim table, and reports each outcome.
+
+use super::Poll;
+use super::error::IngestError;
+use super::rebuild::TaskHistories;
+use super::records::{fingerprint_of, ingest_batches, new_task, records_after_cursor};
+use crate::claim_table::{
+    Claim, Cursor, Disposition, Ending, Ingest, Ingested, NewTask, Outcome, Past,
+};
+use crate::kafka::{Fetched, Reader, Record};
+use crate::model::{FoundByPass, Lineage, Resume, State, StatusRecord};
+use crate::scand::finalize::{StateChange, record_of};
+use crate::scand::logging::with_task;
+use log::{debug, info, warn};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+impl Poll {
+    /// Ingests `records` if they follow the record before the cursor. If the topic was deleted and recreated, other records are at the same
+    /// offsets.
+    pub(super) fn ingest_following(
+        &mut self,
+        reader: &mut Reader,
+        partition: i32,
+        cursor: &Cursor,
+        records: Vec<Record>,
+        histories: Option<&TaskHistories>,
+    ) -> Result<(), IngestError> {
+        if cursor.last.is_none() {
+            return self.ingest(partition, cursor, records, histories);
+        }
+        // Read again, so that they come from the same answer as the record before them.
+        let before = BTreeMap::from([(partition, cursor.next - 1)]);
+        match reader.fetch(&before, Duration::ZERO)?.remove(&partition) {
+            Some(Fetched::Records(again)) => match records_after_cursor(cursor, again, records) {
+                Some(records) => self.ingest(partition, cursor, records, histories),
+                None => self.restart_partition(reader, partition, cursor),
+            },
+            // Retention has just removed it.
+            Some(Fetched::OutOfRange) => self.ingest(partition, cursor, records, histories),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ingests records in groups of bounded size.
+    fn ingest(
+        &mut self,
+        partition: i32,
+        cursor: &Cursor,
+        records: Vec<Record>,
+        histories: Option<&TaskHistories>,
+    ) -> Result<(), IngestError> {
+        let mut cursor = cursor.clone();
+        for batch in ingest_batches(&records) {
+            let tasks: Vec<NewTask> = batch
+                .iter()
+                .map(|record| {
+                    new_task(
+                        partition,
+                        record,
+                        histories.filter(|_| record.offset < cursor.until),
+                    )
+                })
+                .collect();
+            let next = batch.last().map_or(cursor.next, |record| record.offset + 1);
+            let last = batch.last().map(fingerprint_of);
+            let sent = Instant::now();
+            let ingested = self.table.ingest(&Ingest {
+                partition,
+                cursor: &cursor,
+                next,
+                last: last.as_deref(),
+                lost_records: 0,
+                server: &self.server,
+                lease: self.lease,
+                tasks: &tasks,
+            })?;
+            let Ingested::Done(outcomes) = ingested else {
+                // Whichever server ingested: there may be work now.
+                let _ = self.work.try_send(());
+                debug!(
+                    "{} partition {partition}: another server was first at offset {}",
+                    self.topic, cursor.next
+                );
+                return Ok(());
+            };
+            for (task, outcome) in tasks.iter().zip(outcomes) {
+                self.report_outcome(partition, task, outcome, sent);
+            }
+            // Before the wake-up, so that the record "queued" usually precedes "running"; nothing depends on it.
+            let _ = self.work.try_send(());
+            (cursor.next, cursor.last) = (next, last);
+        }
+        Ok(())
+    }
+
+    /// Logs the outcome for a record and sends the state change that follows.
+    fn report_outcome(&self, partition: i32, new: &NewTask, outcome: Outcome, sent: Instant) {
+        let (id, offset) = (&new.task_id, new.offset);
+        let _task = with_task(id);
+        match (outcome, &new.disposition) {
+            (Outcome::Added, Disposition::Held { server, .. }) => {
+                info!(
+                    "was running on {server} when Redis lost its data; kept for that server for one lease"
+                );
+            }
+            (Outcome::Added, Disposition::Paused { .. }) => {
+                info!("was paused when Redis lost its data, and stays paused");
+            }
+            (Outcome::Added, Disposition::Ready(past)) => {
+                self.report_queued(partition, new, past);
+            }
+            (Outcome::Rejected { fence }, Disposition::Rejected { reason }) => {
+                warn!("rejected, partition {partition} offset {offset}: {reason}");
+                let claim = Claim {
+                    task_id: id.clone(),
+                    fence,
+                };
+                self.held_claims.take(&claim, sent, self.lease);
+                self.send(StateChange::End(Ending {
+                    task_id: claim.task_id,
+                    lineage: Lineage {
+                        fence,
+                        ..Lineage::unclaimed(partition, offset)
+                    },
+                    status: State::Rejected,
+                    error: Some(reason.clone()),
+                    found: FoundByPass::default(),
+                    resume: Resume::default(),
+                }));
+            }
+            (Outcome::Duplicate, _) => {
+                warn!("pushed again at partition {partition} offset {offset}, ignored");
+            }
+            (Outcome::Ended, _) => debug!("has already ended, not run again"),
+            (outcome, _) => debug!("{outcome:?}"),
+        }
+    }
+
+    fn report_queued(&self, partition: i32, new: &NewTask, past: &Past) {
+        let retry = new.task.as_ref().map_or(0, |task| task.retry);
+        if retry > 0 {
+            let from = past.resume.position;
+            info!("started again, retry {retry}, from {from}");
+        }
+        if let Some(task) = &new.task {
+            info!(
+                "ingested from partition {partition} offset {}: {} ports {} at {} pps, priority {}",
+                new.offset,
+                task.ip_range,
+                task.ports,
+                task.band_width.pps(),
+                task.priority.get()
+            );
+        }
+        let lineage = Lineage {
+            attempt: past.attempt,
+            lost: past.lost,
+            retry,
+            ..Lineage::unclaimed(partition, new.offset)
+        };
+        let record = StatusRecord {
+            resume: past.resume,
+            ..record_of(&new.task_id, &self.server, lineage)
+        };
+        self.send(StateChange::Announce {
+            record: Box::new(record),
+            acknowledge: None,
+        });
+    }
+
+    fn send(&self, state_change: StateChange) {
+        // Closed only when the server exits at once; then another server takes the task when the lease expires.
+        let _ = self.finalize.send(state_change);
+    }
+}

@@ -1,0 +1,128 @@
+//! Where a partition is read from: its start, its restart after the topic was recreated, and what Kafka no longer has.
+
+use super::Poll;
+use super::error::IngestError;
+use super::records::first_offset;
+use crate::claim_table::{Beginning, Cursor, Ingest};
+use crate::kafka::Reader;
+use log::{error, info};
+use std::collections::BTreeMap;
+
+impl Poll {
+    /// Starts the partitions whose cursor is missing: a new group, or a Redis that lost its data.
+    pub(super) fn start_partitions(
+        &mut self,
+        reader: &mut Reader,
+        found: &BTreeMap<i32, Option<Cursor>>,
+    ) -> Result<(), IngestError> {
+        let committed = self.group_offsets.committed()?;
+        let ranges = reader.log_ranges()?;
+        let epoch = nanoid::nanoid!(10);
+        for (&partition, _) in found.iter().filter(|(_, cursor)| cursor.is_none()) {
+            let Some(&range) = ranges.get(&partition) else {
+                continue;
+            };
+            let committed = committed.get(&partition).copied();
+            let from = first_offset(committed, range);
+            let lost =
+                committed.map_or(0, |committed| range.first.saturating_sub(committed).max(0));
+            let beginning = Beginning {
+                from,
+                log_end: range.next,
+                epoch: &epoch,
+                replaces: None,
+                lost_records: lost.unsigned_abs(),
+            };
+            if !self.table.begin(partition, &beginning)? {
+                continue;
+            }
+            info!(
+                "{} partition {partition}: starts at offset {from} of {} to {} (committed: {})",
+                self.topic,
+                range.first,
+                range.next,
+                committed.map_or("none".to_owned(), |offset| offset.to_string())
+            );
+            if lost > 0 {
+                self.log_lost(partition, range.first - lost, range.first);
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a partition whose topic was recreated at the log's beginning; known and ended tasks are skipped.
+    pub(super) fn restart_partition(
+        &mut self,
+        reader: &mut Reader,
+        partition: i32,
+        cursor: &Cursor,
+    ) -> Result<(), IngestError> {
+        let Some(&range) = reader.log_ranges()?.get(&partition) else {
+            return Ok(());
+        };
+        let beginning = Beginning {
+            from: range.first,
+            log_end: range.next,
+            epoch: &nanoid::nanoid!(10),
+            replaces: Some(&cursor.epoch),
+            lost_records: 0,
+        };
+        if self.table.begin(partition, &beginning)? {
+            error!(
+                "{} partition {partition}: the topic was deleted and recreated; tasks that had not been ingested are lost; reading offsets {} to {}",
+                self.topic, range.first, range.next
+            );
+        }
+        Ok(())
+    }
+
+    /// Kafka's log no longer contains the cursor: logs an error, counts the lost records, and continues with what is left.
+    pub(super) fn move_cursor_into_log(
+        &mut self,
+        reader: &mut Reader,
+        partition: i32,
+        cursor: &Cursor,
+    ) -> Result<(), IngestError> {
+        let Some(&range) = reader.log_ranges()?.get(&partition) else {
+            return Ok(());
+        };
+        if cursor.next < range.first {
+            let lost = (range.first - cursor.next) as u64;
+            self.log_lost(partition, cursor.next, range.first);
+            return self.skip(partition, cursor, range.first, lost);
+        }
+        if cursor.next > range.next {
+            return self.restart_partition(reader, partition, cursor);
+        }
+        Ok(())
+    }
+
+    fn log_lost(&self, partition: i32, from: i64, first: i64) {
+        error!(
+            "{} partition {partition}: Kafka no longer has offsets {from} to {}: {} records are lost (its retention is too short)",
+            self.topic,
+            first - 1,
+            first - from
+        );
+    }
+
+    pub(super) fn skip(
+        &mut self,
+        partition: i32,
+        cursor: &Cursor,
+        next: i64,
+        lost_records: u64,
+    ) -> Result<(), IngestError> {
+        self.table.ingest(&Ingest {
+            partition,
+            cursor,
+            next,
+            last: None,
+            lost_records,
+            server: &self.server,
+            lease: self.lease,
+            tasks: &[],
+        })?;
+        Ok(())
+    }
+}
