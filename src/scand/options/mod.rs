@@ -1,9 +1,17 @@
-//! scand's options: every flag with its default, and the validated settings for the rest of scand. No other file reads the command line, and
-//! nothing here opens a connection or a file.
+//! scand's options: the command line, parsed and validated. No other file reads the command line, and nothing here opens a connection or a
+//! file.
 
+mod flags;
+
+pub use self::flags::{FLAGS, help};
+
+use self::flags::{
+    ALLOW, ALLOW_FILE, BUFFER, CHECK, DEBUG, EXCLUDE, EXCLUDE_FILE, INTERFACE, LEASE, LOG_FILE,
+    MASSCAN, MAX_RATE, NAME, ROUTER_MAC, SLOTS, SOURCE_IP, SOURCE_PORT, STATUS_TOPIC,
+};
 use crate::claim_table::RedisUrl;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, RESULTS_TOPIC, TOPIC};
-use crate::flags::{self, Asked, Flag, Reader, values};
+use crate::flags::{self as command_line, Asked, Flag, Reader, values};
 use crate::kafka::Brokers;
 use crate::model::source::Source;
 use crate::model::task::BandWidth;
@@ -25,137 +33,6 @@ const RESULTS_BUFFER_MAX_MIB: u32 = 64 * 1024;
 
 /// Letters and digits after the host name in a server's name: the names of two servers of one host are equal once in 1.7 million.
 const SUFFIX_CHARS: usize = 4;
-
-const STATUS_TOPIC: Flag = Flag::with_default(
-    "--status-topic",
-    "NAME",
-    "scan-status",
-    "Kafka topic of changes of state",
-);
-const NAME: Flag = Flag::optional(
-    "--name",
-    "NAME",
-    "this server in findings and logs, unique in the group (default the host name and four random characters)",
-);
-const SLOTS: Flag = Flag::with_default("--slots", "N", "2", "scans at a time, 1 to 64");
-const MAX_RATE: Flag = Flag::optional(
-    "--max-rate",
-    "PPS",
-    "packets per second of all scans together, like 800, 10k, 1.5m (default no limit)",
-);
-const MASSCAN: Flag = Flag::with_default(
-    "--masscan",
-    "PATH",
-    "masscan",
-    "the masscan program; without a slash it is looked up in PATH",
-);
-const LEASE: Flag = Flag::with_default(
-    "--lease",
-    "SECONDS",
-    "15",
-    "a task of a server that is silent for so long goes to another one, 2 to 600 s",
-);
-const BUFFER: Flag = Flag::with_default(
-    "--buffer",
-    "MIB",
-    "64",
-    "findings that may wait for Kafka, 1 to 65536 MiB; past that, scans are suspended",
-);
-const EXCLUDE: Flag = Flag::optional(
-    "--exclude",
-    "LIST",
-    "addresses that this server never scans, like 10.0.0.0/8,192.0.2.7",
-);
-const EXCLUDE_FILE: Flag = Flag::optional(
-    "--excludefile",
-    "FILE",
-    "file with more of them, one a line, # begins a comment; read again on SIGHUP",
-);
-const ALLOW: Flag = Flag::optional(
-    "--allow",
-    "LIST",
-    "the only addresses that this server may scan (default all)",
-);
-const ALLOW_FILE: Flag = Flag::optional(
-    "--allowfile",
-    "FILE",
-    "file with more of them, as -excludefile",
-);
-const INTERFACE: Flag = Flag::optional(
-    "--interface",
-    "NAME",
-    "network interface to scan from (default the one of the default route)",
-);
-const SOURCE_IP: Flag = Flag::optional(
-    "--source-ip",
-    "IP[-IP]",
-    "address to scan from, or a range of them whose number is a power of two (default the interface's)",
-);
-const SOURCE_PORT: Flag = Flag::optional(
-    "--source-port",
-    "P[-P]",
-    "port to scan from, or a range of them whose number is a power of two; scans at the same time have parts of it (default a random range from 40000 on)",
-);
-const ROUTER_MAC: Flag = Flag::optional(
-    "--router-mac",
-    "MAC",
-    "hardware address of the router to scan through (default masscan asks for it)",
-);
-const LOG_FILE: Flag = Flag::optional("--log-file", "FILE", "write the log to this file too");
-const CHECK: Flag = Flag::switch(
-    "--check",
-    "only check what a scan needs, one line each; scans nothing; exit code 0 without warnings and failures",
-);
-const DEBUG: Flag = Flag::switch("--v", "log at debug level");
-
-/// Every flag, in the order of the help text.
-pub const FLAGS: &[Flag] = &[
-    GROUP,
-    KAFKA,
-    REDIS,
-    TOPIC,
-    RESULTS_TOPIC,
-    STATUS_TOPIC,
-    NAME,
-    SLOTS,
-    MAX_RATE,
-    MASSCAN,
-    LEASE,
-    BUFFER,
-    EXCLUDE,
-    EXCLUDE_FILE,
-    ALLOW,
-    ALLOW_FILE,
-    INTERFACE,
-    SOURCE_IP,
-    SOURCE_PORT,
-    ROUTER_MAC,
-    LOG_FILE,
-    CHECK,
-    DEBUG,
-];
-
-const INTRODUCTION: &str = "\
-scand runs the scans that scanpush pushes. Any number of them, started with the
-same -group on one or many machines, share the tasks.
-
-usage: scand [flags]
-
-flags:
-";
-
-const EXAMPLES: &str = "
-examples:
-  scand -group scanners
-  scand -check
-  scand -group dmz -kafka k1:9092,k2:9092 -redis redis://:secret@r1:6379 \\
-        -name dmz-1 -slots 4 -max-rate 50k -log-file /var/log/scand.log
-
-masscan needs raw sockets: run scand as root, or once
-  setcap cap_net_raw+ep \"$(readlink -f \"$(command -v masscan)\")\"
-SIGINT or SIGTERM ends scand and leaves its tasks to the others; a second one
-ends it at once.
-";
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -207,7 +84,7 @@ pub struct Options {
 
 /// Parses `args` (without the program's name). Errs with one line that names the flag and its value.
 pub fn parse(args: Vec<OsString>) -> Result<Request, Invalid> {
-    match flags::read_with(args, FLAGS, |name| std::env::var_os(name))? {
+    match command_line::read_with(args, FLAGS, |name| std::env::var_os(name))? {
         Asked::Help => Ok(Request::Show(help())),
         Asked::Version => Ok(Request::Show(format!(
             "scand {}\n",
@@ -215,11 +92,6 @@ pub fn parse(args: Vec<OsString>) -> Result<Request, Invalid> {
         ))),
         Asked::Run(reader) => Ok(Request::Run(Box::new(resolve(reader)?))),
     }
-}
-
-/// The help text.
-pub fn help() -> String {
-    format!("{INTRODUCTION}{}{EXAMPLES}", flags::help_of(FLAGS))
 }
 
 fn resolve(mut reader: Reader) -> Result<Options, Invalid> {

@@ -1,0 +1,250 @@
+//! What the findings of the checks mean: verdict, text and remedy. Pure.
+
+use super::line::{Line, fail, ok, warn};
+use crate::claim_table::REDIS_NEEDED;
+use crate::masscan::{MasscanInfo, Network, NetworkError, Rights};
+use crate::model::source::Source;
+use std::path::Path;
+
+pub(super) fn line_of_shards(about: &MasscanInfo) -> Line {
+    match about.unfit_for_shards() {
+        None => ok("shards", "probe order supports shards"),
+        Some(why) => warn(
+            "shards",
+            format!("the shards of jobs are left to other servers: {why}"),
+        ),
+    }
+}
+
+pub(super) fn line_of_rights(rights: Rights, path: &Path) -> Line {
+    match rights {
+        Rights::Root => ok("rights", "root, with raw sockets"),
+        Rights::Ambient => ok("rights", "CAP_NET_RAW, handed on to masscan"),
+        Rights::File => ok("rights", "masscan's file may open raw sockets"),
+        Rights::Missing => fail(
+            "rights",
+            format!(
+                "masscan may not open raw sockets: run scand as root, or setcap cap_net_raw+ep \"$(readlink -f {})\"",
+                path.display()
+            ),
+        ),
+        Rights::Bounded => fail(
+            "rights",
+            "CAP_NET_RAW was removed from all processes here: start the container with --cap-add NET_RAW",
+        ),
+    }
+}
+
+pub(super) fn line_of_unseen(unseen: &NetworkError) -> Line {
+    match unseen {
+        NetworkError::NoRoute => fail(
+            "interface",
+            "no default route via a router, which determines masscan's interface: ip route add default via ROUTER, or give -interface",
+        ),
+        NetworkError::NoInterface(_) => fail(
+            "interface",
+            format!("{unseen}: ip link lists the interfaces"),
+        ),
+        NetworkError::Elsewhere(_) | NetworkError::Unreadable(_) => warn("interface", unseen),
+    }
+}
+
+pub(super) fn lines_of_network(network: &Network, source: &Source) -> Vec<Line> {
+    let from = match source.interface {
+        Some(_) => "from -interface",
+        None => "from the default route",
+    };
+    vec![
+        ok("interface", format!("{}, {from}", network.interface)),
+        line_of_route(network, source),
+        line_of_offloads(network),
+        line_of_mtu(network),
+    ]
+}
+
+fn line_of_route(network: &Network, source: &Source) -> Line {
+    let name = &network.interface;
+    match (network.gateway, source.router_mac) {
+        (_, Some(mac)) => ok("route", format!("via {mac} (-router-mac)")),
+        (Some(gateway), None) => ok("route", format!("via {gateway} on {name}")),
+        (None, None) => fail(
+            "route",
+            format!(
+                "no default route on {name}: ip route add default via ROUTER dev {name}, or give the router with -router-mac"
+            ),
+        ),
+    }
+}
+
+fn line_of_offloads(network: &Network) -> Line {
+    let (name, remedy) = (&network.interface, network.remedy());
+    match &network.traps {
+        Some(on) if on.is_empty() => ok("offloads", "off (those that make masscan lose answers)"),
+        Some(on) => {
+            let on: Vec<&str> = on.iter().map(String::as_str).collect();
+            let on = on.join(", ");
+            warn(
+                "offloads",
+                format!("{on} on: masscan loses answers without any indication: {remedy}"),
+            )
+        }
+        None => warn(
+            "offloads",
+            format!(
+                "the kernel does not report them; if ethtool -k {name} shows gro, gso or tso: {remedy}"
+            ),
+        ),
+    }
+}
+
+fn line_of_mtu(network: &Network) -> Line {
+    match (network.mtu_trap(), network.mtu) {
+        (Some(trap), _) => warn("mtu", trap),
+        (None, Some(mtu)) => ok("mtu", mtu),
+        (None, None) => warn(
+            "mtu",
+            format!(
+                "the kernel does not report it: ip link show {}",
+                network.interface
+            ),
+        ),
+    }
+}
+
+pub(super) fn lines_of_redis(at: &str, version: &str, evicting: Option<String>) -> Vec<Line> {
+    let mut numbers = version.split('.').map_while(|n| n.parse::<u32>().ok());
+    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let (major, minor) = REDIS_NEEDED;
+    let version = match found >= REDIS_NEEDED {
+        true => ok("redis", format!("{version} at {at}")),
+        false => fail(
+            "redis",
+            format!("{version} at {at}: {major}.{minor} or newer is needed"),
+        ),
+    };
+    let policy = match evicting {
+        None => ok("eviction", "Redis keeps everything (noeviction)"),
+        Some(policy) => warn(
+            "eviction",
+            format!(
+                "Redis may evict tasks when its memory is full ({policy}): CONFIG SET maxmemory-policy noeviction"
+            ),
+        ),
+    };
+    vec![version, policy]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::line::Verdict;
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn what_is_wrong_has_a_remedy() {
+        let path = Path::new("/usr/bin/masscan");
+        let redis =
+            |version, policy: Option<&str>| lines_of_redis("r", version, policy.map(str::to_owned));
+        for (line, verdict, named) in [
+            (
+                line_of_rights(Rights::Missing, path),
+                Verdict::Fail,
+                "setcap cap_net_raw+ep \"$(readlink -f /usr/bin/masscan)\"",
+            ),
+            (
+                line_of_rights(Rights::Bounded, path),
+                Verdict::Fail,
+                "--cap-add NET_RAW",
+            ),
+            (line_of_rights(Rights::Root, path), Verdict::Ok, "root"),
+            (
+                line_of_unseen(&NetworkError::NoRoute),
+                Verdict::Fail,
+                "ip route add default",
+            ),
+            (
+                line_of_unseen(&NetworkError::Elsewhere("x".into())),
+                Verdict::Warn,
+                "cannot be examined",
+            ),
+            (
+                redis("6.0.16", None).remove(0),
+                Verdict::Fail,
+                "6.2 or newer",
+            ),
+            (redis("6.2.0", None).remove(0), Verdict::Ok, "6.2.0 at r"),
+            (redis("10.1", None).remove(0), Verdict::Ok, "10.1"),
+            (
+                redis("7.0.15", Some("allkeys-lru")).remove(1),
+                Verdict::Warn,
+                "maxmemory-policy noeviction",
+            ),
+        ] {
+            assert_eq!(line.verdict, verdict, "{line}");
+            assert!(line.text.contains(named), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_network_is_interface_route_offloads_and_mtu() {
+        let lines = |gateway: Option<&str>, traps: Option<&[&str]>, mtu, source: &Source| {
+            let network = Network {
+                mtu,
+                interface: "eth0".parse().unwrap(),
+                gateway: gateway.map(|gateway| gateway.parse().unwrap()),
+                traps: traps.map(|on| {
+                    on.iter()
+                        .map(|&trap| trap.to_owned())
+                        .collect::<BTreeSet<_>>()
+                }),
+            };
+            let lines = lines_of_network(&network, source);
+            lines
+                .iter()
+                .map(Line::to_string)
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        assert_eq!(
+            lines(Some("192.0.2.1"), Some(&[]), Some(1500), &Source::default()),
+            "ok    interface  eth0, from the default route\n\
+             ok    route      via 192.0.2.1 on eth0\n\
+             ok    offloads   off (those that make masscan lose answers)\n\
+             ok    mtu        1500"
+        );
+        let text = lines(
+            None,
+            Some(&["rx-gro", "tx-tcp-segmentation"]),
+            Some(9001),
+            &Source {
+                interface: "eth0".parse().ok(),
+                ..Source::default()
+            },
+        );
+        assert!(
+            text.contains("warn  mtu        9001: masscan loses answers without any indication: ip link set dev eth0 mtu 1500"),
+            "{text}"
+        );
+        assert!(
+            text.contains("FAIL  route      no default route on eth0"),
+            "{text}"
+        );
+        assert!(
+            text.contains("warn  offloads   rx-gro, tx-tcp-segmentation on: masscan loses answers without any indication: ethtool -K eth0 gro off"),
+            "{text}"
+        );
+        let router = Source {
+            router_mac: "00:11:22:33:44:55".parse().ok(),
+            ..Source::default()
+        };
+        let text = lines(None, None, None, &router);
+        assert!(
+            text.contains("ok    route      via 00-11-22-33-44-55 (-router-mac)"),
+            "{text}"
+        );
+        assert!(
+            text.contains("warn  offloads   the kernel does not report them"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,141 @@
+//! scand's flags and its help text.
+
+use crate::flags::shared::{GROUP, KAFKA, REDIS, RESULTS_TOPIC, TOPIC};
+use crate::flags::{self, Flag};
+
+pub(super) const STATUS_TOPIC: Flag = Flag::with_default(
+    "--status-topic",
+    "NAME",
+    "scan-status",
+    "Kafka topic of changes of state",
+);
+pub(super) const NAME: Flag = Flag::optional(
+    "--name",
+    "NAME",
+    "name of this server in findings and logs, unique in the group (default the host name and four random characters)",
+);
+pub(super) const SLOTS: Flag = Flag::with_default("--slots", "N", "2", "scans at a time, 1 to 64");
+pub(super) const MAX_RATE: Flag = Flag::optional(
+    "--max-rate",
+    "PPS",
+    "packets per second of all scans together, like 800, 10k, 1.5m (default no limit)",
+);
+pub(super) const MASSCAN: Flag = Flag::with_default(
+    "--masscan",
+    "PATH",
+    "masscan",
+    "the masscan program; without a slash it is looked up in PATH",
+);
+pub(super) const LEASE: Flag = Flag::with_default(
+    "--lease",
+    "SECONDS",
+    "15",
+    "if a server does not renew its claims for this long, its tasks go to others, 2 to 600 s",
+);
+pub(super) const BUFFER: Flag = Flag::with_default(
+    "--buffer",
+    "MIB",
+    "64",
+    "size of findings that may wait for Kafka, 1 to 65536 MiB; beyond that, scans are suspended",
+);
+pub(super) const EXCLUDE: Flag = Flag::optional(
+    "--exclude",
+    "LIST",
+    "addresses that this server never scans, like 10.0.0.0/8,192.0.2.7",
+);
+pub(super) const EXCLUDE_FILE: Flag = Flag::optional(
+    "--excludefile",
+    "FILE",
+    "file with more of them, one per line, # starts a comment; read again on SIGHUP",
+);
+pub(super) const ALLOW: Flag = Flag::optional(
+    "--allow",
+    "LIST",
+    "the only addresses that this server may scan (default all)",
+);
+pub(super) const ALLOW_FILE: Flag = Flag::optional(
+    "--allowfile",
+    "FILE",
+    "file with more of them, as -excludefile",
+);
+pub(super) const INTERFACE: Flag = Flag::optional(
+    "--interface",
+    "NAME",
+    "network interface to scan from (default the one of the default route)",
+);
+pub(super) const SOURCE_IP: Flag = Flag::optional(
+    "--source-ip",
+    "IP[-IP]",
+    "source address, or a range of a power of two addresses (default the interface's)",
+);
+pub(super) const SOURCE_PORT: Flag = Flag::optional(
+    "--source-port",
+    "P[-P]",
+    "source port, or a range of a power of two ports, divided among simultaneous scans (default a random range above 40000)",
+);
+pub(super) const ROUTER_MAC: Flag = Flag::optional(
+    "--router-mac",
+    "MAC",
+    "hardware address of the router to scan through (default masscan resolves it)",
+);
+pub(super) const LOG_FILE: Flag =
+    Flag::optional("--log-file", "FILE", "also write the log to this file");
+pub(super) const CHECK: Flag = Flag::switch(
+    "--check",
+    "only check what a scan needs, one line each; scans nothing; exit code 0 if there is no warning and no failure",
+);
+pub(super) const DEBUG: Flag = Flag::switch("--v", "log at debug level");
+
+/// Every flag, in the order of the help text.
+pub const FLAGS: &[Flag] = &[
+    GROUP,
+    KAFKA,
+    REDIS,
+    TOPIC,
+    RESULTS_TOPIC,
+    STATUS_TOPIC,
+    NAME,
+    SLOTS,
+    MAX_RATE,
+    MASSCAN,
+    LEASE,
+    BUFFER,
+    EXCLUDE,
+    EXCLUDE_FILE,
+    ALLOW,
+    ALLOW_FILE,
+    INTERFACE,
+    SOURCE_IP,
+    SOURCE_PORT,
+    ROUTER_MAC,
+    LOG_FILE,
+    CHECK,
+    DEBUG,
+];
+
+const INTRODUCTION: &str = "\
+scand runs the scans that scanpush pushes. Any number of them, started with the
+same -group on one or many machines, share the tasks.
+
+usage: scand [flags]
+
+flags:
+";
+
+const EXAMPLES: &str = "
+examples:
+  scand -group scanners
+  scand -check
+  scand -group dmz -kafka k1:9092,k2:9092 -redis redis://:secret@r1:6379 \\
+        -name dmz-1 -slots 4 -max-rate 50k -log-file /var/log/scand.log
+
+masscan needs raw sockets: run scand as root, or once
+  setcap cap_net_raw+ep \"$(readlink -f \"$(command -v masscan)\")\"
+SIGINT or SIGTERM ends scand and leaves its tasks to the others; a second one
+ends it at once.
+";
+
+/// The help text.
+pub fn help() -> String {
+    format!("{INTRODUCTION}{}{EXAMPLES}", flags::help_of(FLAGS))
+}
