@@ -8,6 +8,7 @@ use crate::scand::claims::budget::{Budget, Permit};
 use crate::scand::claims::held_claims::{HeldClaim, HeldClaims, Order};
 use crate::scand::claims::scope::ScopeInForce;
 use crate::scand::finalize::{StateChange, record_of};
+use crate::scand::logging::with_task;
 use crate::scand::retry_log::{RetryLog, Stop, stopped};
 use crate::scand::scan::publish::FindingsBuffer;
 use crossbeam_channel::{Receiver, Sender, select};
@@ -79,9 +80,9 @@ impl Dispatch {
     /// Runs until `stop` is closed, then leaves the group.
     pub fn run(mut self) {
         let mut retry_log = RetryLog::new("claim tasks");
-        let mut call = None;
+        let mut pending_call = None;
         while !stopped(&self.stop) {
-            let pause = match self.claim_while_free(&mut call) {
+            let pause = match self.claim_while_free(&mut pending_call) {
                 Ok(answer) => self.pause(&answer),
                 Err(error) => {
                     if !retry_log.pause(&error, &self.stop) {
@@ -112,20 +113,23 @@ impl Dispatch {
         }
     }
 
-    /// Claims tasks until there is none for now; returns the last answer. `call` is the name of a claim call that was not answered yet; none if
-    /// all were.
-    fn claim_while_free(&mut self, call: &mut Option<String>) -> Result<Answer, ClaimTableError> {
-        let mut passed = 0;
+    /// Claims tasks until there is none for now; returns the last answer. `pending_call` is the name of a claim call that was
+    /// not answered yet.
+    fn claim_while_free(
+        &mut self,
+        pending_call: &mut Option<String>,
+    ) -> Result<Answer, ClaimTableError> {
+        let mut skipped = 0;
         loop {
             let mut load = self.budget.load();
             if !self.buffer.has_room_for_more_scans() {
                 load.free = 0;
             }
-            let (answer, sent) = self.claim(&load, call)?;
+            let (answer, sent) = self.claim(&load, pending_call)?;
             match answer {
                 Answer::None | Answer::Idle(_) | Answer::Deferred => return Ok(answer),
-                Answer::Skipped if passed == CLAIM_SKIPPED_MAX_TIMES => return Ok(answer),
-                Answer::Skipped => passed += 1,
+                Answer::Skipped if skipped == CLAIM_SKIPPED_MAX_TIMES => return Ok(answer),
+                Answer::Skipped => skipped += 1,
                 Answer::Vanished(id) => error!(
                     "task {id}: its Redis hash disappeared while it was queued; it is read again from Kafka"
                 ),
@@ -140,9 +144,10 @@ impl Dispatch {
                     self.end_unreadable(claim, &error);
                 }
                 Answer::Task(claimed) => {
+                    let _task = with_task(&claimed.task.task_id);
                     // Before anything that may fail: from now on its lease is renewed.
                     let held = self.held_claims.take(&claimed.claim(), sent, self.lease);
-                    self.take_up(*claimed, held)?;
+                    self.assign_or_refuse(*claimed, held)?;
                 }
             }
             if stopped(&self.stop) {
@@ -156,9 +161,11 @@ impl Dispatch {
     fn claim(
         &mut self,
         load: &crate::claim_table::Load,
-        call: &mut Option<String>,
+        pending_call: &mut Option<String>,
     ) -> Result<(Answer, Instant), ClaimTableError> {
-        let name = call.get_or_insert_with(|| nanoid::nanoid!()).clone();
+        let name = pending_call
+            .get_or_insert_with(|| nanoid::nanoid!())
+            .clone();
         self.check_masscan();
         let capabilities = self.capabilities(&self.scope.now());
         let mut claim = || {
@@ -172,13 +179,13 @@ impl Dispatch {
             claim()
         });
         if !matches!(answered, Err(ClaimTableError::Redis { .. })) {
-            *call = None;
+            *pending_call = None;
         }
         answered
     }
 
     /// Hands a claimed task to a scan thread, or refuses it if this server may not run it.
-    fn take_up(&mut self, claimed: Claimed, held: Held) -> Result<(), ClaimTableError> {
+    fn assign_or_refuse(&mut self, claimed: Claimed, held: Held) -> Result<(), ClaimTableError> {
         let scope_changes = self.scope.changes();
         let scope = self.scope.now();
         let targets = claimed.task.targets();
@@ -187,13 +194,12 @@ impl Dispatch {
             let why = scope.refusal(&targets);
             return self.refuse(claimed, &scope, &why);
         }
-        if let Some(why) = self.unlike(&claimed.task, &denied) {
+        if let Some(why) = self.unfit_for_shard(&claimed.task, &denied) {
             return self.refuse(claimed, &scope, &why);
         }
         if !denied.is_empty() {
             info!(
-                "task {}: {} of its {} addresses are outside this server's scope and are not scanned",
-                claimed.task.task_id,
+                "{} of its {} addresses are outside this server's scope and are not scanned",
                 denied.count(),
                 targets.count()
             );
@@ -204,11 +210,14 @@ impl Dispatch {
 
     /// For a claim while Redis does not answer: `finalize` releases it once Redis answers.
     fn give_back(&self, claimed: &Claimed) {
-        let id = &claimed.task.task_id;
-        info!("task {id}: released before it started: Redis does not answer");
+        info!("released before it started: Redis does not answer");
         let record = StatusRecord {
             resume: claimed.resume,
-            ..record_of(id, &self.server, claimed.lineage.without_attempt())
+            ..record_of(
+                &claimed.task.task_id,
+                &self.server,
+                claimed.lineage.without_attempt(),
+            )
         }
         .with_found(claimed.resume.found);
         let release = StateChange::Release {
@@ -230,7 +239,7 @@ impl Dispatch {
     /// Which probes a shard sends depends on all addresses of the job and on the rate (see `model/probe_order.rs`). If the shards of a job were
     /// run with different ones, the union of their probes would have holes that nobody notices. So each is run exactly as its record says, by a
     /// server that may do that; then nothing has to be known about the others.
-    fn unlike(&self, task: &Task, denied: &Targets) -> Option<String> {
+    fn unfit_for_shard(&self, task: &Task, denied: &Targets) -> Option<String> {
         task.shard?;
         let asked = task.band_width.pps();
         if self.budget.rate_for(asked) < asked {
@@ -247,7 +256,7 @@ impl Dispatch {
         unfit_for_shards(&self.masscan_info)
     }
 
-    /// What is claimed and what is refused until the next look is judged by this one.
+    /// Examines masscan before a claim: what is claimed and what is refused depends on it.
     fn check_masscan(&mut self) {
         let about = self.masscan.info();
         if about != self.masscan_info {
@@ -256,7 +265,7 @@ impl Dispatch {
         }
     }
 
-    /// Names what this server may do, so that the fleet knows whether one that refused a task may do something else by now.
+    /// Names what this server may do. If it changes, tasks that this server has refused are offered to it again.
     fn capabilities(&self, scope: &Scope) -> String {
         let rate = self.budget.rate_for(u64::MAX);
         let shards = unfit_for_shards(&self.masscan_info).is_none();
@@ -269,7 +278,6 @@ impl Dispatch {
         scope: &Scope,
         why: &str,
     ) -> Result<(), ClaimTableError> {
-        let id = &claimed.task.task_id;
         let capabilities = self.capabilities(scope);
         let error = format!(
             "no server of the group may run it; on {}: {why}",
@@ -289,15 +297,15 @@ impl Dispatch {
         };
         match refused {
             Refused::Left => {
-                info!("task {id}: left to other servers: {why}");
+                info!("left to other servers: {why}");
                 self.held_claims.drop_claim(&claimed.claim());
             }
             Refused::Lost => {
-                debug!("task {id}: refused, but the claim is no longer this server's");
+                debug!("refused, but the claim is no longer this server's");
                 self.held_claims.drop_claim(&claimed.claim());
             }
             Refused::Ending => {
-                error!("task {id}: {error}");
+                error!("{error}");
                 let ending = Ending {
                     task_id: claimed.task.task_id.clone(),
                     lineage: claimed.lineage,
@@ -322,8 +330,7 @@ impl Dispatch {
         let permit = self.budget.take(claimed.task.band_width.pps());
         let load = self.budget.load();
         info!(
-            "task {}: claimed, attempt {} (now {} of {} slots sending, {} scans, {} pps)",
-            claimed.task.task_id,
+            "claimed, attempt {} (now {} of {} slots sending, {} scans, {} pps)",
             claimed.lineage.attempt,
             load.slots - load.free.min(load.slots),
             load.slots,
@@ -348,7 +355,8 @@ impl Dispatch {
     }
 
     fn end_unreadable(&self, claim: crate::claim_table::Claim, error: &ClaimTableError) {
-        error!("task {}: {error}", claim.task_id);
+        let _task = with_task(&claim.task_id);
+        error!("{error}");
         let ending = Ending {
             task_id: claim.task_id,
             lineage: Lineage {
@@ -365,7 +373,7 @@ impl Dispatch {
     }
 }
 
-/// Says in the log what this server's masscan is, and what that means.
+/// Logs the version of this server's masscan, and what it cannot do.
 pub fn log_masscan(about: &Result<MasscanInfo, String>) {
     match about {
         Ok(about) => {
