@@ -240,7 +240,10 @@ fn cancel_without_server() {
     first.wait(SOON);
     let (code, out, err) = said(&fleet, &["cancel", &id]);
     assert_eq!((code, out), (0, format!("{id}  cancelling\n")));
-    assert!(err.contains("no server will begin it"), "{err}");
+    assert!(
+        err.contains("no server is up: it will not be started"),
+        "{err}"
+    );
     assert!(steer(&fleet, &["status", &id]).contains("cancelling"));
     let _second = fleet.ready_scand("b", &[]);
     let task = fleet.wait_ended(&id, SOON);
