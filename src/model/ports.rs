@@ -76,6 +76,13 @@ impl Ports {
             .sum()
     }
 
+    /// Whether `port` of `proto` is one of them.
+    pub fn contains(&self, proto: Proto, port: u16) -> bool {
+        let before = |range: &PortRange| (range.proto, range.last) < (proto, port);
+        let next = self.0.get(self.0.partition_point(before));
+        next.is_some_and(|range| range.proto == proto && range.first <= port)
+    }
+
     /// The ranges in ascending order.
     pub fn ranges(&self) -> &[PortRange] {
         &self.0
@@ -185,6 +192,24 @@ mod tests {
             let ports: Ports = text.parse().unwrap();
             assert_eq!(ports.to_string(), shown, "{text}");
             assert_eq!(ports.count(), count, "{text}");
+        }
+    }
+
+    #[test]
+    fn membership_is_that_of_the_ranges() {
+        let ports: Ports = "80-90,443,U:53".parse().unwrap();
+        for (proto, port, is_member) in [
+            (Proto::Tcp, 79, false),
+            (Proto::Tcp, 80, true),
+            (Proto::Tcp, 90, true),
+            (Proto::Tcp, 91, false),
+            (Proto::Tcp, 443, true),
+            (Proto::Tcp, 53, false),
+            (Proto::Udp, 53, true),
+            (Proto::Udp, 443, false),
+            (Proto::Sctp, 80, false),
+        ] {
+            assert_eq!(ports.contains(proto, port), is_member, "{proto:?} {port}");
         }
     }
 

@@ -40,8 +40,10 @@ impl Family {
 }
 
 impl AddressRange {
+    /// An IPv4-mapped IPv6 address (`::ffff:192.0.2.7`, RFC 4291) is the IPv4 address: otherwise an IPv4 exclusion would not apply to it, and
+    /// masscan 1.3.2 skips some of them silently (FACTS).
     fn new(first: IpAddr, last: IpAddr) -> Option<AddressRange> {
-        let (family, first, last) = match (first, last) {
+        let (family, first, last) = match (first.to_canonical(), last.to_canonical()) {
             (IpAddr::V4(a), IpAddr::V4(b)) => (
                 Family::V4,
                 u128::from(u32::from(a)),
@@ -187,6 +189,11 @@ impl Targets {
         self.0.is_empty()
     }
 
+    /// Whether `address` is one of them.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        AddressRange::new(address, address).is_some_and(|range| !self.meeting(&range).is_empty())
+    }
+
     /// The addresses of `self` that are not in `excluded`. Takes n log m steps, and one for each hole.
     pub fn without(&self, excluded: &Targets) -> Targets {
         let mut left = Vec::with_capacity(self.0.len());
@@ -295,6 +302,14 @@ mod tests {
             ("fd00::/120", "fd00::/120", 256),
             ("fd00::1,10.0.0.1", "10.0.0.1,fd00::1", 2),
             ("::/0", "::/0", u128::MAX),
+            // IPv4-mapped addresses are the IPv4 addresses.
+            ("::ffff:192.0.2.7", "192.0.2.7", 1),
+            ("::ffff:c000:207", "192.0.2.7", 1),
+            ("::ffff:10.0.0.0/120", "10.0.0.0/24", 256),
+            ("::ffff:10.0.0.1-::ffff:10.0.0.9", "10.0.0.1-10.0.0.9", 9),
+            ("::ffff:10.0.0.1-10.0.0.9", "10.0.0.1-10.0.0.9", 9),
+            ("::ffff:0:0/96", "0.0.0.0/0", 1 << 32),
+            ("10.0.0.1,::ffff:10.0.0.1", "10.0.0.1", 1),
         ] {
             let set = targets(text);
             assert_eq!(set.to_string(), shown, "{text}");
@@ -310,6 +325,7 @@ mod tests {
             ("10.0.0/8", "\"10.0.0/8\" is not"),
             ("10.0.0.9-10.0.0.1", "runs backwards"),
             ("10.0.0.1-fd00::1", "mixes IPv4 and IPv6"),
+            ("::1-::ffff:10.0.0.1", "mixes IPv4 and IPv6"),
             ("5-1", "\"5-1\" is not"),
             ("10.0.0.1,", "\"\" is not"),
             ("example.org", "host name"),
@@ -321,6 +337,28 @@ mod tests {
             let error = text.parse::<Targets>().unwrap_err().to_string();
             assert!(error.contains(named), "{text:?}: {error}");
         }
+    }
+
+    #[test]
+    fn membership_is_that_of_the_ranges() {
+        let set = targets("10.0.0.0/30,10.0.0.9,fd00::/126");
+        for (address, is_member) in [
+            ("10.0.0.0", true),
+            ("10.0.0.3", true),
+            ("10.0.0.4", false),
+            ("10.0.0.9", true),
+            ("::ffff:10.0.0.9", true),
+            ("::10.0.0.9", false),
+            ("fd00::3", true),
+            ("fd00::4", false),
+        ] {
+            assert_eq!(
+                set.contains(address.parse().unwrap()),
+                is_member,
+                "{address}"
+            );
+        }
+        assert!(!Targets::default().contains("10.0.0.1".parse().unwrap()));
     }
 
     #[test]

@@ -480,6 +480,13 @@ fn check_whole(task: &Task) -> Result<(), (&'static str, Invalid)> {
             "more than 2^56 probes (addresses × ports), the most that masscan counts: split the task",
         );
     }
+    let translated = task.targets().intersection(&nat64());
+    if !translated.is_empty() {
+        let wrong = format!(
+            "{translated} are IPv4 addresses behind a NAT64 gateway, to which IPv4 exclusions would not apply: give the IPv4 addresses"
+        );
+        return Err(("ip_range", Invalid::about(wrong)));
+    }
     for (name, text) in [
         ("ip_range", task.ip_range.to_string()),
         ("ports", task.ports.to_string()),
@@ -494,6 +501,13 @@ fn check_whole(task: &Task) -> Result<(), (&'static str, Invalid)> {
         }
     }
     Ok(())
+}
+
+/// The addresses that NAT64 gateways translate to IPv4 (RFC 6052, RFC 8215).
+fn nat64() -> Targets {
+    "64:ff9b::/96,64:ff9b:1::/48"
+        .parse()
+        .expect("two valid CIDR blocks")
 }
 
 fn field<T>(name: &str, value: Result<T, Invalid>) -> Result<T, Invalid> {

@@ -55,7 +55,7 @@ pub const TESTS: &[Test] = &[
         one_order,
     ),
     (
-        "a_shard_of_other_targets_than_the_jobs_is_not_called_complete",
+        "a_masscan_that_announces_other_targets_is_stopped",
         Needs::Servers,
         other_targets,
     ),
@@ -330,14 +330,21 @@ fn other_targets() {
     let mut records = shards(&fleet.network(0), 2, 2, 200);
     records[0]["attempts"] = 1.into();
     let mut whole = records.remove(1);
+    whole["attempts"] = 1.into();
     whole.as_object_mut().unwrap().remove("shard");
     push(&fleet, &[records.remove(0), whole]);
     let shard = fleet.wait_ended("shard-1", SOON);
     assert_eq!(shard.status, State::Failed);
     let error = shard.error.unwrap();
     assert!(error.contains("masscan.conf"), "{error}");
-    // By itself a task is what masscan makes of it.
-    assert_eq!(fleet.wait_ended("shard-2", SOON).status, State::Completed);
+    // A task that is not a shard fails too: what is scanned is what was pushed.
+    let whole = fleet.wait_ended("shard-2", SOON);
+    assert_eq!(whole.status, State::Failed);
+    let error = whole.error.unwrap();
+    assert!(
+        error.contains("masscan scans 200 addresses × 1 ports instead of 256 × 1"),
+        "{error}"
+    );
 }
 
 /// What `masscan/installed.rs` concludes from a list holds for what is sent: the answers come in the order of the probes.

@@ -36,6 +36,16 @@ pub const TESTS: &[Test] = &[
         reloaded,
     ),
     (
+        "findings_outside_the_task_are_dropped_and_counted",
+        Needs::Servers,
+        outside,
+    ),
+    (
+        "an_ipv4_exclusion_applies_to_ipv4_mapped_targets",
+        Needs::Lab,
+        mapped,
+    ),
+    (
         "a_long_list_of_exclusions_reaches_masscan_as_a_file",
         Needs::Lab,
         long_list,
@@ -261,4 +271,47 @@ fn bad_file() {
         assert!(said.contains(named), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
     }
+}
+
+/// A masscan that scans something else than it was given, although it announces the right number of addresses.
+fn outside() {
+    let answer = |ip: &str, port: u16| {
+        json!({"ip": ip, "timestamp": "1795333296", "port": port, "proto": "tcp", "rec_type": "status",
+            "data": {"status": "open", "reason": "syn-ack", "ttl": 64}})
+        .to_string()
+    };
+    let lines = [answer("172.17.0.1", 443), answer("172.17.0.2", 443)];
+    let fleet = Fleet::new("outside").with_standin(&json!({"extra_stdout": lines}));
+    let server = fleet.ready_scand("a", &["-allow", "172.16.0.0/12"]);
+    let network = fleet.network(0);
+    let id = fleet.push_network(&network, 1000, &[]);
+    let ended = fleet.wait_ended(&id, SOON);
+    assert_eq!((ended.status, ended.found), (State::Completed, 256));
+    assert_eq!(fleet.findings(&id), addresses(&network, 443));
+    let error = ended.error.unwrap();
+    assert!(error.starts_with("2 findings outside"), "{error}");
+    server.wait_for_log("masscan reports 172.17.0.1 port 443 (tcp)");
+}
+
+fn mapped() {
+    let fleet = Fleet::new("mapped");
+    let network = fleet.network(0);
+    let address = |last: &str| network.replace("0/24", last);
+    let excluded = address("6");
+    let _server = fleet.ready_scand("a", &["-exclude", &excluded]);
+    let targets = format!(
+        "::ffff:{},::ffff:{}-::ffff:{}",
+        address("1"),
+        address("5"),
+        address("7")
+    );
+    let record = json!({"task_id": "mapped", "ip_range": targets, "ports": "443", "band_width": "100", "wait_s": 1});
+    let translated = json!({"task_id": "nat64", "ip_range": "64:ff9b::c000:207", "ports": "443", "band_width": "100"});
+    fleet.push_raw(&[record.to_string(), translated.to_string()]);
+    assert_eq!(fleet.wait_ended("mapped", SOON).status, State::Completed);
+    let found: BTreeSet<_> = ["1", "5", "7"].map(|last| (address(last), 443)).into();
+    assert_eq!(fleet.findings("mapped"), found);
+    let rejected = fleet.wait_ended("nat64", SOON);
+    assert_eq!(rejected.status, State::Rejected);
+    assert!(rejected.error.unwrap().contains("NAT64"));
 }

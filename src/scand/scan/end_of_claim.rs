@@ -86,7 +86,7 @@ impl Scan<'_> {
             task_id: claimed.task.task_id.clone(),
             lineage: claimed.lineage,
             status,
-            error,
+            error: error.or_else(|| self.filter.note()),
             found: self.found(),
             resume: self.resume(),
         }

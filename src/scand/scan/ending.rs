@@ -25,8 +25,7 @@ impl Scan<'_> {
                 };
             }
             Event::Output(Output::Findings(findings)) => {
-                self.findings.add(&findings);
-                self.findings.hand_over(self.is_trusted());
+                self.take_findings(findings);
             }
             Event::OutputEnded => return self.on_exit(running),
             _ => {}

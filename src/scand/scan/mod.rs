@@ -9,6 +9,7 @@
 //! | `phase.rs` | the states of a scan |
 //! | `starting.rs`, `scanning.rs`, `ending.rs` | what events do before, while and after masscan runs |
 //! | `pass.rs` | the pass that the scan is in |
+//! | `task_filter.rs` | drops findings that do not belong to the task |
 //! | `outgoing.rs` | findings on their way to `publish-N` |
 //! | `reporter.rs` | when live progress is due |
 //! | `outcome.rs` | what the end of a run means for the task |
@@ -29,6 +30,7 @@ pub mod publish;
 mod reporter;
 mod scanning;
 mod starting;
+mod task_filter;
 #[cfg(test)]
 mod tests;
 
@@ -56,6 +58,7 @@ use reporter::Reporter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
+use task_filter::TaskFilter;
 
 /// A scan whose loop did not run for this long was frozen or had no CPU. masscan may have been stopped too and have lost answers.
 const STANDSTILL_MIN: Duration = Duration::from_millis(2200);
@@ -130,6 +133,7 @@ struct Scan<'a> {
     outlets: &'a Outlets,
     assignment: Assignment,
     plan: Plan,
+    filter: TaskFilter,
     findings: OutgoingFindings<'a>,
     checkpoint: Checkpoint,
     pass: CurrentPass,
@@ -186,6 +190,10 @@ impl<'a> Scan<'a> {
         let (probe_order, begin) = (plan.probe_order, plan.begin.position);
         let (claimed, now) = (&assignment.claimed, Instant::now());
         Scan {
+            filter: TaskFilter::new(
+                claimed.task.targets().without(&assignment.denied),
+                claimed.task.ports.clone(),
+            ),
             findings: OutgoingFindings::new(
                 claimed,
                 &scans.server,

@@ -12,8 +12,6 @@ const WAIT_TOLERANCE: Duration = Duration::from_millis(1500);
 
 /// masscan reports another version than the one that was asked whether it can send shards.
 pub const OTHER_VERSION: &str = "masscan was replaced by another version; the next attempt checks again whether it can send shards";
-/// masscan scans other targets than the shard's.
-pub const OTHER_TARGETS: &str = "masscan scans other targets than the job's, probably because of /etc/masscan/masscan.conf; a shard is sent as it was pushed or not at all";
 /// See [`StopReason::Overrun`].
 const OVERRUN: &str = "answers came faster than the server could read them, and some may be lost: the server was busy, or the rate is too high for it";
 
@@ -40,8 +38,8 @@ pub enum StopReason {
     TimedOut,
     /// This server may no longer scan all of the targets.
     OutOfScope,
-    /// It sends a shard differently from the task's record; the text says in what way.
-    Mismatch(&'static str),
+    /// It scans something else than it was given, or sends a shard in another order; the text says in what way.
+    Mismatch(String),
 }
 
 /// How a run of masscan ended.
@@ -159,7 +157,7 @@ fn stopped(reason: StopReason, run: &Run) -> Outcome {
             "the server may no longer scan all of the targets; the scan starts again without them",
             false,
         ),
-        StopReason::Mismatch(why) => Outcome::Failed(why.to_owned()),
+        StopReason::Mismatch(why) => Outcome::Failed(why),
         StopReason::TimedOut => Outcome::Failed(format!(
             "timed out after {} s at {:.2} %",
             run.timeout.unwrap_or_default().as_secs(),
@@ -295,8 +293,8 @@ mod tests {
         );
         assert!(matches!(stopped(StopReason::Silent), Outcome::Failed(_)));
         assert_eq!(
-            stopped(StopReason::Mismatch(OTHER_TARGETS)),
-            Outcome::Failed(OTHER_TARGETS.to_owned())
+            stopped(StopReason::Mismatch(OTHER_VERSION.to_owned())),
+            Outcome::Failed(OTHER_VERSION.to_owned())
         );
     }
 

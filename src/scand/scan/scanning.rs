@@ -1,12 +1,12 @@
 //! The part of a scan while masscan runs: its output, the clocks, and live progress.
 
-use super::outcome::{OTHER_TARGETS, OTHER_VERSION, StopReason};
+use super::outcome::{OTHER_VERSION, StopReason};
 use super::phase::{Phase, Running, Stage};
 use super::{Event, Scan};
 use crate::claim_table::LiveProgress;
 use crate::masscan::{self, Output};
-use crate::model::{Progress, Resume};
-use log::{debug, info, warn};
+use crate::model::{Finding, Progress, Resume};
+use log::{debug, error, info, warn};
 use std::time::{Duration, Instant};
 
 /// masscan may hang after completion (masscan issues 144, 558): it is ended this long after its wait should be over.
@@ -43,8 +43,7 @@ impl Scan<'_> {
     fn on_output(&mut self, mut running: Running, output: Output) -> Phase {
         match output {
             Output::Findings(findings) => {
-                self.findings.add(&findings);
-                self.findings.hand_over(self.is_trusted());
+                self.take_findings(findings);
                 if !self.scans.buffer.has_room() {
                     return self.stop(running, StopReason::BufferFull);
                 }
@@ -57,6 +56,20 @@ impl Scan<'_> {
             Output::Unreadable(line) => running.note_unreadable(&line),
         }
         Phase::Scanning(running)
+    }
+
+    /// Findings of the task go to Kafka; others are dropped.
+    pub(super) fn take_findings(&mut self, mut findings: Vec<Finding>) {
+        if let Some(first) = self.filter.retain(&mut findings) {
+            error!(
+                "masscan reports {} port {} ({}), which does not belong to the task: such findings are dropped",
+                first.ip,
+                first.port,
+                first.proto.as_str()
+            );
+        }
+        self.findings.add(&findings);
+        self.findings.hand_over(self.is_trusted());
     }
 
     fn on_progress(&mut self, running: &mut Running, mut progress: Progress, read_at: Instant) {
@@ -104,7 +117,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Compares what masscan says it scans with what it was given.
+    /// Compares what masscan says it scans with what it was given. If it differs, the scan must not go on: scope fails closed.
     fn check_announced_size(&mut self, message: &str) -> Option<StopReason> {
         let announced = masscan::announced_size(message)?;
         let probe_order = &self.plan.probe_order;
@@ -113,16 +126,15 @@ impl Scan<'_> {
         if announced == given {
             return None;
         }
-        warn!(
-            "masscan scans {} addresses × {} ports instead of {} × {}: probably overridden by /etc/masscan/masscan.conf; another server cannot resume \
-             this scan",
+        let why = format!(
+            "masscan scans {} addresses × {} ports instead of {} × {}: probably overridden by /etc/masscan/masscan.conf or a wrapper",
             announced.0,
             announced.1,
             probe_order.addresses(),
             probe_order.ports()
         );
         self.checkpoint.forget();
-        self.stop_a_shard(OTHER_TARGETS)
+        Some(StopReason::Mismatch(why))
     }
 
     /// Compares the version that masscan prints with the one that was found before.
@@ -137,13 +149,9 @@ impl Scan<'_> {
         );
         self.checkpoint.forget();
         self.scans.masscan.note_version(version);
-        self.stop_a_shard(OTHER_VERSION)
-    }
-
-    /// A shard is sent exactly as it was pushed or not at all: otherwise its job would have holes.
-    fn stop_a_shard(&self, why: &'static str) -> Option<StopReason> {
+        // A shard is sent exactly as it was pushed or not at all: otherwise its job would have holes.
         let shard = self.assignment.claimed.task.shard;
-        shard.map(|_| StopReason::Mismatch(why))
+        shard.map(|_| StopReason::Mismatch(OTHER_VERSION.to_owned()))
     }
 
     fn on_tick(&mut self, running: Running) -> Phase {

@@ -171,7 +171,7 @@ impl ScanOptions {
                 "exclude" => (EXCLUDE, task.exclude.to_string()),
                 _ => (targets_flag, targets.clone()),
             };
-            Invalid::new(&value, format!("is too large: {error}")).of(flag.shown())
+            Invalid::new(&value, format!("is refused: {error}")).of(flag.shown())
         })?;
         let entries =
             task.ip_range.ranges().len() + task.exclude.ranges().len() + task.ports.ranges().len();
@@ -593,7 +593,7 @@ mod tests {
             (&["-ip", "10.0.0.1,x", "-ports", "80"], "-ip: \"x\" is not"),
             (
                 &["-ip", "::/0", "-ports", "80"],
-                "-ip: \"::/0\" is too large: more than 2^56 probes (addresses",
+                "-ip: \"::/0\" is refused: more than 2^56 probes (addresses",
             ),
             (
                 &["-ip", "10.0.0.1", "-ports", "70000"],
