@@ -95,7 +95,7 @@ pub fn main(args: Vec<OsString>) -> Exit {
 
 fn run(args: Vec<OsString>, output: &mut Output<'_>) -> Result<(), Failure> {
     let (command, args) = choose(as_flags(args))?;
-    match flags::read_with(args, command.flags, |name| std::env::var_os(name))? {
+    match flags::read(args, command.flags, |name| std::env::var_os(name))? {
         Asked::Help => output.text(&help(command)),
         Asked::Version => output.text(concat!("scanpush ", env!("CARGO_PKG_VERSION"), "\n")),
         Asked::Run(reader) => (command.run)(reader, output),

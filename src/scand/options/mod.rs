@@ -84,7 +84,7 @@ pub struct Options {
 
 /// Parses `args` (without the program's name). Errs with one line that names the flag and its value.
 pub fn parse(args: Vec<OsString>) -> Result<Request, Invalid> {
-    match command_line::read_with(args, FLAGS, |name| std::env::var_os(name))? {
+    match command_line::read(args, FLAGS, |name| std::env::var_os(name))? {
         Asked::Help => Ok(Request::Show(help())),
         Asked::Version => Ok(Request::Show(format!(
             "scand {}\n",

@@ -247,7 +247,7 @@ mod tests {
 
     fn connection(line: &[&str]) -> Connection {
         let args = line.iter().map(OsString::from).collect();
-        let Ok(Asked::Run(mut reader)) = flags::read(args, CONNECTION) else {
+        let Ok(Asked::Run(mut reader)) = flags::read(args, CONNECTION, |_| None) else {
             panic!("{line:?}");
         };
         Connection::read(&mut reader).unwrap()
