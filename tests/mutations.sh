@@ -30,13 +30,13 @@ mutation() {
 
 mutation fence src/claim_table/scripts/prelude.lua \
     "s/if held\[1\] == fence and redis/if redis/" \
-    "a_stale_fence_changes_nothing random_operations_keep_the_table_whole"
+    "a_stale_fence_changes_nothing random_operations_keep_the_table_consistent"
 mutation cursor src/claim_table/scripts/ingest.lua \
     "/^if now_at\[1\] ~= args.cursor or now_at\[2\] ~= args.epoch then/d" \
-    "the_cursor_moves_only_by_compare_and_set random_operations_keep_the_table_whole"
+    "the_cursor_moves_only_by_compare_and_set random_operations_keep_the_table_consistent"
 mutation commit src/claim_table/scripts/committable.lua \
     "s/redis.call('ZRANGE', open_key(partition), 0, 0, 'WITHSCORES')\[2\]/redis.call('HGET', cursor_key, partition)/" \
-    "the_committed_offset_never_passes_an_unfinished_task random_operations_keep_the_table_whole"
+    "the_committed_offset_never_passes_an_unfinished_task random_operations_keep_the_table_consistent"
 mutation intact src/claim_table/scripts/prelude.lua \
     "s/return cursor and mark and tonumber(cursor) == tonumber(mark)/return cursor or mark/" \
     "a_missing_key_never_means_done"
@@ -45,22 +45,22 @@ mutation watermark src/claim_table/scripts/claim.lua \
     "a_redis_that_went_back_in_time_is_cleared a_redis_restored_from_an_old_snapshot_runs_nothing_twice"
 mutation idle src/claim_table/scripts/claim.lua \
     "/^if redis.call('EXISTS', ready_key, throttled_jobs_key)/d" \
-    "each_call_reports_what_else_there_is_to_do"
+    "claim_and_renew_report_pending_work"
 mutation refusing src/claim_table/scripts/claim.lua \
     '/^ *and not has_refused(marks, other.name, other.capabilities) then/s/and .*/then/' \
-    "no_server_waits_for_one_that_refuses_the_task"
+    "no_task_is_deferred_to_a_server_that_has_refused_it"
 mutation sends_no_more src/claim_table/claims.rs \
     's/sends_no_more: update.sends_no_more/sends_no_more: update.progress.all_sent()/' \
-    "a_scan_that_sends_no_more_frees_its_jobs_rate"
+    "a_scan_that_has_finished_sending_frees_its_jobs_rate"
 mutation order src/masscan/binary.rs \
     's/version.starts_with(SHARD_SERIES) && //' \
-    "a_masscan_of_another_order_gets_no_shards_until_it_is_replaced"
+    "a_masscan_with_another_probe_order_gets_no_shards_until_it_is_replaced"
 mutation trust src/scand/claims/held_claims.rs \
     "s/^        now < \*lock(&self.trusted_until)/        now < *lock(\&self.trusted_until) || true/" \
-    "redis_away_for_longer_than_a_lease_suspends_the_scan"
+    "a_redis_outage_longer_than_a_lease_suspends_the_scan"
 mutation lost src/model/lineage.rs \
     "s/self.attempt.saturating_sub(self.lost)/self.attempt/" \
-    "a_failure_after_a_lost_server_is_the_first"
+    "a_failure_after_a_lost_server_counts_as_the_first"
 mutation acknowledged src/scand/scan/publish.rs \
     "s/^    while let Err(error) = producer.send/    if let Err(error) = producer.send/" \
     "a_full_buffer_suspends_the_scan_and_loses_nothing"

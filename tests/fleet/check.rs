@@ -8,15 +8,15 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[
-    ("check_says_that_all_is_well", Needs::Lab, all_well),
+    ("check_passes_in_the_lab", Needs::Lab, passes),
     (
-        "offloads_are_warned_of_once_and_the_remedy_mends_them",
+        "offloads_are_warned_about_once_and_the_suggested_commands_fix_them",
         Needs::Lab,
         offloads,
     ),
     (
-        "check_ends_soon_even_where_nothing_answers",
-        Needs::Servers,
+        "check_ends_soon_if_nothing_answers",
+        Needs::KafkaAndRedis,
         nothing_answers,
     ),
 ];
@@ -36,11 +36,11 @@ fn check(fleet: &Fleet, words: &[&str]) -> (Option<i32>, String) {
     (status.code(), String::from_utf8(stdout).unwrap())
 }
 
-fn all_well() {
+fn passes() {
     let fleet = Fleet::new("check");
-    let (code, said) = check(&fleet, &[]);
-    assert_eq!(code, Some(0), "{said}");
-    let names: Vec<&str> = said
+    let (code, stdout) = check(&fleet, &[]);
+    assert_eq!(code, Some(0), "{stdout}");
+    let names: Vec<&str> = stdout
         .lines()
         .filter_map(|line| line.strip_prefix("ok ")?.split_whitespace().next())
         .collect();
@@ -64,20 +64,20 @@ fn all_well() {
             "eviction",
             "exclusions"
         ],
-        "{said}"
+        "{stdout}"
     );
-    assert!(said.contains("scan0, from the default route"), "{said}");
-    let (code, said) = check(&fleet, &["-interface", "nowhere0"]);
+    assert!(stdout.contains("scan0, from the default route"), "{stdout}");
+    let (code, stdout) = check(&fleet, &["-interface", "nowhere0"]);
     assert_eq!(code, Some(1));
     assert!(
-        said.contains("FAIL  interface  there is no interface nowhere0"),
-        "{said}"
+        stdout.contains("FAIL  interface  there is no interface nowhere0"),
+        "{stdout}"
     );
-    let (code, said) = check(&fleet, &["-excludefile", "/nowhere/e"]);
+    let (code, stdout) = check(&fleet, &["-excludefile", "/nowhere/e"]);
     assert_eq!(code, Some(1));
     assert!(
-        said.contains("FAIL  exclusions -excludefile: /nowhere/e"),
-        "{said}"
+        stdout.contains("FAIL  exclusions -excludefile: /nowhere/e"),
+        "{stdout}"
     );
 }
 
@@ -87,10 +87,10 @@ fn offloads() {
     fleet.masscan = lab.masscan();
     lab.run("ethtool -K scan0 gro on gso on tso on tx on rx on sg on");
     lab.run("ip link set scan0 mtu 9000");
-    let (code, said) = check(&fleet, &[]);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("\nwarn  offloads   rx-gro, "), "{said}");
-    assert!(said.contains("\nwarn  mtu        9000: "), "{said}");
+    let (code, stdout) = check(&fleet, &[]);
+    assert_eq!(code, Some(1), "{stdout}");
+    assert!(stdout.contains("\nwarn  offloads   rx-gro, "), "{stdout}");
+    assert!(stdout.contains("\nwarn  mtu        9000: "), "{stdout}");
     let server = fleet.ready_scand("a", &[]);
     for n in 0..2 {
         let id = fleet.push_network(&fleet.network(n), 2000, &[]);
@@ -98,15 +98,15 @@ fn offloads() {
     }
     server.wait_for_log("interface scan0 has offloads on (rx-gro, ");
     server.wait_for_log("interface scan0 has an MTU of 9000: masscan loses answers");
-    for trap in ["has offloads on", "has an MTU"] {
-        assert_eq!(server.log().matches(trap).count(), 1, "once: {trap}");
+    for warning in ["has offloads on", "has an MTU"] {
+        assert_eq!(server.log().matches(warning).count(), 1, "once: {warning}");
     }
-    let warnings = said.lines().filter(|line| line.starts_with("warn"));
-    for (_, remedy) in warnings.filter_map(|line| line.rsplit_once(": ")) {
-        lab.run(remedy);
+    let warnings = stdout.lines().filter(|line| line.starts_with("warn"));
+    for (_, command) in warnings.filter_map(|line| line.rsplit_once(": ")) {
+        lab.run(command);
     }
-    let (code, said) = check(&fleet, &[]);
-    assert_eq!(code, Some(0), "{said}");
+    let (code, stdout) = check(&fleet, &[]);
+    assert_eq!(code, Some(0), "{stdout}");
 }
 
 fn nothing_answers() {
@@ -116,11 +116,11 @@ fn nothing_answers() {
     fleet.kafka = address.to_string();
     fleet.redis = format!("redis://{address}");
     let began = Instant::now();
-    let (code, said) = check(&fleet, &[]);
+    let (code, stdout) = check(&fleet, &[]);
     assert_eq!(code, Some(1));
-    assert!(began.elapsed() < Duration::from_secs(12), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(12), "{stdout}");
     for name in ["kafka", "topics", "redis"] {
-        assert!(said.contains(&format!("FAIL  {name} ")), "{said}");
+        assert!(stdout.contains(&format!("FAIL  {name} ")), "{stdout}");
     }
     assert!(fleet.standin_events().is_empty(), "nothing was scanned");
 }

@@ -1,4 +1,4 @@
-//! `completed` means complete: what others do to masscan in the middle, what it hangs in, and that what it found is not lost.
+//! A task is `completed` only if its scan was complete: masscan is killed, hangs or loses answers, and no finding is lost.
 
 use crate::support::{
     Fleet, SOON, Scand, count_probes, findings_of, lab, masscan_of, probes_counted, span_ms,
@@ -16,44 +16,44 @@ use tempfile::TempDir;
 
 pub const TESTS: &[Test] = &[
     (
-        "a_wait_ended_from_outside_is_not_a_completion",
+        "a_masscan_killed_while_it_waits_for_late_answers_has_not_completed",
         Needs::Lab,
-        ended_while_waiting,
+        killed_while_waiting,
     ),
     (
         "a_finding_printed_just_before_a_kill_is_not_lost",
         Needs::Lab,
-        last_words,
+        killed_after_printing,
     ),
     (
-        "a_silent_masscan_is_ended_and_its_attempt_failed",
-        Needs::Servers,
+        "a_silent_masscan_is_killed_and_its_attempt_fails",
+        Needs::KafkaAndRedis,
         silent,
     ),
     (
         "after_a_standstill_a_scan_continues_from_its_checkpoint",
-        Needs::Servers,
-        stood_still,
+        Needs::KafkaAndRedis,
+        standstill,
     ),
     (
-        "a_short_standstill_loses_no_answer",
+        "a_short_standstill_loses_no_answers",
         Needs::Lab,
-        stood_still_shortly,
+        short_standstill,
     ),
     (
         "after_an_overrun_the_probes_are_sent_again",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         overrun,
     ),
     (
-        "ten_small_scans_share_their_waits",
+        "the_waits_of_ten_small_scans_overlap",
         Needs::Lab,
-        ten_in_a_row,
+        overlapping_waits,
     ),
 ];
 
-/// Killed, interrupted, and interrupted twice, while it only waits for late answers.
-fn ended_while_waiting() {
+/// masscan is killed, interrupted, and interrupted twice while it waits for late answers.
+fn killed_while_waiting() {
     let fleet = Fleet::new("waiting");
     let _server = fleet.ready_scand("a", &["-slots", "3"]);
     let interrupted = "masscan was interrupted from outside at 100.00 %";
@@ -86,36 +86,37 @@ fn ended_while_waiting() {
             (State::Completed, 2),
             "{ended:?}"
         );
-        let told = fleet.status_records(&ids[n]);
-        let failure = told.iter().find_map(|record| record["error"].as_str());
-        assert!(failure.is_some_and(|said| said.contains(error)), "{told:?}");
+        let records = fleet.status_records(&ids[n]);
+        let failure = records.iter().find_map(|record| record["error"].as_str());
+        assert!(
+            failure.is_some_and(|text| text.contains(error)),
+            "{records:?}"
+        );
         let all = findings_of(&fleet.network(n as u32), &[443]);
         assert_eq!(fleet.findings(&ids[n]), all);
     }
 }
 
-/// masscan with file capabilities, started by an unprivileged user: the loader ignores preloaded libraries, so only the terminal makes it print
-/// line by line.
-fn last_words() {
-    let (fleet, is_told) = (Fleet::new("last-words"), ": it writes to a terminal");
+/// If masscan has file capabilities and runs as an unprivileged user, the loader ignores preloaded libraries. Then only a terminal makes masscan
+/// write each line at once.
+fn killed_after_printing() {
+    let (fleet, terminal) = (Fleet::new("killed"), ": it writes to a terminal");
     let log = printed_before_a_kill(&fleet);
-    assert!(!log.contains(is_told), "{log}");
+    assert!(!log.contains(terminal), "{log}");
     let mut fleet = Fleet::new("capable");
     let folder = masscan_of_nobody();
     fleet.masscan = folder.path().join("masscan");
     let log = printed_before_a_kill(&fleet);
-    assert_eq!(log.matches(is_told).count(), 1, "{log}");
+    assert_eq!(log.matches(terminal).count(), 1, "{log}");
 }
 
-/// Gives the server's log.
+/// Kills masscan in the middle of a scan; nearly all answers are found. Returns the server's log.
 fn printed_before_a_kill(fleet: &Fleet) -> String {
     let server = fleet.ready_scand("a", &[]);
     let network = fleet.network(0);
     count_probes(&network);
     let id = fleet.push_network(&network, 100, &["-attempts", "1"]);
-    wait_until("some progress", SOON, || {
-        fleet.task(&id).is_some_and(|task| task.progress > 40.0)
-    });
+    fleet.wait_progress(&id, 40.0);
     kill_process(masscan_of(&network), Signal::KILL).unwrap();
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!(ended.status, State::Failed, "{ended:?}");
@@ -124,13 +125,13 @@ fn printed_before_a_kill(fleet: &Fleet) -> String {
         "the last progress is kept: {ended:?}"
     );
     let (probes, found) = (probes_counted(&network), fleet.findings(&id).len() as u64);
-    // At 50 probes a second hardly one was on its way; a block of 4096 bytes holds 27 findings.
+    // At 50 probes per second at most a few answers were in flight. Buffered in blocks of 4096 bytes, up to 27 findings would be missing.
     assert!(found + 4 >= probes, "{found} found, {probes} probed");
     assert_eq!(ended.found, found);
     server.log()
 }
 
-/// A copy of masscan with file capabilities in a folder that every user may enter, and a script that starts it in the lab as the user nobody.
+/// A folder with a copy of masscan that has file capabilities, and a wrapper `masscan` that starts it in the lab as the user nobody.
 fn masscan_of_nobody() -> TempDir {
     let folder = tempfile::Builder::new()
         .prefix("scan-nobody-")
@@ -175,61 +176,61 @@ fn silent() {
     let resumed = failure["resume_index"].as_u64().unwrap();
     assert!(
         resumed > 0,
-        "a failed attempt leaves its checkpoint too: {failure}"
+        "a failed attempt leaves its checkpoint: {failure}"
     );
     assert!(server.log().contains(&format!("--resume-index {resumed}")));
 }
 
-/// Stops `server` for so long once the checkpoint of its task is behind `index`.
-fn stand_still(fleet: &Fleet, server: &Scand, id: &str, index: u64, time: Duration) {
+/// Freezes `server` for `time` when the checkpoint of the task is beyond `index`.
+fn freeze(fleet: &Fleet, server: &Scand, id: &str, index: u64, time: Duration) {
     wait_until("a checkpoint", SOON, || {
         fleet.task(id).is_some_and(|task| task.resume_index > index)
     });
     server.signal(Signal::STOP);
-    std::thread::sleep(time); // how long it stands still, nothing is waited for
+    std::thread::sleep(time);
     server.signal(Signal::CONT);
 }
 
-/// A server that is frozen for less than its lease keeps its task, but cannot know whether its masscan lost answers meanwhile.
-fn stood_still() {
+/// A server that is frozen for less than its lease keeps its task, but masscan may have lost answers in that time.
+fn standstill() {
     let mut fleet = Fleet::new("still").with_standin(&json!({}));
     fleet.lease_s = 30;
     let server = fleet.ready_scand("a", &[]);
     let id = fleet.push_network(&fleet.network(0), 25, &[]);
-    stand_still(&fleet, &server, &id, 10, Duration::from_secs(4));
+    freeze(&fleet, &server, &id, 10, Duration::from_secs(4));
     server.wait_for_log("in which masscan may have lost answers");
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!(
         (ended.status, ended.attempt),
         (State::Completed, 1),
-        "it costs no attempt"
+        "no attempt is used up"
     );
     assert!(server.log().contains("--resume-index"));
     assert_eq!(fleet.findings(&id), findings_of(&fleet.network(0), &[443]));
 }
 
-/// A server that takes nothing of masscan's output for 1.2 s, while up to 1200 targets answer: what masscan prints has room elsewhere,
-/// and so nothing is lost in its capture ring. A terminal has no such room, and the scan goes on from its checkpoint.
-fn stood_still_shortly() {
+/// A server does not read masscan's output for 1.2 s while up to 1200 targets answer. A pipe buffers that output, so masscan's capture ring does
+/// not overflow. A terminal does not, so the scan continues from its checkpoint.
+fn short_standstill() {
     let fleet = Fleet::new("shortly");
-    let log = whole_despite_a_standstill(&fleet, "172.30.48.0/20");
+    let log = complete_despite_a_standstill(&fleet, "172.30.48.0/20");
     assert!(!log.contains("--resume-index"), "{log}");
     let mut fleet = Fleet::new("shortly-by-terminal");
     let folder = masscan_of_nobody();
     fleet.masscan = folder.path().join("masscan");
-    let log = whole_despite_a_standstill(&fleet, "172.30.64.0/20");
+    let log = complete_despite_a_standstill(&fleet, "172.30.64.0/20");
     assert!(log.contains("answers came faster than the server could read them"));
     assert!(log.contains("--resume-index"), "{log}");
 }
 
-/// Long enough for more answers than a terminal and a capture ring hold; a longer one ends a scan whatever it holds.
-const SHORTLY: Duration = Duration::from_millis(1200);
+/// Long enough for more answers than a terminal and the capture ring can hold, but too short to count as a standstill by itself.
+const SHORT_STANDSTILL: Duration = Duration::from_millis(1200);
 
-/// Gives the server's log.
-fn whole_despite_a_standstill(fleet: &Fleet, network: &str) -> String {
+/// Returns the server's log.
+fn complete_despite_a_standstill(fleet: &Fleet, network: &str) -> String {
     let server = fleet.ready_scand("a", &[]);
     let id = fleet.push_network(network, 1000, &["-wait", "0"]);
-    stand_still(fleet, &server, &id, 0, SHORTLY);
+    freeze(fleet, &server, &id, 0, SHORT_STANDSTILL);
     let ended = fleet.wait_ended(&id, SOON + SOON);
     let log = server.log();
     assert_eq!(
@@ -245,14 +246,14 @@ fn whole_despite_a_standstill(fleet: &Fleet, network: &str) -> String {
     log
 }
 
-/// The same where more is printed than has room: a real masscan loses the rest in its capture ring (the stand-in only waits).
+/// More output than the pipe can hold. A real masscan would lose answers in its capture ring; the stand-in blocks instead.
 fn overrun() {
     let mut fleet = Fleet::new("overrun").with_standin(&json!({}));
     fleet.lease_s = 30;
     let server = fleet.ready_scand("a", &[]);
     let network = "172.16.0.0/15";
     let id = fleet.push_network(network, 10_000, &["-wait", "0"]);
-    stand_still(&fleet, &server, &id, 0, SHORTLY);
+    freeze(&fleet, &server, &id, 0, SHORT_STANDSTILL);
     server.wait_for_log("answers came faster than the server could read them");
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!((ended.status, ended.attempt), (State::Completed, 1));
@@ -260,7 +261,7 @@ fn overrun() {
     assert!(fleet.findings(&id) == findings_of(network, &[443]));
 }
 
-fn ten_in_a_row() {
+fn overlapping_waits() {
     let fleet = Fleet::new("ten");
     let server = fleet.ready_scand("a", &["-slots", "1"]);
     let prefix = fleet.network(0).replace("0/24", "");
@@ -281,7 +282,7 @@ fn ten_in_a_row() {
     let took = span_ms(&ended);
     assert!(
         took < 25_000,
-        "{took} ms instead of 10 × 10 s and more\n{}",
+        "{took} ms; 10 × 10 s and more without overlap\n{}",
         server.log()
     );
     println!("ten small scans took {took} ms");

@@ -1,80 +1,83 @@
-//! Cancel, pause, resume, retry: in force within 2 seconds, by process id; nothing lost, nothing held up, and what Kafka was
-//! told outlives Redis.
+//! Cancel, pause, resume and retry: they stop masscan within 2 seconds, lose nothing, block no other task, and survive the loss of Redis.
 
 use crate::support::{
     Fleet, OwnPeer, SOON, addresses, masscans, shared_kafka, wait_for, wait_until,
 };
 use crate::{Needs, Test};
 use rustix::process::Signal;
-use scan::claim_table::{LiveTask, Order};
+use scan::claim_table::Order;
 use scan::model::State;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// An order is in force on the server within this.
+/// Maximum time from an order until masscan has ended.
 const IN_FORCE_WITHIN: Duration = Duration::from_secs(2);
 
 pub const TESTS: &[Test] = &[
     (
-        "a_cancelled_scans_masscan_is_gone_within_2_seconds",
+        "a_cancel_ends_masscan_within_2_seconds",
         Needs::Lab,
         cancel_running,
     ),
     (
-        "a_paused_scan_goes_on_from_its_checkpoint_and_finds_all",
+        "a_resumed_scan_continues_from_its_checkpoint_and_finds_everything",
         Needs::Lab,
         pause_and_resume,
     ),
     (
         "a_cancelled_queued_task_never_runs",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         cancel_queued,
     ),
     (
-        "a_cancel_without_a_server_is_carried_out_by_the_next_one",
-        Needs::Servers,
+        "a_cancel_with_no_server_running_is_carried_out_by_the_next_server",
+        Needs::KafkaAndRedis,
         cancel_without_server,
     ),
     (
-        "a_cancel_outlives_the_server_that_was_to_carry_it_out",
-        Needs::Servers,
+        "a_cancel_is_carried_out_even_if_its_server_dies",
+        Needs::KafkaAndRedis,
         cancel_on_dead_server,
     ),
     (
-        "a_paused_task_stays_paused_in_a_rebuilt_redis",
-        Needs::Servers,
+        "a_paused_task_stays_paused_after_redis_is_rebuilt",
+        Needs::KafkaAndRedis,
         paused_and_flushed,
     ),
     (
-        "a_resumed_task_is_not_paused_in_a_rebuilt_redis",
-        Needs::Servers,
+        "a_resumed_task_stays_resumed_after_redis_is_rebuilt",
+        Needs::KafkaAndRedis,
         resumed_and_flushed,
     ),
     (
         "a_failed_task_is_retried_from_its_checkpoint",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         retry_failed,
     ),
     (
-        "a_retried_task_survives_an_emptied_redis",
-        Needs::Servers,
+        "a_retried_task_survives_a_redis_flush",
+        Needs::KafkaAndRedis,
         retried_and_flushed,
     ),
     (
-        "whoever_cannot_be_steered_is_said_with_exit_code_1",
-        Needs::Servers,
-        refused,
+        "tasks_that_cannot_be_controlled_are_named_with_exit_code_1",
+        Needs::KafkaAndRedis,
+        errors,
     ),
-    ("a_whole_job_is_steered_at_once", Needs::Servers, whole_job),
     (
-        "orders_at_any_moment_lose_nothing_and_end_nothing_twice",
-        Needs::Servers,
-        at_any_moment,
+        "a_whole_job_is_controlled_at_once",
+        Needs::KafkaAndRedis,
+        whole_job,
+    ),
+    (
+        "orders_at_random_times_lose_nothing_and_end_nothing_twice",
+        Needs::KafkaAndRedis,
+        at_random_times,
     ),
 ];
 
-/// Runs a command; its exit code, stdout and stderr.
-fn said(fleet: &Fleet, words: &[&str]) -> (i32, String, String) {
+/// Runs a scanpush command. Returns its exit code, stdout and stderr.
+fn run(fleet: &Fleet, words: &[&str]) -> (i32, String, String) {
     let output = fleet.scanpush(words);
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (
@@ -84,47 +87,33 @@ fn said(fleet: &Fleet, words: &[&str]) -> (i32, String, String) {
     )
 }
 
-/// Runs a command that must go well.
-fn steer(fleet: &Fleet, words: &[&str]) -> String {
-    let (code, out, err) = said(fleet, words);
+/// Runs a scanpush command that must succeed. Returns its stdout.
+fn run_ok(fleet: &Fleet, words: &[&str]) -> String {
+    let (code, out, err) = run(fleet, words);
     assert_eq!(code, 0, "{words:?}: {err}");
     out
 }
 
-fn wait_progress(fleet: &Fleet, id: &str, percent: f64) -> LiveTask {
-    wait_for("some progress", SOON, || {
-        fleet.task(id).filter(|task| task.progress > percent)
-    })
-}
-
-/// Gives an order and measures how long the processes that scan `network` live on.
-fn in_force(fleet: &Fleet, order: &str, id: &str, network: &str) -> Duration {
+/// Gives an order. Returns the time until the masscan processes that scan `network` have ended.
+fn time_until_in_force(fleet: &Fleet, order: &str, id: &str, network: &str) -> Duration {
     let pids = masscans(network);
     assert!(!pids.is_empty(), "masscan runs");
     let ordered = Instant::now();
-    let steered = fleet
+    let answers = fleet
         .claim_table()
         .control(order.parse::<Order>().unwrap(), &[id.parse().unwrap()])
         .unwrap();
-    assert_eq!(steered, [scan::claim_table::Steered::Ordered]);
-    wait_until("masscan to be gone", SOON, || {
+    assert_eq!(answers, [scan::claim_table::Steered::Ordered]);
+    wait_until("masscan to end", SOON, || {
         pids.iter()
             .all(|pid| rustix::process::test_kill_process(*pid).is_err())
     });
     let took = ordered.elapsed();
-    println!("{order}: masscan {pids:?} gone after {took:?}");
+    println!("{order}: masscan {pids:?} ended after {took:?}");
     took
 }
 
-fn starts(fleet: &Fleet) -> usize {
-    fleet
-        .standin_events()
-        .iter()
-        .filter(|event| event["event"] == "start")
-        .count()
-}
-
-/// The status records of a task, without that of its ingestion: a claim may be announced before it.
+/// The states of a task on `scan-status`. The record of its ingestion is left out, because it may come after that of the claim.
 fn states(fleet: &Fleet, id: &str) -> Vec<String> {
     fleet
         .status_records(id)
@@ -139,11 +128,11 @@ fn cancel_running() {
     let _server = fleet.ready_scand("a", &[]);
     let network = fleet.network(0);
     let id = fleet.push_network(&network, 40, &["-wait", "10"]);
-    let before = wait_progress(&fleet, &id, 20.0);
-    let took = in_force(&fleet, "cancel", &id, &network);
+    let before = fleet.wait_progress(&id, 20.0);
+    let took = time_until_in_force(&fleet, "cancel", &id, &network);
     assert!(took <= IN_FORCE_WITHIN, "{took:?}");
     assert_eq!(
-        steer(&fleet, &["status", &id]).lines().count(),
+        run_ok(&fleet, &["status", &id]).lines().count(),
         2,
         "it is still shown"
     );
@@ -160,7 +149,7 @@ fn cancel_running() {
     assert_eq!(fleet.findings(&id).len() as u64, task.found);
     assert_eq!(states(&fleet, &id), ["running", "cancelled"]);
     fleet.wait_committed(shared_kafka());
-    let (code, out, err) = said(&fleet, &["cancel", &id]);
+    let (code, out, err) = run(&fleet, &["cancel", &id]);
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(err.contains("it had already ended: cancelled"), "{err}");
     assert!(masscans(&network).is_empty());
@@ -171,11 +160,11 @@ fn pause_and_resume() {
     let server = fleet.ready_scand("a", &[]);
     let network = fleet.network(0);
     let id = fleet.push_network(&network, 60, &[]);
-    wait_progress(&fleet, &id, 50.0);
-    let took = in_force(&fleet, "pause", &id, &network);
+    fleet.wait_progress(&id, 50.0);
+    let took = time_until_in_force(&fleet, "pause", &id, &network);
     assert!(took <= IN_FORCE_WITHIN, "{took:?}");
-    // The same order again only waits for it.
-    assert_eq!(steer(&fleet, &["pause", &id]), format!("{id}  paused\n"));
+    // Repeating the order waits until it is in force.
+    assert_eq!(run_ok(&fleet, &["pause", &id]), format!("{id}  paused\n"));
     let paused = fleet.task(&id).unwrap();
     assert_eq!(
         (paused.status, paused.attempt, paused.error.as_deref()),
@@ -187,9 +176,9 @@ fn pause_and_resume() {
         "{paused:?}"
     );
     assert_eq!(states(&fleet, &id).last().unwrap(), "paused");
-    assert!(masscans(&network).is_empty(), "nobody runs it");
+    assert!(masscans(&network).is_empty(), "no server runs it");
     assert_eq!(
-        steer(&fleet, &["resume", &id[..8]]),
+        run_ok(&fleet, &["resume", &id[..8]]),
         format!("{id}  queued\n")
     );
     let ended = fleet.wait_ended(&id, SOON);
@@ -209,12 +198,12 @@ fn cancel_queued() {
     let fleet = Fleet::new("cancel-queued").with_standin(&json!({}));
     let _server = fleet.ready_scand("a", &["-slots", "1"]);
     let running = fleet.push_network(&fleet.network(0), 40, &[]);
-    wait_progress(&fleet, &running, 1.0);
+    fleet.wait_progress(&running, 1.0);
     let queued = fleet.push_network(&fleet.network(1), 40, &[]);
     wait_until("it to be queued", SOON, || fleet.task(&queued).is_some());
     let ordered = Instant::now();
     assert_eq!(
-        steer(&fleet, &["cancel", &queued]),
+        run_ok(&fleet, &["cancel", &queued]),
         format!("{queued}  cancelled\n")
     );
     println!("cancel of a queued task took {:?}", ordered.elapsed());
@@ -222,10 +211,10 @@ fn cancel_queued() {
     assert_eq!((task.status, task.attempt), (State::Cancelled, 0));
     assert_eq!(states(&fleet, &queued), ["cancelled"]);
     assert_eq!(
-        steer(&fleet, &["cancel", &running, "-json"]),
+        run_ok(&fleet, &["cancel", &running, "-json"]),
         format!("{{\"task_id\":\"{running}\",\"order\":\"cancel\",\"status\":\"cancelled\"}}\n")
     );
-    assert_eq!(starts(&fleet), 1);
+    assert_eq!(fleet.standin_starts(), 1);
     fleet.wait_committed(shared_kafka());
 }
 
@@ -233,22 +222,22 @@ fn cancel_without_server() {
     let fleet = Fleet::new("cancel-alone").with_standin(&json!({}));
     let mut first = fleet.ready_scand("a", &["-slots", "1"]);
     let blocker = fleet.push_network(&fleet.network(0), 20, &[]);
-    wait_progress(&fleet, &blocker, 1.0);
+    fleet.wait_progress(&blocker, 1.0);
     let id = fleet.push_network(&fleet.network(1), 40, &[]);
     wait_until("it to be queued", SOON, || fleet.task(&id).is_some());
     first.signal(Signal::TERM);
     first.wait(SOON);
-    let (code, out, err) = said(&fleet, &["cancel", &id]);
+    let (code, out, err) = run(&fleet, &["cancel", &id]);
     assert_eq!((code, out), (0, format!("{id}  cancelling\n")));
     assert!(
         err.contains("no server is up: it will not be started"),
         "{err}"
     );
-    assert!(steer(&fleet, &["status", &id]).contains("cancelling"));
+    assert!(run_ok(&fleet, &["status", &id]).contains("cancelling"));
     let _second = fleet.ready_scand("b", &[]);
     let task = fleet.wait_ended(&id, SOON);
     assert_eq!((task.status, task.attempt), (State::Cancelled, 0));
-    steer(&fleet, &["cancel", &blocker]);
+    run_ok(&fleet, &["cancel", &blocker]);
     fleet.wait_committed(shared_kafka());
 }
 
@@ -256,32 +245,24 @@ fn cancel_on_dead_server() {
     let fleet = Fleet::new("cancel-dead").with_standin(&json!({}));
     let mut first = fleet.ready_scand("a", &[]);
     let id = fleet.push_network(&fleet.network(0), 20, &[]);
-    wait_progress(&fleet, &id, 5.0);
+    fleet.wait_progress(&id, 5.0);
     first.kill();
-    let steered = fleet
+    let answers = fleet
         .claim_table()
         .control(Order::Cancel, &[id.parse().unwrap()])
         .unwrap();
-    assert_eq!(steered, [scan::claim_table::Steered::Ordered]);
+    assert_eq!(answers, [scan::claim_table::Steered::Ordered]);
     let _second = fleet.ready_scand("b", &[]);
     let task = fleet.wait_ended(&id, SOON);
     assert_eq!(task.status, State::Cancelled, "{task:?}");
-    assert_eq!(starts(&fleet), 1, "nobody ran it again");
+    assert_eq!(fleet.standin_starts(), 1, "no server ran it again");
     fleet.wait_committed(shared_kafka());
 }
 
-fn flush(fleet: &Fleet) {
-    let client = redis::Client::open(fleet.redis.as_str()).unwrap();
-    redis::cmd("FLUSHALL")
-        .exec(&mut client.get_connection().unwrap())
-        .unwrap();
-}
-
-/// A fleet with a Redis of its own, one server with one slot.
+/// A fleet with its own Redis.
 fn with_own_redis(name: &str, plan: &Value) -> (Fleet, OwnPeer) {
     let mut fleet = Fleet::new(name).with_standin(plan);
-    let redis = OwnPeer::start("redis", &fleet, &[]);
-    fleet.redis = format!("redis://{}", redis.0.address());
+    let redis = fleet.start_redis(&[]);
     (fleet, redis)
 }
 
@@ -289,24 +270,24 @@ fn paused_and_flushed() {
     let (fleet, _redis) = with_own_redis("paused", &json!({}));
     let server = fleet.ready_scand("a", &["-slots", "1"]);
     let ran = fleet.push_network(&fleet.network(0), 40, &[]);
-    wait_progress(&fleet, &ran, 50.0);
+    fleet.wait_progress(&ran, 50.0);
     let queued = fleet.push_network(&fleet.network(1), 10_000, &[]);
     wait_until("it to be queued", SOON, || fleet.task(&queued).is_some());
-    let out = steer(&fleet, &["pause", &queued, &ran]);
+    let out = run_ok(&fleet, &["pause", &queued, &ran]);
     assert_eq!(out, format!("{queued}  paused\n{ran}  paused\n"));
     let before = fleet.task(&ran).unwrap();
-    flush(&fleet);
+    fleet.flush_redis();
     let paused = |id: &str| fleet.task(id).filter(|task| task.status == State::Paused);
     for id in [&ran, &queued] {
         wait_for("it to be paused again", SOON, || paused(id));
         server.wait_for_log(&format!("task {id}: was paused when Redis lost its data"));
     }
     assert_eq!(fleet.task(&ran).unwrap().resume_index, before.resume_index);
-    // One that was not paused shows that the server claims what there is.
+    // The server still claims tasks that are not paused.
     let other = fleet.push_network(&fleet.network(2), 10_000, &[]);
     assert_eq!(fleet.wait_ended(&other, SOON).status, State::Completed);
     assert!(paused(&ran).is_some() && paused(&queued).is_some());
-    steer(&fleet, &["resume", &ran, &queued]);
+    run_ok(&fleet, &["resume", &ran, &queued]);
     for (id, network) in [(&ran, 0), (&queued, 1)] {
         let task = fleet.wait_ended(id, SOON);
         assert_eq!(task.status, State::Completed, "{task:?}");
@@ -319,23 +300,23 @@ fn resumed_and_flushed() {
     let (fleet, _redis) = with_own_redis("resumed", &json!({}));
     let _server = fleet.ready_scand("a", &["-slots", "1"]);
     let blocker = fleet.push_network(&fleet.network(0), 20, &[]);
-    wait_progress(&fleet, &blocker, 1.0);
+    fleet.wait_progress(&blocker, 1.0);
     let id = fleet.push_network(&fleet.network(1), 10_000, &[]);
     wait_until("it to be queued", SOON, || fleet.task(&id).is_some());
-    steer(&fleet, &["pause", &id]);
-    steer(&fleet, &["resume", &id]);
-    wait_until("Kafka to be told", SOON, || {
+    run_ok(&fleet, &["pause", &id]);
+    run_ok(&fleet, &["resume", &id]);
+    wait_until("both changes to be on scan-status", SOON, || {
         states(&fleet, &id) == ["paused", "queued"]
     });
-    flush(&fleet);
+    fleet.flush_redis();
     wait_for("it to be queued again", SOON, || fleet.task(&id));
     assert_eq!(fleet.task(&id).unwrap().status, State::Queued);
-    steer(&fleet, &["cancel", &blocker]);
+    run_ok(&fleet, &["cancel", &blocker]);
     assert_eq!(fleet.wait_ended(&id, SOON).status, State::Completed);
 }
 
 fn retry_failed() {
-    // The only attempt crashes half-way; the runs after it are whole.
+    // The only attempt crashes half-way; later runs do not.
     let plan = json!({"only_first": 1, "crash_after_s": 5.0});
     let fleet = Fleet::new("retry").with_standin(&plan);
     let server = fleet.ready_scand("a", &[]);
@@ -348,12 +329,12 @@ fn retry_failed() {
         "{failed:?}"
     );
     fleet.wait_committed(shared_kafka());
-    let out = steer(&fleet, &["retry", &id[..6]]);
+    let out = run_ok(&fleet, &["retry", &id[..6]]);
     assert!(out.starts_with(&format!("{id}  retry 1 from ")), "{out}");
     let again = fleet.task(&id).unwrap();
     assert!(
         again.progress > 0.0,
-        "it shows how far it is, from its checkpoint on: {again:?}"
+        "its progress includes what was scanned before the checkpoint: {again:?}"
     );
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!(
@@ -363,7 +344,7 @@ fn retry_failed() {
     );
     assert!(
         (256..=260).contains(&ended.found),
-        "what was found before counts, a few at the checkpoint twice: {ended:?}"
+        "findings of the first run count; a few at the checkpoint count twice: {ended:?}"
     );
     assert!(
         server
@@ -376,7 +357,7 @@ fn retry_failed() {
         ["running", "failed", "running", "completed"]
     );
     fleet.wait_committed(shared_kafka());
-    let (code, out, err) = said(&fleet, &["retry", &id]);
+    let (code, out, err) = run(&fleet, &["retry", &id]);
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(err.contains("it is completed: push it again"), "{err}");
 }
@@ -385,36 +366,42 @@ fn retried_and_flushed() {
     let plan = json!({"only_first": 2, "fail": {"stderr": "FAIL: no", "exit_code": 1}});
     let (fleet, _redis) = with_own_redis("retry-flushed", &plan);
     let _server = fleet.ready_scand("a", &["-slots", "1"]);
-    // The first one holds the committed offset back, so that both records of the other one are read again.
+    // `held` holds the committed offset back, so that both records of the other task are read again.
     let held = fleet.push_network(&fleet.network(1), 10_000, &["-id", "held"]);
     wait_for("its first attempt to fail", SOON, || {
         fleet.task(&held).filter(|task| task.retry_ms.is_some())
     });
-    steer(&fleet, &["pause", &held]);
+    run_ok(&fleet, &["pause", &held]);
     let id = fleet.push_network(&fleet.network(0), 30, &["-attempts", "1", "-id", "again"]);
     assert_eq!(fleet.wait_ended(&id, SOON).status, State::Failed);
-    steer(&fleet, &["retry", &id]);
-    wait_progress(&fleet, &id, 20.0);
-    flush(&fleet);
+    run_ok(&fleet, &["retry", &id]);
+    fleet.wait_progress(&id, 20.0);
+    fleet.flush_redis();
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!(
         (ended.status, ended.retry, ended.attempt),
         (State::Completed, 1, 1),
         "{ended:?}"
     );
-    assert_eq!(starts(&fleet), 3, "it was taken up again, not run again");
+    assert_eq!(
+        fleet.standin_starts(),
+        3,
+        "the running scan continued; it was not started again"
+    );
     assert_eq!(fleet.findings(&id), addresses(&fleet.network(0), 443));
-    // Its end is known for both of its records.
-    flush(&fleet);
-    wait_for("the held one to be back", SOON, || fleet.task(&held));
-    steer(&fleet, &["resume", &held]);
+    // Both records of the task that has ended are recognised as ended.
+    fleet.flush_redis();
+    wait_for("the held task to be in Redis again", SOON, || {
+        fleet.task(&held)
+    });
+    run_ok(&fleet, &["resume", &held]);
     assert_eq!(fleet.wait_ended(&held, SOON).status, State::Completed);
-    assert_eq!(starts(&fleet), 4);
+    assert_eq!(fleet.standin_starts(), 4);
     fleet.wait_committed(shared_kafka());
 }
 
-fn refused() {
-    let fleet = Fleet::new("refused").with_standin(&json!({}));
+fn errors() {
+    let fleet = Fleet::new("control-errors").with_standin(&json!({}));
     let _server = fleet.ready_scand("a", &["-slots", "1"]);
     let ids: Vec<String> = ["same-a", "same-b"]
         .iter()
@@ -425,10 +412,13 @@ fn refused() {
         fleet.wait_ended(id, SOON);
     }
     let running = fleet.push_network(&fleet.network(2), 30, &["-id", "runs"]);
-    wait_progress(&fleet, &running, 1.0);
-    let (code, out, err) = said(&fleet, &["cancel", "nobody", "same", "same-a", "runs"]);
+    fleet.wait_progress(&running, 1.0);
+    let (code, out, err) = run(&fleet, &["cancel", "nobody", "same", "same-a", "runs"]);
     assert_eq!(code, 1);
-    assert_eq!(out, "runs  cancelled\n", "the others are done all the same");
+    assert_eq!(
+        out, "runs  cancelled\n",
+        "the error of one id does not affect the others"
+    );
     let lines: Vec<&str> = err.lines().collect();
     let [unknown, ambiguous, ended] = lines[..] else {
         panic!("{err}");
@@ -455,16 +445,16 @@ fn refused() {
             "\"none\" is not a job of group",
         ),
     ] {
-        let (code, out, err) = said(&fleet, words);
+        let (code, out, err) = run(&fleet, words);
         assert_eq!((code, out.as_str()), (1, ""), "{words:?}");
         assert!(err.contains(needle), "{words:?}: {err}");
     }
-    let (code, ..) = said(&fleet, &["cancel"]);
+    let (code, ..) = run(&fleet, &["cancel"]);
     assert_eq!(code, 2);
 }
 
 fn whole_job() {
-    let fleet = Fleet::new("steer-job").with_standin(&json!({}));
+    let fleet = Fleet::new("control-job").with_standin(&json!({}));
     let _servers = [
         fleet.ready_scand("a", &["-slots", "2"]),
         fleet.ready_scand("b", &["-slots", "2"]),
@@ -483,15 +473,15 @@ fn whole_job() {
     wait_until("all to be known", SOON, || {
         fleet.task("job-task-5").is_some()
     });
-    let out = steer(&fleet, &["pause", "-job", "the-job"]);
+    let out = run_ok(&fleet, &["pause", "-job", "the-job"]);
     assert_eq!(out.matches("  paused\n").count(), 5, "{out}");
-    let job: Value = serde_json::from_str(&steer(&fleet, &["job", "the-j", "-json"])).unwrap();
+    let job: Value = serde_json::from_str(&run_ok(&fleet, &["job", "the-j", "-json"])).unwrap();
     assert_eq!(
         (&job["state"], &job["states"]),
         (&json!("paused"), &json!({"completed": 1, "paused": 5}))
     );
     assert!((0..6).all(|n| masscans(&fleet.network(n)).is_empty()));
-    let out = steer(&fleet, &["resume", "-job", "the-job"]);
+    let out = run_ok(&fleet, &["resume", "-job", "the-job"]);
     assert_eq!(out.matches("  queued\n").count(), 5, "{out}");
     wait_until("two to run", SOON, || {
         let running = (1..6).filter(|n| {
@@ -501,10 +491,10 @@ fn whole_job() {
         });
         running.count() == 2
     });
-    let out = steer(&fleet, &["cancel", "-job", "the-job"]);
+    let out = run_ok(&fleet, &["cancel", "-job", "the-job"]);
     assert_eq!(out.matches("  cancelled\n").count(), 5, "{out}");
     assert!((0..6).all(|n| masscans(&fleet.network(n)).is_empty()));
-    let (code, _, err) = said(&fleet, &["cancel", "-job", "the-job"]);
+    let (code, _, err) = run(&fleet, &["cancel", "-job", "the-job"]);
     assert_eq!(code, 1);
     assert!(
         err.contains("6 of 6 tasks of the job had already ended"),
@@ -513,9 +503,9 @@ fn whole_job() {
     fleet.wait_committed(shared_kafka());
 }
 
-/// Orders from one client after the other, whatever the tasks are doing; one cancel in sixteen orders.
-fn at_any_moment() {
-    let fleet = Fleet::new("any-moment").with_standin(&json!({}));
+/// Gives orders at random times, whatever the tasks are doing. One order in sixteen is a cancel.
+fn at_random_times() {
+    let fleet = Fleet::new("random-orders").with_standin(&json!({}));
     let _servers = [
         fleet.ready_scand("a", &["-slots", "2"]),
         fleet.ready_scand("b", &["-slots", "2"]),
@@ -526,13 +516,13 @@ fn at_any_moment() {
     wait_until("all to be known", SOON, || {
         ids.iter().all(|id| fleet.task(id).is_some())
     });
-    // A fixed sequence (Numerical Recipes' generator): the moments differ from run to run, the orders don't.
+    // A fixed pseudo-random sequence (Numerical Recipes' generator): the orders are the same in each run, their timing is not.
     let mut random: u32 = 7;
     let mut next = || {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (random >> 16) as usize
     };
-    let mut ledger = fleet.claim_table();
+    let mut claim_table = fleet.claim_table();
     for _ in 0..150 {
         let id = ids[next() % ids.len()].parse().unwrap();
         let order = match next() % 16 {
@@ -540,12 +530,12 @@ fn at_any_moment() {
             1..=7 => Order::Pause,
             _ => Order::Resume,
         };
-        ledger.control(order, &[id]).unwrap();
+        claim_table.control(order, &[id]).unwrap();
         std::thread::sleep(Duration::from_millis(next() as u64 % 100));
     }
     let all: Vec<_> = ids.iter().map(|id| id.parse().unwrap()).collect();
     wait_until("all to end", SOON, || {
-        ledger.control(Order::Resume, &all).unwrap();
+        claim_table.control(Order::Resume, &all).unwrap();
         ids.iter().all(|id| {
             fleet
                 .task(id)

@@ -1,4 +1,4 @@
-//! Who runs what: tasks are shared evenly, by priority, whatever the number of partitions.
+//! Tasks are distributed evenly among servers and by priority, whatever the number of partitions.
 
 use crate::support::{Fleet, SOON, addresses};
 use crate::{Needs, Test};
@@ -13,15 +13,19 @@ pub const TESTS: &[Test] = &[
         Needs::Lab,
         two_pushes_five_partitions,
     ),
-    ("eight_pushes_are_four_each", Needs::Lab, eight_pushes),
     (
-        "higher_priority_goes_first_and_equals_in_order",
-        Needs::Servers,
+        "eight_pushes_are_split_evenly_between_two_servers",
+        Needs::Lab,
+        eight_pushes,
+    ),
+    (
+        "higher_priority_runs_first_and_equal_priorities_run_in_order",
+        Needs::KafkaAndRedis,
         priorities,
     ),
     (
         "the_sum_of_rates_stays_within_max_rate",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         max_rate,
     ),
 ];
@@ -42,18 +46,18 @@ fn each_server_runs_one(fleet: Fleet) {
         .map(|network| fleet.push_network(network, 800, &["-wait", "3"]))
         .collect();
     let ended: Vec<_> = ids.iter().map(|id| fleet.wait_ended(id, SOON)).collect();
-    let mut by: Vec<_> = ended
+    let mut servers_used: Vec<_> = ended
         .iter()
         .map(|task| task.server.clone().unwrap())
         .collect();
-    by.sort();
-    assert_eq!(by, ["a", "b"], "each server runs one");
+    servers_used.sort();
+    assert_eq!(servers_used, ["a", "b"], "each server runs one");
     let [first, second] = &ended[..] else {
         panic!()
     };
     assert!(
         second.started_ms < first.finished_ms && first.started_ms < second.finished_ms,
-        "at the same time: {first:?} {second:?}"
+        "they ran at the same time: {first:?} {second:?}"
     );
     for ((id, network), task) in ids.iter().zip(&networks).zip(&ended) {
         assert_eq!(
@@ -74,13 +78,13 @@ fn eight_pushes() {
     let ids: Vec<String> = (0..8)
         .map(|n| fleet.push_network(&fleet.network(n), 800, &[]))
         .collect();
-    let mut each: BTreeMap<String, u32> = BTreeMap::new();
+    let mut tasks_of: BTreeMap<String, u32> = BTreeMap::new();
     for id in &ids {
         let task = fleet.wait_ended(id, SOON);
         assert_eq!(task.status, State::Completed, "{task:?}");
-        *each.entry(task.server.unwrap()).or_default() += 1;
+        *tasks_of.entry(task.server.unwrap()).or_default() += 1;
     }
-    assert_eq!(each, BTreeMap::from([("a".into(), 4), ("b".into(), 4)]));
+    assert_eq!(tasks_of, BTreeMap::from([("a".into(), 4), ("b".into(), 4)]));
 }
 
 fn priorities() {
@@ -96,7 +100,7 @@ fn priorities() {
     started.sort_unstable();
     assert_eq!(
         started, as_expected,
-        "high, then the two equals in order, then low"
+        "high, then both of priority 5 in order, then low"
     );
 }
 
@@ -112,19 +116,19 @@ fn max_rate() {
         assert_eq!(fleet.wait_ended(id, SOON).status, State::Completed);
     }
     let events = fleet.standin_events();
-    let rates: Vec<u64> = of_event(&events, "start")
+    let rates: Vec<u64> = events_named(&events, "start")
         .map(|event| event["rate"].as_u64().unwrap())
         .collect();
     assert_eq!(rates, [300, 300, 500], "the last one runs at the limit");
-    assert_eq!(most_at_a_time(&events), 500, "never two at a time");
+    assert_eq!(peak_rate(&events), 500, "never above the limit together");
 }
 
-pub fn of_event<'a>(events: &'a [Value], name: &'a str) -> impl Iterator<Item = &'a Value> {
+pub fn events_named<'a>(events: &'a [Value], name: &'a str) -> impl Iterator<Item = &'a Value> {
     events.iter().filter(move |event| event["event"] == name)
 }
 
-/// The highest sum of the rates of all runs that were sending at the same time, in packets per second.
-pub fn most_at_a_time(events: &[Value]) -> u64 {
+/// The highest sum of the rates of runs that were sending at the same time, in packets per second.
+pub fn peak_rate(events: &[Value]) -> u64 {
     let (mut sending, mut most) = (BTreeMap::new(), 0);
     for event in events {
         let pid = event["pid"].as_u64();

@@ -1,4 +1,4 @@
-//! How a claim ends in the claim table, step by step: the ledger alone, on the real Redis, without servers.
+//! How a claim ends in the claim table, on a real Redis without servers.
 
 use crate::support::Fleet;
 use crate::{Needs, Test};
@@ -9,15 +9,15 @@ use scan::model::{FoundByPass, Lineage, Resume, State, Task, TaskId};
 use std::time::Duration;
 
 pub const TESTS: &[Test] = &[(
-    "an_end_that_kafka_knows_is_accepted_by_a_rebuilt_redis",
-    Needs::Servers,
+    "an_end_recorded_in_kafka_is_accepted_after_redis_is_rebuilt",
+    Needs::KafkaAndRedis,
     end_after_rebuild,
 )];
 
 const LEASE: Duration = Duration::from_secs(60);
 const FENCE: u64 = 7_000_000;
 
-fn ingest(ledger: &mut ClaimTable, id: &TaskId, disposition: Disposition) {
+fn ingest(claim_table: &mut ClaimTable, id: &TaskId, disposition: Disposition) {
     let beginning = Beginning {
         from: 0,
         log_end: 1,
@@ -25,15 +25,15 @@ fn ingest(ledger: &mut ClaimTable, id: &TaskId, disposition: Disposition) {
         replaces: None,
         lost_records: 0,
     };
-    assert!(ledger.begin(0, &beginning).unwrap());
-    let cursor = ledger.cursors(&[0]).unwrap()[&0].clone().unwrap();
+    assert!(claim_table.begin(0, &beginning).unwrap());
+    let cursor = claim_table.cursors(&[0]).unwrap()[&0].clone().unwrap();
     let task = Task::new(
         id.clone(),
         "172.16.0.0/24".parse().unwrap(),
         "443".parse().unwrap(),
         Default::default(),
     );
-    let ingested = ledger.ingest(&Ingest {
+    let ingested = claim_table.ingest(&Ingest {
         partition: 0,
         cursor: &cursor,
         next: 1,
@@ -51,11 +51,11 @@ fn ingest(ledger: &mut ClaimTable, id: &TaskId, disposition: Disposition) {
     assert!(matches!(ingested, Ok(Ingested::Done(_))), "{ingested:?}");
 }
 
-/// Redis is lost between the verdict and the finish, when the terminal record is on its way: the rebuild finds the task
-/// running and brings the claim back without the verdict.
+/// Redis is lost between `decide_end` and `finish`, while the terminal record is being sent. The rebuild restores the claim as running, without
+/// the decided end.
 fn end_after_rebuild() {
     let fleet = Fleet::new("end-after-rebuild");
-    let mut ledger = fleet.claim_table();
+    let mut claim_table = fleet.claim_table();
     let id: TaskId = "a".parse().unwrap();
     let held = Disposition::Held {
         server: "a".to_owned(),
@@ -65,7 +65,7 @@ fn end_after_rebuild() {
             ..Past::default()
         },
     };
-    ingest(&mut ledger, &id, held);
+    ingest(&mut claim_table, &id, held);
     let ending = Ending {
         task_id: id.clone(),
         lineage: Lineage {
@@ -78,12 +78,12 @@ fn end_after_rebuild() {
         found: FoundByPass::default().with(1, 256),
         resume: Resume::default(),
     };
-    assert_eq!(ledger.finish(&ending).unwrap(), ClaimState::Ok);
-    let task = ledger.task(&id).unwrap().unwrap();
+    assert_eq!(claim_table.finish(&ending).unwrap(), ClaimState::Ok);
+    let task = claim_table.task(&id).unwrap().unwrap();
     assert_eq!((task.status, task.found), (State::Completed, 256));
-    assert_eq!(ledger.committable(&[0]).unwrap()[&0], 1);
+    assert_eq!(claim_table.committable(&[0]).unwrap()[&0], 1);
     assert_eq!(
-        ledger.finish(&ending).unwrap(),
+        claim_table.finish(&ending).unwrap(),
         ClaimState::Ok,
         "sent twice"
     );

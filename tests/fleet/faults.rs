@@ -1,41 +1,41 @@
-//! Crashes, freezes, shutdowns, and the other side going away: real masscan in the lab, and restarts of Kafka and Redis.
+//! Server crashes and shutdowns with real masscan in the lab, and restarts of Kafka and Redis.
 //!
-//! What holds each line of the promise "nothing lost":
+//! The tests of each fault that must not lose anything:
 //!
 //! - **A server dies**: `a_dead_servers_task_runs_elsewhere_within_a_lease`, `a_lost_server_costs_no_attempt`,
-//!   `a_failure_after_a_lost_server_is_the_first`, `masscans_own_words_are_the_tasks_error`.
-//! - **A server freezes**: `a_frozen_server_writes_nothing_when_it_wakes`, `leases_are_renewed_while_kafka_is_stuck`.
-//! - **A task takes too long**: `a_task_that_takes_too_long_moves_on_and_fails_as_timed_out`.
-//! - **SIGTERM**: `sigterm_hands_a_scan_over_half_done`, `a_second_signal_ends_at_once`.
-//! - **Priorities and starvation**: `higher_priority_goes_first_and_equals_in_order`,
-//!   `a_long_task_blocks_no_other_and_holds_the_committed_offset`.
-//! - **Redis**: all of `redis_faults.rs`, `an_emptied_redis_is_rebuilt_from_kafka`.
-//! - **Kafka**: all of `kafka_faults.rs`, `a_restart_of_kafka_and_redis_is_survived`.
-//! - **Records**: `a_poison_task_fails_and_stops_no_other`, `an_id_pushed_again_changes_nothing`,
-//!   `bad_records_are_rejected_and_hold_nothing_up`.
-//! - **Group offsets**: `a_long_task_blocks_no_other_and_holds_the_committed_offset`; by Kafka's own tool in
-//!   `an_emptied_redis_is_rebuilt_from_kafka`; `every_partition_is_committed_again_at_least_hourly` in src/scand/finalize/commit.rs.
-//! - **All of them together**: `nothing_is_lost_under_random_faults`.
+//!   `a_failure_after_a_lost_server_counts_as_the_first`, `masscans_error_message_becomes_the_tasks_error`.
+//! - **A server freezes**: `a_frozen_server_writes_nothing_after_it_resumes`, `leases_are_renewed_while_kafka_is_frozen`.
+//! - **A task times out**: `a_task_that_times_out_moves_to_another_server_and_then_fails`.
+//! - **SIGTERM**: `sigterm_hands_over_a_running_scan`, `a_second_sigterm_ends_the_server_at_once`.
+//! - **Priorities and starvation**: `higher_priority_runs_first_and_equal_priorities_run_in_order`,
+//!   `a_long_task_blocks_no_other_task_and_holds_back_the_committed_offset`.
+//! - **Redis**: all of `redis_faults.rs`, `a_flushed_redis_is_rebuilt_from_kafka`.
+//! - **Kafka**: all of `kafka_faults.rs`, `a_scan_survives_a_restart_of_kafka_and_redis`.
+//! - **Records**: `a_poison_task_fails_and_blocks_no_other_task`, `an_id_pushed_again_changes_nothing`,
+//!   `bad_records_are_rejected_and_block_no_others`.
+//! - **Group offsets**: `a_long_task_blocks_no_other_task_and_holds_back_the_committed_offset`; with kafka-consumer-groups in
+//!   `a_flushed_redis_is_rebuilt_from_kafka`; `every_partition_is_committed_again_at_least_hourly` in src/scand/finalize/commit.rs.
+//! - **All faults together**: `nothing_is_lost_under_random_faults`.
 //!
-//! And each invariant of the design (`table.rs` has those of the claim table):
+//! The tests of each invariant in docs/architecture.md (those of the claim table are in `table.rs`):
 //!
-//! 1. One accepted end: the checker, in every test that calls `Proof::hold`; `every_rule_of_the_checker_can_fail`.
-//! 2. Committed is at most the lowest unfinished: `the_committed_offset_never_passes_an_unfinished_task`,
+//! 1. One accepted end: the checker, in every test that calls `Proof::check`; `every_rule_of_the_checker_can_fail`.
+//! 2. The committed offset is at most the lowest unfinished one: `the_committed_offset_never_passes_an_unfinished_task`,
 //!    `a_missing_key_never_means_done`.
 //! 3. Compare-and-set, lost ranges: `the_cursor_moves_only_by_compare_and_set`,
-//!    `a_log_cut_below_the_cursor_is_reported_and_counted`.
+//!    `records_removed_before_they_were_ingested_are_reported_and_counted`.
 //! 4. Fences: `a_stale_fence_changes_nothing`.
-//! 5. Exactly one place: `random_operations_keep_the_table_whole`.
-//! 6. Trust ends before the lease: `redis_away_for_longer_than_a_lease_suspends_the_scan`,
+//! 5. Exactly one place: `random_operations_keep_the_table_consistent`.
+//! 6. A server stops trusting a lease before it expires: `a_redis_outage_longer_than_a_lease_suspends_the_scan`,
 //!    `a_lease_is_judged_by_the_clock_of_redis`; src/scand/claims/held_claims.rs, src/model/lease.rs.
-//! 7. Attempts: `attempts_count_at_the_claim_and_a_drain_gives_them_back`.
-//! 8. A slot and a task meet: `a_free_slot_and_a_task_meet_soon`.
+//! 7. Attempts: `attempts_are_counted_at_the_claim_and_given_back_by_a_drain`.
+//! 8. A queued task gets a free slot soon: `a_queued_task_gets_a_free_slot_soon`.
 //! 9. Bounds: `a_full_buffer_suspends_the_scan_and_loses_nothing`; docs/limits.md lists them.
-//! 10. No text reaches masscan: `bad_records_are_rejected_and_hold_nothing_up`; src/masscan/arguments.rs.
+//! 10. No text of a task reaches masscan: `bad_records_are_rejected_and_block_no_others`; src/masscan/arguments.rs.
 //!
-//! tests/mutations.sh takes the safeguards out, one at a time, and shows that the tests named there fail.
+//! tests/mutations.sh removes the safeguards one at a time and shows that the tests named there fail.
 
-use crate::support::{Fleet, OwnPeer, SOON, addresses, now_ms, shared_kafka, wait_for, wait_until};
+use crate::support::{Fleet, SOON, addresses, now_ms, shared_kafka, wait_for};
 use crate::{Needs, Test};
 use rustix::process::Signal;
 use scan::model::State;
@@ -48,20 +48,20 @@ pub const TESTS: &[Test] = &[
         Needs::Lab,
         dead_server,
     ),
-    ("sigterm_hands_a_scan_over_half_done", Needs::Lab, drain),
+    ("sigterm_hands_over_a_running_scan", Needs::Lab, drain),
     (
-        "a_server_started_before_kafka_and_redis_waits_and_says_so",
-        Needs::Servers,
+        "a_server_started_before_kafka_and_redis_waits_and_logs_it",
+        Needs::KafkaAndRedis,
         started_first,
     ),
     (
-        "a_restart_of_kafka_and_redis_is_survived",
-        Needs::Servers,
+        "a_scan_survives_a_restart_of_kafka_and_redis",
+        Needs::KafkaAndRedis,
         restarts,
     ),
     (
-        "an_emptied_redis_is_rebuilt_from_kafka",
-        Needs::Servers,
+        "a_flushed_redis_is_rebuilt_from_kafka",
+        Needs::KafkaAndRedis,
         flushed,
     ),
 ];
@@ -71,9 +71,7 @@ fn dead_server() {
     let mut servers = [fleet.ready_scand("a", &[]), fleet.ready_scand("b", &[])];
     let network = fleet.network(0);
     let id = fleet.push_network(&network, 80, &[]);
-    let running = wait_for("some progress", SOON, || {
-        fleet.task(&id).filter(|task| task.progress > 30.0)
-    });
+    let running = fleet.wait_progress(&id, 30.0);
     let lost = running.server.unwrap();
     let other = if lost == "a" { "b" } else { "a" };
     servers
@@ -82,15 +80,15 @@ fn dead_server() {
         .unwrap()
         .kill();
     let killed_ms = now_ms();
-    let taken = wait_for("the other server to run it", SOON, || {
+    let continued = wait_for("the other server to run it", SOON, || {
         fleet
             .task(&id)
             .filter(|task| task.server.as_deref() == Some(other))
     });
-    let took = taken.started_ms.unwrap().saturating_sub(killed_ms);
+    let took = continued.started_ms.unwrap().saturating_sub(killed_ms);
     assert!(
         took <= u64::from(fleet.lease_s) * 1000 + 1000,
-        "within one lease + 1 s, not {took} ms"
+        "{took} ms; at most one lease and 1 s are allowed"
     );
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!(ended.status, State::Completed);
@@ -103,9 +101,7 @@ fn drain() {
     let mut first = fleet.ready_scand("a", &[]);
     let network = fleet.network(0);
     let id = fleet.push_network(&network, 60, &[]);
-    wait_for("some progress", SOON, || {
-        fleet.task(&id).filter(|task| task.progress > 60.0)
-    });
+    fleet.wait_progress(&id, 60.0);
     first.signal(Signal::TERM);
     assert_eq!(
         first.wait(Duration::from_secs(10)).code(),
@@ -138,14 +134,9 @@ fn drain() {
 
 fn started_first() {
     let mut fleet = Fleet::new("started-first").with_standin(&json!({}));
-    let (kafka, redis) = (
-        OwnPeer::start("kafka", &fleet, &[]),
-        OwnPeer::start("redis", &fleet, &[]),
-    );
+    let (kafka, redis) = (fleet.start_kafka(&[]), fleet.start_redis(&[]));
     kafka.0.stop().unwrap();
     redis.0.stop().unwrap();
-    fleet.kafka = kafka.0.address();
-    fleet.redis = format!("redis://{}", redis.0.address());
     let server = fleet.scand("a", &[]);
     server.wait_for_log("cannot reach Redis, waiting");
     redis.0.restart().unwrap();
@@ -159,17 +150,10 @@ fn started_first() {
 fn restarts() {
     let mut fleet = Fleet::new("restarts").with_standin(&json!({}));
     fleet.lease_s = 15;
-    let (kafka, redis) = (
-        OwnPeer::start("kafka", &fleet, &[]),
-        OwnPeer::start("redis", &fleet, &[]),
-    );
-    fleet.kafka = kafka.0.address();
-    fleet.redis = format!("redis://{}", redis.0.address());
+    let (kafka, redis) = (fleet.start_kafka(&[]), fleet.start_redis(&[]));
     let server = fleet.ready_scand("a", &[]);
     let id = fleet.push_network(&fleet.network(0), 20, &[]);
-    wait_for("some progress", SOON, || {
-        fleet.task(&id).filter(|task| task.progress > 5.0)
-    });
+    fleet.wait_progress(&id, 5.0);
     redis.0.kill().unwrap();
     kafka.0.kill().unwrap();
     server.wait_for_log("cannot write progress, waiting");
@@ -190,8 +174,7 @@ fn restarts() {
 
 fn flushed() {
     let mut fleet = Fleet::new("flushed").with_standin(&json!({}));
-    let redis = OwnPeer::start("redis", &fleet, &[]);
-    fleet.redis = format!("redis://{}", redis.0.address());
+    let _redis = fleet.start_redis(&[]);
     let _servers = [
         fleet.ready_scand("a", &["-slots", "1"]),
         fleet.ready_scand("b", &["-slots", "1"]),
@@ -203,14 +186,9 @@ fn flushed() {
         .collect();
     let waiting = fleet.push_network(&fleet.network(3), 10_000, &[]);
     for id in &running {
-        wait_for("some progress", SOON, || {
-            fleet.task(id).filter(|task| task.progress > 10.0)
-        });
+        fleet.wait_progress(id, 10.0);
     }
-    let client = redis::Client::open(fleet.redis.as_str()).unwrap();
-    redis::cmd("FLUSHALL")
-        .exec(&mut client.get_connection().unwrap())
-        .unwrap();
+    fleet.flush_redis();
     for id in running.iter().chain([&waiting]) {
         let task = fleet.wait_ended(id, SOON);
         assert_eq!(
@@ -221,23 +199,14 @@ fn flushed() {
     }
     assert!(
         fleet.task(&ended).is_none(),
-        "what had ended is not run again"
+        "a task that had ended is not run again"
     );
-    let starts = fleet
-        .standin_events()
-        .iter()
-        .filter(|event| event["event"] == "start")
-        .count();
     assert_eq!(
-        starts, 4,
-        "each ran once: the running ones were taken up again by their servers"
+        fleet.standin_starts(),
+        4,
+        "each ran once: the servers of running tasks kept them"
     );
-    wait_until("the offsets to be committed", SOON, || {
-        fleet
-            .offsets(shared_kafka())
-            .values()
-            .all(|(committed, end)| committed == end)
-    });
+    fleet.wait_committed(shared_kafka());
     for id in [&ended, &waiting].into_iter().chain(&running) {
         let terminal = fleet
             .status_records(id)

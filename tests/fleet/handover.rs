@@ -1,5 +1,5 @@
-//! A scan that moves to another server in the middle: nothing is missing, and little is probed twice. With real masscan, the
-//! probes counted where they arrive.
+//! Scans that move to another server in the middle: nothing is missing, and few probes are sent twice. With real masscan; probes are counted at
+//! the targets.
 
 use crate::support::{
     Fleet, SOON, Scand, count_probes, findings_of, probes_counted, wait_for, wait_until,
@@ -11,28 +11,28 @@ use std::time::Duration;
 
 pub const TESTS: &[Test] = &[
     (
-        "a_scan_whose_server_is_killed_twice_is_whole",
+        "a_scan_whose_server_is_killed_twice_is_complete",
         Needs::Lab,
         killed_twice,
     ),
     (
-        "ports_retries_exclusions_and_shards_are_handed_over_whole",
+        "ports_retries_exclusions_and_shards_survive_a_handover",
         Needs::Lab,
-        all_kinds,
+        several_kinds,
     ),
     (
-        "at_another_rate_a_scan_goes_on_earlier_and_is_whole",
+        "a_scan_resumed_at_another_rate_starts_earlier_and_is_complete",
         Needs::Lab,
         other_rates,
     ),
     (
         "a_checkpoint_of_another_probe_order_is_not_used",
-        Needs::Servers,
-        other_walk,
+        Needs::KafkaAndRedis,
+        other_probe_order,
     ),
 ];
 
-/// Where every address answers, resets take half of the rate (FACTS): 65 s of sending, and the handovers.
+/// If every address answers, half of masscan's packets are resets. So the scan sends for 65 s; the rest is for the handovers.
 const LONG: Duration = Duration::from_secs(200);
 
 fn killed_twice() {
@@ -45,7 +45,7 @@ fn killed_twice() {
     count_probes(network);
     let id = fleet.push_network(network, 1000, &["-wait", "2"]);
     for percent in [30.0, 65.0] {
-        let lost = wait_for("the scan to come some way", LONG, || {
+        let lost = wait_for("the scan to make progress", LONG, || {
             let task = fleet.task(&id)?;
             let running = task.status == State::Running && task.progress > percent;
             running.then_some(task.server).flatten()
@@ -69,12 +69,12 @@ fn killed_twice() {
         (32_768..=32_768 * 135 / 100).contains(&probes),
         "{probes} probes for 32768 addresses"
     );
-    // Answers that were on their way at a checkpoint are counted by neither run.
+    // Answers that were in flight at a checkpoint are counted by neither run.
     assert!((32_000..=32_768).contains(&ended.found), "{}", ended.found);
 }
 
 /// One task of each kind, all on the same server, which is killed twice.
-fn all_kinds() {
+fn several_kinds() {
     let fleet = Fleet::new("kinds");
     const RATE: u64 = 100;
     let record = |id: &str, ip_range: &str, more: serde_json::Value| {
@@ -121,7 +121,7 @@ fn all_kinds() {
     let mut server = fleet.ready_scand("a", &["-slots", "6"]);
     fleet.push_raw(&records);
     for (next, percent) in [("b", 25.0), ("c", 55.0)] {
-        wait_until("all scans to come some way", SOON, || {
+        wait_until("all scans to make progress", SOON, || {
             ids.iter().all(|id| {
                 fleet.task(id).is_some_and(|task| {
                     task.progress > percent
@@ -138,12 +138,12 @@ fn all_kinds() {
         server.kill();
         server = fleet.ready_scand(next, &["-slots", "6"]);
         for (id, resume) in ids.iter().zip(resumes) {
-            // The checkpoint may have moved on between the look and the kill.
+            // The checkpoint may have advanced between the read and the kill.
             server.wait_for_log(&format!("task {id}: continues at "));
-            let begun = resumed_at(&server, id);
+            let start = resumed_at(&server, id);
             assert!(
-                begun >= resume,
-                "{id}: begun at {begun:?}, checkpoint {resume:?}"
+                start >= resume,
+                "{id}: started at {start:?}, checkpoint {resume:?}"
             );
         }
     }
@@ -158,12 +158,13 @@ fn all_kinds() {
     let all = findings_of("172.30.8.0/22", &[443]);
     assert!(
         &all - &excluded == found(&["exclude"]),
-        "no more and no less"
+        "everything except the exclusions"
     );
     assert!(findings_of("172.30.16.0/21", &[443]) == found(&ids[3..]));
 
-    // What was sent in the last wait and 3 s before each of the two kills, and the one hundredth that masscan's percentage leaves open.
-    let again = |probes: u64| 2 * (RATE * (1 + 3) + probes / 100);
+    // At each of the two kills, the probes of the last 4 s (3 s and a wait of 1 s) are repeated, and one percent because masscan's percentage is
+    // rounded.
+    let repeated = |probes: u64| 2 * (RATE * (1 + 3) + probes / 100);
     for (network, probes, tasks) in [
         (networks[0], 1024, 1),
         (networks[1], 2 * (512 + RATE), 1),
@@ -171,7 +172,7 @@ fn all_kinds() {
         (networks[3], 2048, 3),
     ] {
         let counted = probes_counted(network);
-        let most = probes + tasks * again(probes);
+        let most = probes + tasks * repeated(probes);
         assert!(
             (probes..=most).contains(&counted),
             "{network}: {counted} probes, at most {most}"
@@ -179,8 +180,7 @@ fn all_kinds() {
     }
 }
 
-/// The index at which the last run of a task on this server began.
-/// The pass and the index.
+/// The pass and index at which the last run of a task on this server started.
 fn resumed_at(server: &Scand, id: &str) -> (u32, u64) {
     let log = server.log();
     let (_, rest) = log
@@ -200,7 +200,7 @@ fn other_rates() {
     let id = fleet.push_network(network, 150, &[]);
     let mut server = fleet.ready_scand("slow", &["-max-rate", "100"]);
     for (next, rate, percent) in [("fast", "150", 45.0), ("slower", "120", 60.0)] {
-        wait_until("the scan to come some way", SOON, || {
+        wait_until("the scan to make progress", SOON, || {
             fleet.task(&id).is_some_and(|task| {
                 task.progress > percent && task.server.as_deref() == Some(&server.name)
             })
@@ -209,14 +209,14 @@ fn other_rates() {
         server.kill();
         server = fleet.ready_scand(next, &["-max-rate", rate]);
         server.wait_for_log("an index stands for other probes");
-        let (_, begun) = resumed_at(&server, &id);
+        let (_, start) = resumed_at(&server, &id);
         if next == "fast" {
             assert!(
-                begun >= checkpoint - 50 && begun > 0,
-                "{begun} after {checkpoint}"
+                start >= checkpoint - 50 && start > 0,
+                "started at {start}, checkpoint {checkpoint}"
             );
         } else {
-            assert_eq!(begun, 0, "a slower one would leave out the first places");
+            assert_eq!(start, 0, "a slower run would skip the first indexes");
         }
     }
     let ended = fleet.wait_ended(&id, SOON);
@@ -224,9 +224,9 @@ fn other_rates() {
     assert!(fleet.findings(&id) == findings_of(network, &[443]));
 }
 
-/// A checkpoint that doesn't say what it is valid for is worth nothing, and neither is one of other addresses.
-fn other_walk() {
-    let fleet = Fleet::new("walk").with_standin(&json!({}));
+/// A checkpoint without the name of its probe order is not used, and neither is one for other addresses.
+fn other_probe_order() {
+    let fleet = Fleet::new("probe-order").with_standin(&json!({}));
     let network = fleet.network(0);
     let hole = network.replace("0/24", "200");
     let id = fleet.push_network(&network, 60, &[]);
@@ -237,14 +237,16 @@ fn other_walk() {
         ("c", &with_hole[..], "exclusions leave other addresses"),
     ] {
         wait_until("a checkpoint of this server", SOON, || {
-            let index = fleet.field(&id, "resume_index");
-            fleet.field(&id, "server") == server.name
-                && !fleet.field(&id, "resume_for").is_empty()
-                && index.parse::<u64>().is_ok_and(|index| index > 0)
+            let field = |name| fleet.task_field(&id, name).unwrap_or_default();
+            field("server") == server.name
+                && !field("resume_for").is_empty()
+                && field("resume_index")
+                    .parse::<u64>()
+                    .is_ok_and(|index| index > 0)
         });
         server.kill();
         if next == "b" {
-            fleet.set_field(&id, "resume_for", "");
+            fleet.set_task_field(&id, "resume_for", "");
         }
         server = fleet.ready_scand(next, words);
         server.wait_for_log(&format!("task {id}: continues at index 0 of "));

@@ -1,9 +1,9 @@
-//! Jobs: tasks that share one limit in the whole fleet, whatever the number of servers.
+//! Jobs: tasks that share one limit across all servers, and shards.
 
-use crate::distribution::{most_at_a_time, of_event};
+use crate::distribution::{events_named, peak_rate};
 use crate::support::{
-    Fleet, OwnPeer, SOON, addresses, count_probes_of_silent, peak_probe_rate, probes_counted,
-    wait_for, wait_until,
+    Fleet, SOON, addresses, count_probes_of_silent, peak_probe_rate, probes_counted, wait_for,
+    wait_until,
 };
 use crate::{Needs, Test};
 use scan::claim_table::LiveTask;
@@ -14,59 +14,63 @@ use std::collections::BTreeSet;
 
 pub const TESTS: &[Test] = &[
     (
-        "a_jobs_limit_holds_over_the_whole_fleet",
-        Needs::Servers,
+        "a_jobs_limit_holds_across_all_servers",
+        Needs::KafkaAndRedis,
         limit,
     ),
     (
-        "a_job_at_its_limit_does_not_hold_up_others",
-        Needs::Servers,
-        in_nobodys_way,
+        "a_job_at_its_limit_does_not_block_other_tasks",
+        Needs::KafkaAndRedis,
+        does_not_block,
     ),
     (
-        "a_jobs_limit_survives_an_emptied_redis",
-        Needs::Servers,
-        emptied,
+        "a_jobs_limit_survives_a_redis_flush",
+        Needs::KafkaAndRedis,
+        flushed,
     ),
-    ("shards_of_a_job_are_a_whole_scan", Needs::Lab, whole),
     (
-        "a_jobs_probes_stay_within_its_limit_where_they_arrive",
+        "the_shards_of_a_job_find_every_address_once",
+        Needs::Lab,
+        all_shards,
+    ),
+    (
+        "the_packet_rate_of_a_job_stays_within_its_limit",
         Needs::Lab,
         probes,
     ),
     (
-        "a_task_above_max_rate_is_sent_at_the_limit_and_says_so",
+        "a_task_above_max_rate_is_sent_and_reported_at_max_rate",
         Needs::Lab,
         above_max_rate,
     ),
     (
-        "shards_are_sent_alike_by_servers_that_differ_across_an_emptied_redis",
-        Needs::Servers,
-        alike,
+        "shards_use_one_rate_and_probe_order_on_all_servers_and_after_a_redis_flush",
+        Needs::KafkaAndRedis,
+        same_order,
     ),
     (
-        "shards_that_no_server_can_send_alike_are_rejected_and_may_be_retried",
-        Needs::Servers,
-        unlike,
+        "shards_that_no_server_can_send_are_rejected_and_can_be_retried",
+        Needs::KafkaAndRedis,
+        impossible_shards,
     ),
     (
-        "a_masscan_of_another_order_gets_no_shards_until_it_is_replaced",
-        Needs::Servers,
-        one_order,
+        "a_masscan_with_another_probe_order_gets_no_shards_until_it_is_replaced",
+        Needs::KafkaAndRedis,
+        replaced_masscan,
     ),
     (
         "a_masscan_that_announces_other_targets_is_stopped",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         other_targets,
     ),
     (
-        "masscan_sends_a_shard_in_the_order_in_which_it_lists_one",
+        "masscan_sends_a_shard_in_the_order_that_it_lists",
         Needs::Lab,
         as_listed,
     ),
 ];
 
-/// The shards of one job as records; `parallel` of them may send at a time, each at `rate`.
+/// Task records for the shards of one job. At most `parallel` of them may send at the same time, each at `rate` packets per second.
 fn shards(network: &str, count: u32, parallel: u32, rate: u32) -> Vec<Value> {
     (1..=count)
         .map(|n| {
@@ -83,11 +87,11 @@ fn push(fleet: &Fleet, records: &[Value]) {
     fleet.push_raw(&lines);
 }
 
-/// The job's tasks as Redis has them now.
+/// The job's tasks in Redis.
 fn job_of(fleet: &Fleet) -> Vec<LiveTask> {
-    let mut ledger = fleet.claim_table();
-    let ids = ledger.job(&"job".parse().unwrap()).unwrap();
-    ledger
+    let mut claim_table = fleet.claim_table();
+    let ids = claim_table.job(&"job".parse().unwrap()).unwrap();
+    claim_table
         .tasks_of(&ids)
         .unwrap()
         .into_iter()
@@ -95,7 +99,7 @@ fn job_of(fleet: &Fleet) -> Vec<LiveTask> {
         .collect()
 }
 
-/// Waits for the whole job; the distinct addresses that its tasks found.
+/// Waits until all tasks of the job have completed. Returns their distinct findings.
 fn wait_job(fleet: &Fleet, count: usize) -> BTreeSet<(String, u64)> {
     let ended = wait_for("the end of the job", SOON, || {
         let tasks = job_of(fleet);
@@ -119,9 +123,9 @@ fn limit() {
     assert_eq!(wait_job(&fleet, 16), addresses(&network, 443));
     let events = fleet.standin_events();
     assert_eq!(
-        most_at_a_time(&events),
+        peak_rate(&events),
         4 * 20,
-        "four at a time: no more, and no fewer while there are any"
+        "exactly four tasks send at the same time"
     );
     let first = fleet.task("shard-1").unwrap();
     assert_eq!(
@@ -131,13 +135,13 @@ fn limit() {
     let servers: BTreeSet<_> = (1..=16)
         .filter_map(|n| fleet.task(&format!("shard-{n}"))?.server)
         .collect();
-    assert_eq!(servers.len(), 3, "every server has its part: {servers:?}");
+    assert_eq!(servers.len(), 3, "every server ran some: {servers:?}");
 }
 
-/// What a rate may be exceeded by for a moment: masscan sends in batches, and makes up for what it slept too long.
+/// Factor by which masscan may exceed its rate for a moment: it sends in batches, and catches up after it slept too long.
 const RATE_SLACK: f64 = 1.1;
 
-/// Three servers with slots for all of it, real masscan, and the count of what arrives.
+/// Three servers with enough slots for all tasks, real masscan, and probes counted at the targets.
 fn probes() {
     let fleet = Fleet::new("job-packets");
     let network = "172.30.48.0/20";
@@ -175,7 +179,7 @@ fn probes() {
     assert!(most <= 800.0 * RATE_SLACK, "{most} probes a second");
     assert!(
         most > 800.0 * 0.7,
-        "only {most} probes a second: nothing was limited"
+        "only {most} probes a second: the job's limit is not reached"
     );
     assert!(probes_counted(network) == 4096);
 }
@@ -186,10 +190,10 @@ fn above_max_rate() {
     let _server = fleet.ready_scand("a", &["-max-rate", "400"]);
     count_probes_of_silent(network);
     let id = fleet.push_network(network, 4000, &[]);
-    let mut said: f64 = 0.0;
+    let mut reported: f64 = 0.0;
     let most = peak_probe_rate(network, || {
         let task = fleet.task(&id);
-        said = said.max(task.as_ref().map_or(0.0, |task| task.rate_pps));
+        reported = reported.max(task.as_ref().map_or(0.0, |task| task.rate_pps));
         task.is_some_and(|task| task.finished_ms.is_some())
     });
     assert_eq!(fleet.task(&id).unwrap().status, State::Completed);
@@ -198,12 +202,12 @@ fn above_max_rate() {
         "{most} probes a second"
     );
     assert!(
-        (320.0..=400.0 * RATE_SLACK).contains(&said),
-        "rate_pps {said}"
+        (320.0..=400.0 * RATE_SLACK).contains(&reported),
+        "rate_pps {reported}"
     );
 }
 
-fn in_nobodys_way() {
+fn does_not_block() {
     let fleet = Fleet::new("job-long").with_standin(&json!({}));
     let many: Vec<Value> = (0..1500)
         .map(|n| {
@@ -223,16 +227,15 @@ fn in_nobodys_way() {
         .iter()
         .filter(|task| task.status == State::Queued)
         .count();
-    assert!(queued > 1000, "it went before them: {queued} are queued");
+    assert!(queued > 1000, "it ran before them: {queued} are queued");
     assert!(job.iter().filter(|task| task.started_ms.is_some()).count() >= 1);
 }
 
-fn emptied() {
+fn flushed() {
     let mut fleet = Fleet::new("job-flushed")
         .with_standin(&json!({}))
         .with_partitions(3);
-    let redis = OwnPeer::start("redis", &fleet, &[]);
-    fleet.redis = format!("redis://{}", redis.0.address());
+    let _redis = fleet.start_redis(&[]);
     let _servers = ["a", "b"].map(|name| fleet.ready_scand(name, &["-slots", "4"]));
     let network = fleet.network(0);
     push(&fleet, &shards(&network, 8, 2, 10));
@@ -241,10 +244,7 @@ fn emptied() {
         tasks.iter().filter(|task| task.progress > 10.0).count() >= 2
     };
     wait_until("two tasks to run", SOON, two_run);
-    let client = redis::Client::open(fleet.redis.as_str()).unwrap();
-    redis::cmd("FLUSHALL")
-        .exec(&mut client.get_connection().unwrap())
-        .unwrap();
+    fleet.flush_redis();
     for n in 1..=8 {
         let task = fleet.wait_ended(&format!("shard-{n}"), SOON);
         assert_eq!(
@@ -254,13 +254,12 @@ fn emptied() {
         );
     }
     assert_eq!(wait_job(&fleet, 8), addresses(&network, 443));
-    assert_eq!(most_at_a_time(&fleet.standin_events()), 2 * 10);
+    assert_eq!(peak_rate(&fleet.standin_events()), 2 * 10);
 }
 
-fn alike() {
+fn same_order() {
     let mut fleet = Fleet::new("job-alike").with_standin(&json!({}));
-    let redis = OwnPeer::start("redis", &fleet, &[]);
-    fleet.redis = format!("redis://{}", redis.0.address());
+    let _redis = fleet.start_redis(&[]);
     let network = fleet.network(0);
     let quarter = network.replace("0/24", "0/26");
     let _servers = [
@@ -270,20 +269,17 @@ fn alike() {
     ];
     push(&fleet, &shards(&network, 6, 4, 20));
     fleet.wait_ended("shard-1", SOON);
-    let client = redis::Client::open(fleet.redis.as_str()).unwrap();
-    redis::cmd("FLUSHALL")
-        .exec(&mut client.get_connection().unwrap())
-        .unwrap();
-    // The first may have been committed: then Redis doesn't get it back.
+    fleet.flush_redis();
+    // If the first task's offset is already committed, the rebuild does not bring it back, so the ends are read from scan-status.
     let ids: Vec<String> = (1..=6).map(|n| format!("shard-{n}")).collect();
     wait_until("the end of the job", SOON, || {
         ids.iter().all(|id| {
-            let told = fleet.status_records(id);
-            told.iter().any(|told| told["status"] == "completed")
+            let records = fleet.status_records(id);
+            records.iter().any(|record| record["status"] == "completed")
         })
     });
-    // Shards at two rates, or with two sets of addresses, would leave holes.
-    let rates: BTreeSet<u64> = of_event(&fleet.standin_events(), "start")
+    // With different rates or addresses the shards would not cover all probes.
+    let rates: BTreeSet<u64> = events_named(&fleet.standin_events(), "start")
         .map(|event| event["rate"].as_u64().unwrap())
         .collect();
     assert_eq!(rates, BTreeSet::from([20]));
@@ -291,7 +287,7 @@ fn alike() {
     assert_eq!(found, addresses(&network, 443));
 }
 
-fn one_order() {
+fn replaced_masscan() {
     let fleet = Fleet::new("job-order").with_standin(&json!({}));
     let network = fleet.network(0);
     let other = fleet.with_standin_in("other", &json!({"version": "1.0.5"}));
@@ -303,7 +299,7 @@ fn one_order() {
     older.wait_for_log("task shard-4: left to other servers: masscan 1.0.5 is");
     assert!(fleet.standin_events().is_empty());
 
-    // masscan is replaced by a suitable one, and the server is not restarted.
+    // masscan is replaced by a suitable version; the server is not restarted.
     let masscan = other.masscan.parent().unwrap();
     std::fs::write(masscan.join("plan.json"), json!({}).to_string()).unwrap();
     let new = masscan.join("new");
@@ -312,7 +308,7 @@ fn one_order() {
     older.wait_for_log("masscan 1.3.2");
     assert_eq!(wait_job(&fleet, 4), addresses(&network, 443));
 
-    // Where its file stays as it is: it is asked again for each shard.
+    // The version is read again for each shard, even if masscan's file has not changed.
     let plan = json!({"version": "1.3.9"}).to_string();
     std::fs::write(masscan.join("plan.json"), plan).unwrap();
     let mut shard = shards(&network, 4, 4, 50).remove(0);
@@ -323,37 +319,38 @@ fn one_order() {
     older.wait_for_log("masscan 1.3.9");
 }
 
-/// masscan's configuration leaves some out: which probes a shard sends depends on all of them.
+/// masscan's configuration file excludes some addresses. Which probes a shard sends depends on all of them.
 fn other_targets() {
     let fleet = Fleet::new("job-targets").with_standin(&json!({"announces": 200}));
     let _server = fleet.ready_scand("a", &[]);
     let mut records = shards(&fleet.network(0), 2, 2, 200);
     records[0]["attempts"] = 1.into();
-    let mut whole = records.remove(1);
-    whole["attempts"] = 1.into();
-    whole.as_object_mut().unwrap().remove("shard");
-    push(&fleet, &[records.remove(0), whole]);
+    let mut unsharded = records.remove(1);
+    unsharded["attempts"] = 1.into();
+    unsharded.as_object_mut().unwrap().remove("shard");
+    push(&fleet, &[records.remove(0), unsharded]);
     let shard = fleet.wait_ended("shard-1", SOON);
     assert_eq!(shard.status, State::Failed);
     let error = shard.error.unwrap();
     assert!(error.contains("masscan.conf"), "{error}");
     // A task that is not a shard fails too: what is scanned is what was pushed.
-    let whole = fleet.wait_ended("shard-2", SOON);
-    assert_eq!(whole.status, State::Failed);
-    let error = whole.error.unwrap();
+    let unsharded = fleet.wait_ended("shard-2", SOON);
+    assert_eq!(unsharded.status, State::Failed);
+    let error = unsharded.error.unwrap();
     assert!(
         error.contains("masscan scans 200 addresses × 1 ports instead of 256 × 1"),
         "{error}"
     );
 }
 
-/// What `masscan/installed.rs` concludes from a list holds for what is sent: the answers come in the order of the probes.
+/// `masscan/binary.rs` checks the order in which `masscan -sL` lists a shard. masscan sends in the same order: answers arrive in the order of
+/// the probes.
 fn as_listed() {
     let fleet = Fleet::new("job-listed");
     let _server = fleet.ready_scand("a", &[]);
     let network = fleet.network(0);
     let first = network.strip_suffix("0/24").unwrap();
-    // Four ports, as in the list, of which two are open.
+    // Four ports as in the list; two of them are open.
     push(
         &fleet,
         &[json!({
@@ -365,7 +362,7 @@ fn as_listed() {
     let mut found: Vec<_> = Vec::new();
     for finding in fleet.records("results") {
         let probe = format!("{}:{}", finding["ip"].as_str().unwrap(), finding["port"]);
-        // Some are sent again if this machine did not run for a while.
+        // After a standstill of this machine, some probes are sent again.
         if !found.contains(&probe) {
             found.push(probe);
         }
@@ -386,7 +383,7 @@ fn as_listed() {
     assert_eq!(found, listed);
 }
 
-fn unlike() {
+fn impossible_shards() {
     let fleet = Fleet::new("job-unlike").with_standin(&json!({}));
     let network = fleet.network(0);
     let denied = network.replace("0/24", "7");
@@ -408,23 +405,24 @@ fn unlike() {
         );
     }
     assert!(fleet.standin_events().is_empty(), "nothing was started");
-    // A server that may run them has joined, so they start again. A record that was never a valid task does not, not even with a record of its id.
+    // A server that may run them joins, so they can be retried. A record that was never a valid task cannot be, not even with a valid record of
+    // the same id.
     fleet.push_raw(&["{\"task_id\":\"no-task\"}".to_owned()]);
     fleet.wait_ended("no-task", SOON);
     let _able = fleet.ready_scand("c", &[]);
     let output = fleet.scanpush(&["retry", "shard-1", "shard-2", "no-task"]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(
-        said.contains("\"no-task\": it is rejected: never a valid task"),
-        "{said}"
+        stderr.contains("\"no-task\": it is rejected: never a valid task"),
+        "{stderr}"
     );
     assert_eq!(wait_job(&fleet, 2), addresses(&network, 443));
     let mut late = shards(&network, 1, 1, 50).remove(0);
     late["task_id"] = "no-task".into();
     late["retry"] = 1.into();
     push(&fleet, &[late]);
-    wait_until("the record to be taken for a duplicate", SOON, || {
+    wait_until("the record to be ignored as a duplicate", SOON, || {
         let logs = ["a", "b", "c"].map(|name| fleet.folder.join(format!("{name}.log")));
         logs.iter().any(|log| {
             let log = std::fs::read_to_string(log).unwrap();
@@ -434,15 +432,12 @@ fn unlike() {
     assert_eq!(fleet.task("no-task").unwrap().status, State::Rejected);
 }
 
-fn whole() {
+fn all_shards() {
     let fleet = Fleet::new("job-lab");
     let _servers = ["a", "b"].map(|name| fleet.ready_scand(name, &["-slots", "2"]));
     let network = fleet.network(0);
     push(&fleet, &shards(&network, 5, 3, 200));
     assert_eq!(wait_job(&fleet, 5), addresses(&network, 443));
     let found: u64 = job_of(&fleet).iter().map(|task| task.found).sum();
-    assert_eq!(
-        found, 256,
-        "no shard takes another one's answers for its own"
-    );
+    assert_eq!(found, 256, "no shard reports the answers of another one");
 }

@@ -1,8 +1,6 @@
-//! Kafka freezes, dies, is cut off, loses a topic or the beginning of its log.
+//! Kafka freezes, crashes, is disconnected, or loses a topic or the beginning of a log.
 
-use crate::support::Proxy;
-use crate::support::{Fleet, OwnPeer, SOON, shared_kafka, wait_for, wait_until};
-use crate::support::{Proof, offsets};
+use crate::support::{Fleet, Proof, Proxy, SOON, offsets, shared_kafka, wait_for, wait_until};
 use crate::{Needs, Test};
 use redis::Commands;
 use rustix::process::Signal;
@@ -15,44 +13,43 @@ use std::time::Duration;
 pub const TESTS: &[Test] = &[
     (
         "a_full_buffer_suspends_the_scan_and_loses_nothing",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         full_buffer,
     ),
     (
-        "leases_are_renewed_while_kafka_is_stuck",
-        Needs::Servers,
-        stuck,
+        "leases_are_renewed_while_kafka_is_frozen",
+        Needs::KafkaAndRedis,
+        frozen,
     ),
     (
-        "a_time_out_does_not_run_while_kafka_is_away",
-        Needs::Servers,
-        time_out_without_kafka,
+        "a_tasks_timeout_does_not_count_the_wait_for_kafka",
+        Needs::KafkaAndRedis,
+        timeout_without_kafka,
     ),
     (
-        "what_was_sent_and_not_acknowledged_is_sent_again",
-        Needs::Servers,
-        swallowed,
+        "unacknowledged_records_are_sent_again",
+        Needs::KafkaAndRedis,
+        dropped_answers,
     ),
     (
         "a_recreated_topic_is_reported_and_read_from_its_beginning",
-        Needs::Servers,
-        made_anew,
+        Needs::KafkaAndRedis,
+        recreated,
     ),
     (
-        "a_log_cut_below_the_cursor_is_reported_and_counted",
-        Needs::Servers,
-        cut_log,
+        "records_removed_before_they_were_ingested_are_reported_and_counted",
+        Needs::KafkaAndRedis,
+        removed_records,
     ),
 ];
 
-/// Findings of about 190 bytes: 16 384 of them are three times the smallest buffer.
+/// 4096 addresses with these ports are 16 384 findings of about 190 bytes: three times the smallest buffer.
 const PORTS: &str = "1-4";
 
 fn full_buffer() {
     let mut fleet = Fleet::new("buffer").with_standin(&json!({}));
     fleet.lease_s = 15;
-    let kafka = OwnPeer::start("kafka", &fleet, &[]);
-    fleet.kafka = kafka.0.address();
+    let kafka = fleet.start_kafka(&[]);
     let server = fleet.ready_scand("a", &["-buffer", "1"]);
     let mut proof = Proof::default();
     proof.server(&server);
@@ -83,28 +80,27 @@ fn full_buffer() {
     kafka.0.restart().unwrap();
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!((ended.status, ended.attempt), (State::Completed, 1));
-    proof.hold(&fleet, SOON);
+    proof.check(&fleet, SOON);
 }
 
-/// A claimed task waits for Kafka before its masscan begins, for longer here than it may take.
-fn time_out_without_kafka() {
-    const TIME_OUT_S: u64 = 4;
+/// A claimed task waits for Kafka before its masscan starts, here for longer than the task's timeout.
+fn timeout_without_kafka() {
+    const TIMEOUT_S: u64 = 4;
     let mut fleet = Fleet::new("no-time").with_standin(&json!({}));
     fleet.lease_s = 15;
-    let kafka = OwnPeer::start("kafka", &fleet, &[]);
-    fleet.kafka = kafka.0.address();
+    let kafka = fleet.start_kafka(&[]);
     let server = fleet.ready_scand("a", &["-slots", "1"]);
     let first = fleet.push_network(&fleet.network(0), 100, &[]);
-    let limit = ["-timeout", &TIME_OUT_S.to_string(), "-attempts", "1"];
+    let limit = ["-timeout", &TIMEOUT_S.to_string(), "-attempts", "1"];
     let second = fleet.push_network(&fleet.network(1), 1000, &limit);
     wait_for("both to be ingested", SOON, || {
         fleet.task(&first).filter(|task| task.progress > 0.0)?;
         fleet.task(&second)
     });
     kafka.0.kill().unwrap();
-    // The first one's slot is free once it has sent everything.
+    // It is claimed when the first task has sent everything and frees the slot.
     server.wait_for_log(&format!("task {second}: claimed"));
-    thread::sleep(Duration::from_secs(TIME_OUT_S + 1));
+    thread::sleep(Duration::from_secs(TIMEOUT_S + 1));
     kafka.0.restart().unwrap();
     for id in [&first, &second] {
         let ended = fleet.wait_ended(id, SOON);
@@ -112,22 +108,19 @@ fn time_out_without_kafka() {
     }
 }
 
-/// Invariant: renewal has its own thread and connection, which do no Kafka work.
-fn stuck() {
-    let mut fleet = Fleet::new("stuck").with_standin(&json!({}));
+/// Leases are renewed by a thread of their own, which never waits for Kafka.
+fn frozen() {
+    let mut fleet = Fleet::new("frozen-kafka").with_standin(&json!({}));
     fleet.lease_s = 2;
-    let kafka = OwnPeer::start("kafka", &fleet, &[]);
-    fleet.kafka = kafka.0.address();
+    let kafka = fleet.start_kafka(&[]);
     let servers = [fleet.ready_scand("a", &[]), fleet.ready_scand("b", &[])];
     let mut proof = Proof::default();
     servers.iter().for_each(|server| proof.server(server));
     let id = fleet.push_network(&fleet.network(0), 30, &[]);
     proof.pushed_network(&id, &fleet.network(0));
-    let running = wait_for("some findings", SOON, || {
-        fleet.task(&id).filter(|task| task.progress > 10.0)
-    });
+    let running = fleet.wait_progress(&id, 10.0);
     kafka.0.signal(Signal::STOP).unwrap();
-    // Three leases.
+    // Three times the lease.
     thread::sleep(Duration::from_secs(6));
     let still = fleet.task(&id).unwrap();
     assert_eq!(
@@ -138,16 +131,15 @@ fn stuck() {
     kafka.0.signal(Signal::CONT).unwrap();
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!((ended.status, ended.attempt), (State::Completed, 1));
-    proof.hold(&fleet, SOON);
+    proof.check(&fleet, SOON);
 }
 
-/// The broker takes the records, the connection is cut before the answer: duplicates, no loss.
-fn swallowed() {
-    let mut fleet = Fleet::new("swallowed").with_standin(&json!({}));
+/// The broker writes the records, but the connection is closed before the answer arrives: duplicates, but no loss.
+fn dropped_answers() {
+    let mut fleet = Fleet::new("dropped-answers").with_standin(&json!({}));
     let proxy = Proxy::start();
-    let advertised = format!("advertised.listeners=BROKER://127.0.0.1:{}", proxy.port);
-    let kafka = OwnPeer::start("kafka", &fleet, &[&advertised]);
-    proxy.lead_to(kafka.0.port);
+    let kafka = fleet.start_kafka(&[&proxy.as_advertised_listener()]);
+    proxy.set_target(kafka.0.port);
     fleet.kafka = format!("localhost:{}", proxy.port);
     let server = fleet.ready_scand("a", &[]);
     let mut proof = Proof::default();
@@ -159,41 +151,39 @@ fn swallowed() {
     wait_until("some findings", SOON, || {
         !fleet.records("results").is_empty()
     });
-    proxy.swallow_answers(12);
-    wait_until("answers to be swallowed", SOON, || {
-        proxy.left_to_swallow() == 0
+    proxy.drop_answers(12);
+    wait_until("answers to be dropped", SOON, || {
+        proxy.answers_to_drop() == 0
     });
-    proof.hold(&fleet, SOON);
+    proof.check(&fleet, SOON);
     let sent = fleet.records("results").len();
-    assert!(sent > 512, "what was swallowed was sent again: {sent}");
+    assert!(sent > 512, "unacknowledged records were sent again: {sent}");
 }
 
-fn made_anew() {
-    let mut fleet = Fleet::new("made-anew").with_standin(&json!({}));
+fn recreated() {
+    let mut fleet = Fleet::new("recreated").with_standin(&json!({}));
     fleet.lease_s = 60;
     let server = fleet.ready_scand("a", &[]);
     let topic = fleet.topic("tasks");
     let first = fleet.push_network(&fleet.network(0), 5000, &[]);
     fleet.wait_ended(&first, SOON);
     let running = fleet.push_network(&fleet.network(1), 40, &[]);
-    wait_for("it to run", SOON, || {
-        fleet.task(&running).filter(|task| task.progress > 1.0)
-    });
-    // It sees neither the topic's absence nor a log that ends before its cursor: the records alone can tell.
+    fleet.wait_progress(&running, 1.0);
+    // While frozen, the server notices neither that the topic is missing nor that the log ends before its cursor. Only the records themselves
+    // differ.
     server.signal(Signal::STOP);
     shared_kafka()
         .tool("topic", &["--delete", "--topic", &topic])
         .unwrap();
-    // The first push makes it again. More than there were before, so that
-    // the old cursor lies within the new log.
+    // The first push recreates the topic. More records than before, so that the old cursor lies within the new log.
     let ids: Vec<String> = (2..7)
         .map(|n| {
             wait_for("a push to the new topic", SOON, || {
                 let (network, words) = (fleet.network(n), ["-ports", "443", "-bandwidth", "5000"]);
                 let words = [&["-ip", &network, "-wait", "1"][..], &words[..]].concat();
                 let output = fleet.scanpush(&words);
-                let said = String::from_utf8(output.stdout).unwrap();
-                output.status.success().then(|| said.trim().to_owned())
+                let stdout = String::from_utf8(output.stdout).unwrap();
+                output.status.success().then(|| stdout.trim().to_owned())
             })
         })
         .collect();
@@ -202,14 +192,14 @@ fn made_anew() {
     for id in ids.iter().chain([&running]) {
         assert_eq!(fleet.wait_ended(id, SOON).status, State::Completed);
     }
-    assert!(lost(&fleet, "lost_ranges") >= 1, "it is counted");
+    assert!(lost(&fleet, "lost_ranges") >= 1, "the loss is counted");
     wait_until("the committed offset to reach the end", SOON, || {
         offsets(&fleet)[&0] == (5, 5)
     });
 }
 
-fn cut_log() {
-    let fleet = Fleet::new("cut-log").with_standin(&json!({}));
+fn removed_records() {
+    let fleet = Fleet::new("removed-records").with_standin(&json!({}));
     let mut server = fleet.ready_scand("a", &[]);
     for n in 0..2 {
         let id = fleet.push_network(&fleet.network(n), 5000, &[]);
@@ -234,10 +224,9 @@ fn cut_log() {
     });
 }
 
-/// A counter of losses in the group's cursors.
+/// A counter of lost records or ranges in the group's `cursor` hash.
 fn lost(fleet: &Fleet, counter: &str) -> u64 {
-    let client = redis::Client::open(fleet.redis.as_str()).unwrap();
-    let key = format!("scan:{{{}}}:cursor", fleet.group);
-    let count: Option<u64> = client.get_connection().unwrap().hget(key, counter).unwrap();
+    let mut redis = fleet.redis_connection();
+    let count: Option<u64> = redis.hget(fleet.key("cursor"), counter).unwrap();
     count.unwrap_or(0)
 }

@@ -1,14 +1,13 @@
 //! Tests of the whole system: real Kafka, real Redis, real masscan in the lab, the built binaries.
 //!
-//! One binary with a harness of its own (libtest-mimic), so that Kafka, Redis and the lab are started once for a run and stopped after the last
-//! test, and so that a test that cannot run on a machine is reported as ignored, with the reason.
+//! One test binary with the harness libtest-mimic, so that Kafka, Redis and the lab are started once for a run and stopped after the last test,
+//! and so that a test that cannot run on a machine is reported as ignored, with the reason.
 
 #![allow(
     clippy::unwrap_used,
     reason = "a test that meets what it did not expect fails with a panic"
 )]
 
-mod broken_off;
 mod check;
 mod complete;
 mod control;
@@ -16,6 +15,7 @@ mod distribution;
 mod endings;
 mod faults;
 mod handover;
+mod interrupted_run;
 mod jobs;
 mod kafka_faults;
 mod passes;
@@ -37,20 +37,20 @@ use signal_hook::iterator::Signals;
 use std::process::ExitCode;
 use support::TestResult;
 
-/// What a test needs of the machine.
+/// What a test needs to run. Each level includes the ones before it.
 #[derive(Clone, Copy, PartialEq)]
 enum Needs {
-    /// Nothing: it is pure.
+    /// Nothing. The test does no I/O.
     Nothing,
     /// Kafka and Redis.
-    Servers,
-    /// The lab too.
+    KafkaAndRedis,
+    /// The lab.
     Lab,
-    /// And the programs that read what scanpush writes.
+    /// The programs that parse the output of scanpush.
     Parsers,
 }
 
-/// A test: its name, what it needs, what it does.
+/// A test: name, requirement, function.
 type Test = (&'static str, Needs, fn());
 
 const CHECKER: &[Test] = &[
@@ -72,28 +72,28 @@ fn main() -> ExitCode {
         return libtest_mimic::run(&arguments, trials(None, None)).exit_code();
     }
     end_on_signal();
-    let servers = support::start().err();
-    let lab = match &servers {
+    let no_services = support::start().err();
+    let no_lab = match &no_services {
         None => support::start_lab().err(),
         Some(reason) => Some(reason.clone()),
     };
-    let conclusion = libtest_mimic::run(&arguments, trials(servers, lab));
+    let conclusion = libtest_mimic::run(&arguments, trials(no_services, no_lab));
     support::stop();
     conclusion.exit_code()
 }
 
-fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
-    for reason in no_servers.iter().chain(&no_lab) {
+fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
+    for reason in no_services.iter().chain(&no_lab) {
         eprintln!(
-            "tests are ignored, since this machine can't run them: {reason} (tests/run.sh sets up what it can)"
+            "tests are ignored, because this machine cannot run them: {reason} (tests/run.sh installs what is missing)"
         );
     }
     let no_parsers = no_lab.clone().or_else(|| {
-        let reason = results::readers().err()?;
-        eprintln!("a test is ignored: {reason} (tests/run.sh sets up what it can)");
+        let reason = results::find_parsers().err()?;
+        eprintln!("a test is ignored: {reason} (tests/run.sh installs what is missing)");
         Some(reason)
     });
-    // The longest first: the others run beside it.
+    // The longest test first, because the others run at the same time.
     [
         random::TESTS,
         handover::TESTS,
@@ -116,14 +116,14 @@ fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         watch::TESTS,
         scope::TESTS,
         check::TESTS,
-        broken_off::TESTS,
+        interrupted_run::TESTS,
     ]
     .concat()
     .into_iter()
     .map(|(name, needs, test): Test| {
         let missing = match needs {
             Needs::Nothing => &None,
-            Needs::Servers => &no_servers,
+            Needs::KafkaAndRedis => &no_services,
             Needs::Lab => &no_lab,
             Needs::Parsers => &no_parsers,
         };
@@ -136,7 +136,7 @@ fn trials(no_servers: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
     .collect()
 }
 
-/// Ctrl-C must leave nothing running, nor may whoever ends this by a SIGTERM.
+/// After SIGINT or SIGTERM, stops everything that this run has started, and exits.
 fn end_on_signal() {
     let mut signals = Signals::new([SIGINT, SIGTERM]).expect("the system takes signal handlers");
     std::thread::spawn(move || {

@@ -24,7 +24,11 @@ pub const TESTS: &[Test] = &[
         Needs::Lab,
         coverage,
     ),
-    ("a_time_out_counts_all_passes", Needs::Servers, timed_out),
+    (
+        "a_time_out_counts_all_passes",
+        Needs::KafkaAndRedis,
+        timed_out,
+    ),
 ];
 
 fn exact_probes() {

@@ -1,26 +1,21 @@
-//! Pushes as a whole: lists with exclusions and shards down to the findings, and a Kafka that goes away in the middle.
+//! Pushes from the command line to the findings: target files with exclusions and shards, and a Kafka outage in the middle.
 
-use crate::support::{Fleet, OwnPeer, SOON, addresses};
+use crate::support::{Fleet, Proxy, SOON, addresses};
 use crate::{Needs, Test};
 use scan::model::State;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU16, Ordering};
-use std::thread;
 
 pub const TESTS: &[Test] = &[
     (
-        "shards_of_a_list_with_exclusions_find_the_rest_of_it",
+        "shards_of_a_list_with_exclusions_find_everything_else",
         Needs::Lab,
         shards_of_a_list,
     ),
     (
-        "a_push_that_kafka_leaves_in_the_middle_is_resumed",
-        Needs::Servers,
+        "a_push_interrupted_by_a_kafka_outage_can_be_resumed",
+        Needs::KafkaAndRedis,
         resumed,
     ),
 ];
@@ -28,17 +23,17 @@ pub const TESTS: &[Test] = &[
 fn shards_of_a_list() {
     let fleet = Fleet::new("push-shards");
     let _server = fleet.ready_scand("a", &["-slots", "2"]);
-    let (one, other) = (fleet.network(0), fleet.network(1));
+    let (first, second) = (fleet.network(0), fleet.network(1));
     let (list, never) = (fleet.folder.join("targets"), fleet.folder.join("never"));
-    let left_out = other.replace("0/24", "0/25");
+    let excluded = second.replace("0/24", "0/25");
     fs::write(
         &list,
-        format!("# two networks\n{one}\n{other} # the second\n"),
+        format!("# two networks\n{first}\n{second} # the second\n"),
     )
     .unwrap();
     fs::write(
         &never,
-        format!("{}\r\n{left_out}\r\n", one.replace("0/24", "7")),
+        format!("{}\r\n{excluded}\r\n", first.replace("0/24", "7")),
     )
     .unwrap();
     let files = [list.to_str().unwrap(), never.to_str().unwrap()];
@@ -69,90 +64,24 @@ fn shards_of_a_list() {
     for id in &ids {
         assert_eq!(fleet.wait_ended(id, SOON).status, State::Completed);
         let part = fleet.findings(id);
-        assert!(part.is_disjoint(&found), "a shard has what is no other's");
+        assert!(part.is_disjoint(&found), "shards do not overlap");
         found.extend(part);
     }
-    let mut wanted = addresses(&one, 443);
-    wanted.remove(&(one.replace("0/24", "7"), 443));
-    let second = addresses(&other, 443);
-    let upper = |ip: &str| ip.rsplit('.').next().unwrap().parse::<u8>().unwrap() >= 128;
-    wanted.extend(second.into_iter().filter(|(ip, _)| upper(ip)));
-    assert_eq!(found, wanted);
-}
-
-/// A proxy to a Kafka that closes after this many bytes were sent through it.
-struct Way {
-    port: u16,
-    to: Arc<AtomicU16>,
-    left: Arc<AtomicI64>,
-}
-
-impl Way {
-    /// Open, without an end, to wherever [`Way::leads_to`] says. Its threads end with the tests.
-    fn new() -> Way {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let way = Way {
-            port: listener.local_addr().unwrap().port(),
-            to: Arc::default(),
-            left: Arc::new(AtomicI64::new(i64::MAX)),
-        };
-        let (to, left) = (way.to.clone(), way.left.clone());
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let Ok(kafka) = TcpStream::connect(("127.0.0.1", to.load(Ordering::SeqCst))) else {
-                    continue;
-                };
-                let (back, forth) = (kafka.try_clone().unwrap(), client.try_clone().unwrap());
-                let left = left.clone();
-                thread::spawn(move || carry(forth, kafka, &left));
-                thread::spawn(move || carry(back, client, &AtomicI64::new(i64::MAX)));
-            }
-        });
-        way
-    }
-
-    fn leads_to(&self, port: u16) {
-        self.to.store(port, Ordering::SeqCst);
-    }
-
-    fn ends_after(&self, bytes: i64) {
-        self.left.store(bytes, Ordering::SeqCst);
-    }
-}
-
-fn carry(mut from: TcpStream, mut to: TcpStream, left: &AtomicI64) {
-    let mut bytes = [0; 16 * 1024];
-    while let Ok(count @ 1..) = from.read(&mut bytes) {
-        let before = left.fetch_sub(count as i64, Ordering::SeqCst);
-        if before < count as i64 || to.write_all(&bytes[..count]).is_err() {
-            break;
-        }
-    }
-    let _ = from.shutdown(Shutdown::Both);
-    let _ = to.shutdown(Shutdown::Both);
+    let mut expected = addresses(&first, 443);
+    expected.remove(&(first.replace("0/24", "7"), 443));
+    let upper_half = |ip: &str| ip.rsplit('.').next().unwrap().parse::<u8>().unwrap() >= 128;
+    let of_second = addresses(&second, 443);
+    expected.extend(of_second.into_iter().filter(|(ip, _)| upper_half(ip)));
+    assert_eq!(found, expected);
 }
 
 fn resumed() {
     const TASKS: usize = 20_000;
     let mut fleet = Fleet::new("push-resumed");
-    let way = Way::new();
-    let advertised = format!("advertised.listeners=BROKER://127.0.0.1:{}", way.port);
-    // Kafka's own start asks it over the way too, so that must lead there first.
-    let kafka = {
-        let to = way.to.clone();
-        let port_file = fleet.folder.join("kafka/kafka.port");
-        thread::spawn(move || {
-            crate::support::wait_for("the port of Kafka", SOON, || {
-                let text = fs::read_to_string(&port_file).ok()?;
-                to.store(text.trim().parse().ok()?, Ordering::SeqCst);
-                Some(())
-            });
-        });
-        OwnPeer::start("kafka", &fleet, &[&advertised])
-    };
-    way.leads_to(kafka.0.port);
-    fleet.kafka = format!("127.0.0.1:{}", kafka.0.port);
-    // Makes the topic.
+    let proxy = Proxy::start();
+    let kafka = fleet.start_kafka(&[&proxy.as_advertised_listener()]);
+    proxy.set_target(kafka.0.port);
+    // Creates the topic.
     let first = fleet.push(&["-ip", "10.0.0.1", "-ports", "80"]);
 
     let (list, rest) = (fleet.folder.join("targets"), fleet.folder.join("rest"));
@@ -160,7 +89,7 @@ fn resumed() {
         .map(|n| format!("10.1.{}.{}", n / 250, n % 250))
         .collect();
     fs::write(&list, targets.join("\n")).unwrap();
-    way.ends_after(2_000_000);
+    proxy.close_after(2_000_000);
     let rest_flag = format!("-rest={}", rest.display());
     let words = ["-iL", list.to_str().unwrap(), "-ports", "80", &rest_flag];
     let output = fleet.scanpush(&words);
@@ -187,7 +116,7 @@ fn resumed() {
         "{err}"
     );
     assert!(err.lines().count() < 30, "{err}");
-    let of_rest: BTreeSet<String> = fs::read_to_string(&rest)
+    let unacknowledged: BTreeSet<String> = fs::read_to_string(&rest)
         .unwrap()
         .lines()
         .map(|line| {
@@ -197,11 +126,11 @@ fn resumed() {
                 .to_owned()
         })
         .collect();
-    assert_eq!(acknowledged.len() + of_rest.len(), TASKS);
-    assert!(acknowledged.is_disjoint(&of_rest));
+    assert_eq!(acknowledged.len() + unacknowledged.len(), TASKS);
+    assert!(acknowledged.is_disjoint(&unacknowledged));
 
-    way.ends_after(i64::MAX);
-    let topics_ids = || -> BTreeSet<String> {
+    proxy.close_after(i64::MAX);
+    let ids_in_topic = || -> BTreeSet<String> {
         let records = fleet.records("tasks");
         records
             .iter()
@@ -209,15 +138,15 @@ fn resumed() {
             .collect()
     };
     assert!(
-        topics_ids().is_superset(&acknowledged),
-        "what was acknowledged is in"
+        ids_in_topic().is_superset(&acknowledged),
+        "acknowledged tasks are in the topic"
     );
     let resumed = fleet.push(&["-resume-push", rest.to_str().unwrap()]);
-    assert_eq!(resumed.into_iter().collect::<BTreeSet<_>>(), of_rest);
+    assert_eq!(resumed.into_iter().collect::<BTreeSet<_>>(), unacknowledged);
     let all: BTreeSet<String> = first
         .into_iter()
         .chain(acknowledged)
-        .chain(of_rest)
+        .chain(unacknowledged)
         .collect();
-    assert_eq!(topics_ids(), all);
+    assert_eq!(ids_in_topic(), all);
 }

@@ -1,12 +1,10 @@
-//! One randomised run: four servers, two hundred tasks, a fault about every second from all that the other tests inject one by
-//! one, and the checker at the end.
+//! A run with random faults: four servers, two hundred tasks, about one fault per second of the kinds that the other tests inject one by one,
+//! and the checker at the end.
 //!
-//! The plan of faults follows from a seed alone, which is printed: `SCAN_FAULT_SEED=<seed>` replays it (as far as the machine's
-//! timing allows). `SCAN_FAULT_SECONDS` makes the run longer than a minute, `SCAN_FAULT_TASKS` gives it more or fewer tasks.
+//! The plan of faults depends only on a seed, which is printed: `SCAN_FAULT_SEED=<seed>` repeats it (the timing may differ).
+//! `SCAN_FAULT_SECONDS` makes the run longer than a minute, `SCAN_FAULT_TASKS` gives it more or fewer tasks.
 
-use crate::support::Proof;
-use crate::support::Proxy;
-use crate::support::{Fleet, OwnPeer, Scand, now_ms};
+use crate::support::{Fleet, OwnPeer, Proof, Proxy, Scand, now_ms};
 use crate::{Needs, Test};
 use rustix::process::Signal;
 use serde_json::json;
@@ -19,28 +17,32 @@ use std::time::{Duration, Instant};
 pub const TESTS: &[Test] = &[
     (
         "nothing_is_lost_under_random_faults",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         random_faults,
     ),
-    ("the_same_seed_is_the_same_plan", Needs::Nothing, same_seed),
+    (
+        "the_same_seed_gives_the_same_plan",
+        Needs::Nothing,
+        same_seed,
+    ),
 ];
 
 const SERVERS: [&str; 4] = ["a", "b", "c", "d"];
 const TASKS_DEFAULT: u32 = 200;
-/// The fleet has 16 networks of 256 addresses; each task scans 16.
+/// A fleet has 16 networks of 256 addresses, and each task scans 16 addresses.
 const TASKS_MAX: u32 = 256;
 const SECONDS_DEFAULT: u64 = 60;
-/// From the last fault to the end of all tasks.
-const SETTLED_WITHIN: Duration = Duration::from_secs(240);
-/// A drain takes 10 s at most; the rest is for a busy machine.
+/// Maximum time from the last fault to the end of all tasks.
+const ALL_ENDED_WITHIN: Duration = Duration::from_secs(240);
+/// A drain takes at most 10 s; the rest is for a busy machine.
 const DRAIN_WITHIN: Duration = Duration::from_secs(15);
 
-/// A fault, and when it begins after the start of the run.
+/// A fault with its beginning (after the start of the run) and duration, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Planned {
     at_ms: u64,
     fault: Fault,
-    lasts_ms: u64,
+    duration_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,10 +58,10 @@ enum Fault {
     FreezeKafka,
     RestartKafka,
     CutConnections,
-    SwallowAnswers(u32),
+    DropAnswers(u32),
 }
 
-/// Numbers that follow from the seed (splitmix64).
+/// A pseudo-random number generator (splitmix64).
 struct Numbers(u64);
 
 impl Numbers {
@@ -94,13 +96,13 @@ fn plan(seed: u64, seconds: u64) -> Vec<Planned> {
             80..86 => Fault::FreezeKafka,
             86..89 => Fault::RestartKafka,
             89..95 => Fault::CutConnections,
-            _ => Fault::SwallowAnswers(numbers.between(1, 6) as u32),
+            _ => Fault::DropAnswers(numbers.between(1, 6) as u32),
         };
-        let lasts_ms = numbers.between(300, 5000);
+        let duration_ms = numbers.between(300, 5000);
         planned.push(Planned {
             at_ms,
             fault,
-            lasts_ms,
+            duration_ms,
         });
         at_ms += numbers.between(500, 1500);
     }
@@ -118,7 +120,7 @@ fn setting(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
         Ok(text) => text
             .parse()
-            .unwrap_or_else(|_| panic!("{name}={text}: a number is")),
+            .unwrap_or_else(|_| panic!("{name}={text} is not a number")),
         Err(_) => default,
     }
 }
@@ -127,36 +129,32 @@ fn random_faults() {
     let seed = setting("SCAN_FAULT_SEED", now_ms());
     let seconds = setting("SCAN_FAULT_SECONDS", SECONDS_DEFAULT);
     let tasks = setting("SCAN_FAULT_TASKS", TASKS_DEFAULT.into()) as u32;
-    assert!(tasks <= TASKS_MAX, "SCAN_FAULT_TASKS: {TASKS_MAX} at most");
+    assert!(tasks <= TASKS_MAX, "SCAN_FAULT_TASKS: at most {TASKS_MAX}");
     eprintln!(
-        "random faults: SCAN_FAULT_SEED={seed} SCAN_FAULT_SECONDS={seconds} replays this run"
+        "random faults: SCAN_FAULT_SEED={seed} SCAN_FAULT_SECONDS={seconds} repeats this run"
     );
     let mut arena = Arena::start();
     let began = Instant::now();
     let pusher = Pusher::start(&arena.fleet, tasks, Duration::from_secs(seconds * 3 / 4));
     for planned in plan(seed, seconds) {
         let begins = began + Duration::from_millis(planned.at_ms);
-        arena.mend_until(Some(begins));
+        arena.repair_until(Some(begins));
         arena.inject(planned, began);
     }
-    arena.mend_until(None);
+    arena.repair_until(None);
     for (id, range) in pusher.finish() {
         arena.proof.pushed(&id, addresses_of(&range));
     }
     let fleet = arena.fleet.clone_for_thread();
-    arena.proof.hold(&fleet, SETTLED_WITHIN);
+    arena.proof.check(&fleet, ALL_ENDED_WITHIN);
     eprintln!(
-        "random faults: {tasks} tasks, {} masscans, {:.0} s, seed {seed}: nothing lost",
-        fleet
-            .standin_events()
-            .iter()
-            .filter(|event| event["event"] == "start")
-            .count(),
+        "random faults: {tasks} tasks, {} runs of masscan, {:.0} s, seed {seed}: nothing lost",
+        fleet.standin_starts(),
         began.elapsed().as_secs_f64()
     );
 }
 
-/// The addresses of a /28, port 443.
+/// The 16 addresses of a /28, with port 443.
 fn addresses_of(range: &str) -> BTreeSet<(String, u64)> {
     let (prefix, last) = range
         .strip_suffix("/28")
@@ -170,7 +168,7 @@ fn addresses_of(range: &str) -> BTreeSet<(String, u64)> {
 
 // --- pushing
 
-/// Pushes tasks one by one while faults happen, each until its push is acknowledged.
+/// A thread that pushes tasks one by one while faults happen. Each push is repeated until it is acknowledged.
 struct Pusher {
     thread: JoinHandle<Vec<(String, String)>>,
 }
@@ -202,7 +200,7 @@ impl Pusher {
     }
 }
 
-/// A push whose acknowledgement was lost is made again under the same id; at most one of them counts.
+/// Repeats the push with the same id until it is acknowledged. Duplicates with the same id are ignored by the servers.
 fn push_until_acknowledged(fleet: &Fleet, id: &str, range: &str, rate: &str) {
     let deadline = Instant::now() + Duration::from_secs(120);
     let words = [
@@ -222,15 +220,15 @@ fn push_until_acknowledged(fleet: &Fleet, id: &str, range: &str, rate: &str) {
         if output.status.success() {
             return;
         }
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(Instant::now() < deadline, "{id}: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(Instant::now() < deadline, "{id}: {stderr}");
         thread::sleep(Duration::from_millis(200));
     }
 }
 
 // --- faults
 
-/// All that can break, and what is broken now.
+/// The system under test, and the faults that are active now.
 struct Arena {
     fleet: Fleet,
     proof: Proof,
@@ -238,17 +236,21 @@ struct Arena {
     redis: OwnPeer,
     proxy: Proxy,
     servers: Vec<Server>,
-    /// What is to be mended, and when.
-    redis_away: Option<(Fault, Instant)>,
+    /// A fault of Redis, and when it ends.
+    redis_fault: Option<(Fault, Instant)>,
+    /// When Kafka is to be resumed.
     kafka_frozen: Option<Instant>,
-    kafka_starts: Option<JoinHandle<()>>,
+    /// The thread that restarts Kafka.
+    kafka_restart: Option<JoinHandle<()>>,
     kafka_is_up: Arc<AtomicBool>,
 }
 
+/// Times are when the state is to end; `Draining` has the time at which the test fails.
 enum Server {
     Up(Scand),
+    /// With the time at which it was frozen, in unix milliseconds.
     Frozen(Scand, u64, Instant),
-    Ending(Scand, Instant),
+    Draining(Scand, Instant),
     Down(Instant),
 }
 
@@ -256,12 +258,10 @@ impl Arena {
     fn start() -> Arena {
         let mut fleet = Fleet::new("random").with_standin(&json!({}));
         let proxy = Proxy::start();
-        let advertised = format!("advertised.listeners=BROKER://127.0.0.1:{}", proxy.port);
-        let kafka = OwnPeer::start("kafka", &fleet, &[&advertised, "num.partitions=4"]);
-        proxy.lead_to(kafka.0.port);
-        let redis = OwnPeer::start("redis", &fleet, &[]);
+        let kafka = fleet.start_kafka(&[&proxy.as_advertised_listener(), "num.partitions=4"]);
+        proxy.set_target(kafka.0.port);
         fleet.kafka = format!("localhost:{}", proxy.port);
-        fleet.redis = format!("redis://{}", redis.0.address());
+        let redis = fleet.start_redis(&[]);
         let mut proof = Proof::default();
         let servers = SERVERS
             .map(|name| {
@@ -277,18 +277,18 @@ impl Arena {
             redis,
             proxy,
             servers,
-            redis_away: None,
+            redis_fault: None,
             kafka_frozen: None,
-            kafka_starts: None,
+            kafka_restart: None,
             kafka_is_up: Arc::new(AtomicBool::new(true)),
         }
     }
 
-    /// Begins a fault, unless what it would break is broken already.
+    /// Begins a fault, unless another fault of the same component is active.
     fn inject(&mut self, planned: Planned, began: Instant) {
-        let until = Instant::now() + Duration::from_millis(planned.lasts_ms);
-        let redis_is_up = self.redis_away.is_none();
-        let kafka_is_up = self.kafka_frozen.is_none() && self.kafka_starts.is_none();
+        let until = Instant::now() + Duration::from_millis(planned.duration_ms);
+        let redis_is_up = self.redis_fault.is_none();
+        let kafka_is_up = self.kafka_frozen.is_none() && self.kafka_restart.is_none();
         match planned.fault {
             Fault::Kill(n) | Fault::Freeze(n) | Fault::Terminate(n)
                 if matches!(self.servers[n], Server::Up(_)) =>
@@ -297,20 +297,20 @@ impl Arena {
             }
             Fault::FreezeRedis if redis_is_up => {
                 self.redis.0.signal(Signal::STOP).unwrap();
-                self.redis_away = Some((planned.fault, until));
+                self.redis_fault = Some((planned.fault, until));
             }
-            Fault::FlushRedis if redis_is_up => self.ask_redis("FLUSHALL"),
+            Fault::FlushRedis if redis_is_up => self.fleet.redis_command("FLUSHALL"),
             Fault::RestartRedis if redis_is_up => {
                 self.redis.0.kill().unwrap();
                 self.redis.0.restart().unwrap();
             }
             Fault::RedisOutOfMemory if redis_is_up => {
-                self.ask_redis("CONFIG SET maxmemory 1");
-                self.redis_away = Some((planned.fault, until));
+                self.fleet.redis_command("CONFIG SET maxmemory 1");
+                self.redis_fault = Some((planned.fault, until));
             }
             Fault::RedisReadOnly if redis_is_up => {
-                self.ask_redis("REPLICAOF 127.0.0.1 1");
-                self.redis_away = Some((planned.fault, until));
+                self.fleet.redis_command("REPLICAOF 127.0.0.1 1");
+                self.redis_fault = Some((planned.fault, until));
             }
             Fault::FreezeKafka if kafka_is_up => {
                 self.kafka.0.signal(Signal::STOP).unwrap();
@@ -318,14 +318,14 @@ impl Arena {
             }
             Fault::RestartKafka if kafka_is_up => self.restart_kafka(),
             Fault::CutConnections => self.proxy.cut(),
-            Fault::SwallowAnswers(count) => self.proxy.swallow_answers(count),
+            Fault::DropAnswers(count) => self.proxy.drop_answers(count),
             _ => return,
         }
         eprintln!(
             "{:6.1} s  {:?} for {} ms",
             began.elapsed().as_secs_f64(),
             planned.fault,
-            planned.lasts_ms
+            planned.duration_ms
         );
     }
 
@@ -342,7 +342,7 @@ impl Arena {
             }
             (Server::Up(server), Fault::Terminate(_)) => {
                 server.signal(Signal::TERM);
-                Server::Ending(server, Instant::now() + DRAIN_WITHIN)
+                Server::Draining(server, Instant::now() + DRAIN_WITHIN)
             }
             (other, _) => other,
         };
@@ -353,65 +353,55 @@ impl Arena {
         let is_up = self.kafka_is_up.clone();
         is_up.store(false, Ordering::SeqCst);
         kafka.0.kill().unwrap();
-        self.kafka_starts = Some(thread::spawn(move || {
+        self.kafka_restart = Some(thread::spawn(move || {
             kafka.0.restart().unwrap();
             is_up.store(true, Ordering::SeqCst);
         }));
     }
 
-    fn ask_redis(&self, words: &str) {
-        let client = redis::Client::open(self.fleet.redis.as_str()).unwrap();
-        let mut parts = words.split(' ');
-        let mut command = redis::cmd(parts.next().unwrap());
-        for part in parts {
-            command.arg(part);
-        }
-        command.exec(&mut client.get_connection().unwrap()).unwrap();
-    }
-
-    /// Mends what is due until that time; without one, until everything is mended.
-    fn mend_until(&mut self, end: Option<Instant>) {
+    /// Ends faults that are due until `end`; without it, until no fault is active.
+    fn repair_until(&mut self, end: Option<Instant>) {
         loop {
-            self.mend();
+            self.repair();
             match end {
                 Some(end) if Instant::now() >= end => return,
-                None if self.is_whole() => return,
+                None if self.is_repaired() => return,
                 _ => thread::sleep(Duration::from_millis(20)),
             }
         }
     }
 
-    fn is_whole(&self) -> bool {
+    fn is_repaired(&self) -> bool {
         let up = |server: &Server| matches!(server, Server::Up(_));
         self.servers.iter().all(up)
-            && self.redis_away.is_none()
+            && self.redis_fault.is_none()
             && self.kafka_frozen.is_none()
-            && self.kafka_starts.is_none()
+            && self.kafka_restart.is_none()
     }
 
-    fn mend(&mut self) {
+    fn repair(&mut self) {
         let now = Instant::now();
         for n in 0..self.servers.len() {
-            self.mend_server(n, now);
+            self.repair_server(n, now);
         }
-        if let Some((fault, _)) = self.redis_away.take_if(|(_, until)| now >= *until) {
+        if let Some((fault, _)) = self.redis_fault.take_if(|(_, until)| now >= *until) {
             match fault {
                 Fault::FreezeRedis => self.redis.0.signal(Signal::CONT).unwrap(),
-                Fault::RedisOutOfMemory => self.ask_redis("CONFIG SET maxmemory 0"),
-                _ => self.ask_redis("REPLICAOF NO ONE"),
+                Fault::RedisOutOfMemory => self.fleet.redis_command("CONFIG SET maxmemory 0"),
+                _ => self.fleet.redis_command("REPLICAOF NO ONE"),
             }
         }
         if self.kafka_frozen.take_if(|until| now >= *until).is_some() {
             self.kafka.0.signal(Signal::CONT).unwrap();
         }
         if self.kafka_is_up.load(Ordering::SeqCst)
-            && let Some(starting) = self.kafka_starts.take()
+            && let Some(starting) = self.kafka_restart.take()
         {
             starting.join().unwrap();
         }
     }
 
-    fn mend_server(&mut self, n: usize, now: Instant) {
+    fn repair_server(&mut self, n: usize, now: Instant) {
         let server = std::mem::replace(&mut self.servers[n], Server::Down(now));
         self.servers[n] = match server {
             Server::Frozen(server, from_ms, until) if now >= until => {
@@ -419,16 +409,16 @@ impl Arena {
                 self.proof.froze(&server.name, from_ms, now_ms());
                 Server::Up(server)
             }
-            Server::Ending(mut server, deadline) => match server.child.try_wait().unwrap() {
+            Server::Draining(mut server, deadline) => match server.child.try_wait().unwrap() {
                 Some(_) => Server::Down(now),
                 None => {
                     assert!(
                         now < deadline,
-                        "{} does not end: {}",
+                        "{} has not drained in time: {}",
                         SERVERS[n],
                         server.log()
                     );
-                    Server::Ending(server, deadline)
+                    Server::Draining(server, deadline)
                 }
             },
             Server::Down(until) if now >= until => {

@@ -1,4 +1,4 @@
-//! Records of other clients: the original's form, findings read by others, hostile and malformed ones, duplicates.
+//! Records from and for other Kafka clients: tasks with four fields, hostile and malformed tasks, duplicates, and findings read with kcat.
 
 use crate::support::{Fleet, SOON, addresses, shared_kafka, wait_for};
 use crate::{Needs, Test};
@@ -9,28 +9,28 @@ use std::process::Command;
 
 pub const TESTS: &[Test] = &[
     (
-        "a_four_field_record_of_another_client_is_scanned",
+        "a_four_field_record_from_another_client_is_scanned",
         Needs::Lab,
         four_fields,
     ),
     (
-        "bad_records_are_rejected_and_hold_nothing_up",
-        Needs::Servers,
+        "bad_records_are_rejected_and_block_no_others",
+        Needs::KafkaAndRedis,
         bad_records,
     ),
     (
         "an_id_pushed_again_changes_nothing",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         duplicates,
     ),
     (
-        "a_batch_that_cannot_be_decoded_holds_nothing_up",
-        Needs::Servers,
+        "a_batch_that_cannot_be_decoded_blocks_no_others",
+        Needs::KafkaAndRedis,
         undecodable,
     ),
     (
-        "a_missing_topic_is_named_with_the_command_that_makes_it",
-        Needs::Servers,
+        "a_missing_topic_is_reported_with_the_command_that_creates_it",
+        Needs::KafkaAndRedis,
         missing_topic,
     ),
 ];
@@ -44,7 +44,7 @@ fn four_fields() {
     let task = fleet.wait_ended(id, SOON);
     assert_eq!((task.status, task.found), (State::Completed, 256));
 
-    // Read by another client: JSON objects, keyed by ip.
+    // Findings as kcat reads them: JSON objects, keyed by ip.
     let output = Command::new("kcat")
         .args([
             "-C",
@@ -131,22 +131,18 @@ fn bad_records() {
 
     assert_eq!(fleet.wait_ended("good", SOON).status, State::Completed);
     for (id, _, _, reason) in &hostile[..4] {
-        rejected(&fleet, id, reason);
+        assert_rejected(&fleet, id, reason);
     }
-    rejected(&fleet, "record-0-0", "not JSON");
-    rejected(&fleet, "record-0-1", "not a task");
-    rejected(&fleet, "lacks", "missing field");
-    rejected(&fleet, "rate", "band_width: \"0\"");
-    rejected(&fleet, "priority", "priority: 11");
-    rejected(&fleet, "record-0-7", "bytes");
+    assert_rejected(&fleet, "record-0-0", "not JSON");
+    assert_rejected(&fleet, "record-0-1", "not a task");
+    assert_rejected(&fleet, "lacks", "missing field");
+    assert_rejected(&fleet, "rate", "band_width: \"0\"");
+    assert_rejected(&fleet, "priority", "priority: 11");
+    assert_rejected(&fleet, "record-0-7", "bytes");
     fleet.wait_committed(shared_kafka());
-    let logged = server.log();
-    assert_eq!(
-        logged.matches("task banners: rejected").count(),
-        1,
-        "{logged}"
-    );
-    assert!(!logged.contains("panicked"), "{logged}");
+    let log = server.log();
+    assert_eq!(log.matches("task banners: rejected").count(), 1, "{log}");
+    assert!(!log.contains("panicked"), "{log}");
     let scans = fleet.standin_events();
     assert!(
         scans.iter().all(|event| event["range"] == fleet.network(0)),
@@ -154,13 +150,13 @@ fn bad_records() {
     );
 }
 
-fn rejected(fleet: &Fleet, id: &str, reason: &str) {
-    let told = wait_for(&format!("{id} to be told as rejected"), SOON, || {
-        Some(fleet.status_records(id)).filter(|told| !told.is_empty())
+fn assert_rejected(fleet: &Fleet, id: &str, reason: &str) {
+    let records = wait_for(&format!("{id} to be rejected"), SOON, || {
+        Some(fleet.status_records(id)).filter(|records| !records.is_empty())
     });
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!(told[0]["status"], "rejected");
-    let error = told[0]["error"].as_str().unwrap();
+    assert_eq!(records.len(), 1, "{records:?}");
+    assert_eq!(records[0]["status"], "rejected");
+    let error = records[0]["error"].as_str().unwrap();
     assert!(error.contains(reason), "{id}: {error}");
 }
 
@@ -175,16 +171,11 @@ fn duplicates() {
     fleet.wait_committed(shared_kafka());
     let again = fleet.task("mine").unwrap();
     assert_eq!((again.finished_ms, again.attempt), (first.finished_ms, 1));
-    let starts = fleet
-        .standin_events()
-        .iter()
-        .filter(|event| event["event"] == "start")
-        .count();
-    assert_eq!(starts, 1);
+    assert_eq!(fleet.standin_starts(), 1);
 }
 
-/// The good record before such a batch comes with it, and is so large that whoever halves what is read from the record before
-/// both until it can be decoded gets that one alone.
+/// Kafka sends the record `large` together with the batch that cannot be decoded. `large` is bigger than that batch, so that a reader that halves
+/// the fetch size until the answer can be decoded gets `large` alone.
 fn undecodable() {
     let fleet = Fleet::new("undecodable").with_standin(&json!({}));
     let record = |id: &str, spaces: usize| {
@@ -211,17 +202,16 @@ fn undecodable() {
 
 fn missing_topic() {
     let mut fleet = Fleet::new("missing-topic").with_standin(&json!({}));
-    let own = crate::support::OwnPeer::start("kafka", &fleet, &["auto.create.topics.enable=false"]);
-    fleet.kafka = own.0.address();
+    let _kafka = fleet.start_kafka(&["auto.create.topics.enable=false"]);
     let output = fleet.scanpush(&["-ip", "172.16.0.1", "-ports", "443"]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
     let command = format!(
         "kafka-topics.sh --bootstrap-server {} --create --topic {}",
         fleet.kafka,
         fleet.topic("tasks")
     );
-    assert!(said.contains(&command), "{said}");
+    assert!(stderr.contains(&command), "{stderr}");
     let server = fleet.scand("a", &[]);
     server.wait_for_log(&command);
 }

@@ -1,7 +1,8 @@
-//! Redis goes away for a while, for longer than a lease, or refuses.
+//! Redis is unreachable for less or more than a lease, reports errors, or loses its latest data.
 
-use crate::support::Proof;
-use crate::support::{Fleet, OwnPeer, SOON, Scand, now_ms, wait_for, wait_until};
+use crate::support::{
+    Fleet, OwnPeer, Proof, SOON, Scand, now_ms, run_command, wait_for, wait_until,
+};
 use crate::{Needs, Test};
 use rustix::process::Signal;
 use scan::model::State;
@@ -12,33 +13,33 @@ use std::time::Duration;
 
 pub const TESTS: &[Test] = &[
     (
-        "redis_away_for_less_than_a_lease_is_a_pause_in_progress",
-        Needs::Servers,
-        pause,
+        "a_redis_outage_shorter_than_a_lease_only_delays_progress",
+        Needs::KafkaAndRedis,
+        short_outage,
     ),
     (
-        "redis_away_for_longer_than_a_lease_suspends_the_scan",
-        Needs::Servers,
-        suspended,
+        "a_redis_outage_longer_than_a_lease_suspends_the_scan",
+        Needs::KafkaAndRedis,
+        long_outage,
     ),
     (
-        "a_claim_that_redis_carries_out_late_is_still_this_servers",
-        Needs::Servers,
+        "a_claim_that_redis_executes_late_is_kept",
+        Needs::KafkaAndRedis,
         claimed_late,
     ),
     (
-        "the_scans_are_drained_though_redis_does_not_answer",
-        Needs::Servers,
+        "scans_are_drained_even_if_redis_does_not_answer",
+        Needs::KafkaAndRedis,
         drained,
     ),
     (
-        "a_redis_that_refuses_is_named_and_nothing_is_dropped",
-        Needs::Servers,
-        refuses,
+        "errors_from_redis_are_explained_and_nothing_is_lost",
+        Needs::KafkaAndRedis,
+        redis_errors,
     ),
     (
         "a_redis_restored_from_an_old_snapshot_runs_nothing_twice",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         restored,
     ),
 ];
@@ -46,48 +47,37 @@ pub const TESTS: &[Test] = &[
 fn with_redis(name: &str, lease_s: u32, settings: &[&str]) -> (Fleet, OwnPeer) {
     let mut fleet = Fleet::new(name).with_standin(&json!({}));
     fleet.lease_s = lease_s;
-    let redis = OwnPeer::start("redis", &fleet, settings);
-    fleet.redis = format!("redis://{}", redis.0.address());
+    let redis = fleet.start_redis(settings);
     (fleet, redis)
 }
 
-/// One scan under way.
+/// Starts a server and a scan, and waits until the scan has made some progress.
 fn scanning(fleet: &Fleet, proof: &mut Proof) -> (Scand, String) {
     let server = fleet.ready_scand("a", &[]);
     proof.server(&server);
     let network = fleet.network(0);
     let id = fleet.push_network(&network, 40, &[]);
     proof.pushed_network(&id, &network);
-    wait_for("some progress", SOON, || {
-        fleet.task(&id).filter(|task| task.progress > 10.0)
-    });
+    fleet.wait_progress(&id, 10.0);
     (server, id)
 }
 
-fn starts(fleet: &Fleet) -> usize {
-    let events = fleet.standin_events();
-    events
-        .iter()
-        .filter(|event| event["event"] == "start")
-        .count()
-}
-
-fn pause() {
-    let (fleet, redis) = with_redis("redis-pause", 12, &[]);
+fn short_outage() {
+    let (fleet, redis) = with_redis("redis-short", 12, &[]);
     let mut proof = Proof::default();
     let (server, id) = scanning(&fleet, &mut proof);
     redis.0.signal(Signal::STOP).unwrap();
-    // Longer than a command may take.
+    // The server logs this when a command has timed out.
     server.wait_for_log("cannot renew leases in Redis, waiting");
     redis.0.signal(Signal::CONT).unwrap();
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!((ended.status, ended.attempt), (State::Completed, 1));
-    assert_eq!(starts(&fleet), 1, "{}", server.log());
-    proof.hold(&fleet, SOON);
+    assert_eq!(fleet.standin_starts(), 1, "{}", server.log());
+    proof.check(&fleet, SOON);
 }
 
-fn suspended() {
-    let (fleet, redis) = with_redis("redis-suspended", 3, &[]);
+fn long_outage() {
+    let (fleet, redis) = with_redis("redis-long", 3, &[]);
     let mut proof = Proof::default();
     let (server, id) = scanning(&fleet, &mut proof);
     let away_ms = now_ms();
@@ -100,18 +90,19 @@ fn suspended() {
         .max();
     assert!(
         last_ms.unwrap() <= away_ms + 3000,
-        "masscan was ended before Redis could call the lease expired"
+        "masscan is killed before the lease expires by Redis' clock"
     );
-    // Well past the lease.
+    // Until the lease has expired.
     thread::sleep(Duration::from_secs(1));
     redis.0.signal(Signal::CONT).unwrap();
     let ended = fleet.wait_ended(&id, SOON);
-    assert_eq!(ended.status, State::Completed, "taken up again");
-    assert_eq!(starts(&fleet), 2);
-    proof.hold(&fleet, SOON);
+    assert_eq!(ended.status, State::Completed);
+    assert_eq!(fleet.standin_starts(), 2);
+    proof.check(&fleet, SOON);
 }
 
-/// The task becomes claimable while Redis is frozen, with calls for a task already in its sockets and given up by the server.
+/// The task becomes claimable while Redis is frozen. The server's claim calls are then already in Redis' socket, and the server has stopped
+/// waiting for their answers.
 fn claimed_late() {
     let (mut fleet, redis) = with_redis("redis-claimed-late", 15, &[]);
     fleet = fleet.with_standin(&json!({"only_first": 1, "crash_after_s": 0.5}));
@@ -128,19 +119,19 @@ fn claimed_late() {
     server.wait_for_log("cannot claim tasks, waiting");
     redis.0.signal(Signal::CONT).unwrap();
     let ended = fleet.wait_ended(&id, SOON);
-    let logged = server.log();
+    let log = server.log();
     assert_eq!((ended.status, ended.attempt), (State::Completed, 2));
-    assert!(!logged.contains("stopped renewing"), "{logged}");
-    proof.hold(&fleet, SOON);
+    assert!(!log.contains("stopped renewing"), "{log}");
+    proof.check(&fleet, SOON);
 }
 
-/// A claim that waits for its answer, for two times as long as is granted below, keeps no scan running.
+/// A claim call that still waits for Redis' answer does not delay the release of scans.
 fn drained() {
     let (fleet, redis) = with_redis("redis-drained", 30, &[]);
     let mut proof = Proof::default();
     let (mut server, id) = scanning(&fleet, &mut proof);
     redis.0.signal(Signal::STOP).unwrap();
-    // Until a claim is under way: where nothing is queued, there is one a second.
+    // Until a claim call is waiting. If nothing is queued, there is one call per idle tick.
     thread::sleep(DISPATCH_IDLE_TICK * 2);
     server.signal(Signal::TERM);
     let released = format!("task {id}: released at");
@@ -154,25 +145,21 @@ fn drained() {
     let next = fleet.ready_scand("b", &[]);
     proof.server(&next);
     assert_eq!(fleet.wait_ended(&id, SOON).status, State::Completed);
-    proof.hold(&fleet, SOON);
+    proof.check(&fleet, SOON);
 }
 
-/// Out of memory, read-only, wrong password: each is said in the words that help, and all goes on afterwards.
-fn refuses() {
-    let (fleet, _redis) = with_redis("redis-refuses", 15, &[]);
+/// Out of memory, read-only, password required: each is log with its remedy, and work continues afterwards.
+fn redis_errors() {
+    let (fleet, _redis) = with_redis("redis-errors", 15, &[]);
     let mut proof = Proof::default();
     let (server, id) = scanning(&fleet, &mut proof);
-    let client = redis::Client::open(fleet.redis.as_str()).unwrap();
-    let mut connection = client.get_connection().unwrap();
-    let mut command = |words: &str| {
-        let mut parts = words.split(' ');
-        let mut command = redis::cmd(parts.next().unwrap());
-        for part in parts {
-            command.arg(if part == "''" { "" } else { part });
+    // One connection for all commands: it stays authenticated when a password is set.
+    let mut connection = fleet.redis_connection();
+    let mut run = |commands: &[&str]| {
+        for command in commands {
+            run_command(&mut connection, command);
         }
-        command.exec(&mut connection).unwrap();
     };
-    let dead = "REPLICAOF 127.0.0.1 1";
     let cases: [(&[&str], &[&str], &str); 3] = [
         (
             &["CONFIG SET maxmemory 1"],
@@ -180,7 +167,7 @@ fn refuses() {
             "is out of memory: raise its maxmemory",
         ),
         (
-            &[dead],
+            &["REPLICAOF 127.0.0.1 1"],
             &["REPLICAOF NO ONE"],
             "is a read-only replica: give the address of the primary",
         ),
@@ -193,25 +180,24 @@ fn refuses() {
             "wants a password: give it in -redis",
         ),
     ];
-    for (begin, end, said) in cases {
-        begin.iter().for_each(|words| command(words));
-        server.wait_for_log(said);
-        end.iter().for_each(|words| command(words));
-        let network = fleet.network(1);
-        wait_until(&format!("work to go on after {said}"), SOON, || {
+    for (begin, end, message) in cases {
+        run(begin);
+        server.wait_for_log(message);
+        run(end);
+        wait_until(&format!("work to continue after {message:?}"), SOON, || {
             fleet
                 .task(&id)
                 .is_some_and(|task| task.updated_ms + 1000 > now_ms() || task.finished_ms.is_some())
         });
-        assert!(!server.log().contains("secret"), "{network}");
+        assert!(!server.log().contains("secret"));
     }
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!((ended.status, ended.attempt), (State::Completed, 1));
-    assert_eq!(starts(&fleet), 1, "{}", server.log());
-    proof.hold(&fleet, SOON);
+    assert_eq!(fleet.standin_starts(), 1, "{}", server.log());
+    proof.check(&fleet, SOON);
 }
 
-/// Without an append-only file, a crash of Redis throws it back to its last snapshot: a task that has ended since looks queued.
+/// Without an append-only file, Redis restarts from its last snapshot after a crash. A task that has ended since then looks unfinished.
 fn restored() {
     let (fleet, redis) = with_redis("redis-restored", 15, &["--appendonly", "no"]);
     let mut proof = Proof::default();
@@ -229,10 +215,7 @@ fn restored() {
             fleet.task(id).filter(|task| task.status == State::Running)
         });
     }
-    let client = redis::Client::open(fleet.redis.as_str()).unwrap();
-    redis::cmd("SAVE")
-        .exec(&mut client.get_connection().unwrap())
-        .unwrap();
+    fleet.redis_command("SAVE");
     fleet.wait_ended(&ended, SOON);
     redis.0.kill().unwrap();
     redis.0.restart().unwrap();
@@ -242,6 +225,6 @@ fn restored() {
         let task = fleet.wait_ended(id, SOON);
         assert_eq!((task.status, task.attempt), (State::Completed, 1));
     }
-    assert_eq!(starts(&fleet), 3, "{}", server.log());
-    proof.hold(&fleet, SOON);
+    assert_eq!(fleet.standin_starts(), 3, "{}", server.log());
+    proof.check(&fleet, SOON);
 }

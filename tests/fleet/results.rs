@@ -1,5 +1,5 @@
-//! `scanpush results` with a real fleet: every format goes through a reader that others have written, followed tasks are
-//! whole, and what can't be known is said.
+//! `scanpush results` with real servers: third-party parsers read every format, `-follow` writes all findings, and possibly missing findings are
+//! reported.
 
 use crate::support::{Fleet, SOON, Scand, addresses, wait_for, wait_until};
 use crate::{Needs, Test};
@@ -10,14 +10,14 @@ use std::process::{Child, Command, Output, Stdio};
 
 pub const TESTS: &[Test] = &[
     (
-        "results_go_through_the_parsers_of_others",
+        "results_are_readable_by_third_party_parsers",
         Needs::Parsers,
         parsers,
     ),
     ("results_follow_a_task_to_its_end", Needs::Lab, followed),
     (
-        "results_that_are_interrupted_are_a_document",
-        Needs::Servers,
+        "interrupted_results_are_a_valid_document",
+        Needs::KafkaAndRedis,
         interrupted,
     ),
     (
@@ -26,23 +26,23 @@ pub const TESTS: &[Test] = &[
         job,
     ),
     (
-        "results_need_redis_for_what_only_redis_knows",
-        Needs::Servers,
+        "results_need_redis_only_for_jobs_and_abbreviated_ids",
+        Needs::KafkaAndRedis,
         without_redis,
     ),
     (
-        "results_diff_says_what_opened_and_closed",
-        Needs::Servers,
+        "results_diff_lists_opened_and_closed_ports",
+        Needs::KafkaAndRedis,
         diff,
     ),
     (
         "results_into_a_closed_pipe_end_quietly",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         closed_pipe,
     ),
 ];
 
-/// Reads what masscan's users read with python: csv by its own module, XML by python-libnmap.
+/// Reads CSV with Python's csv module and XML with python-libnmap, and prints both as JSON.
 const PYTHON: &str = r#"
 import csv, json, sys
 from libnmap.parser import NmapParser
@@ -54,19 +54,19 @@ ports = [[host.address, port, proto, host.get_service(port, proto).state]
 print(json.dumps({"rows": rows, "ports": ports}))
 "#;
 
-/// The interpreter that has python-libnmap; none if there is none, or another reader is missing.
-pub fn readers() -> Result<String, String> {
+/// The Python interpreter that has python-libnmap. Fails with the reason if a parser is missing.
+pub fn find_parsers() -> Result<String, String> {
     for (program, words) in [("jq", &["--version"]), ("xmllint", &["--version"])] {
-        run(program, words).map_err(|_| format!("{program} is not here"))?;
+        run(program, words).map_err(|_| format!("{program} is not installed"))?;
     }
     ["/usr/bin/python3", "python3"]
         .into_iter()
         .find(|python| run(python, &["-c", "import libnmap.parser"]).is_ok())
         .map(str::to_owned)
-        .ok_or_else(|| "there is no python3 with libnmap".to_owned())
+        .ok_or_else(|| "no python3 has the module libnmap".to_owned())
 }
 
-/// What a program printed; errs where it can't be run or fails.
+/// Runs a program and returns its stdout. Fails if the program does not exist or fails.
 fn run(program: &str, words: &[&str]) -> Result<String, String> {
     let output = Command::new(program)
         .args(words)
@@ -79,17 +79,17 @@ fn run(program: &str, words: &[&str]) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs `scanpush results` on this fleet's topic.
+/// Runs `scanpush results` with this fleet's topic.
 fn results(fleet: &Fleet, words: &[&str]) -> Output {
     let topic = fleet.topic("results");
     fleet.scanpush(&[&["results", "-results-topic", &topic], words].concat())
 }
 
-/// What it prints where all goes well.
+/// The stdout of `scanpush results`, which must succeed.
 fn printed(fleet: &Fleet, words: &[&str]) -> String {
     let output = results(fleet, words);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{words:?}: {said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{words:?}: {stderr}");
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -111,7 +111,8 @@ fn produce(fleet: &Fleet, records: &[Value]) {
     fleet.produce("results", &lines);
 }
 
-fn places(ndjson: &str) -> BTreeSet<(String, u64)> {
+/// The (ip, port) of each line.
+fn endpoints(ndjson: &str) -> BTreeSet<(String, u64)> {
     ndjson
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
@@ -130,19 +131,20 @@ fn parsers() {
     let _server = fleet.ready_scand("a", &[]);
     let id = fleet.push_network(&network, 2000, &[]);
     fleet.wait_ended(&id, SOON);
-    // Everything a second time, a closed port, one of IPv6, another task's, a hostile server name, and a record that is not a finding.
+    // Duplicates of all findings, a closed port, a hostile server name, an IPv6 address, another task's finding, and two records that are not
+    // findings.
     let mut more = fleet.records("results");
     let mut closed = finding(&id, "192.0.2.1", 81);
     closed["status"] = "closed".into();
     closed["reason"] = "rst-ack".into();
     let mut hostile = finding(&id, "192.0.2.2", 80);
     hostile["server"] = "</host>\",'\u{1b}[2J\n, x".into();
-    let mut no_finding = finding(&id, "192.0.2.3", 80);
-    no_finding["status"] = "</nmaprun>".into();
+    let mut invalid = finding(&id, "192.0.2.3", 80);
+    invalid["status"] = "</nmaprun>".into();
     more.extend([
         closed,
         hostile,
-        no_finding,
+        invalid,
         finding(&id, "2001:db8::1", 443),
         finding("another", "192.0.2.4", 80),
         json!("not even an object"),
@@ -157,15 +159,15 @@ fn parsers() {
     assert_eq!(count, 259);
 
     let output = results(&fleet, &[&id, "-json"]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.starts_with("scanpush: 2 records of "), "{said}");
-    assert!(!said.trim_end().contains(char::is_control), "{said:?}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("scanpush: 2 records of "), "{stderr}");
+    assert!(!stderr.trim_end().contains(char::is_control), "{stderr:?}");
     let ndjson = String::from_utf8(output.stdout).unwrap();
     assert_eq!(
-        (ndjson.lines().count(), places(&ndjson)),
+        (ndjson.lines().count(), endpoints(&ndjson)),
         (count, expected.clone())
     );
-    // A beginning is enough.
+    // An abbreviated id gives the same.
     assert_eq!(printed(&fleet, &[&id[..8], "-json"]), ndjson);
 
     let file = |format: &str| {
@@ -179,7 +181,7 @@ fn parsers() {
     )
     .unwrap();
     assert_eq!(
-        (from_json.lines().count(), places(&from_json)),
+        (from_json.lines().count(), endpoints(&from_json)),
         (count, expected.clone())
     );
     assert_eq!(
@@ -191,7 +193,7 @@ fn parsers() {
 
     let (csv, xml) = (file("csv"), file("xml"));
     run("xmllint", &["--noout", &xml]).unwrap();
-    let read = run(&readers().unwrap(), &["-c", PYTHON, &csv, &xml]).unwrap();
+    let read = run(&find_parsers().unwrap(), &["-c", PYTHON, &csv, &xml]).unwrap();
     let read: Value = serde_json::from_str(&read).unwrap();
     let rows = read["rows"].as_array().unwrap();
     let from_csv: BTreeSet<(String, u64)> = rows
@@ -273,21 +275,24 @@ fn followed() {
         "-wait",
         "1",
     ];
-    // Before any server knows of it.
+    // Pushed before any server is running.
     let id = fleet.push(&words).remove(0);
     let mut reading = started(&fleet, &["-follow", "-json", &id]);
     let _server: Scand = fleet.ready_scand("a", &[]);
     let mut lines = BufReader::new(reading.stdout.take().unwrap()).lines();
     let first = lines.next().unwrap().unwrap();
     let task = fleet.task(&id).unwrap();
-    assert!(task.finished_ms.is_none(), "findings come while it runs");
+    assert!(
+        task.finished_ms.is_none(),
+        "findings arrive while the task runs"
+    );
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     let all = [first].into_iter().chain(rest).collect::<Vec<_>>();
     assert_eq!(reading.wait().unwrap().code(), Some(0));
-    assert_eq!(all.len(), 256, "each once");
-    assert_eq!(places(&all.join("\n")), addresses(&network, 443));
+    assert_eq!(all.len(), 256, "each finding once");
+    assert_eq!(endpoints(&all.join("\n")), addresses(&network, 443));
     assert!(fleet.task(&id).unwrap().finished_ms.is_some());
-    // Nothing is left to wait for.
+    // The task has ended, so this does not wait.
     assert_eq!(
         printed(&fleet, &["-follow", "-json", &id]).lines().count(),
         256
@@ -314,16 +319,16 @@ fn interrupted() {
     assert_eq!(status.code(), Some(130));
     let array: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(array.as_array().unwrap().len(), 2, "{text}");
-    let mut said = String::new();
+    let mut stderr = String::new();
     reading
         .stderr
         .take()
         .unwrap()
-        .read_to_string(&mut said)
+        .read_to_string(&mut stderr)
         .unwrap();
     assert!(
-        said.contains("stopped reading; the scan continues"),
-        "{said}"
+        stderr.contains("stopped reading; the scan continues"),
+        "{stderr}"
     );
 }
 
@@ -356,10 +361,10 @@ fn job() {
         .unwrap();
     assert_eq!(reading.wait().unwrap().code(), Some(0));
     assert_eq!(text.lines().count(), 256);
-    assert_eq!(places(&text), addresses(&network, 443));
-    // By the beginning of its id, too.
+    assert_eq!(endpoints(&text), addresses(&network, 443));
+    // An abbreviated job id works too.
     let again = printed(&fleet, &["-json", "-job", "whole"]);
-    assert_eq!(places(&again), addresses(&network, 443));
+    assert_eq!(endpoints(&again), addresses(&network, 443));
     let unknown = results(&fleet, &["-job", "nobody"]);
     assert_eq!(unknown.status.code(), Some(1));
 }
@@ -370,15 +375,18 @@ fn without_redis() {
     let unknown = results(&fleet, &["some-task", "nobody"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&unknown.stdout).contains("192.0.2.1"));
-    let said = String::from_utf8(unknown.stderr).unwrap();
-    assert!(said.contains("\"nobody\" is not a task of group"), "{said}");
-    assert!(said.contains("it has no findings"), "{said}");
-    // Redis dropped it long ago, and its findings are all that is left.
+    let stderr = String::from_utf8(unknown.stderr).unwrap();
+    assert!(
+        stderr.contains("\"nobody\" is not a task of group"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("it has no findings"), "{stderr}");
+    // A task that Redis no longer has still has findings in Kafka.
     assert!(printed(&fleet, &["some-task"]).contains("192.0.2.1"));
 
     fleet.redis = "redis://localhost:1".to_owned();
     assert!(printed(&fleet, &["some-task"]).contains("192.0.2.1"));
-    for (words, said) in [
+    for (words, message) in [
         (&["some"][..], "only Redis knows"),
         (&["-job", "some"], "-job needs Redis"),
         (&["-follow", "some-task"], "-follow needs Redis"),
@@ -386,7 +394,10 @@ fn without_redis() {
         let output = results(&fleet, words);
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{words:?}");
-        assert!(text.contains(said) && text.lines().count() == 1, "{text}");
+        assert!(
+            text.contains(message) && text.lines().count() == 1,
+            "{text}"
+        );
     }
     fleet.kafka = "localhost:1".to_owned();
     let output = results(&fleet, &["some-task", "-format", "json"]);
@@ -441,12 +452,12 @@ fn closed_pipe() {
         .unwrap();
     assert!(first.contains("\"many\""));
     let status = wait_for("scanpush to end", SOON, || reading.try_wait().unwrap());
-    let mut said = String::new();
+    let mut stderr = String::new();
     reading
         .stderr
         .take()
         .unwrap()
-        .read_to_string(&mut said)
+        .read_to_string(&mut stderr)
         .unwrap();
-    assert_eq!((status.code(), said.as_str()), (Some(0), ""));
+    assert_eq!((status.code(), stderr.as_str()), (Some(0), ""));
 }

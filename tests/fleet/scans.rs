@@ -1,4 +1,4 @@
-//! One scan at a time: live progress, findings as they come, what counts as completed, masscan that can't do it.
+//! Single scans: live progress and findings, what counts as completed, and masscan's failures.
 
 use crate::support::{Fleet, SOON, masscan_of, masscans, now_ms, span_ms, wait_for};
 use crate::{Needs, Test};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub const TESTS: &[Test] = &[
     (
-        "progress_is_live_and_findings_come_as_they_are_printed",
+        "progress_and_findings_are_published_while_a_scan_runs",
         Needs::Lab,
         live,
     ),
@@ -23,13 +23,13 @@ pub const TESTS: &[Test] = &[
         source,
     ),
     (
-        "a_missing_masscan_fails_the_task_in_its_words",
-        Needs::Servers,
+        "a_missing_masscan_fails_the_task_with_a_hint_to_install_it",
+        Needs::KafkaAndRedis,
         missing_masscan,
     ),
     (
-        "masscans_own_words_are_the_tasks_error",
-        Needs::Servers,
+        "masscans_error_message_becomes_the_tasks_error",
+        Needs::KafkaAndRedis,
         failing_masscan,
     ),
     (
@@ -38,13 +38,13 @@ pub const TESTS: &[Test] = &[
         interrupted,
     ),
     (
-        "a_masscan_that_hangs_after_its_wait_is_ended",
-        Needs::Servers,
+        "a_masscan_that_hangs_after_its_wait_is_killed",
+        Needs::KafkaAndRedis,
         hanging,
     ),
     (
-        "the_next_task_sends_while_one_only_waits",
-        Needs::Servers,
+        "the_next_task_sends_while_another_waits_for_late_answers",
+        Needs::KafkaAndRedis,
         overlap,
     ),
 ];
@@ -52,10 +52,10 @@ pub const TESTS: &[Test] = &[
 fn live() {
     let fleet = Fleet::new("live");
     let _server = fleet.ready_scand("a", &[]);
-    // 256 probes at 40 a second (half of 80: each answer costs a reset) take more than 6 seconds.
+    // 256 probes at 40 per second (half of 80, because each answer causes a reset) take more than 6 seconds.
     let id = fleet.push_network(&fleet.network(0), 80, &[]);
     let mut seen: Vec<(f64, u64)> = Vec::new();
-    let mut early = None;
+    let mut early_finding = None;
     let ended = wait_for("the scan to end", SOON, || {
         let task = fleet.task(&id)?;
         if task.status == State::Running && task.progress < 100.0 && task.progress > 0.0 {
@@ -66,14 +66,17 @@ fn live() {
                 seen.push((task.progress, task.updated_ms));
             }
             assert!(task.rate_pps >= 0.0);
-            if early.is_none() {
-                early = fleet.records("results").first().cloned();
+            if early_finding.is_none() {
+                early_finding = fleet.records("results").first().cloned();
             }
         }
         task.finished_ms.map(|_| task)
     });
     assert_eq!((ended.status, ended.found), (State::Completed, 256));
-    assert!(seen.len() >= 4, "progress moves while it runs: {seen:?}");
+    assert!(
+        seen.len() >= 4,
+        "progress advances while the scan runs: {seen:?}"
+    );
     assert!(
         seen.is_sorted_by(|a, b| a.0 <= b.0),
         "never backwards: {seen:?}"
@@ -81,10 +84,10 @@ fn live() {
     let gaps: Vec<u64> = seen.windows(2).map(|pair| pair[1].1 - pair[0].1).collect();
     assert!(
         gaps.iter().all(|&gap| gap < 2000),
-        "about once a second at least: {gaps:?}"
+        "updated at least about once a second: {gaps:?}"
     );
-    let early = early.expect("findings are there while it runs");
-    assert!(early["timestamp"].as_u64().unwrap() * 1000 <= now_ms());
+    let early_finding = early_finding.expect("findings arrive while the scan runs");
+    assert!(early_finding["timestamp"].as_u64().unwrap() * 1000 <= now_ms());
 }
 
 fn other_targets() {
@@ -119,9 +122,9 @@ fn source() {
         fleet.findings(&id),
         crate::support::addresses(&network, 443)
     );
-    // 32 ports for 16 scans: two each.
-    let given = "--interface scan0 --source-ip 192.0.2.1 --source-port 500";
-    assert!(server.log().contains(given), "{}", server.log());
+    // 32 source ports for 16 scans: two for each.
+    let arguments = "--interface scan0 --source-ip 192.0.2.1 --source-port 500";
+    assert!(server.log().contains(arguments), "{}", server.log());
     let wrong = fleet.ready_scand("b", &["-interface", "nowhere0"]);
     drop(server);
     let id = fleet.push_network(&network, 2000, &["-attempts", "1"]);
@@ -142,10 +145,10 @@ fn missing_masscan() {
     assert!(error.contains("not found: install masscan"), "{error}");
     assert!(
         server.child.try_wait().unwrap().is_none(),
-        "the server lives on"
+        "the server keeps running"
     );
 
-    // One that comes later is known without a new start, and how it is made to write each line too.
+    // masscan is installed later: the server finds it without a restart, and chooses how to make it write each line at once.
     server.wait_for_log("it writes to a terminal");
     let later = fleet.with_standin_in("later", &json!({}));
     std::fs::rename(
@@ -162,9 +165,9 @@ fn missing_masscan() {
 }
 
 fn failing_masscan() {
-    let words = "FAIL: permission denied";
+    let message = "FAIL: permission denied";
     let fleet =
-        Fleet::new("failing").with_standin(&json!({"fail": {"stderr": words, "exit_code": 1}}));
+        Fleet::new("failing").with_standin(&json!({"fail": {"stderr": message, "exit_code": 1}}));
     let _server = fleet.ready_scand("a", &[]);
     let id = fleet.push_network(&fleet.network(0), 800, &["-attempts", "2"]);
     let task = fleet.wait_ended(&id, SOON);
@@ -173,14 +176,14 @@ fn failing_masscan() {
         task.error.as_deref(),
         Some("masscan exited with code 1: FAIL: permission denied")
     );
-    // But for its ingest: a claim may be told before that.
-    let told: Vec<_> = fleet
+    // Without the record of its ingestion, which may come after that of the claim.
+    let states: Vec<_> = fleet
         .status_records(&id)
         .iter()
         .filter(|record| record["fence"] != 0)
         .map(|record| record["status"].clone())
         .collect();
-    assert_eq!(told, ["running", "queued", "running", "failed"]);
+    assert_eq!(states, ["running", "queued", "running", "failed"]);
 }
 
 fn interrupted() {
@@ -188,9 +191,7 @@ fn interrupted() {
     let _server = fleet.ready_scand("a", &[]);
     let network = fleet.network(0);
     let id = fleet.push_network(&network, 80, &[]);
-    wait_for("some progress", SOON, || {
-        fleet.task(&id).filter(|task| task.progress > 20.0)
-    });
+    fleet.wait_progress(&id, 20.0);
     let pid = wait_for("masscan's process", SOON, || masscans(&network).pop());
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let task = fleet.wait_ended(&id, SOON);
@@ -215,7 +216,7 @@ fn hanging() {
         (State::Completed, 256, 1)
     );
     let took = task.finished_ms.unwrap() - task.started_ms.unwrap();
-    assert!(took < 8000, "its wait of 1 s and a moment, not {took} ms");
+    assert!(took < 8000, "{took} ms; its wait is 1 s");
 }
 
 fn overlap() {
@@ -228,6 +229,6 @@ fn overlap() {
     let took = Duration::from_millis(span_ms(&ended));
     assert!(
         took < Duration::from_secs(25),
-        "their waits overlap: {took:?} instead of 6 × 5 s and more"
+        "{took:?}; 6 × 5 s and more without overlap"
     );
 }

@@ -1,6 +1,6 @@
-//! Where a server may not scan: carved out, left to others, rejected, and changed while it runs.
+//! A server's scope: tasks are scanned without what is excluded, left to other servers, or rejected; the scope can change while a scan runs.
 
-use crate::support::{Fleet, SOON, addresses, wait_for, wait_until};
+use crate::support::{Fleet, SOON, addresses, wait_until};
 use crate::{Needs, Test};
 use rustix::process::Signal;
 use scan::model::State;
@@ -11,33 +11,33 @@ use std::process::Command;
 
 pub const TESTS: &[Test] = &[
     (
-        "a_block_that_contains_a_denied_network_is_carved",
+        "a_target_that_contains_an_excluded_network_is_scanned_without_it",
         Needs::Lab,
-        carved,
+        excluded_part,
     ),
     (
         "a_task_out_of_a_servers_scope_goes_to_another_server",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         left_to_others,
     ),
     (
         "a_task_that_no_server_may_scan_is_rejected",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         rejected,
     ),
     (
         "a_task_waits_for_the_only_server_that_may_scan_it_to_come_back",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         comes_back,
     ),
     (
-        "a_running_scan_restarts_without_a_newly_denied_network",
-        Needs::Servers,
+        "a_running_scan_restarts_without_a_newly_excluded_network",
+        Needs::KafkaAndRedis,
         reloaded,
     ),
     (
         "findings_outside_the_task_are_dropped_and_counted",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         outside,
     ),
     (
@@ -51,21 +51,21 @@ pub const TESTS: &[Test] = &[
         long_list,
     ),
     (
-        "a_bad_file_of_exclusions_does_not_start",
-        Needs::Servers,
+        "a_server_does_not_start_with_an_invalid_exclusion_file",
+        Needs::KafkaAndRedis,
         bad_file,
     ),
 ];
 
-/// The addresses of a /24 without those whose last number is in `denied`.
-fn without(network: &str, denied: std::ops::Range<u32>) -> BTreeSet<(String, u64)> {
+/// The addresses of a /24 without those whose last number is in `excluded`.
+fn without(network: &str, excluded: std::ops::Range<u32>) -> BTreeSet<(String, u64)> {
     let prefix = network.strip_suffix("0/24").unwrap();
-    let denied: BTreeSet<_> = denied.map(|n| (format!("{prefix}{n}"), 443)).collect();
-    &addresses(network, 443) - &denied
+    let excluded: BTreeSet<_> = excluded.map(|n| (format!("{prefix}{n}"), 443)).collect();
+    &addresses(network, 443) - &excluded
 }
 
-fn carved() {
-    let fleet = Fleet::new("carved");
+fn excluded_part() {
+    let fleet = Fleet::new("excluded-part");
     let network = fleet.network(0);
     let file = fleet.folder.join("exclude.conf");
     let first = network.replace("0/24", "0/26");
@@ -76,8 +76,9 @@ fn carved() {
     let id = fleet.push_network(&network, 2000, &[]);
     let task = fleet.wait_ended(&id, SOON);
     assert_eq!((task.status, task.found), (State::Completed, 64));
-    let left = &without(&network, 0..64) - &without(&network, 0..128);
-    assert_eq!(fleet.findings(&id), left);
+    // The second quarter: the first is excluded, the second half is not allowed.
+    let expected = &without(&network, 0..64) - &without(&network, 0..128);
+    assert_eq!(fleet.findings(&id), expected);
     server.wait_for_log("192 of its 256 addresses are outside this server's scope");
 }
 
@@ -86,11 +87,9 @@ fn left_to_others() {
     let (ours, others) = (fleet.network(0), fleet.network(1));
     let a = fleet.ready_scand("a", &["-exclude", &others, "-slots", "1"]);
     let _b = fleet.ready_scand("b", &["-slots", "1"]);
-    // b is busy for long. Many tasks that only b may run, and one behind them that a may.
+    // b is busy for a long time. Many tasks that only b may run are queued before one that a may run.
     let long = fleet.push_network(&others, 10, &["-priority", "9"]);
-    wait_for("b to run it", SOON, || {
-        fleet.task(&long).filter(|task| task.progress > 0.0)
-    });
+    fleet.wait_progress(&long, 0.0);
     let many: Vec<String> = (0..600)
         .map(|n| {
             json!({"task_id": format!("t{n}"), "ip_range": others.replace("0/24", &(n % 256).to_string()), "ports": "443",
@@ -117,7 +116,7 @@ fn left_to_others() {
 }
 
 fn rejected() {
-    let fleet = Fleet::new("nobody").with_standin(&json!({}));
+    let fleet = Fleet::new("rejected").with_standin(&json!({}));
     let network = fleet.network(0);
     let _servers = [
         fleet.ready_scand("a", &["-exclude", "172.16.0.0/12"]),
@@ -133,8 +132,8 @@ fn rejected() {
         "{error}"
     );
     assert!(error.contains(&network), "{error}");
-    let told: Vec<Value> = fleet.status_records(&id);
-    assert_eq!(told.last().unwrap()["status"], "rejected");
+    let records: Vec<Value> = fleet.status_records(&id);
+    assert_eq!(records.last().unwrap()["status"], "rejected");
     assert!(fleet.standin_events().is_empty(), "nothing was started");
     fleet.wait_committed(crate::support::shared_kafka());
 }
@@ -145,20 +144,18 @@ fn comes_back() {
     let other = fleet.ready_scand("other", &["-exclude", &network]);
     let mut able = fleet.ready_scand("able", &["-slots", "1"]);
     let running = fleet.push_network(&network, 10, &["-priority", "9"]);
-    wait_for("it to run", SOON, || {
-        fleet.task(&running).filter(|task| task.progress > 0.0)
-    });
+    fleet.wait_progress(&running, 0.0);
     let queued = fleet.push_network(&network, 2000, &[]);
     other.wait_for_log(&format!("task {queued}: left to other servers"));
-    // However long ago all had refused it: here is one that has not.
+    // A refusal by all servers is dropped when a server has not refused the task.
     fleet.age_refusal(&queued);
-    wait_until("that to be forgotten", SOON, || {
+    wait_until("the refusal to be dropped", SOON, || {
         fleet.task_field(&queued, "refused_ms").is_none()
     });
     able.signal(Signal::TERM);
     assert!(able.wait(SOON).success());
     for id in [&running, &queued] {
-        wait_until("the one that is left to refuse it", SOON, || {
+        wait_until("the remaining server to refuse the task", SOON, || {
             fleet.task_field(id, "refused_ms").is_some()
         });
         assert_eq!(fleet.task(id).unwrap().status, State::Queued, "{id}");
@@ -171,7 +168,7 @@ fn comes_back() {
             fleet
                 .status_records(id)
                 .iter()
-                .all(|told| told["status"] != "rejected")
+                .all(|record| record["status"] != "rejected")
         );
     }
 }
@@ -183,9 +180,7 @@ fn reloaded() {
     fs::write(&file, "192.0.2.0/24\n").unwrap();
     let server = fleet.ready_scand("a", &["-excludefile", file.to_str().unwrap()]);
     let id = fleet.push_network(&network, 40, &[]);
-    let running = wait_for("some progress", SOON, || {
-        fleet.task(&id).filter(|task| task.progress > 20.0)
-    });
+    let running = fleet.wait_progress(&id, 20.0);
     fs::write(&file, "oops\n").unwrap();
     server.signal(Signal::HUP);
     server.wait_for_log("SIGHUP: the old scope stays in force");
@@ -193,8 +188,8 @@ fn reloaded() {
     fs::write(&file, "198.51.100.0/24\n").unwrap();
     server.signal(Signal::HUP);
     server.wait_for_log("SIGHUP: new scope: 256 addresses in 1 range are excluded");
-    let denied = network.replace("0/24", "128/25");
-    fs::write(&file, format!("{denied}\n")).unwrap();
+    let excluded = network.replace("0/24", "128/25");
+    fs::write(&file, format!("{excluded}\n")).unwrap();
     server.signal(Signal::HUP);
     server.wait_for_log("starts again without them");
     let task = fleet.wait_ended(&id, SOON);
@@ -204,18 +199,18 @@ fn reloaded() {
         "no attempt is used up: {task:?}"
     );
     assert!(task.started_ms > running.started_ms);
-    let again = format!("--exclude {denied}");
+    let again = format!("--exclude {excluded}");
     assert!(server.log().contains(&again), "{}", server.log());
     assert_eq!(server.log().matches("-oD - --range").count(), 2);
-    let left = without(&network, 128..256);
-    assert!(fleet.findings(&id).is_superset(&left));
+    let allowed = without(&network, 128..256);
+    assert!(fleet.findings(&id).is_superset(&allowed));
 }
 
 fn long_list() {
     let fleet = Fleet::new("long-list");
     let network = fleet.network(0);
     let second: u32 = network.split('.').nth(1).unwrap().parse().unwrap();
-    // Every odd address of a /16, of which the task has only a part: clipped to it, the list is short.
+    // Every odd address of a /16. The first task has only a /24 of it, so the exclusions that apply to it are few.
     let odd: String = (0..32_768u32)
         .map(|n| format!("172.{second}.{}.{}\n", n / 128, n % 128 * 2 + 1))
         .collect();
@@ -266,10 +261,10 @@ fn bad_file() {
             ])
             .output()
             .unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains(named), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(named), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
 }
 

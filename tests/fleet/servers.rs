@@ -1,7 +1,6 @@
-//! Servers that freeze, end, take too long or meet a task that kills masscan each time.
+//! Servers that freeze or end, tasks that time out, and a task on which masscan always crashes.
 
-use crate::support::{Fleet, OwnPeer, SOON, now_ms, wait_for, wait_until};
-use crate::support::{Proof, offsets};
+use crate::support::{Fleet, Proof, SOON, now_ms, offsets, wait_for, wait_until};
 use crate::{Needs, Test};
 use rustix::process::Signal;
 use scan::model::State;
@@ -10,48 +9,48 @@ use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[
     (
-        "a_frozen_server_writes_nothing_when_it_wakes",
-        Needs::Servers,
+        "a_frozen_server_writes_nothing_after_it_resumes",
+        Needs::KafkaAndRedis,
         frozen,
     ),
     (
         "a_lost_server_costs_no_attempt",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         lost_server,
     ),
     (
-        "a_failure_after_a_lost_server_is_the_first",
-        Needs::Servers,
+        "a_failure_after_a_lost_server_counts_as_the_first",
+        Needs::KafkaAndRedis,
         failure_after_lost,
     ),
     (
-        "a_task_that_takes_too_long_moves_on_and_fails_as_timed_out",
-        Needs::Servers,
+        "a_task_that_times_out_moves_to_another_server_and_then_fails",
+        Needs::KafkaAndRedis,
         timed_out,
     ),
     (
-        "a_second_signal_ends_at_once",
-        Needs::Servers,
+        "a_second_sigterm_ends_the_server_at_once",
+        Needs::KafkaAndRedis,
         second_signal,
     ),
     (
-        "a_long_task_blocks_no_other_and_holds_the_committed_offset",
-        Needs::Servers,
+        "a_long_task_blocks_no_other_task_and_holds_back_the_committed_offset",
+        Needs::KafkaAndRedis,
         long_task,
     ),
     (
-        "a_poison_task_fails_and_stops_no_other",
-        Needs::Servers,
+        "a_poison_task_fails_and_blocks_no_other_task",
+        Needs::KafkaAndRedis,
         poison,
     ),
     (
-        "a_free_slot_and_a_task_meet_soon",
-        Needs::Servers,
-        meet_soon,
+        "a_queued_task_gets_a_free_slot_soon",
+        Needs::KafkaAndRedis,
+        slot_soon,
     ),
 ];
 
-/// The events of the runs of one server, by its process id.
+/// The stand-in's events of the runs that the server with this process id started.
 fn events_of(fleet: &Fleet, parent: u32) -> Vec<Value> {
     let mut events = fleet.standin_events();
     events.retain(|event| event["parent"] == parent);
@@ -67,9 +66,7 @@ fn frozen() {
     let network = fleet.network(0);
     let id = fleet.push_network(&network, 30, &["-attempts", "1"]);
     proof.pushed_network(&id, &network);
-    wait_for("some progress", SOON, || {
-        fleet.task(&id).filter(|task| task.progress > 20.0)
-    });
+    fleet.wait_progress(&id, 20.0);
     let other = fleet.ready_scand("b", &[]);
     proof.server(&other);
     let from_ms = now_ms();
@@ -79,28 +76,34 @@ fn frozen() {
         (ended.status, ended.server.as_deref()),
         (State::Completed, Some("b"))
     );
-    let woken_ms = now_ms();
+    let resumed_ms = now_ms();
     frozen.signal(Signal::CONT);
     frozen.wait_for_log(&format!("task {id}: abandoned after"));
-    proof.froze("a", from_ms, woken_ms);
-    // Its masscan went on; it is dead by now.
+    proof.froze("a", from_ms, resumed_ms);
+    // Its masscan continued while the server was frozen; now it has been killed.
     let last_ms = events_of(&fleet, frozen.child.id())
         .iter()
         .map(|event| event["at_ms"].as_u64().unwrap())
         .max();
-    assert!(last_ms.unwrap() < woken_ms + 1500, "its masscan is ended");
+    assert!(
+        last_ms.unwrap() < resumed_ms + 1500,
+        "its masscan is killed"
+    );
     let late = |record: &&Value| {
         record["server"] == "a" && record["timestamp"].as_u64().unwrap() * 1000 > from_ms + 1000
     };
     let results = fleet.records("results");
     let late: Vec<_> = results.iter().filter(late).collect();
-    assert!(late.is_empty(), "found while it was frozen: {late:?}");
+    assert!(
+        late.is_empty(),
+        "no findings of the time in which it was frozen: {late:?}"
+    );
     let after = fleet.task(&id).unwrap();
     assert_eq!(after.finished_ms, ended.finished_ms, "nothing was changed");
-    // It is as good as any other again.
+    // The resumed server works normally.
     let next = fleet.push_network(&fleet.network(1), 1000, &[]);
     proof.pushed_network(&next, &fleet.network(1));
-    proof.hold(&fleet, SOON);
+    proof.check(&fleet, SOON);
 }
 
 fn lost_server() {
@@ -113,7 +116,7 @@ fn lost_server() {
     for name in ["a", "b"] {
         let mut server = fleet.ready_scand(name, &[]);
         proof.server(&server);
-        wait_for("it to run there", SOON, || {
+        wait_for("the server to run it", SOON, || {
             fleet
                 .task(&id)
                 .filter(|task| task.server.as_deref() == Some(name) && task.progress > 1.0)
@@ -128,10 +131,10 @@ fn lost_server() {
         (State::Completed, 3),
         "its only attempt was not used up"
     );
-    proof.hold(&fleet, SOON);
+    proof.check(&fleet, SOON);
 }
 
-/// A bad host can't use up a good task's attempts: its two attempts are two failures of masscan.
+/// A lost server does not use up an attempt, so the task still has two attempts after it.
 fn failure_after_lost() {
     let plan = json!({"only_first": 2, "crash_after_s": 3.0});
     let mut fleet = Fleet::new("failure-after-lost").with_standin(&plan);
@@ -139,9 +142,7 @@ fn failure_after_lost() {
     let network = fleet.network(0);
     let id = fleet.push_network(&network, 40, &["-attempts", "2"]);
     let mut server = fleet.ready_scand("a", &[]);
-    wait_for("it to run", SOON, || {
-        fleet.task(&id).filter(|task| task.progress > 1.0)
-    });
+    fleet.wait_progress(&id, 1.0);
     server.kill();
     let other = fleet.ready_scand("b", &[]);
     let ended = fleet.wait_ended(&id, SOON);
@@ -162,36 +163,36 @@ fn timed_out() {
     assert_eq!((ended.status, ended.attempt), (State::Failed, 2));
     let error = ended.error.unwrap();
     assert!(error.starts_with("timed out after 1 s"), "{error}");
-    let told = fleet.status_records(&id);
-    let on: Vec<&Value> = told
+    let records = fleet.status_records(&id);
+    let servers: Vec<&Value> = records
         .iter()
         .filter(|record| record["status"] == "running")
         .map(|record| &record["server"])
         .collect();
-    assert_eq!(on.len(), 2, "{told:?}");
-    assert_ne!(on[0], on[1], "another server has a try");
+    assert_eq!(servers.len(), 2, "{records:?}");
+    assert_ne!(
+        servers[0], servers[1],
+        "the second attempt is on another server"
+    );
 }
 
 fn second_signal() {
     let mut fleet = Fleet::new("second-signal").with_standin(&json!({}));
-    let redis = OwnPeer::start("redis", &fleet, &[]);
-    fleet.redis = format!("redis://{}", redis.0.address());
+    let redis = fleet.start_redis(&[]);
     let mut server = fleet.ready_scand("a", &[]);
     let id = fleet.push_network(&fleet.network(0), 20, &[]);
-    wait_for("some progress", SOON, || {
-        fleet.task(&id).filter(|task| task.progress > 1.0)
-    });
-    // It can't give the scan back.
+    fleet.wait_progress(&id, 1.0);
+    // So that the server cannot release the scan.
     redis.0.signal(Signal::STOP).unwrap();
     server.signal(Signal::TERM);
     server.wait_for_log("SIGTERM: no new claims");
-    let asked = Instant::now();
+    let signalled = Instant::now();
     server.signal(Signal::TERM);
     let status = server.wait(SOON);
-    assert!(asked.elapsed() < Duration::from_secs(3));
+    assert!(signalled.elapsed() < Duration::from_secs(3));
     assert_eq!(status.code(), Some(1), "{}", server.log());
     assert!(server.log().contains("SIGTERM: exiting at once"));
-    // What that leaves is a crash like any other.
+    // The claim expires as after a crash.
     redis.0.signal(Signal::CONT).unwrap();
     let other = fleet.ready_scand("b", &[]);
     let ended = fleet.wait_ended(&id, SOON);
@@ -212,15 +213,15 @@ fn long_task() {
     let lag = |what: &str, lag: (i64, i64)| {
         wait_until(what, SOON, || offsets(&fleet).get(&0) == Some(&lag));
     };
-    lag("a true lag: all of the log is behind the long task", (0, 5));
+    lag("the committed offset to stay at the long task", (0, 5));
     server.signal(Signal::TERM);
     assert_eq!(server.wait(SOON).code(), Some(0));
-    assert_eq!(offsets(&fleet)[&0], (0, 5), "it is only handed back");
+    assert_eq!(offsets(&fleet)[&0], (0, 5), "a released task has not ended");
 }
 
 fn poison() {
     let fleet = Fleet::new("poison");
-    let (bad, plan) = (
+    let (bad_network, plan) = (
         fleet.network(0),
         json!({"only_range": fleet.network(0), "crash_after_s": 0.1, "crash_signal": 11}),
     );
@@ -228,8 +229,8 @@ fn poison() {
     let server = fleet.ready_scand("a", &["-slots", "1"]);
     let mut proof = Proof::default();
     proof.server(&server);
-    let poison = fleet.push_network(&bad, 100, &["-attempts", "2", "-priority", "9"]);
-    proof.pushed_network(&poison, &bad);
+    let poison = fleet.push_network(&bad_network, 100, &["-attempts", "2", "-priority", "9"]);
+    proof.pushed_network(&poison, &bad_network);
     for n in 1..4 {
         let id = fleet.push_network(&fleet.network(n), 2000, &[]);
         proof.pushed_network(&id, &fleet.network(n));
@@ -238,13 +239,13 @@ fn poison() {
     assert_eq!((ended.status, ended.attempt), (State::Failed, 2));
     let error = ended.error.unwrap();
     assert!(error.contains("killed by signal 11"), "{error}");
-    proof.hold(&fleet, SOON);
+    proof.check(&fleet, SOON);
 }
 
-/// Invariant 8: the poll time (a long poll: at once), a look for work (200 ms where something is queued) and the deferral (1 s) at
-/// most; the rest is for a busy machine.
-fn meet_soon() {
-    let fleet = Fleet::new("meet-soon").with_standin(&json!({}));
+/// Invariant 8: at most the poll time (zero, because it is a long poll), the interval between claim calls (200 ms if something is queued) and
+/// the deferral (1 s); the rest is for a busy machine.
+fn slot_soon() {
+    let fleet = Fleet::new("slot-soon").with_standin(&json!({}));
     let _servers = [fleet.ready_scand("a", &[]), fleet.ready_scand("b", &[])];
     for n in 0..3 {
         let id = fleet.push_network(&fleet.network(n), 5000, &[]);

@@ -1,5 +1,5 @@
-//! The claim table by itself: the ledger on the real Redis, without servers. What may not happen in it is here a test each, and
-//! random operations are compared with a model in memory.
+//! The claim table on a real Redis, without servers: a test for each of its invariants, and random operations that are compared with a model in
+//! memory.
 
 use crate::support::{Fleet, now_ms, wait_for};
 use crate::{Needs, Test};
@@ -17,78 +17,82 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub const TESTS: &[Test] = &[
-    ("a_stale_fence_changes_nothing", Needs::Servers, stale_fence),
+    (
+        "a_stale_fence_changes_nothing",
+        Needs::KafkaAndRedis,
+        stale_fence,
+    ),
     (
         "the_cursor_moves_only_by_compare_and_set",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         compare_and_set,
     ),
     (
         "the_committed_offset_never_passes_an_unfinished_task",
-        Needs::Servers,
-        commit_rule,
+        Needs::KafkaAndRedis,
+        committed_offset,
     ),
     (
         "a_missing_key_never_means_done",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         missing_keys,
     ),
     (
         "a_redis_that_went_back_in_time_is_cleared",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         back_in_time,
     ),
     (
-        "attempts_count_at_the_claim_and_a_drain_gives_them_back",
-        Needs::Servers,
+        "attempts_are_counted_at_the_claim_and_given_back_by_a_drain",
+        Needs::KafkaAndRedis,
         attempts,
     ),
     (
-        "lost_servers_are_counted_apart_from_failures",
-        Needs::Servers,
+        "lost_servers_are_counted_separately_from_failures",
+        Needs::KafkaAndRedis,
         lost_servers,
     ),
     (
         "a_claim_sent_twice_gives_the_same_task",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         claim_twice,
     ),
     (
         "a_lease_is_judged_by_the_clock_of_redis",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         clock_of_redis,
     ),
     (
-        "each_call_reports_what_else_there_is_to_do",
-        Needs::Servers,
-        said_to_do,
+        "claim_and_renew_report_pending_work",
+        Needs::KafkaAndRedis,
+        pending_work,
     ),
     (
-        "no_server_waits_for_one_that_refuses_the_task",
-        Needs::Servers,
+        "no_task_is_deferred_to_a_server_that_has_refused_it",
+        Needs::KafkaAndRedis,
         refusing_server,
     ),
     (
-        "a_scan_that_sends_no_more_frees_its_jobs_rate",
-        Needs::Servers,
+        "a_scan_that_has_finished_sending_frees_its_jobs_rate",
+        Needs::KafkaAndRedis,
         sends_no_more,
     ),
     (
-        "random_operations_keep_the_table_whole",
-        Needs::Servers,
+        "random_operations_keep_the_table_consistent",
+        Needs::KafkaAndRedis,
         random_operations,
     ),
 ];
 
 const LEASE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
-/// Random runs, and the operations of each.
+/// Runs of random operations, and operations of each run.
 const CASES: u32 = 64;
 const OPERATIONS: usize = 60;
 
-/// The table of a group of its own, with one partition.
+/// The claim table of a new group with one partition.
 struct Table {
-    ledger: ClaimTable,
+    claim_table: ClaimTable,
     redis: redis::Connection,
     prefix: String,
 }
@@ -99,11 +103,10 @@ impl Table {
     }
 
     fn of(fleet: &Fleet) -> Table {
-        let client = redis::Client::open(fleet.redis.as_str()).unwrap();
         let mut table = Table {
-            ledger: fleet.claim_table(),
-            redis: client.get_connection().unwrap(),
-            prefix: format!("scan:{{{}}}:", fleet.group),
+            claim_table: fleet.claim_table(),
+            redis: fleet.redis_connection(),
+            prefix: fleet.key(""),
         };
         assert!(table.begin(0));
         table
@@ -117,21 +120,21 @@ impl Table {
             replaces: None,
             lost_records: 0,
         };
-        self.ledger.begin(0, &beginning).unwrap()
+        self.claim_table.begin(0, &beginning).unwrap()
     }
 
     fn cursor(&mut self) -> Cursor {
-        self.ledger.cursors(&[0]).unwrap()[&0].clone().unwrap()
+        self.claim_table.cursors(&[0]).unwrap()[&0].clone().unwrap()
     }
 
     fn is_intact(&mut self) -> bool {
-        self.ledger.cursors(&[0]).unwrap()[&0].is_some()
+        self.claim_table.cursors(&[0]).unwrap()[&0].is_some()
     }
 
     /// Ingests `tasks` at `cursor`.
     fn ingest_at(&mut self, cursor: &Cursor, tasks: &[NewTask]) -> Ingested {
         let next = tasks.last().map_or(cursor.next, |task| task.offset + 1);
-        self.ledger
+        self.claim_table
             .ingest(&Ingest {
                 partition: 0,
                 cursor,
@@ -156,12 +159,16 @@ impl Table {
     }
 
     fn renew(&mut self, lease: Duration, claims: &[Claim]) -> Vec<Renewal> {
-        self.ledger.renew(lease, claims, true).unwrap().claims
+        self.claim_table.renew(lease, claims, true).unwrap().claims
     }
 
     fn claim(&mut self) -> Option<Claimed> {
         let call = nanoid::nanoid!();
-        match self.ledger.claim("a", &call, LEASE, &load(), "").unwrap() {
+        match self
+            .claim_table
+            .claim("a", &call, LEASE, &load(), "")
+            .unwrap()
+        {
             Answer::Task(claimed) => Some(*claimed),
             Answer::None | Answer::Idle(_) => None,
             other => panic!("{other:?}"),
@@ -183,13 +190,13 @@ impl Table {
             resume: Resume::default(),
             sends_no_more,
         };
-        self.ledger.progress(&[update]).unwrap();
+        self.claim_table.progress(&[update]).unwrap();
     }
 
     fn end(&mut self, claim: &Claim) -> ClaimState {
         let ending = ending(claim);
-        match self.ledger.decide_end(&ending).unwrap() {
-            ClaimState::Ok => self.ledger.finish(&ending).unwrap(),
+        match self.claim_table.decide_end(&ending).unwrap() {
+            ClaimState::Ok => self.claim_table.finish(&ending).unwrap(),
             state => state,
         }
     }
@@ -202,10 +209,10 @@ impl Table {
             error: None,
             resume: Resume::default(),
         };
-        self.ledger.release(claim, &release).unwrap()
+        self.claim_table.release(claim, &release).unwrap()
     }
 
-    /// Makes the lease of a task run out.
+    /// Makes the lease of a task expire.
     fn expire(&mut self, id: &str) {
         let key = self.key("running");
         let _: () = self.redis.zadd(key, id, 1).unwrap();
@@ -226,18 +233,21 @@ impl Table {
     }
 
     fn committable(&mut self) -> Option<i64> {
-        self.ledger.committable(&[0]).unwrap().get(&0).copied()
+        self.claim_table.committable(&[0]).unwrap().get(&0).copied()
     }
 }
 
-/// A server that has nothing to do asks less often, and reaps and tells only where a renewal said that there is something.
-fn said_to_do() {
-    let mut table = Table::new("said-to-do");
-    let ask = |table: &mut Table, load: &Load| {
+/// The answers with which an idle server claims less often, and reaps and reads the outbox only when a renewal reports work.
+fn pending_work() {
+    let mut table = Table::new("pending-work");
+    let claim = |table: &mut Table, load: &Load| {
         let call = nanoid::nanoid!();
-        table.ledger.claim("a", &call, LEASE, load, "").unwrap()
+        table
+            .claim_table
+            .claim("a", &call, LEASE, load, "")
+            .unwrap()
     };
-    let busy = Load {
+    let full_rate = Load {
         rate_used: 1000,
         max_rate: Some(1000),
         ..load()
@@ -246,38 +256,46 @@ fn said_to_do() {
         Answer::Idle(until) => until,
         other => panic!("{other:?}"),
     };
-    assert!(idle(ask(&mut table, &load())) > DISPATCH_IDLE_TICK);
+    assert!(idle(claim(&mut table, &load())) > DISPATCH_IDLE_TICK);
     table.add("t", 5);
-    let answer = ask(&mut table, &busy);
+    let answer = claim(&mut table, &full_rate);
     assert!(
         matches!(answer, Answer::None),
-        "another may end: {answer:?}"
+        "a task is queued: {answer:?}"
     );
-    let claim = table.claim().unwrap().claim();
-    assert_eq!(table.release(&claim, HOUR, true), ClaimState::Ok);
-    let until = idle(ask(&mut table, &busy));
+    let claimed = table.claim().unwrap().claim();
+    assert_eq!(table.release(&claimed, HOUR, true), ClaimState::Ok);
+    let until = idle(claim(&mut table, &full_rate));
     assert!(until <= HOUR && until > HOUR / 2, "{until:?}");
 
-    let said = |table: &mut Table, all| {
-        let renewed = table.ledger.renew(LEASE, &[], all).unwrap();
+    let pending = |table: &mut Table, all_expired| {
+        let renewed = table.claim_table.renew(LEASE, &[], all_expired).unwrap();
         (renewed.has_expired, renewed.has_outbox)
     };
-    assert_eq!(said(&mut table, true), (false, false));
+    assert_eq!(pending(&mut table, true), (false, false));
     table.add("u", 5);
     table.claim().unwrap();
-    assert_eq!(said(&mut table, true), (false, false));
+    assert_eq!(pending(&mut table, true), (false, false));
     table.expire("u");
-    assert_eq!(said(&mut table, true), (true, false));
-    assert_eq!(said(&mut table, false), (false, false), "it is somebody's");
-    table.ledger.reap("b", LEASE, 10, true).unwrap();
+    assert_eq!(pending(&mut table, true), (true, false));
+    assert_eq!(
+        pending(&mut table, false),
+        (false, false),
+        "only unowned claims were asked for"
+    );
+    table.claim_table.reap("b", LEASE, 10, true).unwrap();
     let id: TaskId = "u".parse().unwrap();
-    table.ledger.control(Order::Pause, &[id]).unwrap();
-    assert_eq!(said(&mut table, true), (false, true));
-    table.ledger.outbox(LEASE, 10).unwrap();
-    assert_eq!(said(&mut table, true), (false, false), "it is being told");
+    table.claim_table.control(Order::Pause, &[id]).unwrap();
+    assert_eq!(pending(&mut table, true), (false, true));
+    table.claim_table.outbox(LEASE, 10).unwrap();
+    assert_eq!(
+        pending(&mut table, true),
+        (false, false),
+        "another server is sending it"
+    );
 }
 
-/// A task is left for a moment to a server that has less to do, but not to one that will not take it.
+/// A task is deferred to a less loaded server, but not to one that has refused it.
 fn refusing_server() {
     let mut table = Table::new("refusing-server");
     let claim = |table: &mut Table, server: &str, held| {
@@ -287,16 +305,20 @@ fn refusing_server() {
             ..load()
         };
         let call = nanoid::nanoid!();
-        let answer = table.ledger.claim(server, &call, LEASE, &load, "limits");
+        let answer = table
+            .claim_table
+            .claim(server, &call, LEASE, &load, "limits");
         answer.unwrap()
     };
     assert!(matches!(claim(&mut table, "idle", 0), Answer::Idle(_)));
     table.add("t", 5);
     assert!(matches!(claim(&mut table, "busy", 1), Answer::Deferred));
     let Answer::Task(claimed) = claim(&mut table, "idle", 0) else {
-        panic!("it is the better one")
+        panic!("the less loaded server gets the task")
     };
-    let refused = table.ledger.refuse(&claimed.claim(), "idle", "limits", "");
+    let refused = table
+        .claim_table
+        .refuse(&claimed.claim(), "idle", "limits", "");
     assert_eq!(refused.unwrap(), Refused::Left);
     let answer = claim(&mut table, "idle", 0);
     assert!(!matches!(answer, Answer::Task(_)), "{answer:?}");
@@ -304,7 +326,7 @@ fn refusing_server() {
     assert!(matches!(answer, Answer::Task(_)), "{answer:?}");
 }
 
-/// At 100 % or not: a masscan that is gone sends nothing, however long its findings wait for Kafka.
+/// Also below 100 %: a masscan that has exited sends nothing, even if its findings still wait for Kafka.
 fn sends_no_more() {
     let mut table = Table::new("sends-no-more");
     let cursor = table.cursor();
@@ -366,19 +388,19 @@ fn ending(claim: &Claim) -> Ending {
     }
 }
 
-/// Invariant 4: every write of a running task compares its fence; fences strictly increase, across a lost Redis too.
+/// Invariant 4: every write of a running task compares its fence. Fences strictly increase, even if Redis loses its data.
 fn stale_fence() {
     let mut table = Table::new("stale-fence");
     table.add("t", 5);
     let old = table.claim().unwrap().claim();
     table.expire("t");
-    table.ledger.reap("b", LEASE, 10, true).unwrap();
+    table.claim_table.reap("b", LEASE, 10, true).unwrap();
     let new = table.claim().unwrap().claim();
     assert!(new.fence > old.fence);
     let before = table.hash("t");
     assert_eq!(table.end(&old), ClaimState::Lost);
     assert_eq!(
-        table.ledger.finish(&ending(&old)).unwrap(),
+        table.claim_table.finish(&ending(&old)).unwrap(),
         ClaimState::Lost
     );
     assert_eq!(table.release(&old, HOUR, false), ClaimState::Lost);
@@ -387,7 +409,7 @@ fn stale_fence() {
         table.renew(LEASE, &[old, new.clone()]),
         [Renewal::Lost, Renewal::Ok]
     );
-    assert_eq!(table.hash("t"), before, "nothing was changed");
+    assert_eq!(table.hash("t"), before, "unchanged");
 
     let all = table.members("open:0");
     let prefix = table.prefix.clone();
@@ -400,7 +422,7 @@ fn stale_fence() {
     assert!(table.claim().unwrap().claim().fence > new.fence);
 }
 
-/// Invariant 3: two servers read the same records; one of them moves the cursor.
+/// Invariant 3: if two servers read the same records, only one of them moves the cursor.
 fn compare_and_set() {
     let mut table = Table::new("compare-and-set");
     let before = table.cursor();
@@ -412,9 +434,9 @@ fn compare_and_set() {
     assert_eq!(
         table.ingest_at(&before, &[new_task("t0", 0, 5)]),
         Ingested::Moved,
-        "a cursor that was read earlier counts no longer"
+        "an old cursor is refused"
     );
-    assert_eq!(table.cursor().next, 2, "it did not go back");
+    assert_eq!(table.cursor().next, 2, "the cursor has not moved back");
     let other_epoch = Cursor {
         epoch: "another".to_owned(),
         ..table.cursor()
@@ -422,9 +444,9 @@ fn compare_and_set() {
     assert_eq!(
         table.ingest_at(&other_epoch, &[new_task("t2", 2, 5)]),
         Ingested::Moved,
-        "nor one of another beginning"
+        "another epoch is refused"
     );
-    assert!(!table.begin(0), "what is there is not begun again");
+    assert!(!table.begin(0), "an intact partition is not started again");
     let beginning = |epoch, replaces| Beginning {
         from: 1,
         log_end: 1,
@@ -432,15 +454,28 @@ fn compare_and_set() {
         replaces: Some(replaces),
         lost_records: 0,
     };
-    let begun = table.ledger.begin(0, &beginning("new", "wrong")).unwrap();
-    assert!(!begun, "nor by one who knows another beginning");
-    assert!(table.ledger.begin(0, &beginning("new", "epoch")).unwrap());
-    assert!(!table.ledger.begin(0, &beginning("newer", "epoch")).unwrap());
+    let started = table
+        .claim_table
+        .begin(0, &beginning("new", "wrong"))
+        .unwrap();
+    assert!(!started, "nor by a caller that names another epoch");
+    assert!(
+        table
+            .claim_table
+            .begin(0, &beginning("new", "epoch"))
+            .unwrap()
+    );
+    assert!(
+        !table
+            .claim_table
+            .begin(0, &beginning("newer", "epoch"))
+            .unwrap()
+    );
 }
 
-/// Invariant 2: the lowest unfinished offset, whatever ends behind it.
-fn commit_rule() {
-    let mut table = Table::new("commit-rule");
+/// Invariant 2: the lowest unfinished offset, whatever tasks after it end.
+fn committed_offset() {
+    let mut table = Table::new("committed-offset");
     for n in 0..4 {
         table.add(&format!("t{n}"), 5);
     }
@@ -454,10 +489,14 @@ fn commit_rule() {
     assert_eq!(table.committable(), Some(4), "queued");
     let claim = table.claim().unwrap().claim();
     assert_eq!(table.release(&claim, HOUR, false), ClaimState::Ok);
-    assert_eq!(table.committable(), Some(4), "waits for a retry");
+    assert_eq!(
+        table.committable(),
+        Some(4),
+        "delayed until its next attempt"
+    );
 }
 
-/// Invariant 2: whichever key is lost, nothing is committed for it, and the task comes back.
+/// Invariant 2: if a key is lost, no offset is committed, and the rebuild restores the task.
 fn missing_keys() {
     for lost in ["cursor", "open:0", "task:t", "ready", "running"] {
         let mut table = Table::new("missing-key");
@@ -468,8 +507,8 @@ fn missing_keys() {
         let key = table.key(lost);
         let _: () = table.redis.del(key).unwrap();
         assert!(table.committable().is_none_or(|at| at == 0), "{lost}");
-        // What a server does every few seconds.
-        table.ledger.audit(0, 0, 100).unwrap();
+        // Servers do this every few seconds.
+        table.claim_table.audit(0, 0, 100).unwrap();
         assert!(!table.is_intact(), "{lost} is noticed");
         assert_eq!(table.committable(), None, "{lost}");
         assert!(table.begin(0));
@@ -479,13 +518,13 @@ fn missing_keys() {
             table.ingest_at(&cursor, &again),
             Ingested::Done(_)
         ));
-        table.ledger.audit(0, 0, 100).unwrap();
-        assert!(table.is_intact(), "{lost} is mended");
-        // The one whose claim was lost with its key is anybody's once its lease has run out.
+        table.claim_table.audit(0, 0, 100).unwrap();
+        assert!(table.is_intact(), "{lost} is restored");
+        // A task whose claim was lost can be claimed after its lease has expired.
         for id in table.members("running") {
             table.expire(&id);
         }
-        table.ledger.reap("b", LEASE, 10, true).unwrap();
+        table.claim_table.reap("b", LEASE, 10, true).unwrap();
         for _ in 0..2 {
             let claim = table.claim().unwrap_or_else(|| panic!("{lost}")).claim();
             assert_eq!(table.end(&claim), ClaimState::Ok);
@@ -495,7 +534,7 @@ fn missing_keys() {
     }
 }
 
-/// An old snapshot: what had ended looks unfinished. A server that saw a later time has it rebuilt instead.
+/// In an old snapshot, tasks that have ended look unfinished. A server that has seen a later watermark clears the table, so that it is rebuilt.
 fn back_in_time() {
     let mut table = Table::new("back-in-time");
     table.add("t", 5);
@@ -503,31 +542,37 @@ fn back_in_time() {
     let watermark_key = table.key("watermark");
     let old: u64 = table.redis.get(&watermark_key).unwrap();
     assert!(table.claim().is_none());
-    // As the snapshot has it; this server has seen a later watermark.
+    // The watermark of the snapshot; this server has seen a later one.
     let _: () = table.redis.set(&watermark_key, old).unwrap();
-    let answer = table.ledger.claim("a", "call", LEASE, &load(), "").unwrap();
+    let answer = table
+        .claim_table
+        .claim("a", "call", LEASE, &load(), "")
+        .unwrap();
     assert!(matches!(answer, Answer::Restored), "{answer:?}");
     assert!(!table.is_intact());
     assert_eq!(table.committable(), None);
     assert!(
         table.hash("t").is_empty() && table.members("running").is_empty(),
-        "forgotten"
+        "cleared"
     );
     assert_eq!(
         table.renew(LEASE, &[claim]),
         [Renewal::Gone],
-        "a live claim is not lost: the rebuild brings it back"
+        "not Lost, because the rebuild restores it"
     );
-    let answer = table.ledger.claim("a", "call", LEASE, &load(), "").unwrap();
+    let answer = table
+        .claim_table
+        .claim("a", "call", LEASE, &load(), "")
+        .unwrap();
     assert!(
         matches!(answer, Answer::Idle(_)),
-        "once is enough: {answer:?}"
+        "it is cleared only once: {answer:?}"
     );
     let watermark: u64 = table.redis.get(&watermark_key).unwrap();
-    assert!(watermark / 1000 + 60_000 > now_ms(), "the time of Redis");
+    assert!(watermark / 1000 + 60_000 > now_ms(), "the clock of Redis");
 }
 
-/// Invariant 7.
+/// Invariant 7: attempts.
 fn attempts() {
     let mut table = Table::new("attempts");
     table.add("t", 5);
@@ -558,29 +603,29 @@ fn lost_servers() {
         assert_eq!(
             (claimed.lineage.lost, claimed.lineage.attempt),
             (lost, lost + 1),
-            "an attempt that cost a server is counted as such"
+            "each lost server counts as such"
         );
         table.expire("t");
-        let reaped = table.ledger.reap("b", LEASE, 10, true).unwrap();
+        let reaped = table.claim_table.reap("b", LEASE, 10, true).unwrap();
         assert!(
             matches!(&reaped[..], [Reaped::Requeued { lost_server, .. }] if lost_server == "a")
         );
     }
     table.claim().unwrap();
     table.expire("t");
-    let reaped = table.ledger.reap("b", LEASE, 10, true).unwrap();
+    let reaped = table.claim_table.reap("b", LEASE, 10, true).unwrap();
     let [Reaped::Ending { task, .. }] = &reaped[..] else {
         panic!("{reaped:?}")
     };
-    assert_eq!(task.status, State::Failed, "it may be what kills them");
+    assert_eq!(task.status, State::Failed, "the task may be the cause");
     assert!(task.error.as_deref().unwrap().contains("10 servers"));
     assert_eq!(table.end_as(task), ClaimState::Ok);
 }
 
 impl Table {
     fn end_as(&mut self, ending: &Ending) -> ClaimState {
-        assert_eq!(self.ledger.decide_end(ending).unwrap(), ClaimState::Ok);
-        self.ledger.finish(ending).unwrap()
+        assert_eq!(self.claim_table.decide_end(ending).unwrap(), ClaimState::Ok);
+        self.claim_table.finish(ending).unwrap()
     }
 }
 
@@ -588,31 +633,40 @@ fn claim_twice() {
     let mut table = Table::new("claim-twice");
     table.add("t0", 5);
     table.add("t1", 5);
-    let mut claim = |call: &str| match table.ledger.claim("a", call, LEASE, &load(), "") {
+    let mut claim = |call: &str| match table.claim_table.claim("a", call, LEASE, &load(), "") {
         Ok(Answer::Task(claimed)) => claimed.claim(),
         other => panic!("{other:?}"),
     };
     let first = claim("one");
-    assert_eq!(claim("one"), first, "its answer was lost on the way");
+    assert_eq!(claim("one"), first, "as if the first answer was lost");
     assert_ne!(claim("two").task_id, first.task_id);
 }
 
-/// Invariant 6, the other half: a server's own half is in src/scand/holdings.rs and src/model/lease.rs.
+/// Invariant 6, as far as Redis decides. The server's part is tested in src/scand/claims/held_claims.rs and src/model/lease.rs.
 fn clock_of_redis() {
     let mut table = Table::new("clock");
     table.add("t", 5);
     let short = Duration::from_millis(400);
-    let answer = table.ledger.claim("a", "call", short, &load(), "").unwrap();
+    let answer = table
+        .claim_table
+        .claim("a", "call", short, &load(), "")
+        .unwrap();
     let Answer::Task(claimed) = answer else {
         panic!("{answer:?}")
     };
-    assert!(table.ledger.reap("b", short, 10, true).unwrap().is_empty());
+    assert!(
+        table
+            .claim_table
+            .reap("b", short, 10, true)
+            .unwrap()
+            .is_empty()
+    );
     let end: f64 = {
         let key = table.key("running");
         table.redis.zscore(key, "t").unwrap()
     };
-    let reaped = wait_for("the lease to run out", Duration::from_secs(10), || {
-        let reaped = table.ledger.reap("b", short, 10, true).unwrap();
+    let reaped = wait_for("the lease to expire", Duration::from_secs(10), || {
+        let reaped = table.claim_table.reap("b", short, 10, true).unwrap();
         (!reaped.is_empty()).then_some(reaped)
     });
     let (seconds, micros): (u64, u64) = redis::cmd("TIME").query(&mut table.redis).unwrap();
@@ -625,17 +679,18 @@ fn clock_of_redis() {
 
 #[derive(Clone, Debug)]
 enum Operation {
-    /// So many new tasks of this priority.
+    /// Number of new tasks, and their priority.
     Ingest(u8, u8),
-    /// The last records once more, from a cursor that was read before.
+    /// The last record again, at an old cursor.
     IngestStale,
     Claim,
-    /// What follows names one of all claims ever given.
+    /// From here on the number selects one of all claims so far.
     Renew(usize),
     Progress(usize),
     End(usize),
+    /// The flags: delayed, gives back the attempt.
     Release(usize, bool, bool),
-    /// Its lease expires, and it is reaped.
+    /// The lease expires, and the claim is reaped.
     Lose(usize),
 }
 
@@ -669,7 +724,7 @@ struct Expected {
     lost: u32,
 }
 
-/// What the table is to hold: the task of offset n is named `t<n>`.
+/// The expected contents of the table. The task at offset n is named `t<n>`.
 #[derive(Default)]
 struct Model {
     tasks: Vec<Expected>,
@@ -677,11 +732,11 @@ struct Model {
 }
 
 impl Model {
-    /// The task and whether the claim stands.
-    fn of(&mut self, claim: &Claim) -> (&mut Expected, bool) {
+    /// The task of a claim, and whether the claim is valid.
+    fn task_of(&mut self, claim: &Claim) -> (&mut Expected, bool) {
         let task = &mut self.tasks[offset_of(claim.task_id.as_str())];
-        let stands = task.place == Place::Running(claim.fence);
-        (task, stands)
+        let is_valid = task.place == Place::Running(claim.fence);
+        (task, is_valid)
     }
 
     fn best(&self) -> Option<usize> {
@@ -721,10 +776,10 @@ fn random_operations() {
         .unwrap();
 }
 
-/// Does it in both, and compares the answers.
-fn apply(table: &mut Table, model: &mut Model, what: &Operation) -> Result<(), TestCaseError> {
+/// Applies the operation to the table and to the model, and compares the answers.
+fn apply(table: &mut Table, model: &mut Model, operation: &Operation) -> Result<(), TestCaseError> {
     let chosen = |claims: &[Claim], n: usize| claims.get(n % claims.len().max(1)).cloned();
-    match what {
+    match operation {
         Operation::Ingest(count, priority) => {
             let cursor = table.cursor();
             let tasks: Vec<NewTask> = (0..i64::from(*count))
@@ -757,7 +812,7 @@ fn apply(table: &mut Table, model: &mut Model, what: &Operation) -> Result<(), T
             prop_assert_eq!(id, best, "higher priority first, then first come");
             if let Some(claimed) = claimed {
                 let task = &mut model.tasks[offset_of(claimed.claim().task_id.as_str())];
-                prop_assert!(claimed.claim().fence > task.fence, "fences grow");
+                prop_assert!(claimed.claim().fence > task.fence, "fences increase");
                 task.fence = claimed.claim().fence;
                 task.place = Place::Running(claimed.claim().fence);
                 model.claims.push(claimed.claim());
@@ -766,14 +821,14 @@ fn apply(table: &mut Table, model: &mut Model, what: &Operation) -> Result<(), T
         Operation::Renew(n) => {
             if let Some(claim) = chosen(&model.claims, *n) {
                 let state = table.renew(LEASE, std::slice::from_ref(&claim))[0];
-                prop_assert_eq!(state == Renewal::Ok, model.of(&claim).1);
+                prop_assert_eq!(state == Renewal::Ok, model.task_of(&claim).1);
             }
         }
         Operation::Progress(n) => {
             if let Some(claim) = chosen(&model.claims, *n) {
                 let before = table.hash(claim.task_id.as_str());
                 table.progress(&claim, 50.0);
-                if !model.of(&claim).1 {
+                if !model.task_of(&claim).1 {
                     prop_assert_eq!(table.hash(claim.task_id.as_str()), before);
                 }
             }
@@ -781,9 +836,9 @@ fn apply(table: &mut Table, model: &mut Model, what: &Operation) -> Result<(), T
         Operation::End(n) => {
             if let Some(claim) = chosen(&model.claims, *n) {
                 let state = table.end(&claim);
-                let (task, stands) = model.of(&claim);
-                prop_assert_eq!(state == ClaimState::Ok, stands);
-                if stands {
+                let (task, is_valid) = model.task_of(&claim);
+                prop_assert_eq!(state == ClaimState::Ok, is_valid);
+                if is_valid {
                     task.place = Place::Ended;
                 }
             }
@@ -792,9 +847,9 @@ fn apply(table: &mut Table, model: &mut Model, what: &Operation) -> Result<(), T
             if let Some(claim) = chosen(&model.claims, *n) {
                 let delay = if *delayed { HOUR } else { Duration::ZERO };
                 let state = table.release(&claim, delay, *back);
-                let (task, stands) = model.of(&claim);
-                prop_assert_eq!(state == ClaimState::Ok, stands);
-                if stands {
+                let (task, is_valid) = model.task_of(&claim);
+                prop_assert_eq!(state == ClaimState::Ok, is_valid);
+                if is_valid {
                     task.place = if *delayed {
                         Place::Delayed
                     } else {
@@ -805,13 +860,13 @@ fn apply(table: &mut Table, model: &mut Model, what: &Operation) -> Result<(), T
         }
         Operation::Lose(n) => {
             if let Some(claim) = chosen(&model.claims, *n) {
-                let (task, stands) = model.of(&claim);
-                // The tenth would end it.
-                if stands && task.lost < 9 {
+                let (task, is_valid) = model.task_of(&claim);
+                // The tenth lost server would end the task.
+                if is_valid && task.lost < 9 {
                     task.lost += 1;
                     task.place = Place::Ready;
                     table.expire(claim.task_id.as_str());
-                    let reaped = table.ledger.reap("b", LEASE, 10, true).unwrap();
+                    let reaped = table.claim_table.reap("b", LEASE, 10, true).unwrap();
                     prop_assert_eq!(reaped.len(), 1);
                 }
             }
@@ -820,7 +875,7 @@ fn apply(table: &mut Table, model: &mut Model, what: &Operation) -> Result<(), T
     Ok(())
 }
 
-/// Invariants 2 and 5 in what Redis holds.
+/// Checks invariants 2 and 5 in Redis.
 fn check(table: &mut Table, model: &Model) -> Result<(), TestCaseError> {
     let queues: Vec<BTreeSet<String>> = ["ready", "delayed", "running", "paused"]
         .map(|queue| table.members(queue))

@@ -1,4 +1,4 @@
-//! `scanpush watch` and a push's `-watch`, in a pipe and on a terminal: what they show, when they end, how.
+//! `scanpush watch` and `-watch` of a push, in a pipe and on a terminal: their output, when they end and with which exit code. Also the listings.
 
 use crate::support::{Fleet, SOON, wait_for, wait_until};
 use crate::{Needs, Test};
@@ -9,28 +9,28 @@ use std::process::{Child, Command, Output, Stdio};
 
 pub const TESTS: &[Test] = &[
     (
-        "a_watch_ends_with_its_tasks_and_tells_how_they_ended",
-        Needs::Servers,
+        "a_watch_ends_with_its_tasks_and_reports_how_they_ended",
+        Needs::KafkaAndRedis,
         ends,
     ),
     (
-        "a_pushs_watch_keeps_stdout_for_the_ids",
-        Needs::Servers,
-        pushs_watch,
+        "push_with_watch_prints_only_ids_on_stdout",
+        Needs::KafkaAndRedis,
+        push_with_watch,
     ),
     (
-        "ctrl_c_ends_the_watching_and_not_the_scan",
-        Needs::Servers,
+        "ctrl_c_ends_the_watch_but_not_the_scan",
+        Needs::KafkaAndRedis,
         ctrl_c,
     ),
     (
-        "a_terminal_gets_bars_without_colours",
-        Needs::Servers,
+        "a_terminal_gets_progress_bars_without_colours",
+        Needs::KafkaAndRedis,
         terminal,
     ),
     (
         "listings_show_tasks_servers_and_jobs",
-        Needs::Servers,
+        Needs::KafkaAndRedis,
         listings,
     ),
 ];
@@ -46,7 +46,7 @@ fn text(bytes: &[u8]) -> &str {
 
 fn ends() {
     let fleet = Fleet::new("watch").with_standin(&json!({}));
-    // Nobody has taken them in when the watching begins.
+    // The watch begins before any server has ingested the tasks.
     let ids = [
         fleet.push_network(&fleet.network(0), 100, &["-wait", "0"]),
         fleet.push_network(&fleet.network(1), 40, &["-wait", "0"]),
@@ -87,7 +87,7 @@ fn ends() {
     assert_eq!(output.status.code(), Some(0));
 }
 
-fn pushs_watch() {
+fn push_with_watch() {
     let plan = json!({"fail": {"stderr": "FAIL: permission denied", "exit_code": 1}});
     let fleet = Fleet::new("push-watch").with_standin(&plan);
     let _server = fleet.ready_scand("a", &[]);
@@ -117,7 +117,7 @@ fn ctrl_c() {
         fleet.task(&id).is_some_and(|task| task.progress > 5.0)
     });
     let mut watch = fleet.start_scanpush(&["watch", &id]);
-    // It has looked once when it has said something.
+    // Its first output shows that it is watching.
     let mut first = [0u8; 1];
     std::io::Read::read_exact(watch.stdout.as_mut().unwrap(), &mut first).unwrap();
     kill_process(Pid::from_child(&watch), Signal::INT).unwrap();
@@ -183,7 +183,7 @@ fn listings() {
         fleet.ready_scand("alpha", &["-max-rate", "5000"]),
         fleet.ready_scand("beta", &["-slots", "3"]),
     ];
-    let said = |words: &[&str]| {
+    let run = |words: &[&str]| {
         let output = fleet.scanpush(words);
         assert!(output.status.success(), "{words:?}: {output:?}");
         let out = text(&output.stdout).to_owned();
@@ -193,14 +193,14 @@ fn listings() {
         );
         out
     };
-    let servers = said(&["servers"]);
+    let servers = run(&["servers"]);
     assert!(
         servers.lines().nth(1).unwrap().starts_with("alpha "),
         "{servers}"
     );
     assert!(servers.contains("0 of 3"), "{servers}");
     let alpha: Value =
-        serde_json::from_str(said(&["servers", "-json"]).lines().next().unwrap()).unwrap();
+        serde_json::from_str(run(&["servers", "-json"]).lines().next().unwrap()).unwrap();
     assert_eq!(
         (&alpha["max_rate"], &alpha["version"]),
         (&json!(5000), &json!(env!("CARGO_PKG_VERSION")))
@@ -218,21 +218,21 @@ fn listings() {
     for id in &ids {
         fleet.wait_ended(id, SOON);
     }
-    let list = said(&["list", "-limit", "2"]);
+    let list = run(&["list", "-limit", "2"]);
     assert_eq!(list.lines().count(), 3, "{list}");
     assert!(
         list.lines().nth(1).unwrap().starts_with(&ids[2]),
         "newest first: {list}"
     );
-    assert_eq!(said(&["list", "-state", "queued,running"]), "");
+    assert_eq!(run(&["list", "-state", "queued,running"]), "");
     assert_eq!(
-        said(&["list", "-state", "completed", "-json"])
+        run(&["list", "-state", "completed", "-json"])
             .lines()
             .count(),
         3
     );
-    let job = said(&["job", "the-job"]);
-    let whole = "job the-job: completed 100%, 0 pps, found 768\n  3 completed\n";
-    assert!(job.starts_with(whole), "{job}");
-    assert_eq!(said(&["status", "-job", "the-"]).lines().count(), 4);
+    let job = run(&["job", "the-job"]);
+    let summary = "job the-job: completed 100%, 0 pps, found 768\n  3 completed\n";
+    assert!(job.starts_with(summary), "{job}");
+    assert_eq!(run(&["status", "-job", "the-"]).lines().count(), 4);
 }

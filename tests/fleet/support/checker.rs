@@ -1,41 +1,41 @@
-//! Nothing lost, nothing twice: what a run left behind, judged in the manner of Jepsen's total-queue checker. Pure; the tests
-//! below show for each rule that it can fail.
+//! Checks that a run lost nothing and did nothing twice, like Jepsen's total-queue checker. Pure: it does no I/O. The tests below show for
+//! each rule that it can fail.
 //!
-//! It relies on no claim of success: acknowledged pushes come from scanpush's output, the times of runs from the stand-in's log, and state
-//! changes from the topics. A run of masscan is matched to its claim in three ways: the seed identifies
-//! the task, the parent process the server, and that server's last `running` record before its start the fence.
+//! Acknowledged pushes come from scanpush's output, the times of runs from the stand-in's log, and state changes from the topics. A run of
+//! masscan is matched to its claim as follows: the seed identifies the task, the parent process identifies the server, and that server's
+//! last `running` record before the start has the fence.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How long a masscan may still live after another server's has begun, in milliseconds: a server ends it within a tick of its
-/// own clock, and this machine may be busy. The lease's margin is smaller, so what is longer was not ended in time.
+/// How long two masscans of one task may overlap, in milliseconds, when the task moves to another server. A server that loses its lease kills
+/// its masscan at the next tick; the rest is for a busy machine.
 const OVERLAP_MAX_MS: u64 = 1000;
 
 /// An address and a port.
 pub type Finding = (String, u64);
 
-/// What is left of a run. Times are unix milliseconds of one machine.
+/// Everything that a test run left behind. Times are unix milliseconds of one machine.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
-    /// Tasks whose push was acknowledged, with all that a complete scan of each finds.
+    /// Tasks whose push was acknowledged, with all findings of a complete scan of each.
     pub acknowledged: BTreeMap<String, BTreeSet<Finding>>,
-    /// Tasks that were pushed, but whose acknowledgement did not arrive: they may be there, or not.
-    pub unsure: BTreeSet<String>,
-    /// All of `scan-status`, in the order of its log.
-    pub told: Vec<Told>,
+    /// Tasks that were pushed, but whose acknowledgement did not arrive: they may exist or not.
+    pub unacknowledged: BTreeSet<String>,
+    /// All records of `scan-status`, in order.
+    pub status: Vec<StatusRecord>,
     /// All of `scan-results`, without duplicates.
     pub found: BTreeMap<String, BTreeSet<Finding>>,
     /// Every run of masscan.
     pub runs: Vec<MasscanRun>,
-    /// Partition → committed offset (−1 where there is none), end of the log.
+    /// Partition → committed offset (−1 if there is none), end of the log.
     pub offsets: BTreeMap<i32, (i64, i64)>,
-    /// When a server was frozen: its masscan keeps running meanwhile, which cannot be prevented.
+    /// The times during which a server was frozen: its name, beginning and end. Its masscan keeps running, which cannot be prevented.
     pub frozen: Vec<(String, u64, u64)>,
 }
 
 /// A record of `scan-status`.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct StatusRecord {
     pub id: String,
     pub status: String,
     pub server: String,
@@ -43,25 +43,25 @@ pub struct Told {
     pub at_ms: u64,
 }
 
-impl Told {
-    fn is_end(&self) -> bool {
+impl StatusRecord {
+    pub fn is_terminal(&self) -> bool {
         ["completed", "failed", "cancelled", "rejected"].contains(&self.status.as_str())
     }
 }
 
-/// One masscan, from its own log.
+/// One run of masscan, from the stand-in's log.
 #[derive(Clone, Debug)]
 pub struct MasscanRun {
-    /// The task with its seed; none if there is no such task.
+    /// The task that has the run's seed; none if no task has it.
     pub id: Option<String>,
-    /// The server that is its parent; none if that had ended already.
+    /// The server that started it; none if the parent is not a known server.
     pub server: Option<String>,
     pub began_ms: u64,
-    /// Its last sign of life.
+    /// Its last line in the log.
     pub last_ms: u64,
 }
 
-/// What is wrong, a line each; a rule without lines holds.
+/// The violations of each rule, one text per violation.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     pub lost: Vec<String>,
@@ -78,9 +78,8 @@ impl Faults {
     }
 }
 
-/// Judges `evidence`.
 pub fn check(evidence: &Evidence) -> Faults {
-    let ends = ends(&evidence.told);
+    let ends = ends(&evidence.status);
     Faults {
         lost: lost(evidence, &ends),
         unexpected: unexpected(evidence),
@@ -99,54 +98,55 @@ pub fn check(evidence: &Evidence) -> Faults {
 }
 
 /// The terminal records of each task, in order.
-fn ends(told: &[Told]) -> BTreeMap<&str, Vec<&Told>> {
-    let mut ends: BTreeMap<&str, Vec<&Told>> = BTreeMap::new();
-    for record in told.iter().filter(|record| record.is_end()) {
+fn ends(records: &[StatusRecord]) -> BTreeMap<&str, Vec<&StatusRecord>> {
+    let mut ends: BTreeMap<&str, Vec<&StatusRecord>> = BTreeMap::new();
+    for record in records.iter().filter(|record| record.is_terminal()) {
         ends.entry(&record.id).or_default().push(record);
     }
     ends
 }
 
-fn lost(evidence: &Evidence, ends: &BTreeMap<&str, Vec<&Told>>) -> Vec<String> {
+fn lost(evidence: &Evidence, ends: &BTreeMap<&str, Vec<&StatusRecord>>) -> Vec<String> {
     let ids = evidence.acknowledged.keys();
     ids.filter(|id| !ends.contains_key(id.as_str()))
-        .map(|id| format!("{id}: acknowledged, and never ended"))
+        .map(|id| format!("{id}: acknowledged, but never ended"))
         .collect()
 }
 
 fn unexpected(evidence: &Evidence) -> Vec<String> {
-    let pushed = |id: &str| evidence.acknowledged.contains_key(id) || evidence.unsure.contains(id);
-    let told = evidence.told.iter().map(|record| record.id.as_str());
+    let pushed =
+        |id: &str| evidence.acknowledged.contains_key(id) || evidence.unacknowledged.contains(id);
+    let recorded = evidence.status.iter().map(|record| record.id.as_str());
     let found = evidence.found.keys().map(String::as_str);
     let ran = evidence
         .runs
         .iter()
         .map(|run| run.id.as_deref().unwrap_or("?"));
-    let strangers: BTreeSet<&str> = told
+    let unknown: BTreeSet<&str> = recorded
         .chain(found)
         .chain(ran)
         .filter(|id| !pushed(id))
         .collect();
-    let mut lines: Vec<String> = strangers
+    let mut lines: Vec<String> = unknown
         .into_iter()
         .map(|id| format!("{id}: nobody pushed it"))
         .collect();
     for (id, expected) in &evidence.acknowledged {
         let found = evidence.found.get(id).into_iter().flatten();
-        let strange: Vec<_> = found.filter(|found| !expected.contains(found)).collect();
-        if let Some(first) = strange.first() {
+        let extra: Vec<_> = found.filter(|found| !expected.contains(found)).collect();
+        if let Some(first) = extra.first() {
             lines.push(format!(
-                "{id}: {} findings such as {first:?}",
-                strange.len()
+                "{id}: {} unexpected findings such as {first:?}",
+                extra.len()
             ));
         }
     }
     lines
 }
 
-/// A task that ended, and then ended otherwise, or ran once more. The same end may be told again: by the server that takes
-/// over from one that died between the record and its last step.
-fn accepted_twice(evidence: &Evidence, ends: &BTreeMap<&str, Vec<&Told>>) -> Vec<String> {
+/// Tasks that ended in two different states, or ran again after their end. Two terminal records with the same state are allowed: a server may
+/// die between the record and `finish.lua`, and the next one sends the record again.
+fn accepted_twice(evidence: &Evidence, ends: &BTreeMap<&str, Vec<&StatusRecord>>) -> Vec<String> {
     let mut lines = Vec::new();
     for (id, ends) in ends {
         let states: BTreeSet<&str> = ends.iter().map(|end| end.status.as_str()).collect();
@@ -172,11 +172,11 @@ fn same_window(evidence: &Evidence) -> Vec<String> {
         };
         match fence_of(evidence, id, server, run.began_ms) {
             Some(fence) => *windows.entry((id, fence)).or_default() += 1,
-            None => lines.push(format!("{id}: {server} ran it without having told so")),
+            None => lines.push(format!("{id}: {server} ran it without a running record")),
         }
     }
     for ((id, fence), runs) in windows.into_iter().filter(|(_, runs)| *runs > 1) {
-        lines.push(format!("{id}: {runs} masscans under fence {fence}"));
+        lines.push(format!("{id}: {runs} runs under fence {fence}"));
     }
     lines.extend(overlaps(evidence));
     lines
@@ -184,7 +184,7 @@ fn same_window(evidence: &Evidence) -> Vec<String> {
 
 /// The fence under which `server` started `id` at `at_ms`.
 fn fence_of(evidence: &Evidence, id: &str, server: &str, at_ms: u64) -> Option<u64> {
-    let running = evidence.told.iter().filter(|record| {
+    let running = evidence.status.iter().filter(|record| {
         record.status == "running"
             && record.id == id
             && record.server == server
@@ -195,7 +195,7 @@ fn fence_of(evidence: &Evidence, id: &str, server: &str, at_ms: u64) -> Option<u
         .map(|record| record.fence)
 }
 
-/// Runs of one task at the same time, other than under a server that was frozen.
+/// Runs of one task that overlap, unless the first one's server was frozen.
 fn overlaps(evidence: &Evidence) -> Vec<String> {
     let mut of_task: BTreeMap<&str, Vec<&MasscanRun>> = BTreeMap::new();
     for run in &evidence.runs {
@@ -210,7 +210,7 @@ fn overlaps(evidence: &Evidence) -> Vec<String> {
             for second in &runs[n + 1..] {
                 let both_ms = first.last_ms.saturating_sub(second.began_ms);
                 if both_ms > OVERLAP_MAX_MS && !was_frozen(evidence, first, second.began_ms) {
-                    lines.push(format!("{id}: two masscans for {both_ms} ms"));
+                    lines.push(format!("{id}: two runs overlap for {both_ms} ms"));
                 }
             }
         }
@@ -218,7 +218,7 @@ fn overlaps(evidence: &Evidence) -> Vec<String> {
     lines
 }
 
-/// Whether the server of `run` was frozen at `at_ms`, or until so shortly before that it had no time to end it.
+/// Whether the server of `run` was frozen before `at_ms` and had at most [`OVERLAP_MAX_MS`] to kill the run after it resumed.
 fn was_frozen(evidence: &Evidence, run: &MasscanRun, at_ms: u64) -> bool {
     evidence.frozen.iter().any(|(server, from_ms, to_ms)| {
         run.server.as_ref() == Some(server)
@@ -227,7 +227,7 @@ fn was_frozen(evidence: &Evidence, run: &MasscanRun, at_ms: u64) -> bool {
     })
 }
 
-fn findings_missing(evidence: &Evidence, ends: &BTreeMap<&str, Vec<&Told>>) -> Vec<String> {
+fn findings_missing(evidence: &Evidence, ends: &BTreeMap<&str, Vec<&StatusRecord>>) -> Vec<String> {
     let nothing = BTreeSet::new();
     let mut lines = Vec::new();
     for (id, expected) in &evidence.acknowledged {
@@ -244,38 +244,34 @@ fn findings_missing(evidence: &Evidence, ends: &BTreeMap<&str, Vec<&Told>>) -> V
     lines
 }
 
-// --- the checker can fail; called by the harness, which has no `#[test]`
+// --- tests of the checker, listed in main.rs because the harness does not support `#[test]`
 
-/// One line for each rule: a run that breaks it and no other.
+/// Each change to a correct run violates exactly one rule.
 pub fn every_rule_can_fail() {
-    assert_eq!(
-        check(&whole()),
-        Faults::default(),
-        "nothing is wrong with it"
-    );
+    assert_eq!(check(&correct_run()), Faults::default(), "a correct run");
     type Break = fn(&mut Evidence);
     type Rule = fn(&Faults) -> &Vec<String>;
     let breaks: &[(&str, Break, Rule, &str)] = &[
         (
             "never ended",
-            |e| drop(e.told.pop()),
+            |e| drop(e.status.pop()),
             |f| &f.lost,
             "t: acknowledged",
         ),
         (
-            "an end that nobody pushed",
-            |e| e.told.push(told("x", "completed", "a", 9, 9000)),
+            "an end of an unknown task",
+            |e| e.status.push(record("x", "completed", "a", 9, 9000)),
             |f| &f.unexpected,
             "x: nobody",
         ),
         (
-            "a masscan of no task",
+            "a run of an unknown task",
             |e| e.runs.push(run(None, "a", 9000, 9100)),
             |f| &f.unexpected,
             "?: nobody",
         ),
         (
-            "findings of another network",
+            "a finding of another network",
             |e| {
                 e.found
                     .get_mut("t")
@@ -283,18 +279,18 @@ pub fn every_rule_can_fail() {
                     .extend([("9.9.9.9".into(), 1)])
             },
             |f| &f.unexpected,
-            "t: 1 findings",
+            "t: 1 unexpected",
         ),
         (
             "two ends",
-            |e| e.told.push(told("t", "failed", "b", 3, 6000)),
+            |e| e.status.push(record("t", "failed", "b", 3, 6000)),
             |f| &f.accepted_twice,
             "t: ended as",
         ),
         (
             "a run after the end",
             |e| {
-                e.told.push(told("t", "running", "b", 3, 6000));
+                e.status.push(record("t", "running", "b", 3, 6000));
                 e.runs.push(run(Some("t"), "b", 6001, 6100));
             },
             |f| &f.accepted_twice,
@@ -304,41 +300,41 @@ pub fn every_rule_can_fail() {
             "two runs under one claim",
             |e| e.runs.push(run(Some("t"), "b", 4900, 4950)),
             |f| &f.same_window,
-            "t: 2 masscans under fence 2",
+            "t: 2 runs under fence 2",
         ),
         (
-            "a run of a server that never told so",
+            "a run without a running record",
             |e| e.runs.push(run(Some("t"), "c", 4900, 4950)),
             |f| &f.same_window,
             "t: c ran it",
         ),
         (
-            "a run that went on when the next had begun",
+            "overlapping runs",
             |e| e.runs[0].last_ms = 4500,
             |f| &f.same_window,
-            "t: two masscans for 1500 ms",
+            "t: two runs overlap for 1500 ms",
         ),
         (
-            "a finding less",
+            "a missing finding",
             |e| drop(e.found.get_mut("t").unwrap().pop_first()),
             |f| &f.findings_missing,
             "t: 1 of 2",
         ),
         (
-            "a commit behind",
+            "a committed offset that is too low",
             |e| e.offsets.extend([(0, (0, 1))]),
             |f| &f.uncommitted,
             "partition 0: 0 of 1",
         ),
         (
-            "a commit ahead",
+            "a committed offset that is too high",
             |e| e.offsets.extend([(0, (2, 1))]),
             |f| &f.uncommitted,
             "partition 0: 2 of 1",
         ),
     ];
     for (name, break_it, rule, begins) in breaks {
-        let mut evidence = whole();
+        let mut evidence = correct_run();
         break_it(&mut evidence);
         let faults = check(&evidence);
         let lines = rule(&faults);
@@ -348,33 +344,35 @@ pub fn every_rule_can_fail() {
         );
         assert_eq!(lines.len(), 1, "{name}: {faults:?}");
     }
-    what_is_allowed();
+    allowed_irregularities_are_accepted();
 }
 
-/// What faults do bring about, and no rule forbids.
-fn what_is_allowed() {
-    let mut evidence = whole();
-    evidence.unsure.insert("maybe".into());
-    evidence.told.push(told("maybe", "completed", "a", 4, 7000));
-    // Another server sends the same end again.
-    evidence.told.push(told("t", "completed", "a", 3, 8000));
-    // A frozen server's masscan goes on.
+/// Irregularities that faults cause and no rule forbids.
+fn allowed_irregularities_are_accepted() {
+    let mut evidence = correct_run();
+    evidence.unacknowledged.insert("maybe".into());
+    evidence
+        .status
+        .push(record("maybe", "completed", "a", 4, 7000));
+    // Another server sends the terminal record again.
+    evidence.status.push(record("t", "completed", "a", 3, 8000));
+    // The masscan of a frozen server continues.
     evidence.runs[0].last_ms = 4800;
     evidence.frozen.push(("a".into(), 2000, 4900));
     assert!(check(&evidence).is_none(), "{:?}", check(&evidence));
 }
 
 /// One task: `a` loses it, `b` completes it.
-fn whole() -> Evidence {
+fn correct_run() -> Evidence {
     let findings: BTreeSet<Finding> = [("1.1.1.1".into(), 80), ("1.1.1.2".into(), 80)].into();
     Evidence {
         acknowledged: [("t".into(), findings.clone())].into(),
-        told: vec![
-            told("t", "queued", "a", 0, 900),
-            told("t", "running", "a", 1, 1000),
-            told("t", "queued", "b", 1, 2900),
-            told("t", "running", "b", 2, 2990),
-            told("t", "completed", "b", 2, 5000),
+        status: vec![
+            record("t", "queued", "a", 0, 900),
+            record("t", "running", "a", 1, 1000),
+            record("t", "queued", "b", 1, 2900),
+            record("t", "running", "b", 2, 2990),
+            record("t", "completed", "b", 2, 5000),
         ],
         found: [("t".into(), findings)].into(),
         runs: vec![
@@ -386,8 +384,8 @@ fn whole() -> Evidence {
     }
 }
 
-fn told(id: &str, status: &str, server: &str, fence: u64, at_ms: u64) -> Told {
-    Told {
+fn record(id: &str, status: &str, server: &str, fence: u64, at_ms: u64) -> StatusRecord {
+    StatusRecord {
         id: id.into(),
         status: status.into(),
         server: server.into(),

@@ -26,17 +26,17 @@ impl Fleet {
             .args(["-kafka", &self.kafka, "-redis", &self.redis])
             .args(["-group", &self.group, "-topic", &self.topic("tasks")])
             .args(words)
-            // Where it leaves a file with what could not be pushed.
+            // A failed push writes its `-rest` file here.
             .current_dir(&self.folder)
             .stdin(Stdio::null());
         command
     }
 
-    /// Pushes and gives the ids.
+    /// Pushes, and returns the ids.
     pub fn push(&self, words: &[&str]) -> Vec<String> {
         let output = self.scanpush(words);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "scanpush {words:?}: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "scanpush {words:?}: {stderr}");
         String::from_utf8(output.stdout)
             .unwrap()
             .lines()
@@ -44,7 +44,7 @@ impl Fleet {
             .collect()
     }
 
-    /// Pushes one network: port 443, a short wait where `more` names none.
+    /// Pushes port 443 of one network, with `-wait 1` if `more` has no `-wait`.
     pub fn push_network(&self, network: &str, band_width: u32, more: &[&str]) -> String {
         let rate = band_width.to_string();
         let mut words = vec!["-ip", network, "-ports", "443", "-bandwidth", &rate];

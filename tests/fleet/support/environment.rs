@@ -1,6 +1,6 @@
 //! The shared Kafka, Redis and lab of a test run: started before the first test, stopped after the last one or on a signal.
 //!
-//! Only what this run started is stopped, by process id and namespace name.
+//! It stops only what this run started, by process id and namespace name.
 
 use super::lab::OwnLab;
 use super::peer::Peer;

@@ -1,4 +1,4 @@
-//! What a test has for itself: a consumer group with its topics, folder and networks.
+//! A consumer group with its own topics, folder and networks, one for each test.
 
 use super::environment::{environment, next_fleet_number};
 use std::fs;
@@ -12,23 +12,23 @@ pub struct Fleet {
     pub folder: PathBuf,
     pub masscan: PathBuf,
     pub number: u32,
-    /// More words for every scand of this fleet.
+    /// The `-lease` of every scand of this fleet, in seconds.
     pub lease_s: u32,
 }
 
 impl Fleet {
     /// A fleet on the shared Kafka and Redis, with the real masscan in the lab.
     pub fn new(name: &str) -> Fleet {
-        let world = environment();
+        let environment = environment();
         let number = next_fleet_number();
         let group = format!("{name}-{number}");
-        let folder = world.folder.path().join(&group);
+        let folder = environment.folder.path().join(&group);
         fs::create_dir_all(&folder).unwrap();
         Fleet {
             group,
-            kafka: world.kafka.address(),
-            redis: format!("redis://{}", world.redis.address()),
-            masscan: world.folder.path().join("lab/masscan"),
+            kafka: environment.kafka.address(),
+            redis: format!("redis://{}", environment.redis.address()),
+            masscan: environment.folder.path().join("lab/masscan"),
             folder,
             number,
             lease_s: 3,
@@ -43,7 +43,7 @@ impl Fleet {
         }
     }
 
-    /// The same connections for a group of another name; it has no folder and no networks of its own.
+    /// The same Kafka and Redis for another group. It shares this fleet's folder and networks.
     pub fn with_group(&self, name: &str) -> Fleet {
         Fleet {
             group: format!("{}-{name}", self.group),
@@ -59,7 +59,7 @@ impl Fleet {
         format!("{}-{kind}", self.group)
     }
 
-    /// The `n`-th /24 of this fleet; no other fleet has it.
+    /// The `n`-th /24 of this fleet. No other fleet has it.
     pub fn network(&self, n: u32) -> String {
         assert!(n < 16, "a fleet has 16 networks of 256 addresses");
         let third = (self.number * 16 + n) % 256;

@@ -23,17 +23,17 @@ impl Fleet {
         self
     }
 
-    /// Pushes raw records by another Kafka client, one a line.
+    /// Puts raw records on the task topic with kcat.
     pub fn push_raw(&self, records: &[String]) {
         self.produce("tasks", records);
     }
 
-    /// Puts raw records on one of this fleet's topics by another Kafka client, one a line.
+    /// Puts raw records on one of this fleet's topics with kcat. A record must not contain a line break.
     pub fn produce(&self, kind: &str, records: &[String]) {
         self.produce_with(kind, records, "none");
     }
 
-    /// As [`Fleet::produce`], compressed by `codec`.
+    /// As [`Fleet::produce`], compressed with `codec`.
     pub fn produce_with(&self, kind: &str, records: &[String], codec: &str) {
         let mut kcat = Command::new("kcat")
             .args(["-P", "-b", &self.kafka, "-t", &self.topic(kind)])
@@ -43,15 +43,15 @@ impl Fleet {
             .unwrap();
         let mut input = kcat.stdin.take().unwrap();
         for record in records {
-            assert!(!record.contains('\n'), "kcat sends a line a record");
+            assert!(!record.contains('\n'), "kcat sends each line as a record");
             std::io::Write::write_all(&mut input, format!("{record}\n").as_bytes()).unwrap();
         }
         drop(input);
         assert!(kcat.wait().unwrap().success());
     }
 
-    /// All records that one of this fleet's topics has now, as another Kafka client reads them. A broker that has just been
-    /// started may still be choosing leaders: asked again.
+    /// All records of one of this fleet's topics, read with kcat. Retries errors, because a broker that has just started may still be electing
+    /// leaders.
     pub fn records(&self, kind: &str) -> Vec<Value> {
         let mut last = None;
         let what = format!("all records of {}", self.topic(kind));
@@ -69,7 +69,7 @@ impl Fleet {
     }
 
     fn read_all(&self, kind: &str) -> Result<Vec<Value>, KafkaError> {
-        const END: char = '\x1e'; // no JSON text holds it
+        const END: char = '\x1e'; // never occurs in JSON
         let brokers: Brokers = self.kafka.parse().unwrap();
         let ranges = Reader::connect(&brokers, &self.topic(kind))?.log_ranges()?;
         let count: i64 = ranges.values().map(|range| range.next - range.first).sum();
@@ -104,7 +104,7 @@ impl Fleet {
             .collect()
     }
 
-    /// The states that `scan-status` tells of a task, in order.
+    /// The records of a task on `scan-status`, in order.
     pub fn status_records(&self, id: &str) -> Vec<Value> {
         self.records("status")
             .into_iter()
@@ -112,7 +112,7 @@ impl Fleet {
             .collect()
     }
 
-    /// The group's lag by Kafka's own tool: partition → (committed, end of the log).
+    /// The group's offsets according to kafka-consumer-groups: partition → (committed, end of the log).
     pub fn offsets(&self, kafka: &Peer) -> BTreeMap<i32, (i64, i64)> {
         let table = kafka
             .tool("groups", &["--describe", "--group", &self.group])

@@ -14,7 +14,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A lab of one test's own, whose interfaces it may change; ended on drop.
+/// A lab for one test, which may change its interfaces. Removed on drop.
 pub struct OwnLab {
     name: String,
     folder: PathBuf,
@@ -35,7 +35,7 @@ impl OwnLab {
         format!("t{}n{fleet}", std::process::id())
     }
 
-    /// The wrapper that runs masscan in it.
+    /// The wrapper that runs masscan in this lab.
     pub fn masscan(&self) -> PathBuf {
         self.folder.join("masscan")
     }
@@ -74,14 +74,14 @@ pub fn drop_some_probes(network: &str, percent: u32) {
     script("lab.sh", &["lose", &lab(), network, &percent.to_string()]).unwrap();
 }
 
-/// As [`count_probes`], and these targets answer nothing: so there are no resets, and masscan's rate is that of its probes.
+/// As [`count_probes`], but these targets do not answer. So masscan sends no resets, and its packet rate is its probe rate.
 pub fn count_probes_of_silent(network: &str) {
     count_probes(network);
     script("lab.sh", &["silence", &lab(), network]).unwrap();
 }
 
-/// Follows what arrives at these targets until `is_over`, and gives the most probes per second over any time of two seconds and
-/// more. A reading takes a moment itself: its probes are set against the longer time.
+/// Counts the probes that arrive at these targets until `is_over`. Returns the highest rate over any interval of at least two seconds, in probes
+/// per second. Reading a counter takes a moment, so an interval lasts from before its first reading to after its last one.
 pub fn peak_probe_rate(network: &str, mut is_over: impl FnMut() -> bool) -> f64 {
     const WINDOW: Duration = Duration::from_secs(2);
     let deadline = Instant::now() + SOON;
@@ -126,7 +126,7 @@ pub fn masscan_of(network: &str) -> rustix::process::Pid {
     })
 }
 
-/// The addresses of a /24 as findings have them.
+/// The 256 addresses of a /24 with this port, in the form of [`Fleet::findings`].
 pub fn addresses(network: &str, port: u64) -> BTreeSet<(String, u64)> {
     let prefix = network.strip_suffix("0/24").expect("a /24");
     (0..256)
@@ -134,7 +134,7 @@ pub fn addresses(network: &str, port: u64) -> BTreeSet<(String, u64)> {
         .collect()
 }
 
-/// Each address of these targets with each of these ports, as findings have them. IPv4 only.
+/// Each address of these targets with each of these ports, in the form of [`Fleet::findings`]. IPv4 only.
 pub fn findings_of(targets: &str, ports: &[u64]) -> BTreeSet<(String, u64)> {
     let targets: Targets = targets.parse().unwrap();
     let addresses = targets.ranges().iter().flat_map(|range| {

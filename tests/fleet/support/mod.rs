@@ -1,5 +1,5 @@
-//! Support for the fleet tests: one Kafka, one Redis and one lab for each run, and for each test a fleet of its own (group, topics,
-//! folder, networks).
+//! Support for the fleet tests: one Kafka, one Redis and one lab for each run, and one fleet (group, topics, folder, networks) for
+//! each test.
 
 pub mod checker;
 mod client;
@@ -24,8 +24,9 @@ pub use lab::{
 pub use peer::OwnPeer;
 pub use proof::{Proof, a_reused_process_id_is_another_run, offsets};
 pub use proxy::Proxy;
+pub use redis::run_command;
 pub use server::Scand;
 pub use wait::{SOON, now_ms, span_ms, wait_for, wait_until};
 
-/// What a test returns: libtest-mimic's failure is a message.
+/// What libtest-mimic expects of a test.
 pub type TestResult = Result<(), libtest_mimic::Failed>;

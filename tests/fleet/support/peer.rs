@@ -1,4 +1,4 @@
-//! A Kafka broker or a Redis server on localhost, started and stopped by the script of that name in tests/support.
+//! A Kafka broker or a Redis server on localhost, started and stopped with tests/support/kafka.sh or redis.sh.
 
 use super::environment::{report, script, text};
 use super::fleet::Fleet;
@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A Kafka or a Redis on localhost, started by the script of that name.
+/// A Kafka broker or a Redis server.
 pub struct Peer {
     kind: &'static str,
     pub folder: PathBuf,
@@ -17,7 +17,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Starts one in a folder of its own, on a free port.
+    /// Starts one in `folder`, on a free port.
     pub fn start(kind: &'static str, folder: &Path, settings: &[&str]) -> Result<Peer, String> {
         fs::create_dir_all(folder).map_err(|error| error.to_string())?;
         let peer = Peer {
@@ -38,17 +38,17 @@ impl Peer {
         script(&format!("{}.sh", self.kind), &words).map(drop)
     }
 
-    /// Ends it in order.
+    /// Stops it with SIGTERM.
     pub fn stop(&self) -> Result<(), String> {
         script(&format!("{}.sh", self.kind), &["stop", text(&self.folder)]).map(drop)
     }
 
-    /// Ends it as a crash would.
+    /// Kills it with SIGKILL, as a crash would.
     pub fn kill(&self) -> Result<(), String> {
         script(&format!("{}.sh", self.kind), &["kill", text(&self.folder)]).map(drop)
     }
 
-    /// Sends its process a signal: `STOP` freezes it, with all its connections open.
+    /// Sends its process a signal. `STOP` freezes it, with all its connections open.
     pub fn signal(&self, signal: Signal) -> Result<(), String> {
         let file = self.folder.join(format!("{}.pid", self.kind));
         let pid = fs::read_to_string(&file)
@@ -71,26 +71,42 @@ impl Peer {
     }
 }
 
-/// A Kafka or Redis of one test's own; ended on drop.
+/// A Kafka or Redis for one test. Killed on drop.
 pub struct OwnPeer(pub Peer);
 
 impl OwnPeer {
-    pub fn start(kind: &'static str, fleet: &Fleet, settings: &[&str]) -> OwnPeer {
+    fn start(kind: &'static str, fleet: &Fleet, settings: &[&str]) -> OwnPeer {
         let folder = fleet.folder.join(kind);
         OwnPeer(Peer::start(kind, &folder, settings).unwrap())
     }
 }
 
+impl Fleet {
+    /// Starts a Kafka for this fleet alone, and uses it.
+    pub fn start_kafka(&mut self, settings: &[&str]) -> OwnPeer {
+        let kafka = OwnPeer::start("kafka", self, settings);
+        self.kafka = kafka.0.address();
+        kafka
+    }
+
+    /// Starts a Redis for this fleet alone, and uses it.
+    pub fn start_redis(&mut self, settings: &[&str]) -> OwnPeer {
+        let redis = OwnPeer::start("redis", self, settings);
+        self.redis = format!("redis://{}", redis.0.address());
+        redis
+    }
+}
+
 impl Drop for OwnPeer {
     fn drop(&mut self) {
-        // One that a test has killed is gone already.
+        // The test may have killed it already.
         if self.0.signal(Signal::CONT).is_ok() {
             report(self.0.kill());
         }
     }
 }
 
-/// A free port, below those that the kernel uses for outgoing connections.
+/// A free port below the range that the kernel uses for outgoing connections (32768 and up).
 fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let from = std::process::id().wrapping_mul(37);

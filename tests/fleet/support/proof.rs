@@ -1,6 +1,6 @@
-//! Gathers what a fleet's run left behind and has it judged by `checker.rs`.
+//! Collects the evidence of a test run and has `checker.rs` check it.
 
-use crate::support::checker::{self, Evidence, Finding, MasscanRun, Told};
+use crate::support::checker::{self, Evidence, Finding, MasscanRun, StatusRecord};
 use crate::support::{Fleet, Scand, addresses, wait_for, wait_until};
 use scan::kafka::{Brokers, GroupOffsets, Reader};
 use scan::model::Task;
@@ -8,48 +8,48 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// What only the test itself knows.
+/// The part of the evidence that only the test knows: what it pushed, and which servers it started and froze.
 #[derive(Default)]
 pub struct Proof {
     acknowledged: BTreeMap<String, BTreeSet<Finding>>,
-    unsure: BTreeSet<String>,
+    unacknowledged: BTreeSet<String>,
     /// Process id → server.
     servers: BTreeMap<u64, String>,
     frozen: Vec<(String, u64, u64)>,
 }
 
 impl Proof {
-    /// Takes note of a server that was started.
+    /// Records that a server was started.
     pub fn server(&mut self, server: &Scand) {
         self.servers
             .insert(server.child.id().into(), server.name.clone());
     }
 
-    /// A push was acknowledged; a whole scan finds `findings`.
+    /// Records that a push was acknowledged. A complete scan finds `findings`.
     pub fn pushed(&mut self, id: &str, findings: BTreeSet<Finding>) {
         self.acknowledged.insert(id.to_owned(), findings);
     }
 
-    /// As [`Proof::pushed`], of port 443 of a /24.
+    /// As [`Proof::pushed`], for port 443 of a /24.
     pub fn pushed_network(&mut self, id: &str, network: &str) {
         self.pushed(id, addresses(network, 443));
     }
 
-    /// A server was frozen from the one time to the other, in unix milliseconds.
+    /// Records that a server was frozen between these times, in unix milliseconds.
     pub fn froze(&mut self, server: &str, from_ms: u64, to_ms: u64) {
         self.frozen.push((server.to_owned(), from_ms, to_ms));
     }
 
-    /// Waits for the end of every task, and requires that nothing is wrong.
-    pub fn hold(&self, fleet: &Fleet, within: Duration) {
+    /// Waits until every task has ended and all offsets are committed. Panics if the checker finds a violation.
+    pub fn check(&self, fleet: &Fleet, within: Duration) {
         let mut missing = Vec::new();
         let all_ended = || {
             let ended: BTreeSet<String> = fleet
                 .records("status")
                 .iter()
-                .map(told)
-                .filter(|told| !["queued", "running", "paused"].contains(&told.status.as_str()))
-                .map(|told| told.id)
+                .map(status_record)
+                .filter(StatusRecord::is_terminal)
+                .map(|record| record.id)
                 .collect();
             missing = self
                 .acknowledged
@@ -66,13 +66,13 @@ impl Proof {
         {
             for id in missing.iter().take(3) {
                 eprintln!("{id} in Redis: {:?}", fleet.task(id));
-                eprintln!("{id} told: {:?}", fleet.status_records(id));
+                eprintln!("{id} in scan-status: {:?}", fleet.status_records(id));
             }
             panic!("{} tasks have not ended: {missing:?}", missing.len());
         }
-        // Kafka has the last record a moment before the commit that follows from it.
+        // The offset is committed a moment after the terminal record.
         let mut evidence = self.gather(fleet);
-        let faults = wait_for("a judgement", within, || {
+        let faults = wait_for("the offsets to be committed", within, || {
             let faults = checker::check(&evidence);
             if faults.uncommitted.is_empty() {
                 return Some(faults);
@@ -93,8 +93,8 @@ impl Proof {
         }
         Evidence {
             acknowledged: self.acknowledged.clone(),
-            unsure: self.unsure.clone(),
-            told: fleet.records("status").iter().map(told).collect(),
+            unacknowledged: self.unacknowledged.clone(),
+            status: fleet.records("status").iter().map(status_record).collect(),
             found,
             runs: self.runs(fleet),
             offsets: offsets(fleet),
@@ -113,8 +113,7 @@ impl Proof {
     }
 }
 
-/// The runs in the stand-in's log. A process id names a run only until the next start with the same id: the system reuses process ids,
-/// after 32 768 processes on many machines.
+/// The runs in the stand-in's log. The system reuses process ids (after 32 768 processes on many machines), so each `start` begins a new run.
 fn runs_of(
     events: &[Value],
     tasks: &BTreeMap<u64, String>,
@@ -164,9 +163,9 @@ pub fn a_reused_process_id_is_another_run() {
     );
 }
 
-fn told(record: &Value) -> Told {
+fn status_record(record: &Value) -> StatusRecord {
     let text = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
-    Told {
+    StatusRecord {
         id: text("task_id"),
         status: text("status"),
         server: text("server"),
@@ -175,7 +174,7 @@ fn told(record: &Value) -> Told {
     }
 }
 
-/// What the group has committed and where the log of tasks ends, by partition.
+/// The group's committed offset and the end of the log of each partition of the task topic.
 pub fn offsets(fleet: &Fleet) -> BTreeMap<i32, (i64, i64)> {
     let brokers: Brokers = fleet.kafka.parse().unwrap();
     let topic = fleet.topic("tasks");
@@ -189,7 +188,7 @@ pub fn offsets(fleet: &Fleet) -> BTreeMap<i32, (i64, i64)> {
         .into_iter()
         .map(|(partition, range)| {
             let committed = committed.get(&partition).copied();
-            // Nothing was ever committed where nothing ever was.
+            // Nothing is committed for an empty partition.
             let none = if range.next == 0 { 0 } else { -1 };
             (partition, (committed.unwrap_or(none), range.next))
         })

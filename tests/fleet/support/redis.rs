@@ -1,7 +1,8 @@
-//! The claim table of a fleet, and its fields as they are in Redis.
+//! The claim table of a fleet, through the claim table's API and directly in Redis.
 
 use super::fleet::Fleet;
 use super::wait::{SOON, wait_for, wait_until};
+use redis::Commands;
 use scan::claim_table::{ClaimTable, LiveTask, RedisUrl};
 use std::time::Duration;
 
@@ -16,31 +17,26 @@ impl Fleet {
         self.claim_table().task(&id.parse().unwrap()).ok().flatten()
     }
 
-    /// A field of the task's hash as it is.
-    pub fn field(&self, id: &str, field: &str) -> String {
-        self.redis_says(&["HGET", &self.task_key(id), field])
+    /// A field of the task's hash in Redis.
+    pub fn task_field(&self, id: &str, field: &str) -> Option<String> {
+        let key = self.key(&format!("task:{id}"));
+        self.redis_connection().hget(key, field).unwrap()
     }
 
-    /// Sets a field of the task's hash, as no program of ours would.
-    pub fn set_field(&self, id: &str, field: &str, value: &str) {
-        self.redis_says(&["HSET", &self.task_key(id), field, value]);
+    /// Overwrites a field of the task's hash in Redis.
+    pub fn set_task_field(&self, id: &str, field: &str, value: &str) {
+        let key = self.key(&format!("task:{id}"));
+        let _: () = self.redis_connection().hset(key, field, value).unwrap();
     }
 
-    fn task_key(&self, id: &str) -> String {
-        format!("scan:{{{}}}:task:{id}", self.group)
+    /// Waits until the running task has made more progress than this.
+    pub fn wait_progress(&self, id: &str, percent: f64) -> LiveTask {
+        wait_for("some progress", SOON, || {
+            self.task(id).filter(|task| task.progress > percent)
+        })
     }
 
-    fn redis_says(&self, words: &[&str]) -> String {
-        let client = redis::Client::open(self.redis.as_str()).unwrap();
-        let mut command = redis::cmd(words[0]);
-        command.arg(&words[1..]);
-        let answer: Option<String> = command
-            .query(&mut client.get_connection().unwrap())
-            .unwrap();
-        answer.unwrap_or_default()
-    }
-
-    /// Waits until the task is in a state from which nothing leads.
+    /// Waits until the task is in a terminal state.
     pub fn wait_ended(&self, id: &str, within: Duration) -> LiveTask {
         wait_for(&format!("the end of task {id}"), within, || {
             self.task(id)
@@ -48,27 +44,16 @@ impl Fleet {
         })
     }
 
-    /// The field of a task's hash, as it stands in Redis.
-    pub fn task_field(&self, id: &str, field: &str) -> Option<String> {
-        let key = format!("scan:{{{}}}:task:{id}", self.group);
-        redis::cmd("HGET")
-            .arg(key)
-            .arg(field)
-            .query(&mut self.redis_connection())
-            .unwrap()
-    }
-
-    /// As if all servers had refused a task long ago, and none had left since.
+    /// Changes Redis as if all servers had refused a task long ago, and none had left since.
     pub fn age_refusal(&self, id: &str) {
-        let prefix = format!("scan:{{{}}}", self.group);
         redis::pipe()
-            .del(format!("{prefix}:departed"))
-            .hset(format!("{prefix}:task:{id}"), "refused_ms", 1)
+            .del(self.key("departed"))
+            .hset(self.key(&format!("task:{id}")), "refused_ms", 1)
             .exec(&mut self.redis_connection())
             .unwrap();
     }
 
-    /// Waits until all servers refuse a task, and ages that.
+    /// Waits until all servers have refused a task, then calls [`Fleet::age_refusal`].
     pub fn wait_refused_by_all(&self, id: &str) {
         wait_until("all servers to refuse the task", SOON, || {
             self.task_field(id, "refused_ms").is_some()
@@ -76,10 +61,34 @@ impl Fleet {
         self.age_refusal(id);
     }
 
-    fn redis_connection(&self) -> redis::Connection {
+    /// A key of this fleet's group.
+    pub fn key(&self, name: &str) -> String {
+        format!("scan:{{{}}}:{name}", self.group)
+    }
+
+    /// Runs a Redis command given as words separated by spaces; `''` is an empty word.
+    pub fn redis_command(&self, command: &str) {
+        run_command(&mut self.redis_connection(), command);
+    }
+
+    pub fn flush_redis(&self) {
+        self.redis_command("FLUSHALL");
+    }
+
+    pub fn redis_connection(&self) -> redis::Connection {
         redis::Client::open(self.redis.as_str())
             .unwrap()
             .get_connection()
             .unwrap()
     }
+}
+
+/// As [`Fleet::redis_command`], on an open connection.
+pub fn run_command(connection: &mut redis::Connection, command: &str) {
+    let mut words = command.split(' ');
+    let mut command = redis::cmd(words.next().unwrap());
+    for word in words {
+        command.arg(if word == "''" { "" } else { word });
+    }
+    command.exec(connection).unwrap();
 }

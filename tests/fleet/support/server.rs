@@ -46,7 +46,7 @@ impl Scand {
         self.child.wait().unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     pub fn wait(&mut self, within: Duration) -> ExitStatus {
         let name = self.name.clone();
         let child = &mut self.child;
@@ -59,7 +59,7 @@ impl Scand {
 impl Drop for Scand {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
-            // A stopped process dies of this too.
+            // SIGKILL also ends a stopped process.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }

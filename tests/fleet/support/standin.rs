@@ -1,4 +1,4 @@
-//! The stand-in for masscan: it behaves as its plan says, sends no packet, and logs its runs.
+//! The stand-in for masscan (tests/standin/masscan.rs): it follows a plan, sends no packets, and logs its runs.
 
 use super::environment::text;
 use super::fleet::Fleet;
@@ -7,12 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 impl Fleet {
-    /// Takes the stand-in for masscan, which behaves as `plan` says.
+    /// The same fleet with the stand-in instead of masscan. `plan` is its `plan.json`.
     pub fn with_standin(self, plan: &Value) -> Fleet {
         self.with_standin_in("standin", plan)
     }
 
-    /// The same fleet with another stand-in for masscan, of a folder of its own.
+    /// As [`Fleet::with_standin`], with the stand-in in a subfolder of this name.
     pub fn with_standin_in(&self, folder: &str, plan: &Value) -> Fleet {
         let folder = self.folder.join(folder);
         fs::create_dir_all(&folder).unwrap();
@@ -31,16 +31,23 @@ impl Fleet {
         }
     }
 
-    /// Where the stand-in logs its runs.
-    pub fn standin_log(&self) -> PathBuf {
+    fn standin_log(&self) -> PathBuf {
         self.folder.join("standin.log")
     }
 
-    /// What the stand-in logged.
+    /// The events that the stand-in logged, in order.
     pub fn standin_events(&self) -> Vec<Value> {
         let log = fs::read_to_string(self.standin_log()).unwrap_or_default();
         log.lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
+    }
+
+    /// How many times the stand-in was started.
+    pub fn standin_starts(&self) -> usize {
+        self.standin_events()
+            .iter()
+            .filter(|event| event["event"] == "start")
+            .count()
     }
 }

@@ -4,12 +4,12 @@ use scan::claim_table::LiveTask;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Long enough for anything that is going to happen on a busy machine with two cores.
+/// Timeout for anything that a test waits for, long enough for a busy machine with two cores.
 pub const SOON: Duration = Duration::from_secs(60);
-/// How often a condition is looked at.
+/// Interval between two checks of a condition.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Waits until `condition` gives something. Panics past the deadline, naming what was waited for.
+/// Waits until `condition` returns a value. Panics with `what` after `within`.
 pub fn wait_for<T>(what: &str, within: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + within;
     loop {
@@ -21,7 +21,7 @@ pub fn wait_for<T>(what: &str, within: Duration, mut condition: impl FnMut() -> 
     }
 }
 
-/// As [`wait_for`] for a condition that is only true or not.
+/// As [`wait_for`], for a condition that is true or false.
 pub fn wait_until(what: &str, within: Duration, mut condition: impl FnMut() -> bool) {
     wait_for(what, within, || condition().then_some(()));
 }
@@ -34,7 +34,7 @@ pub fn now_ms() -> u64 {
         .as_millis() as u64
 }
 
-/// Milliseconds from the first start of these tasks to the last end.
+/// The time from the first start of these tasks to the last end, in milliseconds.
 pub fn span_ms(ended: &[LiveTask]) -> u64 {
     let first = ended.iter().filter_map(|task| task.started_ms).min();
     let last = ended.iter().filter_map(|task| task.finished_ms).max();

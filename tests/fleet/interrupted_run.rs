@@ -1,4 +1,4 @@
-//! A run of these tests that is ended in the middle leaves nothing behind.
+//! A run of these tests that is terminated in the middle leaves no process, namespace or folder behind.
 
 use crate::support::{Fleet, SOON, wait_for, wait_until};
 use crate::{Needs, Test};
@@ -8,19 +8,19 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 pub const TESTS: &[Test] = &[(
-    "a_run_of_these_tests_that_is_ended_leaves_nothing",
+    "a_terminated_test_run_leaves_nothing_behind",
     Needs::Lab,
-    ended,
+    terminated,
 )];
 
-/// Has a Kafka and a server of its own, and takes a while.
-const A_TEST: &str = "a_full_buffer_suspends_the_scan_and_loses_nothing";
+/// A test that starts its own Kafka and a server, and takes several seconds.
+const NESTED_TEST: &str = "a_full_buffer_suspends_the_scan_and_loses_nothing";
 
-fn ended() {
-    let fleet = Fleet::new("broken-off");
+fn terminated() {
+    let fleet = Fleet::new("interrupted-run");
     let log = fleet.folder.join("run.log");
     let run = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", A_TEST])
+        .args(["--exact", NESTED_TEST])
         .env("TMPDIR", &fleet.folder)
         .stdin(Stdio::null())
         .stdout(File::create(&log).unwrap())
@@ -29,7 +29,7 @@ fn ended() {
     let mut run = Run(run.unwrap());
     let pid = Pid::from_child(&run.0);
     wait_until("its server to be ready", SOON * 2, || {
-        assert_eq!(run.0.try_wait().unwrap(), None, "it goes on");
+        assert_eq!(run.0.try_wait().unwrap(), None, "it is still running");
         is_ready(&fleet.folder)
     });
     assert!(running_with(&fleet.folder) > 4, "its servers and its lab");
@@ -41,8 +41,8 @@ fn ended() {
         "{}",
         fs::read_to_string(&log).unwrap()
     );
-    // What was killed takes a moment to be gone.
-    wait_until("nothing to be left running", SOON, || {
+    // Killed processes take a moment to disappear.
+    wait_until("all processes to end", SOON, || {
         running_with(&fleet.folder) == 0
     });
     let namespaces = fs::read_dir("/run/netns").unwrap().flatten();
@@ -56,7 +56,7 @@ fn ended() {
     assert_eq!(folders.filter(|entry| entry.path().is_dir()).count(), 0);
 }
 
-/// Ended on drop, in order.
+/// Terminated with SIGTERM on drop.
 struct Run(Child);
 
 impl Drop for Run {
@@ -68,32 +68,34 @@ impl Drop for Run {
     }
 }
 
-/// Whether a server whose log lies three folders down is.
+/// Whether a server of the nested run is ready, according to its log two folders below `folder`.
 fn is_ready(folder: &Path) -> bool {
     let below = |folder: &Path| {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).collect::<Vec<_>>()
     };
-    let worlds = below(folder);
-    let fleets = worlds.iter().flat_map(|world| below(world));
+    let environments = below(folder);
+    let fleets = environments
+        .iter()
+        .flat_map(|environment| below(environment));
     let mut logs = fleets.map(|fleet| fleet.join("a.log"));
     logs.any(|log| {
         fs::read_to_string(log).is_ok_and(|log| log.contains("ready: waiting for tasks"))
     })
 }
 
-/// How many processes run with this folder for their temporary files, or in it. A zombie does neither.
+/// The number of processes whose TMPDIR is this folder or whose working folder is in it. Zombies are not counted.
 fn running_with(folder: &Path) -> usize {
     let temporary = format!("TMPDIR={}", folder.display());
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let ours = processes.filter(|process| {
         let environment = fs::read(process.path().join("environ")).unwrap_or_default();
-        let has_it = environment
+        let has_tmpdir = environment
             .split(|&b| b == 0)
             .any(|word| word == temporary.as_bytes());
-        let is_in_it =
+        let works_in_folder =
             fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder));
-        has_it || is_in_it
+        has_tmpdir || works_in_folder
     });
     ours.count()
 }
