@@ -21,6 +21,11 @@ impl FromStr for RedisUrl {
     /// Errors quote no part of the text, because it may contain a password.
     fn from_str(text: &str) -> Result<RedisUrl, Invalid> {
         const EXPECTED: &str = "is not a URL like redis://localhost:6379, redis://:password@host:6379/0 or unix:///run/redis.sock";
+        if has_unescaped_password(text) {
+            return Err(Invalid::about(
+                "the value contains #, or a / or ? before an @: in a user name or password write # as %23, / as %2F, ? as %3F, @ as %40, % as %25",
+            ));
+        }
         if text.starts_with("rediss://") {
             return Err(Invalid::about(
                 "rediss:// (TLS) is not built in: give a redis:// URL, through a tunnel where the way is not private",
@@ -34,6 +39,16 @@ impl FromStr for RedisUrl {
             .map(RedisUrl)
             .map_err(|_| Invalid::about(format!("the value {EXPECTED}")))
     }
+}
+
+/// Whether a special character of the user name or password is not escaped. `redis://:a#b@host` would be parsed as the host `` with password
+/// `a` cut off, or, worse, part of the password as the host.
+fn has_unescaped_password(text: &str) -> bool {
+    let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let authority_end = after_scheme.find(['/', '?', '#']);
+    let is_socket = text.starts_with("unix://") || text.starts_with("redis+unix://");
+    let has_late_at = authority_end.is_some_and(|end| after_scheme[end..].contains('@'));
+    after_scheme.contains('#') || (has_late_at && !is_socket)
 }
 
 impl fmt::Display for RedisUrl {
@@ -84,6 +99,10 @@ mod tests {
             "http://:secret@x",
             "rediss://:secret@x",
             "redis://:secret@x:port",
+            "redis://:P@ss#secret@host",
+            "redis://:P/secret@host",
+            "redis://:P?secret@host",
+            "redis://me:secret@host/0#1",
         ] {
             let error = text.parse::<RedisUrl>().unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");

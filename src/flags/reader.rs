@@ -260,7 +260,7 @@ mod tests {
             ),
             (
                 &["-ip", "a", "-ports", "0"],
-                "-ports: \"0\" is not a port list",
+                "-ports: \"0\" contains port 0",
             ),
             (
                 &["-ip", "a", "-rate", "fast"],

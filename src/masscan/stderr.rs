@@ -26,7 +26,7 @@ pub fn parse(line: &[u8]) -> Option<Line> {
 }
 
 /// The messages that say why masscan failed; none if there are only the ones of a normal start and end.
-pub fn cause<'a>(messages: impl DoubleEndedIterator<Item = &'a str>) -> Option<String> {
+pub fn cause<'a>(messages: impl Iterator<Item = &'a str>) -> Option<String> {
     /// How the messages of a normal run begin.
     const USUAL: [&str; 5] = [
         "Starting masscan",
@@ -35,13 +35,14 @@ pub fn cause<'a>(messages: impl DoubleEndedIterator<Item = &'a str>) -> Option<S
         "waiting ",
         "saving resume file",
     ];
+    /// Lines of a failure that are kept: `FAIL: …` and its hints.
+    const KEPT_MAX: usize = 4;
     let is_usual = |line: &str| USUAL.iter().any(|start| line.starts_with(start));
-    let mut kept: Vec<&str> = messages
-        .rev()
-        .filter(|line| !is_usual(line))
-        .take(2)
-        .collect();
-    kept.reverse();
+    let unusual: Vec<&str> = messages.filter(|line| !is_usual(line)).collect();
+    let failure = unusual.iter().rposition(|line| line.contains("FAIL"));
+    // Without a FAIL line the last lines say most.
+    let from = failure.unwrap_or(unusual.len().saturating_sub(2));
+    let kept: Vec<&str> = unusual[from..].iter().take(KEPT_MAX).copied().collect();
     (!kept.is_empty()).then(|| one_line(&kept.join("; ")))
 }
 
@@ -185,6 +186,21 @@ mod tests {
             "FAIL: permission denied; [hint] need to sudo"
         );
         assert_eq!(cause(["Starting masscan 1.3.2"].into_iter()), None);
+        let with_hints = [
+            "adapter: x",
+            "[-] FAIL: failed to detect router",
+            "[hint] try something like \"--router-mac 66-55-44-33-22-11\"",
+            "[hint] use \"--interface\"",
+            "[hint] or run it as root",
+            "[hint] or not at all",
+        ];
+        assert_eq!(
+            cause(with_hints.into_iter()).unwrap(),
+            "[-] FAIL: failed to detect router; [hint] try something like \"--router-mac 66-55-44-33-22-11\"; \
+             [hint] use \"--interface\"; [hint] or run it as root"
+        );
+        let without_fail = ["one", "two", "three"];
+        assert_eq!(cause(without_fail.into_iter()).unwrap(), "two; three");
     }
 
     #[test]

@@ -53,7 +53,8 @@ impl FoundByPass {
         self.passes == 0
     }
 
-    fn from_counts(found: &[u64]) -> Result<FoundByPass, Invalid> {
+    /// Errs if there are more than [`PASSES_MAX`].
+    pub(super) fn from_counts(found: &[u64]) -> Result<FoundByPass, Invalid> {
         if found.len() > PASSES_MAX {
             let wrong = format!("{} passes are more than {PASSES_MAX}", found.len());
             return Err(Invalid::about(wrong));

@@ -15,6 +15,7 @@ pub mod passes;
 pub mod ports;
 pub mod probe_order;
 pub mod progress;
+pub mod record_fields;
 pub mod resume;
 pub mod scope;
 pub mod source;

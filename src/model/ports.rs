@@ -149,8 +149,16 @@ fn wrong(span: &str) -> &'static str {
     let backwards = span
         .split_once('-')
         .and_then(|(a, b)| Some(parse_port(a)? > parse_port(b)?));
+    let first = span.split('-').next().unwrap_or_default();
     match backwards {
         Some(true) => "runs backwards: write the lower port first",
+        _ if span == "-" => "is not a range: write 1-65535 for all ports",
+        _ if !first.is_empty() && first.bytes().all(|b| b == b'0') => {
+            "contains port 0, but ports are 1 to 65535: write 1-65535 for all of them"
+        }
+        _ if first.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+            "is a name: write port numbers, like 80 for http (getent services NAME shows them)"
+        }
         _ => EXPECTED,
     }
 }
@@ -214,11 +222,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_port_list_is_named() {
+    fn an_invalid_port_list_is_named() {
         for (text, named) in [
             ("", "\"\" has an empty entry"),
             ("443,", "\"443,\" has an empty entry"),
-            ("0", "\"0\" is not a port list"),
+            ("0", "\"0\" contains port 0"),
+            ("0-65535", "write 1-65535 for all of them"),
+            ("-", "write 1-65535 for all ports"),
+            ("http,443", "\"http\" is a name: write port numbers"),
             ("70000", "\"70000\" is not"),
             ("80,,443", "\"80,,443\" has an empty entry"),
             ("5-1", "runs backwards"),

@@ -28,6 +28,12 @@ impl FromStr for Interface {
         let plain = text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"._-:+".contains(&b));
+        // `ip link` shows a virtual interface with the one at its other end: `eth0@if5`.
+        if let Some((name, _)) = text.split_once('@') {
+            let wrong =
+                format!("is not the name of an interface: its name is the part before @, {name}");
+            return Err(Invalid::new(text, wrong));
+        }
         let reserved = matches!(text, "" | "." | "..") || text.starts_with('-');
         if reserved || !plain || text.len() > INTERFACE_MAX_BYTES {
             return Err(Invalid::new(

@@ -34,8 +34,6 @@ impl fmt::Display for BadLine {
 /// The entries of a file in order, not merged; empty if it contains only comments. Errs with its bad lines, at most
 /// [`BAD_LINES_MAX`]. If there are more than [`TARGET_FILE_ENTRIES_MAX`] entries, the first line beyond is an error.
 pub fn parse(text: &str) -> Result<Vec<AddressRange>, Vec<BadLine>> {
-    // Some editors put a byte order mark there.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut ranges = Vec::new();
     let mut bad = Vec::new();
     for (line, text) in (1..).zip(text.split('\n')) {
@@ -107,7 +105,7 @@ mod tests {
             ("10.0.0.1", "10.0.0.1"),
             ("10.0.0.1\n10.0.0.0/24\n", "10.0.0.1 10.0.0.0/24"),
             ("10.0.0.1 # the door\n10.0.0.2#too", "10.0.0.1 10.0.0.2"),
-            ("\u{feff}10.0.0.1\r\n10.0.0.2\r\n", "10.0.0.1 10.0.0.2"),
+            ("10.0.0.1\r\n10.0.0.2\r\n", "10.0.0.1 10.0.0.2"),
             (
                 "10.0.0.1,10.0.0.2,\n,,10.0.0.3",
                 "10.0.0.1 10.0.0.2 10.0.0.3",

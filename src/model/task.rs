@@ -4,10 +4,11 @@
 //! here, or the record is rejected: no text of it is used anywhere else.
 use super::found_by_pass::RETRIES_MAX;
 use super::ports::Ports;
+use super::record_fields::RecordFields;
 use super::resume::Resume;
 use super::targets::Targets;
-use super::text::{Invalid, fingerprint, one_line};
-use serde::{Deserialize, Serialize};
+use super::text::{Invalid, fingerprint, one_line, without_byte_order_mark};
+use serde::Serialize;
 use std::fmt;
 use std::str::FromStr;
 
@@ -288,22 +289,23 @@ impl Task {
             );
             return Err(reject(None, &reason));
         }
-        let json: serde_json::Value = serde_json::from_slice(value)
+        let text = without_byte_order_mark(value)
+            .map_err(|error| reject(None, &format!("the record {error}")))?;
+        let json: serde_json::Value = serde_json::from_slice(text)
             .map_err(|error| reject(None, &format!("the record is not JSON: {error}")))?;
-        if !json.is_object() {
+        let Some(object) = json.as_object() else {
             return Err(reject(None, &"the record is not a task: not a JSON object"));
-        }
-        let task_id = match json.get("task_id").and_then(|id| id.as_str()) {
-            Some(text) => Some(
+        };
+        let fields = RecordFields::of(object);
+        // Only an id that is valid by itself names the rejected task.
+        let task_id = match fields.text("task_id") {
+            Ok(Some(text)) => Some(
                 text.parse::<TaskId>()
                     .map_err(|error| reject(None, &error.of("task_id")))?,
             ),
-            None => None,
+            _ => None,
         };
-        TaskRecord::deserialize(json)
-            .map_err(|error| format!("the record is not a task: {error}"))
-            .and_then(|record| Task::try_from(record).map_err(|error| error.to_string()))
-            .map_err(|reason| reject(task_id, &reason))
+        Task::from_fields(&fields).map_err(|error| reject(task_id, &error))
     }
 
     /// The value of this task's record: JSON that [`Task::from_record`] reads back to the same task.
@@ -333,104 +335,72 @@ impl Task {
     }
 }
 
-/// The record in JSON. `band_width` is a string of digits, as in the original; a number is accepted too.
-#[derive(Serialize, Deserialize)]
+/// The record in JSON, as it is written.
+#[derive(Serialize)]
 struct TaskRecord {
     task_id: String,
     ip_range: String,
     ports: String,
-    band_width: TextOrNumber,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    priority: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    retries: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    wait_s: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    timeout_s: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    attempts: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    band_width: String,
+    priority: u8,
+    retries: u32,
+    wait_s: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout_s: Option<u32>,
+    attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
     exclude: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    seed: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     shard: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     job_id: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    parallel: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    retry: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parallel: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<u32>,
     #[serde(flatten)]
     resume: Resume,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum TextOrNumber {
-    Text(String),
-    Number(u64),
-}
-
-impl TryFrom<TaskRecord> for Task {
-    type Error = Invalid;
-
-    fn try_from(record: TaskRecord) -> Result<Task, Invalid> {
-        let task_id: TaskId = field("task_id", record.task_id.parse())?;
-        let number = |name, value: Option<u64>, default: u32, low: u32, high: u32| {
-            let value = value.unwrap_or(default.into());
-            field(name, bounded(value, low.into(), high.into())).map(|value| value as u32)
+impl Task {
+    /// Reads and validates the fields of a record. `band_width` is a string of digits, as in the original; a number is accepted too.
+    fn from_fields(fields: &RecordFields<'_>) -> Result<Task, Invalid> {
+        let task_id: TaskId = field("task_id", fields.required_text("task_id")?.parse())?;
+        let optional = |name: &str, low: u32, high: u32| match fields.number(name)? {
+            Some(value) => {
+                field(name, bounded(value, low.into(), high.into())).map(|value| Some(value as u32))
+            }
+            None => Ok(None),
         };
         let task = Task {
-            ip_range: field("ip_range", record.ip_range.parse())?,
-            ports: field("ports", record.ports.parse())?,
+            ip_range: field("ip_range", fields.required_text("ip_range")?.parse())?,
+            ports: field("ports", fields.required_text("ports")?.parse())?,
             band_width: field(
                 "band_width",
-                match record.band_width {
-                    TextOrNumber::Text(text) => text.parse(),
-                    TextOrNumber::Number(pps) => pps.try_into(),
-                },
+                fields.required_text_or_number("band_width")?.parse(),
             )?,
-            priority: field(
-                "priority",
-                record
-                    .priority
-                    .map_or(Ok(Priority::default()), |p| p.try_into()),
-            )?,
-            retries: number("retries", record.retries, 0, 0, RETRIES_MAX)?,
-            wait_s: number("wait_s", record.wait_s, WAIT_DEFAULT_S, 0, WAIT_MAX_S)?,
-            timeout_s: match record.timeout_s {
-                Some(_) => Some(number("timeout_s", record.timeout_s, 1, 1, TIMEOUT_MAX_S)?),
-                None => None,
+            priority: match fields.number("priority")? {
+                Some(priority) => field("priority", priority.try_into())?,
+                None => Priority::default(),
             },
-            attempts: number(
-                "attempts",
-                record.attempts,
-                ATTEMPTS_DEFAULT,
-                1,
-                ATTEMPTS_MAX,
-            )?,
-            exclude: match record.exclude.as_deref() {
+            retries: optional("retries", 0, RETRIES_MAX)?.unwrap_or(0),
+            wait_s: optional("wait_s", 0, WAIT_MAX_S)?.unwrap_or(WAIT_DEFAULT_S),
+            timeout_s: optional("timeout_s", 1, TIMEOUT_MAX_S)?,
+            attempts: optional("attempts", 1, ATTEMPTS_MAX)?.unwrap_or(ATTEMPTS_DEFAULT),
+            exclude: match fields.text("exclude")? {
                 None | Some("") => Targets::default(),
                 Some(text) => field("exclude", text.parse())?,
             },
-            seed: field(
-                "seed",
-                bounded(
-                    record.seed.unwrap_or_else(|| default_seed(&task_id)),
-                    SEED_MIN,
-                    SEED_MAX,
-                ),
-            )?,
-            shard: field("shard", record.shard.map(|s| s.parse()).transpose())?,
-            job_id: field("job_id", record.job_id.map(|id| id.parse()).transpose())?,
-            parallel: match record.parallel {
-                Some(_) => Some(number("parallel", record.parallel, 1, 1, JOB_PARALLEL_MAX)?),
-                None => None,
+            seed: match fields.number("seed")? {
+                Some(seed) => field("seed", bounded(seed, SEED_MIN, SEED_MAX))?,
+                None => default_seed(&task_id),
             },
-            retry: number("retry", record.retry, 0, 0, RETRY_MAX)?,
-            resume: record.resume,
+            shard: field("shard", fields.text("shard")?.map(str::parse).transpose())?,
+            job_id: field("job_id", fields.text("job_id")?.map(str::parse).transpose())?,
+            parallel: optional("parallel", 1, JOB_PARALLEL_MAX)?,
+            retry: optional("retry", 0, RETRY_MAX)?.unwrap_or(0),
+            resume: Resume::from_fields(fields)?,
             task_id,
         };
         check_whole(&task).map_err(|(field, error)| error.of(field))?;
@@ -444,18 +414,18 @@ impl From<&Task> for TaskRecord {
             task_id: task.task_id.to_string(),
             ip_range: task.ip_range.to_string(),
             ports: task.ports.to_string(),
-            band_width: TextOrNumber::Text(task.band_width.pps().to_string()),
-            priority: Some(task.priority.get().into()),
-            retries: Some(task.retries.into()),
-            wait_s: Some(task.wait_s.into()),
-            timeout_s: task.timeout_s.map(u64::from),
-            attempts: Some(task.attempts.into()),
+            band_width: task.band_width.pps().to_string(),
+            priority: task.priority.get(),
+            retries: task.retries,
+            wait_s: task.wait_s,
+            timeout_s: task.timeout_s,
+            attempts: task.attempts,
             exclude: (!task.exclude.is_empty()).then(|| task.exclude.to_string()),
-            seed: Some(task.seed),
+            seed: task.seed,
             shard: task.shard.map(|shard| shard.to_string()),
             job_id: task.job_id.as_ref().map(|id| id.to_string()),
-            parallel: task.parallel.map(u64::from),
-            retry: (task.retry > 0).then(|| task.retry.into()),
+            parallel: task.parallel,
+            retry: (task.retry > 0).then_some(task.retry),
             resume: task.resume,
         }
     }
@@ -599,11 +569,7 @@ mod tests {
             ("task_id", json!(""), "task_id: \"\" is not an id"),
             ("task_id", json!("a b"), "task_id: \"a b\""),
             ("task_id", json!("x".repeat(129)), "task_id: \"xxx"),
-            (
-                "task_id",
-                json!(7),
-                "invalid type: integer `7`, expected a string",
-            ),
+            ("task_id", json!(7), "task_id: 7 is not a string"),
             (
                 "ip_range",
                 json!("10.0.0.0/33"),
@@ -625,8 +591,34 @@ mod tests {
             ("ports", json!("80\n443"), "ports: \"80\\n443\""),
             ("band_width", json!("0"), "band_width: \"0\" is not a rate"),
             ("band_width", json!("fast"), "band_width: \"fast\""),
-            ("band_width", json!(0), "band_width: 0 is not"),
-            ("band_width", json!(-1), "band_width"),
+            ("band_width", json!(0), "band_width: \"0\" is not"),
+            (
+                "band_width",
+                json!(-1),
+                "band_width: -1 is not a string of digits or a whole number",
+            ),
+            ("band_width", json!(true), "band_width: true is not"),
+            ("ports", json!(443.5), "ports: 443.5 is not a string"),
+            (
+                "retries",
+                json!("1"),
+                "retries: the string \"1\" is not a whole number",
+            ),
+            (
+                "resume_index",
+                json!("1"),
+                "resume_index: the string \"1\" is not",
+            ),
+            (
+                "resume_found_by_pass",
+                json!(7),
+                "resume_found_by_pass: 7 is not a list",
+            ),
+            (
+                "resume_for",
+                json!([]),
+                "resume_for: a list is not a string",
+            ),
             (
                 "priority",
                 json!(10),
@@ -648,7 +640,7 @@ mod tests {
             let rejected = with(field, value.clone()).unwrap_err();
             let known = field != "task_id";
             assert!(
-                rejected.reason.contains(named) || field == "band_width" && value == json!(-1),
+                rejected.reason.contains(named),
                 "{field} {value}: {}",
                 rejected.reason
             );
@@ -658,14 +650,27 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_before_a_record_is_skipped() {
+        let record = original().to_string();
+        let marked = [b"\xef\xbb\xbf", record.as_bytes()].concat();
+        assert_eq!(
+            Task::from_record(&marked),
+            Task::from_record(record.as_bytes())
+        );
+    }
+
+    #[test]
     fn what_is_no_task_at_all_is_rejected() {
         for (value, named) in [
             (&b"{"[..], "not JSON"),
             (b"", "not JSON"),
             (b"[]", "not a task"),
             (b"\"x\"", "not a task"),
-            (b"\xff\xfe", "not JSON"),
-            (b"{\"task_id\":\"a\"}", "missing field `ip_range`"),
+            (b"\xff\xfe", "UTF-16"),
+            (
+                b"{\"task_id\":\"a\"}",
+                "ip_range: missing, a string is required",
+            ),
         ] {
             let rejected = Task::from_record(value).unwrap_err();
             assert!(rejected.reason.contains(named), "{}", rejected.reason);

@@ -48,6 +48,14 @@ pub fn quoted(text: &str) -> String {
     format!("\"{shown}\"{ellipsis}")
 }
 
+/// Text from a file or record without the UTF-8 byte order mark that some editors put before it. Errs if it is UTF-16.
+pub fn without_byte_order_mark(text: &[u8]) -> Result<&[u8], Invalid> {
+    if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
+        return Err(Invalid::about("is UTF-16 text: save it as UTF-8"));
+    }
+    Ok(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text))
+}
+
 /// A number that tells texts apart (FNV-1a, 64 bits), the same in every process and version. Not against those who want two
 /// texts to have the same one.
 pub fn fingerprint(text: &str) -> u64 {
@@ -92,6 +100,16 @@ mod tests {
         assert!(quoted(&long).len() < 120);
         assert!(quoted(&long).ends_with("bytes more)"));
         assert_eq!(quoted("é"), "\"é\"");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped_and_utf_16_is_named() {
+        assert_eq!(without_byte_order_mark(b"\xef\xbb\xbfa"), Ok(&b"a"[..]));
+        assert_eq!(without_byte_order_mark(b"a"), Ok(&b"a"[..]));
+        for utf_16 in [&b"\xff\xfea\0"[..], b"\xfe\xff\0a"] {
+            let error = without_byte_order_mark(utf_16).unwrap_err().to_string();
+            assert!(error.contains("UTF-16"), "{error}");
+        }
     }
 
     #[test]

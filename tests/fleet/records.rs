@@ -135,7 +135,7 @@ fn bad_records() {
     }
     assert_rejected(&fleet, "record-0-0", "not JSON");
     assert_rejected(&fleet, "record-0-1", "not a task");
-    assert_rejected(&fleet, "lacks", "missing field");
+    assert_rejected(&fleet, "lacks", "missing, a string is required");
     assert_rejected(&fleet, "rate", "band_width: \"0\"");
     assert_rejected(&fleet, "priority", "priority: 11");
     assert_rejected(&fleet, "record-0-7", "bytes");

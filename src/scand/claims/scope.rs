@@ -5,6 +5,7 @@
 use crate::model::scope::Scope;
 use crate::model::target_file;
 use crate::model::targets::AddressRange;
+use crate::model::text::without_byte_order_mark;
 use crate::model::{Invalid, Targets};
 use log::{error, info};
 use std::fs::File;
@@ -70,8 +71,10 @@ fn read(path: &Path) -> Result<Vec<AddressRange>, Invalid> {
             "{shown} has more than {SCOPE_FILE_MAX_BYTES} bytes"
         )));
     }
+    let bytes = without_byte_order_mark(&bytes)
+        .map_err(|error| Invalid::about(format!("{shown} {error}")))?;
     // Bytes that are not UTF-8 are not a valid entry; in a comment they are accepted.
-    target_file::parse(&String::from_utf8_lossy(&bytes)).map_err(|bad| {
+    target_file::parse(&String::from_utf8_lossy(bytes)).map_err(|bad| {
         let more = match bad.len() {
             1 => String::new(),
             lines => format!(" (and {} more bad lines)", lines - 1),

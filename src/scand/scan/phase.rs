@@ -24,7 +24,7 @@ pub(super) const TICK: Duration = CHECKPOINT_CHECK_EVERY;
 /// The same while it only waits for acknowledgements.
 const FLUSH_TICK: Duration = Duration::from_millis(60);
 /// The last messages of masscan that are kept for an error text.
-const MESSAGES_KEPT_MAX: usize = 8;
+const MESSAGES_KEPT_MAX: usize = 16;
 
 /// Where a scan is.
 pub(super) enum Phase {

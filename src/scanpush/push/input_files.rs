@@ -7,6 +7,7 @@ use crate::flags::Flag;
 use crate::model::target_file;
 use crate::model::target_file::BAD_LINES_MAX;
 use crate::model::targets::AddressRange;
+use crate::model::text::without_byte_order_mark;
 use crate::model::text::{one_line, quoted};
 use crate::model::{BadLine, Invalid, Task};
 use crate::scanpush::output::Output;
@@ -134,20 +135,19 @@ pub fn read_ranges(
     let Some(source) = source else {
         return Vec::new();
     };
-    let text = match source.read(TARGET_FILE_MAX_BYTES).map(String::from_utf8) {
-        Ok(Ok(text)) => text,
-        Ok(Err(error)) => {
-            let line = line_of(error.as_bytes(), error.utf8_error().valid_up_to());
+    let Some(bytes) = read_text(flag, source, TARGET_FILE_MAX_BYTES, errors) else {
+        return Vec::new();
+    };
+    let text = match str::from_utf8(&bytes) {
+        Ok(text) => text,
+        Err(wrong) => {
+            let line = line_of(&bytes, wrong.valid_up_to());
             let error = Invalid::about("the line is not UTF-8 text");
             errors.add_lines(flag, source, &[BadLine { line, error }]);
             return Vec::new();
         }
-        Err(reason) => {
-            errors.add_file(flag, source, &reason);
-            return Vec::new();
-        }
     };
-    target_file::parse(&text).unwrap_or_else(|bad| {
+    target_file::parse(text).unwrap_or_else(|bad| {
         errors.add_lines(flag, source, &bad);
         Vec::new()
     })
@@ -155,12 +155,8 @@ pub fn read_ranges(
 
 /// The tasks of a file with one record on each line. Errors are added to `errors`.
 pub fn read_tasks(flag: &Flag, source: &InputSource, errors: &mut InputErrors) -> Vec<Task> {
-    let bytes = match source.read(RECORD_FILE_MAX_BYTES) {
-        Ok(bytes) => bytes,
-        Err(reason) => {
-            errors.add_file(flag, source, &reason);
-            return Vec::new();
-        }
+    let Some(bytes) = read_text(flag, source, RECORD_FILE_MAX_BYTES, errors) else {
+        return Vec::new();
     };
     let (mut tasks, mut bad) = (Vec::new(), Vec::new());
     for (line, record) in (1..).zip(bytes.split(|&byte| byte == b'\n')) {
@@ -184,6 +180,21 @@ pub fn read_tasks(flag: &Flag, source: &InputSource, errors: &mut InputErrors) -
         _ => errors.add_lines(flag, source, &bad),
     }
     tasks
+}
+
+/// The bytes of a file without a byte order mark; none if it has errors, which are added to `errors`.
+fn read_text(
+    flag: &Flag,
+    source: &InputSource,
+    bytes_max: usize,
+    errors: &mut InputErrors,
+) -> Option<Vec<u8>> {
+    let read = source.read(bytes_max).and_then(|bytes| {
+        let text = without_byte_order_mark(&bytes).map_err(|error| error.to_string())?;
+        Ok(text.to_vec())
+    });
+    read.map_err(|reason| errors.add_file(flag, source, &reason))
+        .ok()
 }
 
 /// The number, from 1, of the line that contains the byte at index `at`.
@@ -280,6 +291,16 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_skipped_and_utf_16_is_named() {
+        let (_folder, source) = file(b"\xef\xbb\xbf10.0.0.1\n10.0.0.2\n");
+        let mut errors = InputErrors::default();
+        assert_eq!(read_ranges(&FLAG, Some(&source), &mut errors).len(), 2);
+        let (_folder, source) = file(b"\xff\xfe1\x000\x00");
+        let (_, last) = reported(|errors| drop(read_ranges(&FLAG, Some(&source), errors)));
+        assert!(last.contains("is UTF-16 text: save it as UTF-8"), "{last}");
+    }
+
+    #[test]
     fn records_are_read_and_invalid_ones_reported() {
         let record = r#"{"task_id":"a","ip_range":"10.0.0.1","ports":"80","band_width":"1"}"#;
         let (_folder, source) = file(format!("{record}\n\n{record}\r\n").as_bytes());
@@ -290,7 +311,7 @@ mod tests {
         let (_folder, source) = file(format!("{record}\n{{}}\nx\n").as_bytes());
         let (above, last) = reported(|errors| drop(read_tasks(&FLAG, &source, errors)));
         assert!(
-            above.contains("list:2: the record is not a task: missing field"),
+            above.contains("list:2: task_id: missing, a string is required"),
             "{above}"
         );
         assert!(above.contains("list:3: the record is not JSON"), "{above}");
