@@ -159,7 +159,7 @@ fn a_bad_command_line_is_one_line_with_the_word_and_the_remedy() {
         ),
         (&["10.0.0.9"], &["\"10.0.0.9\"", "commas"]),
         (&["-json", "yes", "please"], &["\"yes\""]),
-        (&["-json=yes"], &["-json: \"yes\"", "takes no other value"]),
+        (&["-json=yes"], &["-json: \"yes\"", "no value"]),
     ] {
         assert_usage_error(push_with(changed), named);
     }

@@ -157,7 +157,7 @@ fn wrong(span: &str) -> &'static str {
             "contains port 0, but ports are 1 to 65535: write 1-65535 for all of them"
         }
         _ if first.starts_with(|c: char| c.is_ascii_alphabetic()) => {
-            "is a name: write port numbers, like 80 for http (getent services NAME shows them)"
+            "is a name: write port numbers, like 80,443 (getent services NAME shows them)"
         }
         _ => EXPECTED,
     }
