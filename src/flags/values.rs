@@ -1,8 +1,8 @@
-//! Values that several flags share: whole numbers and durations, each within bounds.
+//! Parsers for the values of flags: whole numbers and durations, each within bounds. Pure.
 
 use crate::model::Invalid;
 
-/// A parser for a whole number from `low` to `high`.
+/// A parser for a whole number from `low` to `high`, in digits only.
 pub fn number(low: u32, high: u32) -> impl Fn(&str) -> Result<u32, Invalid> {
     move |text| {
         digits(text)
@@ -12,7 +12,8 @@ pub fn number(low: u32, high: u32) -> impl Fn(&str) -> Result<u32, Invalid> {
     }
 }
 
-/// A parser for a duration from `low` to `high` seconds: `90`, `90s`, `30m`, `2h`, `1d`; without a unit, seconds.
+/// A parser for a duration from `low` to `high` seconds, like `90`, `90s`, `30m`, `2h` or `1d`. A number without a unit means seconds. Returns
+/// seconds.
 pub fn seconds(low: u32, high: u32) -> impl Fn(&str) -> Result<u32, Invalid> {
     move |text| {
         parse_seconds(text)
@@ -20,7 +21,7 @@ pub fn seconds(low: u32, high: u32) -> impl Fn(&str) -> Result<u32, Invalid> {
             .filter(|seconds| (low..=high).contains(seconds))
             .ok_or_else(|| {
                 let wrong = format!(
-                    "is not a time from {low} to {high} seconds, like 90, 90s, 30m, 2h or 1d"
+                    "is not a duration from {low} to {high} seconds, like 90, 90s, 30m, 2h or 1d"
                 );
                 Invalid::new(text, wrong)
             })
@@ -36,7 +37,7 @@ fn parse_seconds(text: &str) -> Option<u64> {
     digits(count)?.checked_mul(unit_s)
 }
 
-/// Digits only: `u64::from_str` would accept a leading plus.
+/// `u64::from_str` alone would accept a leading plus.
 fn digits(text: &str) -> Option<u64> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| plain)
@@ -67,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn times_within_bounds() {
+    fn durations_within_bounds() {
         let parse = seconds(1, 100_000);
         for (text, expected) in [
             ("90", 90),
@@ -92,7 +93,7 @@ mod tests {
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(
-                error.contains("is not a time from 1 to 100000 seconds"),
+                error.contains("is not a duration from 1 to 100000 seconds"),
                 "{error}"
             );
         }

@@ -1,4 +1,4 @@
-//! scand's flags and its help text.
+//! scand's flags and its help text. Pure.
 
 use crate::flags::shared::{GROUP, KAFKA, REDIS, RESULTS_TOPIC, TOPIC};
 use crate::flags::{self, Flag};
@@ -7,18 +7,23 @@ pub(super) const STATUS_TOPIC: Flag = Flag::with_default(
     "--status-topic",
     "NAME",
     "scan-status",
-    "Kafka topic of changes of state",
+    "Kafka topic of state changes",
 );
 pub(super) const NAME: Flag = Flag::optional(
     "--name",
     "NAME",
     "name of this server in findings and logs, unique in the group (default the host name and four random characters)",
 );
-pub(super) const SLOTS: Flag = Flag::with_default("--slots", "N", "2", "scans at a time, 1 to 64");
+pub(super) const SLOTS: Flag = Flag::with_default(
+    "--slots",
+    "N",
+    "2",
+    "scans that may send at the same time, 1 to 64",
+);
 pub(super) const MAX_RATE: Flag = Flag::optional(
     "--max-rate",
     "PPS",
-    "packets per second of all scans together, like 800, 10k, 1.5m (default no limit)",
+    "maximum packets per second of all scans together, like 800, 10k, 1.5m (default no limit)",
 );
 pub(super) const MASSCAN: Flag = Flag::with_default(
     "--masscan",
@@ -46,7 +51,7 @@ pub(super) const EXCLUDE: Flag = Flag::optional(
 pub(super) const EXCLUDE_FILE: Flag = Flag::optional(
     "--excludefile",
     "FILE",
-    "file with more of them, one per line, # starts a comment; read again on SIGHUP",
+    "file with more exclusions, one per line, # starts a comment; read again on SIGHUP",
 );
 pub(super) const ALLOW: Flag = Flag::optional(
     "--allow",
@@ -56,7 +61,7 @@ pub(super) const ALLOW: Flag = Flag::optional(
 pub(super) const ALLOW_FILE: Flag = Flag::optional(
     "--allowfile",
     "FILE",
-    "file with more of them, as -excludefile",
+    "file with more allowed addresses, in the form of -excludefile",
 );
 pub(super) const INTERFACE: Flag = Flag::optional(
     "--interface",
@@ -71,7 +76,7 @@ pub(super) const SOURCE_IP: Flag = Flag::optional(
 pub(super) const SOURCE_PORT: Flag = Flag::optional(
     "--source-port",
     "P[-P]",
-    "source port, or a range of a power of two ports, divided among simultaneous scans (default a random range above 40000)",
+    "source port, or a range of a power of two ports, divided among simultaneous scans (default a random range from 40000 on)",
 );
 pub(super) const ROUTER_MAC: Flag = Flag::optional(
     "--router-mac",
@@ -82,12 +87,12 @@ pub(super) const LOG_FILE: Flag =
     Flag::optional("--log-file", "FILE", "also write the log to this file");
 pub(super) const CHECK: Flag = Flag::switch(
     "--check",
-    "only check what a scan needs, one line each; scans nothing; exit code 0 if there is no warning and no failure",
+    "check what a scan needs, print one line each and exit; scans nothing; exit code 0 if there is no warning and no failure",
 );
 pub(super) const DEBUG: Flag = Flag::switch("--v", "log at debug level");
 
-/// Every flag, in the order of the help text.
-pub const FLAGS: &[Flag] = &[
+/// All flags, in the order of the help text.
+pub(super) const FLAGS: &[Flag] = &[
     GROUP,
     KAFKA,
     REDIS,
@@ -129,13 +134,13 @@ examples:
   scand -group dmz -kafka k1:9092,k2:9092 -redis redis://:secret@r1:6379 \\
         -name dmz-1 -slots 4 -max-rate 50k -log-file /var/log/scand.log
 
-masscan needs raw sockets: run scand as root, or once
+masscan needs raw sockets: run scand as root, or run once
   setcap cap_net_raw+ep \"$(readlink -f \"$(command -v masscan)\")\"
-SIGINT or SIGTERM ends scand and leaves its tasks to the others; a second one
-ends it at once.
+SIGINT or SIGTERM ends scand and releases its tasks to the other servers. A
+second one ends it at once.
 ";
 
 /// The help text.
-pub fn help() -> String {
+pub(super) fn help() -> String {
     format!("{INTRODUCTION}{}{EXAMPLES}", flags::help_of(FLAGS))
 }

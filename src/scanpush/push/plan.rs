@@ -617,7 +617,7 @@ mod tests {
             ),
             (
                 &["-ip", "10.0.0.1", "-ports", "80", "-wait", "11m"],
-                "-wait: \"11m\" is not a time from 0 to 600",
+                "-wait: \"11m\" is not a duration from 0 to 600",
             ),
             (
                 &["-ip", "10.0.0.1", "-ports", "80", "-attempts", "0"],

@@ -1,0 +1,315 @@
+//! scand's validated settings. Pure.
+
+use super::flags::{
+    ALLOW, ALLOW_FILE, BUFFER, CHECK, DEBUG, EXCLUDE, EXCLUDE_FILE, INTERFACE, LEASE, LOG_FILE,
+    MASSCAN, MAX_RATE, NAME, ROUTER_MAC, SLOTS, SOURCE_IP, SOURCE_PORT, STATUS_TOPIC,
+};
+use crate::claim_table::RedisUrl;
+use crate::flags::shared::{GROUP, KAFKA, REDIS, RESULTS_TOPIC, TOPIC};
+use crate::flags::{Reader, values};
+use crate::kafka::Brokers;
+use crate::model::source::Source;
+use crate::model::task::BandWidth;
+use crate::model::{GroupName, Invalid, ServerName, TopicName};
+use crate::scand::claims::scope::ScopeOptions;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Shortest lease.
+const LEASE_MIN: Duration = Duration::from_secs(2);
+/// Longest lease.
+const LEASE_MAX: Duration = Duration::from_secs(600);
+/// Maximum number of slots.
+const SLOTS_MAX: usize = 64;
+/// Largest findings buffer, in MiB.
+const RESULTS_BUFFER_MAX_MIB: u32 = 64 * 1024;
+
+/// The validated settings of a server.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Servers with the same group share tasks.
+    pub group: GroupName,
+    /// The brokers to connect to first.
+    pub kafka: Brokers,
+    /// Redis, with its password.
+    pub redis: RedisUrl,
+    /// Topic of tasks.
+    pub topic: TopicName,
+    /// Topic of findings.
+    pub results_topic: TopicName,
+    /// Topic of state changes.
+    pub status_topic: TopicName,
+    /// This server's name, unique in the group.
+    pub name: ServerName,
+    /// Scans that may send at the same time.
+    pub slots: usize,
+    /// Maximum packets per second of all scans together; none means no limit.
+    pub max_rate: Option<BandWidth>,
+    /// The masscan program: a path, or a name to look up in `PATH`.
+    pub masscan: PathBuf,
+    /// How long a claim lasts without renewal.
+    pub lease: Duration,
+    /// Bytes of findings that may wait for Kafka.
+    pub buffer_bytes: usize,
+    /// What the server may scan. The files are not read yet.
+    pub scope: ScopeOptions,
+    /// Where masscan sends from.
+    pub source: Source,
+    /// A file to which the log is written besides stderr.
+    pub log_file: Option<PathBuf>,
+    /// Whether to check what a scan needs instead of running (`-check`).
+    pub check: bool,
+    /// Whether debug lines are logged.
+    pub debug: bool,
+}
+
+impl fmt::Display for Options {
+    /// The settings as flags in one line, for the log; without the password of Redis.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scope, source) = (&self.scope, &self.source);
+        let flags = [
+            (GROUP, Some(self.group.to_string())),
+            (NAME, Some(self.name.to_string())),
+            (KAFKA, Some(self.kafka.to_string())),
+            (REDIS, Some(self.redis.to_string())),
+            (TOPIC, Some(self.topic.to_string())),
+            (RESULTS_TOPIC, Some(self.results_topic.to_string())),
+            (STATUS_TOPIC, Some(self.status_topic.to_string())),
+            (SLOTS, Some(self.slots.to_string())),
+            (MAX_RATE, self.max_rate.map(|rate| rate.pps().to_string())),
+            (MASSCAN, Some(self.masscan.display().to_string())),
+            (LEASE, Some(self.lease.as_secs().to_string())),
+            (EXCLUDE, text(&scope.exclude)),
+            (EXCLUDE_FILE, path(&scope.exclude_file)),
+            (ALLOW, text(&scope.allow)),
+            (ALLOW_FILE, path(&scope.allow_file)),
+            (INTERFACE, text(&source.interface)),
+            (SOURCE_IP, text(&source.addresses)),
+            (SOURCE_PORT, text(&source.ports)),
+            (ROUTER_MAC, text(&source.router_mac)),
+            (LOG_FILE, path(&self.log_file)),
+        ];
+        let mut words: Vec<String> = flags
+            .iter()
+            .filter_map(|(flag, value)| Some(format!("{} {}", flag.shown(), value.as_ref()?)))
+            .collect();
+        if self.debug {
+            words.push(DEBUG.shown().to_owned());
+        }
+        f.write_str(&words.join(" "))
+    }
+}
+
+/// Validates the values in `reader`. `default_name` makes the server's name if `-name` is not given.
+pub(super) fn resolve(
+    mut reader: Reader,
+    default_name: impl FnOnce() -> ServerName,
+) -> Result<Options, Invalid> {
+    let path = |text: &str| Ok(PathBuf::from(text));
+    let lease_s = values::seconds(LEASE_MIN.as_secs() as u32, LEASE_MAX.as_secs() as u32);
+    let slots = values::number(1, SLOTS_MAX as u32);
+    let buffer_mib = values::number(1, RESULTS_BUFFER_MAX_MIB);
+    let options = Options {
+        group: reader.value(&GROUP, str::parse)?,
+        kafka: reader.value(&KAFKA, str::parse)?,
+        redis: reader.value(&REDIS, str::parse)?,
+        topic: reader.value(&TOPIC, str::parse)?,
+        results_topic: reader.value(&RESULTS_TOPIC, str::parse)?,
+        status_topic: reader.value(&STATUS_TOPIC, str::parse)?,
+        name: reader
+            .optional(&NAME, str::parse)?
+            .unwrap_or_else(default_name),
+        slots: reader.value(&SLOTS, slots)? as usize,
+        max_rate: reader.optional(&MAX_RATE, str::parse)?,
+        masscan: reader.value(&MASSCAN, path)?,
+        lease: Duration::from_secs(reader.value(&LEASE, lease_s)?.into()),
+        buffer_bytes: reader.value(&BUFFER, buffer_mib)? as usize * 1024 * 1024,
+        scope: ScopeOptions {
+            exclude: reader.optional(&EXCLUDE, str::parse)?,
+            exclude_file: reader.optional(&EXCLUDE_FILE, path)?,
+            allow: reader.optional(&ALLOW, str::parse)?,
+            allow_file: reader.optional(&ALLOW_FILE, path)?,
+        },
+        source: Source {
+            interface: reader.optional(&INTERFACE, str::parse)?,
+            addresses: reader.optional(&SOURCE_IP, str::parse)?,
+            ports: reader.optional(&SOURCE_PORT, str::parse)?,
+            router_mac: reader.optional(&ROUTER_MAC, str::parse)?,
+        },
+        log_file: reader.optional(&LOG_FILE, path)?,
+        check: reader.switch(&CHECK),
+        debug: reader.switch(&DEBUG),
+    };
+    reader.finish()?;
+    topics_differ(&options)?;
+    Ok(options)
+}
+
+/// Findings or status records on the topic of tasks would be ingested as invalid tasks, and each rejection writes another status record.
+fn topics_differ(options: &Options) -> Result<(), Invalid> {
+    let topics = [
+        (TOPIC, &options.topic),
+        (RESULTS_TOPIC, &options.results_topic),
+        (STATUS_TOPIC, &options.status_topic),
+    ];
+    for (i, (flag, topic)) in topics.iter().enumerate() {
+        let Some((other, _)) = topics[..i].iter().find(|(_, earlier)| earlier == topic) else {
+            continue;
+        };
+        let same = format!(
+            "is also the topic of {}: each kind of record needs its own",
+            other.shown()
+        );
+        return Err(Invalid::new(topic.as_str(), same).of(flag.shown()));
+    }
+    Ok(())
+}
+
+fn text(value: &Option<impl fmt::Display>) -> Option<String> {
+    value.as_ref().map(ToString::to_string)
+}
+
+fn path(value: &Option<PathBuf>) -> Option<String> {
+    value.as_ref().map(|path| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::flags::FLAGS;
+    use super::*;
+    use crate::flags::read_line;
+
+    fn resolved(line: &[&str]) -> Result<Options, Invalid> {
+        read_line(line, FLAGS, |reader| {
+            resolve(reader, || ServerName::of_host("host", "abcd"))
+        })
+    }
+
+    fn options(line: &[&str]) -> Options {
+        resolved(line).unwrap()
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let options = options(&[]);
+        assert_eq!(options.group.as_str(), "scanners");
+        assert_eq!(options.kafka.to_string(), "localhost:9092");
+        assert_eq!(options.redis.to_string(), "redis://localhost:6379");
+        assert_eq!(options.topic.as_str(), "scan-tasks");
+        assert_eq!(options.results_topic.as_str(), "scan-results");
+        assert_eq!(options.status_topic.as_str(), "scan-status");
+        assert_eq!(options.name.as_str(), "host-abcd");
+        assert_eq!(options.slots, 2);
+        assert_eq!(options.buffer_bytes, 64 << 20);
+        assert_eq!(options.lease, Duration::from_secs(15));
+        assert_eq!(options.masscan, PathBuf::from("masscan"));
+        assert!(SLOTS.help().contains(&format!("1 to {SLOTS_MAX}")));
+        assert!(LEASE.help().contains(&format!(
+            "{} to {} s",
+            LEASE_MIN.as_secs(),
+            LEASE_MAX.as_secs()
+        )));
+        assert_eq!(
+            (options.max_rate, options.log_file, options.debug),
+            (None, None, false)
+        );
+    }
+
+    #[test]
+    fn the_line_for_the_log_has_no_password_and_is_a_valid_command_line() {
+        let line = [
+            "-group=g",
+            "-name=n",
+            "-kafka=k1:9092,k2:9093",
+            "-redis=redis://:secret@r:7000/2",
+            "-topic=a",
+            "-results-topic=b",
+            "-status-topic=c",
+            "-slots=64",
+            "-max-rate=50k",
+            "-masscan=/opt/masscan",
+            "-lease=1m",
+            "-exclude=10.0.0.0/8,192.0.2.7",
+            "-excludefile=/etc/e",
+            "-allow=0.0.0.0/0",
+            "-allowfile=/etc/a",
+            "-interface=eth0",
+            "-source-ip=192.0.2.8-192.0.2.15",
+            "-source-port=40000-40255",
+            "-router-mac=00:11:22:33:44:55",
+            "-log-file=/tmp/l",
+            "-v",
+        ];
+        assert_eq!(
+            options(&line).to_string(),
+            "-group g -name n -kafka k1:9092,k2:9093 -redis redis://r:7000/2 -topic a -results-topic b -status-topic c \
+             -slots 64 -max-rate 50000 -masscan /opt/masscan -lease 60 \
+             -exclude 10.0.0.0/8,192.0.2.7 -excludefile /etc/e -allow 0.0.0.0/0 -allowfile /etc/a \
+             -interface eth0 -source-ip 192.0.2.8/29 -source-port 40000-40255 -router-mac 00-11-22-33-44-55 -log-file /tmp/l -v"
+        );
+        let summary = options(&["-group=g", "-name=n"]).to_string();
+        let again: Vec<&str> = summary.split(' ').collect();
+        assert_eq!(options(&again).to_string(), summary);
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_its_flag() {
+        for (line, named) in [
+            (
+                &["-group", "a b"][..],
+                "-group: \"a b\" is not a group name",
+            ),
+            (&["-group", "{a}"], "-group: \"{a}\""),
+            (&["-kafka", "k1:x"], "-kafka: \"k1:x\""),
+            (&["-kafka", "k1,"], "-kafka: \"\" is not HOST:PORT"),
+            (&["-redis", "localhost:6379"], "-redis: "),
+            (&["-redis", "rediss://x"], "-redis: rediss:// (TLS)"),
+            (&["-topic", ".."], "-topic: \"..\""),
+            (&["-results-topic", "a/b"], "-results-topic: \"a/b\""),
+            (
+                &["-status-topic", "scan-tasks"],
+                "-status-topic: \"scan-tasks\" is also the topic of -topic",
+            ),
+            (
+                &["-topic", "x", "-results-topic", "x"],
+                "-results-topic: \"x\" is also the topic of -topic",
+            ),
+            (&["-name", "é"], "-name: \"é\" is not a server name"),
+            (
+                &["-slots", "0"],
+                "-slots: \"0\" is not a number from 1 to 64",
+            ),
+            (&["-slots", "65"], "-slots: \"65\""),
+            (&["-max-rate", "0"], "-max-rate: \"0\" is not a rate"),
+            (
+                &["-lease", "1"],
+                "-lease: \"1\" is not a duration from 2 to 600",
+            ),
+            (&["-lease", "601"], "-lease: \"601\""),
+            (
+                &["-exclude", "10.0.0.0/33"],
+                "-exclude: \"10.0.0.0/33\" is not",
+            ),
+            (
+                &["-interface", "a/b"],
+                "-interface: \"a/b\" is not the name",
+            ),
+            (
+                &["-source-ip", "192.0.2.1-192.0.2.3"],
+                "-source-ip: \"192.0.2.1-192.0.2.3\" has 3 addresses",
+            ),
+            (&["-source-port", "0"], "-source-port: \"0\" is not a port"),
+            (&["-router-mac", "x"], "-router-mac: \"x\" is not"),
+            (
+                &["-leese", "15"],
+                "\"-leese\" is an unknown flag: did you mean -lease?",
+            ),
+            (&["start"], "\"start\" is an unexpected argument"),
+        ] {
+            let error = resolved(line).unwrap_err().to_string();
+            assert!(error.contains(named), "{line:?}: {error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+}
