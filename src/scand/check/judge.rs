@@ -1,26 +1,58 @@
-//! What the findings of the checks mean: verdict, text and remedy. Pure.
+//! Judges what the checks found: verdict, text and remedy. Pure.
 
 use super::line::{Line, fail, ok, warn};
 use crate::claim_table::REDIS_NEEDED;
 use crate::masscan::{MasscanInfo, Network, NetworkError, Rights};
+use crate::model::TopicName;
 use crate::model::source::Source;
 use std::path::Path;
 
-pub(super) fn line_of_shards(about: &MasscanInfo) -> Line {
-    match about.unfit_for_shards() {
-        None => ok("shards", "probe order supports shards"),
-        Some(why) => warn(
-            "shards",
-            format!("the shards of jobs are left to other servers: {why}"),
+pub(super) fn lines_of_masscan(info: &MasscanInfo, path: &Path) -> Vec<Line> {
+    let version = format!("{} at {}", info.version, path.display());
+    vec![ok("masscan", version), line_of_shards(info)]
+}
+
+pub(super) fn line_of_libpcap(found: bool) -> Line {
+    match found {
+        true => ok("libpcap", "masscan finds it"),
+        false => fail(
+            "libpcap",
+            "masscan does not find it, so every scan fails: apt install libpcap0.8",
         ),
+    }
+}
+
+/// `is_of_util_linux` is none if there is no `setsid`. masscan needs the one of util-linux, which sets its controlling terminal.
+pub(super) fn line_of_setsid(is_of_util_linux: Option<bool>) -> Line {
+    let remedy = "apt install util-linux";
+    match is_of_util_linux {
+        Some(true) => ok("setsid", "of util-linux"),
+        Some(false) => fail(
+            "setsid",
+            format!("not the one of util-linux, which masscan's terminal needs: {remedy}"),
+        ),
+        None => fail(
+            "setsid",
+            format!("not found, so masscan cannot be started: {remedy}"),
+        ),
+    }
+}
+
+fn line_of_shards(info: &MasscanInfo) -> Line {
+    match info.unfit_for_shards() {
+        None => ok("shards", "probe order supports shards"),
+        Some(why) => warn("shards", format!("leaves shards to other servers: {why}")),
     }
 }
 
 pub(super) fn line_of_rights(rights: Rights, path: &Path) -> Line {
     match rights {
         Rights::Root => ok("rights", "root, with raw sockets"),
-        Rights::Ambient => ok("rights", "CAP_NET_RAW, handed on to masscan"),
-        Rights::File => ok("rights", "masscan's file may open raw sockets"),
+        Rights::Ambient => ok("rights", "CAP_NET_RAW, inherited by masscan"),
+        Rights::File => ok(
+            "rights",
+            "masscan's file has the capability or is set-user-ID root",
+        ),
         Rights::Missing => fail(
             "rights",
             format!(
@@ -30,22 +62,22 @@ pub(super) fn line_of_rights(rights: Rights, path: &Path) -> Line {
         ),
         Rights::Bounded => fail(
             "rights",
-            "CAP_NET_RAW was removed from all processes here: start the container with --cap-add NET_RAW",
+            "CAP_NET_RAW was removed from this container: start it with --cap-add NET_RAW",
         ),
     }
 }
 
-pub(super) fn line_of_unseen(unseen: &NetworkError) -> Line {
-    match unseen {
+pub(super) fn line_of_network_error(error: &NetworkError) -> Line {
+    match error {
         NetworkError::NoRoute => fail(
             "interface",
             "no default route via a router, which determines masscan's interface: ip route add default via ROUTER, or give -interface",
         ),
         NetworkError::NoInterface(_) => fail(
             "interface",
-            format!("{unseen}: ip link lists the interfaces"),
+            format!("{error}: ip link lists the interfaces"),
         ),
-        NetworkError::Elsewhere(_) | NetworkError::Unreadable(_) => warn("interface", unseen),
+        NetworkError::Elsewhere(_) | NetworkError::Unreadable(_) => warn("interface", error),
     }
 }
 
@@ -111,6 +143,11 @@ fn line_of_mtu(network: &Network) -> Line {
     }
 }
 
+pub(super) fn line_of_topic(topic: &TopicName, partitions: usize) -> Line {
+    ok("topics", format!("{topic}, partitions: {partitions}"))
+}
+
+/// `at` is the URL without its password; `evicting` is the policy by which Redis deletes keys when its memory is full, none if it deletes none.
 pub(super) fn lines_of_redis(at: &str, version: &str, evicting: Option<String>) -> Vec<Line> {
     let mut numbers = version.split('.').map_while(|n| n.parse::<u32>().ok());
     let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
@@ -123,11 +160,11 @@ pub(super) fn lines_of_redis(at: &str, version: &str, evicting: Option<String>) 
         ),
     };
     let policy = match evicting {
-        None => ok("eviction", "Redis keeps everything (noeviction)"),
+        None => ok("eviction", "off (noeviction)"),
         Some(policy) => warn(
             "eviction",
             format!(
-                "Redis may evict tasks when its memory is full ({policy}): CONFIG SET maxmemory-policy noeviction"
+                "Redis may delete tasks when its memory is full ({policy}): CONFIG SET maxmemory-policy noeviction"
             ),
         ),
     };
@@ -141,7 +178,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn what_is_wrong_has_a_remedy() {
+    fn a_problem_has_a_verdict_and_a_remedy() {
         let path = Path::new("/usr/bin/masscan");
         let redis =
             |version, policy: Option<&str>| lines_of_redis("r", version, policy.map(str::to_owned));
@@ -158,12 +195,25 @@ mod tests {
             ),
             (line_of_rights(Rights::Root, path), Verdict::Ok, "root"),
             (
-                line_of_unseen(&NetworkError::NoRoute),
+                line_of_libpcap(false),
+                Verdict::Fail,
+                "apt install libpcap0.8",
+            ),
+            (line_of_libpcap(true), Verdict::Ok, "masscan finds it"),
+            (line_of_setsid(None), Verdict::Fail, "not found"),
+            (
+                line_of_setsid(Some(false)),
+                Verdict::Fail,
+                "apt install util-linux",
+            ),
+            (line_of_setsid(Some(true)), Verdict::Ok, "of util-linux"),
+            (
+                line_of_network_error(&NetworkError::NoRoute),
                 Verdict::Fail,
                 "ip route add default",
             ),
             (
-                line_of_unseen(&NetworkError::Elsewhere("x".into())),
+                line_of_network_error(&NetworkError::Elsewhere("x".into())),
                 Verdict::Warn,
                 "cannot be examined",
             ),

@@ -2,21 +2,22 @@
 
 use std::fmt;
 
-/// The verdict of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Ok,
-    /// Scans run, but may lose something.
+    /// Scans run, but may lose findings or tasks.
     Warn,
-    /// No scan can run.
+    /// No scan can run, or the server would not start.
     Fail,
 }
 
-/// One line of output.
+/// A result of a check.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) verdict: Verdict,
+    /// What was checked, in one or two words.
     pub(super) name: &'static str,
+    /// The result, and the remedy if there is a problem.
     pub(super) text: String,
 }
 

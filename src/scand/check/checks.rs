@@ -1,0 +1,171 @@
+//! The checks of `scand -check`: each examines the system, Kafka or Redis, and hands what it found to `judge.rs`.
+
+use super::judge::{
+    line_of_libpcap, line_of_network_error, line_of_rights, line_of_setsid, line_of_topic,
+    lines_of_masscan, lines_of_network, lines_of_redis,
+};
+use super::line::{Line, fail, ok};
+use crate::claim_table::ClaimTable;
+use crate::kafka::{self, Brokers, Reader};
+use crate::masscan::{self, MasscanInfo, NetworkOf};
+use crate::model::TopicName;
+use crate::model::backoff::CLIENT_WAIT;
+use crate::scand::logging;
+use crate::scand::options::Options;
+use std::path::PathBuf;
+use std::thread;
+
+/// The name of a check, used if it does not answer, and its function. A check prints as many lines as it has results.
+pub(super) type Check = (&'static str, fn(&Options) -> Vec<Line>);
+
+/// All checks, in the order of the output.
+pub(super) const CHECKS: [Check; 9] = [
+    ("masscan", check_masscan),
+    ("rights", check_rights),
+    ("setsid", check_setsid),
+    ("interface", check_network),
+    ("kafka", check_kafka),
+    ("topics", check_topics),
+    ("redis", check_redis),
+    ("exclusions", check_scope),
+    ("log file", check_log_file),
+];
+
+fn check_masscan(options: &Options) -> Vec<Line> {
+    let program = &options.masscan;
+    let path = match masscan::find(program) {
+        Ok(path) => path,
+        Err(error) => return vec![fail("masscan", error)],
+    };
+    let mut lines = match MasscanInfo::of(program) {
+        Ok(info) => lines_of_masscan(&info, &path),
+        Err(error) => vec![fail("masscan", error)],
+    };
+    lines.push(match masscan::has_libpcap(program) {
+        Ok(found) => line_of_libpcap(found),
+        Err(error) => fail("libpcap", error),
+    });
+    lines
+}
+
+/// No line if there is no masscan: [`check_masscan`] reports that.
+fn check_rights(options: &Options) -> Vec<Line> {
+    let Ok(path) = masscan::find(&options.masscan) else {
+        return Vec::new();
+    };
+    vec![line_of_rights(masscan::rights(&path), &path)]
+}
+
+fn check_setsid(_options: &Options) -> Vec<Line> {
+    vec![line_of_setsid(masscan::has_setsid().ok())]
+}
+
+/// If masscan is a script (which may enter a network namespace), examines the network in which the script starts masscan.
+fn check_network(options: &Options) -> Vec<Line> {
+    let interface = options.source.interface.as_ref();
+    let program = masscan::find(&options.masscan).ok();
+    let script: Option<PathBuf> = program.filter(|path| masscan::is_script(path));
+    let network = match &script {
+        Some(script) => masscan::inspect_through(script, interface),
+        None => masscan::inspect(NetworkOf::Ours, interface),
+    };
+    let mut lines = match network {
+        Ok(network) => lines_of_network(&network, &options.source),
+        Err(error) => vec![line_of_network_error(&error)],
+    };
+    if script.is_some() {
+        lines[0].text += " (as seen by the script that runs masscan)";
+    }
+    lines
+}
+
+fn check_kafka(options: &Options) -> Vec<Line> {
+    vec![match kafka::preflight(&options.kafka, CLIENT_WAIT) {
+        Ok(()) => ok("kafka", format!("{}, a supported version", options.kafka)),
+        Err(error) => fail("kafka", error),
+    }]
+}
+
+/// Requests each topic as a starting server does, which creates it if the broker creates topics automatically.
+fn check_topics(options: &Options) -> Vec<Line> {
+    if kafka::preflight(&options.kafka, CLIENT_WAIT).is_err() {
+        return vec![fail("topics", "not known without Kafka")];
+    }
+    let topics = [
+        &options.topic,
+        &options.results_topic,
+        &options.status_topic,
+    ];
+    let checks = topics.map(|topic| {
+        let (brokers, topic) = (options.kafka.clone(), topic.clone());
+        thread::spawn(move || check_topic(&brokers, &topic))
+    });
+    checks
+        .into_iter()
+        .map(|check| {
+            check
+                .join()
+                .unwrap_or_else(|_| fail("topics", "the check ended with a panic"))
+        })
+        .collect()
+}
+
+fn check_topic(brokers: &Brokers, topic: &TopicName) -> Line {
+    match Reader::connect(brokers, topic.as_str()) {
+        Ok(reader) => line_of_topic(topic, reader.partitions().len()),
+        Err(error) => fail("topics", error),
+    }
+}
+
+fn check_redis(options: &Options) -> Vec<Line> {
+    let connected = ClaimTable::connect(&options.redis, options.group.as_str());
+    let answer = connected.and_then(|mut table| Ok((table.version()?, table.evicting_policy()?)));
+    match answer {
+        Ok((version, policy)) => lines_of_redis(&options.redis.to_string(), &version, policy),
+        Err(error) => vec![fail("redis", error)],
+    }
+}
+
+fn check_scope(options: &Options) -> Vec<Line> {
+    vec![match options.scope.read() {
+        Ok(scope) => ok("exclusions", scope.summary()),
+        Err(error) => fail("exclusions", error),
+    }]
+}
+
+/// Opens the file as a starting server does; no line without -log-file.
+fn check_log_file(options: &Options) -> Vec<Line> {
+    let Some(path) = &options.log_file else {
+        return Vec::new();
+    };
+    vec![match logging::open(path) {
+        Ok(_) => ok("log file", path.display()),
+        Err(error) => fail("log file", error),
+    }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::line::Verdict;
+    use super::*;
+    use crate::scand::options::{Request, parse};
+    use std::ffi::OsString;
+
+    fn options(line: &[&str]) -> Options {
+        match parse(line.iter().map(OsString::from).collect()) {
+            Ok(Request::Run(options)) => *options,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_log_file_that_cannot_be_opened_is_named() {
+        assert_eq!(check_log_file(&options(&[])), []);
+        let lines = check_log_file(&options(&["-log-file", "/nowhere/scand.log"]));
+        assert_eq!(lines[0].verdict, Verdict::Fail);
+        assert_eq!(
+            lines[0].text,
+            "-log-file: \"/nowhere/scand.log\" can't be opened for writing: No such file or directory"
+        );
+    }
+}
