@@ -1,21 +1,21 @@
-//! The declaration of a flag.
+//! The declaration of a flag: name, value, default, help. Pure.
 
 use crate::model::Invalid;
 
 /// One flag of a command.
 #[derive(Clone, Copy, Debug)]
 pub struct Flag {
-    /// The form for pico-args, `--ip`; shown as `-ip`.
+    /// The name as pico-args needs it: `--ip`. Users see `-ip`.
     pub(super) key: &'static str,
     pub(super) takes: Takes,
     help: &'static str,
     /// The environment variable that is used if the flag is not given.
     pub(super) variable: Option<&'static str>,
-    /// The possible values, if there are only a few; for completion.
+    /// The possible values, if the flag has a fixed list of them.
     words: Option<&'static [&'static str]>,
 }
 
-/// Whether the flag has a value; the first text is its name in the help.
+/// Whether the flag has a value, with the name of the value in the help and its default.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Takes {
     Nothing,
@@ -25,12 +25,12 @@ pub(super) enum Takes {
 }
 
 impl Flag {
-    /// A flag without a value: on if given. `key` has two dashes here and in the other constructors.
+    /// A flag without a value, which is on if given. `key` begins with two dashes, here and in the other constructors.
     pub const fn switch(key: &'static str, help: &'static str) -> Flag {
         Flag::new(key, Takes::Nothing, help)
     }
 
-    /// A required flag. `value` is the name of its value in the help: `TARGETS`.
+    /// A required flag. `value` is the name of its value in the help, like `TARGETS`.
     pub const fn required(key: &'static str, value: &'static str, help: &'static str) -> Flag {
         Flag::new(key, Takes::Required(value), help)
     }
@@ -50,7 +50,7 @@ impl Flag {
         Flag::new(key, Takes::Default(value, default), help)
     }
 
-    /// The same flag with an environment variable that is used if the flag is not given.
+    /// The same flag with an environment variable that is used if the flag is not given. Only for flags with a default.
     pub const fn or_variable(mut self, name: &'static str) -> Flag {
         self.variable = Some(name);
         self
@@ -72,7 +72,7 @@ impl Flag {
         }
     }
 
-    /// The flag as it is written: `-ip`.
+    /// The flag as users write it: `-ip`.
     pub fn shown(&self) -> &'static str {
         &self.key[1..]
     }
@@ -92,12 +92,12 @@ impl Flag {
         }
     }
 
-    /// Its possible values, if there are only a few.
+    /// The possible values, for completion; none if the flag has no fixed list of them.
     pub fn words(&self) -> Option<&'static [&'static str]> {
         self.words
     }
 
-    /// Its default, as it would be written.
+    /// The default, as a user would write it.
     pub fn default(&self) -> Option<&'static str> {
         match self.takes {
             Takes::Default(_, default) => Some(default),
@@ -105,28 +105,28 @@ impl Flag {
         }
     }
 
-    /// Whether it is required.
+    /// Whether a command line without the flag is invalid.
     pub fn is_required(&self) -> bool {
         matches!(self.takes, Takes::Required(_))
     }
 
-    /// What it is for, as one line.
+    /// The description in help texts and errors, one line.
     pub fn help(&self) -> &'static str {
         self.help
     }
 
-    /// The error for a command line without it.
+    /// The error if this required flag is not given.
     pub fn missing(&self) -> Invalid {
         self.needed("is required")
     }
 
-    /// The error if `what` is wrong with it: also how to write it and what it is for.
+    /// The error `what`, followed by the flag's usage and description.
     pub(super) fn needed(&self, what: &str) -> Invalid {
-        // Its help may contain parentheses, so none are added around it.
+        // The description may contain parentheses, so it gets none.
         Invalid::about(format!("{what}: write {}: {}", self.usage(), self.help)).of(self.shown())
     }
 
-    /// `-ip TARGETS`, or `-json`.
+    /// The flag with the name of its value, `-ip TARGETS`; for a switch, the flag alone.
     pub fn usage(&self) -> String {
         match self.value() {
             Some(value) => format!("{} {value}", self.shown()),

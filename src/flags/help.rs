@@ -3,12 +3,12 @@
 use super::flag::Flag;
 use textwrap::{Options, WordSeparator, WordSplitter};
 
-/// Columns of a help text.
+/// Width of a help text, in columns.
 const LINE_COLUMNS: usize = 80;
-/// Columns of its left part, with two spaces on both sides.
+/// Width of its left part, in columns, including two spaces on both sides.
 const LEFT_COLUMNS: usize = 24;
 
-/// The help text's list of flags: usage, then description, in lines of at most 80 columns.
+/// The flags of a help text, one entry each, with defaults; last `-help` and `-version`.
 pub fn help_of(table: &[Flag]) -> String {
     let mut help = String::new();
     for flag in table {
@@ -23,10 +23,11 @@ pub fn help_of(table: &[Flag]) -> String {
     help + &entry("-help, -h", "show this text") + &entry("-version", "show the version")
 }
 
-/// One entry of a help text: `left`, then `right` in a wrapped column.
+/// One entry of a help text: `left`, then `right` wrapped in its own column. If `left` is too wide, `right` begins on the next line. A word wider
+/// than its column is not divided.
 pub fn entry(left: &str, right: &str) -> String {
     let options = Options::new(LINE_COLUMNS - LEFT_COLUMNS)
-        // A flag or an address is never divided.
+        // textwrap would divide flags and addresses at their hyphens.
         .word_separator(WordSeparator::AsciiSpace)
         .word_splitter(WordSplitter::NoHyphenation)
         .break_words(false);

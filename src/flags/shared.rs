@@ -1,18 +1,18 @@
-//! The flags that all programs have. Their defaults are defined once: a `scanpush` and a `scand` that are started without flags must find each
-//! other. Those about Kafka, Redis and the group may be set in the environment.
+//! The flags that `scand` and the commands of `scanpush` share. Their defaults are defined once, so that both programs use the same Kafka, Redis,
+//! topics and group if they are started without flags. `-kafka`, `-redis` and `-group` can also be set by environment variables.
 
 use super::Flag;
 
-/// The address of Kafka.
+/// The brokers to connect to first.
 pub const KAFKA: Flag = Flag::with_default(
     "--kafka",
     "HOST:PORT",
     "localhost:9092",
-    "Kafka; several brokers comma-separated",
+    "Kafka; separate several brokers with commas",
 )
 .or_variable("SCAN_KAFKA");
 
-/// The address of Redis.
+/// The Redis of the claim table and the live progress.
 pub const REDIS: Flag = Flag::with_default(
     "--redis",
     "URL",
@@ -21,10 +21,10 @@ pub const REDIS: Flag = Flag::with_default(
 )
 .or_variable("SCAN_REDIS");
 
-/// The topic of tasks.
+/// The topic that `scanpush` writes and `scand` reads.
 pub const TOPIC: Flag = Flag::with_default("--topic", "NAME", "scan-tasks", "Kafka topic of tasks");
 
-/// The topic of findings.
+/// The topic that `scand` writes and `scanpush results` reads.
 pub const RESULTS_TOPIC: Flag = Flag::with_default(
     "--results-topic",
     "NAME",
@@ -32,15 +32,15 @@ pub const RESULTS_TOPIC: Flag = Flag::with_default(
     "Kafka topic of findings",
 );
 
-/// The group of servers.
+/// The group: also the Kafka consumer group and the prefix of all Redis keys.
 pub const GROUP: Flag = Flag::with_default(
     "--group",
     "NAME",
     "scanners",
-    "group of servers that share their tasks",
+    "servers with the same group share tasks",
 )
 .or_variable("SCAN_GROUP");
 
-/// Kafka, Redis, the topic and the group. A shell alias may contain these flags, so every command accepts them, even those it does not need,
-/// and also before its own name.
+/// The flags that every command of `scanpush` accepts, even if it does not need them, and also before its own name: so they can be part of a
+/// shell alias.
 pub const CONNECTION: &[Flag] = &[KAFKA, REDIS, TOPIC, GROUP];

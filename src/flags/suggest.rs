@@ -1,26 +1,25 @@
-//! "Did you mean …?": the known word that is most similar to a misspelt one, for flags, commands and other short lists
-//! of names.
+//! "Did you mean …?": finds the name that is most similar to a misspelt one, among flags, commands and other short lists of names. Pure.
 
-/// Longer words are not compared, so that a pasted file costs nothing.
+/// Longest word that is compared, in characters. The cost grows with the length, and no flag or command is longer.
 const WORD_MAX_CHARS: usize = 32;
-/// Shortest beginning of a word that counts as a hint.
-const BEGINNING_MIN_CHARS: usize = 2;
+/// Shortest prefix of a name that counts as a match, in characters.
+const PREFIX_MIN_CHARS: usize = 2;
 
-/// The one of `known` that was probably meant by `word`: the only one that starts with it, else the one with the fewest typing errors (a letter
-/// missing, added, wrong, or two swapped), at most a third of its letters. None if no word is similar enough.
+/// The name in `known` that `word` probably means: the only one that starts with it, else the one with the fewest typing errors (a letter is
+/// missing, added or wrong, or two neighbours are swapped), at most one error per three letters. None if no name is similar enough.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.chars().nth(WORD_MAX_CHARS).is_some() {
         return None;
     }
     let word = word.to_lowercase();
     let known: Vec<&str> = known.into_iter().collect();
-    only_one_starting_with(&word, &known).or_else(|| fewest_errors(&word, &known))
+    only_name_with_prefix(&word, &known).or_else(|| fewest_errors(&word, &known))
 }
 
-fn only_one_starting_with<'a>(beginning: &str, known: &[&'a str]) -> Option<&'a str> {
-    let mut matches = known.iter().filter(|name| name.starts_with(beginning));
+fn only_name_with_prefix<'a>(prefix: &str, known: &[&'a str]) -> Option<&'a str> {
+    let mut matches = known.iter().filter(|name| name.starts_with(prefix));
     let first = matches.next()?;
-    let is_long_enough = beginning.chars().count() >= BEGINNING_MIN_CHARS;
+    let is_long_enough = prefix.chars().count() >= PREFIX_MIN_CHARS;
     (is_long_enough && matches.next().is_none()).then_some(first)
 }
 
@@ -29,7 +28,7 @@ fn fewest_errors<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let (count, name) = known.iter().map(|name| (errors(name), name)).min()?;
     let chars = word.chars().count();
     let tolerated = (name.chars().count().max(chars) / 3).max(1);
-    // A one-letter flag is one error away from every other letter, which is not a useful hint.
+    // Any letter is one error away from a one-letter flag, so such a match means nothing.
     (count <= tolerated && count < chars).then_some(name)
 }
 
@@ -38,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_word_is_found_and_nothing_far_off() {
+    fn the_most_similar_name_is_found_and_no_dissimilar_one() {
         let known = [
             "ip",
             "ports",
@@ -60,6 +59,8 @@ mod tests {
             ("pr", Some("priority")),
             ("statsu", Some("status")),
             ("pi", Some("ip")),
+            ("rteries", Some("retries")),
+            ("pxriorit", Some("priority")),
             ("ips", Some("ip")),
             ("vv", Some("v")),
             ("x", None),
