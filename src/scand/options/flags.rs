@@ -71,12 +71,12 @@ pub(super) const INTERFACE: Flag = Flag::optional(
 pub(super) const SOURCE_IP: Flag = Flag::optional(
     "--source-ip",
     "IP[-IP]",
-    "source address, or a range of a power of two addresses (default the interface's)",
+    "source address, or a range whose size is a power of two (default the interface's)",
 );
 pub(super) const SOURCE_PORT: Flag = Flag::optional(
     "--source-port",
     "P[-P]",
-    "source port, or a range of a power of two ports, divided among simultaneous scans (default a random range from 40000 on)",
+    "source port, or a range whose size is a power of two, divided among simultaneous scans (default a random range from 40000 on)",
 );
 pub(super) const ROUTER_MAC: Flag = Flag::optional(
     "--router-mac",
