@@ -140,7 +140,7 @@ fn switch_value(flag: &Flag, attached: Option<&str>) -> Result<String, Invalid> 
         Some("false") => Ok("false".to_owned()),
         Some(value) => {
             let name = flag.shown();
-            let wrong = format!("is not true or false: {name} takes no other value");
+            let wrong = format!("is unexpected: {name} takes no value");
             Err(Invalid::new(value, wrong).of(name))
         }
     }
@@ -245,7 +245,7 @@ mod tests {
             (&["-a\nb\x1b"], "\"-a\\nb\\u{1b}\" is an unknown flag"),
             (
                 &["-ip", "a", "-json=yes"],
-                "-json: \"yes\" is not true or false: -json takes no other value",
+                "-json: \"yes\" is unexpected: -json takes no value",
             ),
         ] {
             let shown = split_line(line).unwrap_err().to_string();
