@@ -1,21 +1,20 @@
-//! A claim from its start to its end: claim, renew, progress, then finish or release; and the reaping of expired claims.
+//! The life of a claim: claim, renew, write progress, then finish or release; and the reaping of expired claims.
 
 use super::connection::{ClaimTable, ms};
 use super::error::ClaimTableError;
 use super::fields::Fields;
-use super::intake::script;
+use super::ingest::script;
 use super::order::Order;
 use crate::model::resume::Position;
-use crate::model::text::quoted;
 use crate::model::{FoundByPass, Lineage, Progress, Resume, State, Task, TaskId};
 use redis::Script;
 use serde::Serialize;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-/// A task that has lost this many servers (their lease expired) ends as failed: it may be what kills them.
+/// A task that has lost this many servers (their lease expired) ends as failed, because it may be the cause.
 const LOST_SERVERS_MAX: u32 = 10;
-/// Longest time for which a server leaves a task to a less loaded server.
+/// Maximum time for which a server leaves a task to a less loaded server.
 const DEFERRAL_MAX: Duration = Duration::from_millis(1000);
 /// A server whose last heartbeat is older than this does not count as a less loaded server.
 pub const HEARTBEAT_FRESH: Duration = Duration::from_secs(7);
@@ -23,9 +22,9 @@ pub const HEARTBEAT_FRESH: Duration = Duration::from_secs(7);
 const SERVER_FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 /// Ready tasks that one claim considers.
 const CLAIM_WINDOW_TASKS: usize = 64;
-/// Most tasks that one claim throttles because their job already has as many tasks sending as it may.
+/// Maximum number of tasks that one claim throttles because their job already has as many tasks sending as it may.
 const CLAIM_THROTTLED_MAX_TASKS: usize = 512;
-/// Most ready tasks that one claim skips because the server may not run them; its next claim starts after them.
+/// Maximum number of ready tasks that one claim skips because the server may not run them; its next claim starts after them.
 const CLAIM_SKIPPED_MAX_TASKS: usize = 512;
 /// A task that no server may run is kept this long before it is rejected, counted from when all servers have refused it and from when the
 /// last server left. Longer than a restart takes.
@@ -99,7 +98,7 @@ pub enum Answer {
     None,
     /// No task will be ready for this long unless one is queued.
     Idle(Duration),
-    /// A less loaded server is given a moment: call again soon.
+    /// A task is left to a less loaded server for a moment: call again soon.
     Deferred,
     /// Redis went back in time (an old snapshot, a replica that took over). Its content was cleared, and the group has to be rebuilt
     /// from Kafka.
@@ -125,7 +124,7 @@ pub enum ClaimState {
     Gone,
 }
 
-/// The result of a renewal, and what else there is to do.
+/// The result of a renewal, and whether there is other work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renewed {
     /// One answer for each claim, in the same order.
@@ -187,7 +186,7 @@ pub enum Refused {
     Lost,
 }
 
-/// One expired claim and what became of it.
+/// An expired claim, and what happened to its task.
 #[derive(Debug)]
 pub enum Reaped {
     /// The task is queued again, or paused if that was ordered.
@@ -206,7 +205,7 @@ pub enum Reaped {
     },
 }
 
-/// How a task goes back to the queue.
+/// How a task is released.
 #[derive(Clone, Debug)]
 pub struct Release {
     /// It may not be claimed again before this time has passed.
@@ -215,7 +214,7 @@ pub struct Release {
     pub gives_back_attempt: bool,
     /// This server failed it: other servers are preferred for a while.
     pub failed_here: bool,
-    /// For the task's `error`.
+    /// The task's `error`.
     pub error: Option<String>,
     /// Where the next attempt begins.
     pub resume: Resume,
@@ -232,7 +231,7 @@ pub struct LiveProgress {
     pub found: FoundByPass,
     /// The checkpoint.
     pub resume: Resume,
-    /// Whether masscan sends no more probes: its rate is available to the next task of its job.
+    /// Whether masscan has stopped sending probes. Then its rate is available to the next task of its job.
     pub sends_no_more: bool,
 }
 
@@ -269,7 +268,7 @@ impl ClaimTable {
             reserved_ms: u64,
             avoid_ms: u64,
             forgotten_ms: u64,
-            patience_ms: u64,
+            refused_kept_ms: u64,
         }
         let arguments = Arguments {
             server,
@@ -291,15 +290,16 @@ impl ClaimTable {
             reserved_ms: ms(RATE_RESERVED_AFTER),
             avoid_ms: ms(FAILED_SERVER_AVOIDED),
             forgotten_ms: ms(SERVER_FORGOTTEN_AFTER),
-            patience_ms: ms(REFUSED_BY_ALL_WAIT),
+            refused_kept_ms: ms(REFUSED_BY_ALL_WAIT),
         };
         let mut answer: Vec<String> = self.call(&CLAIM, &arguments)?;
         let fields = answer.split_off(answer.len().min(2));
-        let [watermark, what] = <[String; 2]>::try_from(answer)
-            .map_err(|answer| malformed("the answer of claim.lua", &answer.concat()))?;
+        let [watermark, what] = <[String; 2]>::try_from(answer).map_err(|answer| {
+            ClaimTableError::malformed("the answer of claim.lua", &answer.concat())
+        })?;
         self.watermark = watermark
             .parse()
-            .map_err(|_| malformed("the watermark of claim.lua", &watermark))?;
+            .map_err(|_| ClaimTableError::malformed("the watermark of claim.lua", &watermark))?;
         match what.as_str() {
             "none" => Ok(Answer::None),
             "idle" => idle(&fields.concat()),
@@ -308,7 +308,7 @@ impl ClaimTable {
             "vanished" => Ok(Answer::Vanished(fields.concat())),
             "restored" => Ok(Answer::Restored),
             "task" => claimed(Fields::from_flat(fields)),
-            other => Err(malformed("the answer of claim.lua", other)),
+            other => Err(ClaimTableError::malformed("the answer of claim.lua", other)),
         }
     }
 
@@ -317,11 +317,11 @@ impl ClaimTable {
         #[derive(Serialize)]
         struct Arguments<'a> {
             server: &'a str,
-            patience_ms: u64,
+            refused_kept_ms: u64,
         }
         let arguments = Arguments {
             server,
-            patience_ms: ms(REFUSED_BY_ALL_WAIT),
+            refused_kept_ms: ms(REFUSED_BY_ALL_WAIT),
         };
         self.call::<String>(&LEAVE, &arguments).map(drop)
     }
@@ -453,26 +453,29 @@ impl ClaimTable {
             claim: ClaimArguments<'a>,
             server: &'a str,
             capabilities: &'a str,
-            patience_ms: u64,
+            refused_kept_ms: u64,
             reason: &'a str,
         }
         let arguments = Arguments {
             claim: ClaimArguments::of(claim),
             server,
             capabilities,
-            patience_ms: ms(REFUSED_BY_ALL_WAIT),
+            refused_kept_ms: ms(REFUSED_BY_ALL_WAIT),
             reason,
         };
         match self.call::<String>(&REFUSE, &arguments)?.as_str() {
             "left" => Ok(Refused::Left),
             "ending" => Ok(Refused::Ending),
             "lost" | "gone" => Ok(Refused::Lost),
-            other => Err(malformed("the answer of refuse.lua", other)),
+            other => Err(ClaimTableError::malformed(
+                "the answer of refuse.lua",
+                other,
+            )),
         }
     }
 
-    /// Takes at most `most` expired claims away from their servers; without `all` only tasks that no server runs and that have to be
-    /// ended. The caller gets claims on those that have to be ended, for one `lease`.
+    /// Takes at most `most` expired claims away from their servers; without `all`, only tasks that no server runs and that have to be
+    /// ended. The caller gets the claims of tasks that have to be ended, for one `lease`.
     pub fn reap(
         &mut self,
         server: &str,
@@ -583,15 +586,8 @@ impl ResumeArguments {
 fn idle(text: &str) -> Result<Answer, ClaimTableError> {
     let ms = text
         .parse()
-        .map_err(|_| malformed("the idle time of claim.lua", text))?;
+        .map_err(|_| ClaimTableError::malformed("the idle time of claim.lua", text))?;
     Ok(Answer::Idle(Duration::from_millis(ms)))
-}
-
-fn malformed(what: &str, value: &str) -> ClaimTableError {
-    ClaimTableError::Malformed {
-        what: what.to_owned(),
-        value: quoted(value),
-    }
 }
 
 fn state(word: &str) -> Result<ClaimState, ClaimTableError> {
@@ -599,7 +595,10 @@ fn state(word: &str) -> Result<ClaimState, ClaimTableError> {
         "ok" => Ok(ClaimState::Ok),
         "lost" => Ok(ClaimState::Lost),
         "gone" => Ok(ClaimState::Gone),
-        other => Err(malformed("the answer about a claim", other)),
+        other => Err(ClaimTableError::malformed(
+            "the answer about a claim",
+            other,
+        )),
     }
 }
 
@@ -630,8 +629,8 @@ fn claimed(fields: Fields) -> Result<Answer, ClaimTableError> {
 fn claimed_task(claim: &Claim, fields: &Fields) -> Result<Claimed, ClaimTableError> {
     let record: String = fields.need("record")?;
     let task = Task::from_record(record.as_bytes()).map_err(|rejected| {
-        malformed(
-            &format!("the record of task {}", claim.task_id),
+        ClaimTableError::malformed(
+            format!("the record of task {}", claim.task_id),
             &rejected.reason,
         )
     })?;
@@ -660,7 +659,7 @@ pub(super) fn resume(fields: &Fields) -> Result<Resume, ClaimTableError> {
 fn reaped(mut entry: Vec<String>) -> Result<Reaped, ClaimTableError> {
     let fields = Fields::from_flat(entry.split_off(entry.len().min(2)));
     let [what, lost_server] = <[String; 2]>::try_from(entry)
-        .map_err(|entry| malformed("an answer of reap.lua", &entry.concat()))?;
+        .map_err(|entry| ClaimTableError::malformed("an answer of reap.lua", &entry.concat()))?;
     let task = waiting(&fields)?;
     Ok(if what == "requeued" {
         Reaped::Requeued { lost_server, task }

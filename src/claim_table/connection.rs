@@ -1,4 +1,4 @@
-//! One connection to Redis that is made again after an error. Each thread has its own, so that no thread waits for another.
+//! A connection to Redis that is re-established after an error. Each thread has its own, so that no thread waits for another.
 
 use super::error::ClaimTableError;
 use super::url::RedisUrl;
@@ -10,7 +10,7 @@ use std::time::Duration;
 /// How long a Redis command may take.
 const REDIS_ANSWER_WAIT: Duration = Duration::from_secs(3);
 
-/// The claim table of one group over one connection.
+/// The claim table of one group, over one connection.
 pub struct ClaimTable {
     client: Client,
     at: RedisUrl,
@@ -21,7 +21,7 @@ pub struct ClaimTable {
 }
 
 impl ClaimTable {
-    /// For `group` in the Redis at `at`. Connects with the first call, and again with the first call after an error.
+    /// The table of `group` in the Redis at `at`. The first call connects, and so does the first call after an error.
     pub fn new(at: &RedisUrl, group: &str) -> ClaimTable {
         ClaimTable {
             client: Client::open(at.info())
@@ -35,9 +35,9 @@ impl ClaimTable {
 
     /// As [`ClaimTable::new`], but connects at once. Errs if Redis cannot be reached or refuses.
     pub fn connect(at: &RedisUrl, group: &str) -> Result<ClaimTable, ClaimTableError> {
-        let mut ledger = ClaimTable::new(at, group);
-        ledger.run(|connection| redis::cmd("PING").query::<()>(connection))?;
-        Ok(ledger)
+        let mut table = ClaimTable::new(at, group);
+        table.run(|connection| redis::cmd("PING").query::<()>(connection))?;
+        Ok(table)
     }
 
     /// The group's name.
@@ -53,8 +53,7 @@ impl ClaimTable {
         format!("{}{name}", self.prefix)
     }
 
-    /// Runs a script on this group's keys, with `arguments` as a JSON object. After an error that may have left the connection out of step,
-    /// the connection is dropped.
+    /// Runs a script on this group's keys, with `arguments` as a JSON object. After an error the connection is dropped.
     pub(super) fn call<T: FromRedisValue>(
         &mut self,
         script: &Script,
@@ -75,7 +74,7 @@ impl ClaimTable {
             Err(error) => Err(error),
         };
         result.map_err(|error| {
-            // A late answer would be taken for the answer to the next call: never reuse the connection.
+            // Never reuse the connection: a late answer would be mistaken for that of the next call.
             self.connection = None;
             ClaimTableError::redis(&self.at, &error)
         })

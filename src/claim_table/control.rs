@@ -1,13 +1,13 @@
 //! An operator's orders: cancel, pause, resume, retry; and the outbox of state changes that are not on Kafka yet.
 //!
 //! **Invariant:** only servers write `scan-status`. If no server runs the task, the change is made here and put into the outbox, from which
-//! a server publishes it. So scanpush may be ended at any moment and no change stays unpublished.
+//! a server publishes it. So a change is published even if scanpush is killed.
 
 use super::claims::{Claim, ClaimArguments, Ending, resume, waiting};
 use super::connection::{ClaimTable, ms};
 use super::error::ClaimTableError;
 use super::fields::Fields;
-use super::intake::script;
+use super::ingest::script;
 use super::order::Order;
 use crate::model::task::RETRY_MAX;
 use crate::model::text::quoted;
@@ -31,7 +31,7 @@ pub enum Steered {
     Done(State),
     /// A server runs the task and gets the order within a second.
     Ordered,
-    /// This end is decided; the next server that reaps brings it about.
+    /// It will end in this state: the next server that reaps ends it.
     Ending(State),
     /// The task had already ended.
     Ended(State),
@@ -46,7 +46,7 @@ pub enum Retry {
     Task(Box<Task>),
     /// It has not ended, or is about to end.
     Open(State),
-    /// It ended in a state after which nothing is retried.
+    /// It ended in a state that cannot be retried.
     Ended(State),
     /// It was retried too often.
     TooOften,
@@ -140,10 +140,10 @@ fn retry_of(fields: &Fields) -> Result<Retry, ClaimTableError> {
     let record: String = fields.need("record")?;
     let task = Task::from_record(record.as_bytes()).map_err(|rejected| {
         let id = fields.text("task_id").unwrap_or_default();
-        ClaimTableError::Malformed {
-            what: format!("the record of task {}", quoted(id)),
-            value: quoted(&rejected.reason),
-        }
+        ClaimTableError::malformed(
+            format!("the record of task {}", quoted(id)),
+            &rejected.reason,
+        )
     })?;
     Ok(Retry::Task(Box::new(Task {
         retry,
@@ -153,10 +153,8 @@ fn retry_of(fields: &Fields) -> Result<Retry, ClaimTableError> {
 }
 
 fn parse_steered(answer: &str, state: &str) -> Result<Steered, ClaimTableError> {
-    let malformed = || ClaimTableError::Malformed {
-        what: "an answer of control.lua".to_owned(),
-        value: quoted(&format!("{answer} {state}")),
-    };
+    let malformed =
+        || ClaimTableError::malformed("an answer of control.lua", &format!("{answer} {state}"));
     let known = || state.parse::<State>().map_err(|_| malformed());
     Ok(match answer {
         "done" => Steered::Done(known()?),

@@ -1,13 +1,13 @@
 //! Errors of Redis for operators: the address and the cause, never a password.
 
-use crate::model::text::{one_line, system_words};
+use crate::model::text::{one_line, quoted, system_words};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 use std::fmt;
 
 /// A failed call. The caller repeats it.
 #[derive(Debug)]
 pub enum ClaimTableError {
-    /// Redis cannot be reached, refuses, or answered with an error.
+    /// Redis cannot be reached, refuses the connection, or answered with an error.
     Redis {
         /// The address, without the password.
         at: String,
@@ -24,6 +24,13 @@ pub enum ClaimTableError {
 }
 
 impl ClaimTableError {
+    pub(super) fn malformed(what: impl Into<String>, value: &str) -> ClaimTableError {
+        ClaimTableError::Malformed {
+            what: what.into(),
+            value: quoted(value),
+        }
+    }
+
     pub(super) fn redis(at: &impl fmt::Display, error: &RedisError) -> ClaimTableError {
         ClaimTableError::Redis {
             at: at.to_string(),
@@ -36,10 +43,9 @@ impl fmt::Display for ClaimTableError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ClaimTableError::Redis { at, cause } => write!(f, "Redis at {at}: {cause}"),
-            ClaimTableError::Malformed { what, value } => write!(
-                f,
-                "Redis holds something that this program did not write: {what} is {value}"
-            ),
+            ClaimTableError::Malformed { what, value } => {
+                write!(f, "unexpected data in Redis: {what} is {value}")
+            }
         }
     }
 }
@@ -61,13 +67,13 @@ fn cause(error: &RedisError) -> String {
         }
         _ if error.code() == Some("OOM") => out_of_memory(),
         _ if error.code() == Some("NOAUTH") => {
-            "wants a password: give it in -redis redis://:PASSWORD@HOST".to_owned()
+            "requires a password: give it in -redis redis://:PASSWORD@HOST".to_owned()
         }
         _ if error.code() == Some("WRONGPASS") => {
             "refuses the password: give the right one in -redis redis://:PASSWORD@HOST".to_owned()
         }
         ErrorKind::Server(ServerErrorKind::ResponseError) if words.contains("DB index") => {
-            "has no database of that number: it has as many as its setting databases says, by default 0 to 15"
+            "has no database with that number (its setting `databases`; by default 0 to 15)"
                 .to_owned()
         }
         _ if error.is_timeout() => "did not answer in time".to_owned(),
@@ -106,7 +112,7 @@ mod tests {
     use std::io;
 
     #[test]
-    fn causes_are_an_operators_words() {
+    fn causes_are_plain_text_without_debug_output() {
         let no_db = (
             ServerErrorKind::ResponseError.into(),
             "Redis server refused to switch database",
@@ -119,7 +125,7 @@ mod tests {
         );
         let lookup = "failed to lookup address information: Name or service not known";
         for (error, words) in [
-            (no_db.into(), "has no database of that number"),
+            (no_db.into(), "has no database with that number"),
             (odd.into(), "answers with an error: unknown command"),
             (io::Error::other(lookup).into(), "name not known"),
             (io::Error::from_raw_os_error(2).into(), "no such socket"),

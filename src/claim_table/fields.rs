@@ -1,4 +1,4 @@
-//! Typed reading of a Redis hash: every value is untrusted text until it is parsed.
+//! Parses the fields of a Redis hash. Every value is untrusted text.
 
 use super::error::ClaimTableError;
 use crate::model::text::quoted;
@@ -7,11 +7,11 @@ use std::str::FromStr;
 
 /// The fields of one hash.
 #[derive(Debug, Default)]
-pub struct Fields(HashMap<String, String>);
+pub(super) struct Fields(HashMap<String, String>);
 
 impl Fields {
     /// From a flat list of names and values, as HGETALL and the scripts return it.
-    pub fn from_flat(flat: Vec<String>) -> Fields {
+    pub(super) fn from_flat(flat: Vec<String>) -> Fields {
         let mut fields = HashMap::with_capacity(flat.len() / 2);
         let mut words = flat.into_iter();
         while let (Some(name), Some(value)) = (words.next(), words.next()) {
@@ -21,17 +21,17 @@ impl Fields {
     }
 
     /// Whether the key does not exist.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The text of a field.
-    pub fn text(&self, name: &str) -> Option<&str> {
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
     /// A field as a `T`; none if it is missing. Errs if it cannot be parsed.
-    pub fn get<T: FromStr>(&self, name: &str) -> Result<Option<T>, ClaimTableError> {
+    pub(super) fn get<T: FromStr>(&self, name: &str) -> Result<Option<T>, ClaimTableError> {
         let Some(text) = self.text(name) else {
             return Ok(None);
         };
@@ -41,16 +41,13 @@ impl Fields {
     }
 
     /// A required field.
-    pub fn need<T: FromStr>(&self, name: &str) -> Result<T, ClaimTableError> {
+    pub(super) fn need<T: FromStr>(&self, name: &str) -> Result<T, ClaimTableError> {
         self.get(name)?
             .ok_or_else(|| self.malformed(name, "missing"))
     }
 
     fn malformed(&self, name: &str, value: &str) -> ClaimTableError {
         let task = self.text("task_id").unwrap_or("?");
-        ClaimTableError::Malformed {
-            what: format!("{name} of task {}", quoted(task)),
-            value: quoted(value),
-        }
+        ClaimTableError::malformed(format!("{name} of task {}", quoted(task)), value)
     }
 }

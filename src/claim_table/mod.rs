@@ -7,20 +7,20 @@
 //! |---|---|
 //! | `url.rs` | the address of Redis, shown without the password |
 //! | `error.rs` | errors for operators |
-//! | `connection.rs` | one connection that is made again after an error; calling scripts |
-//! | `fields.rs` | typed reading of untrusted hashes |
-//! | `intake.rs` | cursors, ingestion, offsets that may be committed |
+//! | `connection.rs` | a connection that is re-established after an error; calling scripts |
+//! | `fields.rs` | parsing of untrusted hashes |
+//! | `ingest.rs` | cursors, ingestion, offsets that may be committed |
 //! | `claims.rs` | claim, renew, progress, decide_end, finish, release, refuse, reap |
 //! | `control.rs` | cancel, pause, resume, retry; the outbox |
 //! | `order.rs` | an operator's order |
-//! | `view.rs` | tasks and servers for people to look at |
+//! | `view.rs` | reads tasks and servers for display |
 
 mod claims;
 mod connection;
 mod control;
 mod error;
 mod fields;
-mod intake;
+mod ingest;
 mod order;
 mod url;
 mod view;
@@ -32,7 +32,7 @@ pub use claims::{
 pub use connection::ClaimTable;
 pub use control::{Retry, Steered};
 pub use error::ClaimTableError;
-pub use intake::{Audit, Beginning, Cursor, Disposition, Ingest, Ingested, NewTask, Outcome, Past};
+pub use ingest::{Audit, Beginning, Cursor, Disposition, Ingest, Ingested, NewTask, Outcome, Past};
 pub use order::Order;
 pub use url::RedisUrl;
 pub use view::{LiveServer, LiveTask, REDIS_NEEDED};

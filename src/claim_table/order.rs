@@ -1,11 +1,11 @@
-//! An operator's order about a task.
+//! The orders of an operator: cancel, pause, resume.
 
 use crate::model::Invalid;
 use serde::Serialize;
 use std::fmt;
 use std::str::FromStr;
 
-/// What an operator may order about a task.
+/// An operator's order about a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {

@@ -28,7 +28,7 @@ impl FromStr for RedisUrl {
         }
         if text.starts_with("rediss://") {
             return Err(Invalid::about(
-                "rediss:// (TLS) is not built in: give a redis:// URL, through a tunnel where the way is not private",
+                "rediss:// (TLS) is not supported: give a redis:// URL, through a tunnel if the network is not private",
             ));
         }
         let known = ["redis://", "unix://", "redis+unix://"];
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shown_has_no_password() {
+    fn a_displayed_url_has_no_password() {
         for (text, shown) in [
             ("redis://localhost", "redis://localhost:6379"),
             ("redis://localhost:7000", "redis://localhost:7000"),
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_is_refused_without_quoting_it() {
+    fn an_invalid_url_is_refused_without_quoting_it() {
         for text in [
             "",
             "localhost:6379",

@@ -1,4 +1,4 @@
-//! Tasks and servers for people to look at. Reads only.
+//! Reads tasks and servers for display. Changes nothing.
 
 use super::connection::ClaimTable;
 use super::error::ClaimTableError;
@@ -10,7 +10,7 @@ use crate::model::{FoundByPass, State, TaskId};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// The oldest Redis that has all commands, as major and minor number: the scripts need ZINTER.
+/// The oldest version of Redis that has all commands, as major and minor number. The scripts need ZINTER.
 pub const REDIS_NEEDED: (u32, u32) = (6, 2);
 /// Keys that one SCAN call examines.
 const SCAN_COUNT: usize = 1000;
@@ -76,14 +76,7 @@ pub struct LiveServer {
 impl ClaimTable {
     /// The task with this id; none if the group does not know it.
     pub fn task(&mut self, id: &TaskId) -> Result<Option<LiveTask>, ClaimTableError> {
-        let key = self.key(&format!("task:{id}"));
-        let flat: Vec<String> =
-            self.run(|connection| redis::cmd("HGETALL").arg(&key).query(connection))?;
-        let fields = Fields::from_flat(flat);
-        if fields.is_empty() {
-            return Ok(None);
-        }
-        live_task(&fields).map(Some)
+        Ok(self.tasks_of(std::slice::from_ref(id))?.pop().flatten())
     }
 
     /// The tasks with these ids, in the same order; none for unknown ones. Pipelined: one round trip for many.
@@ -253,7 +246,7 @@ impl ClaimTable {
         }
     }
 
-    /// Redis' version: `7.0.15`.
+    /// Redis' version, such as `7.0.15`.
     pub fn version(&mut self) -> Result<String, ClaimTableError> {
         let server: String =
             self.run(|connection| redis::cmd("INFO").arg("server").query(connection))?;
@@ -263,7 +256,7 @@ impl ClaimTable {
         Ok(one_line(version.unwrap_or("unknown")))
     }
 
-    /// Redis' maxmemory policy if it evicts keys; none if it does not, or Redis does not say.
+    /// Redis' maxmemory policy if it evicts keys; none if it does not, or if Redis does not report it.
     pub fn evicting_policy(&mut self) -> Result<Option<String>, ClaimTableError> {
         let memory: String =
             self.run(|connection| redis::cmd("INFO").arg("memory").query(connection))?;

@@ -1,16 +1,17 @@
-//! From typed values to masscan's argument vector. Pure.
+//! Builds masscan's argument vector from typed values. Pure.
+
 use crate::model::source::Source;
 use crate::model::task::ARGUMENT_MAX_BYTES;
 use crate::model::{Targets, Task};
 use std::fmt;
 
-/// masscan wants a range of more addresses than this to be confirmed by an exclusion.
+/// masscan requires an exclusion as confirmation if a range has more addresses than this.
 const MASSCAN_UNCONFIRMED_ADDRESSES_MAX: u128 = 1_000_000_000;
 
 /// The file in masscan's working folder for exclusions that are too long for an argument.
 pub(super) const EXCLUDE_FILE: &str = "exclude.txt";
 
-/// What one run of masscan, a pass of a task, is asked to do.
+/// The parameters of one run of masscan, a pass of a task.
 #[derive(Clone, Copy, Debug)]
 pub struct ScanArguments<'a> {
     /// The task.
@@ -19,11 +20,11 @@ pub struct ScanArguments<'a> {
     pub pass: u32,
     /// Packets per second; at most the task's `band_width`.
     pub rate_pps: u64,
-    /// The index at which it begins; 0: at the first probe.
+    /// The index at which it begins; 0 is the first probe.
     pub resume_index: u64,
     /// Addresses that this server may not scan, besides the task's own exclusions; usually empty.
     pub exclude: &'a Targets,
-    /// Where it sends from.
+    /// The interface, addresses, ports and router to send with.
     pub source: &'a Source,
 }
 
@@ -100,7 +101,7 @@ impl ScanArguments<'_> {
 }
 
 impl fmt::Display for ScanArguments<'_> {
-    /// As a person would type it; no value needs quotes.
+    /// As a command line. No value needs quotes in a shell.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_vec().join(" "))
     }
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_masscan_wants_confirmed_is() {
+    fn a_large_range_gets_the_exclusion_that_masscan_requires() {
         for (range, exclude, words) in [
             ("0.0.0.0/0", "", Some("255.255.255.255")),
             ("10.0.0.0-69.154.202.0", "", Some("255.255.255.255")),
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn where_it_sends_from_is_masscans_to_know() {
+    fn the_source_becomes_arguments() {
         let plain = task(serde_json::json!({
             "task_id": "a", "ip_range": "172.16.0.1", "ports": "443", "band_width": "800", "seed": 7
         }));
@@ -224,7 +225,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a record contains: either it is not a task, or every word of the vector is one of our flags or harmless.
+        /// Whatever a record contains: either it is not a valid task, or every word of the vector is one of our flags or a harmless value.
         #[test]
         fn no_text_of_a_record_reaches_masscan(ip_range in "[-0-9a-f.:/, ;$\n]{1,30}", ports in "[-0-9TUS:, ;]{1,20}") {
             let record = serde_json::json!({"task_id": "a", "ip_range": ip_range, "ports": ports, "band_width": "1"});

@@ -3,8 +3,8 @@
 //!
 //! The shards of a job are complete together only if all are sent in the same probe order. The order depends on masscan's version (the number
 //! of rounds of its shuffle grew from 4 to 14 between 1.0 and 1.3; early versions added the seed to the index) and on `blackrock-rounds` in
-//! its configuration file. So a server runs shards only if its masscan is of [`SHARD_SERIES`] and lists a test shard as 1.3.2 does; then
-//! nothing has to be known about the other servers. The list alone is not sufficient: it shows the shuffle, but not how far the rate rotates
+//! its configuration file. So a server runs shards only if its masscan is of [`SHARD_SERIES`] and lists a test shard as 1.3.2 does. It
+//! does not need to know anything about the other servers. The list alone is not sufficient: it shows the shuffle, but not how far the rate rotates
 //! the order (see `model/probe_order.rs`).
 //!
 //! A package manager may replace masscan while the server runs, so the file's identity is checked each time, and a new file is examined
@@ -16,11 +16,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A masscan that could not be examined, or that cannot send shards, is examined again after this long. Shorter than [`REFUSED_BY_ALL_WAIT`].
-const MASSCAN_ASKED_AGAIN_AFTER: Duration = Duration::from_secs(10);
+const MASSCAN_EXAMINED_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// The series of versions that is known to use one probe order.
 const SHARD_SERIES: &str = "1.3.";
@@ -66,7 +65,7 @@ impl MasscanInfo {
     pub fn unfit_for_shards(&self) -> Option<String> {
         (!self.sends_in_order).then(|| {
             format!(
-                "masscan {} is not known to use the probe order of 1.3.2, and shards in different orders leave holes (install \
+                "masscan {} is not known to use the probe order of 1.3.2, and shards in different orders do not cover all probes (install \
                  masscan 1.3, and remove from its configuration what changes what it scans: blackrock-rounds, exclusions)",
                 self.version
             )
@@ -75,14 +74,14 @@ impl MasscanInfo {
 }
 
 /// Why a masscan with this information cannot send the shards of a job; none if it can.
-pub fn unfit_for_shards(about: &Result<MasscanInfo, String>) -> Option<String> {
-    match about {
-        Ok(about) => about.unfit_for_shards(),
+pub fn unfit_for_shards(info: &Result<MasscanInfo, String>) -> Option<String> {
+    match info {
+        Ok(info) => info.unfit_for_shards(),
         Err(error) => Some(error.clone()),
     }
 }
 
-/// Also false if it does not answer, or prints anything besides the list.
+/// Whether `program` lists the test shard as [`SHARD_IN_ORDER`]. False if it does not answer, or prints anything besides the list.
 fn lists_in_order(program: &Path) -> bool {
     let Ok(path) = find(program) else {
         return false;
@@ -108,15 +107,15 @@ pub struct MasscanBinary {
 #[derive(Debug, Default)]
 struct Seen {
     known: Option<Known>,
-    printing: Option<(Option<FileMark>, StdoutMode)>,
+    stdout_mode: Option<(Option<FileMark>, StdoutMode)>,
 }
 
 #[derive(Debug)]
 struct Known {
     file: Option<FileMark>,
-    asked: Instant,
+    examined_at: Instant,
     /// The information, or why there is none.
-    about: Result<MasscanInfo, String>,
+    info: Result<MasscanInfo, String>,
 }
 
 impl MasscanBinary {
@@ -133,16 +132,16 @@ impl MasscanBinary {
         &self.program
     }
 
-    /// The information, or an error for people. Examined again if the file has changed, and after [`MASSCAN_ASKED_AGAIN_AFTER`] if there was an
+    /// The information, or an error for people. Examined again if the file has changed, and after [`MASSCAN_EXAMINED_AGAIN_AFTER`] if there was an
     /// error or it cannot send shards: its configuration may have been corrected.
     pub fn info(&self) -> Result<MasscanInfo, String> {
         let file = FileMark::of(&self.program);
         if let Some(known) = &self.seen().known
             && known.file == file
-            && (unfit_for_shards(&known.about).is_none()
-                || known.asked.elapsed() < MASSCAN_ASKED_AGAIN_AFTER)
+            && (unfit_for_shards(&known.info).is_none()
+                || known.examined_at.elapsed() < MASSCAN_EXAMINED_AGAIN_AFTER)
         {
-            return known.about.clone();
+            return known.info.clone();
         }
         self.info_now()
     }
@@ -150,34 +149,34 @@ impl MasscanBinary {
     /// The same, examined now, because the configuration may have changed too.
     pub fn info_now(&self) -> Result<MasscanInfo, String> {
         let file = FileMark::of(&self.program);
-        let about = MasscanInfo::of(&self.program).map_err(|error| error.to_string());
+        let info = MasscanInfo::of(&self.program).map_err(|error| error.to_string());
         self.seen().known = Some(Known {
             file,
-            asked: Instant::now(),
-            about: about.clone(),
+            examined_at: Instant::now(),
+            info: info.clone(),
         });
-        about
+        info
     }
 
     /// How a run of it is made to write each line at once. Decided again if the file or its permissions have changed: with file capabilities the
     /// preloaded library does nothing, and a kill would lose findings silently.
     pub fn stdout_mode(&self) -> StdoutMode {
         let file = FileMark::of(&self.program);
-        if let Some((known, printing)) = &self.seen().printing
+        if let Some((known, mode)) = &self.seen().stdout_mode
             && *known == file
         {
-            return printing.clone();
+            return mode.clone();
         }
-        let printing = StdoutMode::of(&self.program);
-        self.seen().printing = Some((file, printing.clone()));
-        printing
+        let mode = StdoutMode::of(&self.program);
+        self.seen().stdout_mode = Some((file, mode.clone()));
+        mode
     }
 
-    /// A run reported `version`. If another version was expected, masscan is examined again with the next call.
+    /// Takes the version that a run reported. If it differs from the known one, masscan is examined again with the next call.
     pub fn note_version(&self, version: &str) {
         let known = &mut self.seen().known;
-        let thought = known.as_ref().and_then(|known| known.about.as_ref().ok());
-        if thought.is_some_and(|about| about.version != version) {
+        let expected = known.as_ref().and_then(|known| known.info.as_ref().ok());
+        if expected.is_some_and(|info| info.version != version) {
             *known = None;
         }
     }
@@ -215,7 +214,7 @@ mod tests {
     use super::super::script::install_script;
     use super::*;
 
-    /// Makes `path` a program that says that it is masscan `version`, and lists `order`.
+    /// Writes a program to `path` that reports to be masscan `version` and lists `order`.
     fn install(path: &Path, version: &str, order: &str) {
         let lines = order.replace(' ', "\n");
         install_script(
@@ -227,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_masscan_is_asked_anew() {
+    fn a_replaced_masscan_is_examined_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("masscan");
         let installed = MasscanBinary::new(&path);
@@ -235,9 +234,9 @@ mod tests {
         assert!(error.contains("not found: install masscan"), "{error}");
 
         install(&path, "1.3.2", SHARD_IN_ORDER);
-        let about = installed.info().unwrap();
-        assert_eq!(about.version, "1.3.2");
-        assert_eq!(about.unfit_for_shards(), None);
+        let info = installed.info().unwrap();
+        assert_eq!(info.version, "1.3.2");
+        assert_eq!(info.unfit_for_shards(), None);
 
         install(&path, "1.0.5", SHARD_IN_ORDER);
         let why = installed.info().unwrap().unfit_for_shards().unwrap();
@@ -245,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn one_whose_shuffle_was_configured_is_unfit_for_shards() {
+    fn a_masscan_with_another_shuffle_is_unfit_for_shards() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("masscan");
         install(&path, "1.3.2", "192.0.2.0:1 192.0.2.8:3");
@@ -253,11 +252,11 @@ mod tests {
     }
 
     #[test]
-    fn one_that_greets_as_another_is_asked_anew() {
+    fn a_run_that_reports_another_version_causes_a_new_examination() {
         let folder = tempfile::tempdir().unwrap();
         let (path, installed) = (folder.path().join("masscan"), folder.path().join("inner"));
         install(&installed, "1.3.2", SHARD_IN_ORDER);
-        // The file stays the same, but what it runs does not.
+        // The file does not change, but the program that it starts does.
         install_script(&path, &format!("exec {} \"$@\"", installed.display()));
         let wrapped = MasscanBinary::new(&path);
         assert_eq!(wrapped.info().unwrap().version, "1.3.2");
@@ -268,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_has_no_order() {
+    fn a_program_that_prints_no_list_cannot_send_shards() {
         assert!(MasscanInfo::of(Path::new("true")).is_err());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("masscan");

@@ -1,8 +1,7 @@
-//! One masscan process: started with an argument vector, read by a thread of its own, ended for certain.
+//! One masscan process: its start, the thread that reads its output, and its end.
 //!
-//! It has a controlling terminal (`setsid --ctty` of util-linux, which here execs without a fork). When this process dies, however it
-//! dies, the kernel closes the other end of the terminal and sends masscan a SIGHUP, which ends it. So no masscan keeps sending without
-//! a server.
+//! It has a controlling terminal (`setsid --ctty` of util-linux, which here execs without a fork). When this process ends in any way, the
+//! kernel closes the other end of the terminal and sends masscan a SIGHUP, which ends it. So no masscan keeps sending without a server.
 
 use super::ScanArguments;
 use super::arguments::{EXCLUDE_FILE, Excluded};
@@ -90,7 +89,7 @@ pub fn spawn(
         program: path.clone(),
         error,
     };
-    let folder = Folder::make().map_err(start)?;
+    let folder = Folder::create().map_err(start)?;
     if let Excluded::File(ranges) = arguments.excluded() {
         fs::write(folder.path().join(EXCLUDE_FILE), ranges).map_err(start)?;
     }
@@ -119,7 +118,7 @@ pub fn spawn(
     })
 }
 
-/// The end for this process and the one for masscan, set to change nothing and echo nothing.
+/// Opens a pseudo-terminal in raw mode. Returns this process's end and masscan's end.
 fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let own = openpt(flags)?;
@@ -163,12 +162,12 @@ impl Child {
         self.reader.outputs()
     }
 
-    /// How many findings can wait to be read, if the system gives less room than a pipe of the usual size.
+    /// How many findings can wait to be read, if the system allowed only a small pipe; none if the pipe has the usual size.
     pub fn small_output_findings(&self) -> Option<usize> {
         self.small_output_findings
     }
 
-    /// Kills it and what it started: it leads a process group of its own.
+    /// Kills its process group: masscan and everything it started.
     pub fn kill(&mut self) {
         self.process.kill();
     }
@@ -228,7 +227,7 @@ mod tests {
     const LINE: &str = r#"{"ip":"172.16.0.1","timestamp":"1","port":443,"proto":"tcp","rec_type":"status","data":{"status":"open","reason":"syn-ack","ttl":64}}"#;
     const DEADLINE: Duration = Duration::from_secs(20);
 
-    /// Runs a shell script in masscan's place.
+    /// Runs a shell script instead of masscan.
     fn script(body: &str) -> (TempDir, Child) {
         script_with(&preloaded(), body)
     }
@@ -259,13 +258,13 @@ mod tests {
         (folder, child)
     }
 
-    /// What it writes until `enough` outputs have come or its output has ended.
+    /// Its outputs, at most `enough` of them, until they end.
     fn outputs(child: &Child, enough: usize) -> Vec<Output> {
         let (mut outputs, deadline) = (Vec::new(), Instant::now() + DEADLINE);
         while outputs.len() < enough {
             match child.outputs().recv_deadline(deadline) {
                 Ok(output) => outputs.push(output),
-                Err(error) if error.is_timeout() => panic!("only {outputs:?} came"),
+                Err(error) if error.is_timeout() => panic!("timed out after {outputs:?}"),
                 Err(_) => break,
             }
         }
@@ -355,7 +354,7 @@ mod tests {
 
     #[test]
     fn each_line_is_delivered_at_once_in_each_mode() {
-        // Not the shell's own echo, which does not buffer: a program that prints with stdio, and does not end.
+        // A program that prints with stdio and does not exit; the shell's own echo does not buffer.
         let body = format!("(echo '{LINE}'; sleep 600) | cut -c 1-");
         for mode in &[preloaded(), StdoutMode::Terminal] {
             let (_folder, child) = script_with(mode, &body);

@@ -10,27 +10,28 @@ use std::net::IpAddr;
 
 /// Parses one line without its line break. None for an empty line and for a record that is not the status of a port (a banner). Errs, with the
 /// line quoted, if it is not what masscan 1.3.2 prints.
-pub fn parse(line: &[u8]) -> Result<Option<Finding>, Invalid> {
+pub(super) fn parse(line: &[u8]) -> Result<Option<Finding>, Invalid> {
     let line = line.trim_ascii();
     if line.is_empty() {
         return Ok(None);
     }
-    let no_finding = |error: &dyn fmt::Display| {
+    let not_a_finding = |error: &dyn fmt::Display| {
         Invalid::new(
             &String::from_utf8_lossy(line),
             format!("is not a finding of masscan: {error}"),
         )
     };
     // UTF-8 is checked once for the whole line; from bytes, serde_json would check each word.
-    let text = str::from_utf8(line).map_err(|error| no_finding(&error))?;
-    let printed: Printed<'_> = serde_json::from_str(text).map_err(|error| no_finding(&error))?;
+    let text = str::from_utf8(line).map_err(|error| not_a_finding(&error))?;
+    let printed: OutputLine<'_> =
+        serde_json::from_str(text).map_err(|error| not_a_finding(&error))?;
     if printed.rec_type != "status" {
         return Ok(None);
     }
     let (Some(status), Some(reason), Some(ttl)) =
         (printed.data.status, printed.data.reason, printed.data.ttl)
     else {
-        return Err(no_finding(&"no status, reason or ttl"));
+        return Err(not_a_finding(&"no status, reason or ttl"));
     };
     Ok(Some(Finding {
         ip: printed.ip,
@@ -45,7 +46,7 @@ pub fn parse(line: &[u8]) -> Result<Option<Finding>, Invalid> {
 
 /// `{"ip":"172.16.0.130","timestamp":"1795333296","port":443,"proto":"tcp","rec_type":"status","data":{…}}`
 #[derive(Deserialize)]
-struct Printed<'a> {
+struct OutputLine<'a> {
     ip: IpAddr,
     #[serde(deserialize_with = "number_or_text")]
     timestamp: u64,
@@ -64,7 +65,7 @@ struct Data {
     ttl: Option<u8>,
 }
 
-/// masscan prints the timestamp as a string of digits. (An untagged enum would copy it first.)
+/// masscan prints the timestamp as a string of digits. An untagged enum would copy the text first.
 fn number_or_text<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     struct Seconds;
     impl Visitor<'_> for Seconds {
@@ -92,7 +93,7 @@ mod tests {
     const LINE: &str = r#"{"ip":"172.16.0.130","timestamp":"1795333296","port":443,"proto":"tcp","rec_type":"status","data":{"status":"open","reason":"syn-ack","ttl":64}}"#;
 
     #[test]
-    fn a_line_of_masscans() {
+    fn a_line_of_masscan_is_parsed() {
         let finding = parse(format!("{LINE}\r").as_bytes()).unwrap().unwrap();
         assert_eq!(finding.ip.to_string(), "172.16.0.130");
         assert_eq!(
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_finding_is_passed_over_or_named() {
+    fn other_lines_are_skipped_or_rejected() {
         assert_eq!(parse(b""), Ok(None));
         assert_eq!(parse(b" \r"), Ok(None));
         let banner = r#"{"ip":"172.16.0.1","timestamp":"1","port":80,"proto":"tcp","rec_type":"banner","data":{"service_name":"http","banner":"x"}}"#;

@@ -16,20 +16,20 @@ const PREFIX: &str = "scand-";
 /// A folder younger than this is not touched: its owner may not have locked it yet.
 const SWEPT_AFTER: Duration = Duration::from_secs(60);
 
-/// A folder of one scan; removed on drop.
+/// The working folder of one scan. Removed on drop.
 #[derive(Debug)]
-pub struct Folder {
+pub(super) struct Folder {
     folder: TempDir,
     _lock: File,
 }
 
 impl Folder {
     /// Creates one in the system's folder for temporary files. Errs if that is full or not writable.
-    pub fn make() -> io::Result<Folder> {
-        Folder::make_in(&std::env::temp_dir())
+    pub(super) fn create() -> io::Result<Folder> {
+        Folder::create_in(&std::env::temp_dir())
     }
 
-    fn make_in(parent: &Path) -> io::Result<Folder> {
+    fn create_in(parent: &Path) -> io::Result<Folder> {
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
         let lock = File::open(folder.path())?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
@@ -40,7 +40,7 @@ impl Folder {
     }
 
     /// Its path.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.folder.path()
     }
 }
@@ -82,9 +82,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_goes_with_its_scan_or_with_the_next_server() {
+    fn a_folder_is_removed_with_its_scan_or_by_the_next_server() {
         let parent = tempfile::tempdir().unwrap();
-        let folder = Folder::make_in(parent.path()).unwrap();
+        let folder = Folder::create_in(parent.path()).unwrap();
         let path = folder.path().to_owned();
         fs::write(path.join("paused.conf"), "x").unwrap();
         let later = SystemTime::now() + 2 * SWEPT_AFTER;

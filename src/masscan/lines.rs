@@ -1,45 +1,47 @@
 //! Cuts a byte stream into lines of bounded length. Pure.
+
 use memchr::memchr2_iter;
 
 /// Longest line of masscan's output that is kept, in bytes; the rest of a longer line is dropped.
 const MASSCAN_LINE_MAX_BYTES: usize = 4096;
 
-/// Cuts at line feeds and carriage returns, however the bytes are split into pieces.
+/// Cuts at line feeds and carriage returns. The bytes may arrive in pieces of any size.
 #[derive(Debug, Default)]
-pub struct Cutter {
+pub(super) struct Cutter {
     /// The beginning of an incomplete line.
-    begun: Vec<u8>,
+    partial: Vec<u8>,
 }
 
 impl Cutter {
-    /// Takes the next bytes and passes each line that they complete to `whole`, without its line end. What exceeds
-    /// [`MASSCAN_LINE_MAX_BYTES`] of a line is dropped.
-    pub fn push(&mut self, bytes: &[u8], mut whole: impl FnMut(&[u8])) {
+    /// Takes the next bytes and passes each line that they complete to `on_line`, without its line end. A line is truncated to
+    /// [`MASSCAN_LINE_MAX_BYTES`].
+    pub(super) fn push(&mut self, bytes: &[u8], mut on_line: impl FnMut(&[u8])) {
         let mut from = 0;
         for end in memchr2_iter(b'\n', b'\r', bytes) {
             let text = &bytes[from..end];
             from = end + 1;
-            if self.begun.is_empty() && text.len() <= MASSCAN_LINE_MAX_BYTES {
-                whole(text);
+            if self.partial.is_empty() && text.len() <= MASSCAN_LINE_MAX_BYTES {
+                on_line(text);
                 continue;
             }
-            self.begin(text);
-            whole(&self.begun);
-            self.begun.clear();
+            self.extend_partial(text);
+            on_line(&self.partial);
+            self.partial.clear();
         }
-        self.begin(&bytes[from..]);
+        self.extend_partial(&bytes[from..]);
     }
 
-    fn begin(&mut self, text: &[u8]) {
-        let room = MASSCAN_LINE_MAX_BYTES - self.begun.len();
-        self.begun.extend_from_slice(&text[..text.len().min(room)]);
+    fn extend_partial(&mut self, text: &[u8]) {
+        let room = MASSCAN_LINE_MAX_BYTES - self.partial.len();
+        self.partial
+            .extend_from_slice(&text[..text.len().min(room)]);
     }
 
-    /// The stream has ended: an incomplete line is a line too.
-    pub fn end(&mut self, mut whole: impl FnMut(&[u8])) {
-        if !self.begun.is_empty() {
-            whole(&self.begun);
-            self.begun.clear();
+    /// Ends the stream: passes an incomplete last line to `on_line`.
+    pub(super) fn end(&mut self, mut on_line: impl FnMut(&[u8])) {
+        if !self.partial.is_empty() {
+            on_line(&self.partial);
+            self.partial.clear();
         }
     }
 }
@@ -59,13 +61,13 @@ mod tests {
     }
 
     #[test]
-    fn lines_end_where_they_should() {
+    fn lines_end_at_line_feeds_and_carriage_returns() {
         assert_eq!(cut(b"a\rb\n\nc", 2), [&b"a"[..], b"b", b"", b"c"]);
         assert!(cut(b"", 1).is_empty());
     }
 
     #[test]
-    fn a_line_has_a_bound() {
+    fn a_line_is_bounded() {
         let lines = cut(&vec![b'x'; 1 << 20], 4096);
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0].len(), MASSCAN_LINE_MAX_BYTES);
@@ -73,7 +75,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_change_nothing(stream in prop::collection::vec(prop::sample::select(b"ab\r\n".to_vec()), 0..200), piece in 1usize..50) {
+        fn the_size_of_the_pieces_makes_no_difference(stream in prop::collection::vec(prop::sample::select(b"ab\r\n".to_vec()), 0..200), piece in 1usize..50) {
             prop_assert_eq!(cut(&stream, piece), cut(&stream, 1000));
         }
     }

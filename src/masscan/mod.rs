@@ -1,4 +1,4 @@
-//! Driving masscan: its arguments, its output, its process.
+//! Runs masscan: its arguments, its output, its process.
 //!
 //! | file | what |
 //! |---|---|
@@ -8,13 +8,13 @@
 //! | `lines.rs` | bytes → bounded lines |
 //! | `program.rs` | finding the program, and its version |
 //! | `binary.rs` | the masscan of this server: version, shards, line buffering |
-//! | `network.rs`, `netlink.rs` | its interface, route and offloads |
+//! | `network.rs`, `netlink.rs` | its interface, route, MTU and offloads |
 //! | `raw_sockets.rs` | whether it may open raw sockets |
 //! | `folder.rs` | its working folder |
-//! | `output.rs` | its standard output: line by line, with room for many findings |
+//! | `output.rs` | opens its standard output: line by line, with a large buffer |
 //! | `reader.rs` | the thread that reads its output |
-//! | `overrun.rs` | whether its output was read too late |
-//! | `child.rs` | the process: started, ended |
+//! | `overrun.rs` | detects that its output was read too late |
+//! | `child.rs` | starts and ends the process |
 //!
 //! **Invariant:** no text of a task reaches masscan, and nothing here uses a shell. masscan's output is untrusted: typed, bounded, validated.
 
@@ -23,7 +23,6 @@ mod binary;
 mod child;
 mod findings;
 mod folder;
-
 mod lines;
 mod netlink;
 mod network;
@@ -44,5 +43,5 @@ pub use network::{Network, NetworkError, NetworkOf, inspect, inspect_through, is
 pub use output::StdoutMode;
 pub use program::{ProgramError, find, has_libpcap, has_setsid};
 pub use raw_sockets::{Rights, rights};
-pub use reader::{FINDINGS_BATCH_MAX, Output};
+pub use reader::Output;
 pub use stderr::{announced_size, announced_version, cause, is_interrupt};

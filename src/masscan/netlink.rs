@@ -1,8 +1,9 @@
 //! Which features of a network interface are on, from the kernel's ethtool netlink (Linux 5.6 and newer), and its MTU. This needs no
 //! privileges and, unlike the older ioctl, no `unsafe`.
 //!
-//! The few bytes of netlink are written by hand: a message has a header of 16 bytes, the family's own header, and attributes of length, type
+//! The netlink messages are built by hand: a message has a header of 16 bytes, the family's own header, and attributes of length, type
 //! and value, each padded to 4 bytes. Numbers are in native byte order.
+
 use crate::model::source::Interface;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
@@ -59,14 +60,14 @@ pub(super) fn active_features(interface: &Interface) -> io::Result<BTreeSet<Stri
         &attribute(FAMILY_NAME, b"ethtool\0"),
     )?;
     let id = number(&family, FAMILY_ID).map(u16::from_ne_bytes)?;
-    let name = attribute(HEADER_DEV_NAME, &ended(interface));
+    let name = attribute(HEADER_DEV_NAME, &zero_terminated(interface));
     let header = attribute(FEATURES_HEADER | NESTED, &name);
     ask(id, GET_FEATURES, &header).map(|answer| active(&answer))
 }
 
 /// The interface's MTU in bytes. Errs like [`active_features`].
 pub(super) fn mtu(interface: &Interface) -> io::Result<u32> {
-    let name = attribute(LINK_NAME, &ended(interface));
+    let name = attribute(LINK_NAME, &zero_terminated(interface));
     let answer = ask(&open(None)?, GET_LINK, &[0; LINK_HEADER_BYTES], &name)?;
     number(&answer, LINK_MTU).map(u32::from_ne_bytes)
 }
@@ -76,11 +77,11 @@ fn number<const BYTES: usize>(answer: &[u8], wanted: u16) -> io::Result<[u8; BYT
     attributes(answer)
         .find(|(kind, _)| *kind == wanted)
         .and_then(|(_, value)| value.get(..BYTES)?.try_into().ok())
-        .ok_or_else(nonsense)
+        .ok_or_else(malformed_answer)
 }
 
 /// The interface's name with a terminating zero.
-fn ended(interface: &Interface) -> Vec<u8> {
+fn zero_terminated(interface: &Interface) -> Vec<u8> {
     [interface.as_str().as_bytes(), b"\0"].concat()
 }
 
@@ -100,9 +101,9 @@ fn ask(socket: &OwnedFd, kind: u16, header: &[u8], attributes: &[u8]) -> io::Res
         SendFlags::empty(),
     )?;
     let mut answer = vec![0; NETLINK_ANSWER_BYTES];
-    let (bytes, whole) = recv(socket, answer.as_mut_slice(), RecvFlags::TRUNC)?;
-    match whole > bytes {
-        true => Err(nonsense()),
+    let (bytes, total) = recv(socket, answer.as_mut_slice(), RecvFlags::TRUNC)?;
+    match total > bytes {
+        true => Err(malformed_answer()),
         false => body(&answer[..bytes], header.len()).map(<[u8]>::to_vec),
     }
 }
@@ -138,19 +139,19 @@ fn body(answer: &[u8], header_bytes: usize) -> io::Result<&[u8]> {
         .map(|bytes| u32::from_ne_bytes(bytes) as usize);
     let message = length
         .and_then(|length| answer.get(..length))
-        .ok_or_else(nonsense)?;
-    let kind = message.get(4..6).ok_or_else(nonsense)?;
+        .ok_or_else(malformed_answer)?;
+    let kind = message.get(4..6).ok_or_else(malformed_answer)?;
     if kind == ERROR.to_ne_bytes() {
         let code = message
             .get(HEADER_BYTES..HEADER_BYTES + 4)
             .and_then(|bytes| bytes.try_into().ok())
             .map(i32::from_ne_bytes)
-            .ok_or_else(nonsense)?;
+            .ok_or_else(malformed_answer)?;
         return Err(io::Error::from_raw_os_error(code.saturating_neg()));
     }
     message
         .get(HEADER_BYTES + header_bytes..)
-        .ok_or_else(nonsense)
+        .ok_or_else(malformed_answer)
 }
 
 /// Type and value of each attribute; ends at a truncated one.
@@ -182,7 +183,7 @@ fn active(answer: &[u8]) -> BTreeSet<String> {
         .collect()
 }
 
-fn nonsense() -> io::Error {
+fn malformed_answer() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
         "the kernel's answer is malformed",
@@ -197,7 +198,7 @@ mod tests {
 
     const GENERIC_HEADER: [u8; 4] = [GET_FEATURES, 1, 0, 0];
 
-    /// An answer with two active features, laid out as by the kernel.
+    /// An answer with two active features, in the kernel's layout.
     fn answer() -> Vec<u8> {
         let bit = |name: &[u8]| {
             let name = attribute(BIT_NAME, name);
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_error_is_one() {
+    fn an_error_of_the_kernel_is_returned() {
         let mut error = request(ERROR, &GENERIC_HEADER, &[]);
         error.splice(HEADER_BYTES.., (-19i32).to_ne_bytes());
         assert_eq!(
@@ -248,16 +249,16 @@ mod tests {
 
     #[test]
     fn the_loopback_has_an_mtu() {
-        let told = fs::read_to_string("/sys/class/net/lo/mtu").unwrap_or_default();
+        let expected = fs::read_to_string("/sys/class/net/lo/mtu").unwrap_or_default();
         let Ok(mtu) = mtu(&"lo".parse().unwrap()) else {
             return;
         };
-        assert_eq!(Some(mtu), told.trim().parse().ok());
+        assert_eq!(Some(mtu), expected.trim().parse().ok());
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in 0usize..400) {
+        fn any_bytes_are_parsed_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in 0usize..400) {
             let _ = body(&bytes, GENERIC_HEADER.len()).map(active);
             let answer = answer();
             let _ = body(&answer[..cut.min(answer.len())], GENERIC_HEADER.len()).map(active);

@@ -23,7 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a script may take to become masscan.
-pub(in crate::masscan) const NAMESPACE_WAIT: Duration = Duration::from_secs(2);
+pub(super) const NAMESPACE_WAIT: Duration = Duration::from_secs(2);
 
 /// The features by which libpcap chooses the size of its frames.
 const TRAPS: [&str; 8] = [
@@ -39,18 +39,18 @@ const TRAPS: [&str; 8] = [
 /// The largest MTU without losses: that of Ethernet, in bytes.
 const MTU_MAX: u32 = 1500;
 /// Interval between two checks whether a process has become masscan.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const EXEC_CHECK_EVERY: Duration = Duration::from_millis(20);
 
-/// NetworkOf network is examined.
+/// Which process's network to examine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NetworkOf {
-    /// This process's: masscan is started directly.
+    /// That of this process, because masscan is started directly.
     Ours,
     /// That of the process with this id.
     Process(u32),
 }
 
-/// The result.
+/// The result of the examination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
     /// The interface that masscan takes.
@@ -107,7 +107,7 @@ impl fmt::Display for NetworkError {
             NetworkError::Elsewhere(why) => {
                 write!(f, "masscan's network cannot be examined from here: {why}")
             }
-            NetworkError::Unreadable(error) => write!(f, "the system doesn't say: {error}"),
+            NetworkError::Unreadable(error) => write!(f, "the system does not report it: {error}"),
         }
     }
 }
@@ -121,7 +121,7 @@ impl From<io::Error> for NetworkError {
 /// Examines `interface`, or the interface of the default route, as masscan does.
 pub fn inspect(whose: NetworkOf, interface: Option<&Interface>) -> Result<Network, NetworkError> {
     let interface = interface.cloned();
-    // In a thread of its own, because a thread that has entered another namespace cannot be used for anything else.
+    // In a separate thread, because a thread that has entered another namespace cannot be used for anything else.
     thread::Builder::new()
         .name("network".to_owned())
         .spawn(move || {
@@ -131,7 +131,7 @@ pub fn inspect(whose: NetworkOf, interface: Option<&Interface>) -> Result<Networ
             inspect_this_namespace(interface)
         })?
         .join()
-        .map_err(|_| io::Error::other("the thread that looked ended by a panic"))?
+        .map_err(|_| io::Error::other("the thread that examines the network panicked"))?
 }
 
 /// Whether `program` is a script: then what it starts may run in another network.
@@ -163,7 +163,7 @@ fn enter(id: u32) -> Result<(), NetworkError> {
             let why = "the script that was started did not become masscan (exec)";
             return Err(NetworkError::Elsewhere(why.to_owned()));
         }
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(EXEC_CHECK_EVERY);
     }
     let refused = |error: io::Error| NetworkError::Elsewhere(error.to_string());
     let theirs = File::open(format!("/proc/{id}/ns/net")).map_err(refused)?;
@@ -215,7 +215,7 @@ fn inspect_this_namespace(interface: Option<Interface>) -> Result<Network, Netwo
 
 /// The default route via a router in `/proc/net/route` (on `interface`, if one is named) with the lowest metric.
 fn default_route(table: &str, interface: Option<&Interface>) -> Option<(Interface, Ipv4Addr)> {
-    const UP_BY_A_ROUTER: u32 = 0x1 | 0x2;
+    const UP_VIA_GATEWAY: u32 = 0x1 | 0x2;
     table
         .lines()
         .skip(1)
@@ -228,7 +228,7 @@ fn default_route(table: &str, interface: Option<&Interface>) -> Option<(Interfac
             let flags = u32::from_str_radix(next()?, 16).ok()?;
             let metric: u32 = words.nth(2)?.parse().ok()?;
             let mask = u32::from_str_radix(words.next()?, 16).ok()?;
-            let default = destination == 0 && mask == 0 && flags & UP_BY_A_ROUTER == UP_BY_A_ROUTER;
+            let default = destination == 0 && mask == 0 && flags & UP_VIA_GATEWAY == UP_VIA_GATEWAY;
             let wanted = interface.is_none_or(|interface| *interface == name);
             // The kernel prints addresses in memory order.
             let gateway = Ipv4Addr::from(gateway.to_ne_bytes());
@@ -272,7 +272,7 @@ scan0\t000200C0\t00000000\t0001\t0\t0\t0\tFCFFFFFF\t0\t0\t0
     }
 
     #[test]
-    fn the_remedy_is_a_whole_command() {
+    fn the_remedy_is_a_complete_command() {
         let mut network = Network {
             interface: "eth0".parse().unwrap(),
             gateway: None,
@@ -288,7 +288,7 @@ scan0\t000200C0\t00000000\t0001\t0\t0\t0\tFCFFFFFF\t0\t0\t0
     }
 
     #[test]
-    fn an_interface_that_is_not_there_is_named() {
+    fn a_missing_interface_is_named() {
         let found = inspect(NetworkOf::Ours, Some(&"no-such-thing".parse().unwrap()));
         // A kernel without ethtool's netlink reports nothing.
         if let Err(error) = found {
@@ -297,7 +297,7 @@ scan0\t000200C0\t00000000\t0001\t0\t0\t0\tFCFFFFFF\t0\t0\t0
     }
 
     #[test]
-    fn a_script_is_known_by_its_first_bytes() {
+    fn a_script_is_recognised_by_its_first_bytes() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("masscan");
         assert!(!is_script(&file));

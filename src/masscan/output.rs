@@ -1,18 +1,17 @@
-//! masscan's standard output: written line by line, with room for many findings.
+//! masscan's standard output: written line by line, into a buffer for many findings.
 //!
-//! **Line by line.** Into a pipe, masscan writes whole blocks, and a kill loses them (measured: 226 of 256 findings arrived). The library
+//! **Line by line.** Into a pipe, masscan writes complete blocks, and a kill loses what is in its buffer (measured: 226 of 256 findings arrived). The library
 //! that `stdbuf` of coreutils preloads makes it write each line at once. The loader ignores that library if masscan has file
 //! capabilities or is set-user-ID, and other libcs do not have it. In that case masscan gets a terminal, to which libc writes each line.
 //!
-//! **With room.** While masscan waits for its output to be read, answers collect in its capture ring, which holds about 800 (measured,
+//! **Large buffer.** While masscan waits for its output to be read, answers collect in its capture ring, which holds about 800 (measured,
 //! with offloads off and an MTU of 1500). Further ones are lost without any indication. masscan sends in bursts of 1000 probes and more at
-//! 10 000 packets per second (measured), which may all be answered at once. A pipe has room for thousands of findings, a terminal for 80.
+//! 10 000 packets per second (measured), which may all be answered at once. A pipe can hold thousands of findings, a terminal about 80.
 
-use super::network::is_masscan;
+use super::network::{NAMESPACE_WAIT, is_masscan};
 use super::program::{answer, find, idle};
 use super::raw_sockets::{Rights, rights};
 use super::reader::Stdout;
-use crate::masscan::network::NAMESPACE_WAIT;
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use std::fs;
 use std::io::{self, PipeWriter};
@@ -26,15 +25,15 @@ use std::time::{Duration, Instant};
 const PIPE_BYTES: usize = 1024 * 1024;
 /// Its size if the system allows more (CAP_SYS_RESOURCE). Memory is used only for what waits in it.
 const PIPE_BYTES_PRIVILEGED: usize = 8 * PIPE_BYTES;
-/// What a terminal of Linux holds at least: 4 KiB in the line discipline and 8 KiB before it (measured: 13.8 KiB on 6.18).
+/// The minimum that a terminal buffers on Linux: 4 KiB in the line discipline and 8 KiB before it (measured: 13.8 KiB on 6.18).
 const TERMINAL_BYTES: usize = 12 * 1024;
-/// Most bytes of a finding's line: 145 with an IPv4 address, up to 186 with an IPv6 one.
+/// Maximum length of a finding's line in bytes: 145 with an IPv4 address, up to 186 with an IPv6 one.
 const LINE_BYTES_MAX: usize = 190;
 /// Interval between two checks whether a process has loaded its libraries.
 const LOADED_CHECK_EVERY: Duration = Duration::from_millis(10);
 
 /// Names and values of environment variables: the library that is to be preloaded, and the mode it works in.
-pub type Variables = [(String, String); 2];
+pub(super) type Variables = [(String, String); 2];
 
 /// What makes masscan write each line at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +103,7 @@ fn loads_library(program: &Path, variables: &Variables) -> bool {
         }
         thread::sleep(LOADED_CHECK_EVERY);
     };
-    // It has nothing left to do, or has exited already.
+    // It may have exited already.
     let _ = process.kill();
     let _ = process.wait();
     has_loaded
@@ -187,16 +186,16 @@ mod tests {
 
     #[test]
     fn the_variables_of_stdbuf_are_found() {
-        let whole = "PATH=/bin\nLD_PRELOAD=/usr/libexec/coreutils/libstdbuf.so\n_STDBUF_O=L\n";
+        let text = "PATH=/bin\nLD_PRELOAD=/usr/libexec/coreutils/libstdbuf.so\n_STDBUF_O=L\n";
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
-            variables(whole),
+            variables(text),
             Some([
                 pair("LD_PRELOAD", "/usr/libexec/coreutils/libstdbuf.so"),
                 pair("_STDBUF_O", "L")
             ])
         );
-        assert_eq!(variables(&whole.replace("_STDBUF_O", "OTHER")), None);
+        assert_eq!(variables(&text.replace("_STDBUF_O", "OTHER")), None);
         assert_eq!(variables(""), None);
         let variables = stdbuf().expect("the tests run with coreutils");
         assert!(Path::new(&variables[0].1).exists());

@@ -1,12 +1,12 @@
-//! Whether masscan had to wait so long for its output to be read that it may have lost answers. Pure.
+//! Detects that masscan was blocked on its output for so long that it may have lost answers. Pure.
 //!
-//! While masscan waits, answers collect in its capture ring. When the ring is full, further answers are lost and masscan does not report
-//! it. So answers may be lost if its output was full, and more answers can have come since the last read than the output and the ring
-//! hold.
+//! While masscan is blocked, answers collect in its capture ring. When the ring is full, further answers are lost and masscan does not report
+//! it. So answers may be lost if its output was full, and more answers may have arrived since the last read than the output and the
+//! ring hold.
 
 use std::time::{Duration, Instant};
 
-/// Answers that masscan's capture ring holds, and more: about 800 were measured, with offloads off and an MTU of 1500.
+/// A lower bound of the answers that masscan's capture ring holds: about 800 were measured, with offloads off and an MTU of 1500.
 const RING_ANSWERS: f64 = 500.0;
 /// The output counts as full if less than one of this many parts is free: a line does not cross a page of the pipe, so each page of 4096
 /// bytes has some bytes left.
@@ -30,16 +30,16 @@ impl OverrunDetector {
         }
     }
 
-    /// To be called after each read, at `now`: `waiting` bytes were there when it began, and lines were `line_bytes` long on average.
-    /// Returns whether answers may have been lost before it.
+    /// To be called after each read, at `now`. `waiting` is the number of bytes before the read, `line_bytes` the average length of a line.
+    /// Returns whether answers may have been lost before the read.
     pub(super) fn after_read(&mut self, now: Instant, waiting: usize, line_bytes: usize) -> bool {
-        let away = self
+        let since_last_read = self
             .last_read
             .map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         self.last_read = Some(now);
         let was_full = waiting >= self.capacity / FULL_PARTS * (FULL_PARTS - 1);
         let findings_max = (self.capacity / line_bytes.max(1)) as f64;
-        let answers_max = away.as_secs_f64() * self.rate_pps;
+        let answers_max = since_last_read.as_secs_f64() * self.rate_pps;
         was_full && answers_max > findings_max + RING_ANSWERS
     }
 }

@@ -1,6 +1,6 @@
-//! Finding the masscan program and asking it for its abilities. Sends no packets.
-use crate::model::text::QUOTED_TEXT_MAX_CHARS;
-use crate::model::text::one_line;
+//! Finds the masscan program and reads its version and requirements. Sends no packets.
+
+use crate::model::text::{QUOTED_TEXT_MAX_CHARS, one_line};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::ffi::OsString;
@@ -42,7 +42,7 @@ impl fmt::Display for ProgramError {
             ),
             ProgramError::NotExecutable(program) => write!(
                 f,
-                "{} may not be run: make it executable or give another path in -masscan",
+                "{} is not executable: make it executable or give another path in -masscan",
                 program.display()
             ),
             ProgramError::Start { program, error } => {
@@ -50,7 +50,7 @@ impl fmt::Display for ProgramError {
             }
             ProgramError::NotMasscan(program) => write!(
                 f,
-                "{} does not say that it is masscan: give masscan's path in -masscan",
+                "{} is not masscan (no version in the output of --version): give masscan's path in -masscan",
                 program.display()
             ),
         }
@@ -85,8 +85,8 @@ pub fn find(program: &Path) -> Result<PathBuf, ProgramError> {
     })
 }
 
-/// The version in the output of `program --version`: `1.3.2`. Gives up after [`PROGRAM_ANSWER_WAIT`].
-pub fn version(program: &Path) -> Result<String, ProgramError> {
+/// The version in the output of `program --version`, such as `1.3.2`. Fails after [`PROGRAM_ANSWER_WAIT`].
+pub(super) fn version(program: &Path) -> Result<String, ProgramError> {
     let path = find(program)?;
     answer(Command::new(&path).arg("--version"))?
         .all()
@@ -97,7 +97,7 @@ pub fn version(program: &Path) -> Result<String, ProgramError> {
         .ok_or(ProgramError::NotMasscan(path))
 }
 
-/// Whether masscan finds libpcap, which it loads only when it runs; Debian's package of masscan does not depend on it.
+/// Whether masscan finds libpcap. It loads libpcap at run time, and Debian's package of masscan does not depend on it.
 pub fn has_libpcap(program: &Path) -> Result<bool, ProgramError> {
     // This lists the interfaces and sends nothing.
     let answer = answer(Command::new(find(program)?).arg("--iflist"))?;
@@ -131,12 +131,12 @@ pub(super) fn idle(path: &Path) -> Command {
 
 /// Longest time that a program may take to answer.
 pub(super) const PROGRAM_ANSWER_WAIT: Duration = Duration::from_secs(5);
-/// Most bytes that are read of a program's output.
+/// Maximum number of bytes that are read of a program's output.
 const OUTPUT_MAX_BYTES: u64 = 4096;
 /// Interval between two checks whether it has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// After it has ended, processes that it started may write for this long.
-const LAST_WORDS_WAIT: Duration = Duration::from_millis(200);
+const EXIT_CHECK_EVERY: Duration = Duration::from_millis(10);
+/// After it has exited, processes that it started may write for this long.
+const OUTPUT_AFTER_EXIT_WAIT: Duration = Duration::from_millis(200);
 
 /// The output of a program.
 #[derive(Debug, Default)]
@@ -152,7 +152,8 @@ impl Answer {
     }
 }
 
-/// Runs a program and returns its output. One that runs longer than [`PROGRAM_ANSWER_WAIT`] is killed, which is an error. Processes that it started are killed too.
+/// Runs a program and returns its output. Kills it after [`PROGRAM_ANSWER_WAIT`]; then the output is empty. Processes that it started are
+/// killed too.
 pub(super) fn answer(command: &mut Command) -> Result<Answer, ProgramError> {
     let program = PathBuf::from(command.get_program());
     let start = |error| ProgramError::Start {
@@ -173,11 +174,11 @@ pub(super) fn answer(command: &mut Command) -> Result<Answer, ProgramError> {
         if ended || Instant::now() >= give_up {
             break ended;
         }
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(EXIT_CHECK_EVERY);
     };
     let mut answer = Answer::default();
     if ended {
-        let give_up = Instant::now() + LAST_WORDS_WAIT;
+        let give_up = Instant::now() + OUTPUT_AFTER_EXIT_WAIT;
         answer.output = start_of(child.stdout.take(), give_up).map_err(start)?;
         answer.errors = start_of(child.stderr.take(), give_up).map_err(start)?;
     }
@@ -192,12 +193,12 @@ pub(super) fn answer(command: &mut Command) -> Result<Answer, ProgramError> {
 
 /// Whether a child has ended, without reaping it.
 fn has_ended(pid: Pid) -> io::Result<bool> {
-    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    Ok(waitid(WaitId::Pid(pid), look)?.is_some())
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    Ok(waitid(WaitId::Pid(pid), options)?.is_some())
 }
 
-/// The first [`OUTPUT_MAX_BYTES`] of what an ended program wrote. If another process, such as a wrapper's filter, still holds the other end,
-/// it is waited for until `give_up`.
+/// The first [`OUTPUT_MAX_BYTES`] that a program wrote before it ended. If another process, such as a wrapper's filter, still has the other end
+/// open, waits for it until `give_up`.
 fn start_of(stream: Option<impl Read + AsFd>, give_up: Instant) -> io::Result<String> {
     let mut bytes = Vec::new();
     if let Some(stream) = stream {
@@ -210,7 +211,7 @@ fn start_of(stream: Option<impl Read + AsFd>, give_up: Instant) -> io::Result<St
             if Instant::now() >= give_up {
                 break;
             }
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(EXIT_CHECK_EVERY);
         }
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -223,7 +224,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn a_program_is_found_or_its_lack_is_named() {
+    fn a_program_is_found_or_reported_as_missing() {
         assert!(find(Path::new("sh")).unwrap().is_absolute());
         assert!(matches!(
             find(Path::new("no-such-program")),
@@ -249,14 +250,14 @@ mod tests {
             .collect()
     }
 
-    /// Like a wrapper that does not `exec` masscan.
+    /// As with a wrapper that does not `exec` masscan.
     #[test]
-    fn what_a_program_has_started_ends_with_it() {
+    fn processes_that_a_program_started_are_killed_with_it() {
         for (script, output, left) in [
             ("sleep 600 & wait", "", 0),
             ("sleep 600 & echo done", "done\n", 0),
             ("(sleep 0.05; echo late) &", "late\n", 0),
-            // A process that has left the group lives on and is not waited for.
+            // A process that has left the group is neither killed nor waited for.
             ("setsid sleep 30 & sleep 0.3; echo done", "done\n", 1),
         ] {
             let folder = tempfile::tempdir().unwrap();
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_masscan_has_no_version() {
+    fn a_program_that_is_not_masscan_has_no_version() {
         assert!(matches!(
             version(Path::new("true")),
             Err(ProgramError::NotMasscan(_))

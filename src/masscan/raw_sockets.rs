@@ -10,7 +10,7 @@ use std::path::Path;
 const NET_RAW: u64 = 1 << 13;
 const SET_USER_ID: u32 = 0o4000;
 
-/// From what masscan gets the right.
+/// How masscan gets the right to open raw sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rights {
     /// It runs as root.
@@ -30,10 +30,10 @@ pub fn rights(program: &Path) -> Rights {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     let root_owned = |file: fs::Metadata| file.uid() == 0 && file.mode() & SET_USER_ID != 0;
     let of_file = has_file_capability(program) || program.metadata().is_ok_and(root_owned);
-    judge(&status, geteuid().is_root(), of_file)
+    rights_by_status(&status, geteuid().is_root(), of_file)
 }
 
-fn judge(status: &str, root: bool, of_file: bool) -> Rights {
+fn rights_by_status(status: &str, root: bool, of_file: bool) -> Rights {
     let has = |set: &str| {
         status
             .lines()
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rights_come_from_root_ambience_or_the_file() {
+    fn rights_come_from_root_ambient_capabilities_or_the_file() {
         let status = |bounding: &str, ambient: &str| {
             format!(
                 "Name:\tscand\nCapEff:\t0000000000000000\nCapBnd:\t{bounding}\nCapAmb:\t{ambient}\n"
@@ -79,9 +79,16 @@ mod tests {
             (none, none, true, true, Rights::Bounded),
             (raw, none, true, false, Rights::Root),
         ] {
-            assert_eq!(judge(&status(bounding, ambient), root, of_file), rights);
+            assert_eq!(
+                rights_by_status(&status(bounding, ambient), root, of_file),
+                rights
+            );
         }
-        assert_eq!(judge("", true, true), Rights::Bounded, "nothing is known");
+        assert_eq!(
+            rights_by_status("", true, true),
+            Rights::Bounded,
+            "an empty status"
+        );
     }
 
     #[test]

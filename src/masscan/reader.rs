@@ -1,4 +1,4 @@
-//! The thread `scan-N-reader`: reads one masscan's standard output and standard error and hands on what they contain.
+//! The thread `scan-N-reader`: reads the standard output and standard error of one masscan, and passes on what they contain.
 //!
 //! It blocks until masscan writes, reads everything that is there, and sends it as [`Output`] over a bounded channel. Findings go out in
 //! batches, by size or by age.
@@ -24,8 +24,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Most findings in one batch.
-pub const FINDINGS_BATCH_MAX: usize = 1000;
+/// Maximum number of findings in a batch.
+const FINDINGS_BATCH_MAX: usize = 1000;
 /// A finding waits at most this long for others of its batch.
 const FINDINGS_BATCH_AGE: Duration = Duration::from_secs(1);
 /// Outputs that may wait for the scan thread: with full batches 64 000 findings, about 6 MiB.
@@ -34,7 +34,7 @@ const OUTPUTS_MAX: usize = 64;
 /// 2000 arrive in this time, less than a third of what a pipe of 1 MiB holds. A terminal holds only about 80 findings, so there is no
 /// pause there.
 const READ_PAUSE: Duration = Duration::from_millis(20);
-/// Most bytes of one read.
+/// Maximum number of bytes of one read.
 const READ_BYTES: usize = 64 * 1024;
 /// The thread checks this often whether its scan has gone.
 const ABANDONED_CHECK_EVERY: Duration = Duration::from_millis(500);
@@ -55,7 +55,7 @@ pub enum Output {
     },
     /// Any other line of standard error.
     Message(String),
-    /// masscan had to wait so long for its output to be read that answers may be lost.
+    /// masscan was blocked on its output for so long that answers may be lost.
     Overrun,
 }
 
@@ -137,7 +137,7 @@ struct ReaderTask {
     is_abandoned: Arc<AtomicBool>,
 }
 
-/// Findings that wait for others.
+/// Findings that wait to be sent together.
 #[derive(Default)]
 struct Batch {
     findings: Vec<Finding>,
@@ -284,12 +284,12 @@ impl Stream {
         })
     }
 
-    /// Bytes that wait to be read; none if the system does not say. (Of a terminal it counts only a part of them.)
+    /// Bytes that wait to be read; none if the system does not report it. For a terminal, the system counts only a part of them.
     fn waiting_bytes(&self) -> Option<usize> {
         ioctl_fionread(&self.file).ok().map(|bytes| bytes as usize)
     }
 
-    /// Gives each complete line to `on_line` until nothing is left to read. Returns the number of bytes.
+    /// Reads until nothing is left, and passes each complete line to `on_line`. Returns the number of bytes.
     fn read_all(&mut self, mut on_line: impl FnMut(&[u8])) -> usize {
         let mut bytes = 0;
         while !self.has_ended {
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_nobody_listens_to_ends() {
+    fn a_reader_ends_when_its_receiver_is_dropped() {
         let (reader, mut stdout, _stderr) = reader();
         // More than the channel and the pipe hold.
         let flood = thread::spawn(move || while writeln!(stdout, "{LINE}").is_ok() {});

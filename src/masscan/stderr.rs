@@ -5,7 +5,7 @@ use crate::model::text::one_line;
 
 /// One line of standard error.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Line {
+pub(super) enum Line {
     /// A progress line.
     Progress(Progress),
     /// Any other line, as one printable line.
@@ -13,7 +13,7 @@ pub enum Line {
 }
 
 /// Parses one line; none if it is blank.
-pub fn parse(line: &[u8]) -> Option<Line> {
+pub(super) fn parse(line: &[u8]) -> Option<Line> {
     let text = String::from_utf8_lossy(line);
     let text = text.trim();
     if text.is_empty() {
@@ -25,7 +25,7 @@ pub fn parse(line: &[u8]) -> Option<Line> {
     })
 }
 
-/// The messages that say why masscan failed; none if there are only the ones of a normal start and end.
+/// The last messages that may explain a failure of masscan; none if there are only those of a normal run.
 pub fn cause<'a>(messages: impl Iterator<Item = &'a str>) -> Option<String> {
     /// How the messages of a normal run begin.
     const USUAL: [&str; 5] = [
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_with_a_meaning() {
+    fn interrupts_and_sizes_are_recognised() {
         assert!(is_interrupt("waiting several seconds to exit..."));
         assert!(!is_interrupt("waiting 3-secs"));
         assert_eq!(

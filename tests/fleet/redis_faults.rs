@@ -177,7 +177,7 @@ fn redis_errors() {
                 "CLIENT KILL TYPE normal SKIPME yes",
             ],
             &["CONFIG SET requirepass ''"],
-            "wants a password: give it in -redis",
+            "requires a password: give it in -redis",
         ),
     ];
     for (begin, end, message) in cases {

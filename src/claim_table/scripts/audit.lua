@@ -1,6 +1,6 @@
--- Looks for tasks of a partition that have not ended but whose hash or place in the queues is lost, because keys were evicted or deleted
--- one by one.
--- Takes: partition; from: the rank to begin at; max: most tasks.
+-- Finds tasks of a partition that have not ended but whose hash or entry in the queues is lost, because single keys were evicted or
+-- deleted.
+-- Takes: partition; from: the rank to begin at; max: maximum number of tasks.
 -- Returns: {next rank (0: the end was reached), id, …} with the ids of such tasks.
 -- Changes: if there are any, the partition is no longer intact. It is then started again from the group's committed offset, and ingest.lua
 --   restores what is missing.

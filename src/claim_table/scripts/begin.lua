@@ -1,6 +1,6 @@
 -- Starts a partition whose cursor is missing (a new group, or a Redis that lost its data), or restarts one whose topic was recreated.
--- Takes: partition; from: first offset to ingest; log_end: the end of the log now (tasks before it may have ended or be running, which
---   scan-status tells); epoch: a name for this start; replaces (optional): the epoch that it replaces, absent if the cursor has to be
+-- Takes: partition; from: first offset to ingest; log_end: the current end of the log (tasks before it may have ended or be running;
+--   scan-status has their state); epoch: a name for this start; replaces (optional): the epoch that it replaces, absent if the cursor has to be
 --   missing; lost_records: records that Kafka no longer has, as far as known.
 -- Returns: 1, or 0 if another server was first.
 -- Changes: the partition's cursor. Tasks in its open offsets stay there and hold the committed offset back until they end.

@@ -5,17 +5,17 @@
 --   watermark: the one that the caller's last call returned
 --   lease_ms
 --   slots, free, held, rate_used, max_rate (0: no limit): the server's load
---   deferral_ms: how long a task is left to a less loaded server; fresh_ms: the age of a heartbeat up to which a server counts as alive
---   window: ready tasks to look at; throttled_max: most tasks to throttle; skipped_max: most tasks to skip
+--   deferral_ms: how long a task is deferred to a less loaded server; fresh_ms: the age of a heartbeat up to which a server counts as alive
+--   window: ready tasks to consider; throttled_max and skipped_max: maximum numbers of tasks to throttle and to skip
 --   reserved_ms: after this wait a large task is no longer overtaken by smaller ones
---   avoid_ms: how long a server leaves a task that it failed to other servers
---   forgotten_ms: how long a silent server is kept; patience_ms: how long a task that all servers refuse is kept
+--   avoid_ms: how long a task that failed on a server is left to other servers
+--   forgotten_ms: how long a server without heartbeats is kept; refused_kept_ms: how long a task that all servers refuse is kept
 -- Returns: a watermark, then one of
 --   none
 --   idle, and for how many milliseconds no task will be ready unless one is queued
---   deferred: a less loaded server is given a moment
---   skipped: no task among those that were looked at may run here; the next call looks at the ones after them
---   vanished, and an id: the hash of a queued task is lost; audit.lua brings it back
+--   deferred: a task is left to a less loaded server for a moment
+--   skipped: this server may run none of the tasks that were considered; the next call considers the tasks after them
+--   vanished, and an id: the hash of a queued task is lost; an audit restores it
 --   restored: Redis went back in time, see below
 --   task, field, value, …
 -- Changes: the server's entry, the watermark, throttled and delayed tasks that are due, and the claimed task.
@@ -30,7 +30,7 @@ local watermark_found = tonumber(redis.call('GET', watermark_key))
 local watermark = whole(math.max((watermark_found or 0) + 1, now_us))
 redis.call('SET', watermark_key, watermark)
 if watermark_found and watermark_found < tonumber(args.watermark) then
-  forget_all()
+  clear_unfinished()
   return {watermark, 'restored'}
 end
 
@@ -40,10 +40,10 @@ local function report(held_now, free_now)
     'max_rate', whole(max_rate), 'version', args.version, 'capabilities', capabilities, 'seen_ms', whole(now_ms))
   redis.call('PEXPIRE', me, args.forgotten_ms)
   local forgotten = redis.call('ZREMRANGEBYSCORE', servers_key, '-inf', now_ms - args.forgotten_ms)
-  if forgotten > 0 then redis.call('SET', departed_key, '', 'PX', args.patience_ms) end
+  if forgotten > 0 then redis.call('SET', departed_key, '', 'PX', args.refused_kept_ms) end
 end
 
--- The same call again: its answer was lost. The claim that it made is still valid unless the lease has expired.
+-- A repeated call, because its answer was lost. Its claim is still valid unless the lease has expired.
 local last = redis.call('HMGET', me, 'call', 'call_task', 'call_fence')
 if last[1] == args.call and last[2] and claim_state(last[2], last[3]) == 'ok' then
   redis.call('ZADD', running_key, now_ms + args.lease_ms, last[2])
@@ -80,13 +80,13 @@ for _, name in ipairs(redis.call('ZRANGEBYSCORE', servers_key, now_ms - args.fre
   end
 end
 
--- A task above a server's limit runs at the limit, so it needs no more than that.
+-- Whether a task's rate fits. A task above the server's limit runs at the limit.
 local function fits(band_width, used, limit)
   return limit == 0 or used + math.min(band_width, limit) <= limit
 end
 
--- Whether another server whose load is below `load` could take the task now: it has not refused it (`marks`), and its rate suffices.
-local function anyone_below(load, band_width, marks)
+-- Whether another server whose load is below `load` could claim the task now: it has not refused the task (`marks`), and the rate fits.
+local function has_server_below(load, band_width, marks)
   for _, other in ipairs(others) do
     if other.load < load and fits(band_width, other.rate_used, other.max_rate)
       and not has_refused(marks, other.name, other.capabilities) then
@@ -127,8 +127,8 @@ local function job_has_room(job, parallel)
   return sending[job] < parallel
 end
 
--- When a job has room again, its best throttled task becomes ready.
-local function bring_back(job)
+-- Makes the best throttled task of a job ready, if the job has room.
+local function unthrottle(job)
   local best = redis.call('ZRANGE', throttled_key(job), 0, 0, 'WITHSCORES')
   local id = best[1]
   if not id then
@@ -145,7 +145,7 @@ local function bring_back(job)
     redis.call('ZADD', ready_key, best[2], id)
   end
 end
-for _, job in ipairs(redis.call('ZRANGE', throttled_jobs_key, 0, window - 1)) do bring_back(job) end
+for _, job in ipairs(redis.call('ZRANGE', throttled_jobs_key, 0, window - 1)) do unthrottle(job) end
 
 -- Whether all servers of the table have refused a task.
 local all_capabilities
@@ -162,8 +162,8 @@ local function is_refused_by_all(marks)
   return true
 end
 
--- Whether to skip a task because this server may not run it. `refused_ms` is the time since which all servers have refused it. After a
--- while, if no server has left that may come back, it is claimed once more, and refuse.lua ends it.
+-- Whether to skip a task because this server may not run it. `refused_ms` is the time since which all servers have refused it. When that is
+-- final, the task is claimed once more, so that refuse.lua decides its end.
 local function is_refused(id, marks, refused_ms)
   local by_me = has_refused(marks, server, capabilities)
   if not by_me or not is_refused_by_all(marks) then
@@ -171,11 +171,11 @@ local function is_refused(id, marks, refused_ms)
     return by_me
   end
   if not refused_ms then redis.call('HSET', task_key(id), 'refused_ms', whole(now_ms)) end
-  return not is_given_up(refused_ms or now_ms, args.patience_ms)
+  return not refusal_is_final(refused_ms or now_ms, args.refused_kept_ms)
 end
 
--- The best ready tasks. A job with a limit has one of them at most, and none if it has no room. Its other tasks are
--- throttled, because many of them would hide the tasks behind them. Tasks that this server may not scan are skipped.
+-- The best ready tasks. Of a job with a limit there is at most one, and none if the job has no room. Its other tasks are throttled, because
+-- they would fill the window. Tasks that this server may not run are skipped.
 local function candidates()
   local found, throttled, skipped, seen = {}, 0, 0, {}
   local from = tonumber(redis.call('HGET', me, 'skipped_to') or 0)
@@ -226,9 +226,9 @@ for _, id in ipairs(found) do
   if not fits(band_width, rate_used, max_rate) then
     -- Smaller tasks may go before a large one, but not for ever.
     if waited > args.reserved_ms then break end
-  elseif task[3] == server and waited < args.avoid_ms and anyone_below(math.huge, band_width, task[8]) then
+  elseif task[3] == server and waited < args.avoid_ms and has_server_below(math.huge, band_width, task[8]) then
     deferred = true
-  elseif waited < args.deferral_ms and anyone_below(held / slots, band_width, task[8]) then
+  elseif waited < args.deferral_ms and has_server_below(held / slots, band_width, task[8]) then
     deferred = true
   else
     local fence = next_fence(task[4])

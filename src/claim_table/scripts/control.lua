@@ -3,13 +3,13 @@
 -- Returns: for each {answer, state}:
 --   done      the state is now as ordered, or was already
 --   ordered   a server runs the task: renew.lua gives it the order within a second; if that server is lost, reap.lua carries it out
---   ending    the end that `state` names is decided; the next server that reaps brings it about
+--   ending    it will end as `state`: the next server that reaps ends it
 --   ended     it has ended as `state`
 --   unknown   no such task
 -- Changes: the tasks' state or `order`; the outbox.
 local order = args.order
 
-local function steer(id)
+local function control(id)
   local key = task_key(id)
   local task = redis.call('HMGET', key, 'status', 'ending', 'finished_ms', 'order')
   local status, ending, ordered = task[1], task[2], task[4]
@@ -43,5 +43,5 @@ local function steer(id)
 end
 
 local answers = {}
-for i, id in ipairs(args.ids) do answers[i] = steer(id) end
+for i, id in ipairs(args.ids) do answers[i] = control(id) end
 return answers

@@ -1,4 +1,4 @@
--- Takes consecutive records of one partition into the table and moves the partition's cursor, by compare-and-set.
+-- Adds consecutive records of one partition to the table and moves the partition's cursor, by compare-and-set.
 -- Takes: partition; cursor, epoch: as the caller read them; next: the offset after the records; last (optional): the fingerprint of the
 --   last record; lost_records: records that Kafka no longer has before them; server; lease_ms; records: a list of
 --   {offset, task_id, disposition, fields}. disposition is
@@ -11,14 +11,14 @@
 --   read again); duplicate (another record has this id); ended; or the fence of a rejected one.
 -- Changes: the cursor, and the tasks of the records that are added. A record with a higher `retry` than the task of its id, which has
 --   failed, was cancelled, or was rejected because no server may run it, starts that task again with the new record's offset, so that no
---   crash loses it. What the task had reached stays visible.
+--   crash loses it. Its progress stays visible.
 local partition, next_cursor = args.partition, args.next
 if not intact(partition) then return {'moved'} end
 local now_at = redis.call('HMGET', cursor_key, partition, partition .. ':epoch')
 if now_at[1] ~= args.cursor or now_at[2] ~= args.epoch then return {'moved'} end
 
--- Puts a task back that has not ended, by its hash, but whose place in the queues was lost with a key.
-local function requeue_if_nowhere(id)
+-- Adds a task that has not ended to the queue of its state if it is in no queue, because a key was lost.
+local function requeue_if_lost(id)
   if is_in_a_queue(id) then return end
   local task = redis.call('HMGET', task_key(id), 'status', 'score', 'ending')
   if task[3] then
@@ -56,14 +56,14 @@ for _, record in ipairs(args.records) do
     if not known[3] then
       redis.call('ZADD', open_key(partition), offset, id)
       join_job(known[8], id)
-      requeue_if_nowhere(id)
+      requeue_if_lost(id)
     end
   elseif known[1] and not again then
     outcome = 'duplicate'
   elseif record.disposition == 'ended' then
     outcome = 'ended'
   else
-    -- Its place in a queue may have survived the loss of its hash.
+    -- Its hash may be lost, but not its entry in a queue.
     for _, queue in ipairs({ready_key, delayed_key, running_key, paused_key}) do redis.call('ZREM', queue, id) end
     arrival = math.max(arrival + 1, now_ms)
     local score = ready_score(tonumber(record.fields.priority) or 5, arrival)

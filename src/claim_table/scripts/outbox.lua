@@ -1,8 +1,7 @@
--- Takes entries of the outbox: state changes that are not on Kafka yet.
--- Takes: taken_ms: no other server takes them in this time; max: most entries.
--- Returns: a list of {field, value, …}, a task each.
--- Changes: the time at which the entries may be taken again. A task that runs or has ended in the meantime has records of its own and is
---   removed.
+-- Reads entries of the outbox: state changes that are not on Kafka yet.
+-- Takes: taken_ms: no other server gets these entries for this time; max: maximum number of entries.
+-- Returns: a list of {field, value, …}, one for each task.
+-- Changes: the time at which the entries may be taken again. A task that runs or ends by now has newer records, so its entry is removed.
 local entries = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', outbox_key, '-inf', now_ms, 'LIMIT', 0, args.max)) do
   local task = redis.call('HMGET', task_key(id), 'status', 'ending')

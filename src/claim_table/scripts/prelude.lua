@@ -1,7 +1,7 @@
--- The beginning of every script: arguments, key names, the clock, and what several scripts do.
+-- The beginning of every script: arguments, key names, the clock, and functions that several scripts use.
 --
 -- KEYS[1] is the group's prefix `scan:{<group>}:`. Its hash tag keeps all keys of a group on one node of a cluster. ARGV[1] is a JSON
--- object with the script's arguments; each script begins with what it takes, returns and changes.
+-- object with the script's arguments; the first lines of each script say what it takes, returns and changes.
 --
 -- Rules for all scripts: check everything before the first write, because Redis does not roll back; give the same end state if the same
 -- call arrives twice; judge leases by Redis' clock alone. Lua's numbers are doubles, so fences, offsets and times in microseconds are
@@ -68,8 +68,8 @@ local function is_in_a_queue(id)
   return false
 end
 
--- Forgets every task that has not ended, so that the group is rebuilt from Kafka alone.
-local function forget_all()
+-- Removes all tasks that have not ended and all cursors, so that the table is rebuilt from Kafka.
+local function clear_unfinished()
   for _, partition in ipairs(redis.call('HKEYS', cursor_key)) do
     if string.match(partition, '^%d+$') then
       for _, id in ipairs(redis.call('ZRANGE', open_key(partition), 0, -1)) do
@@ -91,12 +91,13 @@ local function has_refused(marks, name, capabilities)
   return marks and capabilities ~= '' and string.find(' ' .. marks .. ' ', ' ' .. name .. '=' .. capabilities .. ' ', 1, true) ~= nil
 end
 
--- Whether a task that all servers have refused since `refused_ms` no longer waits for another server.
-local function is_given_up(refused_ms, patience_ms)
-  return now_ms - tonumber(refused_ms) >= patience_ms and redis.call('EXISTS', departed_key) == 0
+-- Whether a task that all servers have refused since `refused_ms` is to be rejected: it was kept for `refused_kept_ms`, and no server left in
+-- that time.
+local function refusal_is_final(refused_ms, refused_kept_ms)
+  return now_ms - tonumber(refused_ms) >= refused_kept_ms and redis.call('EXISTS', departed_key) == 0
 end
 
--- Whether `fence` is the claim under which the task runs now: 'ok', 'lost' (it belongs to another server or to none), 'gone' (no such task).
+-- Whether the task runs under the claim `fence`: 'ok', 'lost' (another server or none runs it), or 'gone' (no such task).
 local function claim_state(id, fence)
   local held = redis.call('HMGET', task_key(id), 'fence', 'status')
   if not held[2] then return 'gone' end
@@ -112,9 +113,9 @@ local function reapable(all_expired)
   return all_expired and '(' .. whole(now_ms) or UNOWNED
 end
 
--- Removes a task that has not ended from all queues. Its fence grows with every order, so that the later of two records on Kafka can be
--- recognised, and a server that ran the task before does not take it for its own.
-local function leave_queues(id)
+-- Removes a task that has not ended from all queues. Increases its fence, so that the later of two records on Kafka can be recognised, and a
+-- server that ran the task before no longer has a valid claim.
+local function remove_from_queues(id)
   for _, queue in ipairs({ready_key, delayed_key, running_key, paused_key}) do redis.call('ZREM', queue, id) end
   local key = task_key(id)
   local task = redis.call('HMGET', key, 'fence', 'job_id')
@@ -123,9 +124,9 @@ local function leave_queues(id)
   redis.call('HDEL', key, 'order', 'server', 'rate_pps', 'remaining_s', 'retry_ms')
 end
 
--- Puts a task into a state in which it waits; a server publishes the change.
+-- Sets the state of a task that no server runs (queued or paused), and adds the change to the outbox.
 local function set_waiting(id, state, queue)
-  leave_queues(id)
+  remove_from_queues(id)
   redis.call('HSET', task_key(id), 'status', state, 'ready_ms', whole(now_ms))
   redis.call('ZADD', queue, redis.call('HGET', task_key(id), 'score'), id)
   redis.call('ZADD', outbox_key, now_ms, id)
@@ -133,9 +134,21 @@ end
 
 -- Decides that a task that no server runs ends as cancelled. The next server that reaps publishes and ends it.
 local function decide_cancelled(id)
-  leave_queues(id)
+  remove_from_queues(id)
   redis.call('HSET', task_key(id), 'ending', 'cancelled', 'order', 'cancel')
   redis.call('HDEL', task_key(id), 'error')
   redis.call('ZADD', running_key, UNOWNED, id)
   redis.call('ZREM', outbox_key, id)
+end
+
+-- Carries out the order about a task that its server gives back. Returns whether there was an order.
+local function carry_out(order, id)
+  if order == 'cancel' then
+    decide_cancelled(id)
+  elseif order == 'pause' then
+    set_waiting(id, 'paused', paused_key)
+  else
+    return false
+  end
+  return true
 end

@@ -2,7 +2,7 @@
 -- Takes: updates: a list of {id, fence, progress, rate_pps, remaining_s (optional), found, found_by_pass, resume_pass, resume_index,
 --   resume_found_by_pass, resume_for, sends_no_more}.
 -- Returns: ok.
--- Changes: the hashes of those tasks. A claim that is lost or gone is skipped: a server that was frozen changes nothing.
+-- Changes: the hashes of those tasks. Claims that are lost or gone are skipped, so a server that was frozen changes nothing.
 for _, update in ipairs(args.updates) do
   local key = task_key(update.id)
   if claim_state(update.id, update.fence) == 'ok' then

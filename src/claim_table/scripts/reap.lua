@@ -1,9 +1,9 @@
 -- Takes expired claims away from servers that no longer renew them.
--- Takes: server: the caller; lease_ms; max: most tasks; lost_max: lost servers after which a task fails; all_expired: every expired claim,
+-- Takes: server: the caller; lease_ms; max: maximum number of tasks; lost_max: lost servers after which a task fails; all_expired: every expired claim,
 --   or only unowned ones.
 -- Returns: a list of {'requeued' | 'ending', the server that lost it, field, value, …}.
 -- Changes: a task whose end is decided or ordered, or that lost too many servers, is claimed by the caller, which has to end it. Any other
---   is ready again, or paused if that was ordered.
+--   task becomes ready, or paused if that was ordered.
 local server = args.server
 local expired = reapable(args.all_expired)
 local reaped = {}

@@ -1,8 +1,8 @@
--- Gives a claimed task back that the server may not run, marked so that the server does not claim it again. The attempt does not count.
--- Takes: id, fence; server; capabilities: the server's; patience_ms: how long a task that all servers refuse is kept; reason.
+-- Gives back a claimed task that the server may not run, and marks it so that the server does not claim it again. The attempt does not count.
+-- Takes: id, fence; server; capabilities: the server's; refused_kept_ms: how long a task that all servers refuse is kept; reason.
 -- Returns: left (to other servers), ending (the caller ends it), lost or gone.
--- Changes: the task is queued. If all servers of the group have refused it for patience_ms without interruption, and none has left that
---   may come back, its end is decided: rejected. If a cancel or pause was ordered, it is carried out instead.
+-- Changes: the task is queued. If all servers of the group have refused it for refused_kept_ms without interruption, and no server has
+--   left in that time, its end is decided: rejected. If a cancel or pause was ordered, it is carried out instead.
 local id, server = args.id, args.server
 local key = task_key(id)
 local state = claim_state(id, args.fence)
@@ -29,19 +29,14 @@ if refused_ms then
 else
   redis.call('HDEL', key, 'refused_ms')
 end
-if refused_ms and is_given_up(refused_ms, args.patience_ms) then
+if refused_ms and refusal_is_final(refused_ms, args.refused_kept_ms) then
   redis.call('HSET', key, 'ending', 'rejected', 'error', args.reason)
   return 'ending'
 end
 redis.call('HSET', key, 'status', 'queued', 'ready_ms', whole(now_ms), 'attempt', math.max(tonumber(task[3]) - 1, 0))
 redis.call('HDEL', key, 'server', 'rate_pps', 'remaining_s')
-if task[6] == 'cancel' then
-  decide_cancelled(id)
-  return 'left'
-elseif task[6] == 'pause' then
-  set_waiting(id, 'paused', paused_key)
-  return 'left'
+if not carry_out(task[6], id) then
+  redis.call('ZREM', running_key, id)
+  redis.call('ZADD', ready_key, task[1], id)
 end
-redis.call('ZREM', running_key, id)
-redis.call('ZADD', ready_key, task[1], id)
 return 'left'

@@ -17,13 +17,7 @@ redis.call('HDEL', key, 'server', 'rate_pps', 'remaining_s', 'failed_server', 'r
 if args.error and not (task[5] and args.gives_back_attempt) then redis.call('HSET', key, 'error', args.error) end
 if args.failed_here then redis.call('HSET', key, 'failed_server', task[3]) end
 if args.gives_back_attempt then redis.call('HSET', key, 'attempt', math.max(tonumber(task[4]) - 1, 0)) end
-if task[5] == 'cancel' then
-  decide_cancelled(id)
-  return 'ok'
-elseif task[5] == 'pause' then
-  set_waiting(id, 'paused', paused_key)
-  return 'ok'
-end
+if carry_out(task[5], id) then return 'ok' end
 redis.call('ZREM', running_key, id)
 if args.delay_ms > 0 then
   redis.call('HSET', key, 'retry_ms', whole(now_ms + args.delay_ms))

@@ -1,9 +1,9 @@
--- Renews claims and says what else there is to do.
--- Takes: lease_ms; all_expired: whether to look for every expired claim or only for unowned ones (see reap.lua);
+-- Renews claims, and reports whether there are expired claims or outbox entries.
+-- Takes: lease_ms; all_expired: whether every expired claim counts, or only unowned ones (see reap.lua);
 --   claims: a list of {id, fence}.
 -- Returns: 1 or 0: whether there are such claims; 1 or 0: whether the outbox has entries; a list with an answer for each claim: ok, lost
---   or gone, or instead of ok an order about it: cancel or pause. A claim that is gone is not lost yet: after Redis lost its data, the
---   rebuild brings it back with the same fence.
+--   or gone; or cancel or pause, if it is ok and this was ordered. A claim that is gone is not lost yet: after Redis lost its data, the
+--   rebuild restores it with the same fence.
 -- Changes: the leases of the claims that are ok.
 local states = {}
 for _, claim in ipairs(args.claims) do

@@ -3,7 +3,6 @@
 use super::connection::{ClaimTable, ms};
 use super::error::ClaimTableError;
 use crate::model::resume::Position;
-use crate::model::text::quoted;
 use crate::model::{ProbeOrder, Resume, Targets, Task, TaskId};
 use redis::Script;
 use serde::Serialize;
@@ -109,7 +108,7 @@ pub enum Disposition {
     },
 }
 
-/// One record on its way into the claim table.
+/// One record that is to be ingested.
 #[derive(Clone, Debug)]
 pub struct NewTask {
     /// Offset of its record.
@@ -232,10 +231,9 @@ impl ClaimTable {
         let mut answer = self.call::<Vec<String>>(&AUDIT, &arguments)?.into_iter();
         let next = answer.next().unwrap_or_default();
         Ok(Audit {
-            next: next.parse().map_err(|_| ClaimTableError::Malformed {
-                what: "the rank of audit.lua".to_owned(),
-                value: quoted(&next),
-            })?,
+            next: next
+                .parse()
+                .map_err(|_| ClaimTableError::malformed("the rank of audit.lua", &next))?,
             missing: answer.collect(),
         })
     }
@@ -274,10 +272,10 @@ impl ClaimTable {
             .map(|word| parse_outcome(&word))
             .collect::<Result<_, _>>()?;
         if outcomes.len() != run.tasks.len() {
-            return Err(ClaimTableError::Malformed {
-                what: "the number of ingest.lua's outcomes".to_owned(),
-                value: outcomes.len().to_string(),
-            });
+            return Err(ClaimTableError::malformed(
+                "the number of ingest.lua's outcomes",
+                &outcomes.len().to_string(),
+            ));
         }
         Ok(Ingested::Done(outcomes))
     }
@@ -314,10 +312,10 @@ fn parse_cursor(
             epoch,
             last,
         })),
-        _ => Err(ClaimTableError::Malformed {
-            what: format!("the cursor of partition {partition}"),
-            value: quoted(&format!("{cursor} until {until}")),
-        }),
+        _ => Err(ClaimTableError::malformed(
+            format!("the cursor of partition {partition}"),
+            &format!("{cursor} until {until}"),
+        )),
     }
 }
 
@@ -328,10 +326,9 @@ fn parse_outcome(word: &str) -> Result<Outcome, ClaimTableError> {
         "duplicate" => Outcome::Duplicate,
         "ended" => Outcome::Ended,
         fence => Outcome::Rejected {
-            fence: fence.parse().map_err(|_| ClaimTableError::Malformed {
-                what: "an outcome of ingest.lua".to_owned(),
-                value: quoted(fence),
-            })?,
+            fence: fence
+                .parse()
+                .map_err(|_| ClaimTableError::malformed("an outcome of ingest.lua", fence))?,
         },
     })
 }
@@ -398,7 +395,7 @@ fn ingest_record(new: &NewTask) -> IngestRecord<'_> {
     }
 }
 
-/// Progress is not reset to 0: a task that was partly scanned shows it before its next attempt begins.
+/// Sets what the task had reached, including its progress: a task that was partly scanned shows it before its next attempt begins.
 fn set_past(past: &Past, task: Option<&Task>, set: &mut impl FnMut(&str, String)) {
     let resume = &past.resume;
     set("attempt", past.attempt.to_string());
