@@ -116,7 +116,11 @@ impl Fleet {
     pub fn offsets(&self, kafka: &Peer) -> BTreeMap<i32, (i64, i64)> {
         let table = kafka
             .tool("groups", &["--describe", "--group", &self.group])
-            .unwrap_or_default();
+            .unwrap_or_else(|error| {
+                // Shown with a failed test: a wait for offsets reads them again.
+                eprintln!("kafka-consumer-groups: {error}");
+                String::new()
+            });
         table
             .lines()
             .map(|line| line.split_whitespace().collect::<Vec<_>>())
