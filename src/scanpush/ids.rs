@@ -24,7 +24,7 @@ pub const JOB: Flag = Flag::optional(
 );
 
 /// What a command line names, unchecked.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Named {
     /// Ids or beginnings of ids, in the order of the command line.
     pub words: Vec<TaskId>,

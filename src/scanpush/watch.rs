@@ -3,7 +3,7 @@
 //! **Invariant:** it changes nothing. However it ends, the scans continue.
 
 use super::Command;
-use super::ids::{AboutTasks, JOB, Named, NoJob, find_job};
+use super::ids::{AboutTasks, Found, JOB, Named, NoJob, find_job};
 use super::options::Connection;
 use super::output::Output;
 use super::screen::{Place, Screen};
@@ -64,9 +64,8 @@ examples:
 pub struct Watch {
     tasks: Vec<Watched>,
     known: HashSet<TaskId>,
-    /// Ids, or beginnings of ids, that belong to no known task yet.
-    words: Vec<TaskId>,
-    job: Option<TaskId>,
+    /// The job, and the ids or beginnings of ids that belong to no known task yet.
+    named: Named,
     /// The job of the pushed tasks: shown to the user, but not read.
     pushed_as: Option<TaskId>,
 }
@@ -78,8 +77,7 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
         json,
     } = AboutTasks::read(reader, Named::read)?;
     let watch = Watch {
-        words: named.words,
-        job: named.job,
+        named,
         ..Watch::default()
     };
     let place = match json {
@@ -167,7 +165,7 @@ impl Watch {
     fn further(&self) -> String {
         match (
             &self.tasks[..],
-            self.job.as_ref().or(self.pushed_as.as_ref()),
+            self.named.job.as_ref().or(self.pushed_as.as_ref()),
         ) {
             ([one], None) => format!(
                 "; look with: scanpush status {id}; stop with: scanpush cancel {id}",
@@ -198,10 +196,10 @@ impl Watch {
 
     /// Completes beginnings of ids, and adds new tasks of the job.
     fn find(&mut self, ledger: &mut ClaimTable) -> Result<Result<(), String>, ClaimTableError> {
-        if let Some(job) = self.job.clone() {
-            match find_job(&job, ledger)? {
+        if let Some(job) = &self.named.job {
+            match find_job(job, ledger)? {
                 Ok((id, tasks)) => {
-                    self.job = Some(id);
+                    self.named.job = Some(id);
                     tasks.into_iter().for_each(|id| self.add(id));
                 }
                 // It may still appear.
@@ -209,16 +207,24 @@ impl Watch {
                 Err(NoJob::Several(problem)) => return Ok(Err(problem)),
             }
         }
-        if self.words.is_empty() {
+        if self.named.words.is_empty() {
             return Ok(Ok(()));
         }
-        let named = Named {
-            words: std::mem::take(&mut self.words),
+        self.complete_words(|words| words.find(ledger))
+    }
+
+    /// Adds the tasks that `find` finds for the words. If it fails, all words are kept for the next call.
+    fn complete_words(
+        &mut self,
+        find: impl FnOnce(&Named) -> Result<Found, ClaimTableError>,
+    ) -> Result<Result<(), String>, ClaimTableError> {
+        let words = Named {
+            words: self.named.words.clone(),
             job: None,
         };
-        let found = named.find(ledger)?;
+        let found = find(&words)?;
         found.tasks.into_iter().for_each(|id| self.add(id));
-        self.words = found.unknown;
+        self.named.words = found.unknown;
         Ok(match found.problems.into_iter().next() {
             Some(problem) => Err(problem),
             None => Ok(()),
@@ -242,8 +248,8 @@ impl Watch {
 
     /// Tasks and words that were never known; a job without a task counts as one.
     fn unknown(&self) -> usize {
-        let no_job = self.job.is_some() && self.tasks.is_empty();
-        self.tasks.len() - self.seen() + self.words.len() + usize::from(no_job)
+        let no_job = self.named.job.is_some() && self.tasks.is_empty();
+        self.tasks.len() - self.seen() + self.named.words.len() + usize::from(no_job)
     }
 
     /// Reports what was never known, and returns the result.
@@ -363,7 +369,10 @@ mod tests {
             "; look with: scanpush job j; stop with: scanpush cancel -job j"
         );
         let job = Watch {
-            job: Some(id("j")),
+            named: Named {
+                job: Some(id("j")),
+                ..Named::default()
+            },
             ..Watch::default()
         };
         assert_eq!(
@@ -371,6 +380,33 @@ mod tests {
             1,
             "a job that nobody knows yet is waited for"
         );
+    }
+
+    #[test]
+    fn words_stay_unresolved_if_redis_fails() {
+        let id = |text: &str| -> TaskId { text.parse().unwrap() };
+        let mut watch = Watch {
+            named: Named {
+                words: vec![id("abcd"), id("efgh")],
+                job: None,
+            },
+            ..Watch::default()
+        };
+        let failure = ClaimTableError::Malformed {
+            what: "a field".into(),
+            value: "x".into(),
+        };
+        assert!(watch.complete_words(|_| Err(failure)).is_err());
+        assert_eq!(watch.named.words, [id("abcd"), id("efgh")]);
+        assert_eq!(watch.unknown(), 2);
+        let found = Found {
+            tasks: vec![id("abcdef")],
+            unknown: vec![id("efgh")],
+            ..Found::default()
+        };
+        assert_eq!(watch.complete_words(|_| Ok(found)).unwrap(), Ok(()));
+        assert_eq!(watch.named.words, [id("efgh")]);
+        assert_eq!(watch.tasks[0].id, id("abcdef"));
     }
 
     #[test]
