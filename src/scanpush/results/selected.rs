@@ -6,6 +6,7 @@ use super::super::output::Output;
 use crate::claim_table::{ClaimTable, ClaimTableError, LiveTask};
 use crate::exit::Failure;
 use crate::model::{State, TaskId};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// How long `-follow` waits for a task that Redis does not know: no server may have ingested it yet.
@@ -114,30 +115,27 @@ impl SelectedTasks {
                 self.add(id);
             }
         }
+        let mut listed = Vec::new();
         if self.named.job.is_some() {
             let found = self.named.find(&mut self.claim_table)?;
             problems.extend(found.problems);
-            for id in found.tasks {
-                self.add(id);
-            }
+            listed = found.tasks;
         }
-        self.refresh_states()?;
+        update(&mut self.tasks, listed, |ids| {
+            self.claim_table.tasks_of(ids)
+        })?;
         Ok(problems)
     }
 
-    /// Updates the states, and adds tasks that the job has gained. Returns the added ones.
+    /// Updates the states, and adds tasks that the job has gained. Returns the added ones. Adds none if it fails.
     pub fn refresh(&mut self) -> Result<Vec<TaskId>, ClaimTableError> {
-        let mut added = Vec::new();
-        if self.named.job.is_some() {
-            let known: std::collections::HashSet<TaskId> =
-                self.tasks.iter().map(|task| task.id.clone()).collect();
-            let found = self.named.find(&mut self.claim_table)?;
-            added.extend(found.tasks.into_iter().filter(|id| !known.contains(id)));
-            self.tasks
-                .extend(added.iter().cloned().map(SelectedTask::new));
-        }
-        self.refresh_states()?;
-        Ok(added)
+        let listed = match self.named.job {
+            Some(_) => self.named.find(&mut self.claim_table)?.tasks,
+            None => Vec::new(),
+        };
+        update(&mut self.tasks, listed, |ids| {
+            self.claim_table.tasks_of(ids)
+        })
     }
 
     /// True if no more findings can come: each task has ended, or has been unknown for [`FOLLOW_UNKNOWN_WAIT`]. A task that is
@@ -155,25 +153,67 @@ impl SelectedTasks {
     }
 
     fn add(&mut self, id: TaskId) {
-        if self.named.job.is_some() || !self.tasks.iter().any(|task| task.id == id) {
+        if !self.tasks.iter().any(|task| task.id == id) {
             self.tasks.push(SelectedTask::new(id));
         }
     }
+}
 
-    /// Reads the states of all tasks that have not ended.
-    fn refresh_states(&mut self) -> Result<(), ClaimTableError> {
-        let open: Vec<usize> = (0..self.tasks.len())
-            .filter(|&n| !self.tasks[n].has_ended())
-            .collect();
-        let ids: Vec<TaskId> = open.iter().map(|&n| self.tasks[n].id.clone()).collect();
-        for (&n, live) in open.iter().zip(self.claim_table.tasks_of(&ids)?) {
-            let task = &mut self.tasks[n];
-            task.unknown_since = match live {
-                Some(_) => None,
-                None => Some(task.unknown_since.unwrap_or_else(Instant::now)),
-            };
-            task.live = live;
-        }
-        Ok(())
+/// Adds those of `listed` that are not among `tasks`, and updates the states of all tasks that have not ended with what `read`
+/// returns. Returns the added ones.
+fn update(
+    tasks: &mut Vec<SelectedTask>,
+    listed: Vec<TaskId>,
+    read: impl FnOnce(&[TaskId]) -> Result<Vec<Option<LiveTask>>, ClaimTableError>,
+) -> Result<Vec<TaskId>, ClaimTableError> {
+    let known: HashSet<&TaskId> = tasks.iter().map(|task| &task.id).collect();
+    let new_ids = listed.into_iter().filter(|id| !known.contains(id));
+    let mut new: Vec<SelectedTask> = new_ids.map(SelectedTask::new).collect();
+    let open: Vec<&mut SelectedTask> = tasks
+        .iter_mut()
+        .chain(&mut new)
+        .filter(|task| !task.has_ended())
+        .collect();
+    let ids: Vec<TaskId> = open.iter().map(|task| task.id.clone()).collect();
+    // If this fails, `tasks` is unchanged, so that the next call returns the new tasks.
+    let states = read(&ids)?;
+    for (task, live) in open.into_iter().zip(states) {
+        task.unknown_since = match live {
+            Some(_) => None,
+            None => Some(task.unknown_since.unwrap_or_else(Instant::now)),
+        };
+        task.live = live;
+    }
+    let added = new.iter().map(|task| task.id.clone()).collect();
+    tasks.extend(new);
+    Ok(added)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scanpush::tasks::sample::task;
+
+    fn id(text: &str) -> TaskId {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_new_task_of_the_job_is_returned_even_if_redis_fails_in_between() {
+        let mut tasks = vec![SelectedTask::new(id("a"))];
+        let listed = || vec![id("a"), id("b")];
+        let failure = ClaimTableError::Malformed {
+            what: "a field".into(),
+            value: "x".into(),
+        };
+        assert!(update(&mut tasks, listed(), |_| Err(failure)).is_err());
+        let read = |ids: &[TaskId]| {
+            assert_eq!(ids, listed());
+            Ok(vec![Some(task()), None])
+        };
+        assert_eq!(update(&mut tasks, listed(), read).unwrap(), [id("b")]);
+        let known: Vec<bool> = tasks.iter().map(|task| task.live.is_some()).collect();
+        assert_eq!(known, [true, false]);
+        assert!(tasks[1].unknown_since.is_some());
     }
 }
