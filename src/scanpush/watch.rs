@@ -4,6 +4,7 @@
 
 use super::Command;
 use super::ids::{AboutTasks, Found, JOB, Named, NoJob, find_job};
+use super::interrupt::Interrupt;
 use super::options::Connection;
 use super::output::Output;
 use super::screen::{Place, Screen};
@@ -13,12 +14,8 @@ use crate::exit::{Exit, Failure};
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader};
 use crate::model::{State, TaskId};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// `scanpush watch` reads Redis at this interval; less often if reading takes long.
@@ -27,9 +24,6 @@ const WATCH_EVERY: Duration = Duration::from_millis(500);
 const WATCH_LOOK_PART: u32 = 10;
 /// How long it waits for an unreachable Redis.
 const WATCH_REDIS_WAIT: Duration = Duration::from_secs(60);
-
-/// Ctrl-C is noticed within this time.
-const NAP: Duration = Duration::from_millis(50);
 
 const JSON: Flag = Flag::switch(
     "--json",
@@ -107,58 +101,59 @@ impl Watch {
         place: Place,
         output: &mut Output<'_>,
     ) -> Result<(), Failure> {
-        let interrupted = listen()?;
+        let interrupt = Interrupt::catch()?;
         let Connection { redis, group, .. } = connection;
-        let mut ledger = ClaimTable::connect(redis, group.as_str())
+        let mut claim_table = ClaimTable::connect(redis, group.as_str())
             .map_err(|error| Failure::Runtime(error.to_string()))?;
         let mut screen = Screen::new(place, output);
         let (mut news_at, mut redis_at) = (Instant::now(), Instant::now());
         loop {
             let began = Instant::now();
             let seen = self.seen();
-            match self.update(&mut ledger) {
-                Ok(Ok(())) => redis_at = Instant::now(),
-                Ok(Err(problem)) => {
-                    screen.close();
-                    return Err(Failure::Runtime(problem));
+            match self.update(&mut claim_table) {
+                Ok(()) => redis_at = Instant::now(),
+                Err(UpdateError::Redis(error)) if redis_at.elapsed() < WATCH_REDIS_WAIT => {
+                    screen.say(&format!("{error}; trying again"), output)?;
                 }
-                Err(error) if redis_at.elapsed() >= WATCH_REDIS_WAIT => {
+                Err(error) => {
                     screen.close();
                     return Err(Failure::Runtime(error.to_string()));
                 }
-                Err(error) => screen.say(&format!("{error}; trying again"), output)?,
             }
             if self.seen() > seen {
                 news_at = Instant::now();
             }
             screen.draw(&self.tasks, output)?;
-            let unknown = self.unknown();
-            let late = news_at.elapsed() >= WATCH_UNKNOWN_WAIT;
-            if self
-                .tasks
-                .iter()
-                .all(|one| one.has_ended() || one.task.is_none() && late)
-                && (unknown == 0 || late)
-            {
+            let waited = news_at.elapsed();
+            if self.has_ended(waited >= WATCH_UNKNOWN_WAIT) {
                 screen.close();
                 return self.end(connection, output);
             }
-            if unknown > 0 && news_at.elapsed() >= WATCH_EVERY * 2 {
-                screen.say(
-                    &format!("waiting for a server to take in {}", tasks(unknown)),
-                    output,
-                )?;
+            let unknown = self.unknown();
+            if unknown > 0 && waited >= WATCH_EVERY * 2 {
+                let line = format!("waiting for a server to take in {}", tasks(unknown));
+                screen.say(&line, output)?;
             }
-            let pause = WATCH_EVERY.max(began.elapsed() * WATCH_LOOK_PART);
-            if !nap(pause, &interrupted) {
+            if interrupt.wait(WATCH_EVERY.max(began.elapsed() * WATCH_LOOK_PART)) {
                 screen.leave(output)?;
-                let further = self.further();
-                output.problem(&format!(
-                    "scanpush: stopped watching; the scans go on{further}"
-                ));
-                return Err(Failure::Found(Exit::Interrupted));
+                return Err(self.interrupted(output));
             }
         }
+    }
+
+    /// Whether all tasks have ended. With `give_up`, tasks that were never known, or that Redis has lost, count as ended.
+    fn has_ended(&self, give_up: bool) -> bool {
+        let mut tasks = self.tasks.iter();
+        tasks.all(|one| one.has_ended() || one.task.is_none() && give_up)
+            && (self.unknown() == 0 || give_up)
+    }
+
+    fn interrupted(&self, output: &mut Output<'_>) -> Failure {
+        let further = self.further();
+        output.problem(&format!(
+            "scanpush: stopped watching; the scans go on{further}"
+        ));
+        Failure::Found(Exit::Interrupted)
     }
 
     /// What the user can do about the scans now; nothing if no single name covers them.
@@ -178,46 +173,44 @@ impl Watch {
         }
     }
 
-    /// Reads all tasks that have not ended. The inner error is final.
-    fn update(&mut self, ledger: &mut ClaimTable) -> Result<Result<(), String>, ClaimTableError> {
-        if let Err(problem) = self.find(ledger)? {
-            return Ok(Err(problem));
-        }
+    /// Reads all tasks that have not ended.
+    fn update(&mut self, claim_table: &mut ClaimTable) -> Result<(), UpdateError> {
+        self.find(claim_table)?;
         let open: Vec<usize> = (0..self.tasks.len())
             .filter(|&i| !self.tasks[i].has_ended())
             .collect();
         let now = Instant::now();
         let ids: Vec<TaskId> = open.iter().map(|&i| self.tasks[i].id.clone()).collect();
-        for (i, task) in open.into_iter().zip(ledger.tasks_of(&ids)?) {
+        for (i, task) in open.into_iter().zip(claim_table.tasks_of(&ids)?) {
             self.tasks[i].update(task, now);
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Completes beginnings of ids, and adds new tasks of the job.
-    fn find(&mut self, ledger: &mut ClaimTable) -> Result<Result<(), String>, ClaimTableError> {
+    fn find(&mut self, claim_table: &mut ClaimTable) -> Result<(), UpdateError> {
         if let Some(job) = &self.named.job {
-            match find_job(job, ledger)? {
+            match find_job(job, claim_table)? {
                 Ok((id, tasks)) => {
                     self.named.job = Some(id);
                     tasks.into_iter().for_each(|id| self.add(id));
                 }
                 // It may still appear.
                 Err(NoJob::Unknown { .. }) => {}
-                Err(NoJob::Several(problem)) => return Ok(Err(problem)),
+                Err(NoJob::Several(problem)) => return Err(UpdateError::Ambiguous(problem)),
             }
         }
         if self.named.words.is_empty() {
-            return Ok(Ok(()));
+            return Ok(());
         }
-        self.complete_words(|words| words.find(ledger))
+        self.complete_words(|words| words.find(claim_table))
     }
 
     /// Adds the tasks that `find` finds for the words. If it fails, all words are kept for the next call.
     fn complete_words(
         &mut self,
         find: impl FnOnce(&Named) -> Result<Found, ClaimTableError>,
-    ) -> Result<Result<(), String>, ClaimTableError> {
+    ) -> Result<(), UpdateError> {
         let words = Named {
             words: self.named.words.clone(),
             job: None,
@@ -225,10 +218,10 @@ impl Watch {
         let found = find(&words)?;
         found.tasks.into_iter().for_each(|id| self.add(id));
         self.named.words = found.unknown;
-        Ok(match found.problems.into_iter().next() {
-            Some(problem) => Err(problem),
+        match found.problems.into_iter().next() {
+            Some(problem) => Err(UpdateError::Ambiguous(problem)),
             None => Ok(()),
-        })
+        }
     }
 
     fn add(&mut self, id: TaskId) {
@@ -272,6 +265,30 @@ impl Watch {
     }
 }
 
+/// Why the tasks could not be read.
+#[derive(Debug)]
+enum UpdateError {
+    /// A name fits several ids. Reading again does not help.
+    Ambiguous(String),
+    /// Reading again may help.
+    Redis(ClaimTableError),
+}
+
+impl From<ClaimTableError> for UpdateError {
+    fn from(error: ClaimTableError) -> UpdateError {
+        UpdateError::Redis(error)
+    }
+}
+
+impl fmt::Display for UpdateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UpdateError::Ambiguous(problem) => f.write_str(problem),
+            UpdateError::Redis(error) => error.fmt(f),
+        }
+    }
+}
+
 /// A failed task counts for more than a cancelled one, and that for more than an unknown one.
 pub fn verdict(states: impl Iterator<Item = State>, unknown: usize) -> Result<(), Failure> {
     let (mut failed, mut cancelled) = (false, false);
@@ -291,31 +308,6 @@ fn tasks(count: usize) -> String {
     match count {
         1 => "a task".to_owned(),
         count => format!("{count} tasks"),
-    }
-}
-
-/// Whether a signal has asked the program to end.
-fn listen() -> Result<Arc<AtomicBool>, Failure> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        flag::register(signal, interrupted.clone())
-            .map_err(|error| Failure::Runtime(format!("cannot listen for signals: {error}")))?;
-    }
-    Ok(interrupted)
-}
-
-/// Sleeps; returns false if a signal came.
-fn nap(pause: Duration, interrupted: &AtomicBool) -> bool {
-    let until = Instant::now() + pause;
-    loop {
-        if interrupted.load(Ordering::Relaxed) {
-            return false;
-        }
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return true;
-        }
-        thread::sleep(left.min(NAP));
     }
 }
 
@@ -404,7 +396,7 @@ mod tests {
             unknown: vec![id("efgh")],
             ..Found::default()
         };
-        assert_eq!(watch.complete_words(|_| Ok(found)).unwrap(), Ok(()));
+        watch.complete_words(|_| Ok(found)).unwrap();
         assert_eq!(watch.named.words, [id("efgh")]);
         assert_eq!(watch.tasks[0].id, id("abcdef"));
     }
@@ -426,15 +418,5 @@ mod tests {
         assert!(one.task.is_some(), "it was back in between");
         one.update(None, start + WATCH_UNKNOWN_WAIT * 2);
         assert!(one.task.is_none());
-    }
-
-    #[test]
-    fn a_signal_ends_a_nap() {
-        let interrupted = AtomicBool::new(true);
-        let began = Instant::now();
-        assert!(!nap(Duration::from_secs(60), &interrupted));
-        assert!(began.elapsed() < Duration::from_secs(30));
-        interrupted.store(false, Ordering::Relaxed);
-        assert!(nap(Duration::ZERO, &interrupted));
     }
 }
