@@ -287,6 +287,8 @@ fn several(name: &TaskId, what: &str, ids: &[TaskId]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flags;
+    use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 
     fn id(text: &str) -> TaskId {
         text.parse().unwrap()
@@ -297,6 +299,23 @@ mod tests {
         let mut ids: Vec<TaskId> = ids.iter().map(|text| id(text)).collect();
         ids.sort();
         whole(&id(name), known, |beginning| Ok(begun_by(&ids, beginning))).unwrap()
+    }
+
+    #[test]
+    fn something_must_be_named_and_only_ids_or_a_job() {
+        let read = |line: &[&str]| {
+            flags::read_line(line, &[JOB, JSON, KAFKA, REDIS, TOPIC, GROUP], |reader| {
+                AboutTasks::read(reader, Named::read)
+            })
+        };
+        for (line, named) in [
+            (&[][..], "which tasks? Give their ids, or -job ID"),
+            (&["a", "-job", "b"], "\"a\" stands beside -job"),
+            (&["a b"], "\"a b\" is not an id"),
+        ] {
+            let error = read(line).unwrap_err().to_string();
+            assert!(error.starts_with(named), "{line:?}: {error}");
+        }
     }
 
     #[test]

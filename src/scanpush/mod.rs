@@ -9,7 +9,7 @@
 //! | `status.rs` | shows tasks from Redis |
 //! | `watch.rs`, `watched.rs`, `screen.rs` | follows tasks until they have ended; what is drawn |
 //! | `ids.rs` | the tasks that a command line names |
-//! | `control.rs`, `retry.rs` | cancel, pause and resume tasks; start them again |
+//! | `control/`, `retry.rs` | cancel, pause and resume tasks; start them again |
 //! | `list.rs`, `job.rs`, `servers.rs` | show the newest tasks, a job, the servers |
 //! | `tasks.rs` | tasks as a table or JSON |
 //! | `completion.rs` | completion scripts for shells, generated from the commands' tables |

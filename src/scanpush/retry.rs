@@ -4,6 +4,7 @@
 //! higher `retry`; it does not affect a task that runs or ended in another way.
 
 use super::Command;
+use super::control::{CONTROL_POLL_INTERVAL, CONTROL_WAIT};
 use super::ids::{AboutTasks, JOB, Named, unknown};
 use super::options::{Connection, JSON};
 use super::output::Output;
@@ -15,8 +16,6 @@ use crate::kafka::{Messages, Producer};
 use crate::model::task::RETRY_MAX;
 use crate::model::text::quoted;
 use crate::model::{ProbeOrder, State, Targets, Task, TaskId};
-use crate::scanpush::control::CONTROL_LOOK_EVERY;
-use crate::scanpush::control::CONTROL_WAIT;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -158,7 +157,7 @@ fn wait_taken_in(tasks: &[&Task], ledger: &mut ClaimTable) -> Result<usize, Clai
         if late == 0 || Instant::now() >= give_up {
             return Ok(late);
         }
-        thread::sleep(CONTROL_LOOK_EVERY);
+        thread::sleep(CONTROL_POLL_INTERVAL);
     }
 }
 

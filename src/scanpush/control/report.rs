@@ -1,0 +1,332 @@
+//! What became of an order about one task, decided from Redis' answer and the state of the task. Pure.
+
+use super::CONTROL_WAIT;
+use crate::claim_table::{LiveTask, Order, Steered};
+use crate::model::{State, TaskId};
+use crate::scanpush::tasks::state_of;
+use serde::Serialize;
+
+/// The result for one task. Field names are those of `-json`.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The task.
+    pub task_id: TaskId,
+    /// The order.
+    pub order: Order,
+    /// The task's state; `cancelling` and `pausing` if the order is not in force yet, `unknown` if Redis does not know the task.
+    pub status: &'static str,
+    /// Why the order is not, or not yet, in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// What became of the order.
+    #[serde(skip)]
+    pub outcome: Outcome,
+}
+
+/// What became of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in force, or will be without another command.
+    Accepted,
+    /// Redis did not know the task when the order was given.
+    UnknownTask,
+    /// The task had already ended, or was ending, when the order was given.
+    EndedBefore,
+    /// The task ended before the order was in force.
+    EndedMeanwhile,
+    /// It is not in force, and it is uncertain whether it will be.
+    NotInForce,
+}
+
+impl Outcome {
+    /// Whether the task ended in another way than by the order. Tasks that Redis does not know ended long ago.
+    pub fn has_ended(self) -> bool {
+        match self {
+            Outcome::UnknownTask | Outcome::EndedBefore | Outcome::EndedMeanwhile => true,
+            Outcome::Accepted | Outcome::NotInForce => false,
+        }
+    }
+}
+
+impl Report {
+    /// The order is in force: the task is in `state`.
+    pub fn accepted(order: Order, id: &TaskId, state: State) -> Report {
+        Report {
+            task_id: id.clone(),
+            order,
+            status: state.as_str(),
+            note: None,
+            outcome: Outcome::Accepted,
+        }
+    }
+
+    /// The order is not in force, for the reason in `note`.
+    pub fn refused(
+        order: Order,
+        id: &TaskId,
+        status: &'static str,
+        note: String,
+        outcome: Outcome,
+    ) -> Report {
+        Report {
+            task_id: id.clone(),
+            order,
+            status,
+            note: Some(note),
+            outcome,
+        }
+    }
+}
+
+/// The report for a task that needs no waiting.
+pub fn at_once(order: Order, id: &TaskId, answer: Steered) -> Option<Report> {
+    let ended_before =
+        |status, note| Report::refused(order, id, status, note, Outcome::EndedBefore);
+    Some(match (order, answer) {
+        (_, Steered::Unknown) => Report::refused(
+            order,
+            id,
+            "unknown",
+            "it ended long ago".to_owned(),
+            Outcome::UnknownTask,
+        ),
+        (_, Steered::Ended(state)) => {
+            ended_before(state.as_str(), format!("it had ended already: {state}"))
+        }
+        (Order::Cancel, Steered::Ending(State::Cancelled)) => return None,
+        (_, Steered::Ending(State::Cancelled)) => {
+            ended_before("cancelling", "it is being cancelled".to_owned())
+        }
+        (_, Steered::Ending(state)) => {
+            ended_before(state.as_str(), format!("it is ending already: {state}"))
+        }
+        (Order::Resume, Steered::Done(state)) => Report::accepted(order, id, state),
+        (_, Steered::Done(_) | Steered::Ordered) => return None,
+    })
+}
+
+/// The report once the order is in force, or can no longer come into force.
+pub fn in_force(
+    order: Order,
+    id: &TaskId,
+    task: Option<&LiveTask>,
+    unpublished: bool,
+) -> Option<Report> {
+    // Redis lost its data, and the records from which it is rebuilt do not contain the order.
+    let task = task?;
+    let ended = task.finished_ms.is_some();
+    match (order, task.status) {
+        (Order::Cancel, State::Cancelled) if ended => {
+            Some(Report::accepted(order, id, State::Cancelled))
+        }
+        (Order::Pause, State::Paused) if !unpublished => {
+            Some(Report::accepted(order, id, State::Paused))
+        }
+        (_, state) if ended => Some(Report::refused(
+            order,
+            id,
+            state.as_str(),
+            format!("it ended before the order was in force: {state}"),
+            Outcome::EndedMeanwhile,
+        )),
+        _ => None,
+    }
+}
+
+/// The report at the end of the wait; `alone` if no server is running.
+pub fn not_yet(
+    order: Order,
+    id: &TaskId,
+    answer: Steered,
+    task: Option<&LiveTask>,
+    alone: bool,
+) -> Report {
+    let refused = |status, note| Report::refused(order, id, status, note, Outcome::NotInForce);
+    let Some(task) = task else {
+        let note = "Redis does not know it any more: give the order again once it does";
+        return refused("unknown", note.to_owned());
+    };
+    match (order, answer) {
+        (Order::Cancel, Steered::Ending(_)) => Report {
+            note: Some(match alone {
+                true => "no server will begin it; the next one that is up ends it".to_owned(),
+                false => format!("not yet ended by a server: look with scanpush status {id}"),
+            }),
+            status: "cancelling",
+            ..Report::accepted(order, id, task.status)
+        },
+        (Order::Pause, _) if task.status == State::Paused => Report {
+            note: Some(
+                "no server has told Kafka yet: until one has, a loss of Redis' data undoes it"
+                    .to_owned(),
+            ),
+            ..Report::accepted(order, id, task.status)
+        },
+        _ if task.order.is_none() => refused(
+            task.status.as_str(),
+            "the order was lost with Redis' data, or withdrawn: give it again".to_owned(),
+        ),
+        _ => refused(
+            state_of(task),
+            format!(
+                "not in force within {} s: its server can't be reached, or waits for Kafka; the order stands",
+                CONTROL_WAIT.as_secs()
+            ),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scanpush::tasks::sample::task;
+
+    fn id() -> TaskId {
+        "t1".parse().unwrap()
+    }
+
+    fn now(status: State, ended: bool) -> LiveTask {
+        LiveTask {
+            status,
+            finished_ms: ended.then_some(1),
+            ..task()
+        }
+    }
+
+    #[test]
+    fn what_is_decided_at_once_is_not_waited_for() {
+        use Steered::*;
+        let ended = |status| Some((status, Outcome::EndedBefore));
+        for (order, answer, expected) in [
+            (Order::Cancel, Ended(State::Completed), ended("completed")),
+            (Order::Cancel, Ended(State::Cancelled), ended("cancelled")),
+            (Order::Cancel, Ending(State::Failed), ended("failed")),
+            (Order::Cancel, Ending(State::Cancelled), None),
+            (Order::Cancel, Ordered, None),
+            (
+                Order::Cancel,
+                Unknown,
+                Some(("unknown", Outcome::UnknownTask)),
+            ),
+            (Order::Pause, Ending(State::Cancelled), ended("cancelling")),
+            (Order::Pause, Done(State::Paused), None),
+            (Order::Pause, Ordered, None),
+            (
+                Order::Resume,
+                Done(State::Queued),
+                Some(("queued", Outcome::Accepted)),
+            ),
+        ] {
+            let report = at_once(order, &id(), answer);
+            let is_noted = |report: &Report| report.note.is_some();
+            assert!(
+                report
+                    .as_ref()
+                    .is_none_or(|report| is_noted(report) == (report.outcome != Outcome::Accepted))
+            );
+            let got = report.map(|report| (report.status, report.outcome));
+            assert_eq!(got, expected, "{order} {answer:?}");
+        }
+    }
+
+    #[test]
+    fn an_order_is_in_force_when_its_state_is_there_and_published() {
+        use Outcome::{Accepted, EndedMeanwhile};
+        for (order, status, ended, unpublished, outcome) in [
+            (Order::Cancel, State::Running, false, false, None),
+            (Order::Cancel, State::Cancelled, true, false, Some(Accepted)),
+            (
+                Order::Cancel,
+                State::Completed,
+                true,
+                false,
+                Some(EndedMeanwhile),
+            ),
+            (Order::Pause, State::Paused, false, true, None),
+            (Order::Pause, State::Paused, false, false, Some(Accepted)),
+            (
+                Order::Pause,
+                State::Completed,
+                true,
+                false,
+                Some(EndedMeanwhile),
+            ),
+        ] {
+            let report = in_force(order, &id(), Some(&now(status, ended)), unpublished);
+            assert_eq!(
+                report.map(|report| report.outcome),
+                outcome,
+                "{order} {status}"
+            );
+        }
+        assert!(in_force(Order::Cancel, &id(), None, false).is_none());
+    }
+
+    #[test]
+    fn an_order_that_is_not_in_force_in_time_has_a_note() {
+        use Outcome::{Accepted, NotInForce};
+        let cancelling = Steered::Ending(State::Cancelled);
+        for (order, answer, state, is_pending, alone, outcome, status, note) in [
+            (
+                Order::Cancel,
+                cancelling,
+                State::Queued,
+                true,
+                true,
+                Accepted,
+                "cancelling",
+                "no server will begin it",
+            ),
+            (
+                Order::Cancel,
+                cancelling,
+                State::Queued,
+                false,
+                false,
+                Accepted,
+                "cancelling",
+                "not yet ended by a server: look with scanpush status t1",
+            ),
+            (
+                Order::Cancel,
+                Steered::Ordered,
+                State::Running,
+                true,
+                true,
+                NotInForce,
+                "cancelling",
+                "not in force within 10 s",
+            ),
+            (
+                Order::Cancel,
+                Steered::Ordered,
+                State::Running,
+                false,
+                true,
+                NotInForce,
+                "running",
+                "the order was lost",
+            ),
+            (
+                Order::Pause,
+                Steered::Done(State::Paused),
+                State::Paused,
+                false,
+                true,
+                Accepted,
+                "paused",
+                "no server has told Kafka yet",
+            ),
+        ] {
+            let task = LiveTask {
+                order: is_pending.then_some(order),
+                ..now(state, false)
+            };
+            let report = not_yet(order, &id(), answer, Some(&task), alone);
+            assert_eq!((report.outcome, report.status), (outcome, status), "{note}");
+            assert!(report.note.unwrap().starts_with(note), "{note}");
+        }
+        let lost = not_yet(Order::Pause, &id(), Steered::Ordered, None, false);
+        assert_eq!((lost.outcome, lost.status), (NotInForce, "unknown"));
+    }
+}
