@@ -12,7 +12,7 @@
 //! | `control/`, `retry.rs` | cancel, pause and resume tasks; start them again |
 //! | `list.rs`, `job.rs`, `servers.rs` | show the newest tasks, a job, the servers |
 //! | `tasks.rs` | tasks as a table or JSON |
-//! | `completion.rs` | completion scripts for shells, generated from the commands' tables |
+//! | `completion/` | completion scripts for shells, generated from the commands' tables |
 //! | `results/`, `formats/` | writes findings; the output formats |
 //! | `interrupt.rs` | Ctrl-C for a command that has something to finish |
 //! | `options.rs` | flags that every command takes |
