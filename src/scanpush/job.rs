@@ -2,7 +2,7 @@
 //! its tasks.
 
 use super::Command;
-use super::ids::find_job;
+use super::ids::{FoundJob, find_job};
 use super::options::Connection;
 use super::output::Output;
 use super::tasks::{self, now_ms, short, span};
@@ -61,13 +61,9 @@ pub struct Job {
 
 fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let (connection, json, name) = resolve(reader)?;
-    match look(&connection, &name).map_err(|error| Failure::Runtime(error.to_string()))? {
-        Ok(job) => {
-            show(&job, json, now_ms(), output)?;
-            output.flush()
-        }
-        Err(problem) => Err(Failure::Runtime(problem)),
-    }
+    let job = read(&connection, &name)?;
+    show(&job, json, now_ms(), output)?;
+    output.flush()
 }
 
 fn resolve(mut reader: Reader) -> Result<(Connection, bool, TaskId), Invalid> {
@@ -82,17 +78,18 @@ fn resolve(mut reader: Reader) -> Result<(Connection, bool, TaskId), Invalid> {
     }
 }
 
-fn look(connection: &Connection, name: &TaskId) -> Result<Result<Job, String>, ClaimTableError> {
+fn read(connection: &Connection, name: &TaskId) -> Result<Job, Failure> {
+    let runtime = |error: ClaimTableError| Failure::Runtime(error.to_string());
     let Connection { redis, group, .. } = connection;
-    let mut ledger = ClaimTable::connect(redis, group.as_str())?;
-    let (job_id, ids) = match find_job(name, &mut ledger)? {
-        Ok(found) => found,
-        Err(no_job) => return Ok(Err(no_job.to_string())),
-    };
-    let tasks: Vec<LiveTask> = ledger.tasks_of(&ids)?.into_iter().flatten().collect();
+    let mut claim_table = ClaimTable::connect(redis, group.as_str()).map_err(runtime)?;
+    let FoundJob { id, tasks: ids } =
+        find_job(name, &mut claim_table).map_err(|error| Failure::Runtime(error.to_string()))?;
+    let tasks = claim_table.tasks_of(&ids).map_err(runtime)?;
+    let tasks: Vec<LiveTask> = tasks.into_iter().flatten().collect();
     let forgotten = ids.len() - tasks.len();
-    Ok(job(&job_id, tasks, forgotten)
-        .ok_or_else(|| format!("all {forgotten} tasks of job {job_id} ended long ago")))
+    job(&id, tasks, forgotten).ok_or_else(|| {
+        Failure::Runtime(format!("all {forgotten} tasks of job {id} ended long ago"))
+    })
 }
 
 /// The job of these tasks; none if there are no tasks.

@@ -61,7 +61,7 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let options = resolve(reader)?;
     let Connection { redis, group, .. } = &options.connection;
     let found = ClaimTable::connect(redis, group.as_str())
-        .and_then(|mut ledger| ledger.tasks(&options.states, options.limit as usize))
+        .and_then(|mut claim_table| claim_table.tasks(&options.states, options.limit as usize))
         .map_err(|error| Failure::Runtime(error.to_string()))?;
     tasks::show(&found, options.json, now_ms(), output)?;
     output.flush()?;

@@ -8,7 +8,7 @@
 //! | `push/` | pushes tasks; the default command |
 //! | `status.rs` | shows tasks from Redis |
 //! | `watch.rs`, `watched.rs`, `screen.rs` | follows tasks until they have ended; what is drawn |
-//! | `ids.rs` | the tasks that a command line names |
+//! | `ids/` | the tasks that a command line names |
 //! | `control/`, `retry.rs` | cancel, pause and resume tasks; start them again |
 //! | `list.rs`, `job.rs`, `servers.rs` | show the newest tasks, a job, the servers |
 //! | `tasks.rs` | tasks as a table or JSON |

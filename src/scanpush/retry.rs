@@ -5,7 +5,7 @@
 
 use super::Command;
 use super::control::{CONTROL_POLL_INTERVAL, CONTROL_WAIT};
-use super::ids::{AboutTasks, JOB, Named, unknown};
+use super::ids::{JOB, TaskNames, TaskOptions, unknown_task};
 use super::options::{Connection, JSON};
 use super::output::Output;
 use crate::claim_table::{ClaimTable, ClaimTableError, Retry};
@@ -15,7 +15,7 @@ use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::kafka::{Messages, Producer};
 use crate::model::task::RETRY_MAX;
 use crate::model::text::quoted;
-use crate::model::{ProbeOrder, State, Targets, Task, TaskId};
+use crate::model::{GroupName, ProbeOrder, State, Targets, Task, TaskId};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -44,55 +44,31 @@ examples:
 };
 
 fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
-    let options = AboutTasks::read(reader, Named::read)?;
-    let trouble = |error: ClaimTableError| Failure::Runtime(error.to_string());
-    let Connection {
-        redis,
-        group,
-        kafka,
-        topic,
-    } = &options.connection;
-    let mut ledger = ClaimTable::connect(redis, group.as_str()).map_err(trouble)?;
-    let found = options.named.find(&mut ledger).map_err(trouble)?;
-    let good = found.report(&options.connection, output);
-    let (tasks, refused) = choose(&found.tasks, &mut ledger, &options).map_err(trouble)?;
+    let options = TaskOptions::read(reader, TaskNames::read)?;
+    let runtime = |error: ClaimTableError| Failure::Runtime(error.to_string());
+    let Connection { redis, group, .. } = &options.connection;
+    let mut claim_table = ClaimTable::connect(redis, group.as_str()).map_err(runtime)?;
+    let found = options.names.find(&mut claim_table).map_err(runtime)?;
+    let all_found = found.report(group, output);
+    let (tasks, refused) = choose(&found.tasks, &mut claim_table, &options).map_err(runtime)?;
     for line in &refused {
         output.problem(&format!("scanpush: {line}"));
     }
+    let all_chosen = all_found && refused.is_empty();
     if tasks.is_empty() {
-        if good && refused.is_empty() {
+        if all_chosen {
             output.problem("scanpush: no task of the job can be retried: none has failed, was cancelled, or was rejected by all servers");
         }
         return Err(Failure::Said);
     }
-    let mut messages = Messages::default();
-    for task in &tasks {
-        messages.push_task(task);
-    }
-    let sent = Producer::connect(kafka, topic.as_str(), false)
-        .map_err(|error| Failure::Runtime(format!("Kafka: {error}")))?
-        .send(&Arc::new(messages));
-    let (acknowledged, cause) = match sent {
-        Ok(()) => ((0..tasks.len()).collect(), None),
-        Err(error) => (error.acknowledged.clone(), Some(error.to_string())),
-    };
-    let begun: Vec<&Task> = acknowledged.iter().map(|&index| &tasks[index]).collect();
-    show(&begun, options.json, output)?;
-    if let Some(cause) = cause {
-        output.problem(&format!(
-            "scanpush: Kafka: {cause}: {} of {} records acknowledged; give the command again for the others",
-            begun.len(),
-            tasks.len()
-        ));
-        return Err(Failure::Said);
-    }
-    let late = wait_taken_in(&begun, &mut ledger).map_err(trouble)?;
+    send(&tasks, &options, output)?;
+    let late = wait_ingested(&tasks, &mut claim_table).map_err(runtime)?;
     if late > 0 {
         output.problem(&format!(
             "scanpush: Kafka has the records, but no server has taken in {late} of them yet; they are not lost"
         ));
     }
-    match good && refused.is_empty() {
+    match all_chosen {
         true => Ok(()),
         false => Err(Failure::Said),
     }
@@ -101,23 +77,23 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
 /// The tasks to start again, and a line for each that cannot be. In a job the others are skipped.
 fn choose(
     ids: &[TaskId],
-    ledger: &mut ClaimTable,
-    options: &AboutTasks,
+    claim_table: &mut ClaimTable,
+    options: &TaskOptions,
 ) -> Result<(Vec<Task>, Vec<String>), ClaimTableError> {
     let (mut tasks, mut refused) = (Vec::new(), Vec::new());
-    for (id, retry) in ids.iter().zip(ledger.retries(ids)?) {
+    for (id, retry) in ids.iter().zip(claim_table.retries(ids)?) {
         match retry {
             Retry::Task(task) => tasks.push(*task),
-            _ if options.named.job.is_some() => {}
-            other => refused.push(why_not(id, &other, &options.connection)),
+            _ if options.names.job.is_some() => {}
+            other => refused.push(why_not(id, &other, &options.connection.group)),
         }
     }
     Ok((tasks, refused))
 }
 
-fn why_not(id: &TaskId, retry: &Retry, connection: &Connection) -> String {
+fn why_not(id: &TaskId, retry: &Retry, group: &GroupName) -> String {
     let why = match retry {
-        Retry::Unknown => return unknown(id, connection),
+        Retry::Unknown => return unknown_task(id, group),
         Retry::Open(state) => format!("it has not ended: {state}"),
         Retry::Ended(State::Rejected) => "it is rejected: never a valid task".to_owned(),
         Retry::Ended(state) => format!("it is {state}: push it again to scan again"),
@@ -127,7 +103,34 @@ fn why_not(id: &TaskId, retry: &Retry, connection: &Connection) -> String {
     format!("retry: {}: {why}", quoted(id.as_str()))
 }
 
-fn show(tasks: &[&Task], json: bool, output: &mut Output<'_>) -> Result<(), Failure> {
+/// Sends the records and prints those that Kafka has acknowledged. Fails if it has not acknowledged all.
+fn send(tasks: &[Task], options: &TaskOptions, output: &mut Output<'_>) -> Result<(), Failure> {
+    let mut messages = Messages::default();
+    for task in tasks {
+        messages.push_task(task);
+    }
+    let Connection { kafka, topic, .. } = &options.connection;
+    let sent = Producer::connect(kafka, topic.as_str(), false)
+        .map_err(|error| Failure::Runtime(format!("Kafka: {error}")))?
+        .send(&Arc::new(messages));
+    let Err(error) = sent else {
+        return show(tasks, options.json, output);
+    };
+    let acknowledged = error.acknowledged.iter().map(|&index| &tasks[index]);
+    show(acknowledged, options.json, output)?;
+    output.problem(&format!(
+        "scanpush: Kafka: {error}: {} of {} records acknowledged; give the command again for the others",
+        error.acknowledged.len(),
+        tasks.len()
+    ));
+    Err(Failure::Said)
+}
+
+fn show<'a>(
+    tasks: impl IntoIterator<Item = &'a Task>,
+    json: bool,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
     for task in tasks {
         match json {
             true => output.line(&task.to_record())?,
@@ -144,17 +147,17 @@ fn show(tasks: &[&Task], json: bool, output: &mut Output<'_>) -> Result<(), Fail
 }
 
 /// Waits up to [`CONTROL_WAIT`] until a server has ingested the records. Returns the number of those that were not.
-fn wait_taken_in(tasks: &[&Task], ledger: &mut ClaimTable) -> Result<usize, ClaimTableError> {
-    let give_up = Instant::now() + CONTROL_WAIT;
+fn wait_ingested(tasks: &[Task], claim_table: &mut ClaimTable) -> Result<usize, ClaimTableError> {
+    let give_up_at = Instant::now() + CONTROL_WAIT;
     let ids: Vec<TaskId> = tasks.iter().map(|task| task.task_id.clone()).collect();
     loop {
-        let now = ledger.tasks_of(&ids)?;
-        let late = now
+        let states = claim_table.tasks_of(&ids)?;
+        let late = states
             .iter()
             .zip(tasks)
-            .filter(|(now, task)| now.as_ref().is_none_or(|now| now.retry < task.retry))
+            .filter(|(live, task)| live.as_ref().is_none_or(|live| live.retry < task.retry))
             .count();
-        if late == 0 || Instant::now() >= give_up {
+        if late == 0 || Instant::now() >= give_up_at {
             return Ok(late);
         }
         thread::sleep(CONTROL_POLL_INTERVAL);
@@ -164,15 +167,11 @@ fn wait_taken_in(tasks: &[&Task], ledger: &mut ClaimTable) -> Result<usize, Clai
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags;
     use crate::model::Resume;
 
     #[test]
     fn what_is_not_retried_is_said_with_the_reason() {
-        let options = flags::read_line(&["t1"], COMMAND.flags, |reader| {
-            AboutTasks::read(reader, Named::read)
-        });
-        let options = options.unwrap();
+        let group = "scanners".parse().unwrap();
         let id = "t1".parse().unwrap();
         for (retry, why) in [
             (
@@ -196,7 +195,7 @@ mod tests {
                 "retry: \"t1\": it was retried 1000 times: push it again",
             ),
         ] {
-            assert_eq!(why_not(&id, &retry, &options.connection), why);
+            assert_eq!(why_not(&id, &retry, &group), why);
         }
     }
 
@@ -218,7 +217,7 @@ mod tests {
         let shown = |json| {
             let (mut out, mut err) = (Vec::new(), Vec::new());
             let mut output = Output::new(&mut out, &mut err, None, false);
-            show(&[&task], json, &mut output).unwrap();
+            show([&task], json, &mut output).unwrap();
             String::from_utf8(out).unwrap()
         };
         assert_eq!(shown(false), "t1  retry 2 from 25.00%\n");

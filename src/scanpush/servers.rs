@@ -59,7 +59,7 @@ fn run(mut reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     finish(reader)?;
     let Connection { redis, group, .. } = &connection;
     let servers = ClaimTable::connect(redis, group.as_str())
-        .and_then(|mut ledger| ledger.servers())
+        .and_then(|mut claim_table| claim_table.servers())
         .map_err(|error| Failure::Runtime(error.to_string()))?;
     show(&servers, json, output)?;
     output.flush()?;

@@ -3,7 +3,7 @@
 //! **Invariant:** it changes nothing. However it ends, the scans continue.
 
 use super::Command;
-use super::ids::{AboutTasks, Found, JOB, Named, NoJob, find_job};
+use super::ids::{FoundTasks, JOB, JobError, TaskNames, TaskOptions, find_job};
 use super::interrupt::Interrupt;
 use super::options::Connection;
 use super::output::Output;
@@ -58,20 +58,20 @@ examples:
 pub struct Watch {
     tasks: Vec<Watched>,
     known: HashSet<TaskId>,
-    /// The job, and the ids or beginnings of ids that belong to no known task yet.
-    named: Named,
+    /// The job, and the ids, complete or abbreviated, that belong to no known task yet.
+    names: TaskNames,
     /// The job of the pushed tasks: shown to the user, but not read.
     pushed_as: Option<TaskId>,
 }
 
 fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
-    let AboutTasks {
+    let TaskOptions {
         connection,
-        named,
+        names,
         json,
-    } = AboutTasks::read(reader, Named::read)?;
+    } = TaskOptions::read(reader, TaskNames::read)?;
     let watch = Watch {
-        named,
+        names,
         ..Watch::default()
     };
     let place = match json {
@@ -160,7 +160,7 @@ impl Watch {
     fn further(&self) -> String {
         match (
             &self.tasks[..],
-            self.named.job.as_ref().or(self.pushed_as.as_ref()),
+            self.names.job.as_ref().or(self.pushed_as.as_ref()),
         ) {
             ([one], None) => format!(
                 "; look with: scanpush status {id}; stop with: scanpush cancel {id}",
@@ -187,37 +187,38 @@ impl Watch {
         Ok(())
     }
 
-    /// Completes beginnings of ids, and adds new tasks of the job.
+    /// Completes abbreviated ids, and adds new tasks of the job.
     fn find(&mut self, claim_table: &mut ClaimTable) -> Result<(), UpdateError> {
-        if let Some(job) = &self.named.job {
-            match find_job(job, claim_table)? {
-                Ok((id, tasks)) => {
-                    self.named.job = Some(id);
-                    tasks.into_iter().for_each(|id| self.add(id));
+        if let Some(job) = &self.names.job {
+            match find_job(job, claim_table) {
+                Ok(job) => {
+                    self.names.job = Some(job.id);
+                    job.tasks.into_iter().for_each(|id| self.add(id));
                 }
                 // It may still appear.
-                Err(NoJob::Unknown { .. }) => {}
-                Err(NoJob::Several(problem)) => return Err(UpdateError::Ambiguous(problem)),
+                Err(JobError::Unknown(_)) => {}
+                Err(JobError::Ambiguous(problem)) => return Err(UpdateError::Ambiguous(problem)),
+                Err(JobError::Redis(error)) => return Err(error.into()),
             }
         }
-        if self.named.words.is_empty() {
+        if self.names.ids.is_empty() {
             return Ok(());
         }
-        self.complete_words(|words| words.find(claim_table))
+        self.complete_ids(|names| names.find(claim_table))
     }
 
-    /// Adds the tasks that `find` finds for the words. If it fails, all words are kept for the next call.
-    fn complete_words(
+    /// Adds the tasks that `find` finds for the unresolved ids. If it fails, all of them are kept for the next call.
+    fn complete_ids(
         &mut self,
-        find: impl FnOnce(&Named) -> Result<Found, ClaimTableError>,
+        find: impl FnOnce(&TaskNames) -> Result<FoundTasks, ClaimTableError>,
     ) -> Result<(), UpdateError> {
-        let words = Named {
-            words: self.named.words.clone(),
+        let names = TaskNames {
+            ids: self.names.ids.clone(),
             job: None,
         };
-        let found = find(&words)?;
+        let found = find(&names)?;
         found.tasks.into_iter().for_each(|id| self.add(id));
-        self.named.words = found.unknown;
+        self.names.ids = found.unknown;
         match found.problems.into_iter().next() {
             Some(problem) => Err(UpdateError::Ambiguous(problem)),
             None => Ok(()),
@@ -239,10 +240,10 @@ impl Watch {
         self.tasks.iter().filter(|one| one.task.is_some()).count()
     }
 
-    /// Tasks and words that were never known; a job without a task counts as one.
+    /// Tasks and ids that were never known; a job without a task counts as one.
     fn unknown(&self) -> usize {
-        let no_job = self.named.job.is_some() && self.tasks.is_empty();
-        self.tasks.len() - self.seen() + self.named.words.len() + usize::from(no_job)
+        let no_job = self.names.job.is_some() && self.tasks.is_empty();
+        self.tasks.len() - self.seen() + self.names.ids.len() + usize::from(no_job)
     }
 
     /// Reports what was never known, and returns the result.
@@ -361,9 +362,9 @@ mod tests {
             "; look with: scanpush job j; stop with: scanpush cancel -job j"
         );
         let job = Watch {
-            named: Named {
+            names: TaskNames {
                 job: Some(id("j")),
-                ..Named::default()
+                ..TaskNames::default()
             },
             ..Watch::default()
         };
@@ -375,11 +376,11 @@ mod tests {
     }
 
     #[test]
-    fn words_stay_unresolved_if_redis_fails() {
+    fn ids_stay_unresolved_if_redis_fails() {
         let id = |text: &str| -> TaskId { text.parse().unwrap() };
         let mut watch = Watch {
-            named: Named {
-                words: vec![id("abcd"), id("efgh")],
+            names: TaskNames {
+                ids: vec![id("abcd"), id("efgh")],
                 job: None,
             },
             ..Watch::default()
@@ -388,16 +389,16 @@ mod tests {
             what: "a field".into(),
             value: "x".into(),
         };
-        assert!(watch.complete_words(|_| Err(failure)).is_err());
-        assert_eq!(watch.named.words, [id("abcd"), id("efgh")]);
+        assert!(watch.complete_ids(|_| Err(failure)).is_err());
+        assert_eq!(watch.names.ids, [id("abcd"), id("efgh")]);
         assert_eq!(watch.unknown(), 2);
-        let found = Found {
+        let found = FoundTasks {
             tasks: vec![id("abcdef")],
             unknown: vec![id("efgh")],
-            ..Found::default()
+            ..FoundTasks::default()
         };
-        watch.complete_words(|_| Ok(found)).unwrap();
-        assert_eq!(watch.named.words, [id("efgh")]);
+        watch.complete_ids(|_| Ok(found)).unwrap();
+        assert_eq!(watch.names.ids, [id("efgh")]);
         assert_eq!(watch.tasks[0].id, id("abcdef"));
     }
 

@@ -262,71 +262,61 @@ mod tests {
         assert!(in_force(Order::Cancel, &id(), None, false).is_none());
     }
 
+    /// The outcome, state and note at the end of the wait for a task in `state`; `pending` if Redis still has the order.
+    fn late(
+        order: Order,
+        answer: Steered,
+        state: State,
+        pending: bool,
+        alone: bool,
+    ) -> (Outcome, &'static str, String) {
+        let task = LiveTask {
+            order: pending.then_some(order),
+            ..now(state, false)
+        };
+        let report = not_yet(order, &id(), answer, Some(&task), alone);
+        (report.outcome, report.status, report.note.unwrap())
+    }
+
     #[test]
     fn an_order_that_is_not_in_force_in_time_has_a_note() {
         use Outcome::{Accepted, NotInForce};
-        let cancelling = Steered::Ending(State::Cancelled);
-        for (order, answer, state, is_pending, alone, outcome, status, note) in [
+        use State::{Cancelled, Paused, Queued, Running};
+        use Steered::{Done, Ending, Ordered};
+        let cancel =
+            |answer, state, pending, alone| late(Order::Cancel, answer, state, pending, alone);
+        let paused = late(Order::Pause, Done(Paused), Paused, false, true);
+        for (report, outcome, status, note) in [
             (
-                Order::Cancel,
-                cancelling,
-                State::Queued,
-                true,
-                true,
+                cancel(Ending(Cancelled), Queued, true, true),
                 Accepted,
                 "cancelling",
                 "no server will begin it",
             ),
             (
-                Order::Cancel,
-                cancelling,
-                State::Queued,
-                false,
-                false,
+                cancel(Ending(Cancelled), Queued, false, false),
                 Accepted,
                 "cancelling",
-                "not yet ended by a server: look with scanpush status t1",
+                "not yet ended by a server",
             ),
             (
-                Order::Cancel,
-                Steered::Ordered,
-                State::Running,
-                true,
-                true,
+                cancel(Ordered, Running, true, true),
                 NotInForce,
                 "cancelling",
                 "not in force within 10 s",
             ),
             (
-                Order::Cancel,
-                Steered::Ordered,
-                State::Running,
-                false,
-                true,
+                cancel(Ordered, Running, false, true),
                 NotInForce,
                 "running",
                 "the order was lost",
             ),
-            (
-                Order::Pause,
-                Steered::Done(State::Paused),
-                State::Paused,
-                false,
-                true,
-                Accepted,
-                "paused",
-                "no server has told Kafka yet",
-            ),
+            (paused, Accepted, "paused", "no server has told Kafka yet"),
         ] {
-            let task = LiveTask {
-                order: is_pending.then_some(order),
-                ..now(state, false)
-            };
-            let report = not_yet(order, &id(), answer, Some(&task), alone);
-            assert_eq!((report.outcome, report.status), (outcome, status), "{note}");
-            assert!(report.note.unwrap().starts_with(note), "{note}");
+            assert_eq!((report.0, report.1), (outcome, status), "{note}");
+            assert!(report.2.starts_with(note), "{note}: {}", report.2);
         }
-        let lost = not_yet(Order::Pause, &id(), Steered::Ordered, None, false);
+        let lost = not_yet(Order::Pause, &id(), Ordered, None, false);
         assert_eq!((lost.outcome, lost.status), (NotInForce, "unknown"));
     }
 }

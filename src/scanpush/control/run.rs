@@ -6,18 +6,18 @@ use super::steer::{steer, steer_late};
 use crate::claim_table::{ClaimTable, ClaimTableError, Order};
 use crate::exit::Failure;
 use crate::flags::Reader;
-use crate::scanpush::ids::{AboutTasks, Named};
+use crate::scanpush::ids::{TaskNames, TaskOptions};
 use crate::scanpush::options::Connection;
 use crate::scanpush::output::Output;
 
 /// Runs one of the commands.
 pub fn run(order: Order, reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
-    let options = AboutTasks::read(reader, Named::read)?;
+    let options = TaskOptions::read(reader, TaskNames::read)?;
     let trouble = |error: ClaimTableError| Failure::Runtime(error.to_string());
     let Connection { redis, group, .. } = &options.connection;
     let mut claim_table = ClaimTable::connect(redis, group.as_str()).map_err(trouble)?;
-    let found = options.named.find(&mut claim_table).map_err(trouble)?;
-    let all_found = found.report(&options.connection, output);
+    let found = options.names.find(&mut claim_table).map_err(trouble)?;
+    let all_found = found.report(group, output);
     let mut reports = steer(order, &found.tasks, &mut claim_table, output).map_err(trouble)?;
     let mut job_steered = true;
     if let Some(job) = &found.job {

@@ -6,7 +6,7 @@ use crate::claim_table::Order;
 use crate::exit::Failure;
 use crate::model::TaskId;
 use crate::model::text::quoted;
-use crate::scanpush::ids::{AboutTasks, unknown};
+use crate::scanpush::ids::{TaskOptions, unknown_task};
 use crate::scanpush::output::Output;
 
 /// Notes that are printed in a line each; of the others only the number.
@@ -15,7 +15,7 @@ const CONTROL_NOTES_MAX: usize = 20;
 /// Prints what became of each task.
 pub fn reports(
     reports: &[Report],
-    options: &AboutTasks,
+    options: &TaskOptions,
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
     for report in reports {
@@ -34,7 +34,9 @@ pub fn reports(
     for (report, note) in noted().take(CONTROL_NOTES_MAX) {
         let id = &report.task_id;
         output.problem(&match report.outcome {
-            Outcome::UnknownTask => format!("scanpush: {}", unknown(id, &options.connection)),
+            Outcome::UnknownTask => {
+                format!("scanpush: {}", unknown_task(id, &options.connection.group))
+            }
             _ => format!(
                 "scanpush: {}: {}: {note}",
                 report.order,
@@ -97,11 +99,11 @@ mod tests {
     use super::*;
     use crate::flags;
     use crate::model::{Invalid, State};
-    use crate::scanpush::ids::Named;
+    use crate::scanpush::ids::TaskNames;
 
-    fn options(line: &[&str]) -> Result<AboutTasks, Invalid> {
+    fn options(line: &[&str]) -> Result<TaskOptions, Invalid> {
         flags::read_line(line, CANCEL.flags, |reader| {
-            AboutTasks::read(reader, Named::read)
+            TaskOptions::read(reader, TaskNames::read)
         })
     }
 

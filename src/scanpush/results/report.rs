@@ -1,6 +1,6 @@
 //! Warnings about findings that may be missing. Pure.
 
-use super::super::ids;
+use super::super::ids::unknown_task;
 use super::super::options::Connection;
 use super::collector::Collector;
 use super::selected::SelectedTask;
@@ -100,7 +100,7 @@ pub fn unknown(task: &SelectedTask, redis_error: Option<&str>, connection: &Conn
     match redis_error {
         None => format!(
             "{}, and it has no findings",
-            ids::unknown(&task.id, connection)
+            unknown_task(&task.id, &connection.group)
         ),
         Some(error) => format!(
             "{} has no findings; whether it is a task or an abbreviated id, only Redis knows: {error}",

@@ -51,11 +51,11 @@ pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let Options {
         connection,
         topic,
-        named,
+        names,
         mode,
     } = options::read(reader)?;
     let interrupt = Interrupt::catch()?;
-    let selected = SelectedTasks::find(named, &connection, mode.follows(), output)?;
+    let selected = SelectedTasks::find(names, &connection, mode.follows(), output)?;
     let mut collector = Collector::default();
     for task in &selected.tasks {
         collector.add(&task.id);
