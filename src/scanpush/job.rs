@@ -23,11 +23,12 @@ pub(super) const COMMAND: Command = Command {
     usage: "job ID [flags]",
     flags: &[JSON, REDIS, GROUP, KAFKA, TOPIC],
     more: "\
-The job's state: running while a task runs, else queued or paused while one
-waits; once all have ended, failed if one failed or was rejected, else cancelled
-if one was, else completed. Its progress is that of all its probes. -json prints
-one object with all tasks in it. It needs Redis only. Exit code 0: found; 1:
-there is no such job or Redis is away; 2: bad flags.
+A job is running while one of its tasks is, otherwise queued or paused while one
+waits. Once all have ended it is failed if one failed or was rejected, otherwise
+cancelled if one was, otherwise completed. Its progress is that of all its
+probes. -json prints one object that contains all tasks. Needs Redis only.
+Exit code 0: found; 1: the ID is unknown or Redis is unreachable; 2: invalid
+flags.
 
 examples:
   scanpush job j7Kd0
@@ -73,8 +74,11 @@ fn resolve(mut reader: Reader) -> Result<(Connection, bool, TaskId), Invalid> {
     reader.finish()?;
     match words.as_slice() {
         [word] => Ok((connection, json, word.parse()?)),
-        [] => Err(Invalid::about("which job? Give its id")),
-        [_, second, ..] => Err(Invalid::new(second, "is a second job: give one")),
+        [] => Err(Invalid::about("give the id of a job")),
+        [_, second, ..] => Err(Invalid::new(
+            second,
+            "is an unexpected argument: give one job",
+        )),
     }
 }
 
@@ -88,7 +92,9 @@ fn read(connection: &Connection, name: &TaskId) -> Result<Job, Failure> {
     let tasks: Vec<LiveTask> = tasks.into_iter().flatten().collect();
     let forgotten = ids.len() - tasks.len();
     job(&id, tasks, forgotten).ok_or_else(|| {
-        Failure::Runtime(format!("all {forgotten} tasks of job {id} ended long ago"))
+        Failure::Runtime(format!(
+            "all {forgotten} tasks of job {id} ended more than 7 days ago"
+        ))
     })
 }
 

@@ -26,15 +26,15 @@ pub(super) const COMMAND: Command = Command {
     usage: "retry ID… | -job ID [flags]",
     flags: &[JOB, JSON, REDIS, KAFKA, TOPIC, GROUP],
     more: "\
-The task keeps its id and what it has found; its attempts are counted anew. A
-task that has completed is not retried: push it again. Nor is one that Redis no
-longer knows, 7 days after its end. A rejected one is where it is a valid task
-that no server might run. With -job, tasks that can't be retried are left as
-they are. An ID may be given by its first characters, 4 or more, where only one
-has them. -json prints the record of each.
-Exit code 0: all are acknowledged by Kafka; 1: for some ID not: it is unknown,
-has completed or has not ended (the others are begun anew all the same), or
-Kafka or Redis is away; 2: bad flags.
+The task keeps its id and its findings; its attempts are counted from 0 again. A
+task that has completed is not retried (push it again), nor one that ended more
+than 7 days ago. A rejected task is retried if it is valid, but no server was
+able to run it. With -job, tasks that cannot be retried are skipped. An ID may
+be abbreviated to its first characters, at least 4, if they are unique. -json
+prints the record of each task.
+Exit code 0: Kafka has acknowledged all; 1: an ID is unknown, or its task has
+completed or has not ended (the others are retried nevertheless), or Kafka or
+Redis is unreachable; 2: invalid flags.
 
 examples:
   scanpush retry Wb3ZtqLk9Xe_fJ2vR0yAc
@@ -57,7 +57,7 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let all_chosen = all_found && refused.is_empty();
     if tasks.is_empty() {
         if all_chosen {
-            output.problem("scanpush: no task of the job can be retried: none has failed, was cancelled, or was rejected by all servers");
+            output.problem("scanpush: no task of the job can be retried: none has failed, been cancelled or been rejected by all servers");
         }
         return Err(Failure::Said);
     }
@@ -65,7 +65,7 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let late = wait_ingested(&tasks, &mut claim_table).map_err(runtime)?;
     if late > 0 {
         output.problem(&format!(
-            "scanpush: Kafka has the records, but no server has taken in {late} of them yet; they are not lost"
+            "scanpush: Kafka has the records, but no server has ingested {late} of them yet; they are not lost"
         ));
     }
     match all_chosen {
@@ -95,7 +95,7 @@ fn why_not(id: &TaskId, retry: &Retry, group: &GroupName) -> String {
     let why = match retry {
         Retry::Unknown => return unknown_task(id, group),
         Retry::Open(state) => format!("it has not ended: {state}"),
-        Retry::Ended(State::Rejected) => "it is rejected: never a valid task".to_owned(),
+        Retry::Ended(State::Rejected) => "it was rejected: not a valid task".to_owned(),
         Retry::Ended(state) => format!("it is {state}: push it again to scan again"),
         Retry::TooOften => format!("it was retried {RETRY_MAX} times: push it again"),
         Retry::Task(_) => "it can be".to_owned(),
@@ -119,7 +119,7 @@ fn send(tasks: &[Task], options: &TaskOptions, output: &mut Output<'_>) -> Resul
     let acknowledged = error.acknowledged.iter().map(|&index| &tasks[index]);
     show(acknowledged, options.json, output)?;
     output.problem(&format!(
-        "scanpush: Kafka: {error}: {} of {} records acknowledged; give the command again for the others",
+        "scanpush: Kafka: {error}: {} of {} records acknowledged; repeat the command for the others",
         error.acknowledged.len(),
         tasks.len()
     ));
@@ -176,7 +176,7 @@ mod tests {
         for (retry, why) in [
             (
                 Retry::Unknown,
-                "\"t1\" is not a task of group scanners (no server has taken it in yet, or it ended long ago; the beginning of an id needs 4 characters or more)",
+                "\"t1\" is not a task of group scanners (not ingested yet, or ended more than 7 days ago; an abbreviated id needs at least 4 characters)",
             ),
             (
                 Retry::Open(State::Running),
@@ -188,7 +188,7 @@ mod tests {
             ),
             (
                 Retry::Ended(State::Rejected),
-                "retry: \"t1\": it is rejected: never a valid task",
+                "retry: \"t1\": it was rejected: not a valid task",
             ),
             (
                 Retry::TooOften,

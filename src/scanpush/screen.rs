@@ -351,7 +351,7 @@ fn counts(tasks: &[Watched]) -> String {
         .collect();
     let unknown = tasks.len() - known().count();
     if unknown > 0 {
-        parts.push(format!("{unknown} not taken in"));
+        parts.push(format!("{unknown} not ingested"));
     }
     let found = known().fold(0, |sum, task| u64::saturating_add(sum, task.found));
     format!("{}, found {found}", parts.join(" "))

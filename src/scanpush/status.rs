@@ -19,11 +19,13 @@ pub(super) const COMMAND: Command = Command {
     usage: "status [flags] [ID… | -job ID]",
     flags: &[JOB, JSON, REDIS, GROUP, KAFKA, TOPIC],
     more: "\
-Without an ID it shows the 50 newest tasks, newest first. An ID may be given by
-its first characters, 4 or more, where only one has them. It needs Redis only:
--kafka and -topic are checked and not used. DONE is the part of the probes sent,
-LEFT the time until all are, RATE in packets per second. -json has more fields.
-Exit code 0: all were found; 1: an ID is unknown or Redis is away; 2: bad flags.
+Without an ID it shows the 50 newest tasks, newest first. An ID may be
+abbreviated to its first characters, at least 4, if they are unique. Needs Redis
+only: -kafka and -topic are accepted but not used. DONE is the share of probes
+sent, LEFT the time until all are sent, RATE is in packets per second. -json
+prints more fields.
+Exit code 0: all were found; 1: an ID is unknown or Redis is unreachable; 2:
+invalid flags.
 
 examples:
   scanpush status
@@ -111,7 +113,7 @@ mod tests {
             tasks: vec![task()],
             found: FoundTasks {
                 unknown: vec!["nobody".parse().unwrap()],
-                problems: vec!["\"Wb\x1b\" begins 2 tasks".into()],
+                problems: vec!["\"Wb\x1b\" is ambiguous".into()],
                 ..FoundTasks::default()
             },
         };
@@ -123,7 +125,7 @@ mod tests {
         );
         assert_eq!(
             err.lines().nth(1),
-            Some("scanpush: \"Wb\u{fffd}\" begins 2 tasks")
+            Some("scanpush: \"Wb\u{fffd}\" is ambiguous")
         );
     }
 
@@ -158,7 +160,7 @@ mod tests {
         );
         for (line, expected) in [
             (&["a b"][..], "\"a b\" is not an id"),
-            (&["a", "-job", "b"], "\"a\" stands beside -job"),
+            (&["a", "-job", "b"], "\"a\" cannot be combined with -job"),
             (&[""], "\"\" is not an id"),
             (&["-ip", "x"], "\"-ip\" is an unknown flag"),
             (&["-jsno"], "did you mean -json?"),

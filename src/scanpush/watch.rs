@@ -25,10 +25,7 @@ const WATCH_LOOK_PART: u32 = 10;
 /// How long it waits for an unreachable Redis.
 const WATCH_REDIS_WAIT: Duration = Duration::from_secs(60);
 
-const JSON: Flag = Flag::switch(
-    "--json",
-    "print a task, at each change, as one line of JSON",
-);
+const JSON: Flag = Flag::switch("--json", "print a task as one line of JSON at each change");
 
 pub(super) const COMMAND: Command = Command {
     name: "watch",
@@ -36,14 +33,15 @@ pub(super) const COMMAND: Command = Command {
     usage: "watch ID… | -job ID [flags]",
     flags: &[JOB, JSON, REDIS, GROUP, KAFKA, TOPIC],
     more: "\
-On a terminal each running task has a bar, 10 at most, and all together have
-one; elsewhere a line is printed for each change of state and each 10 percent,
-with -json the task as an object. Tasks that no server has taken in yet are
-waited for, a minute at most. Ctrl-C ends the watching, not the scans. An ID may
-be given by its first characters, 4 or more, where only one has them. It needs
-Redis only.
-Exit code 0: all completed; 3: one failed or was rejected; 4: none did, but one
-was cancelled; 1: an ID is unknown or Redis is away; 2: bad flags; 130: Ctrl-C.
+On a terminal each running task has a progress bar, at most 10, and all tasks
+together have one. Elsewhere a line is printed for each change of state and each
+10 percent; with -json it is the task as an object. Tasks that no server has
+ingested yet are waited for, at most a minute. Ctrl-C ends the watching, not the
+scans. An ID may be abbreviated to its first characters, at least 4, if they are
+unique. Needs Redis only.
+Exit code 0: all completed; 3: one failed or was rejected; 4: none failed, but
+one was cancelled; 1: an ID is unknown or Redis is unreachable; 2: invalid
+flags; 130: Ctrl-C.
 
 examples:
   scanpush watch Wb3ZtqLk9Xe_fJ2vR0yAc
@@ -131,7 +129,7 @@ impl Watch {
             }
             let unknown = self.unknown();
             if unknown > 0 && waited >= WATCH_EVERY * 2 {
-                let line = format!("waiting for a server to take in {}", tasks(unknown));
+                let line = format!("waiting for a server to ingest {}", tasks(unknown));
                 screen.say(&line, output)?;
             }
             if interrupt.wait(WATCH_EVERY.max(began.elapsed() * WATCH_LOOK_PART)) {
@@ -151,7 +149,7 @@ impl Watch {
     fn interrupted(&self, output: &mut Output<'_>) -> Failure {
         let further = self.further();
         output.problem(&format!(
-            "scanpush: stopped watching; the scans go on{further}"
+            "scanpush: stopped watching; the scans continue{further}"
         ));
         Failure::Found(Exit::Interrupted)
     }
@@ -163,11 +161,11 @@ impl Watch {
             self.names.job.as_ref().or(self.pushed_as.as_ref()),
         ) {
             ([one], None) => format!(
-                "; look with: scanpush status {id}; stop with: scanpush cancel {id}",
+                "; show the task: scanpush status {id}; cancel it: scanpush cancel {id}",
                 id = one.id
             ),
             (_, Some(job)) => {
-                format!("; look with: scanpush job {job}; stop with: scanpush cancel -job {job}")
+                format!("; show the job: scanpush job {job}; cancel it: scanpush cancel -job {job}")
             }
             (_, None) => String::new(),
         }
@@ -252,7 +250,7 @@ impl Watch {
         let unknown = self.unknown();
         if unknown > 0 {
             output.problem(&format!(
-                "scanpush: no server of group {} has taken in {} within {} s, or Redis has lost them: is one up? (scanpush servers)",
+                "scanpush: no server of group {} has ingested {} within {} s, or Redis has lost them; check the servers: scanpush servers",
                 connection.group,
                 tasks(unknown),
                 WATCH_UNKNOWN_WAIT.as_secs()
@@ -355,11 +353,11 @@ mod tests {
         assert_eq!(watch.further(), "");
         assert_eq!(
             Watch::of([id("a")], None).further(),
-            "; look with: scanpush status a; stop with: scanpush cancel a"
+            "; show the task: scanpush status a; cancel it: scanpush cancel a"
         );
         assert_eq!(
             Watch::of([id("a"), id("b")], Some(id("j"))).further(),
-            "; look with: scanpush job j; stop with: scanpush cancel -job j"
+            "; show the job: scanpush job j; cancel it: scanpush cancel -job j"
         );
         let job = Watch {
             names: TaskNames {

@@ -162,7 +162,7 @@ fn cancel_running() {
     fleet.wait_committed(shared_kafka());
     let (code, out, err) = said(&fleet, &["cancel", &id]);
     assert_eq!((code, out.as_str()), (1, ""));
-    assert!(err.contains("it had ended already: cancelled"), "{err}");
+    assert!(err.contains("already ended: cancelled"), "{err}");
     assert!(masscans(&network).is_empty());
 }
 
@@ -240,7 +240,7 @@ fn cancel_without_server() {
     first.wait(SOON);
     let (code, out, err) = said(&fleet, &["cancel", &id]);
     assert_eq!((code, out), (0, format!("{id}  cancelling\n")));
-    assert!(err.contains("no server will begin it"), "{err}");
+    assert!(err.contains("no server is running"), "{err}");
     assert!(steer(&fleet, &["status", &id]).contains("cancelling"));
     let _second = fleet.ready_scand("b", &[]);
     let task = fleet.wait_ended(&id, SOON);
@@ -435,16 +435,16 @@ fn refused() {
         "{unknown}"
     );
     assert!(
-        ambiguous.ends_with("\"same\" begins 2 tasks: same-a, same-b"),
+        ambiguous.ends_with("\"same\" is ambiguous: 2 tasks begin with it: same-a, same-b"),
         "{ambiguous}"
     );
     assert!(
-        ended.contains("\"same-a\": it had ended already: completed"),
+        ended.contains("\"same-a\": already ended: completed"),
         "{ended}"
     );
     for (words, needle) in [
-        (&["pause", "same-a"][..], "it had ended already: completed"),
-        (&["resume", "runs"], "it had ended already: cancelled"),
+        (&["pause", "same-a"][..], "already ended: completed"),
+        (&["resume", "runs"], "already ended: cancelled"),
         (&["retry", "same-a"], "it is completed"),
         (&["retry", "nobody"], "is not a task of group"),
         (
@@ -504,7 +504,7 @@ fn whole_job() {
     let (code, _, err) = said(&fleet, &["cancel", "-job", "the-job"]);
     assert_eq!(code, 1);
     assert!(
-        err.contains("6 of 6 tasks of the job had ended already"),
+        err.contains("6 of 6 tasks of the job had already ended"),
         "{err}"
     );
     fleet.wait_committed(shared_kafka());

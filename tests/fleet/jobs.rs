@@ -409,7 +409,7 @@ fn unlike() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
-        said.contains("\"no-task\": it is rejected: never a valid task"),
+        said.contains("\"no-task\": it was rejected: not a valid task"),
         "{said}"
     );
     assert_eq!(wait_job(&fleet, 2), addresses(&network, 443));

@@ -28,8 +28,8 @@ pub(super) const COMMAND: Command = Command {
     usage: "completion bash|zsh|fish",
     flags: &[KAFKA, TOPIC, GROUP, REDIS],
     more: "\
-The script completes commands, flags, and files and words that flags take. It
-asks nobody; the flags above are checked and not used.
+The script completes commands, flags, file names and fixed values. It connects
+to nothing; the flags above are accepted but not used.
 
 examples:
   scanpush completion bash > /etc/bash_completion.d/scanpush
@@ -66,13 +66,19 @@ fn resolve(mut reader: Reader) -> Result<Script, Invalid> {
             None => {
                 let hint = match nearest(word, names()) {
                     Some(near) => format!("did you mean {near}?"),
-                    None => "there are bash, zsh and fish".to_owned(),
+                    None => "use bash, zsh or fish".to_owned(),
                 };
-                Err(Invalid::new(word, format!("is no shell: {hint}")))
+                Err(Invalid::new(
+                    word,
+                    format!("is not a supported shell: {hint}"),
+                ))
             }
         },
-        [] => Err(Invalid::about("for which shell? Give bash, zsh or fish")),
-        [_, more, ..] => Err(Invalid::new(more, "is one word too many: give one shell")),
+        [] => Err(Invalid::about("give a shell: bash, zsh or fish")),
+        [_, more, ..] => Err(Invalid::new(
+            more,
+            "is an unexpected argument: give one shell",
+        )),
     }
 }
 
@@ -115,17 +121,20 @@ mod tests {
 
     #[test]
     fn a_shell_is_one_of_three() {
-        for (line, said) in [
-            (&["bsh"][..], "\"bsh\" is no shell: did you mean bash?"),
+        for (line, expected) in [
+            (
+                &["bsh"][..],
+                "\"bsh\" is not a supported shell: did you mean bash?",
+            ),
             (
                 &["powershell"],
-                "\"powershell\" is no shell: there are bash, zsh and fish",
+                "\"powershell\" is not a supported shell: use bash, zsh or fish",
             ),
-            (&[], "for which shell?"),
-            (&["bash", "zsh"], "\"zsh\" is one word too many"),
+            (&[], "give a shell: "),
+            (&["bash", "zsh"], "\"zsh\" is an unexpected argument"),
         ] {
             let error = resolved(line).map(drop).unwrap_err().to_string();
-            assert!(error.starts_with(said), "{error}");
+            assert!(error.starts_with(expected), "{error}");
         }
         assert!(resolved(&["zsh", "-kafka=k:1"]).is_ok());
     }

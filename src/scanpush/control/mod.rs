@@ -30,23 +30,23 @@ pub(super) const CONTROL_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 const JSON: Flag = Flag::switch(
     "--json",
-    "print what became of each task as one line of JSON",
+    "print the result for each task as one line of JSON",
 );
 
 pub(super) const CANCEL: Command = Command {
     name: "cancel",
-    about: "ends tasks: masscan stops, what it has found is kept",
+    about: "ends tasks: masscan stops, its findings are kept",
     usage: "cancel ID… | -job ID [flags]",
     flags: &[JOB, JSON, REDIS, GROUP, KAFKA, TOPIC],
     more: "\
-A running task ends within 2 seconds; the command waits until it has. A task
-that no server runs is ended by the next server that looks; where none is up, it
-is cancelling until one is, and is not begun. With -job, tasks that have ended
-already are left as they are, and those that a server takes in meanwhile are
-ordered too. An ID may be given by its first characters, 4 or more, where only
-one has them. It needs Redis only.
-Exit code 0: done; 1: for some ID not: it is unknown or has ended already (the
-others are cancelled all the same), or Redis is away; 2: bad flags.
+A running task stops within 2 seconds, and the command waits for that. A task
+that no server runs is ended by the next server that reads the order; without a
+server it stays cancelling and is never started. With -job, tasks that have
+already ended are left unchanged, and tasks that are ingested meanwhile are
+cancelled too. An ID may be abbreviated to its first characters, at least 4, if
+they are unique. Needs Redis only.
+Exit code 0: done; 1: an ID is unknown or its task has already ended (the others
+are cancelled nevertheless), or Redis is unreachable; 2: invalid flags.
 
 examples:
   scanpush cancel Wb3ZtqLk9Xe_fJ2vR0yAc
@@ -63,12 +63,12 @@ pub(super) const PAUSE: Command = Command {
     flags: &[JOB, JSON, REDIS, GROUP, KAFKA, TOPIC],
     more: "\
 A running task stops within 2 seconds and waits at its checkpoint; a queued one
-is not begun. Both wait until scanpush resume, over any restart. The attempt
-does not count. With -job, tasks that have ended already are left as they are.
-An ID may be given by its first characters, 4 or more, where only one has them.
-It needs Redis only.
-Exit code 0: done; 1: for some ID not: it is unknown or has ended (the others
-are paused all the same), or Redis is away; 2: bad flags.
+is not started. Both wait for scanpush resume, across restarts. The attempt does
+not count. With -job, tasks that have already ended are left unchanged. An ID
+may be abbreviated to its first characters, at least 4, if they are unique.
+Needs Redis only.
+Exit code 0: done; 1: an ID is unknown or its task has ended (the others are
+paused nevertheless), or Redis is unreachable; 2: invalid flags.
 
 examples:
   scanpush pause Wb3ZtqLk9Xe_fJ2vR0yAc
@@ -83,12 +83,12 @@ pub(super) const RESUME: Command = Command {
     usage: "resume ID… | -job ID [flags]",
     flags: &[JOB, JSON, REDIS, GROUP, KAFKA, TOPIC],
     more: "\
-A paused task is queued at its old place: its priority, and its turn among its
-equals. A task that is not paused is left as it is. With -job, tasks that have
-ended already are left as they are. An ID may be given by its first characters,
-4 or more, where only one has them. It needs Redis only.
-Exit code 0: done; 1: for some ID not: it is unknown or has ended (the others go
-on all the same), or Redis is away; 2: bad flags.
+A paused task is queued again with its priority and its original position. A
+task that is not paused is left unchanged. With -job, tasks that have already
+ended are left unchanged. An ID may be abbreviated to its first characters, at
+least 4, if they are unique. Needs Redis only.
+Exit code 0: done; 1: an ID is unknown or its task has ended (the others are
+resumed nevertheless), or Redis is unreachable; 2: invalid flags.
 
 examples:
   scanpush resume Wb3ZtqLk9Xe_fJ2vR0yAc

@@ -3,6 +3,7 @@
 use super::CONTROL_WAIT;
 use crate::claim_table::{LiveTask, Order, Steered};
 use crate::model::{State, TaskId};
+use crate::scanpush::ids::UNKNOWN_TASK_REASON;
 use crate::scanpush::tasks::state_of;
 use serde::Serialize;
 
@@ -87,18 +88,18 @@ pub fn at_once(order: Order, id: &TaskId, answer: Steered) -> Option<Report> {
             order,
             id,
             "unknown",
-            "it ended long ago".to_owned(),
+            UNKNOWN_TASK_REASON.to_owned(),
             Outcome::UnknownTask,
         ),
         (_, Steered::Ended(state)) => {
-            ended_before(state.as_str(), format!("it had ended already: {state}"))
+            ended_before(state.as_str(), format!("already ended: {state}"))
         }
         (Order::Cancel, Steered::Ending(State::Cancelled)) => return None,
         (_, Steered::Ending(State::Cancelled)) => {
-            ended_before("cancelling", "it is being cancelled".to_owned())
+            ended_before("cancelling", "already being cancelled".to_owned())
         }
         (_, Steered::Ending(state)) => {
-            ended_before(state.as_str(), format!("it is ending already: {state}"))
+            ended_before(state.as_str(), format!("already ending: {state}"))
         }
         (Order::Resume, Steered::Done(state)) => Report::accepted(order, id, state),
         (_, Steered::Done(_) | Steered::Ordered) => return None,
@@ -126,7 +127,7 @@ pub fn in_force(
             order,
             id,
             state.as_str(),
-            format!("it ended before the order was in force: {state}"),
+            format!("ended before the order was in force: {state}"),
             Outcome::EndedMeanwhile,
         )),
         _ => None,
@@ -143,33 +144,33 @@ pub fn not_yet(
 ) -> Report {
     let refused = |status, note| Report::refused(order, id, status, note, Outcome::NotInForce);
     let Some(task) = task else {
-        let note = "Redis does not know it any more: give the order again once it does";
+        let note = "Redis has lost the task: repeat the command when it is known again";
         return refused("unknown", note.to_owned());
     };
     match (order, answer) {
         (Order::Cancel, Steered::Ending(_)) => Report {
             note: Some(match alone {
-                true => "no server will begin it; the next one that is up ends it".to_owned(),
-                false => format!("not yet ended by a server: look with scanpush status {id}"),
+                true => "no server is running: the task will not be started, the next server ends it".to_owned(),
+                false => format!("no server has ended it yet: check with scanpush status {id}"),
             }),
             status: "cancelling",
             ..Report::accepted(order, id, task.status)
         },
         (Order::Pause, _) if task.status == State::Paused => Report {
             note: Some(
-                "no server has told Kafka yet: until one has, a loss of Redis' data undoes it"
+                "not recorded in Kafka yet: if Redis loses its data before that, the task is not paused"
                     .to_owned(),
             ),
             ..Report::accepted(order, id, task.status)
         },
         _ if task.order.is_none() => refused(
             task.status.as_str(),
-            "the order was lost with Redis' data, or withdrawn: give it again".to_owned(),
+            "the order was withdrawn, or lost with Redis' data: repeat the command".to_owned(),
         ),
         _ => refused(
             state_of(task),
             format!(
-                "not in force within {} s: its server can't be reached, or waits for Kafka; the order stands",
+                "not in force within {} s: its server is unreachable or waits for Kafka; the order remains pending",
                 CONTROL_WAIT.as_secs()
             ),
         ),
@@ -291,13 +292,13 @@ mod tests {
                 cancel(Ending(Cancelled), Queued, true, true),
                 Accepted,
                 "cancelling",
-                "no server will begin it",
+                "no server is running",
             ),
             (
                 cancel(Ending(Cancelled), Queued, false, false),
                 Accepted,
                 "cancelling",
-                "not yet ended by a server",
+                "no server has ended it yet",
             ),
             (
                 cancel(Ordered, Running, true, true),
@@ -309,9 +310,9 @@ mod tests {
                 cancel(Ordered, Running, false, true),
                 NotInForce,
                 "running",
-                "the order was lost",
+                "the order was withdrawn, or lost",
             ),
-            (paused, Accepted, "paused", "no server has told Kafka yet"),
+            (paused, Accepted, "paused", "not recorded in Kafka yet"),
         ] {
             assert_eq!((report.0, report.1), (outcome, status), "{note}");
             assert!(report.2.starts_with(note), "{note}: {}", report.2);

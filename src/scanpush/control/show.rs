@@ -46,7 +46,7 @@ pub fn reports(
     }
     let more = noted().count().saturating_sub(CONTROL_NOTES_MAX);
     if more > 0 {
-        output.problem(&format!("scanpush: … and so for {more} more"));
+        output.problem(&format!("scanpush: … and {more} more"));
     }
     Ok(())
 }
@@ -63,7 +63,7 @@ pub fn leave_out_ended(reports: &mut Vec<Report>, output: &mut Output<'_>) -> bo
     let before = all - reports.len() - meanwhile;
     if before > 0 {
         output.problem(&format!(
-            "scanpush: {before} of {all} tasks of the job had ended already"
+            "scanpush: {before} of {all} tasks of the job had already ended"
         ));
     }
     if meanwhile > 0 {
@@ -79,16 +79,16 @@ pub fn late_tasks(order: Order, job: &TaskId, late: &LateTasks, output: &mut Out
     let tasks = late.steered;
     if tasks > 0 {
         output.problem(&format!(
-            "scanpush: {tasks} more of the job's tasks were taken in meanwhile; the {order} is for them too"
+            "scanpush: {tasks} more tasks of the job were ingested meanwhile; the {order} applies to them too"
         ));
     }
     if late.go_on {
         output.problem(&format!(
-            "scanpush: servers still take in tasks of the job: give the order again, look with scanpush job {job}"
+            "scanpush: servers are still ingesting tasks of the job: repeat the command; check with scanpush job {job}"
         ));
     } else if tasks > 0 {
         output.remark(&format!(
-            "one that is taken in from now on is not: look with scanpush job {job}"
+            "tasks that are ingested from now on are not affected: check with scanpush job {job}"
         ));
     }
 }
@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn ended(outcome: Outcome) -> Report {
-        let note = "it had ended already: completed".to_owned();
+        let note = "already ended: completed".to_owned();
         Report::refused(
             Order::Cancel,
             &"t1".parse().unwrap(),
@@ -126,7 +126,7 @@ mod tests {
     fn of_a_job_those_that_had_ended_are_no_error_unless_all_had() {
         use Outcome::{EndedBefore, EndedMeanwhile, UnknownTask};
         let before =
-            |count, all| format!("scanpush: {count} of {all} tasks of the job had ended already\n");
+            |count, all| format!("scanpush: {count} of {all} tasks of the job had already ended\n");
         let meanwhile = "scanpush: 1 of 1 tasks of the job ended before the order was in force\n";
         for (mut reports, left, is_done, said) in [
             (vec![ended(EndedBefore), cancelled()], 1, true, before(1, 2)),
@@ -160,7 +160,7 @@ mod tests {
                 &["t1", "-json"],
                 "{\"task_id\":\"t1\",\"order\":\"cancel\",\"status\":\"cancelled\"}\n\
 {\"task_id\":\"t1\",\"order\":\"cancel\",\"status\":\"completed\",\
-\"note\":\"it had ended already: completed\"}\n",
+\"note\":\"already ended: completed\"}\n",
             ),
         ] {
             let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -169,7 +169,7 @@ mod tests {
             assert_eq!(String::from_utf8(out).unwrap(), expected);
             assert_eq!(
                 String::from_utf8(err).unwrap(),
-                "scanpush: cancel: \"t1\": it had ended already: completed\n"
+                "scanpush: cancel: \"t1\": already ended: completed\n"
             );
         }
     }

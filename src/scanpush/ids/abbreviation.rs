@@ -9,6 +9,11 @@ const ID_PREFIX_MIN_BYTES: usize = 4;
 /// Candidates that are named if an abbreviated id is ambiguous.
 const CANDIDATES_SHOWN_MAX: usize = 5;
 
+/// Why Redis may not know a task.
+pub const UNKNOWN_TASK_REASON: &str = "not ingested yet, or ended more than 7 days ago";
+/// Why Redis may not know a job.
+const UNKNOWN_JOB_REASON: &str = "no task of it is ingested yet, or all ended more than 7 days ago";
+
 /// The ids that a name may stand for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Match {
@@ -53,20 +58,18 @@ pub fn with_prefix(ids: &[TaskId], prefix: &str) -> Vec<TaskId> {
 
 /// The message for an unknown task.
 pub fn unknown_task(id: &TaskId, group: impl Display) -> String {
-    let why = "no server has taken it in yet, or it ended long ago";
-    unknown(id, "task", group, why)
+    unknown(id, "task", group, UNKNOWN_TASK_REASON)
 }
 
 /// The message for an unknown job.
 pub fn unknown_job(id: &TaskId, group: impl Display) -> String {
-    let why = "no server has taken in a task of it yet, or it ended long ago";
-    unknown(id, "job", group, why)
+    unknown(id, "job", group, UNKNOWN_JOB_REASON)
 }
 
 fn unknown(id: &TaskId, what: &str, group: impl Display, why: &str) -> String {
     let hint = match is_too_short(id) {
         true => {
-            format!("; the beginning of an id needs {ID_PREFIX_MIN_BYTES} characters or more")
+            format!("; an abbreviated id needs at least {ID_PREFIX_MIN_BYTES} characters")
         }
         false => String::new(),
     };
@@ -90,7 +93,7 @@ pub fn ambiguous(name: &TaskId, what: &str, ids: &[TaskId]) -> String {
         more => format!(" and {more} more"),
     };
     format!(
-        "{} begins {} {what}: {}{more}",
+        "{} is ambiguous: {} {what} begin with it: {}{more}",
         quoted(name.as_str()),
         ids.len(),
         shown.join(", ")
@@ -135,11 +138,11 @@ mod tests {
 
     #[test]
     fn a_name_that_is_too_short_to_be_an_abbreviated_id_has_a_hint() {
-        let why = "no server has taken in a task of it yet, or it ended long ago";
+        let why = UNKNOWN_JOB_REASON;
         assert_eq!(
             unknown_job(&id("CnW"), "scanners"),
             format!(
-                "\"CnW\" is not a job of group scanners ({why}; the beginning of an id needs 4 characters or more)"
+                "\"CnW\" is not a job of group scanners ({why}; an abbreviated id needs at least 4 characters)"
             )
         );
         assert_eq!(
@@ -153,7 +156,7 @@ mod tests {
         let ids: Vec<TaskId> = (10..30).map(|n| id(&format!("abcd{n}"))).collect();
         let line = ambiguous(&id("abcd"), "tasks", &ids);
         assert!(
-            line.starts_with("\"abcd\" begins 20 tasks: abcd10, abcd11"),
+            line.starts_with("\"abcd\" is ambiguous: 20 tasks begin with it: abcd10, abcd11"),
             "{line}"
         );
         assert!(line.ends_with(&format!("and {} more", 20 - CANDIDATES_SHOWN_MAX)));

@@ -12,6 +12,6 @@ mod abbreviation;
 mod find;
 mod options;
 
-pub use abbreviation::unknown_task;
+pub use abbreviation::{UNKNOWN_TASK_REASON, unknown_task};
 pub use find::{FoundJob, FoundTasks, JobError, find_job};
 pub use options::{JOB, TaskNames, TaskOptions};

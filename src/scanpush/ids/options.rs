@@ -5,11 +5,7 @@ use crate::model::{Invalid, TaskId};
 use crate::scanpush::options::{Connection, JSON};
 
 /// `-job`
-pub const JOB: Flag = Flag::optional(
-    "--job",
-    "ID",
-    "all tasks of this job, in the place of task ids",
-);
+pub const JOB: Flag = Flag::optional("--job", "ID", "all tasks of this job, instead of ids");
 
 /// What the command line of a command about tasks asks for.
 #[derive(Debug)]
@@ -53,7 +49,7 @@ impl TaskNames {
         let names = TaskNames::read_any(reader)?;
         if names.is_empty() {
             return Err(Invalid::about(
-                "which tasks? Give their ids, or -job ID (scanpush list shows them)",
+                "give ids of tasks or -job ID (scanpush list shows them)",
             ));
         }
         Ok(names)
@@ -70,7 +66,7 @@ impl TaskNames {
         match (&job, ids.first()) {
             (Some(_), Some(id)) => Err(Invalid::new(
                 id.as_str(),
-                "stands beside -job: give ids or a job, not both",
+                "cannot be combined with -job: give ids or a job",
             )),
             _ => Ok(TaskNames { ids, job }),
         }
@@ -96,8 +92,8 @@ mod tests {
             })
         };
         for (line, named) in [
-            (&[][..], "which tasks? Give their ids, or -job ID"),
-            (&["a", "-job", "b"], "\"a\" stands beside -job"),
+            (&[][..], "give ids of tasks or -job ID"),
+            (&["a", "-job", "b"], "\"a\" cannot be combined with -job"),
             (&["a b"], "\"a b\" is not an id"),
         ] {
             let error = read(line).unwrap_err().to_string();

@@ -121,8 +121,8 @@ mod tests {
     #[test]
     fn invalid_combinations_are_reported() {
         for (line, expected) in [
-            (&[][..], "which tasks? Give their ids, or -job ID"),
-            (&["a", "-job", "j"], "\"a\" stands beside -job"),
+            (&[][..], "give ids of tasks or -job ID"),
+            (&["a", "-job", "j"], "\"a\" cannot be combined with -job"),
             (
                 &["a", "-format", "yaml"],
                 "-format: \"yaml\" is not a format: use one of table",
