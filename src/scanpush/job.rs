@@ -130,24 +130,24 @@ pub fn job(job_id: &TaskId, mut tasks: Vec<LiveTask>, forgotten: usize) -> Optio
     })
 }
 
-/// By arrival; shards follow the first one of theirs.
+/// Sorts by arrival, but keeps the shards of the same probes together, at the place of the first one.
 fn sort(tasks: &mut [LiveTask]) {
-    let whole = |task: &LiveTask| {
+    let shard_group = |task: &LiveTask| {
         let shard: Shard = task.shard.as_deref()?.parse().ok()?;
         Some((task.ip_range.clone(), task.ports.clone(), shard.count))
     };
     let mut first_ms: HashMap<_, u64> = HashMap::new();
     for task in tasks.iter() {
-        if let Some(whole) = whole(task) {
-            let first = first_ms.entry(whole).or_insert(task.queued_ms);
+        if let Some(group) = shard_group(task) {
+            let first = first_ms.entry(group).or_insert(task.queued_ms);
             *first = task.queued_ms.min(*first);
         }
     }
     tasks.sort_by_cached_key(|task| {
-        let came_ms = whole(task).and_then(|whole| first_ms.get(&whole).copied());
+        let arrived_ms = shard_group(task).and_then(|group| first_ms.get(&group).copied());
         let shard = task.shard.as_deref().and_then(|shard| shard.parse().ok());
         (
-            came_ms.unwrap_or(task.queued_ms),
+            arrived_ms.unwrap_or(task.queued_ms),
             task.ip_range.clone(),
             task.ports.clone(),
             shard.map(|shard: Shard| (shard.count, shard.index)),
@@ -165,7 +165,7 @@ fn weight_of(task: &LiveTask) -> f64 {
 /// The first of these states that any task is in.
 fn state_of(tasks: &[LiveTask]) -> Option<State> {
     let any = |state| tasks.iter().any(|task| task.status == state);
-    let by_weight = [
+    let by_precedence = [
         State::Running,
         State::Queued,
         State::Paused,
@@ -174,7 +174,7 @@ fn state_of(tasks: &[LiveTask]) -> Option<State> {
         State::Cancelled,
         State::Completed,
     ];
-    match by_weight.into_iter().find(|&state| any(state)) {
+    match by_precedence.into_iter().find(|&state| any(state)) {
         Some(State::Rejected) => Some(State::Failed),
         state => state,
     }
@@ -184,8 +184,8 @@ fn show(job: &Job, json: bool, now_ms: u64, output: &mut Output<'_>) -> Result<(
     if json {
         return output.json(job);
     }
-    let [whole, counts] = heading(job);
-    output.line(&whole)?;
+    let [summary, counts] = heading(job);
+    output.line(&summary)?;
     output.line(&format!("  {counts}"))?;
     tasks::show(&job.tasks, false, now_ms, output)
 }
@@ -200,7 +200,7 @@ fn heading(job: &Job) -> [String; 2] {
     let left = job
         .remaining_s
         .map_or(String::new(), |s| format!(", {} left", span(s)));
-    let whole = format!(
+    let summary = format!(
         "job {}: {} {}%{left}, {} pps, found {}",
         job.job_id,
         job.state,
@@ -208,7 +208,7 @@ fn heading(job: &Job) -> [String; 2] {
         short(job.rate_pps),
         job.found
     );
-    [whole, counts.join(", ")]
+    [summary, counts.join(", ")]
 }
 
 #[cfg(test)]
@@ -255,7 +255,7 @@ mod tests {
             (State::Completed, 100.0, 1 << 40),
             (State::Running, 99.0, 1),
         ]);
-        assert!(nearly.progress < 100.0, "not before it is");
+        assert!(nearly.progress < 100.0, "it is not 100 before all is sent");
         assert_eq!(
             heading(&whole),
             [
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn shards_stand_together_and_in_order() {
+    fn shards_are_together_and_in_order() {
         let of = |task_id: &str, ip_range: &str, shard: Option<&str>, queued_ms| LiveTask {
             task_id: task_id.into(),
             ip_range: ip_range.into(),

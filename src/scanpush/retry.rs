@@ -82,25 +82,26 @@ fn choose(
 ) -> Result<(Vec<Task>, Vec<String>), ClaimTableError> {
     let (mut tasks, mut refused) = (Vec::new(), Vec::new());
     for (id, retry) in ids.iter().zip(claim_table.retries(ids)?) {
-        match retry {
-            Retry::Task(task) => tasks.push(*task),
-            _ if options.names.job.is_some() => {}
-            other => refused.push(why_not(id, &other, &options.connection.group)),
+        match task_of(id, retry, &options.connection.group) {
+            Ok(task) => tasks.push(task),
+            Err(_) if options.names.job.is_some() => {}
+            Err(reason) => refused.push(reason),
         }
     }
     Ok((tasks, refused))
 }
 
-fn why_not(id: &TaskId, retry: &Retry, group: &GroupName) -> String {
+/// The task with which `id` starts again, or the line that says why it cannot.
+fn task_of(id: &TaskId, retry: Retry, group: &GroupName) -> Result<Task, String> {
     let why = match retry {
-        Retry::Unknown => return unknown_task(id, group),
+        Retry::Task(task) => return Ok(*task),
+        Retry::Unknown => return Err(unknown_task(id, group)),
         Retry::Open(state) => format!("it has not ended: {state}"),
         Retry::Ended(State::Rejected) => "it was rejected: not a valid task".to_owned(),
         Retry::Ended(state) => format!("it is {state}: push it again to scan again"),
         Retry::TooOften => format!("it was retried {RETRY_MAX} times: push it again"),
-        Retry::Task(_) => "it can be".to_owned(),
     };
-    format!("retry: {}: {why}", quoted(id.as_str()))
+    Err(format!("retry: {}: {why}", quoted(id.as_str())))
 }
 
 /// Sends the records and prints those that Kafka has acknowledged. Fails if it has not acknowledged all.
@@ -170,7 +171,7 @@ mod tests {
     use crate::model::Resume;
 
     #[test]
-    fn what_is_not_retried_is_said_with_the_reason() {
+    fn what_is_not_retried_has_a_reason() {
         let group = "scanners".parse().unwrap();
         let id = "t1".parse().unwrap();
         for (retry, why) in [
@@ -195,7 +196,7 @@ mod tests {
                 "retry: \"t1\": it was retried 1000 times: push it again",
             ),
         ] {
-            assert_eq!(why_not(&id, &retry, &group), why);
+            assert_eq!(task_of(&id, retry, &group).unwrap_err(), why);
         }
     }
 

@@ -10,7 +10,6 @@ use crate::claim_table::{ClaimTable, LiveServer};
 use crate::exit::Failure;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader};
-use crate::model::Invalid;
 use crate::model::text::one_line;
 
 const JSON: Flag = Flag::switch("--json", "print each server as one line of JSON");
@@ -57,7 +56,7 @@ const COLUMNS: &[Column] = &[
 fn run(mut reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let json = reader.switch(&JSON);
     let connection = Connection::read(&mut reader)?;
-    finish(reader)?;
+    reader.finish()?;
     let Connection { redis, group, .. } = &connection;
     let servers = ClaimTable::connect(redis, group.as_str())
         .and_then(|mut claim_table| claim_table.servers())
@@ -68,10 +67,6 @@ fn run(mut reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
         output.remark(&format!("no server of group {group} reports to {redis}"));
     }
     Ok(())
-}
-
-fn finish(reader: Reader) -> Result<(), Invalid> {
-    reader.finish()
 }
 
 fn show(servers: &[LiveServer], json: bool, output: &mut Output<'_>) -> Result<(), Failure> {

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_id_is_said_and_the_others_are_shown() {
+    fn an_unknown_id_is_reported_and_the_others_are_shown() {
         let listing = Listing {
             tasks: vec![task()],
             found: FoundTasks {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn no_tasks_are_no_error() {
+    fn an_empty_group_is_not_an_error() {
         let (good, out, err) = shown(&[], &Listing::default());
         assert!(good && out.is_empty());
         assert_eq!(

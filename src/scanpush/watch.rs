@@ -19,10 +19,10 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 /// `scanpush watch` reads Redis at this interval; less often if reading takes long.
-const WATCH_EVERY: Duration = Duration::from_millis(500);
-/// Reading takes at most this fraction of the time.
-const WATCH_LOOK_PART: u32 = 10;
-/// How long it waits for an unreachable Redis.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+/// Reading Redis takes at most 1/N of the time.
+const WATCH_READ_FRACTION: u32 = 10;
+/// Longest outage of Redis that is waited for.
 const WATCH_REDIS_WAIT: Duration = Duration::from_secs(60);
 
 const JSON: Flag = Flag::switch("--json", "print a task as one line of JSON at each change");
@@ -80,7 +80,7 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
 }
 
 impl Watch {
-    /// For these tasks, which may still be unknown, pushed as `job`.
+    /// Watches tasks that were just pushed as `job` and may not be ingested yet.
     pub fn of(ids: impl IntoIterator<Item = TaskId>, job: Option<TaskId>) -> Watch {
         let mut watch = Watch {
             pushed_as: job,
@@ -104,13 +104,13 @@ impl Watch {
         let mut claim_table = ClaimTable::connect(redis, group.as_str())
             .map_err(|error| Failure::Runtime(error.to_string()))?;
         let mut screen = Screen::new(place, output);
-        let (mut news_at, mut redis_at) = (Instant::now(), Instant::now());
+        let (mut ingested_at, mut answered_at) = (Instant::now(), Instant::now());
         loop {
             let began = Instant::now();
-            let seen = self.seen();
+            let known = self.known_count();
             match self.update(&mut claim_table) {
-                Ok(()) => redis_at = Instant::now(),
-                Err(UpdateError::Redis(error)) if redis_at.elapsed() < WATCH_REDIS_WAIT => {
+                Ok(()) => answered_at = Instant::now(),
+                Err(UpdateError::Redis(error)) if answered_at.elapsed() < WATCH_REDIS_WAIT => {
                     screen.say(&format!("{error}; trying again"), output)?;
                 }
                 Err(error) => {
@@ -118,21 +118,21 @@ impl Watch {
                     return Err(Failure::Runtime(error.to_string()));
                 }
             }
-            if self.seen() > seen {
-                news_at = Instant::now();
+            if self.known_count() > known {
+                ingested_at = Instant::now();
             }
             screen.draw(&self.tasks, output)?;
-            let waited = news_at.elapsed();
+            let waited = ingested_at.elapsed();
             if self.has_ended(waited >= WATCH_UNKNOWN_WAIT) {
                 screen.close();
-                return self.end(connection, output);
+                return self.finish(connection, output);
             }
-            let unknown = self.unknown();
-            if unknown > 0 && waited >= WATCH_EVERY * 2 {
-                let line = format!("waiting for a server to ingest {}", tasks(unknown));
+            let unknown = self.unknown_count();
+            if unknown > 0 && waited >= WATCH_INTERVAL * 2 {
+                let line = format!("waiting for a server to ingest {}", task_count(unknown));
                 screen.say(&line, output)?;
             }
-            if interrupt.wait(WATCH_EVERY.max(began.elapsed() * WATCH_LOOK_PART)) {
+            if interrupt.wait(WATCH_INTERVAL.max(began.elapsed() * WATCH_READ_FRACTION)) {
                 screen.leave(output)?;
                 return Err(self.interrupted(output));
             }
@@ -143,19 +143,19 @@ impl Watch {
     fn has_ended(&self, give_up: bool) -> bool {
         let mut tasks = self.tasks.iter();
         tasks.all(|one| one.has_ended() || one.task.is_none() && give_up)
-            && (self.unknown() == 0 || give_up)
+            && (self.unknown_count() == 0 || give_up)
     }
 
     fn interrupted(&self, output: &mut Output<'_>) -> Failure {
-        let further = self.further();
+        let next_steps = self.next_steps();
         output.problem(&format!(
-            "scanpush: stopped watching; the scans continue{further}"
+            "scanpush: stopped watching; the scans continue{next_steps}"
         ));
         Failure::Found(Exit::Interrupted)
     }
 
-    /// What the user can do about the scans now; nothing if no single name covers them.
-    fn further(&self) -> String {
+    /// The commands that show and cancel the tasks; empty if they need more than one id.
+    fn next_steps(&self) -> String {
         match (
             &self.tasks[..],
             self.names.job.as_ref().or(self.pushed_as.as_ref()),
@@ -173,7 +173,7 @@ impl Watch {
 
     /// Reads all tasks that have not ended.
     fn update(&mut self, claim_table: &mut ClaimTable) -> Result<(), UpdateError> {
-        self.find(claim_table)?;
+        self.resolve_names(claim_table)?;
         let open: Vec<usize> = (0..self.tasks.len())
             .filter(|&i| !self.tasks[i].has_ended())
             .collect();
@@ -186,7 +186,7 @@ impl Watch {
     }
 
     /// Completes abbreviated ids, and adds new tasks of the job.
-    fn find(&mut self, claim_table: &mut ClaimTable) -> Result<(), UpdateError> {
+    fn resolve_names(&mut self, claim_table: &mut ClaimTable) -> Result<(), UpdateError> {
         if let Some(job) = &self.names.job {
             match find_job(job, claim_table) {
                 Ok(job) => {
@@ -228,31 +228,31 @@ impl Watch {
             self.tasks.push(Watched {
                 id,
                 task: None,
-                gone: None,
+                gone_since: None,
             });
         }
     }
 
-    /// Tasks that were known at least once.
-    fn seen(&self) -> usize {
+    /// Number of tasks that Redis knows, or has known until recently.
+    fn known_count(&self) -> usize {
         self.tasks.iter().filter(|one| one.task.is_some()).count()
     }
 
-    /// Tasks and ids that were never known; a job without a task counts as one.
-    fn unknown(&self) -> usize {
+    /// Number of tasks and ids that Redis does not know; a job without a task counts as one.
+    fn unknown_count(&self) -> usize {
         let no_job = self.names.job.is_some() && self.tasks.is_empty();
-        self.tasks.len() - self.seen() + self.names.ids.len() + usize::from(no_job)
+        self.tasks.len() - self.known_count() + self.names.ids.len() + usize::from(no_job)
     }
 
-    /// Reports what was never known, and returns the result.
-    fn end(&self, connection: &Connection, output: &mut Output<'_>) -> Result<(), Failure> {
+    /// Reports how many tasks are unknown, and returns the result.
+    fn finish(&self, connection: &Connection, output: &mut Output<'_>) -> Result<(), Failure> {
         output.flush()?;
-        let unknown = self.unknown();
+        let unknown = self.unknown_count();
         if unknown > 0 {
             output.problem(&format!(
                 "scanpush: no server of group {} has ingested {} within {} s, or Redis has lost them; check the servers: scanpush servers",
                 connection.group,
-                tasks(unknown),
+                task_count(unknown),
                 WATCH_UNKNOWN_WAIT.as_secs()
             ));
         }
@@ -260,7 +260,7 @@ impl Watch {
             .tasks
             .iter()
             .filter_map(|one| Some(one.task.as_ref()?.status));
-        verdict(states, unknown)
+        result_of(states, unknown)
     }
 }
 
@@ -288,8 +288,8 @@ impl fmt::Display for UpdateError {
     }
 }
 
-/// A failed task counts for more than a cancelled one, and that for more than an unknown one.
-pub fn verdict(states: impl Iterator<Item = State>, unknown: usize) -> Result<(), Failure> {
+/// The result of a command that waited for tasks: failed before cancelled before unknown.
+pub fn result_of(states: impl Iterator<Item = State>, unknown: usize) -> Result<(), Failure> {
     let (mut failed, mut cancelled) = (false, false);
     for state in states {
         failed |= matches!(state, State::Failed | State::Rejected);
@@ -303,7 +303,7 @@ pub fn verdict(states: impl Iterator<Item = State>, unknown: usize) -> Result<()
     }
 }
 
-fn tasks(count: usize) -> String {
+fn task_count(count: usize) -> String {
     match count {
         1 => "a task".to_owned(),
         count => format!("{count} tasks"),
@@ -317,9 +317,9 @@ mod tests {
     use crate::claim_table::LiveTask;
 
     #[test]
-    fn the_exit_code_is_that_of_the_worst() {
+    fn the_worst_end_determines_the_exit_code() {
         use State::*;
-        let exit = |states: &[State], unknown| match verdict(states.iter().copied(), unknown) {
+        let exit = |states: &[State], unknown| match result_of(states.iter().copied(), unknown) {
             Ok(()) => Exit::Success,
             Err(Failure::Found(exit)) => exit,
             Err(_) => Exit::Failed,
@@ -340,23 +340,27 @@ mod tests {
         let id = |text: &str| -> TaskId { text.parse().unwrap() };
         let mut watch = Watch::of([id("a"), id("b"), id("a")], None);
         assert_eq!(
-            (watch.tasks.len(), watch.seen(), watch.unknown()),
+            (
+                watch.tasks.len(),
+                watch.known_count(),
+                watch.unknown_count()
+            ),
             (2, 0, 2)
         );
         watch.tasks[0].task = Some(task());
-        assert!(!watch.tasks[0].has_ended() && watch.unknown() == 1);
+        assert!(!watch.tasks[0].has_ended() && watch.unknown_count() == 1);
         watch.tasks[0].task = Some(LiveTask {
             finished_ms: Some(1),
             ..task()
         });
         assert!(watch.tasks[0].has_ended());
-        assert_eq!(watch.further(), "");
+        assert_eq!(watch.next_steps(), "");
         assert_eq!(
-            Watch::of([id("a")], None).further(),
+            Watch::of([id("a")], None).next_steps(),
             "; show the task: scanpush status a; cancel it: scanpush cancel a"
         );
         assert_eq!(
-            Watch::of([id("a"), id("b")], Some(id("j"))).further(),
+            Watch::of([id("a"), id("b")], Some(id("j"))).next_steps(),
             "; show the job: scanpush job j; cancel it: scanpush cancel -job j"
         );
         let job = Watch {
@@ -367,9 +371,9 @@ mod tests {
             ..Watch::default()
         };
         assert_eq!(
-            job.unknown(),
+            job.unknown_count(),
             1,
-            "a job that nobody knows yet is waited for"
+            "a job that is not known yet is waited for"
         );
     }
 
@@ -389,7 +393,7 @@ mod tests {
         };
         assert!(watch.complete_ids(|_| Err(failure)).is_err());
         assert_eq!(watch.names.ids, [id("abcd"), id("efgh")]);
-        assert_eq!(watch.unknown(), 2);
+        assert_eq!(watch.unknown_count(), 2);
         let found = FoundTasks {
             tasks: vec![id("abcdef")],
             unknown: vec![id("efgh")],
@@ -405,7 +409,7 @@ mod tests {
         let mut one = Watched {
             id: "a".parse().unwrap(),
             task: None,
-            gone: None,
+            gone_since: None,
         };
         let start = Instant::now();
         one.update(Some(task()), start);

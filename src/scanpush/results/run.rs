@@ -18,7 +18,7 @@ use crate::scanpush::interrupt::Interrupt;
 use crate::scanpush::options::Connection;
 use crate::scanpush::output::Output;
 use crate::scanpush::tasks::now_ms;
-use crate::scanpush::watch::verdict;
+use crate::scanpush::watch::result_of;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
@@ -218,7 +218,7 @@ impl Session {
             return Err(Failure::Said);
         }
         match mode.follows() {
-            true => verdict(tasks.iter().filter_map(SelectedTask::state), 0),
+            true => result_of(tasks.iter().filter_map(SelectedTask::state), 0),
             false => Ok(()),
         }
     }
