@@ -1,5 +1,5 @@
-//! Cancel, pause, resume, retry: in force within 2 seconds, by process id; nothing lost, nothing held up, and what Kafka was
-//! told outlives Redis.
+//! Cancel, pause, resume, retry: masscan stops within 2 seconds, no task is lost or delayed, and what is recorded in Kafka survives
+//! a loss of Redis' data.
 
 use crate::support::{
     Fleet, OwnPeer, SOON, addresses, masscans, shared_kafka, wait_for, wait_until,
@@ -61,7 +61,7 @@ pub const TESTS: &[Test] = &[
         retried_and_flushed,
     ),
     (
-        "whoever_cannot_be_steered_is_said_with_exit_code_1",
+        "an_order_that_is_refused_is_reported_with_exit_code_1",
         Needs::Servers,
         refused,
     ),
@@ -84,7 +84,7 @@ fn said(fleet: &Fleet, words: &[&str]) -> (i32, String, String) {
     )
 }
 
-/// Runs a command that must go well.
+/// Runs a command that must succeed.
 fn steer(fleet: &Fleet, words: &[&str]) -> String {
     let (code, out, err) = said(fleet, words);
     assert_eq!(code, 0, "{words:?}: {err}");
@@ -97,7 +97,7 @@ fn wait_progress(fleet: &Fleet, id: &str, percent: f64) -> LiveTask {
     })
 }
 
-/// Gives an order and measures how long the processes that scan `network` live on.
+/// Gives an order and measures how long the processes that scan `network` keep running.
 fn in_force(fleet: &Fleet, order: &str, id: &str, network: &str) -> Duration {
     let pids = masscans(network);
     assert!(!pids.is_empty(), "masscan runs");
@@ -321,7 +321,7 @@ fn resumed_and_flushed() {
     wait_until("it to be queued", SOON, || fleet.task(&id).is_some());
     steer(&fleet, &["pause", &id]);
     steer(&fleet, &["resume", &id]);
-    wait_until("Kafka to be told", SOON, || {
+    wait_until("Kafka to have the records", SOON, || {
         states(&fleet, &id) == ["paused", "queued"]
     });
     flush(&fleet);
@@ -425,7 +425,10 @@ fn refused() {
     wait_progress(&fleet, &running, 1.0);
     let (code, out, err) = said(&fleet, &["cancel", "nobody", "same", "same-a", "runs"]);
     assert_eq!(code, 1);
-    assert_eq!(out, "runs  cancelled\n", "the others are done all the same");
+    assert_eq!(
+        out, "runs  cancelled\n",
+        "the others are cancelled nevertheless"
+    );
     let lines: Vec<&str> = err.lines().collect();
     let [unknown, ambiguous, ended] = lines[..] else {
         panic!("{err}");
@@ -529,7 +532,7 @@ fn at_any_moment() {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (random >> 16) as usize
     };
-    let mut ledger = fleet.claim_table();
+    let mut claim_table = fleet.claim_table();
     for _ in 0..150 {
         let id = ids[next() % ids.len()].parse().unwrap();
         let order = match next() % 16 {
@@ -537,12 +540,12 @@ fn at_any_moment() {
             1..=7 => Order::Pause,
             _ => Order::Resume,
         };
-        ledger.control(order, &[id]).unwrap();
+        claim_table.control(order, &[id]).unwrap();
         std::thread::sleep(Duration::from_millis(next() as u64 % 100));
     }
     let all: Vec<_> = ids.iter().map(|id| id.parse().unwrap()).collect();
     wait_until("all to end", SOON, || {
-        ledger.control(Order::Resume, &all).unwrap();
+        claim_table.control(Order::Resume, &all).unwrap();
         ids.iter().all(|id| {
             fleet
                 .task(id)

@@ -1,5 +1,5 @@
 //! `scanpush results` with a real fleet: every format goes through a reader that others have written, followed tasks are
-//! whole, and what can't be known is said.
+//! complete, and what cannot be known is reported.
 
 use crate::support::{Fleet, SOON, Scand, addresses, wait_for, wait_until};
 use crate::{Needs, Test};
@@ -342,7 +342,7 @@ fn job() {
     // The job grows while it is followed.
     fleet.push_raw(&shards[..1]);
     let _server = fleet.ready_scand("a", &[]);
-    wait_until("the first shard to be taken in", SOON, || {
+    wait_until("the first shard to be ingested", SOON, || {
         fleet.task("shard-1").is_some()
     });
     let mut reading = started(&fleet, &["-follow", "-json", "-job", "whole-job"]);

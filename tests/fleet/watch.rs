@@ -1,4 +1,4 @@
-//! `scanpush watch` and a push's `-watch`, in a pipe and on a terminal: what they show, when they end, how.
+//! `scanpush watch` and a push's `-watch`, in a pipe and on a terminal: what they show, when they end, and their exit codes.
 
 use crate::support::{Fleet, SOON, wait_for, wait_until};
 use crate::{Needs, Test};
@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 pub const TESTS: &[Test] = &[
     (
-        "a_watch_ends_with_its_tasks_and_tells_how_they_ended",
+        "a_watch_ends_with_its_tasks_and_its_exit_code_is_theirs",
         Needs::Servers,
         ends,
     ),
@@ -46,7 +46,7 @@ fn text(bytes: &[u8]) -> &str {
 
 fn ends() {
     let fleet = Fleet::new("watch").with_standin(&json!({}));
-    // Nobody has taken them in when the watching begins.
+    // No server has ingested them when the watch begins.
     let ids = [
         fleet.push_network(&fleet.network(0), 100, &["-wait", "0"]),
         fleet.push_network(&fleet.network(1), 40, &["-wait", "0"]),
@@ -117,7 +117,7 @@ fn ctrl_c() {
         fleet.task(&id).is_some_and(|task| task.progress > 5.0)
     });
     let mut watch = fleet.start_scanpush(&["watch", &id]);
-    // It has looked once when it has said something.
+    // Once it has printed something, it has read Redis.
     let mut first = [0u8; 1];
     std::io::Read::read_exact(watch.stdout.as_mut().unwrap(), &mut first).unwrap();
     kill_process(Pid::from_child(&watch), Signal::INT).unwrap();
