@@ -1,15 +1,16 @@
-//! Ctrl-C for a command that has something to finish or to print first: the first one is a request, the second ends the process.
+//! Ctrl-C for a command that has something to finish: the first one is a request, the second ends the process.
 
 use crate::exit::Failure;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A signal during a sleep is noticed within this time.
-const SIGNAL_CHECK_EVERY: Duration = Duration::from_millis(50);
+/// A wait ends within this time after a signal.
+const INTERRUPT_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Whether SIGINT or SIGTERM came.
 #[derive(Clone, Debug, Default)]
@@ -19,12 +20,19 @@ impl Interrupt {
     /// Catches the two signals from now on.
     pub fn catch() -> Result<Interrupt, Failure> {
         let interrupt = Interrupt::default();
+        interrupt
+            .register()
+            .map_err(|error| Failure::Runtime(format!("cannot catch signals: {error}")))?;
+        Ok(interrupt)
+    }
+
+    fn register(&self) -> io::Result<()> {
         for signal in [SIGINT, SIGTERM] {
             // In this order, so that the first signal only sets what the second one checks.
-            flag::register_conditional_default(signal, Arc::clone(&interrupt.0))?;
-            flag::register(signal, Arc::clone(&interrupt.0))?;
+            flag::register_conditional_default(signal, Arc::clone(&self.0))?;
+            flag::register(signal, Arc::clone(&self.0))?;
         }
-        Ok(interrupt)
+        Ok(())
     }
 
     /// Whether one of them came.
@@ -32,16 +40,17 @@ impl Interrupt {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Sleeps for `pause`, or until one of them comes.
-    pub fn sleep(&self, pause: Duration) {
-        let until = Instant::now() + pause;
+    /// Waits for `pause`, but no longer than until one of them comes. Returns true if one came.
+    pub fn wait(&self, pause: Duration) -> bool {
+        let began = Instant::now();
         while !self.came() {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = pause.saturating_sub(began.elapsed());
             if left.is_zero() {
-                return;
+                return false;
             }
-            thread::sleep(left.min(SIGNAL_CHECK_EVERY));
+            thread::sleep(left.min(INTERRUPT_POLL_INTERVAL));
         }
+        true
     }
 }
 
@@ -50,13 +59,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signal_ends_a_sleep() {
+    fn a_signal_ends_a_wait() {
         let interrupt = Interrupt::default();
-        interrupt.sleep(Duration::ZERO);
-        assert!(!interrupt.came());
+        assert!(!interrupt.wait(Duration::ZERO));
         interrupt.0.store(true, Ordering::Relaxed);
         let began = Instant::now();
-        interrupt.sleep(Duration::from_secs(60));
+        assert!(interrupt.wait(Duration::from_secs(60)));
         assert!(began.elapsed() < Duration::from_secs(30));
     }
 }

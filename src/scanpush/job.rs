@@ -2,7 +2,7 @@
 //! its tasks.
 
 use super::Command;
-use super::ids::find_job;
+use super::ids::{FoundJob, find_job};
 use super::options::Connection;
 use super::output::Output;
 use super::tasks::{self, now_ms, short, span};
@@ -23,11 +23,12 @@ pub(super) const COMMAND: Command = Command {
     usage: "job ID [flags]",
     flags: &[JSON, REDIS, GROUP, KAFKA, TOPIC],
     more: "\
-The job's state: running while a task runs, else queued or paused while one
-waits; once all have ended, failed if one failed or was rejected, else cancelled
-if one was, else completed. Its progress is that of all its probes. -json prints
-one object with all tasks in it. It needs Redis only. Exit code 0: found; 1:
-there is no such job or Redis is away; 2: bad flags.
+A job is running while one of its tasks is, otherwise queued or paused while one
+waits. Once all have ended it is failed if one failed or was rejected, otherwise
+cancelled if one was, otherwise completed. Its progress is that of all its
+probes. -json prints one object that contains all tasks. Needs Redis only.
+Exit code 0: found; 1: the ID is unknown or Redis is unreachable; 2: invalid
+flags.
 
 examples:
   scanpush job j7Kd0
@@ -61,13 +62,9 @@ pub struct Job {
 
 fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let (connection, json, name) = resolve(reader)?;
-    match look(&connection, &name).map_err(|error| Failure::Runtime(error.to_string()))? {
-        Ok(job) => {
-            show(&job, json, now_ms(), output)?;
-            output.flush()
-        }
-        Err(problem) => Err(Failure::Runtime(problem)),
-    }
+    let job = read(&connection, &name)?;
+    show(&job, json, now_ms(), output)?;
+    output.flush()
 }
 
 fn resolve(mut reader: Reader) -> Result<(Connection, bool, TaskId), Invalid> {
@@ -77,22 +74,28 @@ fn resolve(mut reader: Reader) -> Result<(Connection, bool, TaskId), Invalid> {
     reader.finish()?;
     match words.as_slice() {
         [word] => Ok((connection, json, word.parse()?)),
-        [] => Err(Invalid::about("which job? Give its id")),
-        [_, second, ..] => Err(Invalid::new(second, "is a second job: give one")),
+        [] => Err(Invalid::about("give the id of a job")),
+        [_, second, ..] => Err(Invalid::new(
+            second,
+            "is an unexpected argument: give one job",
+        )),
     }
 }
 
-fn look(connection: &Connection, name: &TaskId) -> Result<Result<Job, String>, ClaimTableError> {
+fn read(connection: &Connection, name: &TaskId) -> Result<Job, Failure> {
+    let runtime = |error: ClaimTableError| Failure::Runtime(error.to_string());
     let Connection { redis, group, .. } = connection;
-    let mut ledger = ClaimTable::connect(redis, group.as_str())?;
-    let (job_id, ids) = match find_job(name, &mut ledger)? {
-        Ok(found) => found,
-        Err(no_job) => return Ok(Err(no_job.to_string())),
-    };
-    let tasks: Vec<LiveTask> = ledger.tasks_of(&ids)?.into_iter().flatten().collect();
+    let mut claim_table = ClaimTable::connect(redis, group.as_str()).map_err(runtime)?;
+    let FoundJob { id, tasks: ids } =
+        find_job(name, &mut claim_table).map_err(|error| Failure::Runtime(error.to_string()))?;
+    let tasks = claim_table.tasks_of(&ids).map_err(runtime)?;
+    let tasks: Vec<LiveTask> = tasks.into_iter().flatten().collect();
     let forgotten = ids.len() - tasks.len();
-    Ok(job(&job_id, tasks, forgotten)
-        .ok_or_else(|| format!("all {forgotten} tasks of job {job_id} ended long ago")))
+    job(&id, tasks, forgotten).ok_or_else(|| {
+        Failure::Runtime(format!(
+            "all {forgotten} tasks of job {id} ended more than 7 days ago"
+        ))
+    })
 }
 
 /// The job of these tasks; none if there are no tasks.
@@ -127,24 +130,24 @@ pub fn job(job_id: &TaskId, mut tasks: Vec<LiveTask>, forgotten: usize) -> Optio
     })
 }
 
-/// By arrival; shards follow the first one of theirs.
+/// Sorts by arrival, but keeps the shards of the same probes together, at the place of the first one.
 fn sort(tasks: &mut [LiveTask]) {
-    let whole = |task: &LiveTask| {
+    let shard_group = |task: &LiveTask| {
         let shard: Shard = task.shard.as_deref()?.parse().ok()?;
         Some((task.ip_range.clone(), task.ports.clone(), shard.count))
     };
     let mut first_ms: HashMap<_, u64> = HashMap::new();
     for task in tasks.iter() {
-        if let Some(whole) = whole(task) {
-            let first = first_ms.entry(whole).or_insert(task.queued_ms);
+        if let Some(group) = shard_group(task) {
+            let first = first_ms.entry(group).or_insert(task.queued_ms);
             *first = task.queued_ms.min(*first);
         }
     }
     tasks.sort_by_cached_key(|task| {
-        let came_ms = whole(task).and_then(|whole| first_ms.get(&whole).copied());
+        let arrived_ms = shard_group(task).and_then(|group| first_ms.get(&group).copied());
         let shard = task.shard.as_deref().and_then(|shard| shard.parse().ok());
         (
-            came_ms.unwrap_or(task.queued_ms),
+            arrived_ms.unwrap_or(task.queued_ms),
             task.ip_range.clone(),
             task.ports.clone(),
             shard.map(|shard: Shard| (shard.count, shard.index)),
@@ -162,7 +165,7 @@ fn weight_of(task: &LiveTask) -> f64 {
 /// The first of these states that any task is in.
 fn state_of(tasks: &[LiveTask]) -> Option<State> {
     let any = |state| tasks.iter().any(|task| task.status == state);
-    let by_weight = [
+    let by_precedence = [
         State::Running,
         State::Queued,
         State::Paused,
@@ -171,7 +174,7 @@ fn state_of(tasks: &[LiveTask]) -> Option<State> {
         State::Cancelled,
         State::Completed,
     ];
-    match by_weight.into_iter().find(|&state| any(state)) {
+    match by_precedence.into_iter().find(|&state| any(state)) {
         Some(State::Rejected) => Some(State::Failed),
         state => state,
     }
@@ -181,8 +184,8 @@ fn show(job: &Job, json: bool, now_ms: u64, output: &mut Output<'_>) -> Result<(
     if json {
         return output.json(job);
     }
-    let [whole, counts] = heading(job);
-    output.line(&whole)?;
+    let [summary, counts] = heading(job);
+    output.line(&summary)?;
     output.line(&format!("  {counts}"))?;
     tasks::show(&job.tasks, false, now_ms, output)
 }
@@ -197,7 +200,7 @@ fn heading(job: &Job) -> [String; 2] {
     let left = job
         .remaining_s
         .map_or(String::new(), |s| format!(", {} left", span(s)));
-    let whole = format!(
+    let summary = format!(
         "job {}: {} {}%{left}, {} pps, found {}",
         job.job_id,
         job.state,
@@ -205,7 +208,7 @@ fn heading(job: &Job) -> [String; 2] {
         short(job.rate_pps),
         job.found
     );
-    [whole, counts.join(", ")]
+    [summary, counts.join(", ")]
 }
 
 #[cfg(test)]
@@ -252,7 +255,7 @@ mod tests {
             (State::Completed, 100.0, 1 << 40),
             (State::Running, 99.0, 1),
         ]);
-        assert!(nearly.progress < 100.0, "not before it is");
+        assert!(nearly.progress < 100.0, "it is not 100 before all is sent");
         assert_eq!(
             heading(&whole),
             [
@@ -263,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn shards_stand_together_and_in_order() {
+    fn shards_are_together_and_in_order() {
         let of = |task_id: &str, ip_range: &str, shard: Option<&str>, queued_ms| LiveTask {
             task_id: task_id.into(),
             ip_range: ip_range.into(),

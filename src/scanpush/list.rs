@@ -10,7 +10,7 @@ use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader, values};
 use crate::model::{Invalid, State};
 
-/// Most tasks that `scanpush list` shows.
+/// Tasks that `scanpush list` shows at most.
 const LIST_TASKS_MAX: u32 = 1_000_000;
 
 const STATE: Flag = Flag::optional(
@@ -27,7 +27,7 @@ const STATE: Flag = Flag::optional(
     "cancelled",
     "rejected",
 ]);
-const LIMIT: Flag = Flag::with_default("--limit", "N", "50", "at most so many, the newest");
+const LIMIT: Flag = Flag::with_default("--limit", "N", "50", "list at most N tasks");
 
 pub(super) const COMMAND: Command = Command {
     name: "list",
@@ -35,10 +35,10 @@ pub(super) const COMMAND: Command = Command {
     usage: "list [-state STATES] [-limit N] [flags]",
     flags: &[STATE, LIMIT, JSON, REDIS, GROUP, KAFKA, TOPIC],
     more: "\
-Newest first by the time at which a server took them in. It needs Redis only:
--kafka and -topic are checked and not used. A task that has ended is kept there
-for 7 days. Exit code 0: done, even if there are none; 1: Redis is away; 2: bad
-flags.
+The newest first, by the time of their ingestion. Tasks that have ended are
+listed for 7 days. Needs Redis only: -kafka and -topic are accepted but not
+used. Exit code 0: done, even if there are none; 1: Redis is unreachable; 2:
+invalid flags.
 
 examples:
   scanpush list
@@ -61,7 +61,7 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let options = resolve(reader)?;
     let Connection { redis, group, .. } = &options.connection;
     let found = ClaimTable::connect(redis, group.as_str())
-        .and_then(|mut ledger| ledger.tasks(&options.states, options.limit as usize))
+        .and_then(|mut claim_table| claim_table.tasks(&options.states, options.limit as usize))
         .map_err(|error| Failure::Runtime(error.to_string()))?;
     tasks::show(&found, options.json, now_ms(), output)?;
     output.flush()?;

@@ -8,7 +8,7 @@
 //! | `push/` | pushes tasks; the default command |
 //! | `status.rs` | shows tasks from Redis |
 //! | `watch.rs`, `watched.rs`, `screen.rs` | follows tasks until they have ended; what is drawn |
-//! | `ids.rs` | the tasks that a command line names |
+//! | `ids/` | the tasks that a command line names |
 //! | `control/`, `retry.rs` | cancel, pause and resume tasks; start them again |
 //! | `list.rs`, `job.rs`, `servers.rs` | show the newest tasks, a job, the servers |
 //! | `tasks.rs` | tasks as a table or JSON |
@@ -149,7 +149,7 @@ fn no_command(word: &str) -> Invalid {
     let hint = match nearest(word, names()) {
         Some(near) => format!("did you mean {near}?"),
         None => format!(
-            "there are {}, and scanpush -ip TARGETS -ports PORTS to push",
+            "the commands are {}; to push: scanpush -ip TARGETS -ports PORTS",
             names().collect::<Vec<_>>().join(", ")
         ),
     };
@@ -165,7 +165,7 @@ fn help(command: &Command) -> String {
         }
     }
     text += &format!(
-        "\nflags (-name value, -name=value and --name are alike):\n{}",
+        "\nflags (-name value, -name=value and --name are equivalent):\n{}",
         flags::help_of(command.flags)
     );
     text + "\n" + command.more
@@ -213,8 +213,8 @@ mod tests {
         }
         for (word, hint) in [
             ("statsu", "did you mean status?"),
-            ("172.16.0.0/24", "there are push, status"),
-            ("", "there are"),
+            ("172.16.0.0/24", "the commands are push, status"),
+            ("", "the commands are"),
         ] {
             let error = chosen(&[word]).unwrap_err().to_string();
             assert!(

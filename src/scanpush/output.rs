@@ -81,7 +81,7 @@ impl<'a> Output<'a> {
         let _ = writeln!(self.err, "{}", harmless(line));
     }
 
-    /// A line on stderr about something that was done differently from what was written; also printed if stderr is not a terminal.
+    /// A line on stderr about something that was done in another way than the command line says; also printed if stderr is not a terminal.
     pub fn notice(&mut self, line: &str) {
         self.problem(&format!("scanpush: {line}"));
     }
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_has_gone_is_told_apart() {
+    fn a_closed_pipe_is_recognized() {
         struct Gone;
         impl Write for Gone {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -170,7 +170,7 @@ mod tests {
         let mut output = Output::new(&mut out, &mut err, None, true);
         assert!(matches!(output.line("x"), Err(Failure::ClosedPipe)));
         assert!(matches!(output.json(&1), Err(Failure::ClosedPipe)));
-        output.problem("nobody reads this");
+        output.problem("a message");
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! higher `retry`; it does not affect a task that runs or ended in another way.
 
 use super::Command;
-use super::ids::{AboutTasks, JOB, Named, unknown};
+use super::control::{CONTROL_POLL_INTERVAL, CONTROL_WAIT};
+use super::ids::{JOB, TaskNames, TaskOptions, unknown_task};
 use super::options::{Connection, JSON};
 use super::output::Output;
 use crate::claim_table::{ClaimTable, ClaimTableError, Retry};
@@ -14,8 +15,7 @@ use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::kafka::{Messages, Producer};
 use crate::model::task::RETRY_MAX;
 use crate::model::text::quoted;
-use crate::model::{ProbeOrder, State, Targets, Task, TaskId};
-use crate::scanpush::control::{CONTROL_CHECK_EVERY, CONTROL_WAIT};
+use crate::model::{GroupName, ProbeOrder, State, Targets, Task, TaskId};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -27,14 +27,14 @@ pub(super) const COMMAND: Command = Command {
     flags: &[JOB, JSON, REDIS, KAFKA, TOPIC, GROUP],
     more: "\
 The task keeps its id and its findings; its attempts are counted from 0 again. A
-completed task cannot be retried: push it again. Neither can a task that Redis
-has forgotten, 7 days after its end. A rejected task can if it is valid and was
-only refused by all servers. With -job, tasks that cannot be retried stay as
-they are. An ID may be abbreviated to its first 4 or more characters if they are
-unique. -json prints the record of each task.
-Exit code 0: Kafka has acknowledged all records; 1: not done for some ID,
-because it is unknown, has completed or has not ended (the others are started
-again), or Kafka or Redis is not available; 2: invalid flags.
+task that has completed is not retried (push it again), nor one that ended more
+than 7 days ago. A rejected task is retried if it is valid, but no server was
+able to run it. With -job, tasks that cannot be retried are skipped. An ID may
+be abbreviated to its first characters, at least 4, if they are unique. -json
+prints the record of each task.
+Exit code 0: Kafka has acknowledged all; 1: an ID is unknown, or its task has
+completed or has not ended (the others are retried nevertheless), or Kafka or
+Redis is unreachable; 2: invalid flags.
 
 examples:
   scanpush retry Wb3ZtqLk9Xe_fJ2vR0yAc
@@ -44,55 +44,31 @@ examples:
 };
 
 fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
-    let options = AboutTasks::read(reader, Named::read)?;
+    let options = TaskOptions::read(reader, TaskNames::read)?;
     let runtime = |error: ClaimTableError| Failure::Runtime(error.to_string());
-    let Connection {
-        redis,
-        group,
-        kafka,
-        topic,
-    } = &options.connection;
+    let Connection { redis, group, .. } = &options.connection;
     let mut claim_table = ClaimTable::connect(redis, group.as_str()).map_err(runtime)?;
-    let found = options.named.find(&mut claim_table).map_err(runtime)?;
-    let good = found.report(&options.connection, output);
+    let found = options.names.find(&mut claim_table).map_err(runtime)?;
+    let all_found = found.report(group, output);
     let (tasks, refused) = choose(&found.tasks, &mut claim_table, &options).map_err(runtime)?;
     for line in &refused {
-        output.notice(line);
+        output.problem(&format!("scanpush: {line}"));
     }
+    let all_chosen = all_found && refused.is_empty();
     if tasks.is_empty() {
-        if good && refused.is_empty() {
-            output.notice("no task of the job can be retried: none has failed, was cancelled, or was rejected by all servers");
+        if all_chosen {
+            output.problem("scanpush: no task of the job can be retried: none has failed, been cancelled or been rejected by all servers");
         }
         return Err(Failure::Said);
     }
-    let mut messages = Messages::default();
-    for task in &tasks {
-        messages.push_task(task);
-    }
-    let sent = Producer::connect(kafka, topic.as_str(), false)
-        .map_err(|error| Failure::Runtime(format!("Kafka: {error}")))?
-        .send(&Arc::new(messages));
-    let (acknowledged, cause) = match sent {
-        Ok(()) => ((0..tasks.len()).collect(), None),
-        Err(error) => (error.acknowledged.clone(), Some(error.to_string())),
-    };
-    let started: Vec<&Task> = acknowledged.iter().map(|&index| &tasks[index]).collect();
-    show(&started, options.json, output)?;
-    if let Some(cause) = cause {
-        output.notice(&format!(
-            "Kafka: {cause}: {} of {} records acknowledged; repeat the command for the others",
-            started.len(),
-            tasks.len()
-        ));
-        return Err(Failure::Said);
-    }
-    let late = wait_ingested(&started, &mut claim_table).map_err(runtime)?;
+    send(&tasks, &options, output)?;
+    let late = wait_ingested(&tasks, &mut claim_table).map_err(runtime)?;
     if late > 0 {
-        output.notice(&format!(
-            "Kafka has the records, but no server has ingested {late} of them yet; they are not lost"
+        output.problem(&format!(
+            "scanpush: Kafka has the records, but no server has ingested {late} of them yet; they are not lost"
         ));
     }
-    match good && refused.is_empty() {
+    match all_chosen {
         true => Ok(()),
         false => Err(Failure::Said),
     }
@@ -102,32 +78,60 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
 fn choose(
     ids: &[TaskId],
     claim_table: &mut ClaimTable,
-    options: &AboutTasks,
+    options: &TaskOptions,
 ) -> Result<(Vec<Task>, Vec<String>), ClaimTableError> {
     let (mut tasks, mut refused) = (Vec::new(), Vec::new());
     for (id, retry) in ids.iter().zip(claim_table.retries(ids)?) {
-        match retry {
-            Retry::Task(task) => tasks.push(*task),
-            _ if options.named.job.is_some() => {}
-            other => refused.push(why_not(id, &other, &options.connection)),
+        match task_of(id, retry, &options.connection.group) {
+            Ok(task) => tasks.push(task),
+            Err(_) if options.names.job.is_some() => {}
+            Err(reason) => refused.push(reason),
         }
     }
     Ok((tasks, refused))
 }
 
-fn why_not(id: &TaskId, retry: &Retry, connection: &Connection) -> String {
+/// The task with which `id` starts again, or the line that says why it cannot.
+fn task_of(id: &TaskId, retry: Retry, group: &GroupName) -> Result<Task, String> {
     let why = match retry {
-        Retry::Unknown => return unknown(id, connection),
+        Retry::Task(task) => return Ok(*task),
+        Retry::Unknown => return Err(unknown_task(id, group)),
         Retry::Open(state) => format!("it has not ended: {state}"),
-        Retry::Ended(State::Rejected) => "it is rejected: never a valid task".to_owned(),
+        Retry::Ended(State::Rejected) => "it was rejected: not a valid task".to_owned(),
         Retry::Ended(state) => format!("it is {state}: push it again to scan again"),
         Retry::TooOften => format!("it was retried {RETRY_MAX} times: push it again"),
-        Retry::Task(_) => "it can be".to_owned(),
     };
-    format!("retry: {}: {why}", quoted(id.as_str()))
+    Err(format!("retry: {}: {why}", quoted(id.as_str())))
 }
 
-fn show(tasks: &[&Task], json: bool, output: &mut Output<'_>) -> Result<(), Failure> {
+/// Sends the records and prints those that Kafka has acknowledged. Fails if it has not acknowledged all.
+fn send(tasks: &[Task], options: &TaskOptions, output: &mut Output<'_>) -> Result<(), Failure> {
+    let mut messages = Messages::default();
+    for task in tasks {
+        messages.push_task(task);
+    }
+    let Connection { kafka, topic, .. } = &options.connection;
+    let sent = Producer::connect(kafka, topic.as_str(), false)
+        .map_err(|error| Failure::Runtime(format!("Kafka: {error}")))?
+        .send(&Arc::new(messages));
+    let Err(error) = sent else {
+        return show(tasks, options.json, output);
+    };
+    let acknowledged = error.acknowledged.iter().map(|&index| &tasks[index]);
+    show(acknowledged, options.json, output)?;
+    output.problem(&format!(
+        "scanpush: Kafka: {error}: {} of {} records acknowledged; repeat the command for the others",
+        error.acknowledged.len(),
+        tasks.len()
+    ));
+    Err(Failure::Said)
+}
+
+fn show<'a>(
+    tasks: impl IntoIterator<Item = &'a Task>,
+    json: bool,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
     for task in tasks {
         match json {
             true => output.line(&task.to_record())?,
@@ -144,41 +148,37 @@ fn show(tasks: &[&Task], json: bool, output: &mut Output<'_>) -> Result<(), Fail
 }
 
 /// Waits up to [`CONTROL_WAIT`] until a server has ingested the records. Returns the number of those that were not.
-fn wait_ingested(tasks: &[&Task], claim_table: &mut ClaimTable) -> Result<usize, ClaimTableError> {
-    let give_up = Instant::now() + CONTROL_WAIT;
+fn wait_ingested(tasks: &[Task], claim_table: &mut ClaimTable) -> Result<usize, ClaimTableError> {
+    let give_up_at = Instant::now() + CONTROL_WAIT;
     let ids: Vec<TaskId> = tasks.iter().map(|task| task.task_id.clone()).collect();
     loop {
-        let now = claim_table.tasks_of(&ids)?;
-        let late = now
+        let states = claim_table.tasks_of(&ids)?;
+        let late = states
             .iter()
             .zip(tasks)
-            .filter(|(now, task)| now.as_ref().is_none_or(|now| now.retry < task.retry))
+            .filter(|(live, task)| live.as_ref().is_none_or(|live| live.retry < task.retry))
             .count();
-        if late == 0 || Instant::now() >= give_up {
+        if late == 0 || Instant::now() >= give_up_at {
             return Ok(late);
         }
-        thread::sleep(CONTROL_CHECK_EVERY);
+        thread::sleep(CONTROL_POLL_INTERVAL);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags;
     use crate::model::Resume;
     use crate::model::resume::Position;
 
     #[test]
-    fn a_task_that_cannot_be_retried_is_named_with_the_reason() {
-        let options = flags::read_line(&["t1"], COMMAND.flags, |reader| {
-            AboutTasks::read(reader, Named::read)
-        });
-        let options = options.unwrap();
+    fn what_is_not_retried_has_a_reason() {
+        let group = "scanners".parse().unwrap();
         let id = "t1".parse().unwrap();
         for (retry, why) in [
             (
                 Retry::Unknown,
-                "\"t1\" is not a task of group scanners (no server has ingested it yet, or it ended long ago; an abbreviated id needs at least 4 characters)",
+                "\"t1\" is not a task of group scanners (not ingested yet, or ended more than 7 days ago; an abbreviated id needs at least 4 characters)",
             ),
             (
                 Retry::Open(State::Running),
@@ -190,19 +190,19 @@ mod tests {
             ),
             (
                 Retry::Ended(State::Rejected),
-                "retry: \"t1\": it is rejected: never a valid task",
+                "retry: \"t1\": it was rejected: not a valid task",
             ),
             (
                 Retry::TooOften,
                 "retry: \"t1\": it was retried 1000 times: push it again",
             ),
         ] {
-            assert_eq!(why_not(&id, &retry, &options.connection), why);
+            assert_eq!(task_of(&id, retry, &group).unwrap_err(), why);
         }
     }
 
     #[test]
-    fn each_task_is_a_line_or_its_record() {
+    fn a_line_a_task_or_its_record() {
         let task = Task {
             retry: 2,
             resume: Resume {
@@ -219,7 +219,7 @@ mod tests {
         let shown = |json| {
             let (mut out, mut err) = (Vec::new(), Vec::new());
             let mut output = Output::new(&mut out, &mut err, None, false);
-            show(&[&task], json, &mut output).unwrap();
+            show([&task], json, &mut output).unwrap();
             String::from_utf8(out).unwrap()
         };
         assert_eq!(shown(false), "t1  retry 2 from 25.00%\n");

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 /// Progress bars that are shown at the same time, besides the one for all tasks.
 const WATCH_BARS_MAX: usize = 10;
 /// With more tasks than this, only this many of those that did not complete get a line each.
-const WATCH_LINES_TASKS_MAX: usize = 50;
+const WATCH_LINES_MAX: usize = 50;
 /// Without a terminal, a line is printed each time a task has progressed by this many percent.
 const WATCH_LINE_PERCENT: u32 = 10;
 
@@ -25,8 +25,8 @@ const STEPS: u64 = 10_000;
 /// Characters of an id before its bar.
 const ID_COLUMNS: usize = 12;
 /// The first task without a line of its own.
-const WATCH_LINES_MORE: usize = WATCH_LINES_TASKS_MAX + 1;
-/// Smaller changes are not reported to programs, in percent.
+const WATCH_LINES_CUT: usize = WATCH_LINES_MAX + 1;
+/// With `-json`, a task is printed each time it has progressed by this many percent.
 const JSON_PERCENT: u32 = 1;
 
 /// Where tasks are shown.
@@ -45,11 +45,11 @@ pub struct Screen {
     place: Place,
     bars: Option<Bars>,
     /// For each task, by its position: the state and progress of its last line.
-    shown: HashMap<usize, Step>,
-    shown_all: Option<u32>,
+    last_steps: HashMap<usize, Step>,
+    last_total: Option<u32>,
     /// Lines printed about tasks that did not complete, if there are many tasks.
-    troubles: usize,
-    said: String,
+    incomplete: usize,
+    last_message: String,
 }
 
 /// A task's state, and its progress in whole steps.
@@ -63,7 +63,7 @@ struct Bars {
 }
 
 impl Screen {
-    /// Asks `output` what its streams are.
+    /// Nothing is shown yet. Bars are used if the stream is a terminal.
     pub fn new(place: Place, output: &Output<'_>) -> Screen {
         let target = match place {
             Place::Stdout if output.is_terminal() => Some(ProgressDrawTarget::stdout()),
@@ -77,10 +77,10 @@ impl Screen {
                 each: HashMap::new(),
                 all: None,
             }),
-            shown: HashMap::new(),
-            shown_all: None,
-            troubles: 0,
-            said: String::new(),
+            last_steps: HashMap::new(),
+            last_total: None,
+            incomplete: 0,
+            last_message: String::new(),
         }
     }
 
@@ -96,21 +96,21 @@ impl Screen {
                 state_of(task),
                 task.progress.clamp(0.0, 100.0) as u32 / per_step,
             );
-            if self.shown.get(&at) == Some(&step) {
+            if self.last_steps.get(&at) == Some(&step) {
                 continue;
             }
-            self.shown.insert(at, step);
-            self.change(task, tasks.len(), output)?;
+            self.last_steps.insert(at, step);
+            self.show_change(task, tasks.len(), output)?;
         }
         match &mut self.bars {
             Some(bars) => bars.draw(tasks),
-            None => self.all_in_a_line(tasks, output)?,
+            None => self.show_total(tasks, output)?,
         }
         output.flush()
     }
 
     /// A task has changed its state, or progressed by a step.
-    fn change(
+    fn show_change(
         &mut self,
         task: &LiveTask,
         tasks: usize,
@@ -120,25 +120,25 @@ impl Screen {
             return output.json(task);
         }
         let ended = task.status.is_terminal();
-        if tasks > WATCH_LINES_TASKS_MAX {
-            return self.trouble(task, output);
+        if tasks > WATCH_LINES_MAX {
+            return self.show_incomplete(task, output);
         }
         match ended || self.bars.is_none() {
-            true => self.line(&in_a_line(task), output),
-            // Its bar shows it.
+            true => self.line(&line_of(task), output),
+            // Its bar shows the change.
             false => Ok(()),
         }
     }
 
     /// With many tasks, only the first ones that did not complete get a line.
-    fn trouble(&mut self, task: &LiveTask, output: &mut Output<'_>) -> Result<(), Failure> {
+    fn show_incomplete(&mut self, task: &LiveTask, output: &mut Output<'_>) -> Result<(), Failure> {
         if !task.status.is_terminal() || task.status == State::Completed {
             return Ok(());
         }
-        self.troubles += 1;
-        match self.troubles {
-            ..=WATCH_LINES_TASKS_MAX => self.line(&in_a_line(task), output),
-            WATCH_LINES_MORE => {
+        self.incomplete += 1;
+        match self.incomplete {
+            ..=WATCH_LINES_MAX => self.line(&line_of(task), output),
+            WATCH_LINES_CUT => {
                 let more =
                     "… more did not complete: scanpush list -state failed,cancelled,rejected";
                 self.line(more, output)
@@ -148,13 +148,13 @@ impl Screen {
     }
 
     /// With many tasks, prints the total progress.
-    fn all_in_a_line(&mut self, tasks: &[Watched], output: &mut Output<'_>) -> Result<(), Failure> {
+    fn show_total(&mut self, tasks: &[Watched], output: &mut Output<'_>) -> Result<(), Failure> {
         let step = (progress_of_all(tasks) as u32) / WATCH_LINE_PERCENT;
-        let many = tasks.len() > WATCH_LINES_TASKS_MAX && self.place != Place::Json;
-        if !many || self.shown_all == Some(step) {
+        let many = tasks.len() > WATCH_LINES_MAX && self.place != Place::Json;
+        if !many || self.last_total == Some(step) {
             return Ok(());
         }
-        self.shown_all = Some(step);
+        self.last_total = Some(step);
         let line = format!(
             "{:.0}% of all, {}",
             progress_of_all(tasks).floor(),
@@ -163,12 +163,12 @@ impl Screen {
         self.line(&line, output)
     }
 
-    /// A message that is not about a task: on stderr, and only once if it is repeated.
+    /// Prints a message that is not about a task on stderr, but not twice in a row.
     pub fn say(&mut self, text: &str, output: &mut Output<'_>) -> Result<(), Failure> {
-        if self.said == text {
+        if self.last_message == text {
             return Ok(());
         }
-        self.said = text.to_owned();
+        self.last_message = text.to_owned();
         match &self.bars {
             Some(bars) => Ok(bars
                 .multi
@@ -220,7 +220,7 @@ impl Screen {
 
 impl Bars {
     fn draw(&mut self, tasks: &[Watched]) {
-        let shown = to_show(tasks);
+        let shown = with_bars(tasks);
         self.each.retain(|at, bar| {
             let stays = shown.contains(at);
             if !stays {
@@ -235,10 +235,10 @@ impl Bars {
             };
             let position = (task.progress.clamp(0.0, 100.0) * 100.0) as u64;
             if let Some(bar) = self.each.get(&at) {
-                show(bar, beside_bar(task), position);
+                show(bar, bar_message(task), position);
                 continue;
             }
-            let bar = new_bar(beginning(&task.task_id), beside_bar(task), position);
+            let bar = new_bar(bar_prefix(&task.task_id), bar_message(task), position);
             let bar = match &self.all {
                 Some(all) => self.multi.insert_before(all, bar),
                 None => self.multi.add(bar),
@@ -282,7 +282,7 @@ fn style() -> ProgressStyle {
 }
 
 /// The tasks that get bars: running ones first, then waiting ones.
-fn to_show(tasks: &[Watched]) -> Vec<usize> {
+fn with_bars(tasks: &[Watched]) -> Vec<usize> {
     let open = |running: bool| {
         tasks.iter().enumerate().filter(move |(_, one)| {
             let status = one.task.as_ref().map(|task| task.status);
@@ -296,13 +296,13 @@ fn to_show(tasks: &[Watched]) -> Vec<usize> {
         .collect()
 }
 
-fn beginning(id: &str) -> String {
+fn bar_prefix(id: &str) -> String {
     let id: String = one_line(id).chars().take(ID_COLUMNS).collect();
     format!("{id:ID_COLUMNS$}")
 }
 
-/// The text next to a bar, the most important first, because a narrow terminal cuts the end.
-fn beside_bar(task: &LiveTask) -> String {
+/// The text after a bar, the most important first, because a narrow terminal cuts the end.
+fn bar_message(task: &LiveTask) -> String {
     let found = format!("found {}", task.found);
     if task.status != State::Running {
         return format!("{} {found}", state_of(task));
@@ -317,7 +317,7 @@ fn beside_bar(task: &LiveTask) -> String {
 }
 
 /// A task as a line.
-fn in_a_line(task: &LiveTask) -> String {
+fn line_of(task: &LiveTask) -> String {
     let mut line = format!(
         "{}  {} {:.0}% found {}",
         task.task_id,
@@ -380,7 +380,7 @@ mod tests {
         let finished_ms = status.is_terminal().then_some(1);
         Watched {
             id,
-            gone: None,
+            gone_since: None,
             task: Some(LiveTask {
                 status,
                 progress,
@@ -390,11 +390,11 @@ mod tests {
         }
     }
 
-    fn drawn(place: Place, looks: &[Vec<Watched>]) -> (String, String) {
+    fn drawn(place: Place, frames: &[Vec<Watched>]) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut output = Output::new(&mut out, &mut err, None, false);
         let mut screen = Screen::new(place, &output);
-        for tasks in looks {
+        for tasks in frames {
             screen.draw(tasks, &mut output).unwrap();
         }
         screen.say("redis is away", &mut output).unwrap();
@@ -406,7 +406,7 @@ mod tests {
 
     #[test]
     fn without_a_terminal_a_change_is_a_line() {
-        let looks: Vec<Vec<Watched>> = [
+        let frames: Vec<Vec<Watched>> = [
             (State::Queued, 0.0),
             (State::Queued, 0.0),
             (State::Running, 1.0),
@@ -422,14 +422,14 @@ Wb3ZtqLk9Xe_fJ2vR0yAc  running 1% found 785, 812 pps, 1:23 left, scanhost-eu-1-k
 Wb3ZtqLk9Xe_fJ2vR0yAc  running 31% found 785, 812 pps, 1:23 left, scanhost-eu-1-k3f9
 Wb3ZtqLk9Xe_fJ2vR0yAc  completed 100% found 785, scanhost-eu-1-k3f9
 ";
-        let said = "scanpush: redis is away\n".to_owned();
+        let message = "scanpush: redis is away\n".to_owned();
         assert_eq!(
-            drawn(Place::Stdout, &looks),
-            (expected.to_owned(), said.clone())
+            drawn(Place::Stdout, &frames),
+            (expected.to_owned(), message.clone())
         );
-        let (out, err) = drawn(Place::Stderr, &looks);
-        assert_eq!((out, err), (String::new(), expected.to_owned() + &said));
-        let (out, _) = drawn(Place::Json, &looks);
+        let (out, err) = drawn(Place::Stderr, &frames);
+        assert_eq!((out, err), (String::new(), expected.to_owned() + &message));
+        let (out, _) = drawn(Place::Json, &frames);
         let states: Vec<String> = out
             .lines()
             .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
@@ -442,7 +442,7 @@ Wb3ZtqLk9Xe_fJ2vR0yAc  completed 100% found 785, scanhost-eu-1-k3f9
     }
 
     #[test]
-    fn many_tasks_are_summed_up_and_only_what_went_wrong_has_a_line() {
+    fn of_many_tasks_only_those_that_did_not_complete_have_a_line() {
         let mut tasks: Vec<Watched> = (0..99).map(|_| watched(State::Completed, 100.0)).collect();
         tasks.push(watched(State::Failed, 50.0));
         let (out, _) = drawn(Place::Stdout, &[tasks]);
@@ -452,7 +452,7 @@ Wb3ZtqLk9Xe_fJ2vR0yAc  completed 100% found 785, scanhost-eu-1-k3f9
         assert_eq!(lines[1], "99% of all, 99 completed 1 failed, found 78500");
         let tasks: Vec<Watched> = (0..999).map(|_| watched(State::Cancelled, 1.0)).collect();
         let (out, _) = drawn(Place::Stdout, &[tasks]);
-        assert_eq!(out.lines().count(), WATCH_LINES_MORE + 1, "{out}");
+        assert_eq!(out.lines().count(), WATCH_LINES_CUT + 1, "{out}");
         assert!(out.contains("… more did not complete"), "{out}");
     }
 
@@ -461,14 +461,14 @@ Wb3ZtqLk9Xe_fJ2vR0yAc  completed 100% found 785, scanhost-eu-1-k3f9
         let mut tasks: Vec<Watched> = (0..20).map(|_| watched(State::Queued, 0.0)).collect();
         tasks[15] = watched(State::Running, 10.0);
         tasks[3] = watched(State::Completed, 100.0);
-        let shown = to_show(&tasks);
+        let shown = with_bars(&tasks);
         assert_eq!(shown.len(), WATCH_BARS_MAX);
         assert_eq!(shown[..4], [15, 0, 1, 2]);
         assert!(!shown.contains(&3));
     }
 
     #[test]
-    fn bars_are_drawn_and_taken_away() {
+    fn bars_are_drawn_and_removed() {
         let mut bars = Bars {
             multi: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
             each: HashMap::new(),
@@ -501,7 +501,7 @@ Wb3ZtqLk9Xe_fJ2vR0yAc  completed 100% found 785, scanhost-eu-1-k3f9
             status: State::Running,
             ..one.task.clone().unwrap()
         };
-        for text in [beside_bar(&running), beginning(&running.task_id)] {
+        for text in [bar_message(&running), bar_prefix(&running.task_id)] {
             assert!(!text.chars().any(char::is_control), "{text:?}");
         }
         for place in [Place::Stdout, Place::Json] {

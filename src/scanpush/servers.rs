@@ -10,7 +10,6 @@ use crate::claim_table::{ClaimTable, LiveServer};
 use crate::exit::Failure;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader};
-use crate::model::Invalid;
 use crate::model::text::one_line;
 
 const JSON: Flag = Flag::switch("--json", "print each server as one line of JSON");
@@ -21,12 +20,13 @@ pub(super) const COMMAND: Command = Command {
     usage: "servers [flags]",
     flags: &[JSON, REDIS, GROUP, KAFKA, TOPIC],
     more: "\
-TASKS are those that a server holds; SENDING are the slots in use (a scan that
-only waits for late answers needs none). RATE is what the sending scans may use,
-of MAX, in packets per second. SEEN is the age of the last heartbeat: over 5
-seconds it is marked late, after a minute the server is forgotten; one that was
-shut down is gone at once. It needs Redis only. Exit code 0: done, even if there
-are none; 1: Redis is away; 2: bad flags.
+TASKS is the number of tasks that a server holds, SENDING the number of its
+slots in use (a scan that only waits for late answers does not use one). RATE is
+what the sending scans may use, of MAX, in packets per second. SEEN is the age
+of the last heartbeat: after 5 seconds the server is marked late, after a minute
+it is no longer listed; one that was shut down disappears at once. Needs Redis
+only. Exit code 0: done, even if there are none; 1: Redis is unreachable; 2:
+invalid flags.
 
 examples:
   scanpush servers
@@ -56,10 +56,10 @@ const COLUMNS: &[Column] = &[
 fn run(mut reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let json = reader.switch(&JSON);
     let connection = Connection::read(&mut reader)?;
-    finish(reader)?;
+    reader.finish()?;
     let Connection { redis, group, .. } = &connection;
     let servers = ClaimTable::connect(redis, group.as_str())
-        .and_then(|mut ledger| ledger.servers())
+        .and_then(|mut claim_table| claim_table.servers())
         .map_err(|error| Failure::Runtime(error.to_string()))?;
     show(&servers, json, output)?;
     output.flush()?;
@@ -67,10 +67,6 @@ fn run(mut reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
         output.remark(&format!("no server of group {group} reports to {redis}"));
     }
     Ok(())
-}
-
-fn finish(reader: Reader) -> Result<(), Invalid> {
-    reader.finish()
 }
 
 fn show(servers: &[LiveServer], json: bool, output: &mut Output<'_>) -> Result<(), Failure> {
@@ -101,7 +97,7 @@ fn row(server: &LiveServer) -> Row {
             format!("{:.1}s", server.age_ms as f64 / 1000.0),
             one_line(&server.version),
         ],
-        below: late.then(|| "late: it does not report, or cannot reach Redis".to_owned()),
+        below: late.then(|| "late: no heartbeat, or it cannot reach Redis".to_owned()),
     }
 }
 
@@ -142,7 +138,7 @@ mod tests {
 SERVER                             TASKS SENDING  RATE   MAX SEEN VERSION
 scanhost-eu-1-k3f9                     5  3 of 4 12.3k 50.0k 0.4s 0.1.0
 xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…     5  3 of 4 12.3k     - 7.0s 0.1.0
-  late: it does not report, or cannot reach Redis
+  late: no heartbeat, or it cannot reach Redis
 ";
         assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");
         let words = |text: &str| {
@@ -151,7 +147,7 @@ xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…     5  3 of 4 12.3k     - 7.0s 0.1.0
                 .collect::<Vec<_>>()
         };
         assert_eq!(words(&out)[..14], words(expected)[..14]);
-        assert!(out.ends_with("  late: it does not report, or cannot reach Redis\n"));
+        assert!(out.ends_with("  late: no heartbeat, or it cannot reach Redis\n"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `scanpush status`: tasks with their progress. Reads Redis only.
 
 use super::Command;
-use super::ids::{AboutTasks, Found, JOB, Named};
+use super::ids::{FoundTasks, JOB, TaskNames, TaskOptions};
 use super::options::{Connection, JSON};
 use super::output::Output;
 use super::tasks::{self, now_ms};
@@ -19,11 +19,13 @@ pub(super) const COMMAND: Command = Command {
     usage: "status [flags] [ID… | -job ID]",
     flags: &[JOB, JSON, REDIS, GROUP, KAFKA, TOPIC],
     more: "\
-Without an ID it shows the 50 newest tasks, newest first. An ID may be given by
-its first characters, 4 or more, where only one has them. It needs Redis only:
--kafka and -topic are checked and not used. DONE is the part of the probes sent,
-LEFT the time until all are, RATE in packets per second. -json has more fields.
-Exit code 0: all were found; 1: an ID is unknown or Redis is away; 2: bad flags.
+Without an ID it shows the 50 newest tasks, newest first. An ID may be
+abbreviated to its first characters, at least 4, if they are unique. Needs Redis
+only: -kafka and -topic are accepted but not used. DONE is the share of probes
+sent, LEFT the time until all are sent, RATE is in packets per second. -json
+prints more fields.
+Exit code 0: all were found; 1: an ID is unknown or Redis is unreachable; 2:
+invalid flags.
 
 examples:
   scanpush status
@@ -33,49 +35,49 @@ examples:
     run,
 };
 
-/// The tasks to show, and the result of looking up the names.
+/// The tasks to show, and what was found for the names.
 #[derive(Default)]
-struct Look {
+struct Listing {
     tasks: Vec<LiveTask>,
-    found: Found,
+    found: FoundTasks,
 }
 
 fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
-    let options = AboutTasks::read(reader, Named::read_any)?;
-    let look = look(&options).map_err(|error| Failure::Runtime(error.to_string()))?;
-    show(&options, &look, now_ms(), output)
+    let options = TaskOptions::read(reader, TaskNames::read_any)?;
+    let listing = read(&options).map_err(|error| Failure::Runtime(error.to_string()))?;
+    show(&options, &listing, now_ms(), output)
 }
 
-fn look(options: &AboutTasks) -> Result<Look, ClaimTableError> {
+fn read(options: &TaskOptions) -> Result<Listing, ClaimTableError> {
     let Connection { redis, group, .. } = &options.connection;
-    let mut ledger = ClaimTable::connect(redis, group.as_str())?;
-    if options.named.is_empty() {
-        return Ok(Look {
-            tasks: ledger.tasks(&[], STATUS_TASKS_MAX)?,
-            found: Found::default(),
+    let mut claim_table = ClaimTable::connect(redis, group.as_str())?;
+    if options.names.is_empty() {
+        return Ok(Listing {
+            tasks: claim_table.tasks(&[], STATUS_TASKS_MAX)?,
+            found: FoundTasks::default(),
         });
     }
-    let found = options.named.find(&mut ledger)?;
-    let tasks = ledger.tasks_of(&found.tasks)?.into_iter().flatten();
-    Ok(Look {
+    let found = options.names.find(&mut claim_table)?;
+    let tasks = claim_table.tasks_of(&found.tasks)?.into_iter().flatten();
+    Ok(Listing {
         tasks: tasks.collect(),
         found,
     })
 }
 
 fn show(
-    options: &AboutTasks,
-    look: &Look,
+    options: &TaskOptions,
+    listing: &Listing,
     now_ms: u64,
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
-    tasks::show(&look.tasks, options.json, now_ms, output)?;
+    tasks::show(&listing.tasks, options.json, now_ms, output)?;
     output.flush()?;
     let Connection { redis, group, .. } = &options.connection;
-    if options.named.is_empty() && look.tasks.is_empty() {
+    if options.names.is_empty() && listing.tasks.is_empty() {
         output.remark(&format!("no tasks in group {group} at {redis}"));
     }
-    match look.found.report(&options.connection, output) {
+    match listing.found.report(group, output) {
         true => Ok(()),
         false => Err(Failure::Said),
     }
@@ -88,16 +90,16 @@ mod tests {
     use crate::flags;
     use crate::model::Invalid;
 
-    fn options(line: &[&str]) -> Result<AboutTasks, Invalid> {
+    fn options(line: &[&str]) -> Result<TaskOptions, Invalid> {
         flags::read_line(line, COMMAND.flags, |reader| {
-            AboutTasks::read(reader, Named::read_any)
+            TaskOptions::read(reader, TaskNames::read_any)
         })
     }
 
-    fn shown(line: &[&str], look: &Look) -> (bool, String, String) {
+    fn shown(line: &[&str], listing: &Listing) -> (bool, String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut output = Output::new(&mut out, &mut err, None, true);
-        let good = show(&options(line).unwrap(), look, NOW_MS, &mut output).is_ok();
+        let good = show(&options(line).unwrap(), listing, NOW_MS, &mut output).is_ok();
         (
             good,
             String::from_utf8(out).unwrap(),
@@ -106,16 +108,16 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_id_is_said_and_the_others_are_shown() {
-        let look = Look {
+    fn an_unknown_id_is_reported_and_the_others_are_shown() {
+        let listing = Listing {
             tasks: vec![task()],
-            found: Found {
+            found: FoundTasks {
                 unknown: vec!["nobody".parse().unwrap()],
-                problems: vec!["\"Wb\x1b\" begins 2 tasks".into()],
-                ..Found::default()
+                problems: vec!["\"Wb\x1b\" is ambiguous".into()],
+                ..FoundTasks::default()
             },
         };
-        let (good, out, err) = shown(&["Wb3ZtqLk9Xe_fJ2vR0yAc", "nobody"], &look);
+        let (good, out, err) = shown(&["Wb3ZtqLk9Xe_fJ2vR0yAc", "nobody"], &listing);
         assert!(!good && out.contains("Wb3Z"));
         assert!(
             err.starts_with("scanpush: \"nobody\" is not a task of group scanners"),
@@ -123,7 +125,7 @@ mod tests {
         );
         assert_eq!(
             err.lines().nth(1),
-            Some("scanpush: \"Wb\u{fffd}\" begins 2 tasks")
+            Some("scanpush: \"Wb\u{fffd}\" is ambiguous")
         );
     }
 
@@ -137,8 +139,8 @@ mod tests {
     }
 
     #[test]
-    fn no_tasks_are_no_error() {
-        let (good, out, err) = shown(&[], &Look::default());
+    fn an_empty_group_is_not_an_error() {
+        let (good, out, err) = shown(&[], &Listing::default());
         assert!(good && out.is_empty());
         assert_eq!(
             err,
@@ -151,12 +153,12 @@ mod tests {
         assert_eq!(
             options(&["a", "-group=g", "--", "-b"])
                 .unwrap()
-                .named
-                .words
+                .names
+                .ids
                 .len(),
             2
         );
-        for (line, named) in [
+        for (line, expected) in [
             (&["a b"][..], "\"a b\" is not an id"),
             (&["a", "-job", "b"], "\"a\" cannot be combined with -job"),
             (&[""], "\"\" is not an id"),
@@ -165,7 +167,7 @@ mod tests {
             (&["-group", "a b"], "-group: \"a b\""),
         ] {
             let error = options(line).unwrap_err().to_string();
-            assert!(error.contains(named), "{line:?}: {error}");
+            assert!(error.contains(expected), "{line:?}: {error}");
         }
     }
 }

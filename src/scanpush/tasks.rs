@@ -82,15 +82,17 @@ pub fn state_of(task: &LiveTask) -> &'static str {
 }
 
 fn row(task: &LiveTask, now_ms: u64) -> Row {
-    let running = task.status == State::Running;
-    let when = |shown: bool, text: String| if shown { text } else { "-".to_owned() };
+    let if_running = |text: String| match task.status {
+        State::Running => text,
+        _ => "-".to_owned(),
+    };
     Row {
         cells: vec![
             one_line(&task.task_id),
             state_of(task).to_owned(),
             format!("{}%", task.progress.clamp(0.0, 100.0).floor()),
-            when(running, task.remaining_s.map_or("-".to_owned(), span)),
-            when(running, short(task.rate_pps)),
+            if_running(task.remaining_s.map_or("-".to_owned(), span)),
+            if_running(short(task.rate_pps)),
             task.found.to_string(),
             one_line(task.server.as_deref().unwrap_or("-")),
             target_of(task),

@@ -3,7 +3,7 @@
 //! **Invariant:** it changes nothing. However it ends, the scans continue.
 
 use super::Command;
-use super::ids::{AboutTasks, Found, JOB, Named, NoJob, find_job};
+use super::ids::{FoundTasks, JOB, JobError, TaskNames, TaskOptions, find_job};
 use super::interrupt::Interrupt;
 use super::options::Connection;
 use super::output::Output;
@@ -15,19 +15,17 @@ use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader};
 use crate::model::{State, TaskId};
 use std::collections::HashSet;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// `scanpush watch` reads Redis at this interval; less often if reading takes long.
-const WATCH_EVERY: Duration = Duration::from_millis(500);
-/// Reading takes at most one part in this many of the time.
-const WATCH_READING_PARTS: u32 = 10;
-/// How long it waits for an unreachable Redis.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+/// Reading Redis takes at most 1/N of the time.
+const WATCH_READ_FRACTION: u32 = 10;
+/// Longest outage of Redis that is waited for.
 const WATCH_REDIS_WAIT: Duration = Duration::from_secs(60);
 
-const JSON: Flag = Flag::switch(
-    "--json",
-    "print a task, at each change, as one line of JSON",
-);
+const JSON: Flag = Flag::switch("--json", "print a task as one line of JSON at each change");
 
 pub(super) const COMMAND: Command = Command {
     name: "watch",
@@ -35,14 +33,14 @@ pub(super) const COMMAND: Command = Command {
     usage: "watch ID… | -job ID [flags]",
     flags: &[JOB, JSON, REDIS, GROUP, KAFKA, TOPIC],
     more: "\
-On a terminal each running task has a bar, 10 at most, and there is one for all
-of them. Elsewhere a line is printed for each change of state and each 10
-percent; with -json it is the task as an object. Tasks that no server has
-ingested yet are waited for, for at most a minute. Ctrl-C ends the watching, not
-the scans. An ID may be abbreviated to its first 4 or more characters if they
-are unique. It needs Redis only.
-Exit code 0: all completed; 3: a task failed or was rejected; 4: none did, but
-one was cancelled; 1: an ID is unknown, or Redis is not available; 2: invalid
+On a terminal each running task has a progress bar, at most 10, and all tasks
+together have one. Elsewhere a line is printed for each change of state and each
+10 percent; with -json it is the task as an object. Tasks that no server has
+ingested yet are waited for, at most a minute. Ctrl-C ends the watching, not the
+scans. An ID may be abbreviated to its first characters, at least 4, if they are
+unique. Needs Redis only.
+Exit code 0: all completed; 3: one failed or was rejected; 4: none failed, but
+one was cancelled; 1: an ID is unknown or Redis is unreachable; 2: invalid
 flags; 130: Ctrl-C.
 
 examples:
@@ -58,22 +56,20 @@ examples:
 pub struct Watch {
     tasks: Vec<Watched>,
     known: HashSet<TaskId>,
-    /// Ids, or beginnings of ids, that belong to no known task yet.
-    words: Vec<TaskId>,
-    job: Option<TaskId>,
+    /// The job, and the ids, complete or abbreviated, that belong to no known task yet.
+    names: TaskNames,
     /// The job of the pushed tasks: shown to the user, but not read.
     pushed_as: Option<TaskId>,
 }
 
 fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
-    let AboutTasks {
+    let TaskOptions {
         connection,
-        named,
+        names,
         json,
-    } = AboutTasks::read(reader, Named::read)?;
+    } = TaskOptions::read(reader, TaskNames::read)?;
     let watch = Watch {
-        words: named.words,
-        job: named.job,
+        names,
         ..Watch::default()
     };
     let place = match json {
@@ -84,7 +80,7 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
 }
 
 impl Watch {
-    /// For these tasks, which may still be unknown, pushed as `job`.
+    /// Watches tasks that were just pushed as `job` and may not be ingested yet.
     pub fn of(ids: impl IntoIterator<Item = TaskId>, job: Option<TaskId>) -> Watch {
         let mut watch = Watch {
             pushed_as: job,
@@ -108,100 +104,76 @@ impl Watch {
         let mut claim_table = ClaimTable::connect(redis, group.as_str())
             .map_err(|error| Failure::Runtime(error.to_string()))?;
         let mut screen = Screen::new(place, output);
-        // When a task was last found for the first time, and when Redis last answered.
-        let (mut progress_at, mut redis_at) = (Instant::now(), Instant::now());
+        let (mut ingested_at, mut answered_at) = (Instant::now(), Instant::now());
         loop {
             let began = Instant::now();
-            let known_before = self.known_tasks();
-            if let Err(problem) = self.update(&mut claim_table, &mut redis_at, |error| {
-                screen.say(&format!("{error}; trying again"), output)
-            })? {
-                screen.close();
-                return Err(Failure::Runtime(problem));
+            let known = self.known_count();
+            match self.update(&mut claim_table) {
+                Ok(()) => answered_at = Instant::now(),
+                Err(UpdateError::Redis(error)) if answered_at.elapsed() < WATCH_REDIS_WAIT => {
+                    screen.say(&format!("{error}; trying again"), output)?;
+                }
+                Err(error) => {
+                    screen.close();
+                    return Err(Failure::Runtime(error.to_string()));
+                }
             }
-            if self.known_tasks() > known_before {
-                progress_at = Instant::now();
+            if self.known_count() > known {
+                ingested_at = Instant::now();
             }
             screen.draw(&self.tasks, output)?;
-            let waited = progress_at.elapsed();
-            if self.is_complete(waited >= WATCH_UNKNOWN_WAIT) {
+            let waited = ingested_at.elapsed();
+            if self.has_ended(waited >= WATCH_UNKNOWN_WAIT) {
                 screen.close();
-                return self.end(connection, output);
+                return self.finish(connection, output);
             }
-            let unknown = self.unknown();
-            if unknown > 0 && waited >= WATCH_EVERY * 2 {
-                let line = format!("waiting for a server to ingest {}", tasks(unknown));
+            let unknown = self.unknown_count();
+            if unknown > 0 && waited >= WATCH_INTERVAL * 2 {
+                let line = format!("waiting for a server to ingest {}", task_count(unknown));
                 screen.say(&line, output)?;
             }
-            interrupt.sleep(WATCH_EVERY.max(began.elapsed() * WATCH_READING_PARTS));
-            if interrupt.came() {
+            if interrupt.wait(WATCH_INTERVAL.max(began.elapsed() * WATCH_READ_FRACTION)) {
                 screen.leave(output)?;
-                let further = self.further();
-                output.notice(&format!("stopped watching; the scans continue{further}"));
-                return Err(Failure::Found(Exit::Interrupted));
+                return Err(self.interrupted(output));
             }
         }
     }
 
-    /// Whether all have ended; once it `is_late`, unknown tasks are no longer waited for.
-    fn is_complete(&self, is_late: bool) -> bool {
-        let is_done = |one: &Watched| one.has_ended() || one.task.is_none() && is_late;
-        self.tasks.iter().all(is_done) && (self.unknown() == 0 || is_late)
+    /// Whether all tasks have ended. With `give_up`, tasks that were never known, or that Redis has lost, count as ended.
+    fn has_ended(&self, give_up: bool) -> bool {
+        let mut tasks = self.tasks.iter();
+        tasks.all(|one| one.has_ended() || one.task.is_none() && give_up)
+            && (self.unknown_count() == 0 || give_up)
     }
 
-    /// What the user can do about the scans now; nothing if no single name covers them.
-    fn further(&self) -> String {
+    fn interrupted(&self, output: &mut Output<'_>) -> Failure {
+        let next_steps = self.next_steps();
+        output.problem(&format!(
+            "scanpush: stopped watching; the scans continue{next_steps}"
+        ));
+        Failure::Found(Exit::Interrupted)
+    }
+
+    /// The commands that show and cancel the tasks; empty if they need more than one id.
+    fn next_steps(&self) -> String {
         match (
             &self.tasks[..],
-            self.job.as_ref().or(self.pushed_as.as_ref()),
+            self.names.job.as_ref().or(self.pushed_as.as_ref()),
         ) {
             ([one], None) => format!(
-                "; check with: scanpush status {id}; stop with: scanpush cancel {id}",
+                "; show the task: scanpush status {id}; cancel it: scanpush cancel {id}",
                 id = one.id
             ),
             (_, Some(job)) => {
-                format!("; check with: scanpush job {job}; stop with: scanpush cancel -job {job}")
+                format!("; show the job: scanpush job {job}; cancel it: scanpush cancel -job {job}")
             }
             (_, None) => String::new(),
         }
     }
 
-    /// Reads all tasks that have not ended. If Redis does not answer, `on_error` is called for up to [`WATCH_REDIS_WAIT`]. The inner error is
-    /// final.
-    fn update(
-        &mut self,
-        claim_table: &mut ClaimTable,
-        redis_at: &mut Instant,
-        on_error: impl FnOnce(ClaimTableError) -> Result<(), Failure>,
-    ) -> Result<Result<(), String>, Failure> {
-        match self.read(claim_table) {
-            Ok(result) => {
-                *redis_at = Instant::now();
-                Ok(result)
-            }
-            Err(error) if redis_at.elapsed() >= WATCH_REDIS_WAIT => Ok(Err(error.to_string())),
-            Err(error) => on_error(error).map(Ok),
-        }
-    }
-
-    fn read(
-        &mut self,
-        claim_table: &mut ClaimTable,
-    ) -> Result<Result<(), String>, ClaimTableError> {
-        if let Some(job) = self.job.clone() {
-            match find_job(&job, claim_table)? {
-                Ok((id, tasks)) => {
-                    self.job = Some(id);
-                    tasks.into_iter().for_each(|id| self.add(id));
-                }
-                // It may still appear.
-                Err(NoJob::Unknown { .. }) => {}
-                Err(NoJob::Several(problem)) => return Ok(Err(problem)),
-            }
-        }
-        if let Some(problem) = self.resolve_words(|named| named.find(claim_table))? {
-            return Ok(Err(problem));
-        }
+    /// Reads all tasks that have not ended.
+    fn update(&mut self, claim_table: &mut ClaimTable) -> Result<(), UpdateError> {
+        self.resolve_names(claim_table)?;
         let open: Vec<usize> = (0..self.tasks.len())
             .filter(|&i| !self.tasks[i].has_ended())
             .collect();
@@ -210,24 +182,45 @@ impl Watch {
         for (i, task) in open.into_iter().zip(claim_table.tasks_of(&ids)?) {
             self.tasks[i].update(task, now);
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
-    /// Completes abbreviated ids with `find`; if that fails, they are kept. Returns a problem that is final, if there is one.
-    fn resolve_words(
-        &mut self,
-        find: impl FnOnce(&Named) -> Result<Found, ClaimTableError>,
-    ) -> Result<Option<String>, ClaimTableError> {
-        if self.words.is_empty() {
-            return Ok(None);
+    /// Completes abbreviated ids, and adds new tasks of the job.
+    fn resolve_names(&mut self, claim_table: &mut ClaimTable) -> Result<(), UpdateError> {
+        if let Some(job) = &self.names.job {
+            match find_job(job, claim_table) {
+                Ok(job) => {
+                    self.names.job = Some(job.id);
+                    job.tasks.into_iter().for_each(|id| self.add(id));
+                }
+                // It may still appear.
+                Err(JobError::Unknown(_)) => {}
+                Err(JobError::Ambiguous(problem)) => return Err(UpdateError::Ambiguous(problem)),
+                Err(JobError::Redis(error)) => return Err(error.into()),
+            }
         }
-        let found = find(&Named {
-            words: self.words.clone(),
+        if self.names.ids.is_empty() {
+            return Ok(());
+        }
+        self.complete_ids(|names| names.find(claim_table))
+    }
+
+    /// Adds the tasks that `find` finds for the unresolved ids. If it fails, all of them are kept for the next call.
+    fn complete_ids(
+        &mut self,
+        find: impl FnOnce(&TaskNames) -> Result<FoundTasks, ClaimTableError>,
+    ) -> Result<(), UpdateError> {
+        let names = TaskNames {
+            ids: self.names.ids.clone(),
             job: None,
-        })?;
+        };
+        let found = find(&names)?;
         found.tasks.into_iter().for_each(|id| self.add(id));
-        self.words = found.unknown;
-        Ok(found.problems.into_iter().next())
+        self.names.ids = found.unknown;
+        match found.problems.into_iter().next() {
+            Some(problem) => Err(UpdateError::Ambiguous(problem)),
+            None => Ok(()),
+        }
     }
 
     fn add(&mut self, id: TaskId) {
@@ -235,31 +228,31 @@ impl Watch {
             self.tasks.push(Watched {
                 id,
                 task: None,
-                gone: None,
+                gone_since: None,
             });
         }
     }
 
-    /// Tasks that were known at least once.
-    fn known_tasks(&self) -> usize {
+    /// Number of tasks that Redis knows, or has known until recently.
+    fn known_count(&self) -> usize {
         self.tasks.iter().filter(|one| one.task.is_some()).count()
     }
 
-    /// Tasks and words that were never known; a job without a task counts as one.
-    fn unknown(&self) -> usize {
-        let no_job = self.job.is_some() && self.tasks.is_empty();
-        self.tasks.len() - self.known_tasks() + self.words.len() + usize::from(no_job)
+    /// Number of tasks and ids that Redis does not know; a job without a task counts as one.
+    fn unknown_count(&self) -> usize {
+        let no_job = self.names.job.is_some() && self.tasks.is_empty();
+        self.tasks.len() - self.known_count() + self.names.ids.len() + usize::from(no_job)
     }
 
-    /// Reports what was never known, and returns the result.
-    fn end(&self, connection: &Connection, output: &mut Output<'_>) -> Result<(), Failure> {
+    /// Reports how many tasks are unknown, and returns the result.
+    fn finish(&self, connection: &Connection, output: &mut Output<'_>) -> Result<(), Failure> {
         output.flush()?;
-        let unknown = self.unknown();
+        let unknown = self.unknown_count();
         if unknown > 0 {
-            output.notice(&format!(
-                "no server of group {} has ingested {} within {} s, or Redis has lost them: check whether one is up with scanpush servers",
+            output.problem(&format!(
+                "scanpush: no server of group {} has ingested {} within {} s, or Redis has lost them; check the servers: scanpush servers",
                 connection.group,
-                tasks(unknown),
+                task_count(unknown),
                 WATCH_UNKNOWN_WAIT.as_secs()
             ));
         }
@@ -267,12 +260,36 @@ impl Watch {
             .tasks
             .iter()
             .filter_map(|one| Some(one.task.as_ref()?.status));
-        verdict(states, unknown)
+        result_of(states, unknown)
     }
 }
 
-/// A failed task counts for more than a cancelled one, and that for more than an unknown one.
-pub fn verdict(states: impl Iterator<Item = State>, unknown: usize) -> Result<(), Failure> {
+/// Why the tasks could not be read.
+#[derive(Debug)]
+enum UpdateError {
+    /// A name fits several ids. Reading again does not help.
+    Ambiguous(String),
+    /// Reading again may help.
+    Redis(ClaimTableError),
+}
+
+impl From<ClaimTableError> for UpdateError {
+    fn from(error: ClaimTableError) -> UpdateError {
+        UpdateError::Redis(error)
+    }
+}
+
+impl fmt::Display for UpdateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UpdateError::Ambiguous(problem) => f.write_str(problem),
+            UpdateError::Redis(error) => error.fmt(f),
+        }
+    }
+}
+
+/// The result of a command that waited for tasks: failed before cancelled before unknown.
+pub fn result_of(states: impl Iterator<Item = State>, unknown: usize) -> Result<(), Failure> {
     let (mut failed, mut cancelled) = (false, false);
     for state in states {
         failed |= matches!(state, State::Failed | State::Rejected);
@@ -286,7 +303,7 @@ pub fn verdict(states: impl Iterator<Item = State>, unknown: usize) -> Result<()
     }
 }
 
-fn tasks(count: usize) -> String {
+fn task_count(count: usize) -> String {
     match count {
         1 => "a task".to_owned(),
         count => format!("{count} tasks"),
@@ -300,9 +317,9 @@ mod tests {
     use crate::claim_table::LiveTask;
 
     #[test]
-    fn the_exit_code_is_that_of_the_worst() {
+    fn the_worst_end_determines_the_exit_code() {
         use State::*;
-        let exit = |states: &[State], unknown| match verdict(states.iter().copied(), unknown) {
+        let exit = |states: &[State], unknown| match result_of(states.iter().copied(), unknown) {
             Ok(()) => Exit::Success,
             Err(Failure::Found(exit)) => exit,
             Err(_) => Exit::Failed,
@@ -319,59 +336,72 @@ mod tests {
     }
 
     #[test]
-    fn abbreviated_ids_are_kept_while_redis_does_not_answer() {
-        let word: TaskId = "abcd".parse().unwrap();
-        let mut watch = Watch {
-            words: vec![word.clone()],
-            ..Watch::default()
-        };
-        let error = || ClaimTableError::Malformed {
-            what: "x".to_owned(),
-            value: "y".to_owned(),
-        };
-        assert!(watch.resolve_words(|_| Err(error())).is_err());
-        assert_eq!((watch.words.clone(), watch.unknown()), (vec![word], 1));
-        let found = || Found {
-            tasks: vec!["abcdef".parse().unwrap()],
-            ..Found::default()
-        };
-        assert!(watch.resolve_words(|_| Ok(found())).unwrap().is_none());
-        assert_eq!((watch.words.len(), watch.tasks.len()), (0, 1));
-    }
-
-    #[test]
     fn a_task_is_watched_once_and_until_it_has_ended() {
         let id = |text: &str| -> TaskId { text.parse().unwrap() };
         let mut watch = Watch::of([id("a"), id("b"), id("a")], None);
         assert_eq!(
-            (watch.tasks.len(), watch.known_tasks(), watch.unknown()),
+            (
+                watch.tasks.len(),
+                watch.known_count(),
+                watch.unknown_count()
+            ),
             (2, 0, 2)
         );
         watch.tasks[0].task = Some(task());
-        assert!(!watch.tasks[0].has_ended() && watch.unknown() == 1);
+        assert!(!watch.tasks[0].has_ended() && watch.unknown_count() == 1);
         watch.tasks[0].task = Some(LiveTask {
             finished_ms: Some(1),
             ..task()
         });
         assert!(watch.tasks[0].has_ended());
-        assert_eq!(watch.further(), "");
+        assert_eq!(watch.next_steps(), "");
         assert_eq!(
-            Watch::of([id("a")], None).further(),
-            "; check with: scanpush status a; stop with: scanpush cancel a"
+            Watch::of([id("a")], None).next_steps(),
+            "; show the task: scanpush status a; cancel it: scanpush cancel a"
         );
         assert_eq!(
-            Watch::of([id("a"), id("b")], Some(id("j"))).further(),
-            "; check with: scanpush job j; stop with: scanpush cancel -job j"
+            Watch::of([id("a"), id("b")], Some(id("j"))).next_steps(),
+            "; show the job: scanpush job j; cancel it: scanpush cancel -job j"
         );
         let job = Watch {
-            job: Some(id("j")),
+            names: TaskNames {
+                job: Some(id("j")),
+                ..TaskNames::default()
+            },
             ..Watch::default()
         };
         assert_eq!(
-            job.unknown(),
+            job.unknown_count(),
             1,
-            "a job that nobody knows yet is waited for"
+            "a job that is not known yet is waited for"
         );
+    }
+
+    #[test]
+    fn ids_stay_unresolved_if_redis_fails() {
+        let id = |text: &str| -> TaskId { text.parse().unwrap() };
+        let mut watch = Watch {
+            names: TaskNames {
+                ids: vec![id("abcd"), id("efgh")],
+                job: None,
+            },
+            ..Watch::default()
+        };
+        let failure = ClaimTableError::Malformed {
+            what: "a field".into(),
+            value: "x".into(),
+        };
+        assert!(watch.complete_ids(|_| Err(failure)).is_err());
+        assert_eq!(watch.names.ids, [id("abcd"), id("efgh")]);
+        assert_eq!(watch.unknown_count(), 2);
+        let found = FoundTasks {
+            tasks: vec![id("abcdef")],
+            unknown: vec![id("efgh")],
+            ..FoundTasks::default()
+        };
+        watch.complete_ids(|_| Ok(found)).unwrap();
+        assert_eq!(watch.names.ids, [id("efgh")]);
+        assert_eq!(watch.tasks[0].id, id("abcdef"));
     }
 
     #[test]
@@ -379,7 +409,7 @@ mod tests {
         let mut one = Watched {
             id: "a".parse().unwrap(),
             task: None,
-            gone: None,
+            gone_since: None,
         };
         let start = Instant::now();
         one.update(Some(task()), start);

@@ -14,19 +14,19 @@ pub struct Watched {
     pub id: TaskId,
     /// Its last known state; none until a server has ingested it.
     pub task: Option<LiveTask>,
-    /// Since when Redis no longer knows it.
-    pub gone: Option<Instant>,
+    /// When Redis was first found not to know it any more.
+    pub gone_since: Option<Instant>,
 }
 
 impl Watched {
-    /// Takes what Redis knows about it at `now`. While a Redis that lost its data is rebuilt, the last state is kept for
+    /// Updates it with what Redis returned at `now`. While a Redis that lost its data is rebuilt, the last state is kept for
     /// [`WATCH_UNKNOWN_WAIT`]; then the task counts as unknown.
     pub fn update(&mut self, found: Option<LiveTask>, now: Instant) {
         if found.is_some() {
-            (self.task, self.gone) = (found, None);
+            (self.task, self.gone_since) = (found, None);
             return;
         }
-        let gone = *self.gone.get_or_insert(now);
+        let gone = *self.gone_since.get_or_insert(now);
         if now.duration_since(gone) >= WATCH_UNKNOWN_WAIT {
             self.task = None;
         }

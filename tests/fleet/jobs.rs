@@ -414,7 +414,7 @@ fn impossible_shards() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(
-        stderr.contains("\"no-task\": it is rejected: never a valid task"),
+        stderr.contains("\"no-task\": it was rejected: not a valid task"),
         "{stderr}"
     );
     assert_eq!(wait_job(&fleet, 2), addresses(&network, 443));

@@ -126,7 +126,7 @@ fn ctrl_c() {
     assert_eq!(
         text(&output.stderr),
         format!(
-            "scanpush: stopped watching; the scans continue; check with: scanpush status {id}; stop with: scanpush cancel {id}\n"
+            "scanpush: stopped watching; the scans continue; show the task: scanpush status {id}; cancel it: scanpush cancel {id}\n"
         )
     );
     assert_eq!(fleet.wait_ended(&id, SOON).status, State::Completed);

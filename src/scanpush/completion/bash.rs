@@ -1,50 +1,53 @@
-//! The script for bash: `template.bash`, filled with the commands and flags. Pure.
+//! The script for bash.
 
-use super::menu::{Takes, fill, words_of};
+use super::candidates::{Takes, fill, takes, words_of};
 use crate::flags::Flag;
 use crate::flags::shared::CONNECTION;
 use crate::scanpush::{COMMANDS, Command};
 
-pub(super) fn script() -> String {
+/// The whole script.
+pub fn script() -> String {
     let names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
     let connection: Vec<&str> = CONNECTION.iter().map(Flag::shown).collect();
-    let all = |lines: fn(&Command) -> String| COMMANDS.iter().map(lines).collect::<String>();
-    let parts = [
-        ("NAMES", names.join(" ")),
-        ("ONE", connection.join("|")),
-        ("EQUALS", connection.join("=*|") + "=*"),
-        ("FLAGS", all(flags)),
-        ("VALUES", all(values)),
-        ("WORDS", all(words)),
-    ];
-    let parts: Vec<(&str, &str)> = parts.iter().map(|(name, part)| (*name, &**part)).collect();
-    fill(include_str!("template.bash"), &parts)
+    let all = |cases: fn(&Command) -> String| COMMANDS.iter().map(cases).collect::<String>();
+    fill(
+        include_str!("scripts/scanpush.bash"),
+        &[
+            ("CONNECTION", &connection.join("|")),
+            ("CONNECTION_EQUALS", &(connection.join("=*|") + "=*")),
+            ("COMMANDS", &names.join(" ")),
+            ("FLAGS", &all(flags)),
+            ("VALUES", &all(values)),
+            ("WORDS", &all(words)),
+        ],
+    )
 }
 
-/// The command's case with its flags.
+/// The case that lists the flags of a command.
 fn flags(command: &Command) -> String {
     let flags = command.flags.iter().map(Flag::shown);
     let flags: Vec<&str> = flags.chain(["-help", "-version"]).collect();
     format!("        {}) flags='{}' ;;\n", command.name, flags.join(" "))
 }
 
-/// A case for each of the command's flags that takes a value.
+/// A case for each flag of a command that takes a value.
 fn values(command: &Command) -> String {
     let case = |flag: &Flag| {
-        let name = format!("'{} {}'", command.name, flag.shown());
-        match Takes::of(flag) {
-            Takes::Nothing => String::new(),
-            Takes::File => format!("        {name}) _scanpush_files \"$cur\"; return ;;\n"),
-            Takes::OneOf(words) => format!("        {name}) words='{}' ;;\n", words.join(" ")),
-            Takes::Other => format!("        {name}) return ;;\n"),
-        }
+        let action = match takes(flag) {
+            Takes::Nothing => return String::new(),
+            Takes::File => "_scanpush_files \"$cur\"; return".to_owned(),
+            Takes::OneOf(words) => format!("words='{}'", words.join(" ")),
+            Takes::Other => "return".to_owned(),
+        };
+        let (name, flag) = (command.name, flag.shown());
+        format!("        '{name} {flag}') {action} ;;\n")
     };
     command.flags.iter().map(case).collect()
 }
 
-/// The command's case with the words that may follow its name.
+/// The case of a command that takes one of some words.
 fn words(command: &Command) -> String {
-    words_of(command).map_or(String::new(), |list| {
-        format!("        {}) words='{}' ;;\n", command.name, list.join(" "))
+    words_of(command).map_or(String::new(), |words| {
+        format!("        {}) words='{}' ;;\n", command.name, words.join(" "))
     })
 }

@@ -1,43 +1,44 @@
-//! The script for fish: `template.fish`, filled with the commands and flags. Pure.
+//! The script for fish.
 
-use super::menu::{EVERYWHERE, Takes, fill, short, words_of};
+use super::candidates::{EVERYWHERE, Takes, fill, short, takes, words_of};
 use crate::flags::Flag;
 use crate::flags::shared::CONNECTION;
 use crate::scanpush::{COMMANDS, Command};
 
-pub(super) fn script() -> String {
-    let lines: String = COMMANDS.iter().map(lines).collect();
-    let parts = [
-        ("ONE", connection("")),
-        ("EQUALS", connection("=*")),
-        ("LINES", lines),
-    ];
-    let parts: Vec<(&str, &str)> = parts.iter().map(|(name, part)| (*name, &**part)).collect();
-    fill(include_str!("template.fish"), &parts)
+/// The whole script.
+pub fn script() -> String {
+    fill(
+        include_str!("scripts/scanpush.fish"),
+        &[
+            ("CONNECTION", &connection("")),
+            ("CONNECTION_EQUALS", &connection("=*")),
+            ("LINES", &COMMANDS.iter().map(lines).collect::<String>()),
+        ],
+    )
 }
 
-/// The flags of the connection in both spellings, each with `end`.
+/// The flags of [`CONNECTION`] in both spellings, each followed by `end`.
 fn connection(end: &str) -> String {
     let names = CONNECTION.iter().map(Flag::name);
     let both = names.flat_map(|name| [format!("'-{name}{end}'"), format!("'--{name}{end}'")]);
     both.collect::<Vec<_>>().join(" ")
 }
 
-/// The `complete` lines of a command.
+/// A line for a command and for each of its flags and words.
 fn lines(command: &Command) -> String {
     let (name, about) = (command.name, quoted(short(command.about)));
     let mut lines =
         format!("complete -c scanpush -n __scanpush_no_command -a {name} -d '{about}'\n");
     let condition = format!("complete -c scanpush -n '__scanpush_is {name}'");
     for flag in command.flags {
-        let what = match Takes::of(flag) {
+        let value = match takes(flag) {
             Takes::Nothing => String::new(),
             Takes::File => " -r -F".to_owned(),
             Takes::OneOf(words) => format!(" -x -a '{}'", words.join(" ")),
             Takes::Other => " -x".to_owned(),
         };
         let help = quoted(short(flag.help()));
-        lines += &format!("{condition} -o {}{what} -d '{help}'\n", flag.name());
+        lines += &format!("{condition} -o {}{value} -d '{help}'\n", flag.name());
     }
     for (flag, help) in EVERYWHERE {
         lines += &format!("{condition} -o {flag} -d '{}'\n", quoted(help));
@@ -48,7 +49,7 @@ fn lines(command: &Command) -> String {
     lines
 }
 
-/// For a word between single quotes.
+/// `text` inside single quotes.
 fn quoted(text: &str) -> String {
     text.replace('\\', "\\\\").replace('\'', "\\'")
 }

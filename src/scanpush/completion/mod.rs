@@ -1,11 +1,16 @@
-//! `scanpush completion SHELL`: a script that completes commands, flags and some values in bash, zsh or fish. It is generated from the
-//! declarations of the commands, so new commands and flags are included automatically.
+//! `scanpush completion SHELL`: a script that completes commands, flags and some values in bash, zsh or fish.
+//! It is generated from the tables of the commands, so new commands and flags are included automatically.
 //!
 //! Nothing here uses Kafka or Redis: a key press must not wait for a network.
+//!
+//! | file | purpose |
+//! |---|---|
+//! | `candidates.rs` | what can be completed, from the tables of the commands |
+//! | `bash.rs`, `zsh.rs`, `fish.rs` | each fills its template in `scripts/` |
 
 mod bash;
+mod candidates;
 mod fish;
-mod menu;
 mod zsh;
 
 use super::Command;
@@ -23,8 +28,8 @@ pub(super) const COMMAND: Command = Command {
     usage: "completion bash|zsh|fish",
     flags: &[KAFKA, TOPIC, GROUP, REDIS],
     more: "\
-The script completes commands, flags, and the files and words that flags take.
-It connects to nothing; the flags above are checked and not used.
+The script completes commands, flags, file names and fixed values. It connects
+to nothing; the flags above are accepted but not used.
 
 examples:
   scanpush completion bash > /etc/bash_completion.d/scanpush
@@ -35,6 +40,7 @@ examples:
     run,
 };
 
+/// Generates a script.
 type Script = fn() -> String;
 
 /// Each shell with its script.
@@ -60,12 +66,15 @@ fn resolve(mut reader: Reader) -> Result<Script, Invalid> {
             None => {
                 let hint = match nearest(word, names()) {
                     Some(near) => format!("did you mean {near}?"),
-                    None => "bash, zsh and fish are supported".to_owned(),
+                    None => "use bash, zsh or fish".to_owned(),
                 };
-                Err(Invalid::new(word, format!("is an unknown shell: {hint}")))
+                Err(Invalid::new(
+                    word,
+                    format!("is not a supported shell: {hint}"),
+                ))
             }
         },
-        [] => Err(Invalid::about("which shell? Give bash, zsh or fish")),
+        [] => Err(Invalid::about("give a shell: bash, zsh or fish")),
         [_, more, ..] => Err(Invalid::new(
             more,
             "is an unexpected argument: give one shell",
@@ -99,25 +108,33 @@ mod tests {
                 }
             }
             assert!(!script.contains(['\t', '\r']), "{shell}");
+            let is_marker = |word: &str| {
+                word.len() > 1 && word.bytes().all(|c| c.is_ascii_uppercase() || c == b'_')
+            };
+            let left = script.split('@').find(|word| is_marker(word));
+            assert_eq!(
+                left, None,
+                "{shell}: every marker of the template is filled"
+            );
         }
     }
 
     #[test]
     fn a_shell_is_one_of_three() {
-        for (line, said) in [
+        for (line, expected) in [
             (
                 &["bsh"][..],
-                "\"bsh\" is an unknown shell: did you mean bash?",
+                "\"bsh\" is not a supported shell: did you mean bash?",
             ),
             (
                 &["powershell"],
-                "\"powershell\" is an unknown shell: bash, zsh and fish are supported",
+                "\"powershell\" is not a supported shell: use bash, zsh or fish",
             ),
-            (&[], "which shell?"),
+            (&[], "give a shell: "),
             (&["bash", "zsh"], "\"zsh\" is an unexpected argument"),
         ] {
             let error = resolved(line).map(drop).unwrap_err().to_string();
-            assert!(error.starts_with(said), "{error}");
+            assert!(error.starts_with(expected), "{error}");
         }
         assert!(resolved(&["zsh", "-kafka=k:1"]).is_ok());
     }

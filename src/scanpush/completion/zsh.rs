@@ -1,39 +1,36 @@
-//! The script for zsh: `template.zsh`, filled with the commands and flags. Pure.
+//! The script for zsh.
 
-use super::menu::{EVERYWHERE, Takes, fill, short, words_of};
+use super::candidates::{EVERYWHERE, Takes, fill, short, takes, words_of};
 use crate::flags::Flag;
 use crate::flags::shared::CONNECTION;
 use crate::scanpush::{COMMANDS, Command};
 
-pub(super) fn script() -> String {
+/// The whole script.
+pub fn script() -> String {
     let connection: Vec<&str> = CONNECTION.iter().map(Flag::shown).collect();
-    let commands = COMMANDS.iter().map(|command| {
-        let about = escaped(short(command.about));
-        format!("        '{}:{about}'\n", command.name)
-    });
-    let parts = [
-        ("ONE", connection.join("|")),
-        ("EQUALS", connection.join("=*|") + "=*"),
-        ("COMMANDS", commands.collect()),
-        ("CASES", COMMANDS.iter().map(case).collect()),
-    ];
-    let parts: Vec<(&str, &str)> = parts.iter().map(|(name, part)| (*name, &**part)).collect();
-    fill(include_str!("template.zsh"), &parts)
+    let all = |part: fn(&Command) -> String| COMMANDS.iter().map(part).collect::<String>();
+    fill(
+        include_str!("scripts/scanpush.zsh"),
+        &[
+            ("CONNECTION", &connection.join("|")),
+            ("CONNECTION_EQUALS", &(connection.join("=*|") + "=*")),
+            ("COMMANDS", &all(entry)),
+            ("CASES", &all(case)),
+        ],
+    )
 }
 
-/// The command's case: its flags and words as arguments of `_arguments`.
+/// A command in the list of commands.
+fn entry(command: &Command) -> String {
+    let about = escaped(short(command.about));
+    format!("        '{}:{about}'\n", command.name)
+}
+
+/// The arguments of a command.
 fn case(command: &Command) -> String {
     let mut case = format!("    {})\n        _arguments -S \\\n", command.name);
     for flag in command.flags {
-        let (name, help) = (flag.shown(), escaped(short(flag.help())));
-        let value = flag.value().unwrap_or_default();
-        let spec = match Takes::of(flag) {
-            Takes::Nothing => format!("{name}[{help}]"),
-            Takes::File => format!("{name}=[{help}]:{value}:_files"),
-            Takes::OneOf(words) => format!("{name}=[{help}]:{value}:({})", words.join(" ")),
-            Takes::Other => format!("{name}=[{help}]:{value}: "),
-        };
-        case += &format!("            '{spec}' \\\n");
+        case += &format!("            '{}' \\\n", argument(flag));
     }
     for (name, help) in EVERYWHERE {
         case += &format!("            '-{name}[{}]' \\\n", escaped(help));
@@ -45,14 +42,27 @@ fn case(command: &Command) -> String {
     case + "        ;;\n"
 }
 
-/// For a specification of `_arguments` between single quotes.
+/// A flag in the notation of `_arguments`.
+fn argument(flag: &Flag) -> String {
+    let (name, help) = (flag.shown(), escaped(short(flag.help())));
+    let value = flag.value().unwrap_or_default();
+    match takes(flag) {
+        Takes::Nothing => format!("{name}[{help}]"),
+        Takes::File => format!("{name}=[{help}]:{value}:_files"),
+        Takes::OneOf(words) => format!("{name}=[{help}]:{value}:({})", words.join(" ")),
+        Takes::Other => format!("{name}=[{help}]:{value}: "),
+    }
+}
+
+/// `text` inside single quotes in the notation of `_arguments`.
 fn escaped(text: &str) -> String {
     let mut escaped = String::new();
-    for c in text.replace('\'', "'\\''").chars() {
-        if matches!(c, '[' | ']' | ':') {
-            escaped.push('\\');
+    for c in text.chars() {
+        match c {
+            '\'' => escaped += "'\\''",
+            '[' | ']' | ':' => escaped.extend(['\\', c]),
+            c => escaped.push(c),
         }
-        escaped.push(c);
     }
     escaped
 }

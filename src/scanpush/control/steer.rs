@@ -1,109 +1,67 @@
-//! Gives an order and waits until it is in force.
+//! Gives an order to tasks through Redis and waits until it is in force.
 
-use super::report::{CONTROL_WAIT, Report, at_once, in_force, not_yet};
-use crate::claim_table::{ClaimTable, ClaimTableError, HEARTBEAT_FRESH, Order, Steered};
+use super::report::{Report, at_once, in_force, not_yet};
+use super::{CONTROL_POLL_INTERVAL, CONTROL_WAIT};
+use crate::claim_table::{ClaimTable, ClaimTableError, HEARTBEAT_FRESH, Order};
 use crate::model::TaskId;
 use crate::scanpush::output::Output;
 use std::collections::HashSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Interval between two checks.
-pub(in crate::scanpush) const CONTROL_CHECK_EVERY: Duration = Duration::from_millis(100);
 /// If tasks of the job are ingested while an order about it comes into force, the order is complete when none was ingested for
 /// this long.
 const CONTROL_QUIET: Duration = Duration::from_secs(1);
 /// How long an order about a job is repeated for tasks that are ingested meanwhile.
 const CONTROL_JOB_MAX: Duration = Duration::from_secs(600);
 /// Interval between two progress messages while a person waits for an order.
-const CONTROL_PROGRESS_EVERY: Duration = Duration::from_secs(5);
+const CONTROL_PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Gives the order about all tasks, waits until it is in force, and reports the results. Gives up [`CONTROL_WAIT`] after the last task for
 /// which it came into force.
-pub(super) fn steer(
+pub fn steer(
     order: Order,
     tasks: &[TaskId],
     claim_table: &mut ClaimTable,
     output: &mut Output<'_>,
 ) -> Result<Vec<Report>, ClaimTableError> {
-    let mut given = Given::new(order, tasks, claim_table.control(order, tasks)?);
-    let mut give_up = Instant::now() + CONTROL_WAIT;
-    let mut progress_at = Instant::now() + CONTROL_PROGRESS_EVERY;
-    while !given.is_complete() {
+    let mut give_up_at = Instant::now() + CONTROL_WAIT;
+    let mut progress_at = Instant::now() + CONTROL_PROGRESS_INTERVAL;
+    let answers = claim_table.control(order, tasks)?;
+    let mut reports: Vec<Option<Report>> = Vec::with_capacity(tasks.len());
+    for (id, answer) in tasks.iter().zip(&answers) {
+        reports.push(at_once(order, id, *answer));
+    }
+    loop {
+        let open: Vec<usize> = (0..tasks.len()).filter(|&i| reports[i].is_none()).collect();
+        if open.is_empty() {
+            break;
+        }
         let began = Instant::now();
-        let is_last_check = began >= give_up;
-        let open_before = given.open().len();
-        given.check(claim_table, is_last_check)?;
-        let open = given.open().len();
-        if began >= progress_at {
-            progress_at = began + CONTROL_PROGRESS_EVERY;
-            let all = tasks.len();
-            output.remark(&format!("{order}: {} of {all} tasks", all - open));
-        }
-        if open < open_before {
-            give_up = Instant::now() + CONTROL_WAIT;
-        }
-        if open > 0 {
-            thread::sleep(CONTROL_CHECK_EVERY.max(began.elapsed()));
-        }
-    }
-    Ok(given.reports.into_iter().flatten().collect())
-}
-
-/// An order that was given about some tasks.
-struct Given<'a> {
-    order: Order,
-    tasks: &'a [TaskId],
-    /// The answer about each task when the order was given.
-    answers: Vec<Steered>,
-    /// What became of each task; none while it is open.
-    reports: Vec<Option<Report>>,
-}
-
-impl<'a> Given<'a> {
-    fn new(order: Order, tasks: &'a [TaskId], answers: Vec<Steered>) -> Given<'a> {
-        let reports = tasks
-            .iter()
-            .zip(&answers)
-            .map(|(id, answer)| at_once(order, id, *answer))
-            .collect();
-        Given {
-            order,
-            tasks,
-            answers,
-            reports,
-        }
-    }
-
-    fn open(&self) -> Vec<usize> {
-        let all = 0..self.tasks.len();
-        all.filter(|&i| self.reports[i].is_none()).collect()
-    }
-
-    fn is_complete(&self) -> bool {
-        self.reports.iter().all(Option::is_some)
-    }
-
-    /// Checks the open tasks; the last check reports all of them.
-    fn check(
-        &mut self,
-        claim_table: &mut ClaimTable,
-        is_last_check: bool,
-    ) -> Result<(), ClaimTableError> {
-        let open = self.open();
-        let ids: Vec<TaskId> = open.iter().map(|&i| self.tasks[i].clone()).collect();
+        let late = began >= give_up_at;
+        let ids: Vec<TaskId> = open.iter().map(|&i| tasks[i].clone()).collect();
         let states = claim_table.tasks_of(&ids)?;
         // After the states: an entry is in the outbox from the moment at which the state shows the change.
-        let in_outbox = claim_table.are_in_outbox(&ids)?;
-        let no_server = is_last_check && !has_fresh_server(claim_table)?;
-        for ((&i, task), in_outbox) in open.iter().zip(states).zip(in_outbox) {
-            let (order, id, task) = (self.order, &self.tasks[i], task.as_ref());
-            let not_yet = || not_yet(order, id, self.answers[i], task, no_server);
-            self.reports[i] =
-                in_force(order, id, task, in_outbox).or_else(|| is_last_check.then(not_yet));
+        let unpublished = claim_table.are_in_outbox(&ids)?;
+        let alone = late && !has_fresh_server(claim_table)?;
+        for ((&i, task), unpublished) in open.iter().zip(states).zip(unpublished) {
+            let not_yet = || not_yet(order, &tasks[i], answers[i], task.as_ref(), alone);
+            reports[i] = in_force(order, &tasks[i], task.as_ref(), unpublished)
+                .or_else(|| late.then(not_yet));
         }
-        Ok(())
+        if began >= progress_at {
+            progress_at = began + CONTROL_PROGRESS_INTERVAL;
+            let reported = reports.iter().flatten().count();
+            output.remark(&format!("{order}: {reported} of {} tasks", tasks.len()));
+        }
+        if open.iter().any(|&i| reports[i].is_some()) {
+            give_up_at = Instant::now() + CONTROL_WAIT;
+        }
+        if !late {
+            thread::sleep(CONTROL_POLL_INTERVAL.max(began.elapsed()));
+        }
     }
+    Ok(reports.into_iter().flatten().collect())
 }
 
 fn has_fresh_server(claim_table: &mut ClaimTable) -> Result<bool, ClaimTableError> {
@@ -114,48 +72,47 @@ fn has_fresh_server(claim_table: &mut ClaimTable) -> Result<bool, ClaimTableErro
 
 /// Tasks of a job that were ingested while an order about it came into force.
 #[derive(Debug)]
-pub(super) struct LateTasks {
+pub struct LateTasks {
     /// Tasks that got the order too.
-    pub(super) ordered: usize,
-    /// Whether there were still new ones at the end of the wait.
-    pub(super) go_on: bool,
+    pub steered: usize,
+    /// Whether tasks were still being ingested after [`CONTROL_JOB_MAX`]; these did not get the order.
+    pub go_on: bool,
 }
 
 /// Gives the order to tasks of the job that were ingested since `reports` were made, repeatedly until none was ingested for
 /// [`CONTROL_QUIET`], and adds their reports: a large push may still be being ingested when its end is ordered.
-pub(super) fn steer_late_tasks(
+pub fn steer_late(
     order: Order,
     job: &TaskId,
     reports: &mut Vec<Report>,
     claim_table: &mut ClaimTable,
     output: &mut Output<'_>,
 ) -> Result<LateTasks, ClaimTableError> {
-    let give_up = Instant::now() + CONTROL_JOB_MAX;
+    let give_up_at = Instant::now() + CONTROL_JOB_MAX;
     let mut known: HashSet<TaskId> = reports.iter().map(|one| one.task_id.clone()).collect();
-    let (mut ordered, mut is_quiet) = (0, true);
+    let mut late = LateTasks {
+        steered: 0,
+        go_on: false,
+    };
+    let mut quiet = true;
     loop {
         let mut new = claim_table.job(job)?;
         new.retain(|id| known.insert(id.clone()));
-        if new.is_empty() {
-            if is_quiet {
-                break;
+        match (new.is_empty(), quiet) {
+            (true, true) => return Ok(late),
+            (true, false) => {
+                thread::sleep(CONTROL_QUIET);
+                quiet = true;
             }
-            thread::sleep(CONTROL_QUIET);
-            is_quiet = true;
-            continue;
+            (false, _) if Instant::now() >= give_up_at => {
+                late.go_on = true;
+                return Ok(late);
+            }
+            (false, _) => {
+                late.steered += new.len();
+                reports.extend(steer(order, &new, claim_table, output)?);
+                quiet = false;
+            }
         }
-        if Instant::now() >= give_up {
-            return Ok(LateTasks {
-                ordered,
-                go_on: true,
-            });
-        }
-        ordered += new.len();
-        reports.extend(steer(order, &new, claim_table, output)?);
-        is_quiet = false;
     }
-    Ok(LateTasks {
-        ordered,
-        go_on: false,
-    })
 }

@@ -6,7 +6,7 @@ use crate::flags::Reader;
 use crate::flags::shared::RESULTS_TOPIC;
 use crate::model::{Invalid, TopicName};
 use crate::scanpush::formats::Format;
-use crate::scanpush::ids::Named;
+use crate::scanpush::ids::TaskNames;
 use crate::scanpush::options::Connection;
 
 /// What the command line asks for.
@@ -17,7 +17,7 @@ pub struct Options {
     /// The topic of the findings.
     pub topic: TopicName,
     /// The tasks.
-    pub named: Named,
+    pub names: TaskNames,
     /// What to write.
     pub mode: Mode,
 }
@@ -49,7 +49,7 @@ pub fn read(mut reader: Reader) -> Result<Options, Invalid> {
     let topic = reader.value(&RESULTS_TOPIC, str::parse::<TopicName>)?;
     let format = read_format(&mut reader)?;
     let (follow, diff) = (reader.switch(&FOLLOW), reader.switch(&DIFF));
-    let named = Named::read(&mut reader)?;
+    let names = TaskNames::read(&mut reader)?;
     reader.finish()?;
     if topic == connection.topic {
         let reason = "is also the topic of -topic";
@@ -60,7 +60,7 @@ pub fn read(mut reader: Reader) -> Result<Options, Invalid> {
         (true, true) => {
             return Err(Invalid::about("-diff cannot be combined with -follow"));
         }
-        (true, false) if named.words.len() != 2 => {
+        (true, false) if names.ids.len() != 2 => {
             return Err(Invalid::about("-diff compares two tasks: give two ids"));
         }
         (true, false) => Mode::Diff(format.try_into()?),
@@ -68,7 +68,7 @@ pub fn read(mut reader: Reader) -> Result<Options, Invalid> {
     Ok(Options {
         connection,
         topic,
-        named,
+        names,
         mode,
     })
 }
@@ -120,8 +120,8 @@ mod tests {
 
     #[test]
     fn invalid_combinations_are_reported() {
-        for (line, named) in [
-            (&[][..], "no tasks are named: give their ids, or -job ID"),
+        for (line, expected) in [
+            (&[][..], "give ids of tasks or -job ID"),
             (&["a", "-job", "j"], "\"a\" cannot be combined with -job"),
             (
                 &["a", "-format", "yaml"],
@@ -148,7 +148,7 @@ mod tests {
             (&["a", "-folow"], "did you mean -follow?"),
         ] {
             let error = options(line).unwrap_err().to_string();
-            assert!(error.contains(named), "{line:?}: {error}");
+            assert!(error.contains(expected), "{line:?}: {error}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Warnings about findings that may be missing. Pure.
 
-use super::super::ids;
+use super::super::ids::unknown_task;
 use super::super::options::Connection;
 use super::collector::Collector;
 use super::selected::SelectedTask;
@@ -100,7 +100,7 @@ pub fn unknown(task: &SelectedTask, redis_error: Option<&str>, connection: &Conn
     match redis_error {
         None => format!(
             "{}, and it has no findings",
-            ids::unknown(&task.id, connection)
+            unknown_task(&task.id, &connection.group)
         ),
         Some(error) => format!(
             "{} has no findings; whether it is a task or an abbreviated id, only Redis knows: {error}",
@@ -140,8 +140,8 @@ mod tests {
 
     const NOW_S: u64 = 1_795_531_265;
 
-    fn task(id: &str, told: Option<(State, u64)>) -> SelectedTask {
-        let live = told.map(|(status, queued_s)| LiveTask {
+    fn task(id: &str, state: Option<(State, u64)>) -> SelectedTask {
+        let live = state.map(|(status, queued_s)| LiveTask {
             status,
             queued_ms: queued_s * 1000,
             ..sample::task()
@@ -149,7 +149,7 @@ mod tests {
         SelectedTask::with_state(id.parse().unwrap(), live)
     }
 
-    /// As if the first record of partition 0 that is left were of `first_s`.
+    /// A collector for which the first remaining record of partition 0 is of `first_s`; `None` if that record is invalid.
     fn left_from(first_s: Option<u64>) -> Collector {
         let mut collector = Collector::default();
         let value = match first_s {
@@ -170,7 +170,7 @@ mod tests {
     fn removed_records_are_reported_if_tasks_may_have_lost_findings() {
         let begins = |first| Offsets::from([(0, first), (1, 0)]);
         let completed_at = |queued_s| Some((State::Completed, queued_s));
-        for (first, left_from_s, told, is_said) in [
+        for (first, left_from_s, state, is_reported) in [
             (0, Some(NOW_S), completed_at(NOW_S - 900), false),
             (100, Some(NOW_S), completed_at(NOW_S - 900), true),
             (100, Some(NOW_S), completed_at(NOW_S + 900), false),
@@ -184,12 +184,15 @@ mod tests {
                 &begins(first),
                 &Losses::default(),
                 &left_from(left_from_s),
-                &[task("a", told)],
+                &[task("a", state)],
             );
-            let said = lines
+            let reported = lines
                 .iter()
                 .any(|line| line.starts_with("the first 100 records of scan-results were removed"));
-            assert_eq!(said, is_said, "{first} {left_from_s:?} {told:?}: {lines:?}");
+            assert_eq!(
+                reported, is_reported,
+                "{first} {left_from_s:?} {state:?}: {lines:?}"
+            );
         }
     }
 
@@ -217,19 +220,22 @@ mod tests {
 
     #[test]
     fn tasks_that_have_not_completed_are_named() {
-        let told = |id: &str, state| task(id, Some((state, NOW_S)));
+        let in_state = |id: &str, state| task(id, Some((state, NOW_S)));
         let line = |tasks: &[SelectedTask]| not_completed(tasks);
-        assert_eq!(line(&[told("a", State::Completed), task("b", None)]), None);
         assert_eq!(
-            line(&[told("a", State::Running), told("b", State::Failed)]).unwrap(),
+            line(&[in_state("a", State::Completed), task("b", None)]),
+            None
+        );
+        assert_eq!(
+            line(&[in_state("a", State::Running), in_state("b", State::Failed)]).unwrap(),
             "task a is running, task b is failed: these are the findings so far (-follow waits for the end)"
         );
         assert_eq!(
-            line(&[told("a", State::Cancelled)]).unwrap(),
+            line(&[in_state("a", State::Cancelled)]).unwrap(),
             "task a is cancelled: these may not be all findings"
         );
         let many: Vec<SelectedTask> = (0..5)
-            .map(|n| told(&format!("t{n}"), State::Queued))
+            .map(|n| in_state(&format!("t{n}"), State::Queued))
             .collect();
         assert!(
             line(&many)

@@ -19,7 +19,7 @@ use crate::scanpush::interrupt::Interrupt;
 use crate::scanpush::options::Connection;
 use crate::scanpush::output::Output;
 use crate::scanpush::tasks::now_ms;
-use crate::scanpush::watch::verdict;
+use crate::scanpush::watch::result_of;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
@@ -52,11 +52,11 @@ pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let Options {
         connection,
         topic,
-        named,
+        names,
         mode,
     } = options::read(reader)?;
     let interrupt = Interrupt::catch()?;
-    let selected = SelectedTasks::find(named, &connection, mode.follows(), output)?;
+    let selected = SelectedTasks::find(names, &connection, mode.follows(), output)?;
     let mut collector = Collector::default();
     for task in &selected.tasks {
         collector.add(&task.id);
@@ -224,7 +224,7 @@ impl Session {
             return Err(Failure::Said);
         }
         match mode.follows() {
-            true => verdict(tasks.iter().filter_map(SelectedTask::state), 0),
+            true => result_of(tasks.iter().filter_map(SelectedTask::state), 0),
             false => Ok(()),
         }
     }

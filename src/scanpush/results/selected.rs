@@ -1,6 +1,6 @@
-//! The tasks of the command line and their state in Redis. Without Redis, each word is taken as a whole id.
+//! The tasks of the command line and their state in Redis. Without Redis, each id is taken as complete.
 
-use super::super::ids::Named;
+use super::super::ids::TaskNames;
 use super::super::options::Connection;
 use super::super::output::Output;
 use crate::claim_table::{ClaimTable, ClaimTableError, LiveTask};
@@ -14,7 +14,7 @@ const FOLLOW_UNKNOWN_WAIT: Duration = Duration::from_secs(30);
 
 /// The tasks, and the claim table that has their states.
 pub struct SelectedTasks {
-    named: Named,
+    names: TaskNames,
     claim_table: ClaimTable,
     /// In the order of the command line.
     pub tasks: Vec<SelectedTask>,
@@ -75,14 +75,14 @@ impl SelectedTasks {
     /// Finds the tasks. Fails if an abbreviated id is ambiguous, which is reported, or if Redis is unreachable and needed: for a job
     /// or with `follow`.
     pub fn find(
-        named: Named,
+        names: TaskNames,
         connection: &Connection,
         follow: bool,
         output: &mut Output<'_>,
     ) -> Result<SelectedTasks, Failure> {
         let mut selected = SelectedTasks {
             claim_table: ClaimTable::new(&connection.redis, connection.group.as_str()),
-            named,
+            names,
             tasks: Vec::new(),
             redis_error: None,
         };
@@ -96,15 +96,13 @@ impl SelectedTasks {
             }
             Err(error) => error.to_string(),
         };
-        if selected.named.job.is_some() || follow {
+        if selected.names.job.is_some() || follow {
             let flag = if follow { "-follow" } else { "-job" };
             return Err(Failure::Runtime(format!("{error} ({flag} needs Redis)")));
         }
         selected.tasks.clear();
-        for word in &selected.named.words {
-            if !selected.tasks.iter().any(|task| task.id == *word) {
-                selected.tasks.push(SelectedTask::new(word.clone()));
-            }
+        for id in selected.names.ids.clone() {
+            selected.add(id);
         }
         selected.redis_error = Some(error);
         Ok(selected)
@@ -112,9 +110,9 @@ impl SelectedTasks {
 
     fn resolve(&mut self) -> Result<Vec<String>, ClaimTableError> {
         let mut problems = Vec::new();
-        for word in self.named.words.clone() {
-            let one = Named {
-                words: vec![word.clone()],
+        for id in self.names.ids.clone() {
+            let one = TaskNames {
+                ids: vec![id],
                 job: None,
             };
             let found = one.find(&mut self.claim_table)?;
@@ -124,8 +122,8 @@ impl SelectedTasks {
             }
         }
         let mut listed = Vec::new();
-        if self.named.job.is_some() {
-            let found = self.named.find(&mut self.claim_table)?;
+        if self.names.job.is_some() {
+            let found = self.names.find(&mut self.claim_table)?;
             problems.extend(found.problems);
             listed = found.tasks;
         }
@@ -137,8 +135,8 @@ impl SelectedTasks {
 
     /// Updates the states, and adds tasks that the job has gained. Returns the added ones. Adds none if it fails.
     pub fn refresh(&mut self) -> Result<Vec<TaskId>, ClaimTableError> {
-        let listed = match self.named.job {
-            Some(_) => self.named.find(&mut self.claim_table)?.tasks,
+        let listed = match self.names.job {
+            Some(_) => self.names.find(&mut self.claim_table)?.tasks,
             None => Vec::new(),
         };
         update(&mut self.tasks, listed, |ids| {
@@ -151,13 +149,13 @@ impl SelectedTasks {
     pub fn have_ended(&self) -> bool {
         self.tasks.iter().all(|task| match task.unknown_since {
             None => task.has_ended(),
-            Some(since) => self.named.job.is_some() || since.elapsed() >= FOLLOW_UNKNOWN_WAIT,
+            Some(since) => self.names.job.is_some() || since.elapsed() >= FOLLOW_UNKNOWN_WAIT,
         })
     }
 
     /// False for the tasks of a job.
     pub fn are_named_by_id(&self) -> bool {
-        self.named.job.is_none()
+        self.names.job.is_none()
     }
 
     fn add(&mut self, id: TaskId) {

@@ -9,7 +9,6 @@ use crate::kafka::{Brokers, Fetched, KafkaError, LogRange, Reader, Record};
 use crate::model::Backoff;
 use crate::model::backoff::CLIENT_WAIT;
 use std::collections::BTreeMap;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// An offset in each partition.
@@ -131,7 +130,8 @@ impl TopicReader {
             Ok(found) => found,
             Err(error) => {
                 self.note_trouble(Some(error.to_string()))?;
-                thread::sleep(self.backoff.pause());
+                // After Ctrl-C the caller does not read again.
+                self.interrupt.wait(self.backoff.pause());
                 return Ok(Vec::new());
             }
         };
@@ -194,10 +194,9 @@ impl TopicReader {
                 Err(error) => error.to_string(),
             };
             self.note_trouble(Some(trouble))?;
-            if self.interrupt.came() {
+            if self.interrupt.wait(self.backoff.pause()) {
                 return Err(Failure::Found(Exit::Interrupted));
             }
-            thread::sleep(self.backoff.pause());
         }
     }
 

@@ -4,10 +4,10 @@ function __scanpush_command
     set -e typed[1]
     while set -q typed[1]
         switch $typed[1]
-            case @ONE@
+            case @CONNECTION@
                 set -e typed[1]
                 set -q typed[1]; and set -e typed[1]
-            case @EQUALS@
+            case @CONNECTION_EQUALS@
                 set -e typed[1]
             case '-*'
                 echo push

@@ -7,13 +7,13 @@ _scanpush() {
 @COMMANDS@    )
     for ((i = 2; i < CURRENT; i++)); do
         case ${words[i]/#--/-} in
-        (@ONE@) ((i++)) ;;
-        (@EQUALS@) ;;
+        (@CONNECTION@) ((i++)) ;;
+        (@CONNECTION_EQUALS@) ;;
         (-*) command=push; i=0; break ;;
         (*) command=$words[i]; break ;;
         esac
     done
-    if [[ -z $command && ${words[CURRENT]} != -* && ${words[CURRENT-1]/#--/-} != (@ONE@) ]]; then
+    if [[ -z $command && ${words[CURRENT]} != -* && ${words[CURRENT-1]/#--/-} != (@CONNECTION@) ]]; then
         _describe command commands
         return
     fi

@@ -17,8 +17,8 @@ _scanpush() {
     for ((i = 1; i < ${#typed[@]}; i++)); do
         word=${typed[i]/#--/-}
         case $word in
-        @ONE@) i=$((i + 1)) ;;
-        @EQUALS@) ;;
+        @CONNECTION@) i=$((i + 1)) ;;
+        @CONNECTION_EQUALS@) ;;
         -*) command=push; break ;;
         *) command=$word; break ;;
         esac
@@ -42,7 +42,7 @@ _scanpush() {
             words=${words// -/ --}
         fi
     elif [[ -z $words && -z $command ]]; then
-        words='@NAMES@'
+        words='@COMMANDS@'
     elif [[ -z $words ]]; then
         case $command in
 @WORDS@        esac

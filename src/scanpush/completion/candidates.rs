@@ -1,58 +1,58 @@
-//! What every shell's menus show of commands and flags. Pure.
+//! What can be completed, from the tables of the commands. Pure.
 
 use crate::flags::Flag;
 use crate::scanpush::Command;
 
+/// `-help` and `-version`, which every command takes and no table has.
+pub const EVERYWHERE: [(&str, &str); 2] = [
+    ("help", "show the command's flags and examples"),
+    ("version", "show the version"),
+];
+
 /// What a flag takes.
-pub(super) enum Takes {
+pub enum Takes {
+    /// No value.
     Nothing,
     /// A file's name.
     File,
     /// One of these words.
     OneOf(&'static [&'static str]),
-    /// A value that cannot be guessed.
+    /// A value that cannot be completed.
     Other,
 }
 
-impl Takes {
-    pub(super) fn of(flag: &Flag) -> Takes {
-        match (flag.value(), flag.words()) {
-            (None, _) => Takes::Nothing,
-            (_, Some(words)) => Takes::OneOf(words),
-            (Some("FILE" | "PATH"), _) => Takes::File,
-            _ => Takes::Other,
-        }
+/// What `flag` takes.
+pub fn takes(flag: &Flag) -> Takes {
+    match (flag.value(), flag.words()) {
+        (None, _) => Takes::Nothing,
+        (_, Some(words)) => Takes::OneOf(words),
+        (Some("FILE" | "PATH"), _) => Takes::File,
+        _ => Takes::Other,
     }
 }
 
-/// `-help` and `-version`, which every command takes and no table has.
-pub(super) const EVERYWHERE: [(&str, &str); 2] = [
-    ("help", "show the command's flags and examples"),
-    ("version", "show the version"),
-];
-
 /// The words that may follow a command's name, if its usage lists them: `completion bash|zsh|fish`.
-pub(super) fn words_of(command: &Command) -> Option<Vec<&'static str>> {
+pub fn words_of(command: &Command) -> Option<Vec<&'static str>> {
     let lower = |word: &str| word.bytes().all(|byte| byte.is_ascii_lowercase());
     let mut lists = command.usage.split(' ').map(|list| list.split('|'));
     let list = lists.find(|list| list.clone().count() > 1 && list.clone().all(lower))?;
     Some(list.collect())
 }
 
-/// The help text up to the end of its first clause.
-pub(super) fn short(help: &str) -> &str {
+/// The help up to its first clause, because a menu has little room.
+pub fn short(help: &str) -> &str {
     let ends = ["; ", ": ", " ("];
     let end = ends.iter().filter_map(|end| help.find(end)).min();
     &help[..end.unwrap_or(help.len())]
 }
 
-/// `template` with each `@NAME@` replaced.
-pub(super) fn fill(template: &str, parts: &[(&str, &str)]) -> String {
-    let mut text = template.to_owned();
-    for (name, part) in parts {
-        text = text.replace(&format!("@{name}@"), part);
+/// `template` with each `@NAME@` replaced by the text of that name.
+pub fn fill(template: &str, texts: &[(&str, &str)]) -> String {
+    let mut filled = template.to_owned();
+    for (name, text) in texts {
+        filled = filled.replace(&format!("@{name}@"), text);
     }
-    text
+    filled
 }
 
 #[cfg(test)]
