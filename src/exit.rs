@@ -1,5 +1,4 @@
-//! How both programs end: every exit code, and the one place that turns an error into a line on stderr. No other file knows the number of a
-//! code.
+//! The exit codes of both programs, and the only place that prints an error on stderr as they end. No other file knows the number of a code.
 
 use crate::model::Invalid;
 use std::io::{self, Write};
@@ -10,7 +9,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// 0: done.
     Success,
-    /// 1: it could not be done.
+    /// 1: the command failed.
     Failed,
     /// 2: the command line is wrong; nothing was done.
     Usage,
@@ -40,11 +39,11 @@ impl From<Exit> for ExitCode {
 pub enum Failure {
     /// The command line is wrong; the error names the flag and its value.
     Usage(Invalid),
-    /// It could not be done: one line that says what and why.
+    /// The command failed: one line with the operation and the reason.
     Runtime(String),
-    /// It could not be done, and the error is already printed.
+    /// The command failed, and the error is already printed.
     Said,
-    /// It was done, but the result has an exit code of its own; everything is already printed.
+    /// The command succeeded, but its result has its own exit code; everything is already printed.
     Found(Exit),
     /// The reader of our output has gone (`| head`): this is not an error.
     ClosedPipe,
@@ -61,12 +60,12 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
-            _ => Failure::Runtime(format!("the output can't be written: {error}")),
+            _ => Failure::Runtime(format!("the output cannot be written: {error}")),
         }
     }
 }
 
-/// Prints on `err` in one line why the program ended, and returns its exit code.
+/// Prints the error on `err` as one line, and returns the exit code.
 pub fn report(program: &str, result: Result<(), Failure>, err: &mut dyn Write) -> Exit {
     let (line, exit) = match result {
         Ok(()) | Err(Failure::ClosedPipe) => return Exit::Success,
@@ -85,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_end_has_its_line_and_its_code() {
+    fn each_failure_has_its_line_and_its_code() {
         for (failure, line, exit) in [
             (
                 Failure::Usage(Invalid::new("x", "is wrong")),
@@ -102,7 +101,7 @@ mod tests {
             ),
             (
                 io::Error::from(io::ErrorKind::StorageFull).into(),
-                "p: the output can't be written: no storage space\n",
+                "p: the output cannot be written: no storage space\n",
                 Exit::Failed,
             ),
         ] {

@@ -1,9 +1,9 @@
 //! Distributed port scanning with masscan. `scanpush` pushes scan tasks to Kafka; any number of `scand` servers share them, run masscan,
-//! write live progress to Redis and every finding to Kafka. `docs/architecture.md` describes the whole.
+//! write live progress to Redis and every finding to Kafka. `docs/architecture.md` describes the architecture.
 //!
-//! # The map
+//! # Rooms
 //!
-//! A file belongs to one room and uses only the rooms below its own; `tests/repository.rs` checks it.
+//! A file belongs to one room and uses only the rooms below its own; `tests/repository.rs` checks this.
 //!
 //! | room | contents | must not |
 //! |---|---|---|
@@ -24,16 +24,16 @@
 //! - `publish-N` (`scand/scan/publish.rs`) sends findings to Kafka.
 //! - `finalize` (`scand/finalize/`) writes state changes to Kafka, then to Redis; `commit` (`scand/finalize/commit.rs`) commits offsets.
 //!
-//! A task travels: `scanpush/push/` → Kafka `scan-tasks` → `poll` → claim table → `dispatch` → `scan-N` → masscan → `finalize` → Kafka
+//! The path of a task: `scanpush/push/` → Kafka `scan-tasks` → `poll` → claim table → `dispatch` → `scan-N` → masscan → `finalize` → Kafka
 //! `scan-status` and claim table → `commit`.
 //!
-//! A finding travels: masscan's standard output → `scan-N-reader` → `scan-N` → `publish-N` → Kafka `scan-results` → `scanpush/results/`.
+//! The path of a finding: masscan's standard output → `scan-N-reader` → `scan-N` → `publish-N` → Kafka `scan-results` → `scanpush/results/`.
 //!
 //! # Invariants
 //!
 //! Kafka is the ledger; Redis is a claim table that can be rebuilt from it.
 //!
-//! 1. An acknowledged push ends in exactly one accepted terminal state, which `decide_end.lua` decides once. Only a retry, a new record of the
+//! 1. An acknowledged push ends in exactly one accepted terminal state, which `decide_end.lua` decides once. Only a retry, a new record with the
 //!    same id, starts it again.
 //! 2. The committed offset of a partition never exceeds its lowest unfinished offset (`committable.lua`). A missing Redis key never means that a
 //!    task has ended.
@@ -43,8 +43,8 @@
 //! 6. A server trusts its lease only until the time at which it *sent* the renewal, plus the lease, less a margin (`model/lease.rs`). Redis judges
 //!    expiry by its own clock.
 //! 7. Attempts are counted at the claim; a drain gives the attempt back and leaves a checkpoint.
-//! 8. A free slot and an eligible task meet within the poll time plus the deferral (`claim.lua`).
-//! 9. Every queue, buffer, retry and wait has a named bound with its unit, next to the code it bounds.
+//! 8. A free slot gets an eligible task within the poll time plus the deferral (`claim.lua`).
+//! 9. Every queue, buffer, retry and wait has a named bound with a unit, next to the code it bounds.
 //! 10. masscan gets an argument vector built from parsed types (`masscan/arguments.rs`).
 
 pub mod claim_table;

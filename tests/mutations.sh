@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Shows that the fault tests can fail: removes one safeguard after the other from a copy of the sources, builds it, and requires that the
-# tests named for it fail. The same tests must pass on the unchanged copy first.
+# Shows that the fault tests can fail: removes one safeguard after another from a copy of the sources, builds the copy, and requires that the
+# named tests fail. The same tests must first pass on the unchanged copy.
 # It must not change this working tree. The copy is in target/mutations.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -15,14 +15,14 @@ export SCAN_TOOLS CARGO_TARGET_DIR
 
 usage() {
     cat <<'TEXT'
-usage: tests/mutations.sh [NAME…]   all mutations, or those named
-       tests/mutations.sh check     builds and runs nothing: does each still find what it changes, and are its tests there?
+usage: tests/mutations.sh [NAME…]   runs all mutations, or the named ones
+       tests/mutations.sh check     runs nothing; checks that each mutation still applies and that its tests exist
 TEXT
     printf 'mutations:\n'
     printf '  %s\n' "${!FILES[@]}" | sort
 }
 
-# name → file, sed's edit, and the tests that have to fail: fleet tests, or with unit: tests next to the code.
+# mutation NAME FILE EDIT TESTS: an edit with sed, and the tests that must fail: fleet tests, or with `unit:` tests next to the code.
 declare -A FILES EDITS TESTS
 mutation() {
     FILES[$1]=$2 EDITS[$1]=$3 TESTS[$1]=$4
@@ -70,7 +70,7 @@ mutation log src/scand/ingest/records.rs \
 
 mutation answered src/model/checkpoint.rs \
     "s/&& now.duration_since(sample.at) >= self.settle/\&\& now >= sample.at/" \
-    "unit:an_index_is_certain_once_answered_and_acknowledged unit:never_ahead_of_what_was_sent_before_the_wait"
+    "unit:an_index_is_certain_once_answered_and_acknowledged unit:a_checkpoint_is_never_ahead_of_what_was_sent_before_the_wait"
 mutation certain src/model/checkpoint.rs \
     "s/&& printed <= acknowledged/\&\& printed.min(acknowledged) <= acknowledged/" \
     "unit:an_index_is_certain_once_answered_and_acknowledged"
@@ -82,7 +82,7 @@ mutation probe_order src/model/probe_order.rs \
     "a_checkpoint_of_another_probe_order_is_not_used"
 mutation version src/model/probe_order.rs \
     "s/if made_by.masscan != self.name.masscan/if false/" \
-    "unit:a_name_tells_what_a_checkpoint_is_valid_for"
+    "unit:an_id_identifies_the_probe_order"
 mutation room src/masscan/output.rs \
     "s/ PIPE_BYTES: usize = .*/ PIPE_BYTES: usize = 64 * 1024;/" \
     "unit:its_output_holds_thousands_of_findings_while_nothing_is_read"
@@ -98,7 +98,7 @@ die() {
     exit 1
 }
 
-# With new time stamps, so that cargo notices restored files.
+# New time stamps let cargo notice restored files.
 copy() {
     mkdir -p "$COPY"
     git ls-files -z | tar --null --files-from=- --create --file=- | tar --extract --touch --directory="$COPY" --file=-
@@ -111,7 +111,7 @@ build() {
     }
 }
 
-# Whether the test passes. It has to run on this machine.
+# Whether the test passes. Fails if it did not run.
 passes() {
     local log=$COPY/../test.log name=${1#unit:} which=(--test fleet)
     [[ $name == "$1" ]] || which=(--lib)
@@ -120,7 +120,7 @@ passes() {
     grep -Eq "^test (.*::)?$name +\.\.\. ok" "$log"
 }
 
-# `fn TEST` next to the code, or "TEST" in a list of fleet tests.
+# Whether the test exists: `fn TEST` next to the code, or "TEST" in a list of fleet tests.
 is_there() {
     case $1 in
     unit:*) grep -Eqr "fn ${1#unit:}\(" src ;;
@@ -162,10 +162,10 @@ main() {
         build "$name"
         for test in ${TESTS[$name]}; do
             if passes "$test"; then
-                printf '%-14s %s: PASSES, though the safeguard is gone\n' "$name" "$test"
+                printf '%-14s %s: PASSES without the safeguard\n' "$name" "$test"
                 bad=1
             else
-                printf '%-14s %s: fails, as it has to\n' "$name" "$test"
+                printf '%-14s %s: fails as expected\n' "$name" "$test"
             fi
         done
     done

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 /// The default port.
 const PORT_DEFAULT: u16 = 9092;
-/// Most addresses in one list. They are only the first contacts: Kafka itself reports all brokers.
+/// Maximum number of addresses in a list. They are only used for the first contact: Kafka itself reports all brokers.
 const BROKERS_MAX: usize = 32;
 
 /// One or more `HOST:PORT` of Kafka brokers, in the given order. Any of them is sufficient to start with.
@@ -28,7 +28,7 @@ impl FromStr for Brokers {
         let items: Vec<&str> = text.split(',').collect();
         if items.len() > BROKERS_MAX {
             return Err(Invalid::about(format!(
-                "has {} addresses, {BROKERS_MAX} at most",
+                "has {} addresses; at most {BROKERS_MAX} are allowed",
                 items.len()
             )));
         }
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_are_parsed_and_shown_in_full() {
+    fn lists_are_parsed_and_displayed_with_ports() {
         for (text, shown) in [
             ("localhost", "localhost:9092"),
             ("localhost:19092", "localhost:19092"),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_named() {
+    fn an_invalid_address_is_named() {
         for (text, named) in [
             ("", "\"\" is not HOST:PORT"),
             ("a,", "\"\" is not HOST:PORT"),

@@ -1,5 +1,4 @@
-//! Errors of Kafka for operators: one line with the cause and the address. Every error leaves this room in this form; types of a client
-//! library do not.
+//! Errors of Kafka for operators: one line with the cause and the address. No error type of a client library leaves this room.
 
 use super::brokers::Brokers;
 use crate::model::text::system_words;
@@ -51,14 +50,14 @@ pub enum KafkaError {
         /// Why it failed.
         reason: String,
     },
-    /// No answer in time; the operation may have been carried out all the same.
+    /// No answer in time. The operation may have been carried out nevertheless.
     TimedOut {
         /// The operation.
         doing: String,
         /// The time-out.
         waited: Duration,
     },
-    /// The program is shutting down and does not wait for the answer; the operation may have been carried out all the same.
+    /// The program is shutting down and does not wait for the answer. The operation may have been carried out nevertheless.
     Stopped,
     /// A call failed inside this process.
     Broken {
@@ -81,7 +80,7 @@ pub enum KafkaError {
 pub struct Refusal {
     /// `HOST:PORT`.
     pub address: String,
-    /// Why, in words.
+    /// The reason.
     pub reason: String,
 }
 
@@ -145,8 +144,8 @@ impl fmt::Display for KafkaError {
 
 impl std::error::Error for KafkaError {}
 
-/// Why a connection failed: "connection refused", "name not known".
-pub(super) fn io_in_words(error: &io::Error) -> String {
+/// The reason for a failed connection, such as "connection refused" or "name not known".
+pub(super) fn describe_io_error(error: &io::Error) -> String {
     use io::ErrorKind as Kind;
     match error.kind() {
         Kind::ConnectionRefused => "connection refused".to_owned(),
@@ -159,7 +158,7 @@ pub(super) fn io_in_words(error: &io::Error) -> String {
     }
 }
 
-/// The command with which an operator makes `topic` by hand.
+/// The command that creates `topic`.
 fn create_command(brokers: &Brokers, topic: &str) -> String {
     let first = &brokers.addresses()[0];
     format!(

@@ -1,4 +1,4 @@
-//! What reading a topic returns.
+//! The results of reading a topic.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub enum Fetched {
     OutOfRange,
     /// Kafka does not know the partition: the topic was deleted, or recreated with fewer partitions.
     Gone,
-    /// The partition cannot be read now, but may be later. Nothing is to be skipped.
+    /// The partition cannot be read now, but perhaps later. The caller must not skip anything.
     Away {
         /// The reason.
         reason: String,

@@ -1,14 +1,14 @@
-//! Messages for Kafka, many of them in one piece of memory. Pure.
+//! Messages for Kafka, many of them in one buffer. Pure.
 //!
-//! A scan may find a hundred thousand answers a second. Separate allocations for each key and record, made by one thread and freed by another,
-//! would cost more than writing them.
+//! A scan may find a hundred thousand answers per second. Separate allocations for each key and record, made by one thread and freed by
+//! another, would cost more than writing them.
 
 use crate::model::Task;
 
 /// One of the [`Messages`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// Determines the partition; messages with the same key stay in order unless one fails.
+    /// Determines the partition. Messages with the same key stay in order unless one fails.
     pub key: &'a [u8],
     /// The record.
     pub value: &'a [u8],
@@ -19,12 +19,12 @@ pub struct Message<'a> {
 pub struct Messages {
     /// Key and value of each, one after the other.
     bytes: Vec<u8>,
-    places: Vec<Place>,
+    ends: Vec<Ends>,
 }
 
 /// Where one message and its key end in the bytes; it begins where the previous one ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
+struct Ends {
     key_end: usize,
     end: usize,
 }
@@ -36,7 +36,7 @@ impl Messages {
         let key_end = self.bytes.len();
         write(&mut self.bytes);
         debug_assert!(self.bytes.len() >= key_end, "`write` only appends");
-        self.places.push(Place {
+        self.ends.push(Ends {
             key_end,
             end: self.bytes.len(),
         });
@@ -51,12 +51,12 @@ impl Messages {
 
     /// The number of messages.
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.ends.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.ends.is_empty()
     }
 
     /// Size of all keys and values together.
@@ -68,9 +68,9 @@ impl Messages {
     pub fn at(&self, index: usize) -> Message<'_> {
         let start = match index {
             0 => 0,
-            _ => self.places[index - 1].end,
+            _ => self.ends[index - 1].end,
         };
-        let Place { key_end, end } = self.places[index];
+        let Ends { key_end, end } = self.ends[index];
         Message {
             key: &self.bytes[start..key_end],
             value: &self.bytes[key_end..end],
@@ -104,7 +104,7 @@ impl Messages {
         self.bytes.extend_from_slice(key);
         let key_end = self.bytes.len();
         self.bytes.extend_from_slice(value);
-        self.places.push(Place {
+        self.ends.push(Ends {
             key_end,
             end: self.bytes.len(),
         });
@@ -115,7 +115,7 @@ impl Messages {
 mod tests {
     use super::*;
 
-    /// Messages with these keys, each key's record being the key twice.
+    /// Messages with these keys. The record of each is the key twice.
     fn messages(keys: &[&str]) -> Messages {
         let mut messages = Messages::default();
         for key in keys {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_what_was_pushed() {
+    fn messages_are_returned_as_they_were_pushed() {
         let messages = messages(&["a", "", "bcd"]);
         let each: Vec<(&[u8], &[u8])> = messages.iter().map(|one| (one.key, one.value)).collect();
         assert_eq!(
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn appended_and_chosen_ones_stay_whole() {
+    fn append_and_without_keep_messages_intact() {
         for (first, second) in [(0, 4), (1, 3), (4, 0)] {
             let keys = ["a", "bb", "", "d"];
             let mut all = messages(&keys[..first]);

@@ -2,20 +2,20 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `brokers.rs` | addresses as an operator writes them |
-//! | `fetched.rs` | what reading returns |
-//! | `messages.rs` | what is sent, many messages in one piece of memory |
+//! | `brokers.rs` | the addresses of `-kafka` |
+//! | `fetched.rs` | the results of reading |
+//! | `messages.rs` | messages to send, in one buffer |
 //! | `error.rs` | errors for operators |
 //! | `plain_client/` | the client on the `kafka` crate |
 //!
-//! The rest of the program uses [`Reader`], [`Producer`], [`GroupOffsets`], [`Brokers`] and the errors. A second client stands beside
-//! `plain_client/` in a folder of its own with the same three types; this file then decides which one a connection uses.
+//! The rest of the program uses [`Reader`], [`Producer`], [`GroupOffsets`], [`Brokers`] and the errors. A second client would be
+//! a folder next to `plain_client/` with the same three types, and this file would choose one for each connection.
 //!
 //! **Invariants:** every wait has a named bound. After an error the next call connects again, so a caller only pauses
-//! ([`Backoff`](crate::model::Backoff)) and repeats. What is reported as acknowledged is in Kafka. No record between two cursors is skipped
-//! silently.
+//! ([`Backoff`](crate::model::Backoff)) and repeats. A message that is reported as acknowledged is in Kafka. No record between two
+//! cursors is skipped silently.
 //!
-//! The `kafka` crate logs through `log` under the target `kafka`, at `trace` with whole requests.
+//! The `kafka` crate logs through `log` under the target `kafka`, at `trace` with complete requests.
 
 mod brokers;
 mod error;

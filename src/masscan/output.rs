@@ -1,8 +1,9 @@
 //! masscan's standard output: written line by line, into a buffer for many findings.
 //!
-//! **Line by line.** Into a pipe, masscan writes complete blocks, and a kill loses what is in its buffer (measured: 226 of 256 findings arrived). The library
-//! that `stdbuf` of coreutils preloads makes it write each line at once. The loader ignores that library if masscan has file
-//! capabilities or is set-user-ID, and other libcs do not have it. In that case masscan gets a terminal, to which libc writes each line.
+//! **Line by line.** Into a pipe, masscan writes complete blocks, and a kill loses what is in its buffer (measured: 226 of 256 findings
+//! arrived). The library that `stdbuf` of coreutils preloads makes it write each line at once. The loader ignores that library if masscan has
+//! file capabilities or is set-user-ID, and it does not exist for other libcs. In that case masscan gets a terminal, to which libc writes each
+//! line.
 //!
 //! **Large buffer.** While masscan waits for its output to be read, answers collect in its capture ring, which holds about 800 (measured,
 //! with offloads off and an MTU of 1500). Further ones are lost without any indication. masscan sends in bursts of 1000 probes and more at

@@ -1,14 +1,15 @@
-//! How long to pause between attempts to reach a peer. Pure: it neither sleeps nor reads a clock.
+//! Pauses between attempts to reach Kafka or Redis. Pure: it neither sleeps nor reads a clock.
+
 use std::time::Duration;
 
-/// Longest TCP connection attempt to Kafka or Redis.
+/// Timeout of a TCP connection attempt to Kafka or Redis.
 pub const CONNECT_WAIT: Duration = Duration::from_secs(2);
 /// How long scanpush waits for Kafka or Redis before it gives up.
 pub const CLIENT_WAIT: Duration = Duration::from_secs(5);
 /// First pause after a failed connection or request.
-pub const RECONNECT_FIRST: Duration = Duration::from_millis(100);
+const RECONNECT_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause after a failed connection or request.
-pub const RECONNECT_MAX: Duration = Duration::from_secs(2);
+const RECONNECT_MAX: Duration = Duration::from_secs(2);
 
 /// Pauses that double from [`RECONNECT_FIRST`] to [`RECONNECT_MAX`] and start over after a success.
 #[derive(Clone, Debug)]
@@ -48,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_to_a_bound_and_begin_anew() {
+    fn pauses_double_up_to_a_bound_and_start_over() {
         let mut backoff = Backoff::new();
         assert_eq!(backoff.pause(), RECONNECT_FIRST);
         assert_eq!(backoff.pause(), RECONNECT_FIRST * 2);

@@ -18,8 +18,8 @@ pub const SETTLED_AFTER: Duration = Duration::from_millis(1200);
 /// A scan compares its checkpoint with Kafka's acknowledgements this often.
 pub const CHECKPOINT_CHECK_EVERY: Duration = Duration::from_millis(250);
 
-/// Samples kept of each kind. masscan prints four progress lines in three seconds, so this covers three quarters of an hour without Kafka.
-/// After that the checkpoint does not move until Kafka is back.
+/// Maximum number of samples of each kind. masscan prints four progress lines in three seconds, so this is enough for an outage of Kafka of three
+/// quarters of an hour. After that the checkpoint does not move until Kafka is reachable again.
 const SAMPLES_MAX: usize = 4096;
 
 /// The highest certain position of one attempt.
@@ -109,8 +109,8 @@ impl Checkpoint {
         }
     }
 
-    /// At `now`, this run had printed `printed` findings, and the first `acknowledged` of them were acknowledged. Returns whether an index was
-    /// added for which only acknowledgements are missing.
+    /// Takes the state at `now`: this run has printed `printed` findings, and the first `acknowledged` of them are acknowledged. Returns whether an
+    /// index was added for which only acknowledgements are missing.
     pub fn settle(&mut self, now: Instant, printed: u64, acknowledged: u64) -> bool {
         let mut settled = false;
         while let Some(&sample) = self.sent.front()
@@ -126,7 +126,7 @@ impl Checkpoint {
         settled && !self.settled.is_empty()
     }
 
-    /// Kafka has acknowledged the first `acknowledged` findings of this run.
+    /// Takes the number of this run's findings that Kafka has acknowledged.
     pub fn acknowledge(&mut self, acknowledged: u64) {
         while let Some(&(sample, printed)) = self.settled.front()
             && printed <= acknowledged
@@ -139,14 +139,14 @@ impl Checkpoint {
         }
     }
 
-    /// masscan is being killed, or its output was not read for a while: answers to what it sent since the last call of
+    /// To be called when masscan is being killed or its output was not read for a while: answers to what it sent since the last call of
     /// [`Checkpoint::settle`] may be missing. From now on only acknowledgements make an index certain.
     pub fn hold(&mut self) {
         self.held = true;
         self.sent.clear();
     }
 
-    /// masscan uses another probe order than it was asked for: none of its indices can be used by another run.
+    /// To be called when masscan uses another probe order than expected: no other run can use its indices.
     pub fn forget(&mut self) {
         self.known = false;
     }
@@ -190,6 +190,7 @@ mod tests {
         ProbeOrder::new(&task, &Targets::default(), 1000)
     }
 
+    /// 10 000 probes.
     fn ten_thousand(wait_s: u32, begin: u64) -> Checkpoint {
         Checkpoint::new(
             probe_order("10.0.0.0-10.0.39.15"),
@@ -233,8 +234,8 @@ mod tests {
             checkpoint.settle(at(start, 4), 9, 8),
             "it waits for the ninth"
         );
-        assert!(!checkpoint.settle(at(start, 4), 9, 8), "which is no news");
-        assert_eq!(index(&checkpoint), 0, "the ninth isn't acknowledged");
+        assert!(!checkpoint.settle(at(start, 4), 9, 8), "reported only once");
+        assert_eq!(index(&checkpoint), 0, "the ninth is not acknowledged");
         checkpoint.acknowledge(9);
         assert_eq!(
             (index(&checkpoint), checkpoint.resume().found.of(1)),
@@ -296,34 +297,34 @@ mod tests {
     }
 
     #[test]
-    fn what_is_probed_again_was_sent_in_the_last_wait_and_3_s() {
-        // masscan's readings come every 0.75 s and wake the scan; with them findings are read, so that it can settle. What was printed
-        // by then is acknowledged within 0.1 s, which the look after that sees and writes to Redis. The other looks bring nothing.
+    fn at_most_the_probes_of_the_wait_and_3_s_are_repeated() {
+        // masscan's progress lines come every 0.75 s and wake the scan, which reads the findings and settles. What was printed by then is
+        // acknowledged within 0.1 s; the next check sees that and writes it to Redis. The other checks change nothing.
         const TICK: Duration = Duration::from_millis(50);
         let ticks = |time: Duration| (time.as_millis() / TICK.as_millis()) as usize;
-        let (reading, look) = (
+        let (line_every, check_after) = (
             ticks(Duration::from_millis(750)),
             ticks(CHECKPOINT_CHECK_EVERY),
         );
         let mut worst = 0;
-        // A busy machine may see a reading late.
+        // On a busy machine a line may be read late.
         for late in 0..=ticks(Duration::from_millis(100)) {
             let start = Instant::now();
             let mut checkpoint = ten_thousand(2, 0);
             let (mut written, mut handed_over) = (vec![], 0);
             for tick in 0..1200 {
                 let now = start + TICK * tick as u32;
-                let seen = tick / reading;
-                if tick % reading == late {
-                    // One percent, 100 probes and 10 findings, a second.
-                    let percent = (seen * reading) as f64 / 20.0;
+                let seen = tick / line_every;
+                if tick % line_every == late {
+                    // Each second one percent: 100 probes and 10 findings.
+                    let percent = (seen * line_every) as f64 / 20.0;
                     let printed = seen as u64 * 7;
                     checkpoint.observe(now, percent, printed);
                     if checkpoint.settle(now, printed, handed_over) {
                         handed_over = printed;
                     }
                 }
-                if tick % reading == late + look {
+                if tick % line_every == late + check_after {
                     checkpoint.acknowledge(handed_over);
                 }
                 written.push(checkpoint.resume().position.index);
@@ -334,12 +335,12 @@ mod tests {
             }
         }
         assert!(worst <= 100 * (2 + 3), "{worst} probes");
-        assert!(worst > 100 * 4, "and not by luck: {worst}");
+        assert!(worst > 100 * 4, "the bound is tight: {worst}");
     }
 
     proptest! {
         #[test]
-        fn never_ahead_of_what_was_sent_before_the_wait(
+        fn a_checkpoint_is_never_ahead_of_what_was_sent_before_the_wait(
             steps in prop::collection::vec((1u64..2000, 0.0f64..3.0, 0u64..5, 0u64..5), 1..200),
             wait_s in 0u32..10,
         ) {

@@ -1,4 +1,4 @@
-//! When a scan will have sent everything. Pure.
+//! Estimates when a scan will have sent everything. Pure.
 //!
 //! masscan's own estimate is useless early on: for four addresses it says that `2d07h` remain. This one divides the remaining probes by the
 //! granted rate. If masscan progresses more slowly than that, its measured pace counts instead: its rate includes the resets that it sends to
@@ -6,13 +6,12 @@
 
 use super::probe_order::ProbeOrder;
 use super::task::Task;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// masscan's pace counts in the estimate of what is left once it has sent for so long.
-pub const ESTIMATE_MEASURED_AFTER: Duration = Duration::from_secs(3);
-/// Further condition: it has progressed by this many percent, because what it shows is rounded to two decimals.
-pub const ESTIMATE_MEASURED_PERCENT: f64 = 0.5;
+/// The measured rate is used after masscan has sent for this long.
+const ESTIMATE_MEASURED_AFTER: Duration = Duration::from_secs(3);
+/// And after it has progressed by this many percent, because its percentage is rounded to two decimals.
+const ESTIMATE_MEASURED_PERCENT: f64 = 0.5;
 
 /// The estimate during one pass.
 #[derive(Debug)]
@@ -101,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn early_on_it_is_what_is_left_at_the_granted_rate() {
+    fn at_first_the_granted_rate_is_used() {
         let now = Instant::now();
         assert_eq!(estimate("10.0.0.0/30", 300).remaining_s(now, 0.0), 1);
         assert_eq!(estimate("10.0.0.0/16", 300).remaining_s(now, 0.0), 219);
@@ -113,15 +112,15 @@ mod tests {
     }
 
     #[test]
-    fn where_it_gets_on_more_slowly_that_pace_counts() {
+    fn a_slower_measured_rate_is_used() {
         let now = Instant::now();
         let mut slow = estimate("10.0.0.0/16", 300);
-        // Another server's part: no measure of this run's pace.
+        // The first 20 % were sent by another server and do not count.
         slow.remaining_s(now, 20.0);
         // 10 % in 44 s is half the granted rate.
         let later = now + Duration::from_secs(44);
         assert_eq!(slow.remaining_s(later, 30.0), 308);
-        // Too little to be measured, by the time and by the percentage.
+        // Not enough for a measurement: too little time, too few percent.
         let mut early = estimate("10.0.0.0/16", 300);
         early.remaining_s(now, 0.0);
         assert_eq!(early.remaining_s(now + Duration::from_secs(2), 0.6), 218);

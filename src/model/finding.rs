@@ -96,7 +96,7 @@ pub struct Finding {
 
 impl Finding {
     /// Passes the members of the finding's JSON object, from `ip` to `timestamp`, to `put`, piece by piece. Nothing in them has to be escaped.
-    /// (A scan writes many thousands of findings a second, and serde_json takes three times as long.)
+    /// A scan writes many thousands of findings per second, and serde_json takes three times as long.
     pub fn write_members(&self, mut put: impl FnMut(&str)) {
         let mut digits = itoa::Buffer::new();
         put("\"ip\":\"");
@@ -129,7 +129,7 @@ pub fn write_address(ip: IpAddr, mut put: impl FnMut(&str)) {
     }
 }
 
-/// Writes the records of one attempt's findings; the parts that are equal in all of them are prepared once.
+/// Writes the records of one attempt's findings. The parts that are the same in all of them are prepared once.
 #[derive(Debug)]
 pub struct FindingWriter {
     head: String,
@@ -175,8 +175,8 @@ pub struct FindingRecord<'a> {
 }
 
 impl<'a> FindingRecord<'a> {
-    /// Parses a record, keeping its text as it is. Errs if it is not what [`FindingWriter`] writes; unknown fields are ignored.
-    /// (serde's `flatten` would take several times as long.)
+    /// Parses a record without copying its text. Errs if it is not what [`FindingWriter`] writes; unknown fields are ignored. serde's `flatten` would
+    /// take several times as long.
     pub fn from_record(record: &'a [u8]) -> Result<Self, Invalid> {
         #[derive(Deserialize)]
         struct Flat<'a> {
@@ -226,12 +226,12 @@ fn first_pass() -> u32 {
 /// The task id in a finding's record, without parsing the rest; none if there is no id.
 pub fn task_of_record(record: &[u8]) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
-    struct Whose<'a> {
+    struct WithTaskId<'a> {
         #[serde(borrow)]
         task_id: Cow<'a, str>,
     }
-    let whose: Whose<'_> = serde_json::from_slice(record).ok()?;
-    Some(whose.task_id)
+    let record: WithTaskId<'_> = serde_json::from_slice(record).ok()?;
+    Some(record.task_id)
 }
 
 #[cfg(test)]
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_refused() {
+    fn an_invalid_record_is_refused() {
         for (part, instead) in [
             ("192.0.2.1", "192.0.2.300"),
             ("\"open\"", r#""\u001b[2J""#),

@@ -1,18 +1,19 @@
-//! Lease and retry arithmetic. Clock readings come in as arguments.
+//! When a lease is renewed and how long it is trusted; delays between attempts. Pure: times are arguments.
+
 use std::time::{Duration, Instant};
 
-/// A lease is renewed this many times in its length, so that two renewals may fail.
-pub const RENEWALS_PER_LEASE: u32 = 5;
-/// A server stops trusting its lease this part of its length before Redis calls it expired.
-pub const LEASE_MARGIN_PART: u32 = 10;
+/// A lease is renewed this many times before it would expire, so that two renewals may fail.
+const RENEWALS_PER_LEASE: u32 = 5;
+/// A server stops trusting its lease this fraction of its length (1/10) before it expires in Redis.
+const LEASE_MARGIN_PART: u32 = 10;
 /// First delay before a failed attempt is repeated.
-pub const RETRY_DELAY_FIRST: Duration = Duration::from_secs(2);
+const RETRY_DELAY_FIRST: Duration = Duration::from_secs(2);
 /// Longest delay before a failed attempt is repeated.
-pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(300);
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(300);
 
-/// How long a claim may be trusted after the request that made or renewed it was **sent**. Redis counts from when it ran
-/// the script, which is later, so this ends first; `lease / LEASE_MARGIN_PART` covers clocks that run at different speeds.
-/// (Gray and Cheriton, "Leases", 1989: the holder must stop before the grantor.)
+/// Until when a claim may be trusted if the request that made or renewed it was **sent** at `sent`. Redis counts from when it runs the script,
+/// which is later, so the trust ends first. `lease / LEASE_MARGIN_PART` allows for clocks that run at different speeds. (Gray and Cheriton,
+/// "Leases", 1989: the holder must stop before the grantor.)
 pub fn trusted_until(sent: Instant, lease: Duration) -> Instant {
     sent + lease - lease / LEASE_MARGIN_PART
 }
@@ -22,8 +23,8 @@ pub fn renew_every(lease: Duration) -> Duration {
     lease / RENEWALS_PER_LEASE
 }
 
-/// Delay before the attempt after `failed` failed ones: doubling from [`RETRY_DELAY_FIRST`] to [`RETRY_DELAY_MAX`],
-/// of which `jitter` (0 to 1) moves it within the upper half, so that tasks that failed together don't return together.
+/// Delay before the next attempt after `failed` failed ones. It doubles from [`RETRY_DELAY_FIRST`] to [`RETRY_DELAY_MAX`]. `jitter` (0 to 1)
+/// reduces it by up to half, so that tasks that failed together are not repeated together.
 pub fn retry_delay(failed: u32, jitter: f64) -> Duration {
     let doublings = failed.saturating_sub(1).min(31);
     let full = RETRY_DELAY_FIRST

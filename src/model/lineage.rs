@@ -1,8 +1,8 @@
-//! Where a claim of a task comes from: which record, which retry, which attempt, under which fence.
+//! The origin of a claim: the task's record, the retry, the attempt and the fence.
 
 use serde::{Deserialize, Serialize};
 
-/// Travels with a task from its claim to the record of its end. The field names are those of the `scan-status` records.
+/// Accompanies a task from its claim to its terminal record. The field names are those of the `scan-status` records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lineage {
     /// Attempts started so far, this one included.
@@ -23,7 +23,7 @@ pub struct Lineage {
 }
 
 impl Lineage {
-    /// Of a record that has not been claimed yet.
+    /// The lineage of a record that has not been claimed yet.
     pub fn unclaimed(partition: i32, offset: i64) -> Lineage {
         Lineage {
             partition,
@@ -37,7 +37,7 @@ impl Lineage {
         self.attempt.saturating_sub(self.lost)
     }
 
-    /// The same without this attempt, which does not count.
+    /// The same with one attempt less, if the current one does not count.
     pub fn without_attempt(self) -> Lineage {
         Lineage {
             attempt: self.attempt.saturating_sub(1),

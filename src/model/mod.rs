@@ -1,7 +1,7 @@
-//! Pure types: task, finding, state, and the rules between them.
+//! Pure types without I/O: task, targets, ports, finding, state, checkpoint.
 //!
 //! **Invariant:** nothing here does I/O, sleeps, reads a clock, or knows Kafka, Redis or masscan's process. Times are arguments. Text from
-//! outside becomes a type here or an [`Invalid`] that quotes it.
+//! outside is parsed into a type here, or becomes an [`Invalid`] that quotes it.
 
 pub mod backoff;
 pub mod checkpoint;

@@ -1,19 +1,20 @@
-//! Names that people give: of a group, a topic, a server. They become parts of Redis keys, Kafka topics and log
-//! lines, so only letters, digits, dots, underscores and dashes get through.
+//! Names of groups, topics and servers. They become parts of Redis keys, Kafka topics and log lines, so they may only contain letters, digits,
+//! dots, underscores and dashes.
+
 use super::text::Invalid;
 use std::fmt;
 use std::str::FromStr;
 
 /// Longest name of a group or a server, in bytes.
-pub const NAME_MAX_BYTES: usize = 64;
+const NAME_MAX_BYTES: usize = 64;
 /// Longest name of a topic, in bytes: Kafka's own bound.
-pub const TOPIC_MAX_BYTES: usize = 249;
+const TOPIC_MAX_BYTES: usize = 249;
 
-/// The name of a group: the servers that share their tasks, and the part in braces of all their Redis keys.
+/// The name of a group: the servers that share tasks. It is the part in braces of all their Redis keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GroupName(String);
 
-/// The name of a server, as findings, status records and log lines carry it. One name, one running server.
+/// The name of a server in findings, status records and log lines. Each running server has its own name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerName(String);
 
@@ -29,9 +30,8 @@ impl GroupName {
 }
 
 impl ServerName {
-    /// A name for a server on the machine `host`: the host's name, so that a reader of logs knows it, and `suffix`, so
-    /// that two servers of one machine differ. Characters of `host` that no name may have become dashes; a long host
-    /// name is cut. `suffix` must be a few letters and digits.
+    /// The name of a server on the machine `host`: the host's name, so that it can be recognised in logs, and `suffix`, so that two servers on one
+    /// machine differ. Invalid characters of `host` become dashes, and a long host name is truncated. `suffix` must be a few letters and digits.
     pub fn of_host(host: &str, suffix: &str) -> ServerName {
         let room = NAME_MAX_BYTES.saturating_sub(suffix.len() + 1);
         let host: String = host
@@ -60,7 +60,7 @@ impl FromStr for GroupName {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<GroupName, Invalid> {
-        named(text, "group", NAME_MAX_BYTES).map(GroupName)
+        parse_name(text, "group", NAME_MAX_BYTES).map(GroupName)
     }
 }
 
@@ -68,7 +68,7 @@ impl FromStr for ServerName {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<ServerName, Invalid> {
-        named(text, "server", NAME_MAX_BYTES).map(ServerName)
+        parse_name(text, "server", NAME_MAX_BYTES).map(ServerName)
     }
 }
 
@@ -79,7 +79,7 @@ impl FromStr for TopicName {
         if matches!(text, "." | "..") {
             return Err(Invalid::new(text, "is not a topic name: Kafka reserves it"));
         }
-        named(text, "topic", TOPIC_MAX_BYTES).map(TopicName)
+        parse_name(text, "topic", TOPIC_MAX_BYTES).map(TopicName)
     }
 }
 
@@ -105,11 +105,11 @@ fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-fn named(text: &str, of_what: &str, max_bytes: usize) -> Result<String, Invalid> {
+fn parse_name(text: &str, kind: &str, max_bytes: usize) -> Result<String, Invalid> {
     if text.is_empty() || text.len() > max_bytes || !text.chars().all(is_name_char) {
         return Err(Invalid::new(
             text,
-            format!("is not a {of_what} name: 1 to {max_bytes} of A-Z a-z 0-9 . _ -"),
+            format!("is not a {kind} name: 1 to {max_bytes} of A-Z a-z 0-9 . _ -"),
         ));
     }
     Ok(text.to_owned())
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_hold_nothing_that_a_key_or_topic_could_trip_over() {
+    fn names_contain_only_safe_characters() {
         for text in ["scanners", "a", "eu-1.dmz_b", &"x".repeat(64)] {
             assert_eq!(text.parse::<GroupName>().unwrap().as_str(), text);
             assert_eq!(text.parse::<ServerName>().unwrap().to_string(), text);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_always_makes_a_valid_server_name() {
+    fn any_host_name_gives_a_valid_server_name() {
         for (host, name) in [
             ("scan-1.example", "scan-1.example-k3f9"),
             ("a host", "a-host-k3f9"),

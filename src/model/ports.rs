@@ -1,16 +1,17 @@
-//! Port lists as masscan and nmap write them: `80,443,8000-8100,U:53`.
+//! Port lists in the syntax of masscan and nmap: `80,443,8000-8100,U:53`.
+
 use super::text::Invalid;
 use serde::Deserialize;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Most port ranges in one task.
-pub const TASK_PORTS_MAX: usize = 4096;
+/// Maximum number of port ranges in one task.
+const TASK_PORTS_MAX: usize = 4096;
 
 const EXPECTED: &str = "is not a port list like 80,443,8000-8100,U:53 (ports 1 to 65535)";
 const EMPTY_ENTRY: &str =
-    "has an empty entry: give ports like 80,443,8000-8100,U:53, a comma between each two";
+    "has an empty entry: give ports like 80,443,8000-8100,U:53, separated by single commas";
 
 /// The transport of a probe. The order is masscan's own order of its port ranges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -114,7 +115,8 @@ impl FromStr for Ports {
                 }
                 None => item,
             };
-            let (first, last) = parse_span(span).ok_or_else(|| Invalid::new(item, wrong(span)))?;
+            let (first, last) =
+                parse_span(span).ok_or_else(|| Invalid::new(item, error_of(span)))?;
             ranges.push(PortRange { proto, first, last });
         }
         Ok(Ports(merged(ranges).into()))
@@ -145,7 +147,8 @@ fn parse_port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|&port| digits && port > 0)
 }
 
-fn wrong(span: &str) -> &'static str {
+/// The error for an invalid `span`.
+fn error_of(span: &str) -> &'static str {
     let backwards = span
         .split_once('-')
         .and_then(|(a, b)| Some(parse_port(a)? > parse_port(b)?));
@@ -248,14 +251,14 @@ mod tests {
     }
 
     #[test]
-    fn a_list_has_a_bound() {
+    fn the_length_of_a_list_is_bounded() {
         let long = vec!["1"; TASK_PORTS_MAX + 1].join(",");
         assert!(long.parse::<Ports>().is_err());
     }
 
     proptest! {
         #[test]
-        fn what_is_shown_parses_to_the_same(spans in prop::collection::vec((0u8..3, 1u16.., 0u16..50), 1..20)) {
+        fn displayed_ports_parse_to_the_same_ports(spans in prop::collection::vec((0u8..3, 1u16.., 0u16..50), 1..20)) {
             let prefixes = ["T:", "U:", "S:"];
             let text: Vec<String> = spans.iter()
                 .map(|&(proto, first, length)| format!("{}{first}-{}", prefixes[usize::from(proto)], first.saturating_add(length)))

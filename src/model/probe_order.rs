@@ -1,4 +1,4 @@
-//! The order of masscan's probes: which probes an index stands for, and for which runs it stands for the same ones. Pure.
+//! The order of masscan's probes: which probes an index stands for, and which runs have the same order. Pure.
 //!
 //! From the transmit loop of masscan 1.3.2 (`transmit_thread` in its `src/main.c`), with one network interface:
 //! - the range is the number of addresses less all exclusions × ports; the index `i` begins at `--resume-index` + shard − 1, grows by the
@@ -58,7 +58,7 @@ impl ProbeOrder {
         }
     }
 
-    /// The same for a masscan of this version; only such a one can continue it.
+    /// The same for this version of masscan. Only a run with the same version can continue it.
     pub fn by(mut self, version: &str) -> ProbeOrder {
         self.name.masscan = fingerprint(version);
         self
@@ -151,7 +151,7 @@ impl ProbeOrder {
     /// A checkpoint at `index` of the same order at another rate covers `index` places from that rate on, in the circle of the range. This run
     /// begins where the first missing place comes, or before it.
     ///
-    /// The shards of a job share the indices: at another rate this shard's indices stand for other places, so it begins at 0.
+    /// The shards of a job divide the indices among them. At another rate a shard's indices stand for other places, so it begins at 0.
     fn after_another_rate(&self, index: u64, rate_pps: u64) -> u64 {
         if self.shard.count > 1 {
             return 0;
@@ -162,8 +162,8 @@ impl ProbeOrder {
         self.floor(u64::try_from(begin).unwrap_or(0))
     }
 
-    /// The highest index not above this one at which a run may begin: a multiple of the number of shards, because other indices belong to other
-    /// shards, and with something left to send (see [`ProbeOrder::is_empty`]).
+    /// The highest index up to `index` at which a run may begin. It is a multiple of the number of shards, because other indices belong to other
+    /// shards, and something is left to send after it (see [`ProbeOrder::is_empty`]).
     fn floor(&self, index: u64) -> u64 {
         let last = self.range().saturating_sub(self.shard.index.into());
         let index = index.min(u64::try_from(last).unwrap_or(u64::MAX));
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_tells_what_a_checkpoint_is_valid_for() {
+    fn an_id_identifies_the_probe_order() {
         let named = |field: &str, value: serde_json::Value, exclude: &str, rate| {
             let mut record = serde_json::json!(
                 {"task_id": "a", "ip_range": "10.0.0.0/24", "ports": "443", "band_width": "800", "seed": 7});
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(
             named("exclude", "10.0.0.7".into(), "", 800),
             named("x", 0.into(), "10.0.0.7", 800),
-            "whoever excludes it"
+            "excluded by the task or by the server"
         );
         for other in [
             named("x", 0.into(), "10.0.0.7", 800),
@@ -377,8 +377,8 @@ mod tests {
                 prop_assert!(begin <= reached);
                 let both = &sent(&first, 0, reached) | &sent(&second, begin, second.range() as u64);
                 prop_assert!(both.is_superset(&all(&second)));
-                let whole = shards == 1 || rate == first_rate;
-                prop_assert!(!whole || both.is_superset(&all(&first)));
+                let has_same_probes = shards == 1 || rate == first_rate;
+                prop_assert!(!has_same_probes || both.is_superset(&all(&first)));
             }
         }
 

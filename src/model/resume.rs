@@ -1,4 +1,4 @@
-//! A checkpoint: where the next attempt of a task continues, and for which probe order that is valid. Pure.
+//! The form of a checkpoint: where the next attempt of a task continues, and the probe order for which that is valid. Pure.
 
 use super::found_by_pass::FoundByPass;
 use super::record_fields::RecordFields;

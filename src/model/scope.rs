@@ -1,7 +1,7 @@
-//! What a server may scan: everything but what is excluded, and only what is allowed where that is said.
+//! A server's scope: the addresses that it may scan, which are all allowed ones except the excluded ones.
 //!
-//! A server leaves a task to others where nothing of it is in scope; of any other task it scans the rest. Only a shard it leaves
-//! to others as soon as anything of its job is out of scope (see `scand/dispatch.rs`).
+//! If no address of a task is in scope, a server leaves the task to other servers. Otherwise it scans the addresses that are in scope. A shard is
+//! left to other servers if any address of its job is out of scope (see `scand/claims/dispatch.rs`).
 
 use super::targets::Targets;
 use super::text::{fingerprint, quoted};
@@ -15,7 +15,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Everything but `excluded`; where `allowed` is given, only what is in there.
+    /// All addresses of `allowed` (none: all addresses) that are not in `excluded`.
     pub fn new(excluded: Targets, allowed: Option<Targets>) -> Scope {
         let limited = !excluded.is_empty() || allowed.is_some();
         let tag = match limited {
@@ -29,7 +29,7 @@ impl Scope {
         }
     }
 
-    /// Those of `targets` that may not be scanned.
+    /// The addresses of `targets` that may not be scanned.
     pub fn denied(&self, targets: &Targets) -> Targets {
         let excluded = targets.intersection(&self.excluded);
         let not_allowed = self
@@ -41,13 +41,13 @@ impl Scope {
         Targets::from_ranges(both)
     }
 
-    /// Names this scope: the same for the same sets, empty where everything may be scanned. By it the fleet knows whether a
-    /// server that refused a task has another scope by now.
+    /// Identifies this scope: equal for equal sets, empty if everything may be scanned. It shows whether the scope of a server has changed since it
+    /// refused a task.
     pub fn tag(&self) -> &str {
         &self.tag
     }
 
-    /// Why nothing of `targets` may be scanned, in one line.
+    /// Why no address of `targets` may be scanned, in one line.
     pub fn refusal(&self, targets: &Targets) -> String {
         let shown = quoted(&targets.to_string());
         let left = targets.without(&self.excluded);
@@ -58,7 +58,7 @@ impl Scope {
         }
     }
 
-    /// How much is excluded and allowed, for the log.
+    /// The numbers of excluded and allowed addresses, for the log.
     pub fn summary(&self) -> String {
         let excluded = format!("{} excluded", count_of(&self.excluded));
         match &self.allowed {
@@ -80,7 +80,7 @@ fn count_of(set: &Targets) -> String {
     format!("{addresses} address{es} in {ranges} range{s} {are}")
 }
 
-/// Of both sets.
+/// The tag of a scope with these sets.
 fn tag(excluded: &Targets, allowed: Option<&Targets>) -> String {
     let text = format!(
         "{excluded};{}",
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_denied_is_carved_out_of_the_targets() {
+    fn denied_is_the_part_of_the_targets_that_is_out_of_scope() {
         for (excluded, allowed, targets, denied) in [
             ("", None, "10.0.0.0/24", ""),
             ("10.0.0.7", None, "10.0.0.0/24", "10.0.0.7"),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_counts_in_words() {
+    fn a_summary_counts_addresses_and_ranges() {
         for (excluded, allowed, summary) in [
             ("10.0.0.7", None, "1 address in 1 range is excluded"),
             (
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_why() {
+    fn a_refusal_gives_the_reason() {
         let targets = set("10.0.0.0/24");
         for (excluded, allowed, why) in [
             ("10.0.0.0/8", None, "all of \"10.0.0.0/24\" is excluded"),
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_is_known_by_its_tag() {
+    fn equal_scopes_have_equal_tags() {
         assert_eq!(Scope::default().tag(), "");
         assert_eq!(Scope::new(set(""), None), Scope::default());
         let one = Scope::new(set("10.0.0.1,10.0.0.2"), None);
@@ -180,7 +180,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn denied_is_what_is_excluded_or_not_allowed(
+        fn denied_agrees_with_a_check_of_each_address(
             spans in prop::collection::vec((0u32..200, 0u32..20), 1..6),
             excluded in prop::collection::vec((0u32..200, 0u32..20), 0..6),
             allowed in prop::option::of(prop::collection::vec((0u32..200, 0u32..60), 0..6)),

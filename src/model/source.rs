@@ -1,14 +1,15 @@
-//! Where masscan sends from: interface, source addresses, source ports and router, as the operator of a server sets them.
+//! How masscan sends: the interface, source addresses, source ports and router that the operator of a server has set.
 //!
 //! Each is parsed into a form that masscan 1.3.2 accepts (`--interface`, `--source-ip`, `--source-port`, `--router-mac`), so that a mistake is
 //! reported when the server starts and not by every scan.
+
 use super::targets::AddressRange;
 use super::text::Invalid;
 use std::fmt;
 use std::str::FromStr;
 
-/// Longest name of a network interface, in bytes: the kernel's limit (IFNAMSIZ with its zero).
-pub const INTERFACE_MAX_BYTES: usize = 15;
+/// Maximum length of the name of a network interface, in bytes: the kernel's limit (IFNAMSIZ less the terminating zero).
+const INTERFACE_MAX_BYTES: usize = 15;
 
 /// The name of a network interface, by the kernel's rule, without unusual characters that the kernel would allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl FromStr for SourceAddresses {
             return Err(Invalid::new(
                 text,
                 format!(
-                    "has {} addresses: masscan takes a power of two of them (1, 2, 4, 8 …)",
+                    "has {} addresses: masscan requires a power of two (1, 2, 4, 8 …)",
                     range.count()
                 ),
             ));
@@ -144,7 +145,7 @@ impl FromStr for SourcePorts {
         SourcePorts::new(first, count).ok_or_else(|| {
             Invalid::new(
                 text,
-                format!("has {count} ports: masscan takes a power of two of them (1, 2, 4, 8 …)"),
+                format!("has {count} ports: masscan requires a power of two (1, 2, 4, 8 …)"),
             )
         })
     }
@@ -197,7 +198,7 @@ impl fmt::Display for RouterMac {
     }
 }
 
-/// Where a server's masscan sends from. What is none is chosen by masscan from the routing table.
+/// How a server's masscan sends. What is not set is chosen by masscan from the routing table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Source {
     /// The interface.
@@ -216,7 +217,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn values_are_shown_as_masscan_takes_them() {
+    fn values_are_displayed_in_the_form_that_masscan_accepts() {
         fn shown<T: FromStr<Err = Invalid> + fmt::Display>(text: &str) -> String {
             text.parse::<T>()
                 .unwrap_or_else(|error| panic!("{error}"))
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_masscan_would_refuse_is_refused_here() {
+    fn values_that_masscan_would_refuse_are_refused() {
         fn error<T: FromStr<Err = Invalid> + fmt::Debug>(text: &str) -> String {
             text.parse::<T>().unwrap_err().to_string()
         }
@@ -304,7 +305,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn scans_have_ports_of_their_own_where_there_are_enough(
+        fn scans_have_separate_ports_if_there_are_enough(
             first in 1u16..30_000, exponent in 0u32..12, scans in 1u32..600,
         ) {
             let all = SourcePorts::new(first, 1 << exponent).unwrap();

@@ -6,8 +6,8 @@ use super::resume::Resume;
 use super::state::State;
 use serde::{Deserialize, Serialize};
 
-/// The value of a `scan-status` record. A lost Redis is rebuilt from those whose task record lies at or above the group's committed
-/// offsets.
+/// The value of a `scan-status` record. After Redis has lost its data, the claim table is rebuilt with these records of all tasks at or above the
+/// group's committed offsets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusRecord {
     /// The task; a rejected record without a valid id has `record-<partition>-<offset>`.

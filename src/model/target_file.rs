@@ -3,16 +3,17 @@
 //!
 //! Pure: the text is read elsewhere, and nothing is expanded into single addresses.
 //!
-//! One difference from masscan 1.3.2 is on purpose: of `10.0.0.1 - 10.0.0.9` masscan silently takes only the first address (a dash after a
-//! space starts a comment there). In a list of exclusions that is a network that gets scanned. Here it is the range, and a dash without an
+//! One difference from masscan 1.3.2 is intended: of `10.0.0.1 - 10.0.0.9` masscan silently takes only the first address, because a dash after a
+//! space starts a comment there. In a list of exclusions, the other addresses would be scanned. Here it is the range, and a dash without an
 //! address on both sides is an error.
+
 use super::targets::AddressRange;
 use super::text::Invalid;
 use std::fmt;
 
-/// Most entries of such a file: a million ranges take 48 MiB.
+/// Maximum number of entries of such a file: a million ranges take 48 MiB.
 pub const TARGET_FILE_ENTRIES_MAX: usize = 1 << 20;
-/// Bad lines that are kept for an error message; the rest of the file is not read.
+/// Maximum number of bad lines that are reported; the rest of the file is not parsed.
 pub const BAD_LINES_MAX: usize = 1000;
 
 /// A line that cannot be parsed, and why.
@@ -67,7 +68,7 @@ fn parse_entries(text: &str, ranges: &mut Vec<AddressRange>) -> Result<(), Inval
             return Ok(());
         }
         if ranges.len() == TARGET_FILE_ENTRIES_MAX {
-            let wrong = format!("is one entry too many: at most {TARGET_FILE_ENTRIES_MAX}");
+            let wrong = format!("exceeds the number of entries: at most {TARGET_FILE_ENTRIES_MAX}");
             return Err(Invalid::new(word, wrong));
         }
         let mut entry = word.to_owned();
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_read_as_people_write_them() {
+    fn all_usual_forms_are_parsed() {
         for (text, entries) in [
             ("", ""),
             ("\n \n\t\r\n", ""),
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn all_bad_lines_are_told_up_to_a_bound() {
+    fn all_bad_lines_are_reported_up_to_a_bound() {
         let bad = parse("a\n10.0.0.1\nb\nc c\n").unwrap_err();
         let lines: Vec<usize> = bad.iter().map(|bad| bad.line).collect();
         assert_eq!(lines, [1, 3, 4]);
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_have_a_bound() {
+    fn the_number_of_entries_is_bounded() {
         let full = "10.0.0.1\n".repeat(TARGET_FILE_ENTRIES_MAX);
         assert_eq!(parse(&full).unwrap().len(), TARGET_FILE_ENTRIES_MAX);
         let bad = parse(&(full + "10.0.0.2\n10.0.0.3\n")).unwrap_err();
@@ -193,7 +194,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_shown_is_read_back(spans in prop::collection::vec((any::<u32>(), 0u32..70_000), 0..20), separator in "[,\n]|\r\n| # x\n") {
+        fn displayed_entries_parse_to_the_same_ranges(spans in prop::collection::vec((any::<u32>(), 0u32..70_000), 0..20), separator in "[,\n]|\r\n| # x\n") {
             let entries: Vec<String> = spans.iter()
                 .map(|&(first, length)| format!("{}-{}", std::net::Ipv4Addr::from(first), std::net::Ipv4Addr::from(first.saturating_add(length))))
                 .collect();

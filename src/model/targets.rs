@@ -1,4 +1,5 @@
 //! Targets: addresses, CIDR blocks and ranges of IPv4 and IPv6, as sets of ranges. They are never expanded into single addresses.
+
 use super::text::Invalid;
 use ipnet::IpNet;
 use std::fmt;
@@ -6,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Most target ranges in one task. They fit into an argument vector with room to spare.
+/// Maximum number of target ranges in one task. They fit into an argument vector.
 pub const TASK_TARGETS_MAX: usize = 4096;
 
 const EXPECTED: &str =
@@ -124,7 +125,9 @@ impl FromStr for AddressRange {
         } else {
             text.parse::<IpAddr>().ok().map(IpNet::from)
         };
-        let net = net.ok_or_else(|| Invalid::new(text, wrong(text)))?.trunc();
+        let net = net
+            .ok_or_else(|| Invalid::new(text, error_of(text)))?
+            .trunc();
         let last = match net {
             IpNet::V4(net) => net.broadcast().into(),
             IpNet::V6(net) => net.broadcast().into(),
@@ -191,7 +194,8 @@ impl Targets {
 
     /// Whether `address` is one of them.
     pub fn contains(&self, address: IpAddr) -> bool {
-        AddressRange::new(address, address).is_some_and(|range| !self.meeting(&range).is_empty())
+        AddressRange::new(address, address)
+            .is_some_and(|range| !self.overlapping(&range).is_empty())
     }
 
     /// The addresses of `self` that are not in `excluded`. Takes n log m steps, and one for each hole.
@@ -199,7 +203,7 @@ impl Targets {
         let mut left = Vec::with_capacity(self.0.len());
         for range in self.0.iter() {
             let mut rest = Some(*range);
-            for hole in excluded.meeting(range) {
+            for hole in excluded.overlapping(range) {
                 let Some(now) = rest else { break };
                 left.extend(now.below(hole));
                 rest = now.above(hole);
@@ -213,7 +217,7 @@ impl Targets {
     pub fn intersection(&self, other: &Targets) -> Targets {
         let mut both = Vec::new();
         for range in self.0.iter() {
-            both.extend(other.meeting(range).iter().map(|met| AddressRange {
+            both.extend(other.overlapping(range).iter().map(|met| AddressRange {
                 first: met.first.max(range.first),
                 last: met.last.min(range.last),
                 ..*range
@@ -223,11 +227,12 @@ impl Targets {
     }
 
     /// The ranges that have an address in common with `range`.
-    fn meeting(&self, range: &AddressRange) -> &[AddressRange] {
+    fn overlapping(&self, range: &AddressRange) -> &[AddressRange] {
         let before = |met: &AddressRange| (met.family, met.last) < (range.family, range.first);
-        let begun = |met: &AddressRange| (met.family, met.first) <= (range.family, range.last);
+        let begins_in_time =
+            |met: &AddressRange| (met.family, met.first) <= (range.family, range.last);
         let from_here = &self.0[self.0.partition_point(before)..];
-        &from_here[..from_here.partition_point(begun)]
+        &from_here[..from_here.partition_point(begins_in_time)]
     }
 }
 
@@ -266,7 +271,8 @@ impl fmt::Display for Targets {
     }
 }
 
-fn wrong(text: &str) -> &'static str {
+/// The error for an invalid `text`.
+fn error_of(text: &str) -> &'static str {
     let looks_like_a_name = text.bytes().any(|b| b.is_ascii_alphabetic())
         && text.contains('.')
         && text
@@ -318,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_target_is_named() {
+    fn an_invalid_target_is_named() {
         for (text, named) in [
             ("", "empty list"),
             ("10.0.0.0/33", "\"10.0.0.0/33\" is not"),
@@ -383,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_both_is_found() {
+    fn intersection_keeps_common_addresses() {
         for (one, other, both) in [
             ("10.0.0.0/24", "10.0.0.7", "10.0.0.7"),
             ("10.0.0.7", "10.0.0.0/8", "10.0.0.7"),
@@ -410,7 +416,7 @@ mod tests {
         Targets::from_ranges(ranges.collect())
     }
 
-    /// The same, address by address, for comparison.
+    /// Whether an address is in one of the spans, for comparison.
     fn holds(spans: &Spans, address: u32) -> bool {
         let within = |&(first, length): &(u32, u32)| (first..=first + length).contains(&address);
         spans.iter().any(within)
@@ -418,7 +424,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn without_and_intersection_agree_with_a_look_at_each_address(
+        fn without_and_intersection_agree_with_a_check_of_each_address(
             one in prop::collection::vec((0u32..200, 0u32..20), 0..12),
             other in prop::collection::vec((0u32..200, 0u32..20), 0..12),
         ) {
@@ -438,7 +444,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_shown_parses_to_the_same(spans in prop::collection::vec((any::<u32>(), 0u32..70_000), 1..8)) {
+        fn displayed_targets_parse_to_the_same_set(spans in prop::collection::vec((any::<u32>(), 0u32..70_000), 1..8)) {
             let set = of_spans(&spans);
             prop_assert_eq!(set.to_string().parse::<Targets>().unwrap(), set);
         }

@@ -13,19 +13,19 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Longest task id, in bytes.
-pub const TASK_ID_MAX_BYTES: usize = 128;
+const TASK_ID_MAX_BYTES: usize = 128;
 /// Largest task record, in bytes; a longer one is rejected without being parsed.
-pub const TASK_RECORD_MAX_BYTES: usize = 256 * 1024;
+const TASK_RECORD_MAX_BYTES: usize = 256 * 1024;
 /// Longest single word of masscan's argument vector, in bytes (Linux allows 128 KiB: MAX_ARG_STRLEN).
 pub const ARGUMENT_MAX_BYTES: usize = 120 * 1024;
 /// Most probes (addresses × ports) of one task. masscan's index has 64 bits.
 pub const TASK_PROBES_MAX: u128 = 1 << 56;
 /// Lowest seed. masscan replaces 0 with a random seed, and such a scan cannot be resumed.
-pub const SEED_MIN: u64 = 1;
-/// Highest seed: 53 bits, so that JSON readers that use doubles keep it.
-pub const SEED_MAX: u64 = (1 << 53) - 1;
+pub(super) const SEED_MIN: u64 = 1;
+/// Highest seed: 53 bits, so that JSON readers that use doubles do not change it.
+pub(super) const SEED_MAX: u64 = (1 << 53) - 1;
 /// Highest rate of a task, in packets per second.
-pub const BAND_WIDTH_MAX_PPS: u64 = 100_000_000;
+const BAND_WIDTH_MAX_PPS: u64 = 100_000_000;
 /// Default rate of a task, in packets per second.
 pub const BAND_WIDTH_DEFAULT_PPS: u64 = 1000;
 /// Default wait for late answers after the last probe, in seconds.
@@ -33,17 +33,17 @@ pub const WAIT_DEFAULT_S: u32 = 10;
 /// Longest such wait, in seconds.
 pub const WAIT_MAX_S: u32 = 600;
 /// Default number of attempts.
-pub const ATTEMPTS_DEFAULT: u32 = 3;
-/// Most attempts of a task.
+const ATTEMPTS_DEFAULT: u32 = 3;
+/// Maximum number of attempts of a task.
 pub const ATTEMPTS_MAX: u32 = 100;
 /// Highest limit for the number of a job's tasks that send at the same time.
-pub const JOB_PARALLEL_MAX: u32 = 100_000;
+const JOB_PARALLEL_MAX: u32 = 100_000;
 /// Longest time-out of an attempt, in seconds (30 days).
 pub const TIMEOUT_MAX_S: u32 = 30 * 24 * 3600;
 /// How often a task may be retried after its end.
 pub const RETRY_MAX: u32 = 1000;
 
-/// A task's id: 1 to 128 printable ASCII characters without spaces. Ours are nanoids; ids of other programs are kept unchanged.
+/// A task's id: 1 to 128 printable ASCII characters without spaces. scanpush generates nanoids; ids of other programs are kept unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct TaskId(String);
 
@@ -319,14 +319,13 @@ impl Task {
         self.ip_range.without(&self.exclude)
     }
 
-    /// Checks what concerns several fields: something is left to scan, and masscan can count and accept it. A task that was parsed from a record
-    /// has passed this. Errs with the name of the field and the error.
+    /// Checks the rules that concern several fields: something is left to scan, and masscan can count and accept it. A task that was parsed from a
+    /// record has passed this check. Errs with the name of the field and the error.
     pub fn check(&self) -> Result<(), (&'static str, Invalid)> {
-        check_whole(self)
+        check_fields(self)
     }
 
-    /// Addresses × ports of the whole task, less exclusions: the range of masscan's index
-    /// (for a shard too: FACTS).
+    /// Addresses × ports of the whole task, less exclusions: the range of masscan's index, for a shard too.
     pub fn probes(&self) -> u128 {
         self.ip_range
             .without(&self.exclude)
@@ -403,7 +402,7 @@ impl Task {
             resume: Resume::from_fields(fields)?,
             task_id,
         };
-        check_whole(&task).map_err(|(field, error)| error.of(field))?;
+        check_fields(&task).map_err(|(field, error)| error.of(field))?;
         Ok(task)
     }
 }
@@ -431,7 +430,7 @@ impl From<&Task> for TaskRecord {
     }
 }
 
-fn check_whole(task: &Task) -> Result<(), (&'static str, Invalid)> {
+fn check_fields(task: &Task) -> Result<(), (&'static str, Invalid)> {
     let wrong = |field: &'static str, wrong: &str| Err((field, Invalid::about(wrong)));
     let probes = task.probes();
     if probes == 0 {
@@ -504,19 +503,19 @@ mod tests {
     use crate::model::text::ERROR_TEXT_MAX_CHARS;
     use serde_json::json;
 
-    fn original() -> serde_json::Value {
+    fn four_fields() -> serde_json::Value {
         json!({"task_id": "6f9619ff-8b86-d011-b42d-00c04fc964ff", "ip_range": "172.16.0.0/24", "ports": "443", "band_width": "800"})
     }
 
     fn with(field: &str, value: serde_json::Value) -> Result<Task, Rejected> {
-        let mut record = original();
+        let mut record = four_fields();
         record[field] = value;
         Task::from_record(record.to_string().as_bytes())
     }
 
     #[test]
-    fn the_originals_four_fields_are_a_task() {
-        let task = Task::from_record(original().to_string().as_bytes()).unwrap();
+    fn four_fields_are_a_complete_task() {
+        let task = Task::from_record(four_fields().to_string().as_bytes()).unwrap();
         assert_eq!(
             task.task_id.as_str(),
             "6f9619ff-8b86-d011-b42d-00c04fc964ff"
@@ -529,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn optional_and_unknown_fields() {
+    fn optional_fields_are_read_and_unknown_ones_are_ignored() {
         assert_eq!(
             with("colour", json!("red")).unwrap(),
             with("x", json!(1)).unwrap()
@@ -552,7 +551,7 @@ mod tests {
             128
         );
         assert_eq!(with("seed", json!(7)).unwrap().seed, 7);
-        let mut record = original();
+        let mut record = four_fields();
         (record["job_id"], record["parallel"]) = (json!("j"), json!(4));
         let task = Task::from_record(record.to_string().as_bytes()).unwrap();
         assert_eq!(task.parallel, Some(4));
@@ -651,7 +650,7 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_before_a_record_is_skipped() {
-        let record = original().to_string();
+        let record = four_fields().to_string();
         let marked = [b"\xef\xbb\xbf", record.as_bytes()].concat();
         assert_eq!(
             Task::from_record(&marked),
@@ -687,7 +686,7 @@ mod tests {
     }
 
     #[test]
-    fn a_random_id_can_stand_on_a_command_line() {
+    fn a_random_id_cannot_be_mistaken_for_a_flag() {
         for _ in 0..1000 {
             let id = TaskId::random();
             assert!(
@@ -698,7 +697,7 @@ mod tests {
     }
 
     #[test]
-    fn rates() {
+    fn rates_are_parsed() {
         for (text, pps) in [
             ("1", 1),
             ("800", 800),

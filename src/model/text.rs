@@ -1,22 +1,23 @@
-//! Foreign text made safe to show, and the error that names it.
+//! Makes untrusted text safe to display, and the error type that quotes it.
+
 use std::fmt;
 
-/// Longest error text that is stored or shown, in characters.
-pub const ERROR_TEXT_MAX_CHARS: usize = 300;
-/// Longest piece of foreign text that a message quotes, in characters.
+/// Maximum length of an error text that is stored or displayed, in characters.
+pub(super) const ERROR_TEXT_MAX_CHARS: usize = 300;
+/// Maximum length of untrusted text that a message quotes, in characters.
 pub const QUOTED_TEXT_MAX_CHARS: usize = 60;
 
-/// A value that is not what it should be: one line that names it and says what would be right.
+/// An invalid value: one line that quotes it and says what would be valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid(String);
 
 impl Invalid {
-    /// `value` as it came (quoted and shortened here), and what it should have been: `"is not …"`.
+    /// `value` is the value as it was given; it is quoted and shortened here. `wrong` says what would be valid: `"is not …"`.
     pub fn new(value: &str, wrong: impl fmt::Display) -> Invalid {
         Invalid(format!("{} {wrong}", quoted(value)))
     }
 
-    /// An error that isn't about one value: a list that is empty, a field that is missing.
+    /// An error that is not about one value, such as an empty list or a missing field.
     pub fn about(what: impl fmt::Display) -> Invalid {
         Invalid(what.to_string())
     }
@@ -35,7 +36,7 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// Foreign text in quotes, control characters escaped, no longer than [`QUOTED_TEXT_MAX_CHARS`].
+/// Untrusted text in quotes, with control characters escaped, no longer than [`QUOTED_TEXT_MAX_CHARS`].
 pub fn quoted(text: &str) -> String {
     let mut shown: String = text.chars().take(QUOTED_TEXT_MAX_CHARS).collect();
     let rest = text.len() - shown.len();
@@ -64,7 +65,7 @@ pub fn fingerprint(text: &str) -> u64 {
     })
 }
 
-/// Foreign text as one printable line of at most [`ERROR_TEXT_MAX_CHARS`], for logs and records.
+/// Untrusted text as one printable line of at most [`ERROR_TEXT_MAX_CHARS`], for logs and records.
 pub fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     words
@@ -75,8 +76,7 @@ pub fn one_line(text: &str) -> String {
         .collect()
 }
 
-/// What the system says of a failure: without its number, and without what Rust puts before a resolver's words, for which it has
-/// no kind of error.
+/// The system's message for an error, without the error number, and without the text that Rust puts before a resolver's message.
 pub fn system_words(text: &str) -> String {
     let Some((_, why)) = text.split_once("lookup address information: ") else {
         return one_line(text.split(" (os error").next().unwrap_or_default());
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_has_no_line_break_and_a_bound() {
+    fn one_line_has_no_line_break_and_is_bounded() {
         assert_eq!(one_line(" a\r\n b\tc\x07 "), "a b c\u{fffd}");
         assert_eq!(
             one_line(&"y ".repeat(4096)).chars().count(),

@@ -233,7 +233,7 @@ fn other_probe_order() {
     let mut server = fleet.ready_scand("a", &[]);
     let with_hole = ["-exclude", hole.as_str()];
     for (next, words, why) in [
-        ("b", &[][..], "doesn't say what it is valid for"),
+        ("b", &[][..], "the checkpoint has no probe order"),
         ("c", &with_hole[..], "exclusions leave other addresses"),
     ] {
         wait_until("a checkpoint of this server", SOON, || {

@@ -1,13 +1,13 @@
-//! The first contact with a broker: is it there, is it Kafka, does it support the protocol versions of the `kafka` crate? Answered within
-//! seconds, before the crate connects: the crate reports only "no host reachable", waits 120 s for a silent peer, and takes the first four bytes
-//! of an HTTP answer for a length of 1.2 GB.
+//! The first contact with a broker: is it reachable, is it Kafka, and does it support the protocol versions of the `kafka` crate? The answer
+//! takes seconds, and is needed before the crate connects: the crate reports only "no host reachable", waits 120 s for a silent peer, and takes
+//! the first four bytes of an HTTP answer for a length of 1.2 GB.
 //!
 //! This is the only place that writes Kafka's protocol by hand.
 
 use super::deadline::within;
-use super::errors::answer_in_words;
+use super::errors::describe_answer;
 use crate::kafka::brokers::Brokers;
-use crate::kafka::error::{KafkaError, Refusal, io_in_words};
+use crate::kafka::error::{KafkaError, Refusal, describe_io_error};
 use crate::model::backoff::CONNECT_WAIT;
 use crossbeam_channel::{Receiver, bounded};
 use std::io::{self, Read, Write};
@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Largest first answer (to ApiVersions) that is accepted, in bytes; Kafka 3.9 sends about 400.
-const KAFKA_HELLO_MAX_BYTES: usize = 64 * 1024;
+const API_VERSIONS_MAX_BYTES: usize = 64 * 1024;
 
 /// Request key of ApiVersions, which every Kafka since 0.10 answers in version 0.
 const API_VERSIONS: i16 = 18;
@@ -24,11 +24,11 @@ const API_VERSIONS: i16 = 18;
 const CORRELATION_ID: i32 = 0x5ca0;
 /// The requests of the `kafka` crate with their versions (from its `protocol` folder): Produce, Fetch, ListOffsets, Metadata, OffsetCommit,
 /// OffsetFetch, FindCoordinator.
-const SPOKEN: [(i16, i16); 7] = [(0, 0), (1, 0), (2, 0), (3, 0), (8, 1), (9, 1), (10, 0)];
+const USED_VERSIONS: [(i16, i16); 7] = [(0, 0), (1, 0), (2, 0), (3, 0), (8, 1), (9, 1), (10, 0)];
 /// Time for connecting and one answer, each at most [`CONNECT_WAIT`].
-const GREETING_WAIT: Duration = Duration::from_secs(2 * CONNECT_WAIT.as_secs());
+const CHECK_WAIT: Duration = Duration::from_secs(2 * CONNECT_WAIT.as_secs());
 
-/// Fails within `wait` if none of `brokers` is a Kafka that this client can use; gives the reason for each address.
+/// Checks that one of `brokers` is a Kafka that this client can use. Otherwise fails within `wait`, with the reason for each address.
 pub fn preflight(brokers: &Brokers, wait: Duration) -> Result<(), KafkaError> {
     let asked = brokers.clone();
     within(wait, &format!("connect to {brokers}"), move || {
@@ -36,21 +36,21 @@ pub fn preflight(brokers: &Brokers, wait: Duration) -> Result<(), KafkaError> {
     })
 }
 
-/// The address of the first broker that answers as Kafka. All are asked at the same time, so a dead one costs nothing.
+/// The address of the first broker that answers as Kafka. All are asked at the same time, so an unreachable one causes no delay.
 pub(in crate::kafka) fn first_that_answers(brokers: &Brokers) -> Result<String, KafkaError> {
-    let answers = greet_all(brokers.addresses().to_vec())?;
-    let deadline = Instant::now() + GREETING_WAIT;
-    let (mut refusals, mut unfit) = (Vec::new(), None);
+    let answers = check_all(brokers.addresses().to_vec())?;
+    let deadline = Instant::now() + CHECK_WAIT;
+    let (mut refusals, mut unusable) = (Vec::new(), None);
     for _ in brokers.addresses() {
         match answers.recv_deadline(deadline) {
             Ok((address, Ok(()))) => return Ok(address),
             Ok((_, Err(KafkaError::Unreachable(refusal)))) => refusals.extend(refusal),
-            Ok((_, Err(error))) => unfit = Some(error),
+            Ok((_, Err(error))) => unusable = Some(error),
             Err(_) => break,
         }
     }
-    // An unusable server is a more helpful error than an unreachable one.
-    if let Some(error) = unfit {
+    // The error of an unusable server is more helpful than that of an unreachable one.
+    if let Some(error) = unusable {
         return Err(error);
     }
     for address in brokers.addresses() {
@@ -64,8 +64,8 @@ pub(in crate::kafka) fn first_that_answers(brokers: &Brokers) -> Result<String, 
 /// Fails if one of `addresses`, which brokers advertise, does not answer as Kafka.
 pub(in crate::kafka) fn all_answer(addresses: Vec<String>) -> Result<(), KafkaError> {
     let expected = addresses.clone();
-    let answers = greet_all(addresses)?;
-    let deadline = Instant::now() + GREETING_WAIT;
+    let answers = check_all(addresses)?;
+    let deadline = Instant::now() + CHECK_WAIT;
     let mut missing = expected;
     while !missing.is_empty() {
         let Ok((address, answer)) = answers.recv_deadline(deadline) else {
@@ -84,17 +84,17 @@ pub(in crate::kafka) fn all_answer(addresses: Vec<String>) -> Result<(), KafkaEr
 
 type Answer = (String, Result<(), KafkaError>);
 
-/// Asks each address on a thread of its own. A thread whose answer is no longer needed ends by itself after [`GREETING_WAIT`] and the time of
+/// Checks each address in a separate thread. A thread whose answer is no longer needed ends by itself after [`CHECK_WAIT`] and the time of
 /// the system's resolver.
-fn greet_all(addresses: Vec<String>) -> Result<Receiver<Answer>, KafkaError> {
+fn check_all(addresses: Vec<String>) -> Result<Receiver<Answer>, KafkaError> {
     let (sender, answers) = bounded(addresses.len());
     for address in addresses {
         let sender = sender.clone();
         let doing = format!("connect to {address}");
         thread::Builder::new()
-            .name("kafka-hello".to_owned())
+            .name("kafka-versions".to_owned())
             .spawn(move || {
-                let answer = greet(&address);
+                let answer = check(&address);
                 // If another broker was faster, nothing receives this.
                 let _ = sender.send((address, answer));
             })
@@ -106,24 +106,25 @@ fn greet_all(addresses: Vec<String>) -> Result<Receiver<Answer>, KafkaError> {
     Ok(answers)
 }
 
-/// Connects to `address` and asks for its protocol versions.
-fn greet(address: &str) -> Result<(), KafkaError> {
-    let unreachable =
-        |error: io::Error| KafkaError::Unreachable(vec![refusal(address, &io_in_words(&error))]);
+/// Connects to `address` and checks its protocol versions.
+fn check(address: &str) -> Result<(), KafkaError> {
+    let unreachable = |error: io::Error| {
+        KafkaError::Unreachable(vec![refusal(address, &describe_io_error(&error))])
+    };
     let not_kafka = |saw: String| KafkaError::NotKafka {
         address: address.to_owned(),
         saw,
     };
     let stream = connect(address).map_err(unreachable)?;
     match ask_versions(stream) {
-        Ok(Hello::Versions(answer)) => match speaks_ours(&answer) {
+        Ok(FirstAnswer::Versions(answer)) => match supports_used_versions(&answer) {
             Some(true) => Ok(()),
             Some(false) => Err(KafkaError::Incompatible {
                 address: address.to_owned(),
             }),
             None => Err(not_kafka("its answer is malformed".to_owned())),
         },
-        Ok(Hello::Other(first)) => Err(not_kafka(answer_in_words(first))),
+        Ok(FirstAnswer::Other(first)) => Err(not_kafka(describe_answer(first))),
         Err(error) => Err(match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => not_kafka(format!(
                 "it takes connections but gave no answer within {} s",
@@ -150,25 +151,25 @@ fn connect(address: &str) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// The answer: one with a plausible length, or the first bytes of something else.
-enum Hello {
+/// An answer with a plausible length, or the first bytes of any other.
+enum FirstAnswer {
     Versions(Vec<u8>),
     Other([u8; 4]),
 }
 
-fn ask_versions(mut stream: TcpStream) -> io::Result<Hello> {
+fn ask_versions(mut stream: TcpStream) -> io::Result<FirstAnswer> {
     stream.set_read_timeout(Some(CONNECT_WAIT))?;
     stream.set_write_timeout(Some(CONNECT_WAIT))?;
     stream.write_all(&request())?;
     let mut size = [0; 4];
     stream.read_exact(&mut size)?;
     let bytes = usize::try_from(i32::from_be_bytes(size)).unwrap_or(usize::MAX);
-    if bytes > KAFKA_HELLO_MAX_BYTES {
-        return Ok(Hello::Other(size));
+    if bytes > API_VERSIONS_MAX_BYTES {
+        return Ok(FirstAnswer::Other(size));
     }
     let mut answer = vec![0; bytes];
     stream.read_exact(&mut answer)?;
-    Ok(Hello::Versions(answer))
+    Ok(FirstAnswer::Versions(answer))
 }
 
 /// ApiVersions request v0: size, key, version, correlation id, client id.
@@ -186,8 +187,8 @@ fn request() -> Vec<u8> {
 }
 
 /// Whether an ApiVersions answer v0 (correlation id, error code, count, then key, lowest and highest version of each request)
-/// covers [`SPOKEN`]; `None` if it is not such an answer.
-fn speaks_ours(answer: &[u8]) -> Option<bool> {
+/// covers [`USED_VERSIONS`]; `None` if it is not such an answer.
+fn supports_used_versions(answer: &[u8]) -> Option<bool> {
     let (head, ranges) = answer.split_at_checked(10)?;
     if head[..6] != [&CORRELATION_ID.to_be_bytes()[..], &[0, 0]].concat() {
         return None;
@@ -196,7 +197,7 @@ fn speaks_ours(answer: &[u8]) -> Option<bool> {
         .chunks_exact(6)
         .map(|entry| [0, 2, 4].map(|at| i16::from_be_bytes([entry[at], entry[at + 1]])))
         .collect();
-    Some(SPOKEN.iter().all(|&(key, version)| {
+    Some(USED_VERSIONS.iter().all(|&(key, version)| {
         ranges
             .iter()
             .any(|&[of, lowest, highest]| of == key && (lowest..=highest).contains(&version))
@@ -219,7 +220,7 @@ mod tests {
     fn versions(produce: i16, fetch: i16) -> Vec<u8> {
         let mut answer = CORRELATION_ID.to_be_bytes().to_vec();
         answer.extend_from_slice(&[0, 0, 0, 0, 0, 7]);
-        for (key, _) in SPOKEN {
+        for (key, _) in USED_VERSIONS {
             let lowest = match key {
                 0 => produce,
                 1 => fetch,
@@ -232,7 +233,7 @@ mod tests {
         answer
     }
 
-    /// A server on a port of its own that sends `answer` to one client, then waits until it disconnects.
+    /// A server that sends `answer` to one client, then waits until it disconnects. Returns its address.
     fn server(answer: Vec<u8>) -> Brokers {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -252,19 +253,19 @@ mod tests {
 
     #[test]
     fn versions_are_compared() {
-        assert_eq!(speaks_ours(&versions(0, 0)), Some(true));
+        assert_eq!(supports_used_versions(&versions(0, 0)), Some(true));
         // Kafka 4 still lists Produce v0, for old librdkafka, but refuses it.
-        assert_eq!(speaks_ours(&versions(0, 4)), Some(false));
-        assert_eq!(speaks_ours(&versions(0, 0)[..20]), Some(false));
-        assert_eq!(speaks_ours(b"short"), None);
-        assert_eq!(speaks_ours(&[0; 30]), None);
+        assert_eq!(supports_used_versions(&versions(0, 4)), Some(false));
+        assert_eq!(supports_used_versions(&versions(0, 0)[..20]), Some(false));
+        assert_eq!(supports_used_versions(b"short"), None);
+        assert_eq!(supports_used_versions(&[0; 30]), None);
     }
 
     #[test]
-    fn servers_are_told_apart() {
+    fn other_servers_are_recognised() {
         let ok = server(sized(versions(0, 0)));
         assert_eq!(first_that_answers(&ok), Ok(ok.to_string()));
-        for (answer, said) in [
+        for (answer, expected) in [
             (sized(versions(3, 4)), "use Kafka 3.9 or older"),
             (
                 b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
@@ -281,7 +282,7 @@ mod tests {
             let brokers = server(answer);
             let error = first_that_answers(&brokers).unwrap_err().to_string();
             assert!(
-                error.starts_with(&brokers.to_string()) && error.contains(said),
+                error.starts_with(&brokers.to_string()) && error.contains(expected),
                 "{error}"
             );
         }
@@ -294,7 +295,7 @@ mod tests {
             .local_addr()
             .unwrap();
         let brokers: Brokers = format!("{closed},nohost.invalid").parse().unwrap();
-        let error = preflight(&brokers, GREETING_WAIT).unwrap_err().to_string();
+        let error = preflight(&brokers, CHECK_WAIT).unwrap_err().to_string();
         assert!(
             error.contains(&format!("{closed}: connection refused")),
             "{error}"

@@ -1,4 +1,4 @@
-//! How much goes into one produce request. Pure.
+//! Splits messages into produce requests. Pure.
 //!
 //! A broker checks the size of what it stores: it packs all messages of a request for a partition into one batch of format v2, compressed or
 //! not, and refuses a batch above `max.message.bytes`. The compression ratio is unknown beforehand, so the size here is that of the
@@ -46,7 +46,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn batches_hold_what_fits() {
+    fn batches_stay_within_the_limit() {
         for (weights, expected) in [
             (&[][..], vec![]),
             (&[5], vec![vec![0]]),

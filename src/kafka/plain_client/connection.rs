@@ -1,9 +1,8 @@
-//! One connection to Kafka for one topic, made again after errors.
+//! A connection to Kafka for one topic, re-established after errors.
 //!
-//! **Invariant:** a `KafkaClient` is never repaired. After any error it is dropped, and the next call makes another one; after [`METADATA_EVERY`]
-//! too, which handles moved leaders, added partitions and connections that the broker closed as idle. No call waits longer than its bound,
-//! although the sockets of the crate
-//! do (120 s).
+//! **Invariant:** a `KafkaClient` is never reused after an error. It is dropped, and the next call makes a new one. The same happens after
+//! [`METADATA_EVERY`], because of moved leaders, added partitions and connections that the broker closed as idle. No call waits longer than its
+//! bound, although the crate's sockets do (120 s).
 
 use super::api_versions::{all_answer, first_that_answers};
 use super::deadline::Caller;
@@ -24,7 +23,7 @@ const KAFKA_ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// Longest time until a topic has leaders after a first request has made Kafka create it.
 const TOPIC_WAIT: Duration = Duration::from_secs(3);
 
-/// Names this program in the broker's request log.
+/// Name of this program in the broker's request log.
 const CLIENT_ID: &str = "scan";
 
 /// A client for one topic, connected or not.
@@ -37,7 +36,7 @@ pub(in crate::kafka) struct Client {
     caller: Caller,
     /// The leader (`HOST:PORT`) of each partition by the last metadata; `None` if it has none.
     leaders: Vec<Option<String>>,
-    /// Whether the topic was seen with all its leaders: from then on a missing leader is not waited for.
+    /// Whether all partitions have had a leader. From then on, a call does not wait for a missing leader.
     complete: bool,
 }
 
@@ -66,8 +65,8 @@ impl Client {
         }
     }
 
-    /// As [`Client::new`], but connects at once and makes Kafka create the topic if it may. Errs as [`Client::call`] does, and with
-    /// [`KafkaError::TopicMissing`]. Once `stop` is closed no call waits; see [`Caller::until`].
+    /// As [`Client::new`], but connects at once, and Kafka creates the topic if it is allowed to. Errs as [`Client::call`] does, and with
+    /// [`KafkaError::TopicMissing`]. Once `stop` is closed, no call waits; see [`Caller::until`].
     pub(in crate::kafka) fn connect(
         brokers: &Brokers,
         topic: &str,
@@ -147,11 +146,11 @@ impl Client {
     fn connected(&mut self) -> Result<Open, KafkaError> {
         let doing = format!("connect to {}", self.brokers);
         let (brokers, topic, prepare) = (self.brokers.clone(), self.topic.clone(), self.prepare);
-        let patient = !self.complete;
+        let wait_for_leaders = !self.complete;
         let (open, leaders) =
             self.caller
                 .within(KAFKA_ANSWER_WAIT + TOPIC_WAIT, &doing, move || {
-                    open(&brokers, &topic, prepare, patient)
+                    open(&brokers, &topic, prepare, wait_for_leaders)
                 })?;
         self.complete |= leaders.iter().all(Option::is_some);
         self.leaders = leaders;
@@ -159,21 +158,22 @@ impl Client {
     }
 }
 
-/// A connected client and the topic's leaders. `patient`: waits for all leaders, because the topic may have been created just now.
+/// A connected client and the topic's leaders. `wait_for_leaders`: waits until all partitions have a leader, because the topic may have been
+/// created just now.
 fn open(
     brokers: &Brokers,
     topic: &str,
     prepare: fn(&mut KafkaClient),
-    patient: bool,
+    wait_for_leaders: bool,
 ) -> Result<(Open, Vec<Option<String>>), KafkaError> {
-    // The only address it gets, so it never falls back to an address that was not checked.
+    // The client gets only this address, so that it never uses one that was not checked.
     let address = first_that_answers(brokers)?;
     let mut kafka = KafkaClient::new(vec![address.clone()]);
     kafka.set_client_id(CLIENT_ID.to_owned());
-    // The crate's refresh of idle connections panics if it fails (`get_conn_any().expect(…)`). Our clients are younger than that.
+    // The crate's refresh of idle connections panics if it fails (`get_conn_any().expect(…)`), so it is switched off.
     kafka.set_connection_idle_timeout(Duration::MAX);
     prepare(&mut kafka);
-    let leaders = leaders_of(&mut kafka, brokers, topic, patient)?;
+    let leaders = leaders_of(&mut kafka, brokers, topic, wait_for_leaders)?;
     let others: BTreeSet<String> = leaders
         .iter()
         .flatten()
@@ -190,13 +190,13 @@ fn open(
     ))
 }
 
-/// Asks for the topic's partitions and leaders, which makes Kafka create the topic if it may. Creation takes a moment, during which the topic
-/// looks missing, so the answer is waited for up to [`TOPIC_WAIT`].
+/// Asks for the topic's partitions and leaders. Kafka then creates the topic if it is allowed to. Until it is created, the topic looks missing,
+/// so this waits for up to [`TOPIC_WAIT`].
 fn leaders_of(
     kafka: &mut KafkaClient,
     brokers: &Brokers,
     topic: &str,
-    patient: bool,
+    wait_for_leaders: bool,
 ) -> Result<Vec<Option<String>>, KafkaError> {
     let doing = format!("look up topic {topic}");
     let deadline = Instant::now() + TOPIC_WAIT;
@@ -213,7 +213,7 @@ fn leaders_of(
             None => Vec::new(),
         };
         let led = leaders.iter().flatten().count();
-        if led > 0 && (led == leaders.len() || !patient) {
+        if led > 0 && (led == leaders.len() || !wait_for_leaders) {
             return Ok(leaders);
         }
         let left = deadline.saturating_duration_since(Instant::now());

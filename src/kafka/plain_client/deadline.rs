@@ -1,4 +1,4 @@
-//! A bound on the duration of calls that have none of their own.
+//! A time limit for calls that have none.
 //!
 //! Nothing else in this folder starts a thread or waits without a bound.
 
@@ -8,15 +8,15 @@ use std::io;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Work that sends its result itself.
+/// A call, which also sends its own result.
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread that makes calls for another one, so that the other need not wait longer than it wants to. It is kept from call to call,
-/// because starting a thread costs as much as a small call.
+/// A thread that makes calls on behalf of another thread, so that the other one can stop waiting. It is reused, because starting a thread takes
+/// as long as a small call.
 #[derive(Debug)]
 pub(in crate::kafka) struct Caller {
     thread: Option<(Sender<Job>, JoinHandle<()>)>,
-    /// Closed: no call waits any more.
+    /// Once closed, no call waits.
     stop: Receiver<()>,
 }
 
@@ -27,7 +27,7 @@ impl Default for Caller {
 }
 
 impl Caller {
-    /// One whose calls fail with [`KafkaError::Stopped`] once `stop` is closed.
+    /// A caller whose calls fail with [`KafkaError::Stopped`] once `stop` is closed.
     pub(in crate::kafka) fn until(stop: Receiver<()>) -> Caller {
         Caller { thread: None, stop }
     }
@@ -40,14 +40,13 @@ impl Caller {
         }
     }
 
-    /// Runs `work` on the thread and returns its result, or [`KafkaError::TimedOut`] after `wait`. `doing` names the operation, in words that fit
-    /// before a colon ("connect to localhost:9092").
+    /// Runs `work` on the thread and returns its result, or [`KafkaError::TimedOut`] after `wait`. `doing` names the operation for error
+    /// messages ("connect to localhost:9092").
     ///
-    /// After `wait`, or if `stop` closes, the thread is abandoned, because nothing can end a thread in a system call; the next call gets another
-    /// one. In a client program the process ends soon. In a daemon the loss is
-    /// bounded: the crate's sockets give up after 120 s, which ends the thread and drops what it owns; it holds no lock, and what it owned has been
-    /// replaced by then. The request may still be carried out, so this is only for requests that may happen late or
-    /// twice.
+    /// After `wait`, or if `stop` closes, the thread is abandoned, because nothing can end a thread in a system call, and the next call starts
+    /// another one. A client program ends soon after that. In a daemon the number of abandoned threads is bounded: the crate's sockets time out
+    /// after 120 s, which ends the thread and drops what it owns. It holds no lock. The request may still be carried out, so this is only for
+    /// requests that may happen late or twice.
     ///
     /// A panic in `work` (the crate has some) ends that thread only, and is returned as [`KafkaError::Broken`].
     pub(in crate::kafka) fn within<T, W>(
@@ -66,7 +65,7 @@ impl Caller {
         };
         let (done, result) = bounded(1);
         let job = Box::new(move || {
-            // Fails only if nothing waits any more; the result is dropped then.
+            // Fails only if nothing waits for the result any more.
             let _ = done.send(work());
         });
         // Put back only after a successful call.
@@ -75,14 +74,14 @@ impl Caller {
             None => start().map_err(|error| broken(&format!("no thread: {error}")))?,
         };
         jobs.send(job)
-            .map_err(|_| broken("its thread is gone (a fault in the client library)"))?;
+            .map_err(|_| broken("its thread has ended (a bug in the client library)"))?;
         select! {
             recv(result) -> result => match result {
                 Ok(result) => {
                     self.thread = Some((jobs, thread));
                     result
                 }
-                Err(_) => Err(broken("it broke off (a fault in the client library)")),
+                Err(_) => Err(broken("it panicked (a bug in the client library)")),
             },
             recv(self.stop) -> _ => Err(KafkaError::Stopped),
             default(wait) => Err(KafkaError::TimedOut {
@@ -97,7 +96,7 @@ impl Drop for Caller {
     fn drop(&mut self) {
         if let Some((jobs, thread)) = self.thread.take() {
             drop(jobs);
-            // It has nothing left to do. A panic while its last values are dropped does not concern any result.
+            // An error means that it panicked while it dropped its last values, which affects no result.
             let _ = thread.join();
         }
     }
@@ -126,15 +125,15 @@ mod tests {
     use std::time::Instant;
 
     #[test]
-    fn results_come_back_and_waits_end() {
+    fn a_call_returns_its_result_or_times_out() {
         let second = Duration::from_secs(1);
         assert_eq!(within(second, "add", || Ok(1 + 1)), Ok(2));
-        let begun = Instant::now();
+        let start_time = Instant::now();
         let hung = within(Duration::from_millis(50), "hang", move || {
             thread::sleep(second);
             Ok(())
         });
-        assert!(begun.elapsed() < second);
+        assert!(start_time.elapsed() < second);
         assert_eq!(
             hung.unwrap_err().to_string(),
             "hang: no answer within 0.05 s"
@@ -142,28 +141,28 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_serves_call_after_call_until_one_fails() {
+    fn a_thread_is_reused_until_a_call_fails() {
         let mut caller = Caller::default();
         let second = Duration::from_secs(1);
-        let mut whose = |wait, work: fn() -> Result<(), KafkaError>| {
-            caller.within(wait, "look", move || {
+        let mut thread_of = |wait, work: fn() -> Result<(), KafkaError>| {
+            caller.within(wait, "call", move || {
                 work()?;
                 Ok(thread::current().id())
             })
         };
-        let first = whose(second, || Ok(())).unwrap();
-        assert_eq!(whose(second, || Ok(())), Ok(first));
-        whose(second, || panic!("on purpose")).unwrap_err();
-        let after_panic = whose(second, || Ok(())).unwrap();
+        let first = thread_of(second, || Ok(())).unwrap();
+        assert_eq!(thread_of(second, || Ok(())), Ok(first));
+        thread_of(second, || panic!("on purpose")).unwrap_err();
+        let after_panic = thread_of(second, || Ok(())).unwrap();
         assert_ne!(after_panic, first);
-        whose(Duration::ZERO, || {
+        thread_of(Duration::ZERO, || {
             thread::sleep(Duration::from_millis(200));
             Ok(())
         })
         .unwrap_err();
-        let after_hang = whose(second, || Ok(())).unwrap();
+        let after_hang = thread_of(second, || Ok(())).unwrap();
         assert_ne!(after_hang, after_panic);
-        assert_eq!(whose(second, || Ok(())), Ok(after_hang));
+        assert_eq!(thread_of(second, || Ok(())), Ok(after_hang));
     }
 
     #[test]
@@ -173,7 +172,7 @@ mod tests {
         let second = Duration::from_secs(1);
         assert_eq!(caller.within(second, "add", || Ok(1 + 1)), Ok(2));
         drop(closed);
-        let begun = Instant::now();
+        let start_time = Instant::now();
         let stopped = caller.within(second * 5, "hang", move || {
             thread::sleep(second);
             Ok(())
@@ -181,7 +180,10 @@ mod tests {
         assert_eq!(stopped, Err(KafkaError::Stopped));
         assert_eq!(caller.pause(second), Err(KafkaError::Stopped));
         drop(caller);
-        assert!(begun.elapsed() < second, "nor is the thread waited for");
+        assert!(
+            start_time.elapsed() < second,
+            "the thread is not waited for either"
+        );
     }
 
     #[test]
@@ -193,7 +195,7 @@ mod tests {
             broken
                 .unwrap_err()
                 .to_string()
-                .contains("parse: it broke off")
+                .contains("parse: it panicked")
         );
     }
 }

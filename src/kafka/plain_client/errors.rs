@@ -1,7 +1,7 @@
-//! The errors of the `kafka` crate and Kafka's error codes as [`KafkaError`]s.
+//! Converts errors of the `kafka` crate and Kafka's error codes to [`KafkaError`]s.
 
 use crate::kafka::brokers::Brokers;
-use crate::kafka::error::{KafkaError, io_in_words};
+use crate::kafka::error::{KafkaError, describe_io_error};
 use crate::model::text::{one_line, quoted};
 use kafka::error::{Error, KafkaCode};
 
@@ -11,7 +11,7 @@ impl KafkaError {
         KafkaError::Broker {
             address: brokers.to_string(),
             doing: doing.to_owned(),
-            code: code_in_words(code),
+            code: describe_code(code),
         }
     }
 
@@ -25,17 +25,17 @@ impl KafkaError {
             other => KafkaError::Io {
                 address: brokers.to_string(),
                 doing: doing.to_owned(),
-                reason: client_error_in_words(other),
+                reason: describe_client_error(other),
             },
         }
     }
 }
 
-/// An error of the crate about an answer or a connection, for operators.
-pub(super) fn client_error_in_words(error: &Error) -> String {
+/// The text for an error of the crate about an answer or a connection.
+pub(super) fn describe_client_error(error: &Error) -> String {
     match error {
-        Error::Io(error) => io_in_words(error),
-        Error::Kafka(code) => code_in_words(*code).to_owned(),
+        Error::Io(error) => describe_io_error(error),
+        Error::Kafka(code) => describe_code(*code).to_owned(),
         Error::UnsupportedCompression => {
             "it is compressed with lz4 or zstd, which this client cannot read".to_owned()
         }
@@ -46,13 +46,13 @@ pub(super) fn client_error_in_words(error: &Error) -> String {
             "the answer is malformed".to_owned()
         }
         Error::NoHostReachable => "the connection was lost".to_owned(),
-        Error::ArcSelf(inner) => client_error_in_words(inner),
+        Error::ArcSelf(inner) => describe_client_error(inner),
         other => one_line(&other.to_string()),
     }
 }
 
-/// The first bytes of an answer that is not Kafka's, for the log.
-pub(super) fn answer_in_words(first: [u8; 4]) -> String {
+/// The text for the first bytes of an answer that is not Kafka's.
+pub(super) fn describe_answer(first: [u8; 4]) -> String {
     match first {
         // Records of TLS: 21 is an alert, 22 a handshake, then the major version 3.
         [21 | 22, 3, ..] => {
@@ -65,8 +65,8 @@ pub(super) fn answer_in_words(first: [u8; 4]) -> String {
     }
 }
 
-/// An error code of Kafka with the remedy, if there is one (<https://kafka.apache.org/protocol#protocol_error_codes>).
-pub(super) fn code_in_words(code: KafkaCode) -> &'static str {
+/// The text for an error code of Kafka, with the remedy if there is one (<https://kafka.apache.org/protocol#protocol_error_codes>).
+pub(super) fn describe_code(code: KafkaCode) -> &'static str {
     use KafkaCode as Code;
     match code {
         Code::Unknown => "unknown error code: see the broker's log",
@@ -74,40 +74,42 @@ pub(super) fn code_in_words(code: KafkaCode) -> &'static str {
         Code::CorruptMessage => "a message is damaged",
         Code::UnknownTopicOrPartition => "the topic or partition does not exist",
         Code::InvalidMessageSize => "a message has an impossible size",
-        Code::LeaderNotAvailable => "the partition has no leader at present",
+        Code::LeaderNotAvailable => "the partition currently has no leader",
         Code::NotLeaderForPartition => "the partition's leader has moved",
         Code::RequestTimedOut => "the replicas did not answer the broker in time",
         Code::BrokerNotAvailable => "the broker is not available",
         Code::ReplicaNotAvailable => "a replica is not available",
-        Code::MessageSizeTooLarge => "a message is larger than the topic takes (max.message.bytes)",
+        Code::MessageSizeTooLarge => {
+            "a message is larger than the topic accepts (max.message.bytes)"
+        }
         Code::StaleControllerEpoch => "the broker is out of date",
         Code::OffsetMetadataTooLarge | Code::InvalidCommitOffsetSize => {
             "the offset's metadata is too large"
         }
         Code::NetworkException => "the broker lost a connection",
         Code::GroupLoadInProgress => "the group is still being loaded",
-        Code::GroupCoordinatorNotAvailable => "the group has no coordinator at present",
+        Code::GroupCoordinatorNotAvailable => "the group currently has no coordinator",
         Code::NotCoordinatorForGroup => "the group's coordinator has moved",
         Code::InvalidTopic => "the topic's name is not valid, or the topic is internal to Kafka",
         Code::RecordListTooLarge => "a request is larger than the topic's segment (segment.bytes)",
         Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
-            "fewer replicas are in sync than the topic asks for (min.insync.replicas)"
+            "fewer replicas are in sync than the topic requires (min.insync.replicas)"
         }
-        Code::InvalidRequiredAcks => "the broker does not take acks=all",
+        Code::InvalidRequiredAcks => "the broker does not accept acks=all",
         Code::IllegalGeneration
         | Code::UnknownMemberId
         | Code::InconsistentGroupProtocol
         | Code::RebalanceInProgress
         | Code::InvalidSessionTimeout => {
-            "other consumers have joined the group: give it a name of its own"
+            "other consumers have joined the group: use a group name that nothing else uses"
         }
-        Code::InvalidGroupId => "the group's name is not one",
+        Code::InvalidGroupId => "the group's name is not valid",
         Code::TopicAuthorizationFailed => "not authorised for the topic: see Kafka's ACLs",
         Code::GroupAuthorizationFailed => "not authorised for the group: see Kafka's ACLs",
         Code::ClusterAuthorizationFailed => "not authorised for the cluster: see Kafka's ACLs",
-        Code::InvalidTimestamp => "the topic does not take messages without a timestamp",
+        Code::InvalidTimestamp => "the topic does not accept messages without a timestamp",
         Code::UnsupportedSaslMechanism | Code::IllegalSaslState => {
-            "the listener asks for a login (SASL), this program needs a PLAINTEXT listener"
+            "the listener requires a login (SASL); this program needs a PLAINTEXT listener"
         }
         Code::UnsupportedVersion => {
             "the broker refuses this program's protocol version (message.downconversion.enable must be true)"
@@ -144,7 +146,7 @@ mod tests {
             (
                 KafkaError::NotKafka {
                     address: "a:1".into(),
-                    saw: answer_in_words(*b"HTTP"),
+                    saw: describe_answer(*b"HTTP"),
                 },
                 "a:1: does not speak the Kafka protocol: its answer begins with \"HTTP\"",
             ),
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_readable() {
+    fn causes_are_plain_text() {
         for (error, words) in [
             (io::Error::from_raw_os_error(111), "connection refused"),
             (io::Error::from_raw_os_error(113), "no route to the host"),
@@ -194,11 +196,11 @@ mod tests {
                 "name not known",
             ),
         ] {
-            assert_eq!(io_in_words(&error), words);
+            assert_eq!(describe_io_error(&error), words);
         }
-        assert!(answer_in_words([21, 3, 3, 0]).contains("TLS"));
+        assert!(describe_answer([21, 3, 3, 0]).contains("TLS"));
         assert_eq!(
-            answer_in_words([255, 10, 0, 1]),
+            describe_answer([255, 10, 0, 1]),
             "its answer begins with \"\u{fffd}\\n\\0\\u{1}\""
         );
     }

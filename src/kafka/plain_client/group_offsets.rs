@@ -50,15 +50,15 @@ impl GroupOffsets {
         })
     }
 
-    /// Commits these offsets (the next one to read, by partition). After an error they may be committed all the same, and after
-    /// [`KafkaError::TimedOut`] even later than a newer commit; the caller commits again.
+    /// Commits these offsets (the next one to read, by partition). After an error they may be committed nevertheless, and after
+    /// [`KafkaError::TimedOut`] even later than a newer commit. The caller commits again.
     pub fn commit(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<(), KafkaError> {
         let (group, topic) = (self.group.clone(), self.client.topic().to_owned());
         let doing = format!("commit the offsets of group {group}");
         let offsets = offsets.clone();
         self.client.call(&doing, Duration::ZERO, move |kafka| {
-            // Where the coordinator is still loading the group, `commit_offsets` repeats without end, and past its number of
-            // tries without a pause. Reading first fails in an orderly way instead, and leaves the coordinator known.
+            // While the coordinator is still loading the group, `commit_offsets` repeats without end, and without a pause after its number of
+            // tries. Reading first returns an error instead, and finds the coordinator.
             committed(kafka, &group, &topic)?;
             kafka.set_retry_max_attempts(u32::MAX);
             let commits = offsets
@@ -76,7 +76,7 @@ fn committed(
 ) -> Result<BTreeMap<i32, i64>, Error> {
     kafka.set_retry_max_attempts(COORDINATOR_TRIES);
     let offsets = kafka.fetch_group_topic_offset(group, topic)?;
-    // -1 is Kafka's word for "none".
+    // -1: there is none.
     let known = offsets.iter().filter(|known| known.offset >= 0);
     Ok(known.map(|known| (known.partition, known.offset)).collect())
 }

@@ -1,19 +1,19 @@
-//! Which partition a key belongs to. Pure, and the same for everyone: a task keyed by its id lies where Kafka's Java client,
-//! `kcat -X partitioner=murmur2` and the others that follow it would put it.
+//! The partition of a key. Pure. It is the same as with Kafka's Java client, `kcat -X partitioner=murmur2` and other clients that follow Kafka's
+//! default.
 
 /// The partition of `key` in a topic of `partitions` partitions (at least one): Kafka's own rule,
 /// `toPositive(murmur2(key)) % partitions` (`org.apache.kafka.clients.producer.internals.BuiltInPartitioner`).
 pub(in crate::kafka) fn partition_for(key: &[u8], partitions: usize) -> i32 {
     let positive = murmur2(key) & 0x7fff_ffff;
     let chosen = positive as usize % partitions.max(1);
-    i32::try_from(chosen).expect("it is not above a positive i32")
+    i32::try_from(chosen).expect("the value is masked to 31 bits")
 }
 
 /// Murmur2 with Kafka's seed, 32 bits (`org.apache.kafka.common.utils.Utils.murmur2`).
 fn murmur2(data: &[u8]) -> u32 {
     const M: u32 = 0x5bd1_e995;
     const SEED: u32 = 0x9747_b28c;
-    // Java's length is an i32; a key has never as much.
+    // Java's length is an i32; keys are much shorter.
     let mut hash = SEED ^ data.len() as u32;
     let mut words = data.chunks_exact(4);
     for word in &mut words {

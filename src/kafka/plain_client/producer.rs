@@ -1,7 +1,7 @@
 //! Sends messages and reports which of them Kafka certainly has.
 //!
-//! Nothing is sent again here after a failure: whether an unacknowledged message arrived is unknown, and the caller decides that a duplicate is
-//! better than a loss. The exception is a refusal because of size, after which Kafka certainly has nothing.
+//! Nothing is sent again here after a failure, because it is unknown whether an unacknowledged message arrived. The caller decides whether a
+//! duplicate is better than a loss. The exception is a batch that Kafka refused because of its size: it certainly did not arrive.
 
 use super::batches::{batches, halves, weight};
 use super::connection::Client;
@@ -49,8 +49,8 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// For `topic`, which the first send makes Kafka create if it may; `compression` is snappy. Connects with the
-    /// first send.
+    /// For `topic`; with `compression`, messages are compressed with snappy. Connects with the first send, at which Kafka creates the topic if it
+    /// is allowed to.
     pub fn new(brokers: &Brokers, topic: &str, compression: bool) -> Producer {
         let prepare: fn(&mut KafkaClient) = match compression {
             true => |kafka| kafka.set_compression(Compression::SNAPPY),

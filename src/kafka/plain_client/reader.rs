@@ -1,13 +1,12 @@
-//! Reads a topic from cursors that the caller keeps. No consumer group, no stored offsets, and no record is dropped.
+//! Reads a topic from cursors that the caller keeps, without a consumer group or stored offsets. No record is dropped.
 //!
 //! **Invariant:** an error of one partition (deleted, without a leader, not decodable) is that partition's result and does not stop the
 //! others.
 
-use super::connection::Client;
-use super::connection::METADATA_EVERY;
-use super::errors::{client_error_in_words, code_in_words};
+use super::connection::{Client, METADATA_EVERY};
+use super::errors::{describe_client_error, describe_code};
 use super::fetch_window::isolate::{FETCH_BYTES, Found, isolate};
-use super::fetch_window::size::Portion;
+use super::fetch_window::size::Window;
 use crate::kafka::brokers::Brokers;
 use crate::kafka::error::KafkaError;
 use crate::kafka::fetched::{Fetched, LogRange, Record};
@@ -19,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Least bytes to fetch from one of many partitions, which share [`FETCH_BYTES`].
+/// Minimum number of bytes to fetch from each of many partitions, which share [`FETCH_BYTES`].
 const FETCH_PARTITION_BYTES_MIN: i32 = 128 * 1024;
 /// Pause before a fetch is repeated that returned early without a record.
 const FETCH_AGAIN_PAUSE: Duration = Duration::from_millis(50);
@@ -33,7 +32,7 @@ pub struct Reader {
     /// Batches that cannot be decoded, by partition, so that they are not examined again with each fetch.
     unreadable: BTreeMap<i32, Unreadable>,
     /// The size of the fetch window, by partition.
-    portions: BTreeMap<i32, Portion>,
+    windows: BTreeMap<i32, Window>,
 }
 
 #[derive(Debug)]
@@ -44,7 +43,7 @@ struct Unreadable {
 }
 
 impl Reader {
-    /// Connects, makes Kafka create the topic if it may, and waits a moment for its leaders. Errs if the topic is missing or no broker
+    /// Connects and waits a moment for the topic's leaders. Kafka creates the topic if it is allowed to. Errs if the topic is missing or no broker
     /// answers.
     ///
     /// Once `stop` is closed, each call errs with [`KafkaError::Stopped`] at once, and the process has to end soon.
@@ -58,7 +57,7 @@ impl Reader {
         Ok(Reader {
             client,
             unreadable: BTreeMap::new(),
-            portions: BTreeMap::new(),
+            windows: BTreeMap::new(),
         })
     }
 
@@ -98,9 +97,8 @@ impl Reader {
         })
     }
 
-    /// Reads from `cursors` (the next offset of each partition), waiting up to `wait` for a record. Partitions without news are absent. Returns at
-    /// once with a record or a cursor that is out of range; with other news, or without any, after `wait`, so that a caller may simply
-    /// repeat it.
+    /// Reads from `cursors` (the next offset of each partition), waiting up to `wait` for a record. Partitions without a result are absent.
+    /// Returns at once with a record or a cursor that is out of range. Otherwise returns after `wait`, so that a caller may simply repeat it.
     pub fn fetch(
         &mut self,
         cursors: &BTreeMap<i32, i64>,
@@ -114,7 +112,7 @@ impl Reader {
             if left.is_zero() || found.values().any(is_urgent) {
                 return Ok(found);
             }
-            // The broker answered early: because of news that is not urgent, or of bytes in the log that are not records.
+            // The broker answered early, with a result that is not urgent or with bytes that are not records.
             let pause = match found.values().any(is_stale) {
                 true => FETCH_STALE_PAUSE,
                 false => FETCH_AGAIN_PAUSE,
@@ -123,23 +121,23 @@ impl Reader {
         }
     }
 
-    /// One fetch for all partitions, then a closer one for those whose result is not reliable.
+    /// One fetch for all partitions, then [`isolate`] for those whose result may be incomplete.
     fn fetch_once(
         &mut self,
         cursors: &BTreeMap<i32, i64>,
         wait: Duration,
     ) -> Result<BTreeMap<i32, Fetched>, KafkaError> {
-        let (mut answers, to_ask) = self.sort_out(cursors)?;
-        for (partition, found) in self.ask_for_portions(&to_ask, wait)? {
-            let Some(&cursor) = to_ask.get(&partition) else {
+        let (mut answers, to_fetch) = self.known_answers(cursors)?;
+        for (partition, found) in self.fetch_windows(&to_fetch, wait)? {
+            let Some(&cursor) = to_fetch.get(&partition) else {
                 continue;
             };
             let answer = match found {
                 Found::Other(Fetched::Away { reason }) => away(partition, &reason),
                 Found::Other(answer) => answer,
-                found if !found.is_sound(cursor) => self.look_closer(partition, cursor)?,
+                found if !found.is_complete(cursor) => self.isolate_batch(partition, cursor)?,
                 Found::Log { records, .. } => Fetched::Records(records),
-                Found::Undecodable(_) => unreachable!("it is never sound"),
+                Found::Undecodable(_) => unreachable!("it is never complete"),
             };
             answers.insert(partition, answer);
         }
@@ -151,8 +149,8 @@ impl Reader {
         Ok(answers)
     }
 
-    /// The partitions that can be fetched, and the results for those that cannot.
-    fn sort_out(
+    /// The results for partitions that cannot be fetched, and the cursors of the others.
+    fn known_answers(
         &mut self,
         cursors: &BTreeMap<i32, i64>,
     ) -> Result<(Answers, BTreeMap<i32, i64>), KafkaError> {
@@ -160,27 +158,27 @@ impl Reader {
         self.unreadable.retain(|partition, known| {
             cursors.get(partition) == Some(&known.cursor) && known.since.elapsed() < METADATA_EVERY
         });
-        let (mut answers, mut to_ask) = (Answers::new(), BTreeMap::new());
+        let (mut answers, mut to_fetch) = (Answers::new(), BTreeMap::new());
         for (&partition, &cursor) in cursors {
             let leader = usize::try_from(partition)
                 .ok()
                 .and_then(|at| self.client.leaders().get(at));
             let answer = match (leader, self.unreadable.get(&partition)) {
                 (None, _) => Fetched::Gone,
-                (Some(None), _) => away(partition, code_in_words(KafkaCode::LeaderNotAvailable)),
+                (Some(None), _) => away(partition, describe_code(KafkaCode::LeaderNotAvailable)),
                 (Some(Some(_)), Some(known)) => known.answer.clone(),
                 (Some(Some(_)), None) => {
-                    to_ask.insert(partition, cursor);
+                    to_fetch.insert(partition, cursor);
                     continue;
                 }
             };
             answers.insert(partition, answer);
         }
-        Ok((answers, to_ask))
+        Ok((answers, to_fetch))
     }
 
     /// One fetch for all of `cursors`, and further ones for partitions whose window was too small.
-    fn ask_for_portions(
+    fn fetch_windows(
         &mut self,
         cursors: &BTreeMap<i32, i64>,
         wait: Duration,
@@ -192,14 +190,14 @@ impl Reader {
             return Ok(BTreeMap::new());
         };
         let full = share.max(FETCH_PARTITION_BYTES_MIN);
-        let (mut all, mut to_ask, mut wait) = (BTreeMap::new(), cursors.clone(), wait);
-        while !to_ask.is_empty() {
-            let found = self.ask(&to_ask, full, wait)?;
-            to_ask.retain(|partition, cursor| {
-                let portion = self.portions.get_mut(partition);
-                portion.is_some_and(|portion| match found.get(partition) {
+        let (mut all, mut to_fetch, mut wait) = (BTreeMap::new(), cursors.clone(), wait);
+        while !to_fetch.is_empty() {
+            let found = self.ask(&to_fetch, full, wait)?;
+            to_fetch.retain(|partition, cursor| {
+                let window = self.windows.get_mut(partition);
+                window.is_some_and(|window| match found.get(partition) {
                     Some(Found::Log { records, end }) => {
-                        !suits(portion, records, *cursor, *end, full)
+                        !adapt(window, records, *cursor, *end, full)
                     }
                     _ => false,
                 })
@@ -223,9 +221,9 @@ impl Reader {
                 partition,
                 offset,
                 bytes: self
-                    .portions
+                    .windows
                     .entry(partition)
-                    .or_insert_with(|| Portion::new(full))
+                    .or_insert_with(|| Window::new(full))
                     .bytes(full),
             })
             .collect();
@@ -243,7 +241,7 @@ impl Reader {
     }
 
     /// The records of one partition at `cursor`, fetched separately.
-    fn look_closer(&mut self, partition: i32, cursor: i64) -> Result<Fetched, KafkaError> {
+    fn isolate_batch(&mut self, partition: i32, cursor: i64) -> Result<Fetched, KafkaError> {
         let topic = self.client.topic().to_owned();
         let doing = format!("read partition {partition} of {topic}");
         let fetched = self.client.call(&doing, Duration::ZERO, move |kafka| {
@@ -265,15 +263,23 @@ impl Reader {
         })?;
         Ok(match fetched {
             Fetched::Away { reason } => away(partition, &reason),
-            Fetched::Unreadable { reason, next } => self.remember(partition, cursor, &reason, next),
+            Fetched::Unreadable { reason, next } => {
+                self.remember_unreadable(partition, cursor, &reason, next)
+            }
             other => other,
         })
     }
 
-    fn remember(&mut self, partition: i32, cursor: i64, reason: &str, next: i64) -> Fetched {
+    fn remember_unreadable(
+        &mut self,
+        partition: i32,
+        cursor: i64,
+        reason: &str,
+        next: i64,
+    ) -> Fetched {
         let answer = Fetched::Unreadable {
             reason: format!(
-                "partition {partition} of {}, offsets {cursor} to {}: {reason}; its producer is to use snappy, gzip or no compression",
+                "partition {partition} of {}, offsets {cursor} to {}: {reason}; its producer must use snappy, gzip or no compression",
                 self.client.topic(),
                 next - 1
             ),
@@ -289,13 +295,13 @@ impl Reader {
     }
 }
 
-/// Adapts the window to an answer. Returns false if more has to be fetched.
-fn suits(portion: &mut Portion, records: &[Record], cursor: i64, end: i64, full: i32) -> bool {
+/// Adapts the window to an answer. Returns false if the fetch has to be repeated with a larger window.
+fn adapt(window: &mut Window, records: &[Record], cursor: i64, end: i64, full: i32) -> bool {
     match records.last() {
-        None if end > cursor => !portion.was_too_small(full),
+        None if end > cursor => !window.was_too_small(full),
         Some(last) if last.offset + 1 < end => {
             let bytes = records.iter().map(|record| record.value.len()).sum();
-            portion.brought(records.len(), bytes);
+            window.after_answer(records.len(), bytes);
             true
         }
         _ => true,
@@ -304,12 +310,12 @@ fn suits(portion: &mut Portion, records: &[Record], cursor: i64, end: i64, full:
 
 type Answers = BTreeMap<i32, Fetched>;
 
-/// What the caller has to know at once.
+/// Whether the caller has to get the result at once.
 fn is_urgent(answer: &Fetched) -> bool {
     matches!(answer, Fetched::Records(_) | Fetched::OutOfRange)
 }
 
-/// What may change with new metadata.
+/// Whether the result may change with new metadata.
 fn is_stale(answer: &Fetched) -> bool {
     matches!(answer, Fetched::Gone | Fetched::Away { .. })
 }
@@ -327,8 +333,7 @@ struct Request {
     bytes: i32,
 }
 
-/// One round of fetch requests. If the answer cannot be parsed, none of its partitions is reliable, whichever caused
-/// it.
+/// One round of fetch requests. If the answer cannot be parsed, all of its partitions count as undecodable, because the cause is unknown.
 fn fetch(
     kafka: &mut KafkaClient,
     topic: &str,
@@ -340,7 +345,7 @@ fn fetch(
     match kafka.fetch_messages(partitions) {
         Ok(responses) => Ok(responses.iter().flat_map(found_in).collect()),
         Err(error) if is_undecodable(&error) => {
-            let reason = client_error_in_words(&error);
+            let reason = describe_client_error(&error);
             Ok(requests
                 .iter()
                 .map(|request| (request.partition, Found::Undecodable(reason.clone())))
@@ -373,14 +378,14 @@ fn found(partition: &Partition<'_>) -> Found {
             Error::Kafka(KafkaCode::UnknownTopicOrPartition) => Found::Other(Fetched::Gone),
             // The crate's error for every code above 35, such as 76: unsupported compression.
             Error::Kafka(KafkaCode::Unknown) => Found::Undecodable(
-                "the broker can't convert it for this program (zstd compression? the broker's log says more)".to_owned(),
+                "the broker cannot convert it for this program (probably zstd compression; see the broker's log)".to_owned(),
             ),
-            ref other => Found::Other(Fetched::Away { reason: client_error_in_words(other) }),
+            ref other => Found::Other(Fetched::Away { reason: describe_client_error(other) }),
         },
     }
 }
 
-/// Whether an answer came but cannot be decoded: the connection is still good.
+/// Whether an answer arrived but cannot be decoded. Then the connection is still usable.
 fn is_undecodable(error: &Error) -> bool {
     match error {
         Error::UnsupportedCompression

@@ -1,17 +1,17 @@
-//! Reads the records of one partition if the plain fetch is not reliable. Pure: the fetch is an argument.
+//! Reads the records of one partition if the plain fetch may have dropped some. Pure: the fetch is an argument.
 //!
 //! The `kafka` crate returns either the uncompressed records at the beginning of an answer, or the records of its first compressed batch, **and
 //! silently drops the uncompressed ones before that**. One batch that it cannot decompress fails the whole answer. A record larger than the
-//! answer's limit does not appear at all. The remedy for all three is to fetch the right number of bytes: those in which the batch at the
-//! cursor fits, and nothing after it.
+//! answer's limit does not appear at all. The remedy for all three is to fetch just enough bytes for the batch at
+//! the cursor, and nothing after it.
 
 use crate::kafka::fetched::{Fetched, Record};
 
 /// Bytes of one fetch from one partition.
 pub(in crate::kafka) const FETCH_BYTES: i32 = 4 * 1024 * 1024;
-/// Bytes of one fetch if a record is larger than [`FETCH_BYTES`]; Fetch v0 makes no progress otherwise.
+/// Bytes of one fetch if a record is larger than [`FETCH_BYTES`]. Without it, Fetch v0 makes no progress.
 const FETCH_BYTES_LARGE: i32 = 128 * 1024 * 1024;
-/// Offsets that are tried one by one to find the end of an unreadable batch.
+/// Maximum number of offsets that are tried one by one to find the end of an unreadable batch.
 const FETCH_SKIP_MAX_OFFSETS: i64 = 100;
 
 /// Lower bound for the size of a batch, in bytes (its header alone has 61).
@@ -30,7 +30,7 @@ pub(in crate::kafka) enum Found {
 
 impl Found {
     /// Whether this is everything in the log at `cursor`: no record before it was dropped, and none was too large.
-    pub(in crate::kafka) fn is_sound(&self, cursor: i64) -> bool {
+    pub(in crate::kafka) fn is_complete(&self, cursor: i64) -> bool {
         match self {
             Found::Log { records, end } => match records.first() {
                 Some(first) => first.offset == cursor,
@@ -70,7 +70,7 @@ pub(in crate::kafka) fn isolate<E>(
             too_much => return narrow(cursor, empty_in, bytes, too_much, ask),
         }
     }
-    step_over(cursor, end, ask)
+    skip_gap(cursor, end, ask)
 }
 
 /// Whether `records` begin at `cursor`, or there are none.
@@ -102,25 +102,25 @@ fn narrow<E>(
         Found::Other(fetched) => Ok(fetched),
         // The first existing batch begins later: the offsets before it are gone (compaction, transaction markers).
         Found::Log { records, .. } => Ok(Fetched::Records(records)),
-        // Even if not a single batch can have fit: that is not the fault of a batch.
+        // The error occurs even with too few bytes for any batch, so no batch is the cause.
         Found::Undecodable(reason) if bytes <= BATCH_BYTES_MIN => Ok(Fetched::Away { reason }),
-        Found::Undecodable(reason) => skip(cursor, empty_in, bytes, reason, ask),
+        Found::Undecodable(reason) => skip_batch(cursor, empty_in, bytes, reason, ask),
     }
 }
 
 /// The batch at `cursor` cannot be decoded; it does not fit in `empty_in`, but does in `bytes`. Finds where the next one begins.
-fn skip<E>(
+fn skip_batch<E>(
     cursor: i64,
     empty_in: i32,
     bytes: i32,
     reason: String,
     ask: &mut impl FnMut(i64, i32) -> Result<Found, E>,
 ) -> Result<Fetched, E> {
-    // One by one: a longer step could skip a good record between two bad batches.
+    // One by one, because a longer step could skip a readable record between two unreadable batches.
     let mut next = cursor + 1;
     while next < cursor + FETCH_SKIP_MAX_OFFSETS
         && matches!(ask(next, bytes)?, Found::Undecodable(_))
-        // If something fits, it is a smaller batch, and the unreadable batch is not the first one.
+        // If something fits in `empty_in`, the batch at `next` is a smaller one, so the unreadable batch has ended.
         && ask(next, empty_in.max(1))?.is_empty()
     {
         next += 1;
@@ -129,7 +129,7 @@ fn skip<E>(
 }
 
 /// No batch at `cursor` contains a record at or after it, although the log continues to `end`: continues after the gap.
-fn step_over<E>(
+fn skip_gap<E>(
     cursor: i64,
     end: i64,
     ask: &mut impl FnMut(i64, i32) -> Result<Found, E>,
@@ -139,7 +139,7 @@ fn step_over<E>(
         match ask(offset, FETCH_BYTES)? {
             nothing if nothing.is_empty() => {}
             Found::Other(fetched) => return Ok(fetched),
-            found if found.is_sound(offset) => return isolate(offset, ask),
+            found if found.is_complete(offset) => return isolate(offset, ask),
             too_much => return narrow(offset, 0, FETCH_BYTES, too_much, ask),
         }
     }
@@ -183,7 +183,7 @@ mod tests {
         }
     }
 
-    /// Answers as broker and crate do together: whole batches up to `bytes`, from the one that contains `offset`.
+    /// Answers like the broker and the crate together: complete batches up to `bytes`, from the one that contains `offset`.
     fn ask(log: &[Batch], offset: i64, bytes: i32) -> Found {
         let end = log.iter().map(|batch| batch.records).sum();
         if offset > end {
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_bounded() {
+    fn an_unreadable_batch_is_skipped_up_to_a_bound() {
         let next = |log: &[Batch], cursor| match fetch(log, cursor) {
             Fetched::Unreadable { next, .. } => next,
             other => panic!("{other:?}"),
@@ -330,9 +330,9 @@ mod tests {
     }
 
     proptest! {
-        /// A reader that follows the cursor gets each readable record once and in order, and a report about each other one.
+        /// A reader that follows the cursor gets each readable record once and in order. All others are reported as unreadable.
         #[test]
-        fn no_record_is_passed_over(log in batches()) {
+        fn no_record_is_skipped(log in batches()) {
             let mut readable = Vec::new();
             let mut end = 0;
             for batch in &log {
@@ -343,10 +343,10 @@ mod tests {
             }
             let (mut cursor, mut read) = (0, Vec::new());
             for _ in 0..200 {
-                // As the reader does: the plain fetch first, the closer one if that is not reliable.
+                // As the reader does: the plain fetch first, then `isolate` if that may have dropped records.
                 let plain = ask(&log, cursor, FETCH_BYTES);
                 let fetched = match plain {
-                    Found::Log { ref records, .. } if plain.is_sound(cursor) => Fetched::Records(records.clone()),
+                    Found::Log { ref records, .. } if plain.is_complete(cursor) => Fetched::Records(records.clone()),
                     _ => fetch(&log, cursor),
                 };
                 match fetched {

@@ -1,4 +1,4 @@
-//! How many bytes a fetch asks for: the size of its window, and how a window is chosen in which one batch can be read alone.
+//! How many bytes a fetch requests: the size of its window, and the search for a window that contains a single batch.
 
 pub(in crate::kafka) mod isolate;
 pub(in crate::kafka) mod size;

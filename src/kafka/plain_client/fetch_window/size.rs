@@ -1,20 +1,20 @@
-//! How many bytes of a partition one fetch asks for. Pure.
+//! The size of the fetch window: how many bytes of a partition one fetch requests. Pure.
 //!
-//! Of an answer with compressed batches the `kafka` crate returns only the first batch, while the broker has converted and sent all of them:
-//! with a window of 4 MiB and findings in batches of 20 KB, 199 of 200 are wasted, and reading a million takes minutes. So the window is halved
-//! while answers show this, until one batch just fits.
+//! If an answer contains compressed batches, the `kafka` crate returns only the first one, although the broker has converted and sent all of
+//! them. With a window of 4 MiB and findings in batches of 20 KB, 199 of 200 batches are wasted, and reading a million findings takes minutes.
+//! So the window is halved as long as answers indicate this, until one batch just fits.
 
-/// Smallest window if batches are compressed and small, in bytes.
+/// Minimum size of the window, in bytes.
 const FETCH_BATCH_BYTES_MIN: i32 = 4 * 1024;
 /// After a batch did not fit, the window is not made smaller for this many answers.
-const FETCH_PORTION_KEPT_ANSWERS: u32 = 64;
+const FETCH_WINDOW_KEPT_ANSWERS: u32 = 64;
 
 /// What the broker adds to a record in an answer, in bytes.
 const RECORD_OVERHEAD_BYTES: usize = 34;
 
 /// The window of one partition.
 #[derive(Debug)]
-pub(in crate::kafka) struct Portion {
+pub(in crate::kafka) struct Window {
     bytes: i32,
     /// The previous answer, if the window was halved after it.
     halved_at: Option<usize>,
@@ -22,10 +22,10 @@ pub(in crate::kafka) struct Portion {
     kept_for: u32,
 }
 
-impl Portion {
+impl Window {
     /// Starts with the maximum.
-    pub(in crate::kafka) fn new(full: i32) -> Portion {
-        Portion {
+    pub(in crate::kafka) fn new(full: i32) -> Window {
+        Window {
             bytes: full,
             halved_at: None,
             kept_for: 0,
@@ -38,14 +38,14 @@ impl Portion {
     }
 
     /// An answer returned `count` records with values of `value_bytes` together, and there are more after them.
-    pub(in crate::kafka) fn brought(&mut self, count: usize, value_bytes: usize) {
+    pub(in crate::kafka) fn after_answer(&mut self, count: usize, value_bytes: usize) {
         if self.kept_for > 0 {
             self.kept_for -= 1;
             return;
         }
         let got = value_bytes + count * RECORD_OVERHEAD_BYTES;
         let asked = usize::try_from(self.bytes).unwrap_or(0);
-        // Uncompressed records fill the window, and half of it returns half of them.
+        // Uncompressed records fill the window, and half the window returns half of them. Compressed ones do neither.
         let is_cut = got * 2 < asked || got * 2 > asked * 3;
         let is_same = self.halved_at.is_some_and(|before| got * 4 > before * 3);
         if is_cut || is_same {
@@ -53,7 +53,7 @@ impl Portion {
             self.halved_at = Some(got);
         } else if self.halved_at.take().is_some() {
             self.bytes = self.bytes.saturating_mul(2);
-            self.kept_for = FETCH_PORTION_KEPT_ANSWERS;
+            self.kept_for = FETCH_WINDOW_KEPT_ANSWERS;
         }
     }
 
@@ -62,7 +62,7 @@ impl Portion {
         let before = self.bytes(full);
         self.bytes = before.saturating_mul(2).min(full);
         self.halved_at = None;
-        self.kept_for = FETCH_PORTION_KEPT_ANSWERS;
+        self.kept_for = FETCH_WINDOW_KEPT_ANSWERS;
         self.bytes > before
     }
 }
@@ -73,40 +73,35 @@ mod tests {
 
     const FULL: i32 = 4 * 1024 * 1024;
 
-    /// Reads `answers` answers of a log of compressed batches, `batch_bytes` each with 1000 records of `plain_bytes` in all.
-    /// Gives the requests that took, and the bytes that were sent for nothing.
-    fn read(
-        portion: &mut Portion,
-        answers: u32,
-        batch_bytes: i32,
-        plain_bytes: usize,
-    ) -> (u32, i64) {
+    /// Reads `answers` answers from a log of compressed batches. Each has `batch_bytes` and contains 1000 records of `plain_bytes` in total.
+    /// Returns the number of requests, and the bytes that were sent in vain.
+    fn read(window: &mut Window, answers: u32, batch_bytes: i32, plain_bytes: usize) -> (u32, i64) {
         let (mut requests, mut wasted) = (0, 0);
         for _ in 0..answers {
             loop {
                 requests += 1;
-                if portion.bytes(FULL) >= batch_bytes {
+                if window.bytes(FULL) >= batch_bytes {
                     break;
                 }
-                assert!(portion.was_too_small(FULL));
+                assert!(window.was_too_small(FULL));
             }
-            wasted += i64::from(portion.bytes(FULL) - batch_bytes);
-            portion.brought(1000, plain_bytes - 1000 * RECORD_OVERHEAD_BYTES);
+            wasted += i64::from(window.bytes(FULL) - batch_bytes);
+            window.after_answer(1000, plain_bytes - 1000 * RECORD_OVERHEAD_BYTES);
         }
         (requests, wasted)
     }
 
     #[test]
-    fn compressed_batches_are_asked_for_one_by_one() {
+    fn compressed_batches_are_fetched_one_by_one() {
         for (batch_bytes, plain_bytes) in [
             (20_000, 200_000),
             (60_000, 200_000),
             (5_000, 40_000),
             (150_000, 200_000),
         ] {
-            let mut portion = Portion::new(FULL);
-            read(&mut portion, 20, batch_bytes, plain_bytes);
-            let (requests, wasted) = read(&mut portion, 1000, batch_bytes, plain_bytes);
+            let mut window = Window::new(FULL);
+            read(&mut window, 20, batch_bytes, plain_bytes);
+            let (requests, wasted) = read(&mut window, 1000, batch_bytes, plain_bytes);
             assert!(requests < 1050, "{batch_bytes}: {requests}");
             assert!(
                 wasted <= 1000 * i64::from(batch_bytes),
@@ -116,37 +111,32 @@ mod tests {
     }
 
     #[test]
-    fn a_large_batch_is_got_over_and_small_ones_follow() {
-        let mut portion = Portion::new(FULL);
-        read(&mut portion, 50, 10_000, 100_000);
-        let (requests, _) = read(&mut portion, 1, 900_000, 4_000_000);
+    fn the_window_grows_for_a_large_batch_and_shrinks_again() {
+        let mut window = Window::new(FULL);
+        read(&mut window, 50, 10_000, 100_000);
+        let (requests, _) = read(&mut window, 1, 900_000, 4_000_000);
         assert!(requests < 10);
-        read(
-            &mut portion,
-            10 * FETCH_PORTION_KEPT_ANSWERS,
-            10_000,
-            100_000,
-        );
-        assert!(portion.bytes(FULL) < 40_000, "{portion:?}");
+        read(&mut window, 10 * FETCH_WINDOW_KEPT_ANSWERS, 10_000, 100_000);
+        assert!(window.bytes(FULL) < 40_000, "{window:?}");
     }
 
     #[test]
-    fn plain_records_are_asked_for_in_full() {
-        let mut portion = Portion::new(FULL);
+    fn uncompressed_records_keep_the_full_window() {
+        let mut window = Window::new(FULL);
         for answer in 0..1000 {
-            let asked = usize::try_from(portion.bytes(FULL)).unwrap();
+            let asked = usize::try_from(window.bytes(FULL)).unwrap();
             // Alternately slightly more and slightly less than the window.
             let got = asked * (80 + answer % 40) / 100;
-            portion.brought(got / 200, got - got / 200 * RECORD_OVERHEAD_BYTES);
-            assert_eq!(portion.bytes(FULL), FULL);
+            window.after_answer(got / 200, got - got / 200 * RECORD_OVERHEAD_BYTES);
+            assert_eq!(window.bytes(FULL), FULL);
         }
     }
 
     #[test]
-    fn the_largest_portion_that_is_too_small_stays() {
-        let mut portion = Portion::new(FULL);
-        assert!(!portion.was_too_small(FULL));
-        assert_eq!(portion.bytes(FULL), FULL);
-        assert_eq!(portion.bytes(1000), 1000);
+    fn the_window_does_not_exceed_the_maximum() {
+        let mut window = Window::new(FULL);
+        assert!(!window.was_too_small(FULL));
+        assert_eq!(window.bytes(FULL), FULL);
+        assert_eq!(window.bytes(1000), 1000);
     }
 }
