@@ -1,5 +1,5 @@
-//! scanpush as a shell sees it: exit code, stdout, stderr. No Kafka and no Redis here: what is tried needs none, or
-//! must find none.
+//! The command line of scanpush: exit code, stdout, stderr. Without Kafka and Redis: the commands do not need them, or must fail because they are
+//! unreachable.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a push may take to report that nothing answers, with a margin for a loaded machine.
+/// How long a command may take to report that a peer refuses the connection or does not answer, with a margin for a busy machine.
 const REFUSED_WITHIN: Duration = Duration::from_secs(5);
 const SILENT_WITHIN: Duration = Duration::from_secs(6);
 
@@ -19,7 +19,7 @@ fn scanpush<A: Into<OsString>>(line: impl IntoIterator<Item = A>) -> Output {
         .expect("the binary that cargo just built starts")
 }
 
-/// scanpush without what the environment of the tests may say.
+/// scanpush without the environment variables that it reads.
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_scanpush"));
     command.stdin(Stdio::null());
@@ -33,8 +33,8 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("scanpush prints UTF-8")
 }
 
-/// A command line that is right but for what `changed` puts in. Its Kafka would refuse, so that a test that wrongly
-/// gets that far has another exit code.
+/// A valid command line with the flags of `changed`. Its Kafka address refuses connections, so that a push that wrongly gets that far has another
+/// exit code.
 fn push_with(changed: &[&str]) -> Vec<String> {
     let mut line = vec!["-kafka=127.0.0.1:1".to_owned()];
     for (flag, value) in [("-ip", "172.16.0.0/24"), ("-ports", "443")] {
@@ -63,7 +63,7 @@ fn assert_usage_error<A: Into<OsString>>(line: impl IntoIterator<Item = A>, name
 }
 
 #[test]
-fn a_bad_value_is_one_line_with_flag_value_and_remedy() {
+fn an_invalid_value_is_reported_in_one_line_with_flag_value_and_remedy() {
     for (changed, named) in [
         (&["-ip", "here"][..], &["-ip: \"here\"", "10.0.0.0/24"][..]),
         (
@@ -132,7 +132,7 @@ fn a_bad_value_is_one_line_with_flag_value_and_remedy() {
         (&["-group", "{a}"], &["-group: \"{a}\"", "1 to 64"]),
     ] {
         let mut line = push_with(changed);
-        // The last word stands for itself: a flag that push_with gives too would be one given twice.
+        // Otherwise -kafka would be given twice.
         if changed[0].starts_with("-kafka") {
             line.remove(0);
         }
@@ -141,7 +141,7 @@ fn a_bad_value_is_one_line_with_flag_value_and_remedy() {
 }
 
 #[test]
-fn a_bad_command_line_is_one_line_with_the_word_and_the_remedy() {
+fn an_invalid_command_line_is_reported_in_one_line_with_word_and_remedy() {
     for (changed, named) in [
         (
             &["-prots", "80"][..],
@@ -211,12 +211,12 @@ fn help_and_version_go_to_stdout() {
     }
 }
 
-/// What scanpush prints, and how long it takes, if no usable server is at `address`.
+/// Requires that the command fails in time with one line that names `address` and `reason`.
 #[track_caller]
-fn assert_nobody_there(line: &[&str], address: &str, reason: &str, within: Duration) {
-    let begun = Instant::now();
+fn assert_unreachable(line: &[&str], address: &str, reason: &str, within: Duration) {
+    let start = Instant::now();
     let output = scanpush(line.iter().copied());
-    let (took, err) = (begun.elapsed(), text(&output.stderr));
+    let (took, err) = (start.elapsed(), text(&output.stderr));
     assert_eq!(output.status.code(), Some(1), "{err}");
     assert_eq!(text(&output.stdout), "");
     assert!(took < within, "{took:?}: {err}");
@@ -233,7 +233,7 @@ fn assert_nobody_there(line: &[&str], address: &str, reason: &str, within: Durat
     }
 }
 
-/// A port of this machine that refuses: taken, then given back.
+/// A port of this machine that refuses connections.
 fn refusing_port() -> u16 {
     listener()
         .local_addr()
@@ -246,25 +246,25 @@ fn listener() -> TcpListener {
 }
 
 #[test]
-fn a_port_that_refuses_is_named_with_the_reason() {
+fn an_address_that_refuses_is_named_with_the_reason() {
     let address = format!("127.0.0.1:{}", refusing_port());
     let kafka = ["-ip=172.16.0.1", "-ports=443", "-kafka", &address];
-    assert_nobody_there(&kafka, &address, "connection refused", REFUSED_WITHIN);
+    assert_unreachable(&kafka, &address, "connection refused", REFUSED_WITHIN);
     let redis = ["status", "-redis", &format!("redis://{address}")];
-    assert_nobody_there(&redis, &address, "connection refused", REFUSED_WITHIN);
+    assert_unreachable(&redis, &address, "connection refused", REFUSED_WITHIN);
 }
 
 #[test]
-fn a_peer_that_says_nothing_is_given_up() {
+fn a_peer_that_does_not_answer_times_out() {
     let silent = listener();
     let address = silent
         .local_addr()
         .expect("a listener has an address")
         .to_string();
     let kafka = ["-ip=172.16.0.1", "-ports=443", "-kafka", &address];
-    assert_nobody_there(&kafka, &address, "no answer", SILENT_WITHIN);
+    assert_unreachable(&kafka, &address, "no answer", SILENT_WITHIN);
     let redis = ["status", "-redis", &format!("redis://{address}")];
-    assert_nobody_there(&redis, &address, "did not answer in time", SILENT_WITHIN);
+    assert_unreachable(&redis, &address, "did not answer in time", SILENT_WITHIN);
 }
 
 #[test]
@@ -276,12 +276,12 @@ fn a_host_that_does_not_resolve_is_named_with_the_reason() {
         "-kafka",
         "kafka.invalid:9092",
     ];
-    assert_nobody_there(&kafka, "kafka.invalid:9092", "name", REFUSED_WITHIN);
+    assert_unreachable(&kafka, "kafka.invalid:9092", "name", REFUSED_WITHIN);
     let redis = ["status", "-redis", "redis://redis.invalid"];
-    assert_nobody_there(&redis, "redis.invalid:6379", "name", REFUSED_WITHIN);
+    assert_unreachable(&redis, "redis.invalid:6379", "name", REFUSED_WITHIN);
 }
 
-/// A file in a folder that goes with it.
+/// A file in a temporary folder, which is removed on drop.
 fn file(name: &str, text: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let path = folder.path().join(name);
@@ -291,7 +291,7 @@ fn file(name: &str, text: &str) -> (tempfile::TempDir, String) {
 }
 
 #[test]
-fn a_bad_line_of_a_file_is_named_and_all_of_them_are() {
+fn all_invalid_lines_of_files_are_named() {
     let (_folder, one) = file("targets.txt", "10.0.0.1\n# a\n10.0.0/8\n");
     let named = "targets.txt:3: \"10.0.0/8\" is not an address, a CIDR block or a range";
     assert_usage_error(
@@ -328,7 +328,7 @@ fn a_bad_line_of_a_file_is_named_and_all_of_them_are() {
 }
 
 #[test]
-fn a_dry_run_needs_nobody() {
+fn a_dry_run_needs_neither_kafka_nor_redis() {
     let (_folder, list) = file("targets.txt", "10.0.0.0/24 # ours\n10.0.0.9\n10.1.0.0/24\n");
     let line = [
         "-iL",
@@ -396,12 +396,12 @@ fn a_large_push_without_a_terminal_needs_a_flag() {
         "18 h 38 min at 1000",
     ];
     assert_usage_error(line, &need);
-    // With it, it goes on and finds no Kafka.
+    // With -yes the push starts, and fails because Kafka is unreachable.
     let output = scanpush(line.iter().copied().chain(["-yes"]));
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
 }
 
-/// What a terminal shows while `answer` is typed into it, and the exit code.
+/// Runs scanpush on a terminal and types `answer`. Returns what the terminal shows, and the exit code.
 fn on_a_terminal(line: &[&str], answer: &str) -> (String, Option<i32>) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there is a pseudo-terminal");
@@ -426,13 +426,13 @@ fn on_a_terminal(line: &[&str], answer: &str) -> (String, Option<i32>) {
         .expect("a terminal takes what is typed");
     let status = child.wait().expect("the child was started here");
     let mut shown = Vec::new();
-    // It fails once the other end is closed.
+    // Reading fails when the other end is closed.
     let _ = ours.read_to_end(&mut shown);
     (String::from_utf8_lossy(&shown).into_owned(), status.code())
 }
 
 #[test]
-fn a_large_push_on_a_terminal_is_asked_about() {
+fn a_large_push_on_a_terminal_must_be_confirmed() {
     let line = ["-ip=10.0.0.0/7", "-ports=80", "-kafka=127.0.0.1:1"];
     let (shown, code) = on_a_terminal(&line, "no\n");
     assert_eq!(code, Some(1), "{shown}");
@@ -445,14 +445,17 @@ fn a_large_push_on_a_terminal_is_asked_about() {
     }
     let (shown, code) = on_a_terminal(&line, "yes\n");
     assert_eq!(code, Some(1), "{shown}");
-    assert!(shown.contains("connection refused"), "it went on: {shown}");
+    assert!(
+        shown.contains("connection refused"),
+        "the push started: {shown}"
+    );
     let (shown, _) = on_a_terminal(&["-ip=10.0.0.0/8", "-ports=80", "-kafka=127.0.0.1:1"], "");
     assert!(!shown.contains("Type yes"), "{shown}");
 }
 
 #[test]
-fn the_environment_stands_for_flags_that_are_left_out() {
-    let said = |line: &[&str], variables: &[(&str, &str)]| {
+fn environment_variables_replace_missing_flags() {
+    let run = |line: &[&str], variables: &[(&str, &str)]| {
         let output = command()
             .args(line)
             .envs(variables.iter().copied())
@@ -463,23 +466,23 @@ fn the_environment_stands_for_flags_that_are_left_out() {
     };
     let push = ["-ip=10.0.0.1", "-ports=80"];
     let refusing = format!("127.0.0.1:{}", refusing_port());
-    let (code, err) = said(&push, &[("SCAN_KAFKA", &refusing)]);
+    let (code, err) = run(&push, &[("SCAN_KAFKA", &refusing)]);
     assert!(code == Some(1) && err.contains(&refusing), "{err}");
     let flag = format!("-kafka={refusing}");
-    let (code, err) = said(
+    let (code, err) = run(
         &[push[0], push[1], &flag],
         &[("SCAN_KAFKA", "not:a:broker")],
     );
     assert!(
         code == Some(1) && err.contains(&refusing),
-        "a flag beats it: {err}"
+        "the flag takes precedence: {err}"
     );
     for (name, value) in [
         ("SCAN_KAFKA", "x:0"),
         ("SCAN_REDIS", "x"),
         ("SCAN_GROUP", "a b"),
     ] {
-        let (code, err) = said(&push, &[(name, value)]);
+        let (code, err) = run(&push, &[(name, value)]);
         assert_eq!(code, Some(2), "{err}");
         assert!(
             err.starts_with(&format!("scanpush: {name}: ")) && err.lines().count() == 1,
@@ -500,7 +503,7 @@ fn the_environment_stands_for_flags_that_are_left_out() {
 }
 
 #[test]
-fn a_reader_that_leaves_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_scanpush"))
         .arg("-help")
         .stdout(Stdio::piped())

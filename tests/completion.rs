@@ -1,6 +1,6 @@
-//! The completion scripts in the shells themselves: what a press of the key offers. Asks no Kafka and no Redis.
+//! The completion scripts, run in their shells: what is offered for a command line. Needs neither Kafka nor Redis.
 //!
-//! A shell that this machine lacks is left out with a line that says so; tests/support/setup.sh installs all three.
+//! A shell that is not installed is skipped with a message. tests/support/setup.sh installs all three.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ fn scanpush(words: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("scanpush prints UTF-8")
 }
 
-/// The script of `shell` in a folder of its own, with a file `targets list.txt` next to it. None if the shell is not installed.
+/// The completion script for `shell` in a temporary folder, with a file `targets list.txt` next to it. None if the shell is not installed.
 fn script(shell: &str) -> Option<(tempfile::TempDir, PathBuf)> {
     if Command::new(shell).arg("--version").output().is_err() {
         eprintln!("not tested: this machine has no {shell} (tests/support/setup.sh installs it)");
@@ -29,7 +29,7 @@ fn script(shell: &str) -> Option<(tempfile::TempDir, PathBuf)> {
     Some((folder, path))
 }
 
-/// What `shell` prints for `code`, the script's path as its first argument. It must print no error.
+/// The output of `shell` for `code`, which gets the script's path as its first argument. It must print no error.
 fn printed(
     shell: &str,
     code: &str,
@@ -64,7 +64,7 @@ fn printed(
     String::from_utf8(output.stdout).expect("the shell prints what the script does")
 }
 
-/// A command line, what must be offered for its last word, and what must not.
+/// A command line, words that must be offered for its last word, and words that must not.
 type Case = (
     &'static str,
     &'static [&'static str],
@@ -100,7 +100,7 @@ const CASES: &[Case] = &[
 
 #[track_caller]
 fn assert_offers(shell: &str, line: &str, offered: &str, wanted: &[&str], unwanted: &[&str]) {
-    // fish offers `-state=failed` as a whole, and puts what a word means behind a tab.
+    // fish offers all of `-state=failed`, and appends a description after a tab.
     let words: Vec<&str> = offered
         .lines()
         .map(|line| line.split('\t').next().unwrap_or_default())
@@ -150,14 +150,14 @@ fn fish_completes() {
     let Some(script) = script("fish") else { return };
     let code = "source $argv[1]; complete -C $argv[2]";
     for &(line, wanted, unwanted) in CASES {
-        // fish shows a file as it must be typed.
+        // fish escapes the space in a file's name.
         let offered =
             printed("fish", code, &script, &[line]).replace("targets\\ list", "targets list");
         assert_offers("fish", line, &offered, wanted, unwanted);
     }
 }
 
-/// zsh completes only at a terminal; so its completion system is replaced by functions that print what they are given.
+/// zsh completes only on a terminal, so its completion system is replaced by functions that print their arguments.
 #[test]
 fn zsh_gets_the_commands_and_the_flags_of_one() {
     let Some(script) = script("zsh") else { return };

@@ -1,6 +1,5 @@
-//! The repository's own rules, as tests: what lives where, what a file must begin with, what the README must name, and the form
-//! of docker-compose.yml. Reads files, and asks the programs for their help and tests/mutations.sh
-//! whether it is up to date; starts nothing else.
+//! Rules about the source tree, the documentation and docker-compose.yml. Reads files, and runs the programs with `-help` and
+//! `tests/mutations.sh check`.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use yaml_rust2::{Yaml, YamlLoader};
 
-/// Each room with the rooms that it may know, besides itself.
+/// Each room with the other rooms that it may use.
 const ROOMS: [(&str, &[&str]); 8] = [
     ("model", &[]),
     ("masscan", &["model"]),
@@ -30,7 +29,7 @@ const ROOMS: [(&str, &[&str]); 8] = [
         &["model", "masscan", "kafka", "claim_table", "flags", "exit"],
     ),
 ];
-/// Longest line of code and prose, in characters; rustfmt keeps code shorter, but not what stands in a string or comment.
+/// Maximum length of a line, in characters. rustfmt limits code to less, but not strings and comments.
 const LINE_MAX_CHARS: usize = 180;
 
 fn root() -> &'static Path {
@@ -67,14 +66,14 @@ fn shown(path: &Path) -> String {
     path.strip_prefix(root()).unwrap().display().to_string()
 }
 
-/// What comes before the file's own tests, which may look further.
+/// A file without its unit tests, which may use other rooms.
 fn own_code(path: &Path) -> String {
     let text = read(path);
     text.split("\n#[cfg(test)]").next().unwrap().to_owned()
 }
 
 #[test]
-fn a_file_knows_only_the_rooms_below_it() {
+fn a_file_uses_only_the_rooms_below_its_own() {
     let mut wrong = Vec::new();
     for path in files("src", &[".rs"]) {
         let place = path.strip_prefix(root().join("src")).unwrap();
@@ -87,7 +86,7 @@ fn a_file_knows_only_the_rooms_below_it() {
         let others = ROOMS.iter().map(|(room, _)| *room);
         for room in others.filter(|room| *room != own && !may_know.contains(room)) {
             if code.contains(&format!("crate::{room}::")) {
-                wrong.push(format!("{} knows {room}", shown(&path)));
+                wrong.push(format!("{} uses {room}", shown(&path)));
             }
         }
     }
@@ -151,14 +150,14 @@ fn imports_and_exports(code: &str) -> (Vec<String>, Vec<String>) {
         match before {
             "" => imports.extend(paths_of_use(tree)),
             _ if before.starts_with("pub") => exports.extend(paths_of_use(tree)),
-            // The word in a text.
+            // The word "use" in a text.
             _ => {}
         }
     }
     (imports, exports)
 }
 
-/// The file to which `path`, written in `module`, leads; a re-export leads to the file that defines the item.
+/// The module that defines what `path` in `module` refers to, through re-exports.
 fn target_of(modules: &BTreeMap<String, PathBuf>, module: &str, path: &str) -> Option<String> {
     let mut segments: Vec<&str> = path.split("::").map(str::trim).collect();
     let mut full: Vec<&str> = match segments[0] {
@@ -210,19 +209,19 @@ fn import_graph() -> BTreeMap<String, BTreeSet<String>> {
         .collect()
 }
 
-/// A way from `from` back to itself.
+/// A circle of imports from `from` back to itself.
 fn circle_through(graph: &BTreeMap<String, BTreeSet<String>>, from: &str) -> Option<Vec<String>> {
-    let mut ways: Vec<Vec<String>> = vec![vec![from.to_owned()]];
+    let mut paths: Vec<Vec<String>> = vec![vec![from.to_owned()]];
     let mut seen = BTreeSet::new();
-    while let Some(way) = ways.pop() {
-        for next in &graph[way.last().unwrap()] {
-            let mut longer = way.clone();
+    while let Some(path) = paths.pop() {
+        for next in &graph[path.last().unwrap()] {
+            let mut longer = path.clone();
             longer.push(next.clone());
             if next == from {
                 return Some(longer);
             }
             if seen.insert(next.clone()) {
-                ways.push(longer);
+                paths.push(longer);
             }
         }
     }
@@ -265,7 +264,7 @@ fn a_circle_of_imports_is_found() {
 }
 
 #[test]
-fn only_one_room_each_knows_kafka_and_redis() {
+fn kafka_and_redis_are_each_used_in_one_room_only() {
     for path in files("src", &[".rs"]) {
         let name = shown(&path);
         let code = own_code(&path);
@@ -302,7 +301,7 @@ fn pure_rooms_do_no_io_and_read_no_clock() {
 }
 
 #[test]
-fn a_file_begins_with_what_it_is_for() {
+fn a_file_begins_with_a_comment_about_its_purpose() {
     for path in files("src", &[".rs"])
         .into_iter()
         .chain(files("tests", &[".rs"]))
@@ -324,7 +323,7 @@ fn a_file_begins_with_what_it_is_for() {
 }
 
 #[test]
-fn lines_have_a_bound() {
+fn the_length_of_lines_is_bounded() {
     let all = ["src", "tests", "benches"]
         .iter()
         .flat_map(|folder| files(folder, &[".rs", ".lua", ".sh"]));
@@ -341,7 +340,7 @@ fn lines_have_a_bound() {
     }
 }
 
-/// `scanpush -h` lists its commands, one a line, behind a heading.
+/// The commands that `scanpush -h` lists, one in each line after a heading.
 fn commands() -> BTreeSet<String> {
     let help = help_of(env!("CARGO_BIN_EXE_scanpush"), &["-h"]);
     let list = help.split("commands (").nth(1).unwrap();
@@ -359,7 +358,7 @@ fn help_of(program: &str, words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The flags that a help text lists, each as it is written there: `-group NAME`.
+/// The flags that a help text lists, such as `-group NAME`.
 fn flags_in_help(help: &str) -> BTreeSet<String> {
     help.lines()
         .filter_map(|line| line.strip_prefix("  -"))
@@ -387,14 +386,14 @@ fn flags_in_tables(markdown: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_flag_table_of_scand_is_its_help() {
+fn the_flag_table_of_scand_matches_its_help() {
     let help = help_of(env!("CARGO_BIN_EXE_scand"), &["-h"]);
     let page = read(&root().join("docs/scand.md"));
     assert_eq!(flags_in_tables(&page), flags_in_help(&help));
 }
 
 #[test]
-fn the_flag_table_of_a_push_is_its_help() {
+fn the_flag_table_of_push_matches_its_help() {
     let help = help_of(env!("CARGO_BIN_EXE_scanpush"), &["push", "-h"]);
     let page = read(&root().join("docs/scanpush.md"));
     assert_eq!(flags_in_tables(&page), flags_in_help(&help));
@@ -425,7 +424,7 @@ fn the_documentation_names_every_command_and_flag_of_scanpush() {
 
 /// The README is for someone who has never seen the project; everything else belongs to docs/.
 #[test]
-fn the_readme_is_short_and_its_links_lead_somewhere() {
+fn the_readme_is_short_and_local_links_are_valid() {
     const README_MAX_LINES: usize = 150;
     let readme = read(&root().join("README.md"));
     assert!(readme.lines().count() <= README_MAX_LINES);
@@ -486,7 +485,7 @@ fn value_in_documentation(text: &str) -> Option<f64> {
 }
 
 #[test]
-fn the_documented_limits_are_those_of_the_code() {
+fn the_documented_limits_match_the_code() {
     let sources: String = files("src", &[".rs"])
         .iter()
         .map(|path| own_code(path))
@@ -513,7 +512,7 @@ fn the_documented_limits_are_those_of_the_code() {
 }
 
 #[test]
-fn no_secret_place_of_a_machine_is_named() {
+fn no_path_of_a_developers_machine_is_named() {
     let folders = ["src", "tests", "benches", "docs", ".ci"];
     let endings = [".rs", ".lua", ".sh", ".md", ".yml", ".toml", "run"];
     let mut all: Vec<PathBuf> = folders
@@ -547,17 +546,17 @@ fn no_secret_place_of_a_machine_is_named() {
     }
 }
 
-/// Otherwise a broken mutation would only be noticed when all of them are run, which takes hours.
+/// Otherwise an outdated mutation would only be noticed when all of them are run, which takes hours.
 #[test]
-fn each_mutation_finds_what_it_changes() {
+fn each_mutation_applies_and_its_tests_exist() {
     let script = root().join("tests/mutations.sh");
     let output = Command::new("bash")
         .arg(script)
         .arg("check")
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
 }
 
 fn compose() -> Yaml {
@@ -566,7 +565,7 @@ fn compose() -> Yaml {
 }
 
 #[test]
-fn compose_has_a_kafka_and_a_redis_that_lose_nothing() {
+fn compose_starts_kafka_and_a_persistent_redis_on_localhost() {
     let file = compose();
     let services = &file["services"];
     assert_eq!(
@@ -616,7 +615,7 @@ fn compose_has_a_kafka_and_a_redis_that_lose_nothing() {
 }
 
 #[test]
-fn composes_servers_may_open_raw_sockets_and_nothing_else() {
+fn servers_in_compose_have_only_the_net_raw_capability() {
     let file = compose();
     let scand = &file["services"]["scand"];
     let texts = |yaml: &Yaml| -> Vec<String> {
@@ -640,6 +639,6 @@ fn composes_servers_may_open_raw_sockets_and_nothing_else() {
     assert_eq!(
         file["networks"]["targets"]["internal"].as_bool(),
         Some(true),
-        "no way out"
+        "no route out"
     );
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests: installs what they need and this machine lacks, then runs `cargo test` with the arguments given here.
+# Installs missing requirements of the tests, then runs `cargo test` with the given arguments.
 # It must not select tests. A test that cannot run on a machine reports itself as ignored.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Kafka broker in a folder of its own: single node, KRaft, on 127.0.0.1 only. Its data, logs and pid file are in DIR.
+# A Kafka broker for tests and the demo: single node, KRaft, on 127.0.0.1 only. Its data, logs and pid file are in DIR.
 # It must not touch a broker that it did not start, or one that belongs to another DIR.
 set -euo pipefail
 
@@ -14,12 +14,12 @@ STOP_SECONDS=20
 
 usage() {
     cat <<'TEXT'
-usage: kafka.sh start DIR PORT [KEY=VALUE…]   starts a broker, returns when it takes records; KEY=VALUE are broker settings
-       kafka.sh stop DIR                      ends it in order (SIGTERM), so that its data can be started again
-       kafka.sh kill DIR                      ends it at once (SIGKILL), as a crash would
-       kafka.sh topic DIR ARGS…               kafka-topics on that broker, as in: topic DIR --create --topic t --partitions 3
-       kafka.sh groups DIR ARGS…              kafka-consumer-groups on it
-       kafka.sh configs DIR ARGS…             kafka-configs on it
+usage: kafka.sh start DIR PORT [KEY=VALUE…]   starts a broker, returns when it accepts records; KEY=VALUE are broker settings
+       kafka.sh stop DIR                      stops it with SIGTERM, so that it can be restarted with its data
+       kafka.sh kill DIR                      kills it with SIGKILL, as a crash would
+       kafka.sh topic DIR ARGS…               runs kafka-topics on it: topic DIR --create --topic t --partitions 3
+       kafka.sh groups DIR ARGS…              runs kafka-consumer-groups on it
+       kafka.sh configs DIR ARGS…             runs kafka-configs on it
        kafka.sh cut DIR TOPIC PARTITION N     removes the records below offset N, as retention would
 TEXT
 }
@@ -41,15 +41,15 @@ start() {
     wait_ready "$dir" "$port"
 }
 
-# Later lines override earlier ones, so the caller's settings come last. After a crash a broker waits until its previous session has ended:
-# 9 s by default.
+# Later lines override earlier ones, so the caller's settings come last. After a crash a broker waits until its previous session has expired,
+# by default 9 s; hence the shorter session timeout.
 write_settings() {
     local dir=$1 port=$2 controller setting
     shift 2
     controller=$(free_port)
     while [[ $controller == "$port" ]]; do controller=$(free_port); done
     for setting in "$@"; do
-        [[ $setting == ?*=* ]] || die "'$setting' is no setting: KEY=VALUE is, as in num.partitions=3"
+        [[ $setting == ?*=* ]] || die "'$setting' is not a setting of the form KEY=VALUE, such as num.partitions=3"
     done
     {
         cat <<SETTINGS
@@ -115,13 +115,13 @@ launch() {
 wait_ready() {
     local dir=$1 port=$2 end=$((SECONDS + READY_SECONDS))
     until port_is_open "$port"; do
-        [[ -n $(server_pid "$dir") ]] || give_up "$dir" "Kafka ended while it started"
+        [[ -n $(server_pid "$dir") ]] || give_up "$dir" "Kafka exited during its start"
         ((SECONDS < end)) || give_up "$dir" "Kafka was not ready within $READY_SECONDS s"
         sleep 0.1
     done
 }
 
-# --- the rest
+# --- other commands
 
 # The pid of this folder's broker, if it runs. The word distinguishes it from another process with a reused pid.
 server_pid() {
@@ -140,7 +140,7 @@ cut_log() {
 client() {
     local dir=$1 class=$2
     shift 2
-    [[ -r $dir/kafka.port ]] || die "no broker was ever started in $dir"
+    [[ -r $dir/kafka.port ]] || die "no broker has been started in $dir"
     tool "$dir" "$class" --bootstrap-server "127.0.0.1:$(cat "$dir/kafka.port")" "$@"
 }
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The lab: a network in which masscan may scan. Two network namespaces joined by a veth pair: the targets' namespace owns all of
 # 172.16.0.0/12 and fd00:5ca0::/64, so every address in them answers; the scanner's only default route leads there.
-# There must be no way out: neither namespace gets an interface, a route or a rule towards anything but the other, and masscan runs only in
-# the scanner's namespace, started by the wrapper that `up` writes.
+# There must be no route out: neither namespace gets an interface, a route or a rule to anything but the other one, and masscan runs only in the
+# scanner's namespace, started by the wrapper that `up` writes.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -18,13 +18,13 @@ SCANNER_V6=2001:2::1 HOSTS_V6=2001:2::2
 
 usage() {
     cat <<'TEXT'
-usage: lab.sh check                  exits 0 where network namespaces can be made, else says what is missing
-       lab.sh up NAME DIR [PORT…]    makes the lab, a listener for each port (443), and DIR/masscan, which runs masscan in it
-       lab.sh down NAME DIR          removes it, with all that still runs in it
-       lab.sh count NAME NETWORK     from now on, counts the TCP probes that arrive at these IPv4 targets
-       lab.sh silence NAME NETWORK   from now on, these targets answer nothing; to be asked for after count
-       lab.sh lose NAME NETWORK PERCENT   from now on, this share of the probes of these targets is dropped at random
-       lab.sh counted NAME NETWORK   prints how many have arrived
+usage: lab.sh check                  exits 0 if network namespaces can be created, else prints what is missing
+       lab.sh up NAME DIR [PORT…]    creates the lab, a listener for each port (443), and DIR/masscan, which runs masscan in it
+       lab.sh down NAME DIR          removes it, with everything that still runs in it
+       lab.sh count NAME NETWORK     starts to count the TCP probes that arrive at these IPv4 targets
+       lab.sh silence NAME NETWORK   these targets no longer answer; only after count
+       lab.sh lose NAME NETWORK PERCENT   drops this share of the probes of these targets, at random
+       lab.sh counted NAME NETWORK   prints the number of probes
 TEXT
 }
 
@@ -36,12 +36,12 @@ check() {
     holds_capabilities || die "no rights for network namespaces: CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW are needed: $hint"
     # On a fresh machine ip is not installed yet; then only the capabilities can be checked.
     have ip || return 0
-    local name="labcheck-$$" said
-    if said=$(try_namespace "$name" 2>&1); then
+    local name="labcheck-$$" error
+    if error=$(try_namespace "$name" 2>&1); then
         ip netns del "$name"
     else
         ip netns del "$name" 2>/dev/null || true
-        die "network namespaces can't be made here (${said//$'\n'/; }): $hint"
+        die "network namespaces cannot be created here (${error//$'\n'/; }): $hint"
     fi
 }
 
@@ -74,7 +74,7 @@ up() {
     write_wrapper "$name" "$dir"
 }
 
-# Every step checks what exists, so that a second `up` repairs what is missing and disturbs no scan.
+# Every step checks what exists, so that a second `up` creates what is missing and disturbs no scan.
 make_namespaces() {
     local namespace
     for namespace in "$1-scan" "$1-hosts"; do
@@ -96,7 +96,7 @@ wire() {
     ip -n "$hosts" link set hosts0 up
     ip -n "$scan" route replace default via "$HOSTS_V4"
     ip -n "$hosts" route replace local "$TARGETS_V4" dev lo
-    wire_ipv6 "$scan" "$hosts" || printf 'lab.sh: no IPv6 in this lab: the kernel has it switched off\n' >&2
+    wire_ipv6 "$scan" "$hosts" || printf 'lab.sh: no IPv6 in this lab: it is disabled in the kernel\n' >&2
 }
 
 wire_ipv6() {
@@ -154,8 +154,8 @@ is_listening() {
     [[ -n $(ip netns exec "$1-hosts" ss -Hltn "sport = :$2") ]]
 }
 
-# masscan finds its IPv6 gateway by router solicitation, which no Linux program here answers. This one does, only when asked, because on a link
-# that is never quiet a hang of masscan would not show.
+# masscan finds its IPv6 gateway by router solicitation. This program answers it. It sends nothing else, because a hang of masscan only occurs on
+# a quiet link.
 # shellcheck disable=SC2016 # perl expands them
 ROUTER='
     my ($index) = @ARGV;
@@ -179,10 +179,10 @@ answer_routers() {
         sh "$2/router.pid" "$ROUTER" </dev/null >"$2/router.log" 2>&1 &
 }
 
-# `exec` throughout, and ip execs as well, so the pid that the caller gets is masscan's and signals reach it.
+# The wrapper and ip both use exec, so the caller gets the pid of masscan, and signals reach it.
 write_wrapper() {
     local wrapper="$2/masscan"
-    printf '#!/bin/sh\n# masscan in the lab %s, which has no way out; it fails once that lab is gone.\nexec %q netns exec %q %q "$@"\n' \
+    printf '#!/bin/sh\n# masscan in the lab %s, which has no route out. It fails after the lab is removed.\nexec %q netns exec %q %q "$@"\n' \
         "$1" "$(command -v ip)" "$1-scan" "$(command -v masscan)" >"$wrapper"
     chmod +x "$wrapper"
 }
@@ -199,8 +199,7 @@ down() {
     rm -f "$dir/masscan" "$dir/router.pid"
 }
 
-# Everything that runs in our namespaces is ours: the listeners, and any masscan whose server died. The list is by namespace and contains
-# pids.
+# Ends all processes in a namespace of the lab: the listeners, and any masscan whose server died.
 end_all_in() {
     local pid pids
     pids=$(ip netns pids "$1" 2>/dev/null) || return 0
@@ -210,7 +209,7 @@ end_all_in() {
 
 # --- counting
 
-# At the targets' side, before everything else there. One rule for each network, found by its comment.
+# In the targets' namespace, before all other rules. The rule of a network is identified by its comment.
 count() {
     need nft
     ip netns exec "$1-hosts" nft -f - <<RULES
@@ -241,7 +240,7 @@ counted() {
 # --- the command line
 
 check_name() {
-    [[ $1 =~ ^[A-Za-z0-9][A-Za-z0-9_.-]{0,60}$ ]] || die "'$1' is no name for a lab: letters, digits, . _ - are"
+    [[ $1 =~ ^[A-Za-z0-9][A-Za-z0-9_.-]{0,60}$ ]] || die "'$1' is not a name for a lab: use letters, digits, . _ -"
 }
 
 case "${1:-}" in

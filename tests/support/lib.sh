@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Shared by the project's scripts: messages, free ports, ending a process by its pid, and a server in a folder of its own.
-# Sourced, never run. It must not end a process by name, or one that was not checked first.
+# Shared by the project's scripts: messages, free ports, ending processes by pid, and starting and stopping servers.
+# Sourced, never run. It must not end a process by name, or a process that it has not checked.
 
 # Prints one line on stderr and exits.
 die() {
@@ -18,7 +18,7 @@ need() {
     for command in "$@"; do
         have "$command" || missing+=("$command")
     done
-    [[ ${#missing[@]} -eq 0 ]] || die "missing here: ${missing[*]}; tests/support/setup.sh installs what is missing"
+    [[ ${#missing[@]} -eq 0 ]] || die "missing: ${missing[*]}; tests/support/setup.sh installs them"
 }
 
 # A free TCP port of 127.0.0.1, below the range from which the kernel takes ports of outgoing connections (32768 and up), so that none of
@@ -45,7 +45,7 @@ port_is_open() {
 
 check_port() {
     if [[ ! $1 =~ ^[0-9]{1,5}$ ]] || ((10#$1 < 1 || 10#$1 > 65535)); then
-        die "'$1' is no port: 1 to 65535 is"
+        die "'$1' is not a port (1 to 65535)"
     fi
 }
 
@@ -56,14 +56,14 @@ pid_in() {
     [[ ! $pid =~ ^[0-9]+$ ]] || printf '%s\n' "$pid"
 }
 
-# Whether any thread of it still runs. A process that has ended but was not reaped yet (a zombie) counts as gone: its ports are free and its
-# files closed.
+# alive PID: whether any thread of the process still runs. A zombie (ended but not reaped) does not count: its ports are free and its files
+# closed.
 alive() {
     grep -Eqs '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/task/"*/status
 }
 
-# start_detached PID_FILE OUTPUT_FILE COMMAND…: starts it in a session of its own, so that Ctrl-C does not reach it. Ctrl-C here takes effect
-# only after the pid is recorded, so that no unknown process is left behind.
+# start_detached PID_FILE OUTPUT_FILE COMMAND…: starts the command in a new session, so that Ctrl-C does not reach it. Ctrl-C during this
+# function takes effect after the pid is recorded, so that no unknown process is left behind.
 start_detached() {
     local pid_file=$1 output=$2 former interrupted=""
     shift 2
@@ -72,7 +72,7 @@ start_detached() {
     rm -f "$pid_file"
     # shellcheck disable=SC2016 # the inner shell expands them
     setsid sh -c 'echo $$ >"$0" && exec "$@"' "$pid_file" "$@" </dev/null >"$output" 2>&1 &
-    disown # bash would tell of its end otherwise
+    disown # otherwise bash reports its end
     until [[ -s $pid_file ]]; do sleep 0.01 || true; done
     eval "${former:-trap - INT}"
     [[ -z $interrupted ]] || exit 130
@@ -83,8 +83,8 @@ command_line() {
     { tr '\0' '\n' <"/proc/$1/cmdline"; } 2>/dev/null || true
 }
 
-# has_word PID WORD: whether the process was started with exactly this argument. A pid file may be old and the pid reused, so this is checked
-# before anything is ended.
+# has_word PID WORD: whether the process was started with exactly this argument. Checked before a process is ended, because a pid file may be
+# old and the pid reused.
 has_word() {
     command_line "$1" | grep -Fx -e "$2" >/dev/null
 }
@@ -98,7 +98,7 @@ wait_gone() {
     done
 }
 
-# end_pids SECONDS PID…: asks each of them to end, and kills those that still run after that time.
+# end_pids SECONDS PID…: sends SIGTERM to each process, and SIGKILL to those that still run after that time.
 end_pids() {
     local seconds=$1 pid end=$((SECONDS + $1))
     shift
@@ -111,33 +111,33 @@ end_pids() {
     done
 }
 
-# --- a server in a folder of its own
+# --- a server with its own folder
 #
-# The script that sources this sets SERVER (its name and that of its files: DIR/SERVER.pid, .out, .log) and STOP_SECONDS (how long it may
-# take to end), and defines server_pid DIR, which prints its pid if it runs.
+# The script that sources this file sets SERVER (the name of the server and of its files DIR/SERVER.pid, .out, .log) and STOP_SECONDS (the time
+# that it may take to stop), and defines server_pid DIR, which prints its pid if it runs.
 
-# give_up DIR REASON: shows the end of its log, ends it, and exits.
+# give_up DIR REASON: prints the end of the server's log, stops the server, and exits.
 give_up() {
-    printf -- '--- the end of its log in %s:\n' "$1" >&2
+    printf -- '--- end of the log in %s:\n' "$1" >&2
     tail -q -n 20 "$1/$SERVER.out" "$1/$SERVER.log" >&2 2>/dev/null || true
     stop_server "$1"
     die "$2; its log is above"
 }
 
-# Orderly, so that it can be started again with its data.
+# With SIGTERM, so that it can be restarted with its data.
 stop_server() {
     local pid
     pid=$(server_pid "$1")
-    [[ -z $pid ]] || end_pids "$STOP_SECONDS" "$pid" || die "pid $pid, the $SERVER of $1, does not end"
+    [[ -z $pid ]] || end_pids "$STOP_SECONDS" "$pid" || die "$SERVER of $1 (pid $pid) does not end"
     rm -f "$1/$SERVER.pid"
 }
 
-# At once, as a crash would.
+# With SIGKILL, as a crash would.
 kill_server() {
     local pid
     pid=$(server_pid "$1")
     [[ -n $pid ]] || die "no $SERVER runs in $1"
     kill -KILL "$pid"
-    wait_gone "$pid" 5 || die "pid $pid, the $SERVER of $1, does not end"
+    wait_gone "$pid" 5 || die "$SERVER of $1 (pid $pid) does not end"
     rm -f "$1/$SERVER.pid"
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Redis in a folder of its own: on 127.0.0.1 only, append-only, never evicting. Its data, log and pid file are in DIR.
+# A Redis for tests and the demo: on 127.0.0.1 only, append-only, never evicting. Its data, log and pid file are in DIR.
 # It must not touch a Redis that it did not start, or one that belongs to another DIR.
 set -euo pipefail
 
@@ -14,8 +14,8 @@ STOP_SECONDS=10
 usage() {
     cat <<'TEXT'
 usage: redis.sh start DIR PORT [--OPTION VALUE…]   starts a server, returns when it answers; the options are redis-server's
-       redis.sh stop DIR                           ends it in order (SIGTERM), so that its data can be started again
-       redis.sh kill DIR                           ends it at once (SIGKILL), as a crash would
+       redis.sh stop DIR                           stops it with SIGTERM, so that it can be restarted with its data
+       redis.sh kill DIR                           kills it with SIGKILL, as a crash would
 TEXT
 }
 
@@ -27,7 +27,7 @@ start() {
     [[ -z $(server_pid "$dir") ]] || die "a Redis already runs in $dir (pid $(server_pid "$dir")); redis.sh stop $dir ends it"
     ! port_is_open "$port" || die "port $port of 127.0.0.1 is taken; choose another"
 
-    cd "$dir" # by which the server is known again
+    cd "$dir" # server_pid recognises the server by its working folder
     start_detached redis.pid redis.out redis-server --bind 127.0.0.1 --port "$port" --dir "$dir" --daemonize no \
         --logfile "$dir/redis.log" --appendonly yes --save "" --maxmemory-policy noeviction "$@"
     wait_ready "$dir" "$port"
@@ -35,11 +35,11 @@ start() {
 
 # Any answer except "loading" is sufficient; a server that requires a password answers too.
 wait_ready() {
-    local dir=$1 port=$2 said end=$((SECONDS + READY_SECONDS))
+    local dir=$1 port=$2 answer end=$((SECONDS + READY_SECONDS))
     while true; do
-        said=$(redis-cli -h 127.0.0.1 -p "$port" ping 2>&1) || true
-        case "$said" in PONG | NOAUTH*) return ;; esac
-        [[ -n $(server_pid "$dir") ]] || give_up "$dir" "Redis ended while it started"
+        answer=$(redis-cli -h 127.0.0.1 -p "$port" ping 2>&1) || true
+        case "$answer" in PONG | NOAUTH*) return ;; esac
+        [[ -n $(server_pid "$dir") ]] || give_up "$dir" "Redis exited during its start"
         ((SECONDS < end)) || give_up "$dir" "Redis was not ready within $READY_SECONDS s"
         sleep 0.05
     done

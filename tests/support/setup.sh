@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the demo and the tests need and this machine lacks: Debian packages with apt, and Kafka 3.9.1 from Maven Central into
-# target/tools. If nothing is missing it uses no network and ends at once. `setup.sh parsers` also installs the programs with which the
+# Installs missing requirements of the demo and the tests: Debian packages with apt, and Kafka 3.9.1 from Maven Central into target/tools. If
+# nothing is missing, it uses no network and ends at once. `setup.sh parsers` also installs the programs with which the
 # tests read scanpush's output.
 # It must not start a service. The distribution's Redis would take port 6379; only its program is needed.
 set -euo pipefail
@@ -12,7 +12,7 @@ source "$HERE/lib.sh"
 TOOLS=${SCAN_TOOLS:-$(cd "$HERE/../.." && pwd)/target/tools}
 KAFKA=$TOOLS/kafka-3.9.1
 POLICY=/usr/sbin/policy-rc.d
-JAVA_AT_LEAST=11 # what Kafka 3.9 runs on
+JAVA_AT_LEAST=11 # Kafka 3.9 requires it
 LOCK_SECONDS=900
 
 # A program, and the package that contains it. Java and Maven have their own rules below.
@@ -55,7 +55,7 @@ main() {
     mkdir -p "$TOOLS"
     if have flock; then
         exec 9>"$TOOLS/.lock"
-        flock -w "$LOCK_SECONDS" 9 || die "another setup.sh has been at work for $LOCK_SECONDS s; $TOOLS/.lock is its lock"
+        flock -w "$LOCK_SECONDS" 9 || die "another setup.sh has been running for $LOCK_SECONDS s; its lock is $TOOLS/.lock"
         mapfile -t packages < <(missing_packages)
     fi
     [[ ${#packages[@]} -eq 0 ]] || install_packages "${packages[@]}"
@@ -72,7 +72,7 @@ find_cargo() {
 
 # --- packages
 
-# One a line, without repetition.
+# One package per line, without repetition.
 missing_packages() {
     local entry
     {
@@ -106,21 +106,21 @@ have_libpcap() {
 
 # The major version, or 0.
 java_version() {
-    local said=""
-    ! have java || said=$(java -version 2>&1 | sed -n 's/^[a-z]* version "\([0-9]*\).*/\1/p;T;q')
-    printf '%s\n' "${said:-0}"
+    local version=""
+    ! have java || version=$(java -version 2>&1 | sed -n 's/^[a-z]* version "\([0-9]*\).*/\1/p;T;q')
+    printf '%s\n' "${version:-0}"
 }
 
 install_packages() {
     local as_root=()
-    have apt-get || die "apt-get is not here; install by hand: $*"
+    have apt-get || die "apt-get is not available; install by hand: $*"
     if [[ $EUID -ne 0 ]]; then
-        have sudo || die "not root and no sudo: have these packages installed, as root: apt-get install $*"
+        have sudo || die "not root, and sudo is not available: run as root: apt-get install $*"
         as_root=(sudo)
     fi
     printf 'setup: installing %s; the log: %s\n' "$*" "$TOOLS/apt.log" >&2
     : >"$TOOLS/apt.log"
-    apt_get update || printf 'setup: apt-get update failed; going on with the package lists that are here\n' >&2
+    apt_get update || printf 'setup: apt-get update failed; using the existing package lists\n' >&2
     # Debian's next releases have no Java 17; a newer one works too.
     [[ " $* " != *" openjdk-17-jre-headless "* ]] ||
         apt-cache policy openjdk-17-jre-headless | grep 'Candidate: [0-9]' >/dev/null ||
@@ -128,7 +128,7 @@ install_packages() {
     forbid_services
     apt_get install --no-install-recommends "$@" || {
         tail -n 15 "$TOOLS/apt.log" >&2
-        die "apt-get could not install $*: its last words are above, all of them in $TOOLS/apt.log"
+        die "apt-get could not install $*: the end of its output is above, all of it in $TOOLS/apt.log"
     }
     allow_services
     forget_service "$@"
@@ -143,7 +143,7 @@ apt_get() {
 forbid_services() {
     [[ ! -e $POLICY ]] || return 0
     trap allow_services EXIT
-    printf '#!/bin/sh\n# Made by setup.sh for the time of one apt-get install.\nexit 101\n' | "${as_root[@]}" tee "$POLICY" >/dev/null
+    printf '#!/bin/sh\n# Made by setup.sh for the duration of one apt-get install.\nexit 101\n' | "${as_root[@]}" tee "$POLICY" >/dev/null
     "${as_root[@]}" chmod +x "$POLICY"
 }
 
@@ -162,13 +162,13 @@ forget_service() {
 fetch_kafka() {
     local fresh
     fresh=$(mktemp -d "$TOOLS/.kafka-XXXXXX")
-    # shellcheck disable=SC2064 # the folder of now is meant
+    # shellcheck disable=SC2064 # expanded now
     trap "rm -rf '$fresh'" EXIT
     printf 'setup: fetching Kafka 3.9.1 from Maven Central\n' >&2
     mvn -q -B -f "$HERE/kafka-pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$fresh/libs" \
         </dev/null >"$TOOLS/maven.log" 2>&1 || {
         tail -n 15 "$TOOLS/maven.log" >&2
-        die "Maven could not fetch Kafka: its last words are above, all of them in $TOOLS/maven.log; a next run tries again"
+        die "Maven could not fetch Kafka: the end of its output is above, all of it in $TOOLS/maven.log; the next run tries again"
     }
     chmod 755 "$fresh/libs"
     mv -T "$fresh/libs" "$KAFKA"
