@@ -17,10 +17,10 @@ SERVERS=(scand-a scand-b)
 NETWORKS=(172.16.0.0/24 172.16.1.0/24)
 PORT=443
 RATE_PPS=800
-REGISTER_SECONDS=30 # two servers have to be there before the first push
-SCAN_SECONDS=120    # both tasks have to be done
-DRAIN_SECONDS=10    # what a server gets to end in order
-PLAIN_SECONDS=3     # between two lines of a task that only moved on, where there is no terminal
+REGISTER_SECONDS=30 # until both servers are registered in Redis
+SCAN_SECONDS=120    # until both tasks have ended
+DRAIN_SECONDS=10    # until a server has drained
+PLAIN_SECONDS=3     # between two progress lines of a task if stdout is not a terminal
 BIN=${CARGO_TARGET_DIR:-target}/release
 
 DIR="" KAFKA_PORT="" REDIS_PORT="" KEEP=false NATIVE=false STAYS=false DRAWN=false
@@ -28,14 +28,14 @@ IDS=()
 
 usage() {
     cat <<'TEXT'
-usage: ./run-demo.sh [--keep] [--native]   runs the demo; needs root, for the network namespaces it scans in
-       ./run-demo.sh --stop DIR            ends what a run with --keep has left running
+usage: ./run-demo.sh [--keep] [--native]   runs the demo; needs root to create network namespaces
+       ./run-demo.sh --stop DIR            stops what a run with --keep has left running
        ./run-demo.sh --help
 
-  --keep     leave everything running at the end, and say how to play with it
-  --native   run Kafka and Redis as plain processes even where docker would do
+  --keep     leave everything running, and print commands to try
+  --native   run Kafka and Redis as processes, even if docker is available
 
-It installs what is missing (apt, Maven Central), builds, and removes what it started on every way out.
+It installs what is missing (apt, Maven Central), builds, and stops everything that it started, however it ends.
 Exit code: 0 if each server completed one task and all findings are there, 1 if not, 130 after Ctrl-C.
 TEXT
 }
@@ -46,7 +46,7 @@ main() {
         --keep) KEEP=true ;;
         --native) NATIVE=true ;;
         --stop)
-            [[ $# -eq 2 ]] || refuse "--stop needs the folder of one demo, and nothing else"
+            [[ $# -eq 2 ]] || refuse "--stop needs exactly one argument: the folder of a demo"
             stop_kept "$2"
             return
             ;;
@@ -54,7 +54,7 @@ main() {
             usage
             return
             ;;
-        *) refuse "unknown word '$1'" ;;
+        *) refuse "unknown argument '$1'" ;;
         esac
         shift
     done
@@ -73,8 +73,8 @@ demo() {
     trap 'exit 129' HUP
     trap 'exit 141' PIPE
     # First, because everything else needs it.
-    tests/support/lab.sh check || die "nothing was installed or started. With your own cargo: sudo env \"PATH=\$PATH\" \"HOME=\$HOME\" ./run-demo.sh"
-    step "Installing what is missing, and building"
+    tests/support/lab.sh check || die "nothing was installed or started. If root has no cargo: sudo env \"PATH=\$PATH\" \"HOME=\$HOME\" ./run-demo.sh"
+    step "Installing missing requirements and building"
     tests/support/setup.sh
     cargo build --release
 
@@ -82,12 +82,12 @@ demo() {
     DIR=$(mktemp -d "${TMPDIR:-/tmp}/scan-demo-XXXXXX")
     name_of_demo "$DIR" >"$DIR/lab.name"
     step "Logs go to $DIR"
-    start_stores
+    start_services
     start_lab
     start_servers
     push_tasks
     watch_tasks
-    verdict
+    check_result
 }
 
 step() {
@@ -96,7 +96,7 @@ step() {
 
 # --- services
 
-start_stores() {
+start_services() {
     KAFKA_PORT=$(free_port)
     REDIS_PORT=$(free_port)
     while [[ $REDIS_PORT == "$KAFKA_PORT" ]]; do REDIS_PORT=$(free_port); done
@@ -104,11 +104,11 @@ start_stores() {
         step "Kafka on 127.0.0.1:$KAFKA_PORT and Redis on 127.0.0.1:$REDIS_PORT, with docker compose"
         name_of_demo "$DIR" >"$DIR/compose"
         if compose "$DIR" up -d --wait kafka redis; then return; fi
-        printf 'docker compose could not start them; going on natively\n'
+        printf 'docker compose could not start them; starting processes instead\n'
         compose "$DIR" down -v || true
         rm -f "$DIR/compose"
     fi
-    step "Kafka on 127.0.0.1:$KAFKA_PORT and Redis on 127.0.0.1:$REDIS_PORT, as processes of this machine"
+    step "Kafka on 127.0.0.1:$KAFKA_PORT and Redis on 127.0.0.1:$REDIS_PORT, as processes"
     tests/support/redis.sh start "$DIR/redis" "$REDIS_PORT"
     tests/support/kafka.sh start "$DIR/kafka" "$KAFKA_PORT"
 }
@@ -132,7 +132,7 @@ name_of_demo() {
 }
 
 start_lab() {
-    step "The lab: network namespaces $(name_of_demo "$DIR")-scan and -hosts, with no way out"
+    step "The lab: network namespaces $(name_of_demo "$DIR")-scan and -hosts, with no route out"
     tests/support/lab.sh up "$(name_of_demo "$DIR")" "$DIR/lab" "$PORT"
 }
 
@@ -143,13 +143,13 @@ start_servers() {
     for server in "${SERVERS[@]}"; do
         until redis zrange "scan:{$GROUP}:servers" 0 -1 | grep -Fx "$server" >/dev/null; do
             servers_alive
-            ((SECONDS < end)) || fail "$server has not shown up in Redis within $REGISTER_SECONDS s; its log: $DIR/$server.log"
+            ((SECONDS < end)) || fail "$server has not registered in Redis within $REGISTER_SECONDS s; its log: $DIR/$server.log"
             sleep 0.1
         done
     done
 }
 
-# In its own session, so that Ctrl-C does not reach it and the script can end it in order.
+# In its own session, so that Ctrl-C does not reach it and the script can drain it.
 start_server() {
     start_detached "$DIR/$1.pid" "$DIR/$1.out" "$BIN/scand" -name "$1" -group "$GROUP" -kafka "127.0.0.1:$KAFKA_PORT" \
         -redis "redis://127.0.0.1:$REDIS_PORT" -masscan "$DIR/lab/masscan" -log-file "$DIR/$1.log"
@@ -168,8 +168,8 @@ push_tasks() {
     for network in "${NETWORKS[@]}"; do
         printf '$ scanpush -ip %s -ports %s -bandwidth %s\n' "$network" "$PORT" "$RATE_PPS"
         id=$("$BIN/scanpush" -ip "$network" -ports "$PORT" -bandwidth "$RATE_PPS" -group "$GROUP" \
-            -kafka "127.0.0.1:$KAFKA_PORT" -redis "redis://127.0.0.1:$REDIS_PORT") || fail "scanpush failed; its words are above"
-        [[ $id =~ ^[^[:space:]]+$ ]] || fail "scanpush printed '$id' where one task id was expected"
+            -kafka "127.0.0.1:$KAFKA_PORT" -redis "redis://127.0.0.1:$REDIS_PORT") || fail "scanpush failed; its error is above"
+        [[ $id =~ ^[^[:space:]]+$ ]] || fail "scanpush printed '$id' instead of one task id"
         printf '%s\n' "$id"
         IDS+=("$id")
     done
@@ -183,7 +183,7 @@ redis() {
 
 watch_tasks() {
     local end=$((SECONDS + SCAN_SECONDS))
-    step "Live, from Redis"
+    step "Live progress from Redis"
     until view && all_ended; do
         servers_alive
         ((SECONDS < end)) || fail "not done within $SCAN_SECONDS s; the servers' logs are in $DIR"
@@ -208,7 +208,7 @@ all_ended() {
     done
 }
 
-# On a terminal the lines are redrawn; elsewhere a line is printed when its task has changed.
+# On a terminal the lines are redrawn. Otherwise a line is printed when the task's state has changed or some seconds have passed.
 declare -A SHOWN_STATUS=() SHOWN_AT=()
 view() {
     local i
@@ -234,7 +234,7 @@ task_line() {
 
 # --- the result
 
-verdict() {
+check_result() {
     local wrong=""
     table
     printf '\n'
@@ -242,10 +242,10 @@ verdict() {
     check_findings || wrong=yes
     if $KEEP; then
         STAYS=true
-        how_to_play
+        print_commands
     fi
-    [[ -z $wrong ]] || fail "not as it should be: see above"
-    printf '\nOK: each server completed one task, and scan-results has the 256 addresses of each network, no other.\n'
+    [[ -z $wrong ]] || fail "the result is wrong: see above"
+    printf '\nOK: each server completed one task, and scan-results has exactly the 256 addresses of each network.\n'
 }
 
 table() {
@@ -275,12 +275,12 @@ check_servers() {
     done
     for server in "${SERVERS[@]}"; do
         count=${completed[$server]:-0}
-        [[ $count -eq 1 ]] || { complain "$server completed $count tasks where 1 was expected" && good=false; }
+        [[ $count -eq 1 ]] || { complain "$server completed $count tasks instead of 1" && good=false; }
     done
     $good
 }
 
-# Read with clients other than ours. A finding may appear twice (delivery is at least once), so sets are compared.
+# Reads the findings with kcat and jq. A finding may appear twice (delivery is at least once), so sets are compared.
 check_findings() {
     local i good=true records="$DIR/scan-results.ndjson"
     timeout 30 kcat -C -q -e -b "127.0.0.1:$KAFKA_PORT" -t scan-results -o beginning >"$records" 2>"$DIR/kcat.err" || {
@@ -297,7 +297,7 @@ check_findings() {
     $good
 }
 
-# The 256 addresses of a /24 in the form of the findings above.
+# addresses NETWORK PREFIX: the 256 addresses of a /24 in the form of the findings above, each after the prefix.
 addresses() {
     local last
     for last in {0..255}; do printf '%s%s.%s:%s/tcp\n' "$2" "${1%.0/24}" "$last" "$PORT"; done
@@ -322,11 +322,11 @@ fail() {
 
 # --- the end
 
-how_to_play() {
+print_commands() {
     local at="-kafka 127.0.0.1:$KAFKA_PORT -redis redis://127.0.0.1:$REDIS_PORT"
     cat <<TEXT
 
-Everything is still running. All of 172.16.0.0/12 answers on port $PORT in the lab. To play with it:
+Everything is still running. In the lab, all of 172.16.0.0/12 answers on port $PORT. Commands to try:
 
   $BIN/scanpush $at -ip 172.16.16.0/20 -ports $PORT -bandwidth 2000
   $BIN/scanpush status $at
@@ -334,7 +334,7 @@ Everything is still running. All of 172.16.0.0/12 answers on port $PORT in the l
   kcat -C -q -e -b 127.0.0.1:$KAFKA_PORT -t scan-results -o beginning | jq -c .
   tail -F $DIR/scand-a.log $DIR/scand-b.log
 
-To stop it all:
+To stop everything:
 
   $ROOT/run-demo.sh --stop $DIR
 TEXT
@@ -342,7 +342,7 @@ TEXT
 
 clean_up() {
     local status=$?
-    trap '' INT TERM HUP PIPE # once is enough: a second Ctrl-C must not leave half of it behind
+    trap '' INT TERM HUP PIPE # a second Ctrl-C must not interrupt the clean-up
     set +e
     [[ -n $DIR ]] || exit "$status"
     if $STAYS; then
@@ -357,15 +357,15 @@ clean_up() {
 
 stop_kept() {
     local dir
-    dir=$(cd "$1" 2>/dev/null && pwd) || refuse "there is no folder $1"
+    dir=$(cd "$1" 2>/dev/null && pwd) || refuse "folder $1 does not exist"
     [[ -f $dir/lab.name ]] || refuse "$dir is not the folder of a demo"
     set +e
     stop_all "$dir"
     printf 'Stopped. Logs: %s\n' "$dir"
 }
 
-# Uses pid files and names that this script wrote, so it also works for a run that was killed. Servers first, because they write to Kafka and
-# Redis while they drain.
+# Uses the pid files and names that this script has written, so it also works after a run was killed. Servers are stopped first, because they
+# write to Kafka and Redis while they drain.
 stop_all() {
     local dir=$1 server pid pids=()
     for server in "${SERVERS[@]}"; do

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Compares scand with masscan alone, and measures its memory over many findings; prints a table. About four minutes after the build.
-#   benches/run.sh [speed|memory|burst]…   speed and memory without arguments; `FINDINGS=1000000 benches/run.sh memory` for a shorter run
-# It passes no judgement: numbers depend on the machine and its other load. It fails only if a scan fails.
-# masscan runs in a lab of its own; the many findings come from the stand-in, which sends nothing. Everything it starts is ended.
+# Compares scand with masscan alone, and measures its memory with many findings; prints a table. Takes about four minutes after the build.
+#   benches/run.sh [speed|memory|burst]…   default: speed and memory; `FINDINGS=1000000 benches/run.sh memory` for a shorter run
+# It fails only if a scan fails, not because of the numbers: they depend on the machine and its load.
+# masscan runs in a lab; the many findings come from the stand-in, which sends nothing. Everything that it starts is stopped at the end.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -13,7 +13,7 @@ PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:/sbin
 SCAN_TOOLS=${SCAN_TOOLS:-$ROOT/target/tools}
 export PATH SCAN_TOOLS
 
-RATE=10000                # packets per second side by side
+RATE=10000                # packets per second, for both
 NETWORK=172.20.0.0/18     # × 10 ports, of which one is open: 163840 probes, 16384 findings
 PORTS=443,9001-9009
 ROUNDS=${ROUNDS:-3}
@@ -22,7 +22,7 @@ FINDINGS_PPS=${FINDINGS_PPS:-100000}
 BURST_RUNS=${BURST_RUNS:-10}
 BURST_SECONDS=${BURST_SECONDS:-30}
 WAIT_S=2
-DONE_SECONDS=600          # no single scan here takes longer
+DONE_SECONDS=600          # timeout of a scan
 
 main() {
     local what
@@ -57,7 +57,7 @@ end() {
     rm -rf "$DIR"
 }
 
-# server GROUP MASSCAN: starts a scand with topics of its own.
+# server GROUP MASSCAN: starts a scand with its own topics.
 server() {
     local group=$1 end=$((SECONDS + 60))
     "$BIN/scand" -group "$group" -name bench -kafka "localhost:$KAFKA" -redis "redis://localhost:$REDIS" -topic "$group-tasks" \
@@ -74,7 +74,7 @@ stop_server() {
     SERVER=
 }
 
-# push GROUP RANGE PORTS RATE: prints the id.
+# push GROUP RANGE PORTS RATE: pushes a task and prints its id.
 push() {
     "$BIN/scanpush" -kafka "localhost:$KAFKA" -topic "$1-tasks" -ip "$2" -ports "$3" -bandwidth "$4" -wait "$WAIT_S" -attempts 1 -yes
 }
@@ -95,34 +95,34 @@ wait_completed() {
     done
 }
 
-# cpu PID FIRST_FIELD: two neighbouring times of /proc/PID/stat in milliseconds: 14 = its own, 16 = those of its ended children.
+# cpu PID FIRST_FIELD: CPU time (user and system) from /proc/PID/stat in milliseconds; 14: of the process, 16: of its ended children.
 cpu() {
     awk -v first="$2" -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print int(($(first - 2) + $(first - 1)) * 1000 / hz) }' "/proc/$1/stat"
 }
 
-# --- wall time and CPU time, side by side
+# --- elapsed time and CPU time, compared with masscan alone
 
 speed() {
     local round bare_ms=() bare_cpu=() scand_ms=() scand_cpu=() child_cpu=()
     "$SUPPORT/lab.sh" up "$LAB" "$DIR/lab" 443
     server speed "$DIR/lab/masscan"
     for ((round = 1; round <= ROUNDS; round++)); do
-        bare
-        through_scand
+        masscan_alone
+        with_scand
     done
     stop_server
-    printf '\nspeed: %s ports %s at %s pps, one finding in ten probes; %s rounds: the median of the times, the mean of the processor times\n' "$NETWORK" "$PORTS" "$RATE" "$ROUNDS"
-    printf '%-58s %10s\n' "bare masscan, start to last probe, ms" "$(median "${bare_ms[@]}")" \
-        "through scand, claim to last probe, ms" "$(median "${scand_ms[@]}")" \
-        "  of bare, at most 1.02 is aimed at" "$(ratio "$(median "${scand_ms[@]}")" "$(median "${bare_ms[@]}")")" \
-        "bare masscan, processor time, ms" "$(mean "${bare_cpu[@]}")" \
-        "masscan under scand, processor time, ms" "$(mean "${child_cpu[@]}")" \
-        "scand itself, processor time, ms" "$(mean "${scand_cpu[@]}")" \
-        "  of masscan's, at most 0.02 is aimed at" "$(ratio "$(mean "${scand_cpu[@]}")" "$(mean "${child_cpu[@]}")")"
+    printf '\nspeed: %s ports %s at %s pps, one finding in ten probes; %s rounds: median of the elapsed times, mean of the CPU times\n' "$NETWORK" "$PORTS" "$RATE" "$ROUNDS"
+    printf '%-58s %10s\n' "masscan alone, start to last probe, ms" "$(median "${bare_ms[@]}")" \
+        "with scand, claim to last probe, ms" "$(median "${scand_ms[@]}")" \
+        "  ratio (goal: at most 1.02)" "$(ratio "$(median "${scand_ms[@]}")" "$(median "${bare_ms[@]}")")" \
+        "masscan alone, CPU time, ms" "$(mean "${bare_cpu[@]}")" \
+        "masscan with scand, CPU time, ms" "$(mean "${child_cpu[@]}")" \
+        "scand itself, CPU time, ms" "$(mean "${scand_cpu[@]}")" \
+        "  ratio to masscan's (goal: at most 0.02)" "$(ratio "$(mean "${scand_cpu[@]}")" "$(mean "${child_cpu[@]}")")"
 }
 
-# A filter notes when the first progress line of the wait comes. masscan may hang at its end, so it is killed.
-bare() {
+# The first progress line with "waiting" is the end of sending. masscan may hang at its end, so it is killed.
+masscan_alone() {
     local began ended pid
     : >"$DIR/bare.err"
     began=$(date +%s%3N)
@@ -138,7 +138,7 @@ bare() {
     wait "$pid" 2>/dev/null || true
 }
 
-through_scand() {
+with_scand() {
     local id own children claimed sent
     own=$(cpu "$SERVER" 14) children=$(cpu "$SERVER" 16)
     id=$(push speed "$NETWORK" "$PORTS" "$RATE")
@@ -147,10 +147,10 @@ through_scand() {
     child_cpu+=("$(($(cpu "$SERVER" 16) - children))")
     claimed=$(logged_ms "task $id: claimed") sent=$(logged_ms "task $id: 100.00 %")
     scand_ms+=("$((sent - claimed))")
-    [[ $(field speed "$id" found) == 16384 ]] || printf 'through scand: found %s of 16384\n' "$(field speed "$id" found)" >&2
+    [[ $(field speed "$id" found) == 16384 ]] || printf 'with scand: found %s of 16384\n' "$(field speed "$id" found)" >&2
 }
 
-# When a line with this text was logged, in unix milliseconds.
+# logged_ms TEXT: when a line with this text was logged, in unix milliseconds.
 logged_ms() {
     date -d "$(grep -F -m 1 -e "$1" "$DIR/speed.log" | cut -d ' ' -f 1)" +%s%3N
 }
@@ -159,7 +159,7 @@ median() {
     printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"
 }
 
-# CPU times come in whole ticks; over several rounds the error is small.
+# CPU times are multiples of a clock tick; the mean of several rounds reduces the error.
 mean() {
     printf '%s\n' "$@" | awk '{ sum += $1 } END { printf "%.1f\n", sum / NR }'
 }
@@ -168,19 +168,19 @@ ratio() {
     awk -v a="$1" -v b="$2" 'BEGIN { printf "%.4f\n", (b > 0) ? a / b : 0 }'
 }
 
-# --- resident memory from the first to the last finding
+# --- resident memory during a scan with many findings
 
 memory() {
     local faster=100 id found=0 rss first=0 least=0 most=0 last=0 began=0 took end=$((SECONDS + DONE_SECONDS))
     mkdir -p "$DIR/standin"
     cp "$BIN/examples/standin-masscan" "$DIR/standin/masscan"
-    # It prints faster than its rate. A real masscan at that rate would lose answers in a busy moment of this machine, and scand would end the
-    # scan because of it.
+    # The stand-in is faster than its rate. At the real rate, scand would stop the scan as soon as it reads too late, because a masscan would lose
+    # answers then.
     printf '{"rate_factor": %s}\n' "$faster" >"$DIR/standin/plan.json"
     server memory "$DIR/standin/masscan"
     id=$(push memory "10.0.0.0-$(address "$((FINDINGS - 1))")" 443 "$((FINDINGS_PPS / faster))")
     until [[ $(field memory "$id" status) =~ ^(completed|failed|rejected)$ ]]; do
-        ((SECONDS < end)) || die "the findings have not come within $DONE_SECONDS s: $(tail -n 3 "$DIR/memory.log")"
+        ((SECONDS < end)) || die "the scan has not ended within $DONE_SECONDS s: $(tail -n 3 "$DIR/memory.log")"
         rss=$(awk '/^VmRSS:/ { print $2 }' "/proc/$SERVER/status")
         found=$(field memory "$id" found)
         if [[ ${found:-0} -gt 0 ]]; then
@@ -194,13 +194,13 @@ memory() {
     took=$(($(date +%s%3N) - began - WAIT_S * 1000))
     wait_completed memory "$id"
     printf '\nmemory: %s findings of a stand-in at %s pps\n' "$(field memory "$id" found)" "$FINDINGS_PPS"
-    printf '%-58s %10s\n' "findings a second, to Kafka, acknowledged by all" "$((FINDINGS * 1000 / took))" \
-        "resident at the first finding, KiB" "$first" "least, KiB" "$least" "most, KiB" "$most" "at the last one, KiB" "$last" \
-        "scand's processor time for a million findings, ms" "$(($(cpu "$SERVER" 14) * 1000 / (FINDINGS / 1000)))"
+    printf '%-58s %10s\n' "findings per second, acknowledged by Kafka (acks=all)" "$((FINDINGS * 1000 / took))" \
+        "resident memory at the first finding, KiB" "$first" "minimum, KiB" "$least" "maximum, KiB" "$most" "at the last finding, KiB" "$last" \
+        "scand's CPU time for a million findings, ms" "$(($(cpu "$SERVER" 14) * 1000 / (FINDINGS / 1000)))"
     stop_server
 }
 
-# --- findings at a high rate, in steps of a few milliseconds, as a masscan prints them
+# --- findings at a high rate, in bursts of a few milliseconds, as masscan prints them
 
 burst() {
     local run id count=$((FINDINGS_PPS * BURST_SECONDS)) group completed=0 resumed=0
@@ -217,10 +217,10 @@ burst() {
         stop_server
     done
     printf '\nburst: %s runs of %s findings at %s pps\n' "$BURST_RUNS" "$count" "$FINDINGS_PPS"
-    printf '%-58s %10s\n' "completed with all findings" "$completed" "of these continued from a checkpoint" "$resumed"
+    printf '%-58s %10s\n' "completed with all findings" "$completed" "runs that continued from a checkpoint" "$resumed"
 }
 
-# The address at this distance from 10.0.0.0.
+# address N: the N-th address after 10.0.0.0.
 address() {
     printf '10.%s.%s.%s\n' "$(($1 >> 16))" "$(($1 >> 8 & 255))" "$(($1 & 255))"
 }

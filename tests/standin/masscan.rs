@@ -1,22 +1,22 @@
-//! A stand-in for masscan in fault tests: it takes scand's argument vector, says on standard output and standard error what
-//! masscan 1.3.2 says, and fails in the ways that a plan asks for.
+//! A stand-in for masscan in fault tests. It takes scand's argument vector, writes to standard output and standard error what masscan 1.3.2
+//! would write, and fails as specified by a plan.
 //!
-//! **It opens no socket and probes nothing: what may not happen in it is a packet.** Every "finding" is made up here.
+//! **It opens no socket and sends no packet.** Its findings are invented.
 //!
-//! Tests copy or hard-link it under the name `masscan` into a folder of their own and put `plan.json` beside it ([`Plan`]; no
-//! file = no fault). The folder is that of `argv[0]`, since scand gives masscan hardly any environment.
+//! Tests copy it into a folder of their own under the name `masscan`, with `plan.json` next to it ([`Plan`]; without the file there are no
+//! faults). The folder is that of `argv[0]`, because scand passes almost no environment to masscan.
 //!
-//! It walks the real index range as masscan does, so that a resumed run finds what the first one left:
+//! It uses the same indices as masscan, so that a resumed run finds what the first one did not:
 //! - range = addresses that are not excluded × ports; a run begins at `--resume-index` + shard − 1 and steps by the number of
-//!   shards, so an index that is no multiple of it continues *another* shard;
+//!   shards, so an index that is not a multiple of it continues *another* shard;
 //! - index `i` probes the element (`i` + rate) mod range of the shuffled order, so a run at another rate continues elsewhere;
 //! - `--retries` is an error: scand runs passes instead;
-//! - the percentage is the index of that whole: with shards the last index may lie beyond it, which shows as more than 100 %.
-//!   The first line after the last probe says `waiting 0-secs`, then the wait is counted down;
+//! - the percentage is the index relative to the range. With shards the last index may be beyond it, which shows as more than 100 %. The first
+//!   progress line after the last probe has `waiting 0-secs`, then the wait is counted down;
 //! - `--rate` counts packets; `paused.conf` has the index of the last progress line, which is behind what was sent.
 //!
-//! Where it differs: answers come at once; probing and printing share one thread, so standard output that nobody reads stops
-//! both (masscan goes on sending and loses the answers).
+//! Differences: answers arrive at once. Probing and printing share one thread, so it blocks if standard output is not read (masscan continues to
+//! send and loses the answers).
 
 use scan::masscan::SHARD_IN_ORDER;
 use scan::model::ports::{PortRange, Proto};
@@ -39,19 +39,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// Probes are sent in slices of this length.
 const SLICE: Duration = Duration::from_millis(5);
-/// Most probes between two looks at signals and clocks.
+/// Maximum number of probes between two checks of signals and clocks.
 const SLICE_PROBES_MAX: u64 = 10_000;
-/// After a stop (SIGSTOP, a full terminal) at most this much of the rate is caught up with.
+/// After a pause (SIGSTOP, a full terminal), at most the probes of this time are caught up on.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
-/// Its threads take this long to end after the wait; for masscan's it is a second or so.
+/// Time from the end of the wait to the exit; masscan takes about a second.
 const LINGER: Duration = Duration::from_millis(300);
-/// How long it would wait for late answers without `--wait`.
+/// Default of `--wait`.
 const WAIT_DEFAULT_S: u64 = 10;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     if words.iter().any(|word| word == "--version") {
-        print!("{}", about(Plan::read(&own_folder()).version()));
+        print!("{}", version_text(Plan::read(&own_folder()).version()));
         return ExitCode::SUCCESS;
     }
     if words.iter().any(|word| word == "-sL") {
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if words.iter().any(|word| word == "--echo") {
-        // With `-c /dev/stdin` it waits for settings.
+        // scand passes `-c /dev/stdin`, with which masscan waits for settings.
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         return ExitCode::SUCCESS;
     }
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
     Run::new(arguments, plan).run()
 }
 
-fn about(version: &str) -> String {
+fn version_text(version: &str) -> String {
     format!(
         "
 Masscan version {version} ( stand-in )
@@ -88,7 +88,7 @@ GIT version: unknown
     )
 }
 
-/// The folder of the program as it was started.
+/// The folder of `argv[0]`.
 fn own_folder() -> PathBuf {
     let started_as = std::env::args_os()
         .next()
@@ -104,7 +104,7 @@ fn own_folder() -> PathBuf {
         .to_owned()
 }
 
-/// What the run is asked for.
+/// The parsed command line.
 #[derive(Debug)]
 struct Arguments {
     range: String,
@@ -118,7 +118,7 @@ struct Arguments {
 }
 
 impl Arguments {
-    /// Takes the vector that `src/masscan/arguments.rs` makes; anything else is an error.
+    /// Parses the vector that `src/masscan/arguments.rs` builds. Anything else is an error.
     fn parse(words: &[String]) -> Result<Arguments, String> {
         let (mut range, mut ports) = (None, None);
         let mut exclude = Targets::default();
@@ -131,7 +131,7 @@ impl Arguments {
             };
             match flag.as_str() {
                 "-oD" if value == "-" => {}
-                // It sends nothing, so it makes no difference from where.
+                // Without an effect, because nothing is sent.
                 "--interface" | "--source-ip" | "--source-port" | "--router-mac" => {}
                 "--range" => range = Some(value),
                 "-p" => ports = Some(value),
@@ -180,40 +180,39 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
         .map_err(|error| format!("{flag} {value}: {error}"))
 }
 
-/// What goes wrong, and when: `plan.json`. Every field may be left out.
+/// `plan.json`: the faults of a run. All fields are optional.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Plan {
-    /// The version that it says it is; 1.3.2 without it.
+    /// The version that it reports; 1.3.2 by default.
     version: Option<String>,
-    /// It announces so many addresses, as a masscan does whose configuration adds some or leaves some out.
+    /// The number of addresses that it reports, like a masscan whose configuration changes the targets.
     announces: Option<u64>,
-    /// One in so many probes is answered; 0 and 1: all.
+    /// One in this many probes is answered; 0 and 1: all.
     answer_every: u64,
-    /// Where its life is written down ([`Event`]).
+    /// The log file for its [`Event`]s.
     log: Option<PathBuf>,
-    /// Time between two `tick` lines of the log.
+    /// Time between two `tick` events in the log.
     tick_ms: Option<u64>,
-    /// Times as fast as asked for.
+    /// Factor by which it is faster than `--rate`.
     rate_factor: Option<f64>,
-    /// What follows holds for runs of this range only (as on the command line).
+    /// The faults below apply only to runs with this `--range`.
     only_range: Option<String>,
-    /// What follows holds for the first so many runs only. Runs are counted by files `run-1`, `run-2` … beside the plan, and
-    /// only while this is set.
+    /// The faults below apply only to this many runs. Runs are counted with the files `run-1`, `run-2` … next to the plan.
     only_first: Option<u64>,
-    /// Says this at once and exits.
+    /// Prints this at once and exits.
     fail: Option<Failure>,
-    /// Crashes after so long of sending.
+    /// Crashes after sending for this long.
     crash_after_s: Option<f64>,
-    /// By this signal; without it by exit code 1.
+    /// The signal of the crash; without it, exit code 1.
     crash_signal: Option<i32>,
-    /// Never ends: goes on with `waiting -N-secs`, and an interrupt changes nothing, as in masscan's own hang.
+    /// Never ends: prints `waiting -N-secs` and ignores interrupts, like masscan when it hangs.
     hang_after_wait: bool,
-    /// So long after it began to send it goes silent, does nothing more and lives on; its log still ticks.
+    /// After sending for this long it does nothing but log `tick` events, and does not exit.
     silent_after_s: Option<f64>,
-    /// SIGINT changes nothing.
+    /// Ignores SIGINT.
     ignore_sigint: bool,
-    /// Says nothing for so long, then begins.
+    /// Waits this long before it prints and sends anything.
     start_delay_ms: u64,
     /// Lines on standard output before the first finding.
     extra_stdout: Vec<String>,
@@ -231,7 +230,7 @@ impl Plan {
         match std::fs::read(folder.join("plan.json")) {
             Ok(text) => serde_json::from_slice(&text).expect("plan.json is a plan"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Plan::default(),
-            Err(error) => panic!("plan.json can't be read: {error}"),
+            Err(error) => panic!("plan.json cannot be read: {error}"),
         }
     }
 
@@ -239,7 +238,7 @@ impl Plan {
         self.version.as_deref().unwrap_or("1.3.2")
     }
 
-    /// Without its faults where they are another range's, or `only_first` runs have been before.
+    /// The plan without its faults if they do not apply to this run.
     fn for_this_run(self, folder: &Path, range: &str) -> Plan {
         let another = self.only_range.as_deref().is_some_and(|only| only != range);
         if another
@@ -260,7 +259,7 @@ impl Plan {
     }
 }
 
-/// 1 for the first run: whoever creates the file of a number has it.
+/// The number of this run, from 1: that of the first file that does not exist yet.
 fn run_number(folder: &Path) -> u64 {
     (1..)
         .find(|number| {
@@ -268,7 +267,7 @@ fn run_number(folder: &Path) -> u64 {
             match File::create_new(file) {
                 Ok(_) => true,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-                Err(error) => panic!("the runs can't be counted: {error}"),
+                Err(error) => panic!("the runs cannot be counted: {error}"),
             }
         })
         .expect("the folder has a free number")
@@ -280,7 +279,7 @@ struct Event<'a> {
     /// `start`, `tick`, `sent` (nothing more is sent from here on), `end`.
     event: &'a str,
     pid: u32,
-    /// Whose child it was at its start: the server, unless that was gone already.
+    /// Its parent process at the start: the server, unless that had already ended.
     parent: u32,
     at_ms: u128,
     range: &'a str,
@@ -299,7 +298,7 @@ enum Sent {
     Interrupted,
 }
 
-/// One run, from the greeting to the exit.
+/// One run, from the first message to the exit.
 struct Run {
     arguments: Arguments,
     plan: Plan,
@@ -319,7 +318,7 @@ struct Run {
     shown: Shown,
 }
 
-/// What the last progress line stood for.
+/// The state at the last progress line.
 struct Shown {
     at: Instant,
     packets: u64,
@@ -368,7 +367,7 @@ impl Run {
             return ExitCode::from(failure.exit_code);
         }
         thread::sleep(Duration::from_millis(self.plan.start_delay_ms));
-        self.greet();
+        self.print_start();
         let sent = self.send();
         self.log("sent");
         if sent == Sent::Interrupted && self.index < self.order.size {
@@ -379,10 +378,10 @@ impl Run {
         ExitCode::SUCCESS
     }
 
-    fn greet(&mut self) {
+    fn print_start(&mut self) {
         let space = &self.arguments.space;
         let plural = if space.ports == 1 { "" } else { "s" };
-        say(&format!(
+        print_error(&format!(
             "Starting masscan {} (http://bit.ly/14GZzcT) at {} s\nInitiating SYN Stealth Scan\nScanning {} hosts [{} port{plural}/host]\n",
             self.plan.version(),
             since_1970().as_secs(),
@@ -394,7 +393,7 @@ impl Run {
         }
     }
 
-    /// Walks to the end of the range, or until an interrupt.
+    /// Sends to the end of the range, or until an interrupt.
     fn send(&mut self) -> Sent {
         let rate = self.arguments.rate as f64 * self.plan.rate_factor.unwrap_or(1.0);
         let owed_max = (rate * CATCH_UP_MAX.as_secs_f64()).max(1.0);
@@ -472,10 +471,10 @@ impl Run {
             }
             thread::sleep(SLICE);
         }
-        say(&format!("{:77}\r", ""));
+        print_error(&format!("{:77}\r", ""));
     }
 
-    /// What is due by the clock: silence, a line of the log, a progress line.
+    /// Does what is due: silence, a `tick` event, a progress line.
     fn pulse(&mut self, waiting_s: Option<i64>) {
         let silent = self.plan.silent_after_s.map(Duration::from_secs_f64);
         while silent.is_some_and(|after| self.began.elapsed() >= after) {
@@ -512,7 +511,7 @@ impl Run {
             None => self.remaining(),
         };
         let found = self.found;
-        say(&format!(
+        print_error(&format!(
             "rate:{kpps:6.2}-kpps, {percent:5.2}% done,{rest}, found={found}       \r"
         ));
     }
@@ -530,7 +529,7 @@ impl Run {
             return;
         }
         if let Some(signal) = self.plan.crash_signal {
-            // Twice: Rust's runtime catches the first SIGSEGV, finds no stack overflow and puts the default action back.
+            // Twice, because Rust's runtime handles the first SIGSEGV: it finds no stack overflow and restores the default action.
             for _ in 0..2 {
                 signal_hook::low_level::raise(signal).expect("crash_signal is a signal");
             }
@@ -538,11 +537,11 @@ impl Run {
         std::process::exit(1);
     }
 
-    /// True once for each SIGINT.
+    /// Whether there was a SIGINT since the last call.
     fn take_interrupt(&self) -> bool {
         let taken = self.interrupted.swap(false, Ordering::Relaxed) && !self.plan.ignore_sigint;
         if taken {
-            say("waiting several seconds to exit...\n");
+            print_error("waiting several seconds to exit...\n");
         }
         taken
     }
@@ -559,7 +558,7 @@ impl Run {
             arguments.ports,
             arguments.range,
         );
-        say("saving resume file to: paused.conf\n");
+        print_error("saving resume file to: paused.conf\n");
         std::fs::write("paused.conf", text).expect("the working folder can be written to");
     }
 
@@ -567,7 +566,7 @@ impl Run {
         self.write(text.as_bytes());
     }
 
-    /// To standard output, at once. Its reader being gone ends the run.
+    /// Writes to standard output and flushes it. Exits if the reader has closed it.
     fn write(&mut self, bytes: &[u8]) {
         let written = self.stdout.write_all(bytes);
         if written.and_then(|()| self.stdout.flush()).is_err() {
@@ -596,8 +595,8 @@ impl Run {
     }
 }
 
-/// To standard error. Nobody may be left to read it; that is no reason to end.
-fn say(text: &str) {
+/// Writes to standard error. An error, because the reader has closed it, is ignored.
+fn print_error(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
@@ -607,7 +606,7 @@ fn since_1970() -> Duration {
         .expect("the clock is past 1970")
 }
 
-/// Whether somebody answers there: the same in every run, whatever the seed.
+/// Whether the port is open. It is the same in every run, whatever the seed.
 fn answers(address: IpAddr, port: u16, every: u64) -> bool {
     let bits = match address {
         IpAddr::V4(address) => u64::from(u32::from(address)),
@@ -624,9 +623,9 @@ fn answers(address: IpAddr, port: u16, every: u64) -> bool {
 struct Space {
     addresses: u64,
     ports: u64,
-    /// First address of each range, with the number of addresses before it.
+    /// The number of addresses before each range, and its first address.
     address_ranges: Vec<(u64, IpAddr)>,
-    /// Each range of ports, with the number of ports before it.
+    /// The number of ports before each range, and the range.
     port_ranges: Vec<(u64, PortRange)>,
 }
 
@@ -673,10 +672,10 @@ fn range_of<T: Copy>(ranges: &[(u64, T)], number: u64) -> (u64, T) {
     ranges[ranges.partition_point(|(before, _)| *before <= number) - 1]
 }
 
-/// A shuffled order of 0..size that depends on the seed alone.
+/// A permutation of 0..size that depends only on the seed.
 ///
-/// Each round is a bijection of the next power of two: times an odd number, plus a number, xor its own upper half. What falls
-/// outside of 0..size is put through again until it falls inside (cycle walking), which keeps it a bijection.
+/// Each round is a bijection on the next power of two: multiply by an odd number, add a number, xor with its own upper half. A result outside of
+/// 0..size is permuted again until it is inside (cycle walking), so the whole is a bijection on 0..size.
 #[derive(Debug)]
 struct Permutation {
     size: u64,
@@ -696,7 +695,7 @@ impl Permutation {
         }
     }
 
-    /// Where the element at `place`, which is below the size, goes.
+    /// The element at `place`, which must be less than the size.
     fn at(&self, place: u64) -> u64 {
         let mut at = place;
         loop {
@@ -716,7 +715,7 @@ impl Permutation {
     }
 }
 
-/// A well-mixed number for each number (splitmix64).
+/// A hash of the number (splitmix64).
 fn scramble(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -732,7 +731,7 @@ mod tests {
     const SIZES: [u64; 5] = [1, 2, 7, 256, 1000];
 
     #[test]
-    fn every_element_comes_once() {
+    fn every_element_occurs_once() {
         for size in SIZES {
             for seed in 0..50 {
                 let order = Permutation::new(size, seed);
@@ -753,7 +752,7 @@ mod tests {
     }
 
     fn elements(size: u64, from: u64, to: u64) -> BTreeSet<u64> {
-        // A permutation of its own for each run, as in two processes.
+        // A new permutation for each call, as in separate processes.
         let order = Permutation::new(size, 7);
         (from..to).map(|place| order.at(place)).collect()
     }
@@ -769,7 +768,7 @@ mod tests {
     }
 
     #[test]
-    fn every_pair_has_a_number() {
+    fn every_pair_of_address_and_port_has_a_number() {
         let targets: Targets = "10.0.0.0/30,10.0.1.9,fd00::/127".parse().unwrap();
         let space = Space::new(&targets, &"80-82,U:53".parse().unwrap());
         assert_eq!(space.len(), 7 * 4);
@@ -782,7 +781,7 @@ mod tests {
     }
 
     #[test]
-    fn some_answer_where_not_all_do() {
+    fn one_in_answer_every_probes_is_answered() {
         let address = "172.16.0.1".parse().unwrap();
         let answering = (1..=10_000)
             .filter(|port| answers(address, *port, 10))
