@@ -125,18 +125,20 @@ impl ProbeOrder {
             return at(0, None);
         }
         let Some(made_by) = resume.probe_order else {
-            return restart("the checkpoint doesn't say what it is valid for");
+            return restart("the checkpoint has no probe order");
         };
         if made_by.addresses != self.name.addresses {
             return restart(
-                "this server's exclusions leave other addresses of the task, so the probe order differs",
+                "this server's exclusions leave other addresses of the task, so its probe order is different",
             );
         }
         if made_by.other != self.name.other || !(1..=self.passes).contains(&pass) {
-            return restart("the checkpoint has other ports, seed, shard or retries");
+            return restart(
+                "the checkpoint belongs to other ports, another seed, shard or number of retries",
+            );
         }
         if made_by.masscan != self.name.masscan {
-            return restart("the checkpoint was made with another version of masscan");
+            return restart("the checkpoint belongs to another version of masscan");
         }
         if made_by.rate_pps == self.name.rate_pps || index == 0 {
             return at(self.floor(index), None);
@@ -296,11 +298,17 @@ mod tests {
             (1, 0, None, (1, 0), ""),
             (1, 500, Some(name), (1, 500), ""),
             (3, 0, Some(name), (3, 0), ""),
-            (2, 500, None, (1, 0), "valid for"),
+            (2, 500, None, (1, 0), "no probe order"),
             (2, 0, other(|name| name.addresses = 9), (1, 0), "exclusions"),
-            (1, 500, other(|name| name.other = 9), (1, 0), "or retries"),
-            (4, 0, Some(name), (1, 0), "or retries"),
-            (0, 5, Some(name), (1, 0), "or retries"),
+            (
+                1,
+                500,
+                other(|name| name.other = 9),
+                (1, 0),
+                "number of retries",
+            ),
+            (4, 0, Some(name), (1, 0), "number of retries"),
+            (0, 5, Some(name), (1, 0), "number of retries"),
             (1, 500, other(|name| name.masscan = 9), (1, 0), "version"),
             (
                 2,
