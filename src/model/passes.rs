@@ -2,7 +2,7 @@
 //!
 //! masscan's own `--retries R` is not used: its index then runs to range + R × rate and each index sends R + 1 packets, so a small scan at a
 //! high rate sends many times what was announced (FACTS: 60 768 packets instead of 768). Passes send exactly range × (R + 1) probes. They are
-//! spread over the whole scan, so that a short disturbance does not hit every probe of an address, and each is an independent look: what a
+//! spread over the whole scan, so that a short disturbance does not hit every probe of an address, and each is an independent sample: what a
 //! pass finds that the one before it had missed tells how complete both are.
 
 use super::task::{SEED_MAX, SEED_MIN, Task};

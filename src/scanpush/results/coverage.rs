@@ -1,6 +1,6 @@
 //! What several passes prove: how complete they are, estimated from which of them found each service. Pure.
 //!
-//! Two passes with different seeds are two independent looks at the same services. What the second one finds that the first had missed tells
+//! Two passes with different seeds are two independent samples of the same services. What the second one finds that the first had missed tells
 //! how many both have missed: capture and recapture, with Chapman's estimator (D. G. Chapman, 1951) and Seber's variance (1970). The figure is
 //! an upper bound as seen from the server: services that are blocked, or that both passes lost in the same disturbance, are not independent.
 
@@ -55,7 +55,7 @@ pub fn report(passes: u32, services: &ServicesByPasses) -> Vec<String> {
     lines
 }
 
-/// Share of all services that two looks together have found, 0 to 1.
+/// Share of all services that two samples together contain, 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Coverage {
     estimate: f64,
@@ -64,12 +64,12 @@ struct Coverage {
 }
 
 impl Coverage {
-    /// From looks that found `first` and `second` services, `both` of them the same.
+    /// From samples of `first` and `second` services, `both` of them the same.
     fn estimate(first: u64, second: u64, both: u64) -> Coverage {
         let [n1, n2, m] = [first, second, both].map(|count| count as f64);
         let union = n1 + n2 - m;
         let all = (n1 + 1.0) * (n2 + 1.0) / (m + 1.0) - 1.0;
-        // A look that missed nothing may have missed one by luck: otherwise the variance would be 0.
+        // A sample that missed nothing may have missed one by chance: otherwise the variance would be 0.
         let (missed1, missed2) = ((n2 - m).max(1.0), (n1 - m).max(1.0));
         let variance =
             (n1 + 1.0) * (n2 + 1.0) * missed1 * missed2 / ((m + 1.0).powi(2) * (m + 2.0));
@@ -100,7 +100,7 @@ mod tests {
             .collect()
     }
 
-    /// Looks that were measured in the lab (FACTS, "Passes"): probes dropped at random, 4 096 services.
+    /// Passes that were measured in the lab (FACTS, "Passes"): probes dropped at random, 4 096 services.
     #[test]
     fn the_estimate_is_close_to_what_was_measured() {
         for (first, second, both, estimated) in [
