@@ -4,9 +4,12 @@ use super::Poll;
 use super::error::IngestError;
 use super::records::first_offset;
 use crate::claim_table::{Beginning, Cursor, Ingest};
-use crate::kafka::Reader;
+use crate::kafka::{LogRange, Reader};
 use log::{error, info};
 use std::collections::BTreeMap;
+
+/// Characters of an epoch: it only has to differ from earlier epochs of the same partition.
+const EPOCH_CHARS: usize = 10;
 
 impl Poll {
     /// Starts the partitions whose cursor is missing: a new group, or a Redis that lost its data.
@@ -17,7 +20,7 @@ impl Poll {
     ) -> Result<(), IngestError> {
         let committed = self.group_offsets.committed()?;
         let ranges = reader.log_ranges()?;
-        let epoch = nanoid::nanoid!(10);
+        let epoch = nanoid::nanoid!(EPOCH_CHARS);
         for (&partition, _) in found.iter().filter(|(_, cursor)| cursor.is_none()) {
             let Some(&range) = ranges.get(&partition) else {
                 continue;
@@ -57,13 +60,22 @@ impl Poll {
         partition: i32,
         cursor: &Cursor,
     ) -> Result<(), IngestError> {
-        let Some(&range) = reader.log_ranges()?.get(&partition) else {
-            return Ok(());
-        };
+        match reader.log_ranges()?.get(&partition) {
+            Some(&range) => self.restart_at(range, partition, cursor),
+            None => Ok(()),
+        }
+    }
+
+    fn restart_at(
+        &mut self,
+        range: LogRange,
+        partition: i32,
+        cursor: &Cursor,
+    ) -> Result<(), IngestError> {
         let beginning = Beginning {
             from: range.first,
             log_end: range.next,
-            epoch: &nanoid::nanoid!(10),
+            epoch: &nanoid::nanoid!(EPOCH_CHARS),
             replaces: Some(&cursor.epoch),
             lost_records: 0,
         };
@@ -92,7 +104,7 @@ impl Poll {
             return self.skip(partition, cursor, range.first, lost);
         }
         if cursor.next > range.next {
-            return self.restart_partition(reader, partition, cursor);
+            return self.restart_at(range, partition, cursor);
         }
         Ok(())
     }
