@@ -24,9 +24,10 @@ TASKS is the number of tasks that a server holds, SENDING the number of its
 slots in use (a scan that only waits for late answers does not use one). RATE is
 what the sending scans may use, of MAX, in packets per second. SEEN is the age
 of the last heartbeat: after 5 seconds the server is marked late, after a minute
-it is no longer listed; one that was shut down disappears at once. Needs Redis
-only. Exit code 0: done, even if there are none; 1: Redis is unreachable; 2:
-invalid flags.
+it is no longer listed. A server that was shut down is removed at once. Needs
+Redis only.
+Exit code 0: done, even if there are none; 1: Redis is unreachable; 2: invalid
+flags.
 
 examples:
   scanpush servers

@@ -84,8 +84,8 @@ pub(in crate::kafka) fn all_answer(addresses: Vec<String>) -> Result<(), KafkaEr
 
 type Answer = (String, Result<(), KafkaError>);
 
-/// Checks each address in a separate thread. A thread whose answer is no longer needed ends by itself after [`CHECK_WAIT`] and the time of
-/// the system's resolver.
+/// Checks each address in a separate thread. A thread whose answer is no longer needed ends by itself, at the latest [`CHECK_WAIT`] after the
+/// host name was resolved.
 fn check_all(addresses: Vec<String>) -> Result<Receiver<Answer>, KafkaError> {
     let (sender, answers) = bounded(addresses.len());
     for address in addresses {

@@ -48,7 +48,7 @@ fn check_masscan(options: &Options) -> Vec<Line> {
     lines
 }
 
-/// No line if there is no masscan: [`check_masscan`] reports that.
+/// Prints nothing if masscan is missing: [`check_masscan`] reports that.
 fn check_rights(options: &Options) -> Vec<Line> {
     let Ok(path) = masscan::find(&options.masscan) else {
         return Vec::new();

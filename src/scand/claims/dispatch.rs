@@ -301,7 +301,7 @@ impl Dispatch {
                 self.held_claims.drop_claim(&claimed.claim());
             }
             Refused::Lost => {
-                debug!("refused, but the claim is no longer this server's");
+                debug!("already refused, or the claim was lost before");
                 self.held_claims.drop_claim(&claimed.claim());
             }
             Refused::Ending => {

@@ -1,5 +1,5 @@
-//! The thread `lease`: renews this server's claims, hears what is ordered about them, takes expired ones away from servers that
-//! no longer renew theirs, and takes up changes of state that Kafka has not been told.
+//! The thread `lease`: renews this server's claims, receives orders about them, reaps expired claims of other servers, and reads state changes
+//! from the outbox.
 //!
 //! **Invariant:** it does no Kafka work and has its own connection to Redis, so that a stuck Kafka costs no lease.
 
@@ -17,11 +17,11 @@ use log::{error, info, warn};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Time between two looks for orders (cancel, pause) and for claims that have expired.
+/// Interval between two checks for orders (cancel, pause) and for expired claims.
 const ORDERS_EVERY: Duration = Duration::from_secs(1);
-/// Expired claims that one call reaps.
+/// Maximum number of expired claims that one call reaps.
 const REAP_BATCH_MAX: usize = 100;
-/// Entries of the outbox that one call takes.
+/// Maximum number of entries of the outbox that one call reads.
 const OUTBOX_BATCH_MAX: usize = 500;
 
 /// State owned by the `lease` thread.
@@ -34,7 +34,7 @@ pub struct Lease {
     pub held_claims: Arc<HeldClaims>,
     /// Its own connection to Redis.
     pub table: ClaimTable,
-    /// Where tasks go that a lost server left to be ended.
+    /// Where state changes go: of reaped claims and from the outbox.
     pub finalize: Sender<StateChange>,
     /// Wakes `dispatch`: there may be work.
     pub work: Sender<()>,
@@ -228,7 +228,7 @@ fn reap(
     Ok(full && room(finalize) >= REAP_BATCH_MAX)
 }
 
-/// Publishes up to [`OUTBOX_BATCH_MAX`] entries of the outbox; those that are not published are taken again later. Returns true if there may
+/// Publishes up to [`OUTBOX_BATCH_MAX`] entries of the outbox; those that are not published are read again later. Returns true if there may
 /// be more, and the queue has room for them.
 fn publish_outbox(
     table: &mut ClaimTable,

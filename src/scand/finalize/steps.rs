@@ -1,4 +1,4 @@
-//! The steps of a state change, and the order in which they follow each other. No I/O.
+//! The steps of a state change, and the order in which they follow each other. Uses neither Kafka nor Redis.
 
 use crate::claim_table::{Claim, Ending, Release};
 use crate::model::{State, StatusRecord};
@@ -128,8 +128,7 @@ fn claim_of_running(record: &StatusRecord) -> Option<Claim> {
 ///
 /// A release does not wait for Kafka, because another server should get the task soon. Its record is not sent later, because it could then
 /// follow that of the next claim; without it a rebuild holds the task for one lease. An end is decided again before its record is sent,
-/// because by then another server may have the claim and run the task. An entry of the outbox is read from there
-/// again.
+/// because by then another server may have the claim and run the task. An entry of the outbox is read from the outbox again.
 pub(super) fn after_send_failure(steps: &mut VecDeque<Step>) {
     for step in steps.iter_mut() {
         *step = match std::mem::replace(step, Step::Done) {

@@ -87,7 +87,7 @@ pub(super) const LOG_FILE: Flag =
     Flag::optional("--log-file", "FILE", "also write the log to this file");
 pub(super) const CHECK: Flag = Flag::switch(
     "--check",
-    "check what a scan needs, print one line each and exit; scans nothing; exit code 0 if there is no warning and no failure",
+    "check what a scan needs and print one line for each result; scans nothing; exit code 0 if there are no warnings and no failures",
 );
 pub(super) const DEBUG: Flag = Flag::switch("--v", "log at debug level");
 

@@ -104,7 +104,7 @@ pub fn find_job(name: &TaskId, claim_table: &mut ClaimTable) -> Result<FoundJob,
 /// Why a job was not found.
 #[derive(Debug)]
 pub enum JobError {
-    /// The group has no such job, or not yet; the line says so.
+    /// The group does not know the job; contains the message.
     Unknown(String),
     /// Its abbreviated id fits several; the line names some of them.
     Ambiguous(String),

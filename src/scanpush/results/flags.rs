@@ -45,8 +45,8 @@ unique. json, list, grepable and xml are the formats of masscan's -oJ, -oL, -oG
 and -oX; ndjson is the records of the topic. Complete ids need Kafka only; -job,
 -follow and abbreviated ids need Redis too. -diff writes lines, ndjson or json.
 If findings may be missing (a task is still running, Kafka has removed records),
-a line on stderr says so. Ctrl-C completes the document; after an error it stays
-incomplete, so that it is not mistaken for all findings.
+a warning is printed on stderr. Ctrl-C ends the document properly. After an
+error it is not closed, so that it is not mistaken for all findings.
 Exit code 0: done, with or without findings; 1: an ID is unknown, or Kafka is
 unreachable; 2: invalid flags; 130: Ctrl-C. With -follow also 3: a task failed
 or was rejected; 4: none failed, but one was cancelled.
