@@ -59,6 +59,8 @@ pub struct Load {
     pub rate_used: u64,
     /// Maximum packets per second of this server; none: no limit.
     pub max_rate: Option<u64>,
+    /// Why the server is not able to scan: it gets no task. None if it is.
+    pub fault: Option<String>,
 }
 
 /// What identifies a claim. Every write of a running task compares its fence.
@@ -247,30 +249,7 @@ impl ClaimTable {
         load: &Load,
         capabilities: &str,
     ) -> Result<Answer, ClaimTableError> {
-        #[derive(Serialize)]
-        struct Arguments<'a> {
-            server: &'a str,
-            version: &'static str,
-            capabilities: &'a str,
-            call: &'a str,
-            watermark: String,
-            lease_ms: u64,
-            slots: usize,
-            free: usize,
-            held: usize,
-            rate_used: u64,
-            max_rate: u64,
-            deferral_ms: u64,
-            fresh_ms: u64,
-            window: usize,
-            throttled_max: usize,
-            skipped_max: usize,
-            reserved_ms: u64,
-            avoid_ms: u64,
-            forgotten_ms: u64,
-            refused_kept_ms: u64,
-        }
-        let arguments = Arguments {
+        let arguments = ClaimCall {
             server,
             version: env!("CARGO_PKG_VERSION"),
             capabilities,
@@ -282,15 +261,8 @@ impl ClaimTable {
             held: load.held,
             rate_used: load.rate_used,
             max_rate: load.max_rate.unwrap_or(0),
-            deferral_ms: ms(DEFERRAL_MAX),
-            fresh_ms: ms(HEARTBEAT_FRESH),
-            window: CLAIM_WINDOW_TASKS,
-            throttled_max: CLAIM_THROTTLED_MAX_TASKS,
-            skipped_max: CLAIM_SKIPPED_MAX_TASKS,
-            reserved_ms: ms(RATE_RESERVED_AFTER),
-            avoid_ms: ms(FAILED_SERVER_AVOIDED),
-            forgotten_ms: ms(SERVER_FORGOTTEN_AFTER),
-            refused_kept_ms: ms(REFUSED_BY_ALL_WAIT),
+            fault: load.fault.as_deref(),
+            limits: CLAIM_LIMITS,
         };
         let mut answer: Vec<String> = self.call(&CLAIM, &arguments)?;
         let fields = answer.split_off(answer.len().min(2));
@@ -502,6 +474,52 @@ impl ClaimTable {
         entries.into_iter().map(reaped).collect()
     }
 }
+
+/// The arguments of claim.lua.
+#[derive(Serialize)]
+struct ClaimCall<'a> {
+    server: &'a str,
+    version: &'static str,
+    capabilities: &'a str,
+    call: &'a str,
+    watermark: String,
+    lease_ms: u64,
+    slots: usize,
+    free: usize,
+    held: usize,
+    rate_used: u64,
+    max_rate: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<&'a str>,
+    #[serde(flatten)]
+    limits: ClaimLimits,
+}
+
+/// The limits that claim.lua keeps to.
+#[derive(Serialize)]
+struct ClaimLimits {
+    deferral_ms: u64,
+    fresh_ms: u64,
+    window: usize,
+    throttled_max: usize,
+    skipped_max: usize,
+    reserved_ms: u64,
+    avoid_ms: u64,
+    forgotten_ms: u64,
+    refused_kept_ms: u64,
+}
+
+const CLAIM_LIMITS: ClaimLimits = ClaimLimits {
+    deferral_ms: ms(DEFERRAL_MAX),
+    fresh_ms: ms(HEARTBEAT_FRESH),
+    window: CLAIM_WINDOW_TASKS,
+    throttled_max: CLAIM_THROTTLED_MAX_TASKS,
+    skipped_max: CLAIM_SKIPPED_MAX_TASKS,
+    reserved_ms: ms(RATE_RESERVED_AFTER),
+    avoid_ms: ms(FAILED_SERVER_AVOIDED),
+    forgotten_ms: ms(SERVER_FORGOTTEN_AFTER),
+    refused_kept_ms: ms(REFUSED_BY_ALL_WAIT),
+};
 
 /// A claim as an argument. The fence is a string, because a Lua number would lose its last digits.
 #[derive(Serialize)]

@@ -65,6 +65,8 @@ pub struct LiveServer {
     pub rate_used: u64,
     /// Maximum packets per second; none: no limit.
     pub max_rate: Option<u64>,
+    /// Why it is not able to scan, and claims nothing; none if it is.
+    pub fault: Option<String>,
     /// Its version.
     pub version: String,
     /// Its last heartbeat, in unix milliseconds by Redis' clock.
@@ -290,6 +292,7 @@ fn live_server(name: &str, fields: &Fields, now_ms: u64) -> Result<LiveServer, C
         held: fields.get("held")?.unwrap_or(0),
         rate_used: fields.get("rate_used")?.unwrap_or(0),
         max_rate: fields.get("max_rate")?.filter(|&rate: &u64| rate > 0),
+        fault: fields.text("fault").map(one_line),
         version: fields.text("version").map(one_line).unwrap_or_default(),
         seen_ms,
         age_ms: now_ms.saturating_sub(seen_ms),

@@ -18,7 +18,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,6 +27,9 @@ use std::time::{Duration, Instant};
 const EXIT_WAIT: Duration = Duration::from_secs(2);
 /// Interval between two checks for its exit.
 const EXIT_CHECK_EVERY: Duration = Duration::from_millis(5);
+
+/// Size of the file by which a full disk is noticed, in bytes: as many as a file system may still have room for in its own structures.
+const RESOURCE_FILE_BYTES: usize = 64 * 1024;
 
 /// How the process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +119,51 @@ pub fn spawn(
         _terminal: terminal,
         _folder: folder,
     })
+}
+
+/// Opens everything that a scan needs of the system besides the program, and closes it again. Returns the folder for temporary files.
+///
+/// Errs with the cause: no space, no rights, too many open files, processes or terminals, or no memory.
+pub fn try_resources() -> Result<PathBuf, ResourceError> {
+    let of = |what| move |error| ResourceError { what, error };
+    let parent = std::env::temp_dir();
+    let folder = Folder::create().map_err(of("a temporary folder"))?;
+    fs::write(
+        folder.path().join(EXCLUDE_FILE),
+        [b'\n'; RESOURCE_FILE_BYTES],
+    )
+    .map_err(of("a file in the temporary folder"))?;
+    let (terminal, end) = open_terminal().map_err(of("a terminal"))?;
+    let _pipes = (
+        io::pipe().map_err(of("a pipe"))?,
+        io::pipe().map_err(of("a pipe"))?,
+    );
+    let thread = thread::Builder::new()
+        .spawn(|| ())
+        .map_err(of("a thread"))?;
+    // An error means that it panicked, which this function does not depend on.
+    let _ = thread.join();
+    drop((terminal, end));
+    Ok(parent)
+}
+
+/// What the system refused.
+#[derive(Debug)]
+pub struct ResourceError {
+    what: &'static str,
+    error: io::Error,
+}
+
+impl fmt::Display for ResourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, folder) = (self.what, std::env::temp_dir());
+        write!(
+            f,
+            "the system refuses {what}: {} (the temporary folder is {}, see TMPDIR)",
+            self.error,
+            folder.display()
+        )
+    }
 }
 
 /// Opens a pseudo-terminal in raw mode. Returns this process's end and masscan's end.

@@ -37,7 +37,7 @@ mod stderr;
 
 pub use arguments::ScanArguments;
 pub use binary::{MasscanBinary, MasscanInfo, SHARD_IN_ORDER, unfit_for_shards};
-pub use child::{Child, Exit, spawn};
+pub use child::{Child, Exit, spawn, try_resources};
 pub use folder::sweep;
 pub use network::{Network, NetworkError, NetworkOf, inspect, inspect_through, is_script};
 pub use output::StdoutMode;

@@ -2,6 +2,7 @@
 
 use crate::model::text::{QUOTED_TEXT_MAX_CHARS, one_line};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::ffi::OsString;
 use std::fmt;
@@ -30,6 +31,14 @@ pub enum ProgramError {
     },
     /// It ran, but is not masscan.
     NotMasscan(PathBuf),
+}
+
+impl ProgramError {
+    /// Whether every scan on this server would fail in the same way. Otherwise it is only this one, whose arguments are too long for the system.
+    pub fn is_fault_of_server(&self) -> bool {
+        let too_long = Errno::TOOBIG.raw_os_error();
+        !matches!(self, ProgramError::Start { error, .. } if error.raw_os_error() == Some(too_long))
+    }
 }
 
 impl fmt::Display for ProgramError {

@@ -11,30 +11,39 @@ const RECONNECT_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause after a failed connection or request.
 const RECONNECT_MAX: Duration = Duration::from_secs(2);
 
-/// Pauses that double from [`RECONNECT_FIRST`] to [`RECONNECT_MAX`] and start over after a success.
+/// Pauses that double up to a maximum and start over after a success.
 #[derive(Clone, Debug)]
 pub struct Backoff {
+    first: Duration,
+    max: Duration,
     next: Duration,
 }
 
 impl Backoff {
-    /// The state before the first failure.
+    /// For connections: from [`RECONNECT_FIRST`] to [`RECONNECT_MAX`].
     pub fn new() -> Backoff {
+        Backoff::between(RECONNECT_FIRST, RECONNECT_MAX)
+    }
+
+    /// Pauses from `first` to `max`.
+    pub fn between(first: Duration, max: Duration) -> Backoff {
         Backoff {
-            next: RECONNECT_FIRST,
+            first,
+            max,
+            next: first,
         }
     }
 
     /// An attempt failed: returns the pause before the next one.
     pub fn pause(&mut self) -> Duration {
         let pause = self.next;
-        self.next = pause.saturating_mul(2).min(RECONNECT_MAX);
+        self.next = pause.saturating_mul(2).min(self.max);
         pause
     }
 
     /// An attempt succeeded: the next pause is the first one again.
     pub fn reset(&mut self) {
-        *self = Backoff::new();
+        self.next = self.first;
     }
 }
 

@@ -9,8 +9,10 @@ use crate::exit::Exit;
 use crate::kafka::{GroupOffsets, Producer, Reader};
 use crate::masscan::{self, MasscanBinary, MasscanInfo, StdoutMode};
 use crate::model::source::SourcePorts;
+use crate::model::{Invalid, Scope};
 use crate::scand::claims::budget::Budget;
 use crate::scand::claims::dispatch::{Assignment, Dispatch};
+use crate::scand::claims::health::Health;
 use crate::scand::claims::held_claims::HeldClaims;
 use crate::scand::claims::lease::Lease;
 use crate::scand::claims::scope::ScopeInForce;
@@ -49,26 +51,13 @@ const DRAIN_RESERVE: Duration = Duration::from_millis(500);
 
 /// Runs a server until a signal ends it.
 pub fn run(options: &Options) -> Exit {
-    let scope = match options.scope.read() {
-        Ok(scope) => scope,
+    let scope = match start_logging(options) {
+        Ok(scope) => Arc::new(ScopeInForce::new(scope)),
         Err(error) => {
             eprintln!("scand: {error}");
             return Exit::Usage;
         }
     };
-    if let Err(error) = logging::start(
-        options.name.as_str(),
-        options.debug,
-        options.log_file.as_deref(),
-    ) {
-        eprintln!("scand: {error}");
-        return Exit::Usage;
-    }
-    info!("scand {} starts: {options}", env!("CARGO_PKG_VERSION"));
-    if !scope.tag().is_empty() {
-        info!("{}", scope.summary());
-    }
-    let scope = Arc::new(ScopeInForce::new(scope));
     match masscan::sweep() {
         0 => {}
         count => info!("removed {count} temporary folders left by killed servers"),
@@ -86,13 +75,37 @@ pub fn run(options: &Options) -> Exit {
     if !wait_for_peers(options, &signals.ends) {
         return Exit::Success;
     }
-    let server = match Server::start(options, &scope, &masscan, masscan_info) {
-        Ok(server) => server,
+    match Server::start(options, &scope, &masscan, masscan_info) {
+        Ok(server) => serve(server, options, &scope, &signals),
         Err(error) => {
             error!("cannot start a thread: {error}");
-            return Exit::Failed;
+            Exit::Failed
         }
-    };
+    }
+}
+
+/// Reads the scope, then logs what this server was started with. An error is one line for the terminal.
+fn start_logging(options: &Options) -> Result<Scope, Invalid> {
+    let scope = options.scope.read()?;
+    logging::start(
+        options.name.as_str(),
+        options.debug,
+        options.log_file.as_deref(),
+    )?;
+    info!("scand {} starts: {options}", env!("CARGO_PKG_VERSION"));
+    if !scope.tag().is_empty() {
+        info!("{}", scope.summary());
+    }
+    Ok(scope)
+}
+
+/// Reads the scope's files again at each SIGHUP, and drains the server at the first signal that ends it.
+fn serve(
+    server: Server,
+    options: &Options,
+    scope: &ScopeInForce,
+    signals: &signals::Inbox,
+) -> Exit {
     info!("ready: waiting for tasks on {}", options.topic);
     let signal = loop {
         select! {
@@ -292,6 +305,7 @@ fn join_all(threads: Vec<JoinHandle<()>>) {
 struct Parts<'a> {
     options: &'a Options,
     held_claims: Arc<HeldClaims>,
+    health: Arc<Health>,
     buffer: Arc<FindingsBuffer>,
     scope: Arc<ScopeInForce>,
     masscan: Arc<MasscanBinary>,
@@ -307,6 +321,7 @@ impl Parts<'_> {
         Parts {
             options,
             held_claims: Arc::default(),
+            health: Arc::default(),
             buffer: Arc::new(FindingsBuffer::new(options.buffer_bytes)),
             scope: scope.clone(),
             masscan: masscan.clone(),
@@ -388,6 +403,8 @@ impl Parts<'_> {
         self.log_stdout_mode();
         let scans = Arc::new(Scans {
             server: self.options.name.to_string(),
+            options: self.options.clone(),
+            health: self.health.clone(),
             masscan: self.masscan.clone(),
             held_claims: self.held_claims.clone(),
             buffer: self.buffer.clone(),
@@ -425,7 +442,7 @@ impl Parts<'_> {
             lease: self.options.lease,
             held_claims: self.held_claims.clone(),
             table: self.table(),
-            finalize,
+            finalize: Some(finalize),
             work,
             draining,
             stop,
@@ -479,6 +496,8 @@ impl Parts<'_> {
             lease: self.options.lease,
             table: self.table(),
             budget,
+            options: self.options.clone(),
+            health: self.health.clone(),
             held_claims: self.held_claims.clone(),
             buffer: self.buffer.clone(),
             scope: self.scope.clone(),

@@ -24,8 +24,9 @@ TASKS is the number of tasks that a server holds, SENDING the number of its
 slots in use (a scan that only waits for late answers does not use one). RATE is
 what the sending scans may use, of MAX, in packets per second. SEEN is the age
 of the last heartbeat: after 5 seconds the server is marked late, after a minute
-it is no longer listed. A server that was shut down is removed at once. Needs
-Redis only.
+it is no longer listed. A server that was shut down is removed at once. A server
+that cannot scan (no masscan, a full disk) claims nothing; the reason is below
+its line, and it claims again once its own test passes. Needs Redis only.
 Exit code 0: done, even if there are none; 1: Redis is unreachable; 2: invalid
 flags.
 
@@ -98,7 +99,11 @@ fn row(server: &LiveServer) -> Row {
             format!("{:.1}s", server.age_ms as f64 / 1000.0),
             one_line(&server.version),
         ],
-        below: late.then(|| "late: no heartbeat, or it cannot reach Redis".to_owned()),
+        below: match &server.fault {
+            _ if late => Some("late: no heartbeat, or it cannot reach Redis".to_owned()),
+            Some(fault) => Some(format!("claims nothing, because it cannot scan: {fault}")),
+            None => None,
+        },
     }
 }
 
@@ -114,6 +119,7 @@ mod tests {
             held: 5,
             rate_used: 12_345,
             max_rate: Some(50_000),
+            fault: None,
             version: "0.1.0".into(),
             seen_ms: 1_795_333_296_000,
             age_ms: 412,
@@ -149,6 +155,21 @@ xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…     5  3 of 4 12.3k     - 7.0s 0.1.0
         };
         assert_eq!(words(&out)[..14], words(expected)[..14]);
         assert!(out.ends_with("  late: no heartbeat, or it cannot reach Redis\n"));
+    }
+
+    #[test]
+    fn the_reason_of_a_server_that_cannot_scan_is_below_its_line() {
+        let faulty = LiveServer {
+            fault: Some("masscan not found: install masscan".to_owned()),
+            ..server("a")
+        };
+        let out = shown(&[faulty], false);
+        assert!(
+            out.ends_with(
+                "  claims nothing, because it cannot scan: masscan not found: install masscan\n"
+            ),
+            "{out}"
+        );
     }
 
     #[test]

@@ -52,6 +52,7 @@ fn passes() {
             "libpcap",
             "rights",
             "setsid",
+            "resources",
             "interface",
             "route",
             "offloads",

@@ -26,6 +26,7 @@ mod redis_faults;
 mod results;
 mod scans;
 mod scope;
+mod server_faults;
 mod servers;
 mod support;
 mod table;
@@ -108,6 +109,7 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         faults::TESTS,
         table::TESTS,
         CHECKER,
+        server_faults::TESTS,
         servers::TESTS,
         redis_faults::TESTS,
         kafka_faults::TESTS,

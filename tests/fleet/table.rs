@@ -370,6 +370,7 @@ fn load() -> Load {
         held: 0,
         rate_used: 0,
         max_rate: None,
+        fault: None,
     }
 }
 

@@ -5,6 +5,7 @@
 --   watermark: the one that the caller's last call returned
 --   lease_ms
 --   slots, free, held, rate_used, max_rate (0: no limit): the server's load
+--   fault (optional): why the server is not able to scan; it gets no task then
 --   deferral_ms: how long a task is deferred to a less loaded server; fresh_ms: the age of a heartbeat up to which a server counts as alive
 --   window: ready tasks to consider; throttled_max and skipped_max: maximum numbers of tasks to throttle and to skip
 --   reserved_ms: after this wait a large task is no longer overtaken by smaller ones
@@ -38,6 +39,7 @@ local function report(held_now, free_now)
   redis.call('ZADD', servers_key, now_ms, server)
   redis.call('HSET', me, 'slots', slots, 'free', free_now, 'held', held_now, 'rate_used', whole(rate_used),
     'max_rate', whole(max_rate), 'version', args.version, 'capabilities', capabilities, 'seen_ms', whole(now_ms))
+  if args.fault then redis.call('HSET', me, 'fault', args.fault) else redis.call('HDEL', me, 'fault') end
   redis.call('PEXPIRE', me, args.forgotten_ms)
   local forgotten = redis.call('ZREMRANGEBYSCORE', servers_key, '-inf', now_ms - args.forgotten_ms)
   if forgotten > 0 then redis.call('SET', departed_key, '', 'PX', args.refused_kept_ms) end
@@ -64,14 +66,14 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed_key, '-inf', now_ms, 'LI
 end
 
 report(held, free)
-if free <= 0 then return {watermark, 'none'} end
+if free <= 0 or args.fault then return {watermark, 'none'} end
 
--- The other servers that are alive and have a free slot.
+-- The other servers that are alive, able to scan, and have a free slot.
 local others = {}
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', servers_key, now_ms - args.fresh_ms, '+inf')) do
   if name ~= server then
-    local load = redis.call('HMGET', server_key(name), 'free', 'held', 'slots', 'rate_used', 'max_rate', 'capabilities')
-    if tonumber(load[1] or 0) > 0 then
+    local load = redis.call('HMGET', server_key(name), 'free', 'held', 'slots', 'rate_used', 'max_rate', 'capabilities', 'fault')
+    if tonumber(load[1] or 0) > 0 and not load[7] then
       others[#others + 1] = {
         load = tonumber(load[2]) / tonumber(load[3]), rate_used = tonumber(load[4]), max_rate = tonumber(load[5]),
         name = name, capabilities = load[6] or '',

@@ -4,10 +4,10 @@ use super::judge::{
     line_of_libpcap, line_of_network_error, line_of_rights, line_of_setsid, line_of_topic,
     lines_of_masscan, lines_of_network, lines_of_redis,
 };
-use super::line::{Line, fail, ok};
+use super::line::{Line, fail, ok, warn};
 use crate::claim_table::ClaimTable;
 use crate::kafka::{self, Brokers, Reader};
-use crate::masscan::{self, MasscanInfo, NetworkOf};
+use crate::masscan::{self, MasscanInfo, NetworkOf, Rights};
 use crate::model::TopicName;
 use crate::model::backoff::CLIENT_WAIT;
 use crate::scand::logging;
@@ -15,21 +15,45 @@ use crate::scand::options::Options;
 use std::path::PathBuf;
 use std::thread;
 
-/// The name of a check, used if it does not answer, and its function. A check prints as many lines as it has results.
-pub(super) type Check = (&'static str, fn(&Options) -> Vec<Line>);
+/// One check.
+pub(super) struct Check {
+    /// Used if it does not answer.
+    pub(super) name: &'static str,
+    /// Has as many lines as it has results.
+    pub(super) run: fn(&Options) -> Vec<Line>,
+    /// Whether no scan can start if it fails.
+    pub(super) is_needed_to_scan: bool,
+}
 
 /// All checks, in the order of the output.
-pub(super) const CHECKS: [Check; 9] = [
-    ("masscan", check_masscan),
-    ("rights", check_rights),
-    ("setsid", check_setsid),
-    ("interface", check_network),
-    ("kafka", check_kafka),
-    ("topics", check_topics),
-    ("redis", check_redis),
-    ("exclusions", check_scope),
-    ("log file", check_log_file),
+pub(super) const CHECKS: [Check; 10] = [
+    to_scan("masscan", check_masscan),
+    to_scan("rights", check_rights),
+    to_scan("setsid", check_setsid),
+    to_scan("resources", check_resources),
+    to_scan("interface", check_network),
+    to_connect("kafka", check_kafka),
+    to_connect("topics", check_topics),
+    to_connect("redis", check_redis),
+    to_connect("exclusions", check_scope),
+    to_connect("log file", check_log_file),
 ];
+
+const fn to_scan(name: &'static str, run: fn(&Options) -> Vec<Line>) -> Check {
+    Check {
+        name,
+        run,
+        is_needed_to_scan: true,
+    }
+}
+
+const fn to_connect(name: &'static str, run: fn(&Options) -> Vec<Line>) -> Check {
+    Check {
+        name,
+        run,
+        is_needed_to_scan: false,
+    }
+}
 
 fn check_masscan(options: &Options) -> Vec<Line> {
     let program = &options.masscan;
@@ -53,11 +77,31 @@ fn check_rights(options: &Options) -> Vec<Line> {
     let Ok(path) = masscan::find(&options.masscan) else {
         return Vec::new();
     };
-    vec![line_of_rights(masscan::rights(&path), &path)]
+    match masscan::is_script(&path) && masscan::rights(&path) == Rights::Missing {
+        true => vec![warn(
+            "rights",
+            format!(
+                "{} is a script: it has to start masscan with the right to open raw sockets",
+                path.display()
+            ),
+        )],
+        false => vec![line_of_rights(masscan::rights(&path), &path)],
+    }
 }
 
 fn check_setsid(_options: &Options) -> Vec<Line> {
     vec![line_of_setsid(masscan::has_setsid().ok())]
+}
+
+/// Opens what a scan needs besides masscan, as a scan does.
+fn check_resources(_options: &Options) -> Vec<Line> {
+    vec![match masscan::try_resources() {
+        Ok(folder) => ok(
+            "resources",
+            format!("a folder in {}, a terminal, pipes", folder.display()),
+        ),
+        Err(error) => fail("resources", error),
+    }]
 }
 
 /// If masscan is a script (which may enter a network namespace), examines the network in which the script starts masscan.

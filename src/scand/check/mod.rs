@@ -1,7 +1,7 @@
-//! `scand -check`: checks what a scan needs and prints one line for each check: verdict, name, result and remedy.
+//! `scand -check`, and a server's test of itself: checks what a scan needs and prints one line for each check: verdict, name, result and remedy.
 //!
 //! **Invariants:** it scans nothing and claims no task. All checks run at the same time, each on its own thread. It ends shortly after
-//! [`CHECK_WAIT`] even if nothing answers: a check that takes longer has failed.
+//! [`CHECKS_WAIT`] even if nothing answers: a check that takes longer has failed.
 //!
 //! | file | contents |
 //! |---|---|
@@ -14,6 +14,7 @@ mod judge;
 mod line;
 
 use crate::exit::Exit;
+use crate::model::text::one_line;
 use crate::scand::options::Options;
 use checks::CHECKS;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
@@ -23,12 +24,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long `scand -check` may take.
-const CHECK_WAIT: Duration = Duration::from_secs(9);
+const CHECKS_WAIT: Duration = Duration::from_secs(9);
 
 /// Runs all checks and prints their lines in the order of [`CHECKS`], then a summary unless all are ok. Returns [`Exit::Success`] only without
 /// warnings and failures. Errs if the output cannot be written.
 pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Exit> {
-    let deadline = Instant::now() + CHECK_WAIT;
+    let deadline = Instant::now() + CHECKS_WAIT;
     let (mut warnings, mut failures) = (0, 0);
     for (name, answer) in start(options) {
         for line in lines_of(name, answer, deadline) {
@@ -44,18 +45,29 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Exit> {
     Ok(Exit::Failed)
 }
 
+/// The first fault that keeps a scan from starting on this server, with its remedy; none if one can start. Asks neither Kafka nor Redis. Takes
+/// some milliseconds, or some seconds if masscan hangs.
+pub fn first_fault(options: &Options) -> Option<String> {
+    let checks = CHECKS.iter().filter(|check| check.is_needed_to_scan);
+    let mut lines = checks.flat_map(|check| (check.run)(options));
+    lines
+        .find(|line| line.verdict == Verdict::Fail)
+        .map(|line| one_line(&line.text))
+}
+
 /// The lines of a check, as soon as its thread has them.
 type Answer = io::Result<Receiver<Vec<Line>>>;
 
 fn start(options: &Options) -> Vec<(&'static str, Answer)> {
-    let start_one = |&(name, check): &checks::Check| {
+    let start_one = |check: &checks::Check| {
+        let (name, run) = (check.name, check.run);
         let (done, answer) = bounded(1);
         let options = options.clone();
         let started = thread::Builder::new()
             .name(format!("check-{name}"))
             .spawn(move || {
                 // Nothing receives it after the deadline.
-                let _ = done.send(check(&options));
+                let _ = done.send(run(&options));
             });
         (name, started.map(|_| answer))
     };
@@ -66,7 +78,7 @@ fn lines_of(name: &'static str, answer: Answer, deadline: Instant) -> Vec<Line> 
     match answer.map(|answer| answer.recv_deadline(deadline)) {
         Ok(Ok(lines)) => lines,
         Ok(Err(RecvTimeoutError::Timeout)) => {
-            let wait = CHECK_WAIT.as_secs();
+            let wait = CHECKS_WAIT.as_secs();
             vec![fail(name, format!("no answer within {wait} s"))]
         }
         Ok(Err(RecvTimeoutError::Disconnected)) => vec![fail(name, "the check ended with a panic")],
@@ -103,7 +115,7 @@ mod tests {
         let lines = lines_of("kafka", Ok(answer.clone()), Instant::now());
         assert_eq!(lines, [fail("kafka", "no answer within 9 s")]);
         drop(done);
-        let lines = lines_of("kafka", Ok(answer), Instant::now() + CHECK_WAIT);
+        let lines = lines_of("kafka", Ok(answer), Instant::now() + CHECKS_WAIT);
         assert_eq!(lines, [fail("kafka", "the check ended with a panic")]);
         let lines = lines_of("kafka", Err(io::Error::other("x")), Instant::now());
         assert_eq!(lines, [fail("kafka", "cannot start a thread: x")]);

@@ -58,6 +58,7 @@ impl Budget {
             held: used.alive,
             rate_used: used.rate,
             max_rate: self.max_rate,
+            fault: None,
         }
     }
 

@@ -1,19 +1,25 @@
 //! The thread `dispatch`: reports this server's load, claims tasks while a slot is free, and hands them to the scan threads.
 
-use crate::claim_table::{Answer, ClaimTable, ClaimTableError, Claimed, Ending, Refused, Release};
+use crate::claim_table::{
+    Answer, ClaimTable, ClaimTableError, Claimed, Ending, Load, Refused, Release,
+};
 use crate::masscan::{MasscanBinary, MasscanInfo, unfit_for_shards};
 use crate::model::lease::renew_every;
 use crate::model::{FoundByPass, Lineage, Resume, Scope, State, StatusRecord, Targets, Task};
+use crate::scand::check;
 use crate::scand::claims::budget::{Budget, Permit};
+use crate::scand::claims::health::Health;
 use crate::scand::claims::held_claims::{HeldClaim, HeldClaims, Order};
 use crate::scand::claims::scope::ScopeInForce;
 use crate::scand::finalize::{StateChange, record_of};
 use crate::scand::logging::with_task;
+use crate::scand::options::Options;
 use crate::scand::retry_log::{RetryLog, Stop, stopped};
 use crate::scand::scan::publish::FindingsBuffer;
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{debug, error, info, warn};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Interval between two heartbeats of a server without a free slot, or a fifth of its lease if that is shorter. Servers with a free slot try
@@ -56,6 +62,10 @@ pub struct Dispatch {
     pub table: ClaimTable,
     /// Slots and rate.
     pub budget: Arc<Budget>,
+    /// What a self-test needs.
+    pub options: Options,
+    /// Whether this server is able to scan: while it is not, it claims nothing.
+    pub health: Arc<Health>,
     /// The claims of this server.
     pub held_claims: Arc<HeldClaims>,
     /// The findings buffer: no new scans while it is half full.
@@ -81,7 +91,11 @@ impl Dispatch {
     pub fn run(mut self) {
         let mut retry_log = RetryLog::new("claim tasks");
         let mut pending_call = None;
+        self.test();
         while !stopped(&self.stop) {
+            if self.health.test_in(Instant::now()) == Some(Duration::ZERO) {
+                self.test();
+            }
             let pause = match self.claim_while_free(&mut pending_call) {
                 Ok(answer) => self.pause(&answer),
                 Err(error) => {
@@ -103,9 +117,45 @@ impl Dispatch {
         }
     }
 
+    /// Tests whether this server is able to scan, on a thread, because a masscan that hangs must not delay a drain.
+    fn test(&self) {
+        let (done, tested) = bounded(1);
+        let options = self.options.clone();
+        let test = thread::Builder::new()
+            .name("self-test".to_owned())
+            .spawn(move || {
+                // Nothing receives it if the server stops.
+                let _ = done.send(check::first_fault(&options));
+            });
+        let fault = match test {
+            Ok(_) => select! {
+                recv(tested) -> tested => tested.unwrap_or_else(|_| Some("the self-test ended with a panic".to_owned())),
+                recv(self.stop) -> _ => return,
+            },
+            Err(error) => Some(format!("cannot start a thread: {error}")),
+        };
+        match fault {
+            Some(fault) => self.stop_claiming(&fault),
+            None if self.health.passed() => info!("able to scan again: claiming tasks"),
+            None => {}
+        }
+    }
+
+    fn stop_claiming(&self, fault: &str) {
+        if let Some(pause) = self.health.failed(fault, Instant::now()) {
+            warn!(
+                "this server cannot scan, and claims nothing until it can (next test in {} s): {fault}",
+                pause.as_secs()
+            );
+        }
+    }
+
     /// How long to wait after `answer` unless there is a wake-up. Without a free slot this is the time to the next heartbeat, because a slot that
     /// becomes free causes a wake-up.
     fn pause(&self, answer: &Answer) -> Duration {
+        if let Some(until_test) = self.health.test_in(Instant::now()) {
+            return until_test.min(HEARTBEAT_EVERY.min(renew_every(self.lease)));
+        }
         match answer {
             Answer::Idle(until) => DISPATCH_IDLE_TICK.min(*until),
             _ if self.budget.load().free == 0 => HEARTBEAT_EVERY.min(renew_every(self.lease)),
@@ -121,10 +171,8 @@ impl Dispatch {
     ) -> Result<Answer, ClaimTableError> {
         let mut skipped = 0;
         loop {
-            let mut load = self.budget.load();
-            if !self.buffer.has_room_for_more_scans() {
-                load.free = 0;
-            }
+            self.check_masscan();
+            let load = self.load();
             let (answer, sent) = self.claim(&load, pending_call)?;
             match answer {
                 Answer::None | Answer::Idle(_) | Answer::Deferred => return Ok(answer),
@@ -156,17 +204,25 @@ impl Dispatch {
         }
     }
 
+    fn load(&self) -> Load {
+        let mut load = self.budget.load();
+        if !self.buffer.has_room_for_more_scans() {
+            load.free = 0;
+        }
+        load.fault = self.health.fault();
+        load
+    }
+
     /// One claim. If its answer is lost, the same call is repeated under the same name until it is answered: Redis may execute any of these
     /// calls later, and all return the same task.
     fn claim(
         &mut self,
-        load: &crate::claim_table::Load,
+        load: &Load,
         pending_call: &mut Option<String>,
     ) -> Result<(Answer, Instant), ClaimTableError> {
         let name = pending_call
             .get_or_insert_with(|| nanoid::nanoid!())
             .clone();
-        self.check_masscan();
         let capabilities = self.capabilities(&self.scope.now());
         let mut claim = || {
             let sent = Instant::now();
@@ -258,10 +314,13 @@ impl Dispatch {
 
     /// Examines masscan before a claim: what is claimed and what is refused depends on it.
     fn check_masscan(&mut self) {
-        let about = self.masscan.info();
-        if about != self.masscan_info {
-            log_masscan(&about);
-            self.masscan_info = about;
+        let info = self.masscan.info();
+        if info != self.masscan_info {
+            log_masscan(&info);
+            self.masscan_info = info;
+        }
+        if let Err(error) = &self.masscan_info {
+            self.stop_claiming(error);
         }
     }
 
@@ -382,6 +441,7 @@ pub fn log_masscan(about: &Result<MasscanInfo, String>) {
                 warn!("the shards of jobs are left to other servers: {why}");
             }
         }
-        Err(error) => warn!("every scan on this server will fail: {error}"),
+        // The self-test logs it too, and what follows from it.
+        Err(error) => debug!("{error}"),
     }
 }

@@ -4,7 +4,7 @@
 //! **Invariant:** it does no Kafka work and has its own connection to Redis, so that a stuck Kafka costs no lease.
 
 use crate::claim_table::{
-    self, Claim, ClaimTable, ClaimTableError, Claimed, Reaped, Renewal, Renewed,
+    self, Claim, ClaimTable, ClaimTableError, Claimed, Ending, Reaped, Renewal, Renewed,
 };
 use crate::model::lease::renew_every;
 use crate::model::{State, StatusRecord};
@@ -34,8 +34,8 @@ pub struct Lease {
     pub held_claims: Arc<HeldClaims>,
     /// Its own connection to Redis.
     pub table: ClaimTable,
-    /// Where state changes go: of reaped claims and from the outbox.
-    pub finalize: Sender<StateChange>,
+    /// Where state changes go: of reaped claims and from the outbox. None once the drain has begun, because `finalize` ends with its last sender.
+    pub finalize: Option<Sender<StateChange>>,
     /// Wakes `dispatch`: there may be work.
     pub work: Sender<()>,
     /// Closed when the drain begins: no more reaping.
@@ -46,217 +46,174 @@ pub struct Lease {
 
 impl Lease {
     /// Runs until `stop` is closed.
-    pub fn run(self) {
-        let Lease {
-            server,
-            lease,
-            held_claims,
-            mut table,
-            finalize,
-            work,
-            draining,
-            stop,
-        } = self;
-        let mut finalize = Some(finalize);
+    pub fn run(mut self) {
         let mut retry_log = RetryLog::new("renew leases in Redis");
         // After Redis was unreachable, every lease looks expired. Servers that can renew theirs get one whole lease to do so.
-        let mut reaps_from = Instant::now() + lease;
+        let mut reaps_all_from = Instant::now() + self.lease;
         loop {
-            if stopped(&draining) {
-                finalize = None;
+            if stopped(&self.draining) {
+                self.finalize = None;
             }
-            let began = Instant::now();
-            let all = began >= reaps_from;
-            // Returns true if Redis answered.
-            let mut check = || -> Result<bool, ClaimTableError> {
-                // A Redis that does not answer must not delay a drain.
-                if finalize.is_none() && held_claims.all().is_empty() {
-                    return Ok(false);
-                }
-                let found = renew(&mut table, &held_claims, lease, all)?;
-                let Some(finalize) = &finalize else {
-                    return Ok(true);
-                };
-                let is_early = || Instant::now() < began + renew_every(lease) / 2;
-                let mut more = found.has_expired;
-                while more {
-                    more = reap(
-                        &mut table,
-                        &server,
-                        lease,
-                        all,
-                        &held_claims,
-                        finalize,
-                        &work,
-                    )? && is_early();
-                }
-                let mut more = found.has_outbox;
-                while more {
-                    more =
-                        publish_outbox(&mut table, &server, lease, finalize, &work)? && is_early();
-                }
-                Ok(true)
-            };
-            match check() {
-                Ok(true) => retry_log.over(),
-                Ok(false) => {}
-                Err(error) => {
-                    reaps_from = Instant::now() + lease;
-                    if !retry_log.pause(&error, &stop) {
+            // A Redis that does not answer must not delay a drain.
+            if self.finalize.is_some() || !self.held_claims.all().is_empty() {
+                if let Err(error) = self.round(Instant::now() >= reaps_all_from) {
+                    reaps_all_from = Instant::now() + self.lease;
+                    if !retry_log.pause(&error, &self.stop) {
                         return;
                     }
                     continue;
                 }
+                retry_log.over();
             }
-            let pause = renew_every(lease).min(ORDERS_EVERY);
-            if stop.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+            let pause = renew_every(self.lease).min(ORDERS_EVERY);
+            if self.stop.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
         }
     }
-}
 
-fn renew(
-    table: &mut ClaimTable,
-    held_claims: &HeldClaims,
-    lease: Duration,
-    all: bool,
-) -> Result<Renewed, ClaimTableError> {
-    let held = held_claims.all();
-    let claims: Vec<Claim> = held
-        .iter()
-        .map(|held_claim| held_claim.claim.clone())
-        .collect();
-    let sent = Instant::now();
-    let found = table.renew(lease, &claims, all)?;
-    for (held_claim, &state) in held.iter().zip(&found.claims) {
-        renewed(held_claims, held_claim, state, sent, lease);
-    }
-    Ok(found)
-}
-
-fn renewed(
-    held_claims: &HeldClaims,
-    held_claim: &Arc<HeldClaim>,
-    state: Renewal,
-    sent: Instant,
-    lease: Duration,
-) {
-    match state {
-        Renewal::Ok => held_claim.renewed(sent, lease),
-        Renewal::Ordered(order) => {
-            held_claim.renewed(sent, lease);
-            match order {
-                claim_table::Order::Cancel => held_claim.order(Order::Cancel),
-                claim_table::Order::Pause => held_claim.order(Order::Pause),
-                // It concerns paused tasks, which have no claim.
-                claim_table::Order::Resume => {}
-            }
+    /// Renews once, then reaps and publishes what there is, for half the time to the next renewal at most.
+    fn round(&mut self, all_expired: bool) -> Result<(), ClaimTableError> {
+        let until = Instant::now() + renew_every(self.lease) / 2;
+        let found = self.renew(all_expired)?;
+        let Some(finalize) = self.finalize.clone() else {
+            return Ok(());
+        };
+        let mut more = found.has_expired;
+        while more {
+            more = self.reap(&finalize, all_expired)? && Instant::now() < until;
         }
-        // Redis lost its data: the claim is valid as long as the lease can be trusted; the rebuild restores it.
-        Renewal::Gone => {}
-        Renewal::Lost => {
-            let _task = with_task(&held_claim.claim.task_id);
-            warn!("the claim is no longer this server's");
-            held_claim.lost(Instant::now());
-            held_claims.drop_claim(&held_claim.claim);
+        let mut more = found.has_outbox;
+        while more {
+            more = self.publish_outbox(&finalize)? && Instant::now() < until;
         }
+        Ok(())
     }
-}
 
-/// Reaps up to [`REAP_BATCH_MAX`] claims. Returns true if there may be more, and the queue has room for them.
-fn reap(
-    table: &mut ClaimTable,
-    server: &str,
-    lease: Duration,
-    all: bool,
-    held_claims: &HeldClaims,
-    finalize: &Sender<StateChange>,
-    work: &Sender<()>,
-) -> Result<bool, ClaimTableError> {
-    let sent = Instant::now();
-    let expired = table.reap(server, lease, REAP_BATCH_MAX, all)?;
-    let full = expired.len() == REAP_BATCH_MAX;
-    let requeued = expired
-        .iter()
-        .any(|reaped| matches!(reaped, Reaped::Requeued { .. }));
-    for reaped in expired {
-        let mut taken = None;
-        let state_change = match reaped {
-            Reaped::Requeued { lost_server, task } => {
-                let _task = with_task(&task.task_id);
-                warn!(
-                    "server {lost_server} stopped renewing its lease, the task is {} again",
-                    task.status
-                );
-                StateChange::Announce {
-                    record: Box::new(state_record(server, &task)),
-                    acknowledge: None,
+    fn renew(&mut self, all_expired: bool) -> Result<Renewed, ClaimTableError> {
+        let held = self.held_claims.all();
+        let claims: Vec<Claim> = held
+            .iter()
+            .map(|held_claim| held_claim.claim.clone())
+            .collect();
+        let sent = Instant::now();
+        let found = self.table.renew(self.lease, &claims, all_expired)?;
+        for (held_claim, &renewal) in held.iter().zip(&found.claims) {
+            self.apply(renewal, held_claim, sent);
+        }
+        Ok(found)
+    }
+
+    /// Carries out the answer to a renewal that was sent at `sent`.
+    fn apply(&self, renewal: Renewal, held_claim: &HeldClaim, sent: Instant) {
+        match renewal {
+            Renewal::Ok => held_claim.renewed(sent, self.lease),
+            Renewal::Ordered(order) => {
+                held_claim.renewed(sent, self.lease);
+                match order {
+                    claim_table::Order::Cancel => held_claim.order(Order::Cancel),
+                    claim_table::Order::Pause => held_claim.order(Order::Pause),
+                    // It concerns paused tasks, which have no claim.
+                    claim_table::Order::Resume => {}
                 }
             }
-            Reaped::Ending { lost_server, task } if lost_server.is_empty() => {
-                let _task = with_task(&task.task_id);
-                info!("{} while no server ran it: ending it", task.status);
-                held_claims.take(&task.claim(), sent, lease);
-                taken = Some(task.claim());
-                StateChange::End(task)
-            }
-            Reaped::Ending { lost_server, task } => {
-                let _task = with_task(&task.task_id);
-                error!(
-                    "server {lost_server} stopped renewing its lease, ending the task as {}",
-                    task.status
-                );
-                held_claims.take(&task.claim(), sent, lease);
-                taken = Some(task.claim());
-                StateChange::End(task)
-            }
-        };
-        // The queue is full. An end that is not renewed is reaped again by a server when its lease expires; a lost announcement only matters to a
-        // rebuild, which then holds the task for one lease.
-        if finalize.try_send(state_change).is_err() {
-            warn!("too many state changes wait for Kafka: some are left for later");
-            if let Some(claim) = taken {
-                held_claims.drop_claim(&claim);
+            // Redis lost its data: the claim is valid as long as the lease can be trusted; the rebuild restores it.
+            Renewal::Gone => {}
+            Renewal::Lost => {
+                let _task = with_task(&held_claim.claim.task_id);
+                warn!("the claim is no longer this server's");
+                held_claim.lost(Instant::now());
+                self.held_claims.drop_claim(&held_claim.claim);
             }
         }
     }
-    if requeued {
-        // If the channel is full, a wake-up is already pending.
-        let _ = work.try_send(());
-    }
-    Ok(full && room(finalize) >= REAP_BATCH_MAX)
-}
 
-/// Publishes up to [`OUTBOX_BATCH_MAX`] entries of the outbox; those that are not published are read again later. Returns true if there may
-/// be more, and the queue has room for them.
-fn publish_outbox(
-    table: &mut ClaimTable,
-    server: &str,
-    lease: Duration,
-    finalize: &Sender<StateChange>,
-    work: &Sender<()>,
-) -> Result<bool, ClaimTableError> {
-    let entries = table.outbox(lease, OUTBOX_BATCH_MAX)?;
-    let full = entries.len() == OUTBOX_BATCH_MAX;
-    for task in entries {
+    /// Reaps up to [`REAP_BATCH_MAX`] claims. Returns true if there may be more, and the queue has room for them.
+    fn reap(
+        &mut self,
+        finalize: &Sender<StateChange>,
+        all_expired: bool,
+    ) -> Result<bool, ClaimTableError> {
+        let sent = Instant::now();
+        let reaped = self
+            .table
+            .reap(&self.server, self.lease, REAP_BATCH_MAX, all_expired)?;
+        let is_full = reaped.len() == REAP_BATCH_MAX;
+        for reaped in reaped {
+            let state_change = match reaped {
+                Reaped::Requeued { lost_server, task } => self.requeued(&lost_server, &task),
+                Reaped::Ending { lost_server, task } => self.ending(&lost_server, task, sent),
+            };
+            // If the queue is full: an end that is not renewed is reaped again by a server when its lease expires; a lost announcement only
+            // matters to a rebuild, which then holds the task for one lease.
+            if let Err(refused) = finalize.try_send(state_change) {
+                warn!("too many state changes wait for Kafka: some are left for later");
+                if let StateChange::End(task) = refused.into_inner() {
+                    self.held_claims.drop_claim(&task.claim());
+                }
+            }
+        }
+        Ok(is_full && room(finalize) >= REAP_BATCH_MAX)
+    }
+
+    /// A task that lost its server is in the queue again.
+    fn requeued(&self, lost_server: &str, task: &Ending) -> StateChange {
         let _task = with_task(&task.task_id);
-        info!("{} by order", task.status);
-        if task.status == State::Queued {
-            // If the channel is full, a wake-up is already pending.
-            let _ = work.try_send(());
-        }
-        let state_change = StateChange::Publish {
-            record: Box::new(state_record(server, &task)),
-            change: task.claim(),
-        };
-        if finalize.try_send(state_change).is_err() {
-            return Ok(false);
+        warn!(
+            "server {lost_server} stopped renewing its lease, the task is {} again",
+            task.status
+        );
+        self.wake_dispatch();
+        StateChange::Announce {
+            record: Box::new(state_record(&self.server, task)),
+            acknowledge: None,
         }
     }
-    Ok(full && room(finalize) >= OUTBOX_BATCH_MAX)
+
+    /// A task whose end is decided is this server's to end, by a call that was sent at `sent`. `lost_server` is empty if none ran it.
+    fn ending(&self, lost_server: &str, task: Ending, sent: Instant) -> StateChange {
+        let _task = with_task(&task.task_id);
+        if lost_server.is_empty() {
+            info!("{} while no server ran it: ending it", task.status);
+        } else {
+            error!(
+                "server {lost_server} stopped renewing its lease, ending the task as {}",
+                task.status
+            );
+        }
+        self.held_claims.take(&task.claim(), sent, self.lease);
+        StateChange::End(task)
+    }
+
+    /// Publishes up to [`OUTBOX_BATCH_MAX`] entries of the outbox; those that are not published are read again later. Returns true if there
+    /// may be more, and the queue has room for them.
+    fn publish_outbox(&mut self, finalize: &Sender<StateChange>) -> Result<bool, ClaimTableError> {
+        let entries = self.table.outbox(self.lease, OUTBOX_BATCH_MAX)?;
+        let is_full = entries.len() == OUTBOX_BATCH_MAX;
+        for task in entries {
+            let _task = with_task(&task.task_id);
+            info!("{} by order", task.status);
+            if task.status == State::Queued {
+                self.wake_dispatch();
+            }
+            let state_change = StateChange::Publish {
+                record: Box::new(state_record(&self.server, &task)),
+                change: task.claim(),
+            };
+            if finalize.try_send(state_change).is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(is_full && room(finalize) >= OUTBOX_BATCH_MAX)
+    }
+
+    fn wake_dispatch(&self) {
+        // If the channel is full, a wake-up is already pending.
+        let _ = self.work.try_send(());
+    }
 }
 
+/// How many more state changes the queue takes now.
 fn room(finalize: &Sender<StateChange>) -> usize {
     finalize.capacity().map_or(usize::MAX, |capacity| {
         capacity.saturating_sub(finalize.len())

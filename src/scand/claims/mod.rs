@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod dispatch;
+pub mod health;
 pub mod held_claims;
 pub mod lease;
 pub mod scope;

@@ -1,20 +1,36 @@
-//! The end of a claim: the state change that follows from a scan's outcome.
+//! The end of a claim: the state change that follows from a scan's outcome. If masscan did not start, this is where the server tests itself.
 
 use super::Scan;
 use super::outcome::Outcome;
 use crate::claim_table::{Ending, Release};
 use crate::model::lease::retry_delay;
 use crate::model::{State, StatusRecord};
+use crate::scand::check;
 use crate::scand::finalize::{StateChange, record_of};
 use log::{error, info, warn};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A task that was suspended because Kafka accepts findings too slowly may be claimed again after this long.
 const SUSPENDED_DELAY: Duration = Duration::from_secs(5);
 
+/// Why a task goes back to the queue.
+#[derive(Clone, Copy, PartialEq)]
+enum GivenBackAfter {
+    /// Its attempt failed.
+    Failure,
+    /// This server is not able to run it: the attempt does not count, but other servers are preferred for a while.
+    ServerFault,
+    /// The scan was stopped: the attempt does not count.
+    Stop,
+}
+
 impl Scan<'_> {
     /// Logs the outcome and hands the state change to `finalize`.
     pub(super) fn end_claim(self, outcome: Outcome) {
+        let outcome = match outcome {
+            Outcome::NotStarted(cause) => self.blame(cause),
+            other => other,
+        };
         let state_change = self.state_change(outcome);
         let claim = self.assignment.claimed.claim();
         let is_handed_over =
@@ -22,6 +38,14 @@ impl Scan<'_> {
         if !is_handed_over {
             // It is no longer renewed.
             self.scans.held_claims.drop_claim(&claim);
+        }
+    }
+
+    /// Whether the task or this server is to blame that masscan did not start.
+    fn blame(&self, cause: String) -> Outcome {
+        match check::first_fault(&self.scans.options) {
+            Some(fault) => Outcome::ServerFault(fault),
+            None => Outcome::Failed(cause),
         }
     }
 
@@ -35,19 +59,25 @@ impl Scan<'_> {
                 info!("scan done, found {found} in {seconds:.1} s, attempt {attempt}");
                 StateChange::End(self.ending(State::Completed, None))
             }
-            Outcome::Failed(cause)
+            Outcome::ServerFault(fault) => {
+                warn!("given back without an attempt: this server cannot scan: {fault}");
+                self.scans.health.failed(&fault, Instant::now());
+                let error = format!("{} cannot scan: {fault}", self.scans.server);
+                self.release(Duration::ZERO, GivenBackAfter::ServerFault, error)
+            }
+            Outcome::Failed(cause) | Outcome::NotStarted(cause)
                 if claimed.lineage.failed_attempts() >= claimed.task.attempts =>
             {
                 error!("attempt {attempt} failed, the last one: {cause}");
                 StateChange::End(self.ending(State::Failed, Some(cause)))
             }
-            Outcome::Failed(cause) => {
+            Outcome::Failed(cause) | Outcome::NotStarted(cause) => {
                 let delay = retry_delay(claimed.lineage.failed_attempts(), fastrand::f64());
                 warn!(
                     "attempt {attempt} failed after {seconds:.1} s, the next one begins in {:.1} s: {cause}",
                     delay.as_secs_f64()
                 );
-                self.release(delay, false, cause)
+                self.release(delay, GivenBackAfter::Failure, cause)
             }
             Outcome::Released { reason, pause } => {
                 info!(
@@ -58,7 +88,7 @@ impl Scan<'_> {
                     true => SUSPENDED_DELAY,
                     false => Duration::ZERO,
                 };
-                self.release(delay, true, reason)
+                self.release(delay, GivenBackAfter::Stop, reason)
             }
             Outcome::Cancelled => {
                 info!("cancelled at {percent:.2} % after {seconds:.1} s, found {found}");
@@ -92,8 +122,9 @@ impl Scan<'_> {
         }
     }
 
-    fn release(&self, delay: Duration, gives_back_attempt: bool, error: String) -> StateChange {
+    fn release(&self, delay: Duration, why: GivenBackAfter, error: String) -> StateChange {
         let claimed = &self.assignment.claimed;
+        let gives_back_attempt = why != GivenBackAfter::Failure;
         let lineage = match gives_back_attempt {
             true => claimed.lineage.without_attempt(),
             false => claimed.lineage,
@@ -109,7 +140,7 @@ impl Scan<'_> {
             release: Release {
                 delay,
                 gives_back_attempt,
-                failed_here: !gives_back_attempt,
+                failed_here: why != GivenBackAfter::Stop,
                 error: Some(error),
                 resume: self.resume(),
             },

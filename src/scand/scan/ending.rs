@@ -113,8 +113,13 @@ impl Scan<'_> {
     pub(super) fn flushing(&self, outcome: Outcome) -> Phase {
         let give_up_at = match outcome {
             Outcome::Abandoned => return Phase::Ended(outcome),
-            Outcome::Released { .. } => Some(Instant::now() + RELEASE_FLUSH_WAIT),
-            Outcome::Completed | Outcome::Failed(_) | Outcome::Cancelled => None,
+            Outcome::Released { .. } | Outcome::ServerFault(_) => {
+                Some(Instant::now() + RELEASE_FLUSH_WAIT)
+            }
+            Outcome::Completed
+            | Outcome::Failed(_)
+            | Outcome::NotStarted(_)
+            | Outcome::Cancelled => None,
         };
         if self.findings.all_acknowledged() {
             return Phase::Ended(outcome);

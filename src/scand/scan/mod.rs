@@ -42,10 +42,12 @@ use crate::model::resume::Position;
 use crate::model::source::Source;
 use crate::model::{FoundByPass, ProbeOrder, Progress, Resume};
 use crate::scand::claims::dispatch::Assignment;
+use crate::scand::claims::health::Health;
 use crate::scand::claims::held_claims::{HeldClaims, Order};
 use crate::scand::claims::scope::ScopeInForce;
 use crate::scand::finalize::StateChange;
 use crate::scand::logging;
+use crate::scand::options::Options;
 use crossbeam_channel::{Receiver, RecvError, Sender, never, select_biased};
 use log::error;
 use offloads::Offloads;
@@ -67,6 +69,10 @@ const STANDSTILL_MIN: Duration = Duration::from_millis(2200);
 pub struct Scans {
     /// This server's name.
     pub server: String,
+    /// What a self-test needs.
+    pub options: Options,
+    /// Whether this server is able to scan.
+    pub health: Arc<Health>,
     /// The program.
     pub masscan: Arc<MasscanBinary>,
     /// The claims of this server.

@@ -49,6 +49,8 @@ pub enum RunEnd {
     Stopped(StopReason),
     /// By itself, after something else had interrupted it.
     Interrupted,
+    /// By itself, before it printed any progress.
+    WhileStarting,
     /// By itself, before everything was sent.
     WhileSending,
     /// By itself, after everything was sent.
@@ -91,6 +93,10 @@ pub enum Outcome {
     Completed,
     /// This attempt failed.
     Failed(String),
+    /// masscan ended before it printed any progress. If this server fails its self-test, the server is to blame, else the attempt has failed.
+    NotStarted(String),
+    /// This server is not able to run scans: the task goes back to the queue, and the attempt does not count.
+    ServerFault(String),
     /// The task goes back to the queue; the attempt does not count.
     Released {
         /// Why, for the log and the task's `error`.
@@ -109,7 +115,12 @@ pub fn decide(end: RunEnd, run: &Run) -> Outcome {
     match end {
         RunEnd::Stopped(reason) => stopped(reason, run),
         RunEnd::Interrupted => interrupted(run),
-        RunEnd::WhileSending => exited(run, format!("stopped at {:.2} %", run.percent)),
+        RunEnd::WhileStarting => {
+            Outcome::NotStarted(exited(run, "it ended before it sent anything".to_owned()))
+        }
+        RunEnd::WhileSending => {
+            Outcome::Failed(exited(run, format!("stopped at {:.2} %", run.percent)))
+        }
         RunEnd::WhileWaiting {
             waited,
             has_counted_down,
@@ -123,7 +134,7 @@ pub fn decide(end: RunEnd, run: &Run) -> Outcome {
                 waited.as_secs_f64(),
                 run.wait.as_secs()
             );
-            exited(run, cause)
+            Outcome::Failed(exited(run, cause))
         }
     }
 }
@@ -178,10 +189,10 @@ fn interrupted(run: &Run) -> Outcome {
     ))
 }
 
-/// masscan ended by itself and not as it should; `cause` is for the case that it gave none.
-fn exited(run: &Run, cause: String) -> Outcome {
+/// What to say of a masscan that ended by itself and not as it should; `cause` is for the case that it gave none.
+fn exited(run: &Run, cause: String) -> String {
     let cause = run.cause.clone().unwrap_or(cause);
-    Outcome::Failed(format!("masscan {}: {cause}", run.exit))
+    format!("masscan {}: {cause}", run.exit)
 }
 
 #[cfg(test)]

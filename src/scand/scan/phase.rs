@@ -1,13 +1,13 @@
 //! The states of a scan, each with the data that exists only in it.
 //!
 //! ```text
-//!                        ┌── next pass ──┐
-//!                        ▼               │
-//! Announcing ─▶ Scanning: Sending ─▶ Waiting ──────▶ Flushing ─▶ Ended
-//!      │                   │   ╲        │               ▲
-//!      │                   │    ▶ Interrupted ──────────┤
-//!      │                   └────────┴─▶ Ending ─────────┤
-//!      └────────────────────────────────────────────────┘
+//!                        ┌────── next pass ─────────┐
+//!                        ▼                          │
+//! Announcing ─▶ Scanning: Starting ─▶ Sending ─▶ Waiting ──────▶ Flushing ─▶ Ended
+//!      │                   │           │   ╲        │               ▲
+//!      │                   │           │    ▶ Interrupted ──────────┤
+//!      │                   └───────────┴────────┴─▶ Ending ─────────┤
+//!      └────────────────────────────────────────────────────────────┘
 //! ```
 
 use super::outcome::{Outcome, RunEnd, StopReason};
@@ -60,6 +60,8 @@ pub(super) struct Running {
 /// What a running masscan does.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Stage {
+    /// It has not printed progress yet.
+    Starting,
     /// It sends probes.
     Sending,
     /// All probes are sent; it waits for late answers.
@@ -89,7 +91,7 @@ impl Running {
         let now = Instant::now();
         Running {
             child,
-            stage: Stage::Sending,
+            stage: Stage::Starting,
             last_progress: now,
             messages: VecDeque::new(),
             unreadable: 0,
@@ -115,19 +117,22 @@ impl Running {
 impl Stage {
     /// Whether masscan sends no more probes.
     pub(super) fn sends_no_more(&self) -> bool {
-        *self != Stage::Sending
+        !matches!(self, Stage::Starting | Stage::Sending)
     }
 
     /// The stage after a progress line that was read at `read_at`.
     pub(super) fn after_progress(self, progress: &Progress, read_at: Instant) -> Stage {
         match self {
-            Stage::Sending if progress.all_sent() => Stage::Waiting {
+            Stage::Starting | Stage::Sending if progress.all_sent() => Stage::Waiting {
                 since: read_at,
                 // The first line after the last probe shows 0 seconds too; then masscan counts down.
                 has_counted_down: false,
             },
             // It waits although it has not sent everything.
-            Stage::Sending if progress.waiting_s.is_some() => Stage::Interrupted { since: read_at },
+            Stage::Starting | Stage::Sending if progress.waiting_s.is_some() => {
+                Stage::Interrupted { since: read_at }
+            }
+            Stage::Starting => Stage::Sending,
             Stage::Waiting { since, .. } => Stage::Waiting {
                 since,
                 has_counted_down: progress.waiting_s.is_some_and(|s| s <= 0),
@@ -140,7 +145,9 @@ impl Stage {
     /// the first one.
     pub(super) fn after_interrupt(self, now: Instant) -> Stage {
         match self {
-            Stage::Sending | Stage::Waiting { .. } => Stage::Interrupted { since: now },
+            Stage::Starting | Stage::Sending | Stage::Waiting { .. } => {
+                Stage::Interrupted { since: now }
+            }
             other => other,
         }
     }
@@ -161,6 +168,7 @@ impl Stage {
     /// How the run ended if masscan's output ends in this stage, at `now`.
     pub(super) fn into_end(self, now: Instant) -> RunEnd {
         match self {
+            Stage::Starting => RunEnd::WhileStarting,
             Stage::Sending => RunEnd::WhileSending,
             Stage::Waiting {
                 since,
@@ -200,6 +208,9 @@ mod tests {
             reason: StopReason::Silent,
         };
         for (before, percent, waiting_s, read_at, after) in [
+            (Stage::Starting, 0.0, None, start, Stage::Sending),
+            (Stage::Starting, 100.0, Some(0), start, waiting(false)),
+            (Stage::Starting, 4.0, Some(9), start, interrupted.clone()),
             (Stage::Sending, 50.0, None, start, Stage::Sending),
             (Stage::Sending, 100.0, None, start, Stage::Sending),
             (Stage::Sending, 100.0, Some(0), start, waiting(false)),

@@ -3,7 +3,7 @@
 use super::outcome::{Outcome, RunEnd, StopReason};
 use super::phase::{Phase, Running};
 use super::{Event, Scan};
-use crate::masscan::{self, Child, ScanArguments};
+use crate::masscan::{self, Child, ProgramError, ScanArguments};
 use crate::model::resume::Position;
 use crate::model::text::one_line;
 use crate::scand::claims::held_claims::Order;
@@ -57,20 +57,24 @@ impl Scan<'_> {
 
     /// Starts the masscan of the current pass.
     pub(super) fn start_pass(&mut self) -> Phase {
+        if let Some(why) = self.plan.unfit.take() {
+            return self.flushing(Outcome::Failed(why));
+        }
         match self.start_masscan() {
             Ok(child) => {
                 self.last_ran = Instant::now();
                 self.started_at.get_or_insert(self.last_ran);
+                self.scans.health.started();
                 Phase::Scanning(Running::new(child))
             }
-            Err(cause) => self.flushing(Outcome::Failed(cause)),
+            Err(error) => self.flushing(match error.is_fault_of_server() {
+                true => Outcome::ServerFault(one_line(&error.to_string())),
+                false => Outcome::Failed(one_line(&error.to_string())),
+            }),
         }
     }
 
-    fn start_masscan(&mut self) -> Result<Child, String> {
-        if let Some(why) = self.plan.unfit.take() {
-            return Err(why);
-        }
+    fn start_masscan(&mut self) -> Result<Child, ProgramError> {
         let arguments = ScanArguments {
             task: &self.assignment.claimed.task,
             pass: self.pass.number,
@@ -81,8 +85,7 @@ impl Scan<'_> {
         };
         let program = self.scans.masscan.program();
         info!("{} {arguments}", program.display());
-        let child = masscan::spawn(program, &self.scans.masscan.stdout_mode(), &arguments)
-            .map_err(|error| one_line(&error.to_string()))?;
+        let child = masscan::spawn(program, &self.scans.masscan.stdout_mode(), &arguments)?;
         if let Some(findings) = child.small_output_findings() {
             self.scans.small_output_warning.call_once(|| warn!(
                 "masscan's output has room for {findings} findings only, because this user has many pipes; if more arrive at once, the scan \

@@ -6,7 +6,9 @@ use crate::masscan::script::install_script;
 use crate::model::ports::Proto;
 use crate::model::{Finding, Lineage, Scope, Task};
 use crate::scand::claims::budget::Budget;
+use crate::scand::options::{Request, parse};
 use crossbeam_channel::{bounded, unbounded};
+use std::ffi::OsStr;
 use std::path::Path;
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -16,6 +18,14 @@ struct Server {
     scans: Scans,
     outlets: Outlets,
     _folder: tempfile::TempDir,
+}
+
+fn options_of(program: &Path) -> Options {
+    let words = [OsStr::new("-masscan"), program.as_os_str()];
+    match parse(words.map(OsStr::to_owned).to_vec()) {
+        Ok(Request::Run(options)) => *options,
+        other => panic!("{other:?}"),
+    }
 }
 
 impl Server {
@@ -28,6 +38,8 @@ impl Server {
         install_script(&program, &format!("{version}\n{scan}"));
         let scans = Scans {
             server: "a".to_owned(),
+            options: options_of(&program),
+            health: Arc::default(),
             masscan: Arc::new(MasscanBinary::new(&program)),
             held_claims: Arc::default(),
             buffer: Arc::new(FindingsBuffer::new(1 << 20)),
@@ -96,7 +108,7 @@ fn an_order_that_arrives_with_a_standstill_is_carried_out() {
     let server = Server::with_masscan("sleep 600");
     let mut scan = server.scan();
     let phase = scan.on_announcing(never(), Event::Announced(true));
-    assert_eq!(stage(&phase), &Stage::Sending);
+    assert_eq!(stage(&phase), &Stage::Starting);
     scan.stand_still();
     let phase = scan.handle(phase, Event::Order(Order::Lost));
     let reason = StopReason::Ordered(Order::Lost);

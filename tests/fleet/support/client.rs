@@ -2,6 +2,7 @@
 
 use super::environment::park_if_cancelled;
 use super::fleet::Fleet;
+use serde_json::Value;
 use std::process::{Child, Command, Output, Stdio};
 
 impl Fleet {
@@ -30,6 +31,16 @@ impl Fleet {
             .current_dir(&self.folder)
             .stdin(Stdio::null());
         command
+    }
+
+    /// What `scanpush servers -json` prints about the server `name`; none if it is not listed.
+    pub fn shown_server(&self, name: &str) -> Option<Value> {
+        let output = self.scanpush(&["servers", "-json"]);
+        let lines = String::from_utf8(output.stdout).unwrap();
+        lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .find(|server: &Value| server["server"] == name)
     }
 
     /// Pushes, and returns the ids.

@@ -11,6 +11,8 @@ pub struct Fleet {
     pub redis: String,
     pub folder: PathBuf,
     pub masscan: PathBuf,
+    /// The flags of every scand of this fleet that say from where masscan sends.
+    pub source: &'static [&'static str],
     pub number: u32,
     /// The `-lease` of every scand of this fleet, in seconds.
     pub lease_s: u32,
@@ -29,6 +31,7 @@ impl Fleet {
             kafka: environment.kafka.address(),
             redis: format!("redis://{}", environment.redis.address()),
             masscan: environment.folder.path().join("lab/masscan"),
+            source: &[],
             folder,
             number,
             lease_s: 3,

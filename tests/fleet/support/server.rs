@@ -72,6 +72,11 @@ impl Drop for Scand {
 impl Fleet {
     /// Starts a server named `name`, with more words for its command line.
     pub fn scand(&self, name: &str, words: &[&str]) -> Scand {
+        self.scand_with(name, words, &[])
+    }
+
+    /// As [`Fleet::scand`], with changed environment variables.
+    pub fn scand_with(&self, name: &str, words: &[&str], variables: &[(&str, &str)]) -> Scand {
         park_if_cancelled();
         let log = self.folder.join(format!("{name}.log"));
         let file = File::options()
@@ -88,7 +93,9 @@ impl Fleet {
             .args(["-lease", &self.lease_s.to_string()])
             .arg("-masscan")
             .arg(&self.masscan)
+            .args(self.source)
             .args(words)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)

@@ -6,6 +6,9 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// A server with the stand-in does not depend on this machine's interfaces and routes.
+const STANDIN_SOURCE: [&str; 4] = ["-interface", "lo", "-router-mac", "02-00-00-00-00-01"];
+
 impl Fleet {
     /// The same fleet with the stand-in instead of masscan. `plan` is its `plan.json`.
     pub fn with_standin(self, plan: &Value) -> Fleet {
@@ -27,6 +30,7 @@ impl Fleet {
         fs::write(folder.join("plan.json"), plan.to_string()).unwrap();
         Fleet {
             masscan,
+            source: &STANDIN_SOURCE,
             ..self.clone_for_thread()
         }
     }
