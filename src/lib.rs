@@ -35,7 +35,7 @@
 //!
 //! 1. An acknowledged push ends in exactly one accepted terminal state, which `decide_end.lua` decides once. Only a retry, a new record with the
 //!    same id, starts it again.
-//! 2. The committed offset of a partition never exceeds its lowest unfinished offset (`committable.lua`). A missing Redis key never means that a
+//! 2. The committed offset of a partition never exceeds its lowest unfinished offset (`positions.lua`). A missing Redis key never means that a
 //!    task has ended.
 //! 3. The cursor moves only by compare-and-set (`ingest.lua`). A log that begins after the cursor is logged as an error and counted.
 //! 4. Fences strictly increase, and every write of a running task compares its fence (`prelude.lua`).

@@ -34,7 +34,7 @@ mutation fence src/claim_table/scripts/prelude.lua \
 mutation cursor src/claim_table/scripts/ingest.lua \
     "/^if now_at\[1\] ~= args.cursor or now_at\[2\] ~= args.epoch then/d" \
     "the_cursor_moves_only_by_compare_and_set random_operations_keep_the_table_consistent"
-mutation commit src/claim_table/scripts/committable.lua \
+mutation commit src/claim_table/scripts/positions.lua \
     "s/redis.call('ZRANGE', open_key(partition), 0, 0, 'WITHSCORES')\[2\]/redis.call('HGET', cursor_key, partition)/" \
     "the_committed_offset_never_passes_an_unfinished_task random_operations_keep_the_table_consistent"
 mutation intact src/claim_table/scripts/prelude.lua \
@@ -82,7 +82,7 @@ mutation probe_order src/model/probe_order.rs \
     "a_checkpoint_of_another_probe_order_is_not_used"
 mutation version src/model/probe_order.rs \
     "s/if made_by.masscan != self.name.masscan/if false/" \
-    "unit:an_id_identifies_the_probe_order"
+    "unit:a_checkpoint_of_another_probe_order_is_not_used"
 mutation room src/masscan/output.rs \
     "s/ PIPE_BYTES: usize = .*/ PIPE_BYTES: usize = 64 * 1024;/" \
     "unit:its_output_holds_thousands_of_findings_while_nothing_is_read"

@@ -2,6 +2,7 @@
 
 use super::connection::{ClaimTable, ms};
 use super::error::ClaimTableError;
+use crate::model::group_position::GroupPosition;
 use crate::model::resume::Position;
 use crate::model::{ProbeOrder, Resume, Targets, Task, TaskId};
 use redis::Script;
@@ -28,7 +29,8 @@ static CURSORS: LazyLock<Script> = script!("cursors.lua");
 static BEGIN: LazyLock<Script> = script!("begin.lua");
 static INGEST: LazyLock<Script> = script!("ingest.lua");
 static AUDIT: LazyLock<Script> = script!("audit.lua");
-static COMMITTABLE: LazyLock<Script> = script!("committable.lua");
+static POSITIONS: LazyLock<Script> = script!("positions.lua");
+static COMMITTED: LazyLock<Script> = script!("committed.lua");
 
 /// The group's position in one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,10 +54,27 @@ pub struct Beginning<'a> {
     pub log_end: i64,
     /// A new name for this start.
     pub epoch: &'a str,
-    /// The epoch that it replaces because the topic was recreated; none if the cursor is missing.
-    pub replaces: Option<&'a str>,
+    /// Why it is started.
+    pub start: Start<'a>,
     /// Records that Kafka no longer has, as far as known.
     pub lost_records: u64,
+}
+
+/// Why a partition is started.
+#[derive(Clone, Copy, Debug)]
+pub enum Start<'a> {
+    /// Its cursor is missing.
+    Missing,
+    /// Its topic was recreated: the cursor of this epoch is replaced.
+    Recreated {
+        /// The epoch.
+        epoch: &'a str,
+    },
+    /// The group's committed offset was set back: the cursor of this epoch is replaced.
+    MovedBack {
+        /// The epoch.
+        epoch: &'a str,
+    },
 }
 
 /// The result of an audit.
@@ -198,14 +217,21 @@ impl ClaimTable {
             #[serde(skip_serializing_if = "Option::is_none")]
             replaces: Option<&'a str>,
             lost_records: u64,
+            is_loss: bool,
         }
+        let (replaces, is_loss) = match beginning.start {
+            Start::Missing => (None, beginning.lost_records > 0),
+            Start::Recreated { epoch } => (Some(epoch), true),
+            Start::MovedBack { epoch } => (Some(epoch), false),
+        };
         let arguments = Arguments {
             partition: partition.to_string(),
             from: beginning.from.to_string(),
             log_end: beginning.log_end.to_string(),
             epoch: beginning.epoch,
-            replaces: beginning.replaces,
+            replaces,
             lost_records: beginning.lost_records,
+            is_loss,
         };
         self.call(&BEGIN, &arguments)
     }
@@ -280,17 +306,36 @@ impl ClaimTable {
         Ok(Ingested::Done(outcomes))
     }
 
-    /// The offset that the group may commit in each partition; partitions that are not intact are left out.
-    pub fn committable(
+    /// What the group may commit and what it has committed, for each partition.
+    pub fn positions(
         &mut self,
         partitions: &[i32],
-    ) -> Result<BTreeMap<i32, i64>, ClaimTableError> {
-        let offsets: Vec<String> = self.call(&COMMITTABLE, &Partitions::new(partitions))?;
+    ) -> Result<BTreeMap<i32, GroupPosition>, ClaimTableError> {
+        let found: Vec<(String, String)> = self.call(&POSITIONS, &Partitions::new(partitions))?;
+        let position = |(committable, committed): (String, String)| GroupPosition {
+            committable: committable.parse().ok(),
+            committed: committed.parse().ok(),
+        };
         Ok(partitions
             .iter()
-            .zip(offsets)
-            .filter_map(|(&partition, offset)| Some((partition, offset.parse().ok()?)))
+            .copied()
+            .zip(found.into_iter().map(position))
             .collect())
+    }
+
+    /// Notes the offsets that Kafka has acknowledged as the group's.
+    pub fn note_committed(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<(), ClaimTableError> {
+        #[derive(Serialize)]
+        struct Arguments {
+            offsets: Vec<[String; 2]>,
+        }
+        let offsets = offsets
+            .iter()
+            .map(|(partition, offset)| [partition.to_string(), offset.to_string()]);
+        let arguments = Arguments {
+            offsets: offsets.collect(),
+        };
+        self.call::<String>(&COMMITTED, &arguments).map(drop)
     }
 }
 

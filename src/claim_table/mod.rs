@@ -32,7 +32,9 @@ pub use claims::{
 pub use connection::ClaimTable;
 pub use control::{Retry, Steered};
 pub use error::ClaimTableError;
-pub use ingest::{Audit, Beginning, Cursor, Disposition, Ingest, Ingested, NewTask, Outcome, Past};
+pub use ingest::{
+    Audit, Beginning, Cursor, Disposition, Ingest, Ingested, NewTask, Outcome, Past, Start,
+};
 pub use order::Order;
 pub use url::RedisUrl;
 pub use view::{LiveServer, LiveTask, REDIS_NEEDED};

@@ -32,6 +32,13 @@ pub enum KafkaError {
         /// The command that creates it.
         command: String,
     },
+    /// No partition of the topic has a leader now. Kafka elects new ones within seconds after a broker has died.
+    NoLeader {
+        /// The brokers asked.
+        address: String,
+        /// The topic.
+        topic: String,
+    },
     /// Kafka answered with an error code.
     Broker {
         /// The brokers asked.
@@ -119,6 +126,12 @@ impl fmt::Display for KafkaError {
                 f,
                 "topic {topic} does not exist and Kafka does not create it automatically: {command}"
             ),
+            KafkaError::NoLeader { address, topic } => {
+                write!(
+                    f,
+                    "{address}: the partitions of topic {topic} currently have no leader"
+                )
+            }
             KafkaError::Broker {
                 address,
                 doing,

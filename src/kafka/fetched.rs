@@ -28,6 +28,11 @@ pub struct Record {
 pub enum Fetched {
     /// Records in ascending order, at least one. Offsets between them have no record: the next cursor is the last offset plus 1.
     Records(Vec<Record>),
+    /// There are no records from the cursor up to, but not including, `next`, only the marks of transactions or what compaction has left.
+    Gap {
+        /// Where reading continues.
+        next: i64,
+    },
     /// The cursor is before the beginning of the log or after its end.
     OutOfRange,
     /// Kafka does not know the partition: the topic was deleted, or recreated with fewer partitions.

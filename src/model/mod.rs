@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod estimate;
 pub mod finding;
 pub mod found_by_pass;
+pub mod group_position;
 pub mod lease;
 pub mod lineage;
 pub mod names;

@@ -223,6 +223,30 @@ mod tests {
     }
 
     #[test]
+    fn a_checkpoint_of_another_probe_order_is_not_used() {
+        let now = order_of(1000, 2, "1/1", 500);
+        let begin = |change: fn(&mut ProbeOrderId)| {
+            let mut made_by = now.name;
+            change(&mut made_by);
+            now.begin(&checkpoint(2, 300, Some(made_by))).position
+        };
+        assert_eq!(
+            begin(|_| {}),
+            Position {
+                pass: 2,
+                index: 300
+            }
+        );
+        assert_eq!(begin(|id| id.addresses = 9), Position::START);
+        assert_eq!(begin(|id| id.other = 9), Position::START);
+        assert_eq!(begin(|id| id.masscan = 9), Position::START);
+        assert_eq!(
+            now.begin(&checkpoint(2, 300, None)).position,
+            Position::START
+        );
+    }
+
+    #[test]
     fn an_index_and_its_percentage() {
         let probe_order = order_of(2000, 1, "1/1", 500);
         let percent_at = |index| probe_order.percent_at(Position { pass: 1, index });

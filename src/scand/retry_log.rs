@@ -16,7 +16,7 @@ pub type Stop = Receiver<()>;
 /// The retries of one thread at one task, such as reading from Kafka.
 #[derive(Debug)]
 pub struct RetryLog {
-    purpose: &'static str,
+    purpose: String,
     backoff: Backoff,
     since: Option<Instant>,
     logged: Option<Instant>,
@@ -24,9 +24,9 @@ pub struct RetryLog {
 
 impl RetryLog {
     /// `purpose` completes "cannot …" in the log: `read tasks`.
-    pub fn new(purpose: &'static str) -> RetryLog {
+    pub fn new(purpose: impl Into<String>) -> RetryLog {
         RetryLog {
-            purpose,
+            purpose: purpose.into(),
             backoff: Backoff::default(),
             since: None,
             logged: None,

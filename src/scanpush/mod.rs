@@ -37,6 +37,7 @@ mod screen;
 mod servers;
 mod status;
 mod table;
+mod task_topic;
 mod tasks;
 mod watch;
 mod watched;

@@ -8,11 +8,12 @@ use super::control::{CONTROL_POLL_INTERVAL, CONTROL_WAIT};
 use super::ids::{JOB, TaskNames, TaskOptions, unknown_task};
 use super::options::{Connection, JSON};
 use super::output::Output;
+use super::task_topic;
 use crate::claim_table::{ClaimTable, ClaimTableError, Retry};
 use crate::exit::Failure;
 use crate::flags::Reader;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
-use crate::kafka::{Messages, Producer};
+use crate::kafka::Messages;
 use crate::model::task::RETRY_MAX;
 use crate::model::text::quoted;
 use crate::model::{GroupName, ProbeOrder, State, Targets, Task, TaskId};
@@ -110,10 +111,7 @@ fn send(tasks: &[Task], options: &TaskOptions, output: &mut Output<'_>) -> Resul
     for task in tasks {
         messages.push_task(task);
     }
-    let Connection { kafka, topic, .. } = &options.connection;
-    let sent = Producer::connect(kafka, topic.as_str(), false)
-        .map_err(|error| Failure::Runtime(format!("Kafka: {error}")))?
-        .send(&Arc::new(messages));
+    let sent = task_topic::connect(&options.connection, output)?.send(&Arc::new(messages));
     let Err(error) = sent else {
         return show(tasks, options.json, output);
     };

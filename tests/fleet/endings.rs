@@ -3,7 +3,7 @@
 use crate::support::Fleet;
 use crate::{Needs, Test};
 use scan::claim_table::{
-    Beginning, ClaimState, ClaimTable, Disposition, Ending, Ingest, Ingested, NewTask, Past,
+    Beginning, ClaimState, ClaimTable, Disposition, Ending, Ingest, Ingested, NewTask, Past, Start,
 };
 use scan::model::{FoundByPass, Lineage, Resume, State, Task, TaskId};
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn ingest(claim_table: &mut ClaimTable, id: &TaskId, disposition: Disposition) {
         from: 0,
         log_end: 1,
         epoch: "epoch",
-        replaces: None,
+        start: Start::Missing,
         lost_records: 0,
     };
     assert!(claim_table.begin(0, &beginning).unwrap());
@@ -81,7 +81,10 @@ fn end_after_rebuild() {
     assert_eq!(claim_table.finish(&ending).unwrap(), ClaimState::Ok);
     let task = claim_table.task(&id).unwrap().unwrap();
     assert_eq!((task.status, task.found), (State::Completed, 256));
-    assert_eq!(claim_table.committable(&[0]).unwrap()[&0], 1);
+    assert_eq!(
+        claim_table.positions(&[0]).unwrap()[&0].committable,
+        Some(1)
+    );
     assert_eq!(
         claim_table.finish(&ending).unwrap(),
         ClaimState::Ok,

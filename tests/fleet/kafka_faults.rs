@@ -1,6 +1,8 @@
 //! Kafka freezes, crashes, is disconnected, or loses a topic or the beginning of a log.
 
-use crate::support::{Fleet, Proof, Proxy, SOON, offsets, shared_kafka, wait_for, wait_until};
+use crate::support::{
+    Fleet, OwnPeer, Proof, Proxy, SOON, offsets, shared_kafka, wait_for, wait_until,
+};
 use crate::{Needs, Test};
 use redis::Commands;
 use rustix::process::Signal;
@@ -30,6 +32,16 @@ pub const TESTS: &[Test] = &[
         "unacknowledged_records_are_sent_again",
         Needs::KafkaAndRedis,
         dropped_answers,
+    ),
+    (
+        "partitions_are_read_while_the_leader_of_another_one_does_not_answer",
+        Needs::KafkaAndRedis,
+        silent_leader,
+    ),
+    (
+        "a_push_waits_for_a_new_leader",
+        Needs::KafkaAndRedis,
+        new_leader,
     ),
     (
         "a_recreated_topic_is_reported_and_read_from_its_beginning",
@@ -132,6 +144,67 @@ fn frozen() {
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!((ended.status, ended.attempt), (State::Completed, 1));
     proof.check(&fleet, SOON);
+}
+
+/// Creates a topic whose partitions have these brokers as replicas, the leader first: `1,2` are two partitions, `2:1` is one with two replicas.
+fn create_topic(fleet: &Fleet, kafka: &OwnPeer, kind: &str, replicas: &str) {
+    let topic = fleet.topic(kind);
+    let words = [
+        "--create",
+        "--topic",
+        &topic,
+        "--replica-assignment",
+        replicas,
+    ];
+    kafka.0.tool("topic", &words).unwrap();
+}
+
+/// Each partition of the tasks is led by another broker. The second broker is frozen, and later killed, while the metadata still names it.
+fn silent_leader() {
+    let mut fleet = Fleet::new("silent").with_standin(&json!({}));
+    let kafka = fleet.start_kafka(&["broker.session.timeout.ms=600000"]);
+    let other = fleet.join_kafka(&kafka, &[]);
+    create_topic(&fleet, &kafka, "tasks", &format!("1,{}", other.0.port));
+    create_topic(&fleet, &kafka, "results", "1");
+    create_topic(&fleet, &kafka, "status", "1");
+    let server = fleet.ready_scand("a", &[]);
+    let push = |id: &str, partition: u32| {
+        let task = json!({"task_id": id, "ip_range": fleet.network(0), "ports": "443", "band_width": "9000", "wait_s": 0});
+        fleet.produce_to("tasks", partition, &task.to_string());
+    };
+    for (id, partition) in [("first", 0), ("second", 1)] {
+        push(id, partition);
+        assert_eq!(fleet.wait_ended(id, SOON).status, State::Completed);
+    }
+    other.0.signal(Signal::STOP).unwrap();
+    for id in ["frozen-1", "frozen-2"] {
+        push(id, 0);
+        assert_eq!(fleet.wait_ended(id, SOON).status, State::Completed);
+    }
+    let topic = fleet.topic("tasks");
+    server.wait_for_log(&format!("cannot read {topic} partition 1, waiting"));
+    other.0.signal(Signal::CONT).unwrap();
+    push("thawed", 1);
+    assert_eq!(fleet.wait_ended("thawed", SOON).status, State::Completed);
+    server.wait_for_log(&format!("can read {topic} partition 1 again"));
+
+    other.0.kill().unwrap();
+    for id in ["killed-1", "killed-2"] {
+        push(id, 0);
+        assert_eq!(fleet.wait_ended(id, SOON).status, State::Completed);
+    }
+}
+
+/// The partition's leader is killed; the other replica is elected once the leader's session has expired.
+fn new_leader() {
+    let mut fleet = Fleet::new("election").with_standin(&json!({}));
+    let kafka = fleet.start_kafka(&["broker.session.timeout.ms=6000"]);
+    let other = fleet.join_kafka(&kafka, &[]);
+    create_topic(&fleet, &kafka, "tasks", &format!("{}:1", other.0.port));
+    let task = || fleet.push_network(&fleet.network(0), 1000, &[]);
+    task();
+    other.0.kill().unwrap();
+    task();
 }
 
 /// The broker writes the records, but the connection is closed before the answer arrives: duplicates, but no loss.

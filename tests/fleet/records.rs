@@ -24,9 +24,14 @@ pub const TESTS: &[Test] = &[
         duplicates,
     ),
     (
-        "a_batch_that_cannot_be_decoded_blocks_no_others",
+        "a_batch_that_cannot_be_decoded_is_not_skipped_unless_the_group_is_moved_past_it",
         Needs::KafkaAndRedis,
         undecodable,
+    ),
+    (
+        "a_group_that_is_set_back_reads_again_and_scans_nothing_twice",
+        Needs::KafkaAndRedis,
+        set_back,
     ),
     (
         "a_missing_topic_is_reported_with_the_command_that_creates_it",
@@ -189,15 +194,80 @@ fn undecodable() {
     assert_eq!(first.wait(SOON).code(), Some(0), "{}", first.log());
 
     fleet.push_raw(&[record("large", 3000)]);
-    fleet.produce_with("tasks", &[record("lost", 2000)], "lz4");
+    fleet.produce_with("tasks", &[record("unreadable", 2000)], "lz4");
     fleet.push_raw(&[record("after", 0)]);
     let second = fleet.ready_scand("b", &[]);
-    for id in ["large", "after"] {
+    assert_eq!(fleet.wait_ended("large", SOON).status, State::Completed);
+    let topic = fleet.topic("tasks");
+    second.wait_for_log(&format!(
+        "cannot read {topic} partition 0, waiting: partition 0 of {topic}, offsets 2 to 2: compressed with lz4 or zstd"
+    ));
+    assert!(
+        second.log().contains("compression.type"),
+        "{}",
+        second.log()
+    );
+    assert!(fleet.task("after").is_none(), "nothing is skipped");
+
+    // The operator gives the record up.
+    let to = format!("{topic}:0");
+    let words = [
+        "--group",
+        &fleet.group,
+        "--topic",
+        &to,
+        "--reset-offsets",
+        "--to-offset",
+        "3",
+        "--execute",
+    ];
+    shared_kafka().tool("groups", &words).unwrap();
+    second.wait_for_log(
+        "partition 0: the group's offset was set forward to 3: records 2 to 2 are skipped",
+    );
+    assert_eq!(fleet.wait_ended("after", SOON).status, State::Completed);
+    assert!(fleet.task("unreadable").is_none());
+    fleet.wait_committed(shared_kafka());
+}
+
+/// Ended tasks stay ended, and a record that the group had been moved past is ingested after all.
+fn set_back() {
+    let fleet = Fleet::new("set-back").with_standin(&json!({}));
+    let server = fleet.ready_scand("a", &[]);
+    for id in ["first", "second"] {
+        fleet.push_raw(&[
+            json!({"task_id": id, "ip_range": fleet.network(0), "ports": "443", "band_width": "9000", "wait_s": 0}).to_string(),
+        ]);
         assert_eq!(fleet.wait_ended(id, SOON).status, State::Completed);
     }
-    second.wait_for_log("partition 0 offset 2");
-    assert!(fleet.task("lost").is_none());
     fleet.wait_committed(shared_kafka());
+    let topic = format!("{}:0", fleet.topic("tasks"));
+    let reset = |to: &str| {
+        let words = [
+            "--group",
+            &fleet.group,
+            "--topic",
+            &topic,
+            "--reset-offsets",
+            "--to-offset",
+            to,
+            "--execute",
+        ];
+        shared_kafka().tool("groups", &words).unwrap();
+    };
+    reset("0");
+    server.wait_for_log("partition 0: the group's offset was set back to 0: reading again from 0");
+    server.wait_for_log("tasks have a history");
+    fleet.wait_committed(shared_kafka());
+    assert_eq!(fleet.standin_starts(), 2, "{}", server.log());
+    let ended = |id: &str| {
+        let records = fleet.status_records(id);
+        records
+            .iter()
+            .filter(|record| record["status"] == "completed")
+            .count()
+    };
+    assert_eq!((ended("first"), ended("second")), (1, 1));
 }
 
 fn missing_topic() {

@@ -9,6 +9,7 @@ use redis::Commands;
 use scan::claim_table::{
     Answer, Beginning, Claim, ClaimState, ClaimTable, Claimed, Cursor, Disposition, Ending, Ingest,
     Ingested, LiveProgress, Load, NewTask, Order, Outcome, Past, Reaped, Refused, Release, Renewal,
+    Start,
 };
 use scan::model::{FoundByPass, Lineage, Progress, Resume, State, Task, TaskId};
 use scan::scand::DISPATCH_IDLE_TICK;
@@ -117,7 +118,7 @@ impl Table {
             from,
             log_end: from,
             epoch: "epoch",
-            replaces: None,
+            start: Start::Missing,
             lost_records: 0,
         };
         self.claim_table.begin(0, &beginning).unwrap()
@@ -233,7 +234,7 @@ impl Table {
     }
 
     fn committable(&mut self) -> Option<i64> {
-        self.claim_table.committable(&[0]).unwrap().get(&0).copied()
+        self.claim_table.positions(&[0]).unwrap()[&0].committable
     }
 }
 
@@ -452,7 +453,7 @@ fn compare_and_set() {
         from: 1,
         log_end: 1,
         epoch,
-        replaces: Some(replaces),
+        start: Start::Recreated { epoch: replaces },
         lost_records: 0,
     };
     let started = table

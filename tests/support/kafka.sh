@@ -15,6 +15,7 @@ STOP_SECONDS=20
 usage() {
     cat <<'TEXT'
 usage: kafka.sh start DIR PORT [KEY=VALUE…]   starts a broker, returns when it accepts records; KEY=VALUE are broker settings
+       kafka.sh join DIR PORT FIRST [KEY=VALUE…]   the same, as another broker of the cluster of the broker in the folder FIRST
        kafka.sh stop DIR                      stops it with SIGTERM, so that it can be restarted with its data
        kafka.sh kill DIR                      kills it with SIGKILL, as a crash would
        kafka.sh topic DIR ARGS…               runs kafka-topics on it: topic DIR --create --topic t --partitions 3
@@ -39,6 +40,17 @@ start() {
     [[ -s $dir/data/meta.properties ]] || format "$dir"
     launch "$dir"
     wait_ready "$dir" "$port"
+}
+
+# As start, but the broker joins the cluster of the one in FIRST, which is its controller.
+join() {
+    local dir=$1 port=$2 first=$3 id controller
+    shift 3
+    controller=$(sed -n 's/^controller.quorum.voters=1@//p' "$first/server.properties" | tail -n 1)
+    id=$(sed -n 's/^cluster.id=//p' "$first/data/meta.properties")
+    [[ -n $controller && -n $id ]] || die "no broker has been started in $first"
+    CLUSTER_ID=$id start "$dir" "$port" process.roles=broker "node.id=$((port))" "controller.quorum.voters=1@$controller" \
+        "listeners=BROKER://127.0.0.1:$port" "$@"
 }
 
 # Later lines override earlier ones, so the caller's settings come last. After a crash a broker waits until its previous session has expired,
@@ -101,7 +113,7 @@ SETTINGS
 # --ignore-formatted: an earlier run may have been interrupted here.
 format() {
     local id
-    id=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n' | cut -c 1-22)
+    id=${CLUSTER_ID:-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n' | cut -c 1-22)}
     tool "$1" kafka.tools.StorageTool format -t "$id" -c "$1/server.properties" --ignore-formatted >"$1/format.log" 2>&1 ||
         die "formatting $1/data failed: $(tail -n 1 "$1/format.log")"
 }
@@ -163,6 +175,10 @@ case "$COMMAND" in
 start)
     [[ $# -ge 1 ]] || die "start needs DIR and PORT"
     start "$DIR" "$@"
+    ;;
+join)
+    [[ $# -ge 2 ]] || die "join needs DIR, PORT and FIRST"
+    join "$DIR" "$@"
     ;;
 stop) stop_server "$DIR" ;;
 kill) kill_server "$DIR" ;;

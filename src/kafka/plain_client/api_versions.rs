@@ -10,6 +10,7 @@ use crate::kafka::brokers::Brokers;
 use crate::kafka::error::{KafkaError, Refusal, describe_io_error};
 use crate::model::backoff::CONNECT_WAIT;
 use crossbeam_channel::{Receiver, bounded};
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::thread;
@@ -61,25 +62,30 @@ pub(in crate::kafka) fn first_that_answers(brokers: &Brokers) -> Result<String, 
     Err(KafkaError::Unreachable(refusals))
 }
 
-/// Fails if one of `addresses`, which brokers advertise, does not answer as Kafka.
-pub(in crate::kafka) fn all_answer(addresses: Vec<String>) -> Result<(), KafkaError> {
-    let expected = addresses.clone();
+/// Which of `addresses`, which brokers advertise, do not answer as Kafka, and why. All are asked at the same time.
+pub(in crate::kafka) fn not_answering(
+    addresses: Vec<String>,
+) -> Result<BTreeMap<String, KafkaError>, KafkaError> {
+    let silent = |address: String| {
+        let error = KafkaError::Unreachable(vec![refusal(&address, "no answer in time")]);
+        (address, KafkaError::Advertised(Box::new(error)))
+    };
+    let mut not_answering: BTreeMap<_, _> = addresses.iter().cloned().map(silent).collect();
+    let asked = addresses.len();
     let answers = check_all(addresses)?;
     let deadline = Instant::now() + CHECK_WAIT;
-    let mut missing = expected;
-    while !missing.is_empty() {
-        let Ok((address, answer)) = answers.recv_deadline(deadline) else {
-            let refusals = missing
-                .iter()
-                .map(|address| refusal(address, "no answer in time"));
-            return Err(KafkaError::Advertised(Box::new(KafkaError::Unreachable(
-                refusals.collect(),
-            ))));
-        };
-        answer.map_err(|error| KafkaError::Advertised(Box::new(error)))?;
-        missing.retain(|other| *other != address);
+    for _ in 0..asked {
+        match answers.recv_deadline(deadline) {
+            Ok((address, Ok(()))) => {
+                not_answering.remove(&address);
+            }
+            Ok((address, Err(error))) => {
+                not_answering.insert(address, KafkaError::Advertised(Box::new(error)));
+            }
+            Err(_) => break,
+        }
     }
-    Ok(())
+    Ok(not_answering)
 }
 
 type Answer = (String, Result<(), KafkaError>);
@@ -304,10 +310,14 @@ mod tests {
             error.contains("nohost.invalid:9092: name not known"),
             "{error}"
         );
-        let advertised = all_answer(vec![closed.to_string()])
-            .unwrap_err()
-            .to_string();
-        assert!(advertised.contains("advertised.listeners"), "{advertised}");
+        let live = server(sized(versions(0, 0))).to_string();
+        let silent = not_answering(vec![closed.to_string(), live]).unwrap();
+        let (address, error) = silent.first_key_value().unwrap();
+        assert_eq!((silent.len(), address), (1, &closed.to_string()));
+        assert!(
+            error.to_string().contains("advertised.listeners"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -4,14 +4,14 @@
 //! [`METADATA_EVERY`], because of moved leaders, added partitions and connections that the broker closed as idle. No call waits longer than its
 //! bound, although the crate's sockets do (120 s).
 
-use super::api_versions::{all_answer, first_that_answers};
+use super::api_versions::{first_that_answers, not_answering};
 use super::deadline::Caller;
 use crate::kafka::brokers::Brokers;
 use crate::kafka::error::KafkaError;
 use crate::model::Backoff;
 use crossbeam_channel::Receiver;
 use kafka::client::KafkaClient;
-use kafka::error::{Error, KafkaCode};
+use kafka::error::Error;
 use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,8 +34,8 @@ pub(in crate::kafka) struct Client {
     prepare: fn(&mut KafkaClient),
     open: Option<Open>,
     caller: Caller,
-    /// The leader (`HOST:PORT`) of each partition by the last metadata; `None` if it has none.
-    leaders: Vec<Option<String>>,
+    /// The leader of each partition by the last metadata.
+    leaders: Vec<Leader>,
     /// Whether all partitions have had a leader. From then on, a call does not wait for a missing leader.
     complete: bool,
 }
@@ -45,6 +45,29 @@ pub(in crate::kafka) struct Client {
 struct Open {
     kafka: KafkaClient,
     since: Instant,
+    /// How long it took to connect and to ask each leader.
+    took: Duration,
+}
+
+/// The broker that leads a partition, by the last metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::kafka) enum Leader {
+    /// It answers at this address (`HOST:PORT`).
+    At(String),
+    /// The partition has none.
+    Missing,
+    /// It does not answer. The partitions of other leaders can be used all the same.
+    NotAnswering(KafkaError),
+}
+
+impl Leader {
+    /// Its address, if it answers.
+    pub(in crate::kafka) fn address(&self) -> Option<&str> {
+        match self {
+            Leader::At(address) => Some(address),
+            Leader::Missing | Leader::NotAnswering(_) => None,
+        }
+    }
 }
 
 impl Client {
@@ -94,8 +117,8 @@ impl Client {
         &self.topic
     }
 
-    /// The leader (`HOST:PORT`) of each partition by the last metadata; `None` if it has none.
-    pub(in crate::kafka) fn leaders(&self) -> &[Option<String>] {
+    /// The leader of each partition by the last metadata.
+    pub(in crate::kafka) fn leaders(&self) -> &[Leader] {
         &self.leaders
     }
 
@@ -135,6 +158,18 @@ impl Client {
         self.open = None;
     }
 
+    /// As [`Client::forget`], but not so often that connecting takes more than a fifth of the time: a leader that drops packets is waited for
+    /// each time.
+    pub(in crate::kafka) fn forget_if_cheap(&mut self) {
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|open| open.since.elapsed() >= open.took * 4)
+        {
+            self.open = None;
+        }
+    }
+
     /// Takes the connected client, or makes a new one. It is put back only after a successful call.
     fn opened(&mut self) -> Result<Open, KafkaError> {
         match self.open.take() {
@@ -152,20 +187,21 @@ impl Client {
                 .within(KAFKA_ANSWER_WAIT + TOPIC_WAIT, &doing, move || {
                     open(&brokers, &topic, prepare, wait_for_leaders)
                 })?;
-        self.complete |= leaders.iter().all(Option::is_some);
+        self.complete |= !leaders.contains(&Leader::Missing);
         self.leaders = leaders;
         Ok(open)
     }
 }
 
-/// A connected client and the topic's leaders. `wait_for_leaders`: waits until all partitions have a leader, because the topic may have been
+/// A connected client and the topic's leaders, each of which was asked whether it answers. `wait_for_leaders`: waits until all partitions have a leader, because the topic may have been
 /// created just now.
 fn open(
     brokers: &Brokers,
     topic: &str,
     prepare: fn(&mut KafkaClient),
     wait_for_leaders: bool,
-) -> Result<(Open, Vec<Option<String>>), KafkaError> {
+) -> Result<(Open, Vec<Leader>), KafkaError> {
+    let began = Instant::now();
     // The client gets only this address, so that it never uses one that was not checked.
     let address = first_that_answers(brokers)?;
     let mut kafka = KafkaClient::new(vec![address.clone()]);
@@ -180,14 +216,23 @@ fn open(
         .filter(|&leader| *leader != address)
         .cloned()
         .collect();
-    all_answer(others.into_iter().collect())?;
-    Ok((
-        Open {
-            kafka,
-            since: Instant::now(),
-        },
-        leaders,
-    ))
+    let silent = not_answering(others.into_iter().collect())?;
+    let leaders = leaders
+        .into_iter()
+        .map(|leader| match leader {
+            None => Leader::Missing,
+            Some(address) => match silent.get(&address) {
+                Some(error) => Leader::NotAnswering(error.clone()),
+                None => Leader::At(address),
+            },
+        })
+        .collect();
+    let open = Open {
+        kafka,
+        since: Instant::now(),
+        took: began.elapsed(),
+    };
+    Ok((open, leaders))
 }
 
 /// Asks for the topic's partitions and leaders. Kafka then creates the topic if it is allowed to. Until it is created, the topic looks missing,
@@ -223,11 +268,10 @@ fn leaders_of(
         }
         return match (leaders.len(), led) {
             (0, _) => Err(KafkaError::topic_missing(brokers, topic)),
-            (_, 0) => Err(KafkaError::code(
-                brokers,
-                &doing,
-                KafkaCode::LeaderNotAvailable,
-            )),
+            (_, 0) => Err(KafkaError::NoLeader {
+                address: brokers.to_string(),
+                topic: topic.to_owned(),
+            }),
             // Partitions with a leader are served.
             _ => Ok(leaders),
         };

@@ -37,7 +37,9 @@ pub(super) fn describe_client_error(error: &Error) -> String {
         Error::Io(error) => describe_io_error(error),
         Error::Kafka(code) => describe_code(*code).to_owned(),
         Error::UnsupportedCompression => {
-            "it is compressed with lz4 or zstd, which this client cannot read".to_owned()
+            "compressed with lz4 or zstd, which this program cannot read: set the topic's compression.type to producer, snappy or gzip, and use \
+             snappy, gzip or none in its producers"
+                .to_owned()
         }
         Error::UnsupportedProtocol => {
             "it has a message format that this client cannot read".to_owned()

@@ -4,17 +4,18 @@
 //! duplicate is better than a loss. The exception is a batch that Kafka refused because of its size: it certainly did not arrive.
 
 use super::batches::{batches, halves, weight};
-use super::connection::Client;
+use super::connection::{Client, Leader};
 use super::partitioner::partition_for;
 use crate::kafka::brokers::Brokers;
 use crate::kafka::error::KafkaError;
 use crate::kafka::messages::{Message, Messages};
+use crate::model::Backoff;
 use kafka::client::{Compression, KafkaClient, ProduceMessage, RequiredAcks};
 use kafka::error::KafkaCode;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest time for an acknowledgement by all in-sync replicas.
 const PRODUCE_ACK_WAIT: Duration = Duration::from_secs(10);
@@ -62,15 +63,48 @@ impl Producer {
         }
     }
 
-    /// As [`Producer::new`], but connects at once. Errs if the topic is missing or no broker answers.
-    pub fn connect(
-        brokers: &Brokers,
-        topic: &str,
-        compression: bool,
-    ) -> Result<Producer, KafkaError> {
-        let mut producer = Producer::new(brokers, topic, compression);
-        producer.client.refresh()?;
-        Ok(producer)
+    /// Connects, and waits up to `wait` until each partition has a leader that answers: after a broker has died, Kafka needs some seconds to elect
+    /// new leaders. Calls `begin_to_wait` once with the reason if it waits. Errs if the topic is missing, no broker answers, or all partitions
+    /// are still without a leader. If only some are, the messages for the others can be sent.
+    pub fn wait_for_leaders(
+        &mut self,
+        wait: Duration,
+        begin_to_wait: &mut dyn FnMut(&str),
+    ) -> Result<(), KafkaError> {
+        let (deadline, mut backoff, mut waits) = (Instant::now() + wait, Backoff::new(), false);
+        loop {
+            let problem = match self.client.refresh() {
+                Ok(()) => match self.partition_without_leader() {
+                    None => return Ok(()),
+                    Some(problem) => Ok(problem),
+                },
+                Err(error @ KafkaError::NoLeader { .. }) => Err(error),
+                Err(error) => return Err(error),
+            };
+            if Instant::now() >= deadline {
+                return problem.map(drop);
+            }
+            if !waits {
+                begin_to_wait(&problem.unwrap_or_else(|error| error.to_string()));
+                waits = true;
+            }
+            self.client.forget();
+            self.client.pause(backoff.pause())?;
+        }
+    }
+
+    /// Why a partition cannot be written to now, if there is one.
+    fn partition_without_leader(&self) -> Option<String> {
+        (0..)
+            .zip(self.client.leaders())
+            .find_map(|(partition, leader)| match leader {
+                Leader::At(_) => None,
+                Leader::Missing => Some(format!(
+                    "partition {partition} of topic {} currently has no leader",
+                    self.client.topic()
+                )),
+                Leader::NotAnswering(error) => Some(error.to_string()),
+            })
     }
 
     /// Sends the messages in as many requests as their size needs, one after the other. `Ok` only if all in-sync replicas have every one of
@@ -99,11 +133,12 @@ impl Producer {
         let weights: Vec<usize> = messages.iter().map(weight).collect();
         let mut waiting: VecDeque<Vec<usize>> = batches(&weights, self.request_bytes).into();
         while let Some(batch) = waiting.pop_front() {
-            let mut placed: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
+            let mut placed = Placed::new();
             for index in batch {
                 let partition = partition_for(messages.at(index).key, partitions);
                 placed.entry(partition).or_default().push(index);
             }
+            let (placed, silent) = self.answering(placed);
             let outcomes = self.request(messages, &placed)?;
             for (partition, indices) in placed {
                 match outcomes.get(&partition) {
@@ -125,20 +160,39 @@ impl Producer {
                     None => tally.failed = Some(KafkaCode::Unknown),
                 }
             }
-            if let Some(code) = tally.failed {
+            let failed = tally
+                .failed
+                .map(|code| KafkaError::code(self.client.brokers(), &self.doing(), code));
+            if let Some(error) = failed.or(silent) {
                 self.client.forget();
-                return Err(KafkaError::code(self.client.brokers(), &self.doing(), code));
+                return Err(error);
             }
         }
         Ok(())
+    }
+
+    /// Those of `placed` whose leader answers, and the error of one that does not: the messages for the others are sent all the same.
+    fn answering(&self, mut placed: Placed) -> (Placed, Option<KafkaError>) {
+        let mut silent = None;
+        for (partition, leader) in (0..).zip(self.client.leaders()) {
+            if let Leader::NotAnswering(error) = leader
+                && placed.remove(&partition).is_some()
+            {
+                silent = Some(error.clone());
+            }
+        }
+        (placed, silent)
     }
 
     /// One produce request: the indices of the messages of each partition. Returns the result for each partition.
     fn request(
         &mut self,
         messages: &Arc<Messages>,
-        placed: &BTreeMap<i32, Vec<usize>>,
+        placed: &Placed,
     ) -> Result<Outcomes, KafkaError> {
+        if placed.is_empty() {
+            return Ok(Outcomes::new());
+        }
         let doing = self.doing();
         let topic = self.client.topic().to_owned();
         let places: Vec<(i32, usize)> = placed
@@ -166,6 +220,9 @@ impl Producer {
         format!("write to {}", self.client.topic())
     }
 }
+
+/// The indices of the messages of each partition.
+type Placed = BTreeMap<i32, Vec<usize>>;
 
 /// The result for each partition of a request.
 type Outcomes = BTreeMap<i32, Result<(), KafkaCode>>;

@@ -3,7 +3,7 @@
 //! **Invariant:** an error of one partition (deleted, without a leader, not decodable) is that partition's result and does not stop the
 //! others.
 
-use super::connection::{Client, METADATA_EVERY};
+use super::connection::{Client, Leader, METADATA_EVERY};
 use super::errors::{describe_client_error, describe_code};
 use super::fetch_window::isolate::{FETCH_BYTES, Found, isolate};
 use super::fetch_window::size::Window;
@@ -71,7 +71,7 @@ impl Reader {
         self.client
             .leaders()
             .iter()
-            .flatten()
+            .filter_map(Leader::address)
             .collect::<BTreeSet<_>>()
             .len()
     }
@@ -144,7 +144,7 @@ impl Reader {
         answers
             .retain(|_, answer| !matches!(answer, Fetched::Records(records) if records.is_empty()));
         if answers.values().any(is_stale) {
-            self.client.forget();
+            self.client.forget_if_cheap();
         }
         Ok(answers)
     }
@@ -165,9 +165,12 @@ impl Reader {
                 .and_then(|at| self.client.leaders().get(at));
             let answer = match (leader, self.unreadable.get(&partition)) {
                 (None, _) => Fetched::Gone,
-                (Some(None), _) => away(partition, describe_code(KafkaCode::LeaderNotAvailable)),
-                (Some(Some(_)), Some(known)) => known.answer.clone(),
-                (Some(Some(_)), None) => {
+                (Some(Leader::Missing), _) => {
+                    away(partition, describe_code(KafkaCode::LeaderNotAvailable))
+                }
+                (Some(Leader::NotAnswering(error)), _) => away(partition, &error.to_string()),
+                (Some(Leader::At(_)), Some(known)) => known.answer.clone(),
+                (Some(Leader::At(_)), None) => {
                     to_fetch.insert(partition, cursor);
                     continue;
                 }
@@ -279,7 +282,7 @@ impl Reader {
     ) -> Fetched {
         let answer = Fetched::Unreadable {
             reason: format!(
-                "partition {partition} of {}, offsets {cursor} to {}: {reason}; its producer must use snappy, gzip or no compression",
+                "partition {partition} of {}, offsets {cursor} to {}: {reason}",
                 self.client.topic(),
                 next - 1
             ),
@@ -312,7 +315,10 @@ type Answers = BTreeMap<i32, Fetched>;
 
 /// Whether the caller has to get the result at once.
 fn is_urgent(answer: &Fetched) -> bool {
-    matches!(answer, Fetched::Records(_) | Fetched::OutOfRange)
+    matches!(
+        answer,
+        Fetched::Records(_) | Fetched::OutOfRange | Fetched::Gap { .. }
+    )
 }
 
 /// Whether the result may change with new metadata.
@@ -378,7 +384,9 @@ fn found(partition: &Partition<'_>) -> Found {
             Error::Kafka(KafkaCode::UnknownTopicOrPartition) => Found::Other(Fetched::Gone),
             // The crate's error for every code above 35, such as 76: unsupported compression.
             Error::Kafka(KafkaCode::Unknown) => Found::Undecodable(
-                "the broker cannot convert it for this program (probably zstd compression; see the broker's log)".to_owned(),
+                "the broker cannot convert it for this program, probably because of zstd compression: set the topic's compression.type to \
+                 producer, snappy or gzip, and use snappy, gzip or none in its producers (the broker's log has the cause)"
+                    .to_owned(),
             ),
             ref other => Found::Other(Fetched::Away { reason: describe_client_error(other) }),
         },

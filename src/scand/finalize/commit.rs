@@ -5,6 +5,7 @@
 
 use crate::claim_table::ClaimTable;
 use crate::kafka::GroupOffsets;
+use crate::model::group_position::GroupPosition;
 use crate::scand::retry_log::{RetryLog, Stop, stopped};
 use crossbeam_channel::{Receiver, select};
 use log::debug;
@@ -73,11 +74,24 @@ impl Commit {
             .group_offsets
             .partitions()
             .map_err(|error| Box::new(error) as Box<dyn fmt::Display>)?;
-        let offsets = self
+        let positions = self
             .table
-            .committable(&partitions)
+            .positions(&partitions)
             .map_err(|error| Box::new(error) as Box<dyn fmt::Display>)?;
-        let due = committed.due(&offsets, Instant::now());
+        let mut due = committed.due(&committable(&positions), Instant::now());
+        if due.is_empty() {
+            return Ok(());
+        }
+        let in_kafka = self
+            .group_offsets
+            .committed()
+            .map_err(|error| Box::new(error) as Box<dyn fmt::Display>)?;
+        // An offset that was moved by something else is not overwritten: `poll` follows it.
+        due.retain(|partition, _| {
+            let in_kafka = in_kafka.get(partition).copied();
+            committed.is_mine(*partition, in_kafka)
+                || positions[partition].moved(in_kafka).is_none()
+        });
         if due.is_empty() {
             return Ok(());
         }
@@ -85,9 +99,20 @@ impl Commit {
             .commit(&due)
             .map_err(|error| Box::new(error) as Box<dyn fmt::Display>)?;
         debug!("committed {due:?}");
+        self.table
+            .note_committed(&due)
+            .map_err(|error| Box::new(error) as Box<dyn fmt::Display>)?;
         committed.note(due, Instant::now());
         Ok(())
     }
+}
+
+/// The offsets that may be committed.
+fn committable(positions: &BTreeMap<i32, GroupPosition>) -> BTreeMap<i32, i64> {
+    positions
+        .iter()
+        .filter_map(|(&partition, position)| Some((partition, position.committable?)))
+        .collect()
 }
 
 /// What this server has committed, and when. Pure.
@@ -108,6 +133,12 @@ impl Committed {
             .filter(|&(partition, &offset)| is_due(partition, offset))
             .map(|(&partition, &offset)| (partition, offset))
             .collect()
+    }
+
+    /// Whether `in_kafka` is the offset that this server has committed last.
+    fn is_mine(&self, partition: i32, in_kafka: Option<i64>) -> bool {
+        let mine = self.0.get(&partition).map(|&(offset, _)| offset);
+        mine.is_some() && mine == in_kafka
     }
 
     /// Kafka has acknowledged them at `now`.

@@ -1,4 +1,4 @@
-//! When the claim table is audited. Pure, apart from reading the clock.
+//! When the claim table is audited. Pure: it reads no clock.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,12 +14,14 @@ pub(super) struct AuditSchedule {
 }
 
 impl AuditSchedule {
-    /// Whether the next audit is due; if so, it counts as made.
-    pub(super) fn is_due(&mut self) -> bool {
-        let is_due = self.last.is_none_or(|last| last.elapsed() >= AUDIT_EVERY);
-        if is_due {
-            self.last = Some(Instant::now());
-        }
-        is_due
+    /// Whether the next audit is due at `now`.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.last
+            .is_none_or(|last| now.duration_since(last) >= AUDIT_EVERY)
+    }
+
+    /// An audit was made at `now`. One that failed is repeated in the next round.
+    pub(super) fn made(&mut self, now: Instant) {
+        self.last = Some(now);
     }
 }

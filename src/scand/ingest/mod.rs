@@ -9,6 +9,7 @@
 //! | `partitions.rs` | where a partition is read from |
 //! | `audit_schedule.rs`, `audit.rs` | checks for lost keys and recreated topics |
 //! | `phase.rs`, `rebuild.rs` | the rebuild after Redis lost its data |
+//! | `moved.rs` | the group's offset was moved by a tool of Kafka |
 //! | `ingestion.rs` | records into the claim table |
 //! | `records.rs` | decisions about records and offsets |
 
@@ -16,6 +17,7 @@ mod audit;
 mod audit_schedule;
 mod error;
 mod ingestion;
+mod moved;
 mod partitions;
 mod phase;
 mod rebuild;
@@ -23,6 +25,7 @@ mod records;
 
 use crate::claim_table::{ClaimTable, Cursor};
 use crate::kafka::{Brokers, Fetched, GroupOffsets, KafkaError, Reader};
+use crate::model::group_position::Moved;
 use crate::model::lease::renew_every;
 use crate::scand::claims::held_claims::HeldClaims;
 use crate::scand::finalize::StateChange;
@@ -30,16 +33,18 @@ use crate::scand::retry_log::{RetryLog, Stop, stopped};
 use audit_schedule::AuditSchedule;
 use crossbeam_channel::Sender;
 use error::IngestError;
-use log::{error, warn};
 use phase::IngestPhase;
 use rebuild::TaskHistories;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest long poll for tasks; a fifth of the lease if that is shorter, because between two fetches the thread checks whether Redis has lost
 /// its data.
 const FETCH_TASKS_WAIT_MAX: Duration = Duration::from_secs(3);
+/// Pause between two rounds if no partition can be read.
+const NOTHING_TO_READ_PAUSE: Duration = Duration::from_secs(1);
 /// Longest long poll if several brokers are asked one after the other: a record of the first one waits while the others have none.
 const FETCH_TASKS_WAIT_SHARED: Duration = Duration::from_secs(1);
 
@@ -75,6 +80,10 @@ struct RoundState {
     reader: Option<Reader>,
     phase: IngestPhase,
     audits: AuditSchedule,
+    /// Moves of the group's committed offsets that the last audit saw.
+    moves: BTreeMap<i32, Moved>,
+    /// The partitions that could not be read, each with the log of its retries. The others are read all the same.
+    troubles: BTreeMap<i32, RetryLog>,
     /// Where the last fetch began. If the group has moved on since, there may be work.
     offsets: BTreeMap<i32, i64>,
 }
@@ -116,20 +125,22 @@ impl Poll {
                 &self.stop,
             )?),
         };
-        let is_audit_due = state.audits.is_due();
+        let is_audit_due = state.audits.is_due(Instant::now());
         if is_audit_due {
             self.audit(&reader.partitions(), &mut state.audits)?;
         }
-        let found = self.table.cursors(&reader.partitions())?;
-        if found.values().any(Option::is_none) {
-            return self.start_partitions(reader, &found);
-        }
-        let cursors: BTreeMap<i32, Cursor> = found
-            .into_iter()
-            .filter_map(|(partition, cursor)| Some((partition, cursor?)))
-            .collect();
-        if is_audit_due && self.check_logs(reader, &cursors)? {
+        let cursors = self.cursors(reader, &mut state.troubles)?;
+        if cursors.is_empty() {
+            let _ = self.stop.recv_timeout(NOTHING_TO_READ_PAUSE);
             return Ok(());
+        }
+        if is_audit_due {
+            let has_changed = self.check_logs(reader, &cursors)?
+                || self.follow_moves(reader, &cursors, &mut state.moves)?;
+            state.audits.made(Instant::now());
+            if has_changed {
+                return Ok(());
+            }
         }
         self.update_phase(&cursors, &mut state.phase)?;
         let offsets = cursors
@@ -142,11 +153,75 @@ impl Poll {
         state.offsets.clone_from(&offsets);
         let wait = fetch_wait(self.lease, reader.leading_brokers());
         for (partition, fetched) in reader.fetch(&offsets, wait)? {
-            if let Some(cursor) = cursors.get(&partition) {
-                self.on_fetched(reader, partition, cursor, fetched, &state.phase)?;
+            let Some(cursor) = cursors.get(&partition) else {
+                continue;
+            };
+            let troubles = &mut state.troubles;
+            match fetched {
+                Fetched::Away { reason } => self.note_trouble(troubles, partition, &reason),
+                // Nothing is skipped: its tasks were acknowledged.
+                Fetched::Unreadable { reason, .. } => {
+                    let reason = format!(
+                        "{reason}. To give these records up: kafka-consumer-groups.sh --reset-offsets moves the group past them"
+                    );
+                    self.note_trouble(troubles, partition, &reason);
+                }
+                fetched => {
+                    self.on_fetched(reader, partition, cursor, fetched, &state.phase)?;
+                    if let Some(mut trouble) = troubles.remove(&partition) {
+                        trouble.over();
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    /// The group's cursors. Partitions without one are started first; those that cannot be started now are absent, and do not hold up the others.
+    fn cursors(
+        &mut self,
+        reader: &mut Reader,
+        troubles: &mut BTreeMap<i32, RetryLog>,
+    ) -> Result<BTreeMap<i32, Cursor>, IngestError> {
+        let partitions = reader.partitions();
+        let mut found = self.table.cursors(&partitions)?;
+        if found.values().any(Option::is_none) {
+            let started = self.start_partitions(reader, &found);
+            found = self.table.cursors(&partitions)?;
+            let missing = found.iter().filter(|(_, cursor)| cursor.is_none());
+            let missing: Vec<i32> = missing.map(|(&partition, _)| partition).collect();
+            match started {
+                Err(error) if missing.len() == found.len() => return Err(error),
+                Err(error) => {
+                    for partition in missing {
+                        self.note_trouble(troubles, partition, &error);
+                    }
+                }
+                Ok(()) => {
+                    for partition in missing {
+                        self.note_trouble(troubles, partition, &"it currently has no leader");
+                    }
+                }
+            }
+        }
+        Ok(found
+            .into_iter()
+            .filter_map(|(partition, cursor)| Some((partition, cursor?)))
+            .collect())
+    }
+
+    /// Logs, not too often, why a partition cannot be read now. It is tried again in the next round.
+    fn note_trouble(
+        &self,
+        troubles: &mut BTreeMap<i32, RetryLog>,
+        partition: i32,
+        reason: &dyn fmt::Display,
+    ) {
+        let purpose = || format!("read {} partition {partition}", self.topic);
+        let trouble = troubles
+            .entry(partition)
+            .or_insert_with(|| RetryLog::new(purpose()));
+        trouble.note(reason);
     }
 
     fn on_fetched(
@@ -161,20 +236,10 @@ impl Poll {
             Fetched::Records(records) => {
                 self.ingest_following(reader, partition, cursor, records, phase.histories())
             }
+            Fetched::Gap { next } => self.skip(partition, cursor, next, 0),
             Fetched::OutOfRange => self.move_cursor_into_log(reader, partition, cursor),
-            Fetched::Unreadable { reason, next } => {
-                let lost = next - cursor.next;
-                error!(
-                    "{} partition {partition} offset {}: {reason}; {lost} offsets are skipped, their tasks are lost",
-                    self.topic, cursor.next
-                );
-                self.skip(partition, cursor, next, lost.unsigned_abs())
-            }
-            Fetched::Away { reason } => {
-                warn!("{} partition {partition}: {reason}", self.topic);
-                Ok(())
-            }
             Fetched::Gone => Err(KafkaError::topic_missing(&self.brokers, &self.topic).into()),
+            Fetched::Away { .. } | Fetched::Unreadable { .. } => Ok(()),
         }
     }
 

@@ -3,13 +3,18 @@
 use super::Poll;
 use super::error::IngestError;
 use super::records::first_offset;
-use crate::claim_table::{Beginning, Cursor, Ingest};
+use crate::claim_table::{Beginning, Cursor, Ingest, Start};
 use crate::kafka::{LogRange, Reader};
 use log::{error, info};
 use std::collections::BTreeMap;
 
 /// Characters of an epoch: it only has to differ from earlier epochs of the same partition.
 const EPOCH_CHARS: usize = 10;
+
+/// A new name for a start of a partition.
+pub(super) fn new_epoch() -> String {
+    nanoid::nanoid!(EPOCH_CHARS)
+}
 
 impl Poll {
     /// Starts the partitions whose cursor is missing: a new group, or a Redis that lost its data.
@@ -20,7 +25,7 @@ impl Poll {
     ) -> Result<(), IngestError> {
         let committed = self.group_offsets.committed()?;
         let ranges = reader.log_ranges()?;
-        let epoch = nanoid::nanoid!(EPOCH_CHARS);
+        let epoch = new_epoch();
         for (&partition, _) in found.iter().filter(|(_, cursor)| cursor.is_none()) {
             let Some(&range) = ranges.get(&partition) else {
                 continue;
@@ -33,7 +38,7 @@ impl Poll {
                 from,
                 log_end: range.next,
                 epoch: &epoch,
-                replaces: None,
+                start: Start::Missing,
                 lost_records: lost.unsigned_abs(),
             };
             if !self.table.begin(partition, &beginning)? {
@@ -75,8 +80,10 @@ impl Poll {
         let beginning = Beginning {
             from: range.first,
             log_end: range.next,
-            epoch: &nanoid::nanoid!(EPOCH_CHARS),
-            replaces: Some(&cursor.epoch),
+            epoch: &new_epoch(),
+            start: Start::Recreated {
+                epoch: &cursor.epoch,
+            },
             lost_records: 0,
         };
         if self.table.begin(partition, &beginning)? {

@@ -48,14 +48,14 @@ impl TaskHistories {
                         read += records.len();
                         histories.note_all(&records, from).unwrap_or(*next)
                     }
-                    Fetched::Unreadable { next: behind, .. } => behind,
+                    Fetched::Gap { next } => next,
                     // Retention has removed it in the meantime.
                     Fetched::OutOfRange => {
                         let range = reader.log_ranges()?.get(&partition).copied();
                         range.map_or(i64::MAX, |range| range.first)
                     }
                     // Without these records a task that has ended might run again; and the caller may have to stop.
-                    Fetched::Away { reason } => {
+                    Fetched::Away { reason } | Fetched::Unreadable { reason, .. } => {
                         let doing = format!("read {status_topic}");
                         return Err(KafkaError::Broken { doing, reason });
                     }

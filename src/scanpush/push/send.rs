@@ -10,6 +10,7 @@ use crate::kafka::{Messages, PRODUCE_REQUEST_BYTES, Producer};
 use crate::model::Task;
 use crate::scanpush::options::Connection;
 use crate::scanpush::output::Output;
+use crate::scanpush::task_topic;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -49,9 +50,7 @@ struct Outcome {
 impl Sender<'_> {
     /// Sends all tasks and prints each batch when it is acknowledged. Fails if a task is not acknowledged.
     pub fn send(&self, tasks: &[Task], output: &mut Output<'_>) -> Result<(), Failure> {
-        let Connection { kafka, topic, .. } = self.connection;
-        let mut producer = Producer::connect(kafka, topic.as_str(), false)
-            .map_err(|error| Failure::Runtime(format!("Kafka: {error}")))?;
+        let mut producer = task_topic::connect(self.connection, output)?;
         let mut printed = Ok(());
         let mut outcome = Outcome::default();
         let mut first = 0;

@@ -144,6 +144,9 @@ impl TopicReader {
                     self.cursors.insert(partition, last + 1);
                     all.push((partition, records));
                 }
+                Fetched::Gap { next } => {
+                    self.cursors.insert(partition, next);
+                }
                 Fetched::OutOfRange => self.skip_removed(partition)?,
                 Fetched::Unreadable { reason, next } => {
                     self.losses.undecodable.get_or_insert(reason);

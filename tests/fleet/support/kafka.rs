@@ -35,9 +35,18 @@ impl Fleet {
 
     /// As [`Fleet::produce`], compressed with `codec`.
     pub fn produce_with(&self, kind: &str, records: &[String], codec: &str) {
+        self.kcat_produce(kind, &["-z", codec], records);
+    }
+
+    /// Writes one record to a partition of one of this fleet's topics.
+    pub fn produce_to(&self, kind: &str, partition: u32, record: &str) {
+        self.kcat_produce(kind, &["-p", &partition.to_string()], &[record.to_owned()]);
+    }
+
+    fn kcat_produce(&self, kind: &str, words: &[&str], records: &[String]) {
         let mut kcat = Command::new("kcat")
             .args(["-P", "-b", &self.kafka, "-t", &self.topic(kind)])
-            .args(["-z", codec])
+            .args(words)
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();

@@ -14,17 +14,29 @@ pub struct Peer {
     pub folder: PathBuf,
     pub port: u16,
     settings: Vec<String>,
+    /// The folder of the first broker of its cluster; none if it is the first one.
+    joins: Option<PathBuf>,
 }
 
 impl Peer {
     /// Starts one in `folder`, on a free port.
     pub fn start(kind: &'static str, folder: &Path, settings: &[&str]) -> Result<Peer, String> {
+        Peer::start_in(kind, folder, settings, None)
+    }
+
+    fn start_in(
+        kind: &'static str,
+        folder: &Path,
+        settings: &[&str],
+        joins: Option<&Path>,
+    ) -> Result<Peer, String> {
         fs::create_dir_all(folder).map_err(|error| error.to_string())?;
         let peer = Peer {
             kind,
             folder: folder.to_owned(),
             port: free_port(),
             settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
+            joins: joins.map(Path::to_owned),
         };
         peer.restart()?;
         Ok(peer)
@@ -33,7 +45,10 @@ impl Peer {
     /// Starts it again with its data, after [`Peer::stop`] or [`Peer::kill`].
     pub fn restart(&self) -> Result<(), String> {
         let port = self.port.to_string();
-        let mut words = vec!["start", text(&self.folder), &port];
+        let mut words = match &self.joins {
+            None => vec!["start", text(&self.folder), &port],
+            Some(first) => vec!["join", text(&self.folder), &port, text(first)],
+        };
         words.extend(self.settings.iter().map(String::as_str));
         script(&format!("{}.sh", self.kind), &words).map(drop)
     }
@@ -87,6 +102,13 @@ impl Fleet {
         let kafka = OwnPeer::start("kafka", self, settings);
         self.kafka = kafka.0.address();
         kafka
+    }
+
+    /// Starts another broker in the cluster of `first`.
+    pub fn join_kafka(&self, first: &OwnPeer, settings: &[&str]) -> OwnPeer {
+        let folder = self.folder.join("kafka-2");
+        let joined = Peer::start_in("kafka", &folder, settings, Some(&first.0.folder));
+        OwnPeer(joined.unwrap())
     }
 
     /// Starts a Redis for this fleet alone, and uses it.

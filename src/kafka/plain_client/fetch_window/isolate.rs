@@ -136,19 +136,18 @@ fn skip_gap<E>(
 ) -> Result<Fetched, E> {
     let last = end.min(cursor + FETCH_SKIP_MAX_OFFSETS);
     for offset in cursor + 1..last {
-        match ask(offset, FETCH_BYTES)? {
+        match ask(offset, FETCH_BYTES_LARGE)? {
             nothing if nothing.is_empty() => {}
             Found::Other(fetched) => return Ok(fetched),
             found if found.is_complete(offset) => return isolate(offset, ask),
-            too_much => return narrow(offset, 0, FETCH_BYTES, too_much, ask),
+            too_much => return narrow(offset, 0, FETCH_BYTES_LARGE, too_much, ask),
         }
     }
     if last == end {
         // A transaction marker, or compacted: the log ends with offsets without records.
         return Ok(Fetched::Records(Vec::new()));
     }
-    let reason = "no record can be found there".to_owned();
-    Ok(Fetched::Unreadable { reason, next: last })
+    Ok(Fetched::Gap { next: last })
 }
 
 #[cfg(test)]
@@ -295,7 +294,9 @@ mod tests {
             next(&[batch(Strange, 1000, 9000)], 7),
             7 + FETCH_SKIP_MAX_OFFSETS
         );
-        assert_eq!(next(&[batch(Empty, 1000, 61)], 0), FETCH_SKIP_MAX_OFFSETS);
+        let gap = fetch(&[batch(Empty, 1000, 61)], 0);
+        let next = FETCH_SKIP_MAX_OFFSETS;
+        assert_eq!(gap, Fetched::Gap { next }, "nothing is lost there");
     }
 
     #[test]
@@ -358,6 +359,11 @@ mod tests {
                         None => break,
                     },
                     Fetched::Unreadable { next, .. } => {
+                        prop_assert!(next > cursor);
+                        prop_assert!(!readable.iter().any(|offset| (cursor..next).contains(offset)));
+                        cursor = next;
+                    }
+                    Fetched::Gap { next } => {
                         prop_assert!(next > cursor);
                         prop_assert!(!readable.iter().any(|offset| (cursor..next).contains(offset)));
                         cursor = next;
