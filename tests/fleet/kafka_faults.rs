@@ -49,6 +49,11 @@ pub const TESTS: &[Test] = &[
         recreated,
     ),
     (
+        "removed_records_of_unfinished_tasks_are_reported",
+        Needs::KafkaAndRedis,
+        removed_unfinished,
+    ),
+    (
         "records_removed_before_they_were_ingested_are_reported_and_counted",
         Needs::KafkaAndRedis,
         removed_records,
@@ -144,6 +149,21 @@ fn frozen() {
     let ended = fleet.wait_ended(&id, SOON);
     assert_eq!((ended.status, ended.attempt), (State::Completed, 1));
     proof.check(&fleet, SOON);
+}
+
+fn removed_unfinished() {
+    let fleet = Fleet::new("short-retention").with_standin(&json!({}));
+    let server = fleet.ready_scand("a", &[]);
+    let id = fleet.push_network(&fleet.network(0), 10, &[]);
+    fleet.wait_progress(&id, 1.0);
+    fleet.push_raw(&["a record that is rejected".to_owned()]);
+    let words = [&fleet.topic("tasks"), "0", "1"];
+    shared_kafka().tool("cut", &words).unwrap();
+    server.wait_for_log(
+        "retention has removed records of tasks that have not ended (from offset 0 on)",
+    );
+    fleet.scanpush(&["cancel", &id]);
+    assert_eq!(fleet.wait_ended(&id, SOON).status, State::Cancelled);
 }
 
 /// Creates a topic whose partitions have these brokers as replicas, the leader first: `1,2` are two partitions, `2:1` is one with two replicas.

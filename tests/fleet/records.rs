@@ -49,7 +49,7 @@ fn four_fields() {
     let task = fleet.wait_ended(id, SOON);
     assert_eq!((task.status, task.found), (State::Completed, 256));
 
-    // Findings as kcat reads them: JSON objects, keyed by ip.
+    // Findings as kcat reads them: JSON objects, keyed by the service.
     let output = Command::new("kcat")
         .args([
             "-C",
@@ -69,7 +69,8 @@ fn four_fields() {
     for line in lines.lines() {
         let (key, value) = line.split_once(' ').unwrap();
         let value: Value = serde_json::from_str(value).unwrap();
-        assert_eq!(value["ip"], key);
+        let ip = value["ip"].as_str().unwrap();
+        assert_eq!(key, format!("{ip}/443/tcp"));
         assert_eq!(value["task_id"], id);
         assert_eq!(
             (value["port"].as_u64(), &value["proto"]),
@@ -84,7 +85,7 @@ fn four_fields() {
             (&value["server"], value["attempt"].as_u64()),
             (&json!("a"), Some(1))
         );
-        ips.insert((key.to_owned(), 443));
+        ips.insert((ip.to_owned(), 443));
     }
     assert_eq!(ips, addresses(&network, 443));
 }

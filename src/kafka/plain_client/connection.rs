@@ -193,8 +193,8 @@ impl Client {
     }
 }
 
-/// A connected client and the topic's leaders, each of which was asked whether it answers. `wait_for_leaders`: waits until all partitions have a leader, because the topic may have been
-/// created just now.
+/// A connected client and the leaders of the topic, each of which was asked whether it answers. With `wait_for_leaders`, waits until all
+/// partitions have one, because the topic may have been created just now.
 fn open(
     brokers: &Brokers,
     topic: &str,

@@ -156,7 +156,13 @@ fn check_topics(options: &Options) -> Vec<Line> {
 
 fn check_topic(brokers: &Brokers, topic: &TopicName) -> Line {
     match Reader::connect(brokers, topic.as_str()) {
-        Ok(reader) => line_of_topic(topic, reader.partitions().len()),
+        Ok(mut reader) => {
+            let removed = reader.log_ranges().map(|ranges| {
+                let firsts = ranges.values().map(|range| range.first);
+                firsts.sum::<i64>()
+            });
+            line_of_topic(topic, reader.partitions().len(), removed.ok())
+        }
         Err(error) => fail("topics", error),
     }
 }

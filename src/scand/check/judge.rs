@@ -143,8 +143,19 @@ fn line_of_mtu(network: &Network) -> Line {
     }
 }
 
-pub(super) fn line_of_topic(topic: &TopicName, partitions: usize) -> Line {
-    ok("topics", format!("{topic}, partitions: {partitions}"))
+/// `removed` is how many offsets are before the beginning of the logs; none if it is not known.
+pub(super) fn line_of_topic(topic: &TopicName, partitions: usize, removed: Option<i64>) -> Line {
+    let removed = match removed {
+        Some(0) => "no records were removed".to_owned(),
+        Some(removed) => format!("records removed from the beginning of the log: {removed}"),
+        None => "a partition has no leader that answers".to_owned(),
+    };
+    ok(
+        "topics",
+        format!(
+            "{topic}, partitions: {partitions}; {removed}; retention and cleanup.policy are not checked"
+        ),
+    )
 }
 
 /// `at` is the URL without its password; `evicting` is the policy by which Redis deletes keys when its memory is full, none if it deletes none.

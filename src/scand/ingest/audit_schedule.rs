@@ -1,5 +1,6 @@
-//! When the claim table is audited. Pure: it reads no clock.
+//! When audits are made, and what they keep from one to the next. Pure: it reads no clock.
 
+use crate::model::group_position::Moved;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -24,4 +25,13 @@ impl AuditSchedule {
     pub(super) fn made(&mut self, now: Instant) {
         self.last = Some(now);
     }
+}
+
+/// What the last comparison of the group's position with Kafka saw.
+#[derive(Default)]
+pub(super) struct GroupAudit {
+    /// Offsets that were moved. Only what is seen twice counts, because another server may just be committing.
+    pub(super) moves: BTreeMap<i32, Moved>,
+    /// The first offsets about which there was a warning.
+    pub(super) warned: BTreeMap<i32, i64>,
 }

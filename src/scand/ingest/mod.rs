@@ -9,15 +9,15 @@
 //! | `partitions.rs` | where a partition is read from |
 //! | `audit_schedule.rs`, `audit.rs` | checks for lost keys and recreated topics |
 //! | `phase.rs`, `rebuild.rs` | the rebuild after Redis lost its data |
-//! | `moved.rs` | the group's offset was moved by a tool of Kafka |
+//! | `group_audit.rs` | compares the group's position with Kafka |
 //! | `ingestion.rs` | records into the claim table |
 //! | `records.rs` | decisions about records and offsets |
 
 mod audit;
 mod audit_schedule;
 mod error;
+mod group_audit;
 mod ingestion;
-mod moved;
 mod partitions;
 mod phase;
 mod rebuild;
@@ -25,12 +25,11 @@ mod records;
 
 use crate::claim_table::{ClaimTable, Cursor};
 use crate::kafka::{Brokers, Fetched, GroupOffsets, KafkaError, Reader};
-use crate::model::group_position::Moved;
 use crate::model::lease::renew_every;
 use crate::scand::claims::held_claims::HeldClaims;
 use crate::scand::finalize::StateChange;
 use crate::scand::retry_log::{RetryLog, Stop, stopped};
-use audit_schedule::AuditSchedule;
+use audit_schedule::{AuditSchedule, GroupAudit};
 use crossbeam_channel::Sender;
 use error::IngestError;
 use phase::IngestPhase;
@@ -80,8 +79,7 @@ struct RoundState {
     reader: Option<Reader>,
     phase: IngestPhase,
     audits: AuditSchedule,
-    /// Moves of the group's committed offsets that the last audit saw.
-    moves: BTreeMap<i32, Moved>,
+    group_audit: GroupAudit,
     /// The partitions that could not be read, each with the log of its retries. The others are read all the same.
     troubles: BTreeMap<i32, RetryLog>,
     /// Where the last fetch began. If the group has moved on since, there may be work.
@@ -136,7 +134,7 @@ impl Poll {
         }
         if is_audit_due {
             let has_changed = self.check_logs(reader, &cursors)?
-                || self.follow_moves(reader, &cursors, &mut state.moves)?;
+                || self.audit_group(reader, &cursors, &mut state.group_audit)?;
             state.audits.made(Instant::now());
             if has_changed {
                 return Ok(());

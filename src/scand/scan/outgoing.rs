@@ -4,7 +4,7 @@ use super::publish::{Batch, Delivery, FindingsBuffer};
 use crate::claim_table::Claimed;
 use crate::kafka::Messages;
 use crate::model::Finding;
-use crate::model::finding::{FindingWriter, write_address};
+use crate::model::finding::FindingWriter;
 use crossbeam_channel::{Sender, TrySendError};
 use std::sync::Arc;
 
@@ -65,9 +65,7 @@ impl<'a> OutgoingFindings<'a> {
         let before = self.pending.bytes();
         for finding in findings {
             self.key.clear();
-            write_address(finding.ip, |piece| {
-                self.key.extend_from_slice(piece.as_bytes());
-            });
+            finding.write_key(|piece| self.key.extend_from_slice(piece.as_bytes()));
             self.pending
                 .push(&self.key, |record| self.writer.write(finding, record));
         }

@@ -1,33 +1,38 @@
-//! The group's committed offset was moved by something else, such as `kafka-consumer-groups.sh --reset-offsets`: ingestion follows it.
+//! Compares the group's position with Kafka. If its committed offset was moved by something else, such as `kafka-consumer-groups.sh
+//! --reset-offsets`, ingestion follows it. If retention has removed records of tasks that have not ended, there is a warning.
 
 use super::Poll;
+use super::audit_schedule::GroupAudit;
 use super::error::IngestError;
 use super::partitions::new_epoch;
 use crate::claim_table::{Beginning, Cursor, Start};
-use crate::kafka::{LogRange, Reader};
+use crate::kafka::{KafkaError, LogRange, Reader};
 use crate::model::group_position::{GroupPosition, Moved};
 use log::{debug, warn};
 use std::collections::BTreeMap;
 
 impl Poll {
-    /// Follows offsets that were moved. `seen` are the moves that the last call saw: only what is seen twice counts, because another server may
-    /// just be committing. Returns true if a cursor has changed.
-    pub(super) fn follow_moves(
+    /// Makes the comparison. Returns true if a cursor has changed.
+    pub(super) fn audit_group(
         &mut self,
         reader: &mut Reader,
         cursors: &BTreeMap<i32, Cursor>,
-        seen: &mut BTreeMap<i32, Moved>,
+        last: &mut GroupAudit,
     ) -> Result<bool, IngestError> {
         let partitions: Vec<i32> = cursors.keys().copied().collect();
         let positions = self.table.positions(&partitions)?;
-        let in_kafka = match self.group_offsets.committed() {
-            Ok(in_kafka) => in_kafka,
-            // Ingestion does not depend on the group's coordinator.
+        let asked =
+            (|| Ok::<_, KafkaError>((self.group_offsets.committed()?, reader.log_ranges()?)))();
+        let (in_kafka, ranges) = match asked {
+            Ok(asked) => asked,
+            Err(KafkaError::Stopped) => return Err(KafkaError::Stopped.into()),
+            // Ingestion does not depend on the group's coordinator, or on the leaders of all partitions.
             Err(error) => {
-                debug!("whether the group was moved is not known: {error}");
+                debug!("the group's position was not compared with Kafka: {error}");
                 return Ok(false);
             }
         };
+        self.warn_about_retention(&positions, &ranges, &mut last.warned);
         let moved = |partition: &i32, position: GroupPosition| {
             position.moved(in_kafka.get(partition).copied())
         };
@@ -35,12 +40,9 @@ impl Poll {
             .iter()
             .filter_map(|(partition, &position)| Some((*partition, moved(partition, position)?)))
             .collect();
-        let before = std::mem::replace(seen, now);
-        if seen.is_empty() {
-            return Ok(false);
-        }
-        let ranges = reader.log_ranges()?;
-        let confirmed: Vec<(i32, Moved)> = seen
+        let before = std::mem::replace(&mut last.moves, now);
+        let confirmed: Vec<(i32, Moved)> = last
+            .moves
             .iter()
             .filter(|(partition, moved)| before.get(partition) == Some(moved))
             .map(|(&partition, &moved)| (partition, moved))
@@ -55,6 +57,27 @@ impl Poll {
             }
         }
         Ok(!confirmed.is_empty())
+    }
+
+    fn warn_about_retention(
+        &self,
+        positions: &BTreeMap<i32, GroupPosition>,
+        ranges: &BTreeMap<i32, LogRange>,
+        warned: &mut BTreeMap<i32, i64>,
+    ) {
+        for (&partition, range) in ranges {
+            let unfinished = positions.get(&partition).and_then(|at| at.committable);
+            let Some(unfinished) = unfinished.filter(|&offset| offset < range.first) else {
+                continue;
+            };
+            if warned.insert(partition, range.first) != Some(range.first) {
+                warn!(
+                    "{} partition {partition}: Kafka's retention has removed records of tasks that have not ended (from offset {unfinished} on): they \
+                     run, but are lost if Redis loses its data; increase the topic's retention.ms and retention.bytes",
+                    self.topic
+                );
+            }
+        }
     }
 
     fn move_back(
