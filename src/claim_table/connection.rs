@@ -1,9 +1,10 @@
 //! A connection to Redis that is re-established after an error. Each thread has its own, so that no thread waits for another.
 
-use super::error::ClaimTableError;
+use super::error::{ClaimTableError, is_wrong_type};
 use super::url::RedisUrl;
 use crate::model::backoff::CONNECT_WAIT;
-use redis::{Client, Connection, FromRedisValue, RedisResult, Script};
+use log::error;
+use redis::{Client, Connection, FromRedisValue, RedisError, RedisResult, Script};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -53,7 +54,8 @@ impl ClaimTable {
         format!("{}{name}", self.prefix)
     }
 
-    /// Runs a script on this group's keys, with `arguments` as a JSON object. After an error the connection is dropped.
+    /// Runs a script on this group's keys, with `arguments` as a JSON object. After an error the connection is dropped. If a key is of a type that
+    /// this program does not write, such keys are removed first.
     pub(super) fn call<T: FromRedisValue>(
         &mut self,
         script: &Script,
@@ -62,7 +64,21 @@ impl ClaimTable {
         let prefix = self.prefix.clone();
         let json = serde_json::to_string(arguments)
             .expect("structs of strings, numbers and lists always serialise to JSON");
-        self.run(|connection| script.key(prefix.as_str()).arg(json).invoke(connection))
+        let mut has_wrong_type = false;
+        let result = self.run(|connection| {
+            let result = script.key(prefix.as_str()).arg(&json).invoke(connection);
+            has_wrong_type = result.as_ref().is_err_and(is_wrong_type);
+            result
+        });
+        if !has_wrong_type {
+            return result;
+        }
+        for removed in self.remove_wrong_types()? {
+            error!(
+                "removed {removed} from Redis: its type is one that only another program can have written; what it held is read again from Kafka"
+            );
+        }
+        self.run(|connection| script.key(prefix.as_str()).arg(&json).invoke(connection))
     }
 
     pub(super) fn run<T>(
@@ -76,8 +92,12 @@ impl ClaimTable {
         result.map_err(|error| {
             // Never reuse the connection: a late answer would be mistaken for that of the next call.
             self.connection = None;
-            ClaimTableError::redis(&self.at, &error)
+            self.error(&error)
         })
+    }
+
+    pub(super) fn error(&self, error: &RedisError) -> ClaimTableError {
+        ClaimTableError::redis(&self.at, error)
     }
 
     fn connected(&mut self) -> RedisResult<&mut Connection> {

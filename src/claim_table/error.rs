@@ -52,6 +52,14 @@ impl fmt::Display for ClaimTableError {
 
 impl std::error::Error for ClaimTableError {}
 
+/// Whether a command met a key of another type than it needs. In a script, Redis 6 gives only its words.
+pub(super) fn is_wrong_type(error: &RedisError) -> bool {
+    error.code() == Some("WRONGTYPE")
+        || error
+            .detail()
+            .is_some_and(|words| words.contains("WRONGTYPE"))
+}
+
 fn cause(error: &RedisError) -> String {
     let words = one_line(error.detail().unwrap_or_default());
     match error.kind() {
@@ -60,6 +68,26 @@ fn cause(error: &RedisError) -> String {
         }
         ErrorKind::Server(ServerErrorKind::ReadOnly) => {
             "is a read-only replica: give the address of the primary".to_owned()
+        }
+        ErrorKind::Server(ServerErrorKind::NoPerm) => {
+            format!("{words} (docs/claim-table.md lists the rights that are needed)")
+        }
+        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => {
+            let node = error
+                .redirect_node()
+                .map_or("another node", |(node, _)| node);
+            format!(
+                "is a node of a Redis Cluster, and the group's keys are on {}: give that node in -redis, or a Redis without cluster mode",
+                one_line(node)
+            )
+        }
+        _ if error.code() == Some("DENIED") => {
+            let first = words
+                .split_once(". ")
+                .map_or(words.as_str(), |(first, _)| first);
+            format!(
+                "refuses the connection: {first}: set a password in Redis (requirepass), or protected-mode no"
+            )
         }
         ErrorKind::Server(ServerErrorKind::BusyLoading) => "is still loading its data".to_owned(),
         ErrorKind::Server(ServerErrorKind::ResponseError) if words.contains("OOM") => {

@@ -8,6 +8,7 @@
 //! | `url.rs` | the address of Redis, shown without the password |
 //! | `error.rs` | errors for operators |
 //! | `connection.rs` | a connection that is re-established after an error; calling scripts |
+//! | `access.rs` | what Redis is and allows; keys of a wrong type |
 //! | `fields.rs` | parsing of untrusted hashes |
 //! | `ingest.rs` | cursors, ingestion, offsets that may be committed |
 //! | `claims.rs` | claim, renew, progress, decide_end, finish, release, refuse, reap |
@@ -15,6 +16,7 @@
 //! | `order.rs` | an operator's order |
 //! | `view.rs` | reads tasks and servers for display |
 
+mod access;
 mod claims;
 mod connection;
 mod control;
@@ -25,6 +27,7 @@ mod order;
 mod url;
 mod view;
 
+pub use access::{REDIS_NEEDED, RedisInfo};
 pub use claims::{
     Answer, Claim, ClaimState, Claimed, Ending, HEARTBEAT_FRESH, LiveProgress, Load, Reaped,
     Refused, Release, Renewal, Renewed,
@@ -37,4 +40,4 @@ pub use ingest::{
 };
 pub use order::Order;
 pub use url::RedisUrl;
-pub use view::{LiveServer, LiveTask, REDIS_NEEDED};
+pub use view::{LiveServer, LiveTask};

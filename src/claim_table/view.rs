@@ -1,17 +1,16 @@
 //! Reads tasks and servers for display. Changes nothing.
 
 use super::connection::ClaimTable;
-use super::error::ClaimTableError;
+use super::error::{ClaimTableError, is_wrong_type};
 use super::fields::Fields;
 use super::order::Order;
 use crate::model::resume::Position;
 use crate::model::text::one_line;
 use crate::model::{FoundByPass, State, TaskId};
+use redis::RedisResult;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// The oldest version of Redis that has all commands, as major and minor number. The scripts need ZINTER.
-pub const REDIS_NEEDED: (u32, u32) = (6, 2);
 /// Keys that one SCAN call examines.
 const SCAN_COUNT: usize = 1000;
 /// Keys that are read in one round trip.
@@ -105,19 +104,20 @@ impl ClaimTable {
         let mut newest: Vec<(u64, String)> = Vec::new();
         let keys: Vec<String> = self.keys("task", "")?.into_iter().collect();
         for some in keys.chunks(VIEW_PIPELINE) {
-            let found: Vec<(Option<u64>, Option<String>)> = self.run(|connection| {
-                let mut pipeline = redis::pipe();
-                for key in some {
-                    pipeline
-                        .cmd("HMGET")
-                        .arg(key)
-                        .arg("queued_ms")
-                        .arg("status");
-                }
-                pipeline.query(connection)
-            })?;
-            for (key, (queued, status)) in some.iter().zip(found) {
-                if let (Some(queued), Some(status)) = (queued, status)
+            let found: Vec<RedisResult<(Option<u64>, Option<String>)>> =
+                self.run(|connection| {
+                    let mut pipeline = redis::pipe();
+                    for key in some {
+                        pipeline
+                            .cmd("HMGET")
+                            .arg(key)
+                            .arg("queued_ms")
+                            .arg("status");
+                    }
+                    pipeline.ignore_errors().query(connection)
+                })?;
+            for (key, found) in some.iter().zip(found) {
+                if let Ok((Some(queued), Some(status))) = found
                     && wanted(&status)
                 {
                     newest.push((queued, key.clone()));
@@ -200,18 +200,24 @@ impl ClaimTable {
         Ok(servers)
     }
 
-    /// The hashes at `keys`, in the same order; empty for a missing key.
+    /// The hashes at `keys`, in the same order; empty for a missing key, and for one of another type: a server removes those.
     pub(super) fn hashes(&mut self, keys: &[String]) -> Result<Vec<Fields>, ClaimTableError> {
         let mut hashes = Vec::with_capacity(keys.len());
         for some in keys.chunks(VIEW_PIPELINE) {
-            let flat: Vec<Vec<String>> = self.run(|connection| {
+            let flat: Vec<RedisResult<Vec<String>>> = self.run(|connection| {
                 let mut pipeline = redis::pipe();
                 for key in some {
                     pipeline.cmd("HGETALL").arg(key);
                 }
-                pipeline.query(connection)
+                pipeline.ignore_errors().query(connection)
             })?;
-            hashes.extend(flat.into_iter().map(Fields::from_flat));
+            for one in flat {
+                match one {
+                    Ok(flat) => hashes.push(Fields::from_flat(flat)),
+                    Err(error) if is_wrong_type(&error) => hashes.push(Fields::default()),
+                    Err(error) => return Err(self.error(&error)),
+                }
+            }
         }
         Ok(hashes)
     }
@@ -227,7 +233,15 @@ impl ClaimTable {
 
     /// The keys `task:…` or `job:…` whose id starts with `beginning`.
     fn keys(&mut self, kind: &str, beginning: &str) -> Result<BTreeSet<String>, ClaimTableError> {
-        let pattern = format!("{}*", literal(&self.key(&format!("{kind}:{beginning}"))));
+        self.keys_matching(&format!("{kind}:{beginning}"))
+    }
+
+    /// The group's keys whose name starts with `beginning`.
+    pub(super) fn keys_matching(
+        &mut self,
+        beginning: &str,
+    ) -> Result<BTreeSet<String>, ClaimTableError> {
+        let pattern = format!("{}*", literal(&self.key(beginning)));
         let mut keys = BTreeSet::new();
         let mut at = 0u64;
         loop {
@@ -246,28 +260,6 @@ impl ClaimTable {
             }
             at = next;
         }
-    }
-
-    /// Redis' version, such as `7.0.15`.
-    pub fn version(&mut self) -> Result<String, ClaimTableError> {
-        let server: String =
-            self.run(|connection| redis::cmd("INFO").arg("server").query(connection))?;
-        let version = server
-            .lines()
-            .find_map(|line| line.strip_prefix("redis_version:"));
-        Ok(one_line(version.unwrap_or("unknown")))
-    }
-
-    /// Redis' maxmemory policy if it evicts keys; none if it does not, or if Redis does not report it.
-    pub fn evicting_policy(&mut self) -> Result<Option<String>, ClaimTableError> {
-        let memory: String =
-            self.run(|connection| redis::cmd("INFO").arg("memory").query(connection))?;
-        Ok(memory
-            .lines()
-            .find_map(|line| line.strip_prefix("maxmemory_policy:"))
-            .map(str::trim)
-            .filter(|policy| *policy != "noeviction")
-            .map(one_line))
     }
 }
 

@@ -145,14 +145,18 @@ fn wait_for_peers(options: &Options, signals: &Receiver<&'static str>) -> bool {
 fn wait_for_redis(options: &Options) {
     let mut retry_log = RetryLog::new("reach Redis");
     loop {
-        let policy = ClaimTable::connect(&options.redis, options.group.as_str())
-            .and_then(|mut table| table.evicting_policy());
-        match policy {
-            Ok(None) => break,
-            Ok(Some(policy)) => {
-                warn!(
-                    "Redis may evict tasks when its memory is full (maxmemory-policy {policy}): set it to noeviction"
-                );
+        let info =
+            ClaimTable::connect(&options.redis, options.group.as_str()).and_then(|mut table| {
+                table.try_commands()?;
+                table.redis_info()
+            });
+        match info {
+            Ok(info) => {
+                if let Some(policy) = info.evicting_policy() {
+                    warn!(
+                        "Redis may evict tasks when its memory is full (maxmemory-policy {policy}): set it to noeviction"
+                    );
+                }
                 break;
             }
             Err(error) => thread::sleep(retry_log.note(&error)),

@@ -38,6 +38,16 @@ pub const TESTS: &[Test] = &[
         redis_errors,
     ),
     (
+        "a_redis_user_with_the_documented_rights_is_enough_and_a_missing_one_is_named",
+        Needs::KafkaAndRedis,
+        rights,
+    ),
+    (
+        "keys_of_a_wrong_type_are_removed_and_named_and_nothing_is_lost",
+        Needs::KafkaAndRedis,
+        wrong_types,
+    ),
+    (
         "a_redis_restored_from_an_old_snapshot_runs_nothing_twice",
         Needs::KafkaAndRedis,
         restored,
@@ -49,6 +59,105 @@ fn with_redis(name: &str, lease_s: u32, settings: &[&str]) -> (Fleet, OwnPeer) {
     fleet.lease_s = lease_s;
     let redis = fleet.start_redis(settings);
     (fleet, redis)
+}
+
+/// The line of docs/claim-table.md that creates a user.
+fn documented_user(group: &str) -> Vec<String> {
+    let text = include_str!("../../docs/claim-table.md");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("redis-cli acl setuser "));
+    let words = line
+        .unwrap()
+        .replace('\'', "")
+        .replace("{scanners}", &format!("{{{group}}}"));
+    words.split_whitespace().map(str::to_owned).collect()
+}
+
+fn rights() {
+    let (mut fleet, redis) = with_redis("rights", 3, &[]);
+    let admin = fleet.redis.clone();
+    let set_user = |words: &[String]| {
+        let client = redis::Client::open(admin.as_str()).unwrap();
+        let mut connection = client.get_connection().unwrap();
+        redis::cmd("ACL")
+            .arg("SETUSER")
+            .arg(words)
+            .exec(&mut connection)
+            .unwrap();
+    };
+    let mut words = documented_user(&fleet.group);
+    assert_eq!(
+        (words[0].as_str(), words[2].as_str()),
+        ("scan", ">PASSWORD"),
+        "{words:?}"
+    );
+    words.push("-zinter".to_owned());
+    set_user(&words);
+    fleet.redis = format!("redis://scan:PASSWORD@{}", redis.0.address());
+    let server = fleet.scand("a", &[]);
+    server.wait_for_log("cannot reach Redis, waiting");
+    assert!(
+        server.log().contains("no right to ZINTER") && server.log().contains("docs/claim-table.md"),
+        "{}",
+        server.log()
+    );
+    assert!(!server.log().contains("PASSWORD"), "{}", server.log());
+    let check = fleet.scand("check", &["-check"]);
+    drop(check);
+
+    // With the right, and without INFO, which is not needed.
+    words.pop();
+    words.push("-info".to_owned());
+    set_user(&words);
+    server.wait_for_log("ready: waiting for tasks");
+    let id = fleet.push_network(&fleet.network(0), 10_000, &[]);
+    assert_eq!(fleet.wait_ended(&id, SOON).status, State::Completed);
+    for words in [
+        &["list"][..],
+        &["servers"],
+        &["status", &id],
+        &["job", &id],
+        &["cancel", &id],
+    ] {
+        let output = fleet.scanpush(words);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!stderr.contains("permission"), "{words:?}: {stderr}");
+    }
+}
+
+fn wrong_types() {
+    let (fleet, _redis) = with_redis("types", 3, &[]);
+    let server = fleet.ready_scand("a", &[]);
+    let first = fleet.push_network(&fleet.network(0), 40, &[]);
+    fleet.wait_progress(&first, 5.0);
+    let second = fleet.push_network(&fleet.network(1), 10_000, &["-attempts", "1"]);
+    fleet.redis_command(&format!("SET {} x", fleet.key("server:X")));
+    fleet.redis_command(&format!("ZADD {} 99999999999999 X", fleet.key("servers")));
+    server.wait_for_log("removed server:X from Redis");
+    for (key, type_of) in [
+        ("delayed", "SET"),
+        ("ready", "SADD"),
+        ("outbox", "SADD"),
+        ("cursor", "SET"),
+        ("open:0", "SADD"),
+    ] {
+        fleet.redis_command(&format!("DEL {}", fleet.key(key)));
+        fleet.redis_command(&format!("{type_of} {} x", fleet.key(key)));
+        server.wait_for_log(&format!("removed {key} from Redis"));
+    }
+    let third = fleet.push_network(&fleet.network(2), 10_000, &[]);
+    for id in [&first, &second, &third] {
+        let ended = fleet.wait_ended(id, SOON);
+        assert_eq!(
+            (ended.status, ended.attempt),
+            (State::Completed, 1),
+            "{}",
+            server.log()
+        );
+    }
+    let listed = fleet.scanpush(&["servers"]);
+    assert!(listed.status.success());
 }
 
 /// Starts a server and a scan, and waits until the scan has made some progress.

@@ -73,7 +73,7 @@ local others = {}
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', servers_key, now_ms - args.fresh_ms, '+inf')) do
   if name ~= server then
     local load = redis.call('HMGET', server_key(name), 'free', 'held', 'slots', 'rate_used', 'max_rate', 'capabilities', 'fault')
-    if tonumber(load[1] or 0) > 0 and not load[7] then
+    if tonumber(load[1] or 0) > 0 and load[2] and load[3] and load[4] and load[5] and not load[7] then
       others[#others + 1] = {
         load = tonumber(load[2]) / tonumber(load[3]), rate_used = tonumber(load[4]), max_rate = tonumber(load[5]),
         name = name, capabilities = load[6] or '',

@@ -3,7 +3,7 @@
 -- Returns: ok.
 -- Changes: the last committed offset of each partition that has been started.
 for _, one in ipairs(args.offsets) do
-  if redis.call('HEXISTS', cursor_key, one[1]) == 1 then
+  if redis.call('HGET', cursor_key, one[1]) then
     redis.call('HSET', cursor_key, one[1] .. ':committed', one[2])
   end
 end

@@ -169,9 +169,12 @@ fn check_topic(brokers: &Brokers, topic: &TopicName) -> Line {
 
 fn check_redis(options: &Options) -> Vec<Line> {
     let connected = ClaimTable::connect(&options.redis, options.group.as_str());
-    let answer = connected.and_then(|mut table| Ok((table.version()?, table.evicting_policy()?)));
-    match answer {
-        Ok((version, policy)) => lines_of_redis(&options.redis.to_string(), &version, policy),
+    let info = connected.and_then(|mut table| {
+        table.try_commands()?;
+        table.redis_info()
+    });
+    match info {
+        Ok(info) => lines_of_redis(&options.redis.to_string(), &info),
         Err(error) => vec![fail("redis", error)],
     }
 }

@@ -1,7 +1,7 @@
 //! Judges what the checks found: verdict, text and remedy. Pure.
 
 use super::line::{Line, fail, ok, warn};
-use crate::claim_table::REDIS_NEEDED;
+use crate::claim_table::{REDIS_NEEDED, RedisInfo};
 use crate::masscan::{MasscanInfo, Network, NetworkError, Rights};
 use crate::model::TopicName;
 use crate::model::source::Source;
@@ -158,28 +158,39 @@ pub(super) fn line_of_topic(topic: &TopicName, partitions: usize, removed: Optio
     )
 }
 
-/// `at` is the URL without its password; `evicting` is the policy by which Redis deletes keys when its memory is full, none if it deletes none.
-pub(super) fn lines_of_redis(at: &str, version: &str, evicting: Option<String>) -> Vec<Line> {
-    let mut numbers = version.split('.').map_while(|n| n.parse::<u32>().ok());
-    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+/// `at` is the URL without its password. What Redis does not report, because the user has no right to INFO, is not checked.
+pub(super) fn lines_of_redis(at: &str, info: &RedisInfo) -> Vec<Line> {
     let (major, minor) = REDIS_NEEDED;
-    let version = match found >= REDIS_NEEDED {
-        true => ok("redis", format!("{version} at {at}")),
-        false => fail(
+    let version = match &info.version {
+        None => ok(
+            "redis",
+            format!("{at}; its version is not checked (no right to INFO)"),
+        ),
+        Some(version) if is_new_enough(version) => ok("redis", format!("{version} at {at}")),
+        Some(version) => fail(
             "redis",
             format!("{version} at {at}: {major}.{minor} or newer is needed"),
         ),
     };
-    let policy = match evicting {
-        None => ok("eviction", "off (noeviction)"),
-        Some(policy) => warn(
+    let eviction = match (&info.maxmemory_policy, info.evicting_policy()) {
+        (None, _) => ok(
+            "eviction",
+            "not checked (no right to INFO): maxmemory-policy must be noeviction",
+        ),
+        (Some(_), None) => ok("eviction", "off (noeviction)"),
+        (Some(_), Some(policy)) => warn(
             "eviction",
             format!(
                 "Redis may delete tasks when its memory is full ({policy}): CONFIG SET maxmemory-policy noeviction"
             ),
         ),
     };
-    vec![version, policy]
+    vec![version, eviction]
+}
+
+fn is_new_enough(version: &str) -> bool {
+    let mut numbers = version.split('.').map_while(|n| n.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= REDIS_NEEDED
 }
 
 #[cfg(test)]
@@ -191,8 +202,13 @@ mod tests {
     #[test]
     fn a_problem_has_a_verdict_and_a_remedy() {
         let path = Path::new("/usr/bin/masscan");
-        let redis =
-            |version, policy: Option<&str>| lines_of_redis("r", version, policy.map(str::to_owned));
+        let redis = |version: &str, policy: Option<&str>| {
+            let info = RedisInfo {
+                version: Some(version.to_owned()),
+                maxmemory_policy: Some(policy.unwrap_or("noeviction").to_owned()),
+            };
+            lines_of_redis("r", &info)
+        };
         for (line, verdict, named) in [
             (
                 line_of_rights(Rights::Missing, path),
