@@ -9,6 +9,7 @@
 //! | `program.rs` | finding the program, and its version |
 //! | `binary.rs` | the masscan of this server: version, shards, line buffering |
 //! | `network.rs`, `netlink.rs` | its interface, route, MTU and offloads |
+//! | `routes.rs` | which interface masscan takes, and what it cannot reach |
 //! | `raw_sockets.rs` | whether it may open raw sockets |
 //! | `folder.rs` | its working folder |
 //! | `output.rs` | opens its standard output: line by line, with a large buffer |
@@ -31,6 +32,7 @@ mod overrun;
 mod program;
 mod raw_sockets;
 mod reader;
+mod routes;
 #[cfg(test)]
 pub(crate) mod script;
 mod stderr;
@@ -39,7 +41,7 @@ pub use arguments::ScanArguments;
 pub use binary::{MasscanBinary, MasscanInfo, SHARD_IN_ORDER, unfit_for_shards};
 pub use child::{Child, Exit, spawn, try_resources};
 pub use folder::sweep;
-pub use network::{Network, NetworkError, NetworkOf, inspect, inspect_through, is_script};
+pub use network::{Network, NetworkError, NetworkOf, inspect, inspect_for, is_script};
 pub use output::StdoutMode;
 pub use program::{ProgramError, find, has_libpcap, has_setsid};
 pub use raw_sockets::{Rights, rights};

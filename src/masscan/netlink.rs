@@ -5,6 +5,7 @@
 //! and value, each padded to 4 bytes. Numbers are in native byte order.
 
 use crate::model::source::Interface;
+use rustix::net::netdevice::index_to_name;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send,
@@ -12,6 +13,7 @@ use rustix::net::{
 };
 use std::collections::BTreeSet;
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -48,6 +50,13 @@ const GET_LINK: u16 = 18;
 const LINK_NAME: u16 = 3;
 const LINK_MTU: u16 = 4;
 
+/// Routes: which way the kernel sends a packet.
+const GET_ROUTE: u16 = 26;
+const ROUTE_HEADER_BYTES: usize = 12;
+const IPV4: u8 = 2;
+const ROUTE_DESTINATION: u16 = 1;
+const ROUTE_INTERFACE: u16 = 4;
+
 /// The names of the features that are on, as in `ethtool -k`: `rx-gro`, `tx-tcp-segmentation`. Uses the network namespace of the calling
 /// thread. Errs with ENODEV if the interface does not exist.
 pub(super) fn active_features(interface: &Interface) -> io::Result<BTreeSet<String>> {
@@ -70,6 +79,28 @@ pub(super) fn mtu(interface: &Interface) -> io::Result<u32> {
     let name = attribute(LINK_NAME, &zero_terminated(interface));
     let answer = ask(&open(None)?, GET_LINK, &[0; LINK_HEADER_BYTES], &name)?;
     number(&answer, LINK_MTU).map(u32::from_ne_bytes)
+}
+
+/// The interface through which the kernel would send to `target`. Sends nothing there.
+pub(super) fn interface_to(target: Ipv4Addr) -> io::Result<Interface> {
+    let socket = open(None)?;
+    let mut header = [0; ROUTE_HEADER_BYTES];
+    (header[0], header[1]) = (IPV4, 32);
+    let answer = ask(
+        &socket,
+        GET_ROUTE,
+        &header,
+        &attribute(ROUTE_DESTINATION, &target.octets()),
+    )?;
+    let index = number(&answer, ROUTE_INTERFACE).map(u32::from_ne_bytes)?;
+    let any_socket = socket_with(
+        AddressFamily::INET,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    let name = index_to_name(any_socket, index)?;
+    name.parse().map_err(|_| malformed_answer())
 }
 
 /// The bytes of the number in the first attribute of a kind.

@@ -7,8 +7,10 @@
 //! masscan may run in another network namespace than this process, started by a script that enters it. Then the network of masscan's process
 //! is the one to examine.
 
-use super::netlink::{active_features, mtu};
-use super::program::idle;
+use super::netlink::{active_features, interface_to, mtu};
+use super::program::{find, idle};
+use super::routes::{has_ipv6_router, ipv6_networks, masscans_route, own_addresses, own_networks};
+use crate::model::Reach;
 use crate::model::source::Interface;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::BTreeSet;
@@ -36,6 +38,8 @@ const TRAPS: [&str; 8] = [
     "tx-tcp6-segmentation",
     "tx-udp-fragmentation",
 ];
+/// An address that stands for any target of another network, of the range for documentation. Nothing is sent to it.
+const ANY_TARGET: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 /// The largest MTU without losses: that of Ethernet, in bytes.
 const MTU_MAX: u32 = 1500;
 /// Interval between two checks whether a process has become masscan.
@@ -55,8 +59,12 @@ pub enum NetworkOf {
 pub struct Network {
     /// The interface that masscan takes.
     pub interface: Interface,
-    /// The router of its default route, if there is one.
+    /// The router to which masscan sends, if the interface has one.
     pub gateway: Option<Ipv4Addr>,
+    /// What masscan cannot reach.
+    pub reach: Reach,
+    /// The interface that the kernel would take for other networks, if it is another one: masscan ignores policy rules and some routes.
+    pub kernels_interface: Option<Interface>,
     /// The offloads that are on and make masscan lose answers; none if the kernel does not report them.
     pub traps: Option<BTreeSet<String>>,
     /// The interface's MTU in bytes; none if the kernel does not report it.
@@ -89,7 +97,7 @@ impl Network {
 /// Why there is no result.
 #[derive(Debug)]
 pub enum NetworkError {
-    /// There is no default route, and no interface was named.
+    /// No interface was named, and the default route with the lowest metric does not exist or has no router.
     NoRoute,
     /// The interface does not exist.
     NoInterface(Interface),
@@ -102,7 +110,7 @@ pub enum NetworkError {
 impl fmt::Display for NetworkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NetworkError::NoRoute => f.write_str("there is no default route"),
+            NetworkError::NoRoute => f.write_str("masscan finds no default route via a router"),
             NetworkError::NoInterface(interface) => write!(f, "there is no interface {interface}"),
             NetworkError::Elsewhere(why) => {
                 write!(f, "masscan's network cannot be examined from here: {why}")
@@ -115,6 +123,14 @@ impl fmt::Display for NetworkError {
 impl From<io::Error> for NetworkError {
     fn from(error: io::Error) -> NetworkError {
         NetworkError::Unreadable(error)
+    }
+}
+
+/// As [`inspect`], of the network in which `program` runs masscan: a script may enter another one.
+pub fn inspect_for(program: &Path, interface: Option<&Interface>) -> Result<Network, NetworkError> {
+    match find(program) {
+        Ok(path) if is_script(&path) => inspect_through(&path, interface),
+        _ => inspect(NetworkOf::Ours, interface),
     }
 }
 
@@ -186,12 +202,8 @@ pub(super) fn is_masscan(id: u32) -> bool {
 
 fn inspect_this_namespace(interface: Option<Interface>) -> Result<Network, NetworkError> {
     let table = fs::read_to_string("/proc/thread-self/net/route")?;
-    let route = default_route(&table, interface.as_ref());
-    let interface = match (interface, &route) {
-        (Some(interface), _) => interface,
-        (None, Some((interface, _))) => interface.clone(),
-        (None, None) => return Err(NetworkError::NoRoute),
-    };
+    let (interface, gateway) =
+        masscans_route(&table, interface.as_ref()).ok_or(NetworkError::NoRoute)?;
     let traps = match active_features(&interface) {
         Ok(on) => Some(
             TRAPS
@@ -207,75 +219,47 @@ fn inspect_this_namespace(interface: Option<Interface>) -> Result<Network, Netwo
     };
     Ok(Network {
         mtu: mtu(&interface).ok(),
+        reach: reach_of(&table, &interface),
+        kernels_interface: interface_to(ANY_TARGET)
+            .ok()
+            .filter(|name| *name != interface),
         interface,
-        gateway: route.map(|(_, gateway)| gateway),
+        gateway,
         traps,
     })
 }
 
-/// The default route via a router in `/proc/net/route` (on `interface`, if one is named) with the lowest metric.
-fn default_route(table: &str, interface: Option<&Interface>) -> Option<(Interface, Ipv4Addr)> {
-    const UP_VIA_GATEWAY: u32 = 0x1 | 0x2;
-    table
-        .lines()
-        .skip(1)
-        .filter_map(|line| {
-            let mut words = line.split_whitespace();
-            let mut next = || words.next();
-            let name: Interface = next()?.parse().ok()?;
-            let destination = u32::from_str_radix(next()?, 16).ok()?;
-            let gateway = u32::from_str_radix(next()?, 16).ok()?;
-            let flags = u32::from_str_radix(next()?, 16).ok()?;
-            let metric: u32 = words.nth(2)?.parse().ok()?;
-            let mask = u32::from_str_radix(words.next()?, 16).ok()?;
-            let default = destination == 0 && mask == 0 && flags & UP_VIA_GATEWAY == UP_VIA_GATEWAY;
-            let wanted = interface.is_none_or(|interface| *interface == name);
-            // The kernel prints addresses in memory order.
-            let gateway = Ipv4Addr::from(gateway.to_ne_bytes());
-            (default && wanted).then_some((metric, name, gateway))
-        })
-        .min_by_key(|(metric, ..)| *metric)
-        .map(|(_, name, gateway)| (name, gateway))
+/// What masscan cannot reach through `interface`. A table that cannot be read counts as empty.
+fn reach_of(routes: &str, interface: &Interface) -> Reach {
+    let read = |name: &str| fs::read_to_string(format!("/proc/thread-self/net/{name}"));
+    let mut own = own_networks(routes, interface);
+    own.extend(own_addresses(&read("fib_trie").unwrap_or_default()));
+    let ipv6_networks = ipv6_networks(&read("if_inet6").unwrap_or_default(), interface);
+    let has_router = has_ipv6_router(&read("ipv6_route").unwrap_or_default(), interface);
+    let no_ipv6 = match (ipv6_networks.is_empty(), has_router) {
+        (true, _) => Some(format!(
+            "{interface} has no IPv6 address from which masscan sends (a global one, not in fc00::/7)"
+        )),
+        (false, false) => Some(format!(
+            "{interface} has no IPv6 default route via a router"
+        )),
+        (false, true) => None,
+    };
+    own.extend(ipv6_networks);
+    Reach::new(own, no_ipv6)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TABLE: &str = "\
-Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
-eth1\t00000000\t0100A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0
-scan0\t00000000\t020200C0\t0003\t0\t0\t100\t00000000\t0\t0\t0
-tun0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0
-scan0\t000200C0\t00000000\t0001\t0\t0\t0\tFCFFFFFF\t0\t0\t0
-";
-
-    #[test]
-    #[cfg(target_endian = "little")]
-    fn the_default_route_with_the_lowest_metric_counts() {
-        let shown = |interface: Option<&str>| {
-            let interface = interface.map(|name| name.parse().unwrap());
-            default_route(TABLE, interface.as_ref())
-                .map(|(name, gateway)| format!("{name} {gateway}"))
-        };
-        assert_eq!(shown(None).as_deref(), Some("scan0 192.0.2.2"));
-        assert_eq!(shown(Some("eth1")).as_deref(), Some("eth1 192.168.0.1"));
-        assert_eq!(shown(Some("tun0")), None);
-        for table in [
-            "",
-            "Iface\n",
-            "Iface\neth0 x",
-            "Iface\neth0\t0\t1\t3\t0\t0\t0",
-        ] {
-            assert_eq!(default_route(table, None), None, "{table:?}");
-        }
-    }
-
     #[test]
     fn the_remedy_is_a_complete_command() {
         let mut network = Network {
             interface: "eth0".parse().unwrap(),
             gateway: None,
+            reach: Reach::default(),
+            kernels_interface: None,
             mtu: Some(1500),
             traps: None,
         };

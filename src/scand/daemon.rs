@@ -15,6 +15,7 @@ use crate::scand::claims::dispatch::{Assignment, Dispatch};
 use crate::scand::claims::health::Health;
 use crate::scand::claims::held_claims::HeldClaims;
 use crate::scand::claims::lease::Lease;
+use crate::scand::claims::reach::ReachWatch;
 use crate::scand::claims::scope::ScopeInForce;
 use crate::scand::finalize::FINALIZE_QUEUE_MAX;
 use crate::scand::finalize::commit::Commit;
@@ -502,6 +503,7 @@ impl Parts<'_> {
             budget,
             options: self.options.clone(),
             health: self.health.clone(),
+            reach: ReachWatch::new(),
             held_claims: self.held_claims.clone(),
             buffer: self.buffer.clone(),
             scope: self.scope.clone(),

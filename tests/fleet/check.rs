@@ -55,6 +55,7 @@ fn passes() {
             "resources",
             "interface",
             "route",
+            "reach",
             "offloads",
             "mtu",
             "kafka",

@@ -1,6 +1,6 @@
 //! Servers that are not able to scan: their tasks lose no attempt and run on other servers, and the servers come back by themselves.
 
-use crate::support::{Fleet, SOON, wait_for, wait_until};
+use crate::support::{Fleet, OwnLab, SOON, wait_for, wait_until};
 use crate::{Needs, Test};
 use scan::model::State;
 use serde_json::json;
@@ -23,6 +23,16 @@ pub const TESTS: &[Test] = &[
         "a_masscan_that_does_not_start_costs_no_attempt_if_the_server_is_to_blame",
         Needs::Lab,
         lost_interface,
+    ),
+    (
+        "a_task_runs_on_a_server_that_reaches_its_targets",
+        Needs::Lab,
+        without_ipv6,
+    ),
+    (
+        "a_task_in_the_servers_own_network_is_rejected_with_the_remedy",
+        Needs::Lab,
+        own_network,
     ),
 ];
 
@@ -225,4 +235,62 @@ fn lost_interface() {
         (ended.status, ended.attempt, ended.server.as_deref()),
         (State::Completed, 1, Some("b"))
     );
+}
+
+/// The first server has no IPv6 address; the second one, which has, starts later.
+fn without_ipv6() {
+    let fleet = Fleet::new("no-ipv6");
+    let lab = OwnLab::start(&fleet);
+    lab.run("ip -6 addr flush dev scan0 scope global");
+    let limited = Fleet {
+        masscan: lab.masscan(),
+        ..fleet.clone_for_thread()
+    };
+    let without = limited.ready_scand("a", &[]);
+    let words = [
+        "-ip",
+        "fd00:5ca0::/126",
+        "-ports",
+        "443",
+        "-bandwidth",
+        "200",
+        "-wait",
+        "1",
+        "-attempts",
+        "1",
+    ];
+    let id = fleet.push(&words).remove(0);
+    without
+        .wait_for_log("left to other servers: it has IPv6 targets, and scan0 has no IPv6 address");
+    let ipv4 = fleet.push_network(&fleet.network(0), 2000, &[]);
+    assert_eq!(fleet.wait_ended(&ipv4, SOON).server.as_deref(), Some("a"));
+    let _with = fleet.ready_scand("b", &[]);
+    let ended = fleet.wait_ended(&id, SOON);
+    assert_eq!(
+        (
+            ended.status,
+            ended.attempt,
+            ended.server.as_deref(),
+            ended.found
+        ),
+        (State::Completed, 1, Some("b"), 4)
+    );
+}
+
+fn own_network() {
+    let fleet = Fleet::new("own-net");
+    let server = fleet.ready_scand("a", &[]);
+    // The scanner is 192.0.2.1/30.
+    let id = fleet.push_network("192.0.2.0/28", 200, &["-attempts", "1"]);
+    server.wait_for_log("left to other servers: 4 of its addresses (192.0.2.0/30 …)");
+    fleet.wait_refused_by_all(&id);
+    let ended = fleet.wait_ended(&id, SOON);
+    assert_eq!(ended.status, State::Rejected);
+    let error = ended.error.unwrap();
+    assert!(
+        error.contains("-exclude") && error.contains("-router-mac"),
+        "{error}"
+    );
+    let rest = fleet.push_network("192.0.2.0/28", 200, &["-exclude", "192.0.2.0/30"]);
+    assert_eq!(fleet.wait_ended(&rest, SOON).status, State::Completed);
 }

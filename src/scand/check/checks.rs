@@ -7,7 +7,7 @@ use super::judge::{
 use super::line::{Line, fail, ok, warn};
 use crate::claim_table::ClaimTable;
 use crate::kafka::{self, Brokers, Reader};
-use crate::masscan::{self, MasscanInfo, NetworkOf, Rights};
+use crate::masscan::{self, MasscanInfo, Rights};
 use crate::model::TopicName;
 use crate::model::backoff::CLIENT_WAIT;
 use crate::scand::logging;
@@ -109,11 +109,7 @@ fn check_network(options: &Options) -> Vec<Line> {
     let interface = options.source.interface.as_ref();
     let program = masscan::find(&options.masscan).ok();
     let script: Option<PathBuf> = program.filter(|path| masscan::is_script(path));
-    let network = match &script {
-        Some(script) => masscan::inspect_through(script, interface),
-        None => masscan::inspect(NetworkOf::Ours, interface),
-    };
-    let mut lines = match network {
+    let mut lines = match masscan::inspect_for(&options.masscan, interface) {
         Ok(network) => lines_of_network(&network, &options.source),
         Err(error) => vec![line_of_network_error(&error)],
     };

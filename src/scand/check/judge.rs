@@ -87,11 +87,33 @@ pub(super) fn lines_of_network(network: &Network, source: &Source) -> Vec<Line> 
         None => "from the default route",
     };
     vec![
-        ok("interface", format!("{}, {from}", network.interface)),
+        line_of_interface(network, source, from),
         line_of_route(network, source),
+        line_of_reach(network, source),
         line_of_offloads(network),
         line_of_mtu(network),
     ]
+}
+
+fn line_of_interface(network: &Network, source: &Source, from: &str) -> Line {
+    let name = &network.interface;
+    match &network.kernels_interface {
+        Some(other) if source.interface.is_none() => warn(
+            "interface",
+            format!(
+                "{name}, {from}, but the kernel sends to other networks through {other}: masscan ignores policy rules and most routes; give \
+                 -interface {other}, or -interface {name} if it is right"
+            ),
+        ),
+        _ => ok("interface", format!("{name}, {from}")),
+    }
+}
+
+fn line_of_reach(network: &Network, source: &Source) -> Line {
+    match source.router_mac {
+        Some(_) => ok("reach", "everything that -router-mac forwards; not checked"),
+        None => ok("reach", network.reach.summary()),
+    }
 }
 
 fn line_of_route(network: &Network, source: &Source) -> Line {
@@ -197,6 +219,7 @@ fn is_new_enough(version: &str) -> bool {
 mod tests {
     use super::super::line::Verdict;
     use super::*;
+    use crate::model::Reach;
     use std::collections::BTreeSet;
 
     #[test]
@@ -268,6 +291,8 @@ mod tests {
             let network = Network {
                 mtu,
                 interface: "eth0".parse().unwrap(),
+                reach: Reach::default(),
+                kernels_interface: None,
                 gateway: gateway.map(|gateway| gateway.parse().unwrap()),
                 traps: traps.map(|on| {
                     on.iter()
@@ -286,6 +311,7 @@ mod tests {
             lines(Some("192.0.2.1"), Some(&[]), Some(1500), &Source::default()),
             "ok    interface  eth0, from the default route\n\
              ok    route      via 192.0.2.1 on eth0\n\
+             ok    reach      all IPv4 targets; IPv6 too\n\
              ok    offloads   off (those that make masscan lose answers)\n\
              ok    mtu        1500"
         );

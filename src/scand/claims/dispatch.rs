@@ -10,6 +10,7 @@ use crate::scand::check;
 use crate::scand::claims::budget::{Budget, Permit};
 use crate::scand::claims::health::Health;
 use crate::scand::claims::held_claims::{HeldClaim, HeldClaims, Order};
+use crate::scand::claims::reach::ReachWatch;
 use crate::scand::claims::scope::ScopeInForce;
 use crate::scand::finalize::{StateChange, record_of};
 use crate::scand::logging::with_task;
@@ -66,6 +67,8 @@ pub struct Dispatch {
     pub options: Options,
     /// Whether this server is able to scan: while it is not, it claims nothing.
     pub health: Arc<Health>,
+    /// What it cannot reach.
+    pub reach: ReachWatch,
     /// The claims of this server.
     pub held_claims: Arc<HeldClaims>,
     /// The findings buffer: no new scans while it is half full.
@@ -172,6 +175,7 @@ impl Dispatch {
         let mut skipped = 0;
         loop {
             self.check_masscan();
+            self.reach.refresh(&self.options);
             let load = self.load();
             let (answer, sent) = self.claim(&load, pending_call)?;
             match answer {
@@ -248,6 +252,13 @@ impl Dispatch {
         let denied = scope.denied(&targets);
         if denied == targets {
             let why = scope.refusal(&targets);
+            return self.refuse(claimed, &scope, &why);
+        }
+        let wanted = targets.without(&denied);
+        if self.reach.last().refusal(&wanted).is_some()
+            // Perhaps no longer.
+            && let Some(why) = self.reach.examine(&self.options).refusal(&wanted)
+        {
             return self.refuse(claimed, &scope, &why);
         }
         if let Some(why) = self.unfit_for_shard(&claimed.task, &denied) {
@@ -328,7 +339,11 @@ impl Dispatch {
     fn capabilities(&self, scope: &Scope) -> String {
         let rate = self.budget.rate_for(u64::MAX);
         let shards = unfit_for_shards(&self.masscan_info).is_none();
-        format!("{}/{rate}/{shards}", scope.tag())
+        format!(
+            "{}/{rate}/{shards}/{}",
+            scope.tag(),
+            self.reach.last().tag()
+        )
     }
 
     fn refuse(

@@ -5,4 +5,5 @@ pub mod dispatch;
 pub mod health;
 pub mod held_claims;
 pub mod lease;
+pub mod reach;
 pub mod scope;

@@ -99,6 +99,8 @@ mod tests {
             Ok(Network {
                 interface: "eth0".parse().unwrap(),
                 gateway: None,
+                reach: Default::default(),
+                kernels_interface: None,
                 traps: traps.map(|traps| traps.iter().map(|&trap| trap.to_owned()).collect()),
                 mtu,
             })

@@ -1,0 +1,97 @@
+//! Which targets masscan cannot reach from a server. Pure.
+
+use super::text::fingerprint;
+use super::{Targets, targets::AddressRange};
+use std::net::IpAddr;
+
+/// What masscan would probe without any answer. The default: nothing, as far as known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Addresses of this server and of the networks that its interface is in. masscan sends to the router only.
+    own: Targets,
+    /// Why it cannot send to IPv6 targets; none if it can.
+    no_ipv6: Option<String>,
+}
+
+impl Reach {
+    /// `own` are the server's addresses and the networks of its interface; `no_ipv6` says why it cannot send to IPv6 targets.
+    pub fn new(own: Vec<AddressRange>, no_ipv6: Option<String>) -> Reach {
+        Reach {
+            own: Targets::from_ranges(own),
+            no_ipv6,
+        }
+    }
+
+    /// Why a task with these targets is left to other servers, with the remedy; none if all can be reached.
+    pub fn refusal(&self, targets: &Targets) -> Option<String> {
+        let own = targets.intersection(&self.own);
+        if let Some(first) = own.ranges().first() {
+            return Some(format!(
+                "{} of its addresses ({first} …) are this server's or in its own network, and masscan sends everything to the router: leave them \
+                 out with -exclude, scan them from another network, or start scand with -router-mac",
+                own.count()
+            ));
+        }
+        let has_ipv6 = targets
+            .ranges()
+            .iter()
+            .any(|range| matches!(range.first(), IpAddr::V6(_)));
+        let why = self.no_ipv6.as_ref().filter(|_| has_ipv6)?;
+        Some(format!("it has IPv6 targets, and {why}"))
+    }
+
+    /// Differs for servers that reach different targets.
+    pub fn tag(&self) -> String {
+        let text = format!("{};{}", self.own, self.no_ipv6.as_deref().unwrap_or("yes"));
+        format!("{:016x}", fingerprint(&text))
+    }
+
+    /// For people: `all but 192.0.2.0/30; IPv6: no address`.
+    pub fn summary(&self) -> String {
+        let own = match self.own.is_empty() {
+            true => "all IPv4 targets".to_owned(),
+            false => format!("all but {}", self.own),
+        };
+        match &self.no_ipv6 {
+            None => format!("{own}; IPv6 too"),
+            Some(why) => format!("{own}; no IPv6: {why}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(text: &str) -> AddressRange {
+        text.parse::<Targets>().unwrap().ranges()[0]
+    }
+
+    #[test]
+    fn a_task_is_refused_if_a_part_of_it_cannot_be_reached() {
+        let no_ipv6 = Some("eth0 has no address".to_owned());
+        let reach = Reach::new(vec![range("10.1.0.0/24"), range("127.0.0.0/8")], no_ipv6);
+        for (targets, named) in [
+            ("10.2.0.0/24", None),
+            ("10.1.0.7", Some("1 of its addresses (10.1.0.7 …)")),
+            ("10.0.0.0/15", Some("256 of its addresses (10.1.0.0/24 …)")),
+            ("127.0.0.1", Some("127.0.0.1")),
+            (
+                "10.2.0.1,2001:db8::1",
+                Some("it has IPv6 targets, and eth0 has no address"),
+            ),
+        ] {
+            let refusal = reach.refusal(&targets.parse().unwrap());
+            match named {
+                None => assert_eq!(refusal, None),
+                Some(named) => assert!(refusal.clone().unwrap().contains(named), "{refusal:?}"),
+            }
+        }
+        let anywhere = Reach::default();
+        assert_eq!(
+            anywhere.refusal(&"10.1.0.7,2001:db8::1".parse().unwrap()),
+            None
+        );
+        assert_ne!(anywhere.tag(), reach.tag());
+    }
+}

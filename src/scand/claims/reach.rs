@@ -1,0 +1,59 @@
+//! What this server's masscan cannot reach, examined from time to time: routes and addresses change while a server runs.
+
+use crate::masscan;
+use crate::model::Reach;
+use crate::scand::options::Options;
+use log::{debug, info};
+use std::time::{Duration, Instant};
+
+/// Interval between two examinations.
+const REACH_EXAMINED_EVERY: Duration = Duration::from_secs(60);
+
+/// The last examination.
+pub struct ReachWatch {
+    reach: Reach,
+    examined_at: Option<Instant>,
+}
+
+impl ReachWatch {
+    /// Nothing is known yet, so nothing is refused.
+    pub fn new() -> ReachWatch {
+        ReachWatch {
+            reach: Reach::default(),
+            examined_at: None,
+        }
+    }
+
+    /// What cannot be reached, as last examined.
+    pub fn last(&self) -> &Reach {
+        &self.reach
+    }
+
+    /// Examines the network if that is due.
+    pub fn refresh(&mut self, options: &Options) {
+        let is_due = self
+            .examined_at
+            .is_none_or(|at| at.elapsed() >= REACH_EXAMINED_EVERY);
+        if is_due {
+            self.examine(options);
+        }
+    }
+
+    /// Examines the network now. With -router-mac, the operator has decided where packets go, and nothing is refused. What cannot be examined
+    /// is not refused either.
+    pub fn examine(&mut self, options: &Options) -> &Reach {
+        self.examined_at = Some(Instant::now());
+        if options.source.router_mac.is_some() {
+            return &self.reach;
+        }
+        match masscan::inspect_for(&options.masscan, options.source.interface.as_ref()) {
+            Ok(network) if network.reach != self.reach => {
+                info!("reaches {}", network.reach.summary());
+                self.reach = network.reach;
+            }
+            Ok(_) => {}
+            Err(error) => debug!("what masscan cannot reach is not known: {error}"),
+        }
+        &self.reach
+    }
+}
