@@ -7,7 +7,7 @@ use super::judge::{
 use super::line::{Line, fail, ok, warn};
 use crate::claim_table::ClaimTable;
 use crate::kafka::{self, Brokers, Reader};
-use crate::masscan::{self, MasscanInfo, Rights};
+use crate::masscan::{self, MasscanInfo, NetworkError, Rights};
 use crate::model::TopicName;
 use crate::model::backoff::CLIENT_WAIT;
 use crate::scand::logging;
@@ -21,38 +21,36 @@ pub(super) struct Check {
     pub(super) name: &'static str,
     /// Has as many lines as it has results.
     pub(super) run: fn(&Options) -> Vec<Line>,
-    /// Whether no scan can start if it fails.
-    pub(super) is_needed_to_scan: bool,
+    pub(super) need: Need,
+}
+
+/// What does not work if a check fails.
+#[derive(Clone, Copy)]
+pub(super) enum Need {
+    /// No scan can start.
+    Scan,
+    /// No scan can start, unless masscan's configuration file names an interface and a router.
+    Route,
+    /// The server cannot start, or does not reach Kafka or Redis.
+    Connection,
 }
 
 /// All checks, in the order of the output.
 pub(super) const CHECKS: [Check; 10] = [
-    to_scan("masscan", check_masscan),
-    to_scan("rights", check_rights),
-    to_scan("setsid", check_setsid),
-    to_scan("resources", check_resources),
-    to_scan("interface", check_network),
-    to_connect("kafka", check_kafka),
-    to_connect("topics", check_topics),
-    to_connect("redis", check_redis),
-    to_connect("exclusions", check_scope),
-    to_connect("log file", check_log_file),
+    check("masscan", check_masscan, Need::Scan),
+    check("rights", check_rights, Need::Scan),
+    check("setsid", check_setsid, Need::Scan),
+    check("resources", check_resources, Need::Scan),
+    check("interface", check_network, Need::Route),
+    check("kafka", check_kafka, Need::Connection),
+    check("topics", check_topics, Need::Connection),
+    check("redis", check_redis, Need::Connection),
+    check("exclusions", check_scope, Need::Connection),
+    check("log file", check_log_file, Need::Connection),
 ];
 
-const fn to_scan(name: &'static str, run: fn(&Options) -> Vec<Line>) -> Check {
-    Check {
-        name,
-        run,
-        is_needed_to_scan: true,
-    }
-}
-
-const fn to_connect(name: &'static str, run: fn(&Options) -> Vec<Line>) -> Check {
-    Check {
-        name,
-        run,
-        is_needed_to_scan: false,
-    }
+const fn check(name: &'static str, run: fn(&Options) -> Vec<Line>, need: Need) -> Check {
+    Check { name, run, need }
 }
 
 fn check_masscan(options: &Options) -> Vec<Line> {
@@ -117,6 +115,15 @@ fn check_network(options: &Options) -> Vec<Line> {
         lines[0].text += " (as seen by the script that runs masscan)";
     }
     lines
+}
+
+/// A failure if the interface of -interface does not exist.
+pub(super) fn check_named_interface(options: &Options) -> Option<Line> {
+    let interface = options.source.interface.as_ref()?;
+    match masscan::inspect_for(&options.masscan, Some(interface)) {
+        Err(error @ NetworkError::NoInterface(_)) => Some(line_of_network_error(&error)),
+        _ => None,
+    }
 }
 
 fn check_kafka(options: &Options) -> Vec<Line> {

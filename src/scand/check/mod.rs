@@ -16,7 +16,7 @@ mod line;
 use crate::exit::Exit;
 use crate::model::text::one_line;
 use crate::scand::options::Options;
-use checks::CHECKS;
+use checks::{CHECKS, Need, check_named_interface};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use line::{Line, Verdict, fail};
 use std::io::{self, Write};
@@ -47,12 +47,18 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Exit> {
 
 /// The first fault that keeps a scan from starting on this server, with its remedy; none if one can start. Asks neither Kafka nor Redis. Takes
 /// some milliseconds, or some seconds if masscan hangs.
-pub fn first_fault(options: &Options) -> Option<String> {
-    let checks = CHECKS.iter().filter(|check| check.is_needed_to_scan);
-    let mut lines = checks.flat_map(|check| (check.run)(options));
-    lines
-        .find(|line| line.verdict == Verdict::Fail)
-        .map(|line| one_line(&line.text))
+///
+/// The routes count only if `masscan_has_failed`: its configuration file may name an interface and a router that this program does not know.
+pub fn first_fault(options: &Options, masscan_has_failed: bool) -> Option<String> {
+    let checks = CHECKS.iter().filter(|check| match check.need {
+        Need::Scan => true,
+        Need::Route => masscan_has_failed,
+        Need::Connection => false,
+    });
+    let lines = checks.flat_map(|check| (check.run)(options));
+    let named = lines.chain(check_named_interface(options));
+    let mut faults = named.filter(|line| line.verdict == Verdict::Fail);
+    faults.next().map(|line| one_line(&line.text))
 }
 
 /// The lines of a check, as soon as its thread has them.

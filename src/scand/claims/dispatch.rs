@@ -123,12 +123,13 @@ impl Dispatch {
     /// Tests whether this server is able to scan, on a thread, because a masscan that hangs must not delay a drain.
     fn test(&self) {
         let (done, tested) = bounded(1);
-        let options = self.options.clone();
+        let (options, masscan_has_failed) =
+            (self.options.clone(), self.health.masscan_has_failed());
         let test = thread::Builder::new()
             .name("self-test".to_owned())
             .spawn(move || {
                 // Nothing receives it if the server stops.
-                let _ = done.send(check::first_fault(&options));
+                let _ = done.send(check::first_fault(&options, masscan_has_failed));
             });
         let fault = match test {
             Ok(_) => select! {
@@ -138,14 +139,17 @@ impl Dispatch {
             Err(error) => Some(format!("cannot start a thread: {error}")),
         };
         match fault {
-            Some(fault) => self.stop_claiming(&fault),
+            Some(fault) => self.stop_claiming(&fault, masscan_has_failed),
             None if self.health.passed() => info!("able to scan again: claiming tasks"),
             None => {}
         }
     }
 
-    fn stop_claiming(&self, fault: &str) {
-        if let Some(pause) = self.health.failed(fault, Instant::now()) {
+    fn stop_claiming(&self, fault: &str, masscan_has_failed: bool) {
+        let failed = self
+            .health
+            .failed(fault, masscan_has_failed, Instant::now());
+        if let Some(pause) = failed {
             warn!(
                 "this server cannot scan, and claims nothing until it can (next test in {} s): {fault}",
                 pause.as_secs()
@@ -331,7 +335,7 @@ impl Dispatch {
             self.masscan_info = info;
         }
         if let Err(error) = &self.masscan_info {
-            self.stop_claiming(error);
+            self.stop_claiming(error, false);
         }
     }
 
