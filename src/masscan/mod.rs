@@ -9,6 +9,7 @@
 //! | `program.rs` | finding the program, and its version |
 //! | `binary.rs` | the masscan of this server: version, shards, line buffering |
 //! | `network.rs`, `netlink.rs` | its interface, route, MTU and offloads |
+//! | `drops.rs` | packets that the kernel drops |
 //! | `routes.rs` | which interface masscan takes, and what it cannot reach |
 //! | `raw_sockets.rs` | whether it may open raw sockets |
 //! | `folder.rs` | its working folder |
@@ -22,6 +23,7 @@
 mod arguments;
 mod binary;
 mod child;
+mod drops;
 mod findings;
 mod folder;
 mod lines;
@@ -40,6 +42,7 @@ mod stderr;
 pub use arguments::ScanArguments;
 pub use binary::{MasscanBinary, MasscanInfo, SHARD_IN_ORDER, unfit_for_shards};
 pub use child::{Child, Exit, spawn, try_resources};
+pub use drops::{Drops, drops};
 pub use folder::sweep;
 pub use network::{Network, NetworkError, NetworkOf, inspect, inspect_for, is_script};
 pub use output::StdoutMode;

@@ -5,7 +5,7 @@
 //! and value, each padded to 4 bytes. Numbers are in native byte order.
 
 use crate::model::source::Interface;
-use rustix::net::netdevice::index_to_name;
+use rustix::net::netdevice::{index_to_name, name_to_index};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send,
@@ -57,6 +57,13 @@ const IPV4: u8 = 2;
 const ROUTE_DESTINATION: u16 = 1;
 const ROUTE_INTERFACE: u16 = 4;
 
+/// Queues of interfaces (qdiscs), with the flag with which the kernel answers the sender, and the parent of the outermost queue.
+const GET_QUEUE: u16 = 38;
+const QUEUE_HEADER_BYTES: usize = 20;
+const ECHO: u16 = 8;
+const QUEUE_ROOT: u32 = u32::MAX;
+const QUEUE_STATISTICS: u16 = 3;
+
 /// The names of the features that are on, as in `ethtool -k`: `rx-gro`, `tx-tcp-segmentation`. Uses the network namespace of the calling
 /// thread. Errs with ENODEV if the interface does not exist.
 pub(super) fn active_features(interface: &Interface) -> io::Result<BTreeSet<String>> {
@@ -103,6 +110,30 @@ pub(super) fn interface_to(target: Ipv4Addr) -> io::Result<Interface> {
     name.parse().map_err(|_| malformed_answer())
 }
 
+/// How many packets the queue (qdisc) of `interface` has dropped. Errs if it has none.
+pub(super) fn queue_drops(interface: &Interface) -> io::Result<u64> {
+    let any_socket = socket_with(
+        AddressFamily::INET,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    let index = name_to_index(any_socket, interface.as_str())?;
+    let mut header = [0; QUEUE_HEADER_BYTES];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[12..16].copy_from_slice(&QUEUE_ROOT.to_ne_bytes());
+    let answer = ask_with(&open(None)?, GET_QUEUE, REQUEST | ECHO, &header, &[])?;
+    // Bytes in 8 bytes, packets in 4, dropped packets in 4, and more.
+    let statistics: [u8; 16] = number(&answer, QUEUE_STATISTICS)?;
+    let drops = [
+        statistics[12],
+        statistics[13],
+        statistics[14],
+        statistics[15],
+    ];
+    Ok(u32::from_ne_bytes(drops).into())
+}
+
 /// The bytes of the number in the first attribute of a kind.
 fn number<const BYTES: usize>(answer: &[u8], wanted: u16) -> io::Result<[u8; BYTES]> {
     attributes(answer)
@@ -126,11 +157,19 @@ fn open(protocol: Option<Protocol>) -> io::Result<OwnedFd> {
 
 /// Sends a request and returns the attributes of the answer, whose family header is as long as the request's.
 fn ask(socket: &OwnedFd, kind: u16, header: &[u8], attributes: &[u8]) -> io::Result<Vec<u8>> {
-    send(
-        socket,
-        &request(kind, header, attributes),
-        SendFlags::empty(),
-    )?;
+    ask_with(socket, kind, REQUEST, header, attributes)
+}
+
+fn ask_with(
+    socket: &OwnedFd,
+    kind: u16,
+    flags: u16,
+    header: &[u8],
+    attributes: &[u8],
+) -> io::Result<Vec<u8>> {
+    let mut message = request(kind, header, attributes);
+    message[6..8].copy_from_slice(&flags.to_ne_bytes());
+    send(socket, &message, SendFlags::empty())?;
     let mut answer = vec![0; NETLINK_ANSWER_BYTES];
     let (bytes, total) = recv(socket, answer.as_mut_slice(), RecvFlags::TRUNC)?;
     match total > bytes {

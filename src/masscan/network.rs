@@ -137,14 +137,22 @@ pub fn inspect_for(program: &Path, interface: Option<&Interface>) -> Result<Netw
 /// Examines `interface`, or the interface of the default route, as masscan does.
 pub fn inspect(whose: NetworkOf, interface: Option<&Interface>) -> Result<Network, NetworkError> {
     let interface = interface.cloned();
-    // In a separate thread, because a thread that has entered another namespace cannot be used for anything else.
+    in_network_of(whose, move || inspect_this_namespace(interface))
+}
+
+/// Runs `examine` in the network namespace of `whose`, on a thread of its own, because a thread that has entered another namespace cannot be used
+/// for anything else.
+pub(super) fn in_network_of<T: Send + 'static>(
+    whose: NetworkOf,
+    examine: impl FnOnce() -> Result<T, NetworkError> + Send + 'static,
+) -> Result<T, NetworkError> {
     thread::Builder::new()
         .name("network".to_owned())
         .spawn(move || {
             if let NetworkOf::Process(id) = whose {
                 enter(id)?;
             }
-            inspect_this_namespace(interface)
+            examine()
         })?
         .join()
         .map_err(|_| io::Error::other("the thread that examines the network panicked"))?

@@ -34,6 +34,11 @@ pub const TESTS: &[Test] = &[
         Needs::Lab,
         own_network,
     ),
+    (
+        "probes_dropped_by_the_interfaces_queue_are_reported",
+        Needs::Lab,
+        dropped_probes,
+    ),
 ];
 
 /// A file system for so many files; unmounted on drop.
@@ -293,4 +298,22 @@ fn own_network() {
     );
     let rest = fleet.push_network("192.0.2.0/28", 200, &["-exclude", "192.0.2.0/30"]);
     assert_eq!(fleet.wait_ended(&rest, SOON).status, State::Completed);
+}
+
+fn dropped_probes() {
+    let mut fleet = Fleet::new("queue");
+    let lab = OwnLab::start(&fleet);
+    fleet.masscan = lab.masscan();
+    let server = fleet.ready_scand("a", &[]);
+    let id = fleet.push_network(&fleet.network(0), 1000, &["-wait", "2"]);
+    let ended = fleet.wait_ended(&id, SOON);
+    assert_eq!((ended.status, ended.error), (State::Completed, None));
+    lab.run("tc qdisc add dev scan0 root tbf rate 8kbit burst 1600 limit 1600");
+    let id = fleet.push_network(&fleet.network(1), 1000, &["-wait", "2"]);
+    let ended = fleet.wait_ended(&id, SOON);
+    assert_eq!(ended.status, State::Completed);
+    assert!(ended.found < 256, "{ended:?}");
+    let error = ended.error.unwrap();
+    assert!(error.starts_with("the queue of scan0 dropped "), "{error}");
+    server.wait_for_log("packets during the scan, so probes are lost: lower the rate");
 }

@@ -119,10 +119,21 @@ impl Scan<'_> {
             task_id: claimed.task.task_id.clone(),
             lineage: claimed.lineage,
             status,
-            error: error.or_else(|| self.filter.note()),
+            error: error.or_else(|| self.notes()),
             found: self.found(),
             resume: self.resume(),
         }
+    }
+
+    /// What people should know about a scan that did not fail.
+    fn notes(&self) -> Option<String> {
+        let notes: Vec<String> = self
+            .filter
+            .note()
+            .into_iter()
+            .chain(self.drops.note())
+            .collect();
+        (!notes.is_empty()).then(|| notes.join("; "))
     }
 
     fn release(&self, delay: Duration, why: GivenBackAfter, error: String) -> StateChange {

@@ -16,8 +16,10 @@
 //! | `end_of_claim.rs` | the state change that follows from it |
 //! | `publish.rs` | the threads `publish-N` |
 //! | `progress.rs` | the thread `progress` |
+//! | `drops.rs` | packets that the kernel drops during a scan |
 //! | `offloads.rs` | warnings about network interfaces |
 
+mod drops;
 mod end_of_claim;
 mod ending;
 pub mod offloads;
@@ -49,6 +51,7 @@ use crate::scand::finalize::StateChange;
 use crate::scand::logging;
 use crate::scand::options::Options;
 use crossbeam_channel::{Receiver, RecvError, Sender, never, select_biased};
+use drops::DropsWatch;
 use log::error;
 use offloads::Offloads;
 use outcome::StopReason;
@@ -140,6 +143,7 @@ struct Scan<'a> {
     assignment: Assignment,
     plan: Plan,
     filter: TaskFilter,
+    drops: DropsWatch,
     findings: OutgoingFindings<'a>,
     checkpoint: Checkpoint,
     pass: CurrentPass,
@@ -200,6 +204,7 @@ impl<'a> Scan<'a> {
                 claimed.task.targets().without(&assignment.denied),
                 claimed.task.ports.clone(),
             ),
+            drops: DropsWatch::new(&claimed.task.task_id, outlets.source.interface.clone()),
             findings: OutgoingFindings::new(
                 claimed,
                 &scans.server,

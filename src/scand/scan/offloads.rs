@@ -37,12 +37,17 @@ impl Offloads {
         }
     }
 
-    /// Checks the network of a running masscan, in a thread of its own.
-    pub fn check_scan(self: &Arc<Offloads>, process: u32) {
-        let whose = match self.is_script {
+    /// Whose network a running masscan uses.
+    pub fn network_of(&self, process: u32) -> NetworkOf {
+        match self.is_script {
             true => NetworkOf::Process(process),
             false => NetworkOf::Ours,
-        };
+        }
+    }
+
+    /// Checks the network of a running masscan, in a thread of its own.
+    pub fn check_scan(self: &Arc<Offloads>, process: u32) {
+        let whose = self.network_of(process);
         let offloads = self.clone();
         let looking = thread::Builder::new()
             .name("offloads".into())

@@ -95,7 +95,12 @@ impl Scan<'_> {
         );
         self.log_milestone();
         self.reporter.note_reading(read_at);
+        let before = running.stage.sends_no_more();
         running.stage = running.stage.clone().after_progress(&progress, read_at);
+        if !before && running.stage.sends_no_more() {
+            let whose = self.scans.offloads.network_of(running.child.id());
+            self.drops.read(whose);
+        }
         if self.sends_no_more(running) {
             self.assignment.permit.stop_sending();
         }

@@ -93,6 +93,9 @@ impl Scan<'_> {
             ));
         }
         self.scans.offloads.check_scan(child.id());
+        if self.started_at.is_none() {
+            self.drops.read(self.scans.offloads.network_of(child.id()));
+        }
         Ok(child)
     }
 

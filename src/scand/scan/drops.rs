@@ -1,0 +1,69 @@
+//! Notices that the kernel drops packets while a scan sends. No scan waits for this: the counters are read on threads of their own.
+
+use crate::masscan::{self, Drops, NetworkOf};
+use crate::model::TaskId;
+use crate::model::source::Interface;
+use crate::scand::claims::held_claims::lock;
+use crate::scand::logging::with_task;
+use log::{debug, warn};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// The counters of one scan.
+#[derive(Clone)]
+pub(super) struct DropsWatch {
+    task_id: TaskId,
+    interface: Option<Interface>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// When the scan began.
+    before: Option<Drops>,
+    /// What was dropped since.
+    note: Option<String>,
+}
+
+impl DropsWatch {
+    pub(super) fn new(task_id: &TaskId, interface: Option<Interface>) -> DropsWatch {
+        DropsWatch {
+            task_id: task_id.clone(),
+            interface,
+            seen: Arc::default(),
+        }
+    }
+
+    /// Reads the counters in the network of this masscan: the first time as a start, later to compare.
+    pub(super) fn read(&self, whose: NetworkOf) {
+        let watch = self.clone();
+        let reading = thread::Builder::new()
+            .name("drops".into())
+            .spawn(move || watch.compare(masscan::drops(whose, watch.interface.as_ref())));
+        if let Err(error) = reading {
+            debug!("cannot read the kernel's counters: no thread: {error}");
+        }
+    }
+
+    fn compare<E: std::fmt::Display>(&self, read: Result<Drops, E>) {
+        let _task = with_task(&self.task_id);
+        let now = match read {
+            Ok(now) => now,
+            Err(error) => return debug!("cannot read the kernel's counters: {error}"),
+        };
+        let mut seen = lock(&self.seen);
+        let Some(before) = &seen.before else {
+            seen.before = Some(now);
+            return;
+        };
+        if let Some(note) = now.since(before) {
+            warn!("{note}");
+            seen.note = Some(note);
+        }
+    }
+
+    /// What was dropped, as far as known.
+    pub(super) fn note(&self) -> Option<String> {
+        lock(&self.seen).note.clone()
+    }
+}
