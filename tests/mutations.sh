@@ -83,6 +83,15 @@ mutation probe_order src/model/probe_order.rs \
 mutation version src/model/probe_order.rs \
     "s/if made_by.masscan != self.name.masscan/if false/" \
     "unit:a_checkpoint_of_another_probe_order_is_not_used"
+mutation moved src/scand/finalize/commit.rs \
+    "s/|| positions\[partition\].moved(in_kafka).is_none()/|| true/" \
+    "a_group_that_is_set_back_reads_again_and_scans_nothing_twice"
+mutation blame src/scand/scan/end_of_claim.rs \
+    "s/why != GivenBackAfter::Failure/why == GivenBackAfter::Stop/" \
+    "a_server_with_a_full_temporary_folder_costs_no_attempts"
+mutation reach src/scand/claims/dispatch.rs \
+    "s/if self.reach.last().refusal(&wanted).is_some()/if false/" \
+    "a_task_runs_on_a_server_that_reaches_its_targets"
 mutation room src/masscan/output.rs \
     "s/ PIPE_BYTES: usize = .*/ PIPE_BYTES: usize = 64 * 1024;/" \
     "unit:its_output_holds_thousands_of_findings_while_nothing_is_read"

@@ -15,6 +15,11 @@ pub const TESTS: &[Test] = &[
         offloads,
     ),
     (
+        "check_shows_masscans_interface_if_the_kernel_takes_another",
+        Needs::Lab,
+        other_interface,
+    ),
+    (
         "check_ends_soon_if_nothing_answers",
         Needs::KafkaAndRedis,
         nothing_answers,
@@ -109,6 +114,43 @@ fn offloads() {
     }
     let (code, stdout) = check(&fleet, &[]);
     assert_eq!(code, Some(0), "{stdout}");
+}
+
+/// Both interfaces stay in the lab: the other one leads nowhere.
+fn other_interface() {
+    let mut fleet = Fleet::new("two-nics");
+    let lab = OwnLab::start(&fleet);
+    fleet.masscan = lab.masscan();
+    lab.run("ip link add other0 type veth peer name other1");
+    lab.run("ip link set other0 up");
+    lab.run("ip link set other1 up");
+    lab.run("ip addr add 192.0.2.9/30 dev other0");
+    lab.run("ip route add default via 192.0.2.10 dev other0 table 7");
+    lab.run("ip rule add pref 100 table 7");
+    let (code, stdout) = check(&fleet, &[]);
+    assert_eq!(code, Some(1), "{stdout}");
+    let warning = "warn  interface  scan0, from the default route, but the kernel sends to other networks through other0";
+    assert!(stdout.contains(warning), "{stdout}");
+    // masscan does take the interface that is shown.
+    let _server = fleet.ready_scand("a", &[]);
+    let id = fleet.push_network(&fleet.network(0), 2000, &[]);
+    assert_eq!(fleet.wait_ended(&id, SOON).found, 256);
+
+    // Half of all addresses, as a VPN does it, with a lower metric than the default route: masscan takes that one.
+    lab.run("ip rule del pref 100");
+    lab.run("ip route add 0.0.0.0/1 via 192.0.2.10 dev other0");
+    let (_, stdout) = check(&fleet, &[]);
+    assert!(
+        stdout.contains("interface  other0, from the default route"),
+        "{stdout}"
+    );
+    lab.run("ip route del 0.0.0.0/1 via 192.0.2.10 dev other0");
+    lab.run("ip route add 0.0.0.0/1 dev other0");
+    let (_, stdout) = check(&fleet, &[]);
+    assert!(
+        stdout.contains("FAIL  interface  no default route via a router"),
+        "{stdout}"
+    );
 }
 
 fn nothing_answers() {

@@ -32,6 +32,10 @@
 //! 8. A queued task gets a free slot soon: `a_queued_task_gets_a_free_slot_soon`.
 //! 9. Bounds: `a_full_buffer_suspends_the_scan_and_loses_nothing`; docs/limits.md lists them.
 //! 10. No text of a task reaches masscan: `bad_records_are_rejected_and_block_no_others`; src/masscan/arguments.rs.
+//! 11. Probes as announced: `retries_send_exactly_the_announced_probes`.
+//! 12. Scope fails closed: `a_masscan_that_announces_other_targets_is_stopped`,
+//!     `findings_outside_the_task_are_dropped_and_counted`.
+//! 13. A fault of a server costs no attempt: all of `server_faults.rs`.
 //!
 //! tests/mutations.sh removes the safeguards one at a time and shows that the tests named there fail.
 

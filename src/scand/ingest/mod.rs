@@ -150,29 +150,40 @@ impl Poll {
         }
         state.offsets.clone_from(&offsets);
         let wait = fetch_wait(self.lease, reader.leading_brokers());
-        for (partition, fetched) in reader.fetch(&offsets, wait)? {
-            let Some(cursor) = cursors.get(&partition) else {
-                continue;
-            };
-            let troubles = &mut state.troubles;
-            match fetched {
-                Fetched::Away { reason } => self.note_trouble(troubles, partition, &reason),
+        let all = reader.fetch(&offsets, wait)?;
+        self.note_troubles(&all, &cursors, &mut state.troubles);
+        for (partition, fetched) in all {
+            if let Some(cursor) = cursors.get(&partition) {
+                self.on_fetched(reader, partition, cursor, fetched, &state.phase)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Logs which partitions cannot be read, and which can be read again.
+    fn note_troubles(
+        &self,
+        all: &BTreeMap<i32, Fetched>,
+        cursors: &BTreeMap<i32, Cursor>,
+        troubles: &mut BTreeMap<i32, RetryLog>,
+    ) {
+        for &partition in cursors.keys() {
+            match all.get(&partition) {
+                Some(Fetched::Away { reason }) => self.note_trouble(troubles, partition, reason),
                 // Nothing is skipped: its tasks were acknowledged.
-                Fetched::Unreadable { reason, .. } => {
+                Some(Fetched::Unreadable { reason, .. }) => {
                     let reason = format!(
                         "{reason}. To give these records up: kafka-consumer-groups.sh --reset-offsets moves the group past them"
                     );
                     self.note_trouble(troubles, partition, &reason);
                 }
-                fetched => {
-                    self.on_fetched(reader, partition, cursor, fetched, &state.phase)?;
+                _ => {
                     if let Some(mut trouble) = troubles.remove(&partition) {
                         trouble.over();
                     }
                 }
             }
         }
-        Ok(())
     }
 
     /// The group's cursors. Partitions without one are started first; those that cannot be started now are absent, and do not hold up the others.
