@@ -11,6 +11,7 @@ use crate::exit::Failure;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader};
 use crate::model::text::one_line;
+use std::borrow::Cow;
 
 const JSON: Flag = Flag::switch("--json", "print each server as one line of JSON");
 
@@ -36,6 +37,11 @@ examples:
 ",
     run,
 };
+
+/// Characters before the lines below a row.
+const INDENT: usize = 2;
+/// Text is not wrapped to less than this many characters.
+const WIDTH_MIN: usize = 20;
 
 const fn column(header: &'static str, side: Side, least: Option<usize>) -> Column {
     Column {
@@ -78,13 +84,15 @@ fn show(servers: &[LiveServer], json: bool, output: &mut Output<'_>) -> Result<(
     if servers.is_empty() {
         return Ok(());
     }
-    let rows: Vec<Row> = servers.iter().map(row).collect();
-    table::lines(COLUMNS, &rows, output.columns())
+    let width = output.columns();
+    let rows: Vec<Row> = servers.iter().map(|server| row(server, width)).collect();
+    table::lines(COLUMNS, &rows, width)
         .iter()
         .try_for_each(|line| output.line(line))
 }
 
-fn row(server: &LiveServer) -> Row {
+/// What is wrong with a server is shown completely, in a table that is `width` characters wide.
+fn row(server: &LiveServer, width: usize) -> Row {
     let sending = server.slots.saturating_sub(server.free);
     let late = server.age_ms > HEARTBEAT_FRESH.as_millis() as u64;
     Row {
@@ -100,9 +108,16 @@ fn row(server: &LiveServer) -> Row {
             one_line(&server.version),
         ],
         below: match &server.fault {
-            _ if late => Some("late: no heartbeat, or it cannot reach Redis".to_owned()),
-            Some(fault) => Some(format!("claims nothing, because it cannot scan: {fault}")),
-            None => None,
+            _ if late => vec!["late: no heartbeat, or it cannot reach Redis".to_owned()],
+            Some(fault) => {
+                let text = format!(
+                    "claims nothing, because it cannot scan: {}",
+                    one_line(fault)
+                );
+                let lines = textwrap::wrap(&text, width.saturating_sub(INDENT).max(WIDTH_MIN));
+                lines.into_iter().map(Cow::into_owned).collect()
+            }
+            None => Vec::new(),
         },
     }
 }
@@ -160,16 +175,12 @@ xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…     5  3 of 4 12.3k     - 7.0s 0.1.0
     #[test]
     fn the_reason_of_a_server_that_cannot_scan_is_below_its_line() {
         let faulty = LiveServer {
-            fault: Some("masscan not found: install masscan".to_owned()),
+            fault: Some("masscan not found: install masscan (apt install masscan) or give its path in -masscan".to_owned()),
             ..server("a")
         };
         let out = shown(&[faulty], false);
-        assert!(
-            out.ends_with(
-                "  claims nothing, because it cannot scan: masscan not found: install masscan\n"
-            ),
-            "{out}"
-        );
+        let text = "  claims nothing, because it cannot scan: masscan not found: install masscan\n  (apt install masscan) or give its path in -masscan\n";
+        assert!(out.ends_with(text), "{out}");
     }
 
     #[test]

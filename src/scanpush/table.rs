@@ -19,12 +19,12 @@ pub enum Side {
     Right,
 }
 
-/// A row: a cell for each column, and optionally a line of its own below.
+/// A row: a cell for each column, and lines of its own below.
 pub struct Row {
     /// As many as there are columns.
     pub cells: Vec<String>,
-    /// An indented line below the cells, cut to the table's width.
-    pub below: Option<String>,
+    /// Indented lines below the cells, each cut to the table's width.
+    pub below: Vec<String>,
 }
 
 /// The lines of a table, headers first, each at most `width` characters if the columns' minimum widths allow it. The first columns are
@@ -36,7 +36,7 @@ pub fn lines(columns: &[Column], rows: &[Row], width: usize) -> Vec<String> {
     for row in rows {
         let cells: Vec<&str> = row.cells.iter().map(String::as_str).collect();
         lines.push(line(columns, &widths, &cells));
-        if let Some(below) = &row.below {
+        for below in &row.below {
             lines.push(format!("  {}", beginning(below, width.saturating_sub(2))));
         }
     }
@@ -128,7 +128,7 @@ mod tests {
     fn row(cells: [&str; 4], below: Option<&str>) -> Row {
         Row {
             cells: cells.map(str::to_owned).into(),
-            below: below.map(str::to_owned),
+            below: below.map(str::to_owned).into_iter().collect(),
         }
     }
 

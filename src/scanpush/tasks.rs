@@ -97,7 +97,7 @@ fn row(task: &LiveTask, now_ms: u64) -> Row {
             one_line(task.server.as_deref().unwrap_or("-")),
             target_of(task),
         ],
-        below: below(task, now_ms),
+        below: below(task, now_ms).into_iter().collect(),
     }
 }
 
