@@ -71,7 +71,8 @@ pub(super) fn line_of_network_error(error: &NetworkError) -> Line {
     match error {
         NetworkError::NoRoute => fail(
             "interface",
-            "no default route via a router, or one without a router has the lowest metric; masscan takes its interface from it: ip route add default via ROUTER, or give -interface",
+            "no default route via a router (the one with the lowest metric counts), so masscan finds no interface: ip route add default via ROUTER, or give \
+             -interface",
         ),
         NetworkError::NoInterface(_) => fail(
             "interface",
