@@ -46,7 +46,7 @@
 //! 8. A free slot gets an eligible task within the poll time plus the deferral (`claim.lua`).
 //! 9. Every queue, buffer, retry and wait has a named bound with a unit, next to the code it bounds.
 //! 10. masscan gets an argument vector built from parsed types (`masscan/arguments.rs`).
-//! 11. What leaves is what was announced: probes = addresses × ports × passes (`scand/scan/pass.rs`).
+//! 11. masscan sends exactly the probes that were announced: addresses × ports × passes (`scand/scan/pass.rs`).
 //! 12. Scope fails closed: a masscan that announces other targets is stopped, and a finding outside the task is dropped
 //!     (`scand/scan/task_filter.rs`).
 //! 13. A fault of a server costs the server, not its tasks (`scand/claims/health.rs`).

@@ -106,7 +106,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
 
-    /// A server that sends `answer` as soon as a client connects, again for each request, and returns what `connect` makes of it.
+    /// Starts a server that sends `answer` on connection and again after each request. Returns the error that [`ClaimTable::connect`] gives.
     fn refused_with(answer: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("redis://{}", listener.local_addr().unwrap());

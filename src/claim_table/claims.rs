@@ -59,7 +59,7 @@ pub struct Load {
     pub rate_used: u64,
     /// Maximum packets per second of this server; none: no limit.
     pub max_rate: Option<u64>,
-    /// Why the server is not able to scan: it gets no task. None if it is.
+    /// Why the server cannot scan; it then gets no tasks. None if it can.
     pub fault: Option<String>,
 }
 
@@ -212,9 +212,9 @@ pub enum Reaped {
 pub struct Release {
     /// It may not be claimed again before this time has passed.
     pub delay: Duration,
-    /// The attempt does not count (drain, suspension).
+    /// The attempt does not count (drain, suspension, fault of the server).
     pub gives_back_attempt: bool,
-    /// This server failed it: other servers are preferred for a while.
+    /// The attempt failed on this server, or the server cannot run scans: other servers are preferred for a while.
     pub failed_here: bool,
     /// The task's `error`.
     pub error: Option<String>,

@@ -75,7 +75,7 @@ impl ClaimTable {
         }
         for removed in self.remove_wrong_types()? {
             error!(
-                "removed {removed} from Redis: its type is one that only another program can have written; what it held is read again from Kafka"
+                "removed {removed} from Redis: it has an unexpected type, so another program wrote it; lost tasks are restored from Kafka"
             );
         }
         self.run(|connection| script.key(prefix.as_str()).arg(&json).invoke(connection))

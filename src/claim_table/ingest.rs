@@ -67,12 +67,12 @@ pub enum Start<'a> {
     Missing,
     /// Its topic was recreated: the cursor of this epoch is replaced.
     Recreated {
-        /// The epoch.
+        /// The epoch that is replaced.
         epoch: &'a str,
     },
     /// The group's committed offset was set back: the cursor of this epoch is replaced.
     MovedBack {
-        /// The epoch.
+        /// The epoch that is replaced.
         epoch: &'a str,
     },
 }

@@ -64,7 +64,7 @@ pub struct LiveServer {
     pub rate_used: u64,
     /// Maximum packets per second; none: no limit.
     pub max_rate: Option<u64>,
-    /// Why it is not able to scan, and claims nothing; none if it is.
+    /// Why it cannot scan; it then claims nothing. None if it can.
     pub fault: Option<String>,
     /// Its version.
     pub version: String,

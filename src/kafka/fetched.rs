@@ -28,7 +28,8 @@ pub struct Record {
 pub enum Fetched {
     /// Records in ascending order, at least one. Offsets between them have no record: the next cursor is the last offset plus 1.
     Records(Vec<Record>),
-    /// There are no records from the cursor up to, but not including, `next`, only the marks of transactions or what compaction has left.
+    /// There are no records from the cursor up to, but not including, `next`, only transaction markers, or offsets that
+    /// compaction has removed.
     Gap {
         /// Where reading continues.
         next: i64,

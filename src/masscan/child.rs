@@ -28,7 +28,7 @@ const EXIT_WAIT: Duration = Duration::from_secs(2);
 /// Interval between two checks for its exit.
 const EXIT_CHECK_EVERY: Duration = Duration::from_millis(5);
 
-/// Size of the file by which a full disk is noticed, in bytes: as many as a file system may still have room for in its own structures.
+/// Size in bytes of the file that detects a full disk. Smaller files may still fit into space that a full file system keeps for its structures.
 const RESOURCE_FILE_BYTES: usize = 64 * 1024;
 
 /// How the process ended.

@@ -16,7 +16,7 @@ pub struct Drops {
     interface: Interface,
     /// Packets dropped by the interface's queue.
     queue: u64,
-    /// Packets dropped because the connection tracking table was full.
+    /// Packets dropped and connections evicted by connection tracking, usually because its table was full.
     conntrack: u64,
 }
 
@@ -52,13 +52,13 @@ impl Drops {
         );
         let queue = (queue > 0).then(|| {
             format!(
-                "the queue of {interface} dropped {queue} packets during the scan, so probes are lost: lower the rate (tc -s qdisc show dev {interface})"
+                "the queue of {interface} dropped {queue} packets during the scan, so probes were probably lost: lower the rate (tc -s qdisc show dev {interface})"
             )
         });
         let conntrack = (conntrack > 0).then(|| {
             format!(
-                "the connection tracking table was full and dropped {conntrack} packets during the scan, so probes or answers are lost: raise \
-                 net.netfilter.nf_conntrack_max, or do not track them"
+                "connection tracking dropped packets or evicted connections {conntrack} times during the scan (its table is probably full), so probes \
+                 or answers may be lost: raise net.netfilter.nf_conntrack_max, or exempt the scan's traffic from tracking (NOTRACK)"
             )
         });
         let all: Vec<String> = queue.into_iter().chain(conntrack).collect();
@@ -115,9 +115,6 @@ mod tests {
             "{queue}"
         );
         let both = at(9, 12).since(&at(7, 9)).unwrap();
-        assert!(
-            both.contains("dropped 3 packets during the scan, so probes or answers"),
-            "{both}"
-        );
+        assert!(both.contains("evicted connections 3 times"), "{both}");
     }
 }

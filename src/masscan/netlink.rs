@@ -57,10 +57,12 @@ const IPV4: u8 = 2;
 const ROUTE_DESTINATION: u16 = 1;
 const ROUTE_INTERFACE: u16 = 4;
 
-/// Queues of interfaces (qdiscs), with the flag with which the kernel answers the sender, and the parent of the outermost queue.
+/// Queues of interfaces (qdiscs).
 const GET_QUEUE: u16 = 38;
 const QUEUE_HEADER_BYTES: usize = 20;
+/// With this flag the kernel sends the answer to the sender too.
 const ECHO: u16 = 8;
+/// The parent of an interface's outermost queue.
 const QUEUE_ROOT: u32 = u32::MAX;
 const QUEUE_STATISTICS: u16 = 3;
 

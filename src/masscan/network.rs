@@ -63,7 +63,8 @@ pub struct Network {
     pub gateway: Option<Ipv4Addr>,
     /// What masscan cannot reach.
     pub reach: Reach,
-    /// The interface that the kernel would take for other networks, if it is another one: masscan ignores policy rules and some routes.
+    /// The interface that the kernel would take for other networks, if it is another one: masscan ignores policy rules, and all routes
+    /// except those to 0.0.0.0.
     pub kernels_interface: Option<Interface>,
     /// The offloads that are on and make masscan lose answers; none if the kernel does not report them.
     pub traps: Option<BTreeSet<String>>,

@@ -2,7 +2,7 @@
 //!
 //! masscan 1.3.2 takes the interface of the route with the lowest metric in the main table whose destination is 0.0.0.0, whatever its prefix
 //! length (0.0.0.0/1 of a VPN counts too), and sends everything to that route's router. If that route has no router, it takes no interface at
-//! all. It ignores policy rules and all other routes. (From its `rawsock-getif.c`; measured with two routers, the two halves of a VPN, a policy
+//! all. It ignores policy rules, and all routes except those to 0.0.0.0. (From its `rawsock-getif.c`; measured with two routers, the two halves of a VPN, a policy
 //! rule and a more specific route.)
 
 use crate::model::Targets;

@@ -14,7 +14,7 @@ pub struct GroupPosition {
 pub enum Moved {
     /// To an earlier offset: the records from there are ingested again.
     Back(i64),
-    /// To a later offset than the group could have committed: the records before it are skipped.
+    /// To a later offset than the group could have committed: the records before it that have not been ingested are skipped.
     Forward(i64),
 }
 

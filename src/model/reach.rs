@@ -27,8 +27,8 @@ impl Reach {
         let own = targets.intersection(&self.own);
         if let Some(first) = own.ranges().first() {
             return Some(format!(
-                "{} of its addresses ({first} …) are this server's or in its own network, and masscan sends everything to the router: leave them \
-                 out with -exclude, scan them from another network, or start scand with -router-mac",
+                "targets in this server's own network, or its own addresses: {} ({first} …); masscan sends everything to the router, so they cannot be \
+                 reached: leave them out with -exclude, scan them from another network, or start scand with -router-mac",
                 own.count()
             ));
         }
@@ -46,14 +46,14 @@ impl Reach {
         format!("{:016x}", fingerprint(&text))
     }
 
-    /// For people: `all but 192.0.2.0/30; IPv6: no address`.
+    /// A summary for people, such as `all but 192.0.2.0/30; no IPv6: eth0 has no IPv6 default route via a router`.
     pub fn summary(&self) -> String {
         let own = match self.own.is_empty() {
             true => "all IPv4 targets".to_owned(),
             false => format!("all but {}", self.own),
         };
         match &self.no_ipv6 {
-            None => format!("{own}; IPv6 too"),
+            None => format!("{own}; all IPv6 targets"),
             Some(why) => format!("{own}; no IPv6: {why}"),
         }
     }
@@ -73,8 +73,8 @@ mod tests {
         let reach = Reach::new(vec![range("10.1.0.0/24"), range("127.0.0.0/8")], no_ipv6);
         for (targets, named) in [
             ("10.2.0.0/24", None),
-            ("10.1.0.7", Some("1 of its addresses (10.1.0.7 …)")),
-            ("10.0.0.0/15", Some("256 of its addresses (10.1.0.0/24 …)")),
+            ("10.1.0.7", Some("own addresses: 1 (10.1.0.7 …)")),
+            ("10.0.0.0/15", Some("own addresses: 256 (10.1.0.0/24 …)")),
             ("127.0.0.1", Some("127.0.0.1")),
             (
                 "10.2.0.1,2001:db8::1",

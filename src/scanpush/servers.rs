@@ -91,7 +91,7 @@ fn show(servers: &[LiveServer], json: bool, output: &mut Output<'_>) -> Result<(
         .try_for_each(|line| output.line(line))
 }
 
-/// What is wrong with a server is shown completely, in a table that is `width` characters wide.
+/// The row of a server in a table of `width` characters. Below it: that it is late, or else its fault, wrapped and not cut.
 fn row(server: &LiveServer, width: usize) -> Row {
     let sending = server.slots.saturating_sub(server.free);
     let late = server.age_ms > HEARTBEAT_FRESH.as_millis() as u64;

@@ -210,7 +210,7 @@ fn undecodable() {
     );
     assert!(fleet.task("after").is_none(), "nothing is skipped");
 
-    // The operator gives the record up.
+    // The operator skips the record.
     let to = format!("{topic}:0");
     let words = [
         "--group",

@@ -62,7 +62,7 @@ pub(in crate::kafka) fn first_that_answers(brokers: &Brokers) -> Result<String, 
     Err(KafkaError::Unreachable(refusals))
 }
 
-/// Which of `addresses`, which brokers advertise, do not answer as Kafka, and why. All are asked at the same time.
+/// Asks all `addresses` (advertised by brokers) at the same time. Returns those that do not answer as Kafka, each with its error.
 pub(in crate::kafka) fn not_answering(
     addresses: Vec<String>,
 ) -> Result<BTreeMap<String, KafkaError>, KafkaError> {

@@ -158,8 +158,8 @@ impl Client {
         self.open = None;
     }
 
-    /// As [`Client::forget`], but not so often that connecting takes more than a fifth of the time: a leader that drops packets is waited for
-    /// each time.
+    /// As [`Client::forget`], but only if the connection has lasted at least four times as long as it took to connect. Each reconnect waits for
+    /// every leader that does not answer, so this limits connecting to a fifth of the time.
     pub(in crate::kafka) fn forget_if_cheap(&mut self) {
         if self
             .open

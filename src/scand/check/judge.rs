@@ -102,8 +102,8 @@ fn line_of_interface(network: &Network, source: &Source, from: &str) -> Line {
         Some(other) if source.interface.is_none() => warn(
             "interface",
             format!(
-                "{name}, {from}, but the kernel sends to other networks through {other}: masscan ignores policy rules and most routes; give \
-                 -interface {other}, or -interface {name} if it is right"
+                "{name}, {from}, but the kernel sends to other networks through {other}: masscan ignores policy rules, and all routes except \
+                 those to 0.0.0.0; give -interface {other}, or -interface {name} to keep it"
             ),
         ),
         _ => ok("interface", format!("{name}, {from}")),
@@ -312,7 +312,7 @@ mod tests {
             lines(Some("192.0.2.1"), Some(&[]), Some(1500), &Source::default()),
             "ok    interface  eth0, from the default route\n\
              ok    route      via 192.0.2.1 on eth0\n\
-             ok    reach      all IPv4 targets; IPv6 too\n\
+             ok    reach      all IPv4 targets; all IPv6 targets\n\
              ok    offloads   off (those that make masscan lose answers)\n\
              ok    mtu        1500"
         );

@@ -1,7 +1,8 @@
-//! `scand -check`, and a server's test of itself: checks what a scan needs and prints one line for each check: verdict, name, result and remedy.
+//! The checks of what a scan needs. [`run`] (`scand -check`) runs all of them in parallel, one thread each, prints a line for each result
+//! (verdict, name, result, remedy), and ends shortly after [`CHECKS_WAIT`] even if nothing answers. [`first_fault`] (a server's test of itself)
+//! runs only those that a scan needs, one after another, and prints nothing.
 //!
-//! **Invariants:** it scans nothing and claims no task. All checks run at the same time, each on its own thread. It ends shortly after
-//! [`CHECKS_WAIT`] even if nothing answers: a check that takes longer has failed.
+//! **Invariant:** no check scans anything or claims a task.
 //!
 //! | file | contents |
 //! |---|---|

@@ -260,7 +260,7 @@ impl Dispatch {
         }
         let wanted = targets.without(&denied);
         if self.reach.last().refusal(&wanted).is_some()
-            // Perhaps no longer.
+            // The last examination may be outdated.
             && let Some(why) = self.reach.examine(&self.options).refusal(&wanted)
         {
             return self.refuse(claimed, &scope, &why);

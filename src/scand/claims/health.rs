@@ -74,8 +74,8 @@ impl Health {
         )
     }
 
-    /// This server could not run a scan, or failed a test, at `now`. Returns the pause until the next test if it was scheduled by this call:
-    /// of several scans that fail for the same reason, the first one does.
+    /// This server could not run a scan, or failed a test, at `now`. Returns the pause until the next test; none if a
+    /// test is already scheduled, because several scans may fail for the same reason.
     pub fn failed(&self, fault: &str, masscan_has_failed: bool, now: Instant) -> Option<Duration> {
         let mut state = lock(&self.0);
         if matches!(&state.condition, Condition::Faulty { test_at, .. } if *test_at > now) {

@@ -34,7 +34,8 @@ pub struct Lease {
     pub held_claims: Arc<HeldClaims>,
     /// Its own connection to Redis.
     pub table: ClaimTable,
-    /// Where state changes go: of reaped claims and from the outbox. None once the drain has begun, because `finalize` ends with its last sender.
+    /// Receives the state changes of reaped claims and of the outbox. None once the drain has begun: `finalize` ends when its last sender is
+    /// dropped.
     pub finalize: Option<Sender<StateChange>>,
     /// Wakes `dispatch`: there may be work.
     pub work: Sender<()>,
@@ -170,7 +171,7 @@ impl Lease {
         }
     }
 
-    /// A task whose end is decided is this server's to end, by a call that was sent at `sent`. `lost_server` is empty if none ran it.
+    /// Takes over a task whose end is decided but not finished. The call that reaped it was sent at `sent`; `lost_server` is empty if none ran it.
     fn ending(&self, lost_server: &str, task: Ending, sent: Instant) -> StateChange {
         let _task = with_task(&task.task_id);
         if lost_server.is_empty() {

@@ -39,8 +39,8 @@ impl ReachWatch {
         }
     }
 
-    /// Examines the network now. With -router-mac, the operator has decided where packets go, and nothing is refused. What cannot be examined
-    /// is not refused either.
+    /// Examines the network now. With -router-mac, the operator has decided where packets go, and nothing is refused. If the network
+    /// cannot be examined, the last result still applies; at first nothing is refused.
     pub fn examine(&mut self, options: &Options) -> &Reach {
         self.examined_at = Some(Instant::now());
         if options.source.router_mac.is_some() {
@@ -48,11 +48,11 @@ impl ReachWatch {
         }
         match masscan::inspect_for(&options.masscan, options.source.interface.as_ref()) {
             Ok(network) if network.reach != self.reach => {
-                info!("reaches {}", network.reach.summary());
+                info!("masscan reaches {}", network.reach.summary());
                 self.reach = network.reach;
             }
             Ok(_) => {}
-            Err(error) => debug!("what masscan cannot reach is not known: {error}"),
+            Err(error) => debug!("cannot examine which targets masscan reaches: {error}"),
         }
         &self.reach
     }

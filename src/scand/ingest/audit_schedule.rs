@@ -30,8 +30,8 @@ impl AuditSchedule {
 /// What the last comparison of the group's position with Kafka saw.
 #[derive(Default)]
 pub(super) struct GroupAudit {
-    /// Offsets that were moved. Only what is seen twice counts, because another server may just be committing.
+    /// Moves seen by the last audit. A move counts only if two audits in a row see it, because another server may be committing at that moment.
     pub(super) moves: BTreeMap<i32, Moved>,
-    /// The first offsets about which there was a warning.
+    /// The first offset of each partition's log at the last warning about retention.
     pub(super) warned: BTreeMap<i32, i64>,
 }

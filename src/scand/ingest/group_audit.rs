@@ -12,7 +12,7 @@ use log::{debug, warn};
 use std::collections::BTreeMap;
 
 impl Poll {
-    /// Makes the comparison. Returns true if a cursor has changed.
+    /// Compares the group's position with Kafka and follows confirmed moves. Returns true if there were any: the caller reads the cursors again.
     pub(super) fn audit_group(
         &mut self,
         reader: &mut Reader,

@@ -170,10 +170,10 @@ impl Poll {
         for &partition in cursors.keys() {
             match all.get(&partition) {
                 Some(Fetched::Away { reason }) => self.note_trouble(troubles, partition, reason),
-                // Nothing is skipped: its tasks were acknowledged.
+                // They are not skipped, because their pushes were acknowledged.
                 Some(Fetched::Unreadable { reason, .. }) => {
                     let reason = format!(
-                        "{reason}. To give these records up: kafka-consumer-groups.sh --reset-offsets moves the group past them"
+                        "{reason}. To skip these records, move the group past them with kafka-consumer-groups.sh --reset-offsets"
                     );
                     self.note_trouble(troubles, partition, &reason);
                 }

@@ -19,9 +19,9 @@ pub(super) struct DropsWatch {
 
 #[derive(Default)]
 struct Seen {
-    /// When the scan began.
+    /// The counters when the first masscan started.
     before: Option<Drops>,
-    /// What was dropped since.
+    /// What has been dropped since then.
     note: Option<String>,
 }
 
@@ -34,7 +34,7 @@ impl DropsWatch {
         }
     }
 
-    /// Reads the counters in the network of this masscan: the first time as a start, later to compare.
+    /// Reads the counters in the network of this masscan, on a new thread. The first reading is the baseline; later ones are compared with it.
     pub(super) fn read(&self, whose: NetworkOf) {
         let watch = self.clone();
         let reading = thread::Builder::new()

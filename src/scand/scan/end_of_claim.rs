@@ -41,7 +41,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Whether the task or this server is to blame that masscan did not start.
+    /// Decides whether the task or this server is to blame that masscan did not start.
     fn blame(&self, cause: String) -> Outcome {
         match check::first_fault(&self.scans.options, true) {
             Some(fault) => {

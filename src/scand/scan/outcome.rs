@@ -115,9 +115,10 @@ pub fn decide(end: RunEnd, run: &Run) -> Outcome {
     match end {
         RunEnd::Stopped(reason) => stopped(reason, run),
         RunEnd::Interrupted => interrupted(run),
-        RunEnd::WhileStarting => {
-            Outcome::NotStarted(exited(run, "it ended before it sent anything".to_owned()))
-        }
+        RunEnd::WhileStarting => Outcome::NotStarted(exited(
+            run,
+            "it ended before it printed any progress".to_owned(),
+        )),
         RunEnd::WhileSending => {
             Outcome::Failed(exited(run, format!("stopped at {:.2} %", run.percent)))
         }
@@ -189,7 +190,7 @@ fn interrupted(run: &Run) -> Outcome {
     ))
 }
 
-/// What to say of a masscan that ended by itself and not as it should; `cause` is for the case that it gave none.
+/// The error text for a masscan that exited unexpectedly; `cause` is used if masscan gave none.
 fn exited(run: &Run, cause: String) -> String {
     let cause = run.cause.clone().unwrap_or(cause);
     format!("masscan {}: {cause}", run.exit)

@@ -11,7 +11,7 @@ pub struct Fleet {
     pub redis: String,
     pub folder: PathBuf,
     pub masscan: PathBuf,
-    /// The flags of every scand of this fleet that say from where masscan sends.
+    /// The flags of every scand of this fleet about the interface and router of masscan.
     pub source: &'static [&'static str],
     pub number: u32,
     /// The `-lease` of every scand of this fleet, in seconds.
