@@ -231,8 +231,10 @@ fn lost_interface() {
     broken.wait_for_log(
         "given back without an attempt: this server cannot scan: there is no interface",
     );
-    let task = fleet.task(&id).unwrap();
-    assert_eq!((task.status, task.attempt), (State::Queued, 0));
+    wait_until("the task to be queued without an attempt", SOON, || {
+        let task = fleet.task(&id);
+        task.is_some_and(|task| (task.status, task.attempt) == (State::Queued, 0))
+    });
     let able = fleet.with_standin_in("able", &json!({}));
     let _able = able.ready_scand("b", &[]);
     let ended = fleet.wait_ended(&id, SOON);

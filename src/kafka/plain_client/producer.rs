@@ -171,14 +171,22 @@ impl Producer {
         Ok(())
     }
 
-    /// Those of `placed` whose leader answers, and the error of one that does not: the messages for the others are sent all the same.
+    /// Those of `placed` whose partition has a leader that answers, and the error of one that has not: the messages for the others are sent all
+    /// the same. (The crate refuses the whole request if one of its partitions has no leader.)
     fn answering(&self, mut placed: Placed) -> (Placed, Option<KafkaError>) {
         let mut silent = None;
         for (partition, leader) in (0..).zip(self.client.leaders()) {
-            if let Leader::NotAnswering(error) = leader
-                && placed.remove(&partition).is_some()
-            {
-                silent = Some(error.clone());
+            let error = match leader {
+                Leader::At(_) => continue,
+                Leader::NotAnswering(error) => error.clone(),
+                Leader::Missing => KafkaError::code(
+                    self.client.brokers(),
+                    &self.doing(),
+                    KafkaCode::LeaderNotAvailable,
+                ),
+            };
+            if placed.remove(&partition).is_some() {
+                silent = Some(error);
             }
         }
         (placed, silent)

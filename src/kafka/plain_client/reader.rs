@@ -81,8 +81,15 @@ impl Reader {
         (0..).take(self.client.leaders().len()).collect()
     }
 
-    /// Where each partition's log begins and ends. Partitions without a leader are absent.
+    /// Where each partition's log begins and ends. Partitions without a leader are absent. Errs at once if a leader does not answer, because the
+    /// crate asks all of them.
     pub fn log_ranges(&mut self) -> Result<BTreeMap<i32, LogRange>, KafkaError> {
+        self.client.refresh()?;
+        for leader in self.client.leaders() {
+            if let Leader::NotAnswering(error) = leader {
+                return Err(error.clone());
+            }
+        }
         let topic = self.client.topic().to_owned();
         let doing = format!("look up the offsets of {topic}");
         self.client.call(&doing, Duration::ZERO, move |kafka| {
@@ -135,7 +142,14 @@ impl Reader {
             let answer = match found {
                 Found::Other(Fetched::Away { reason }) => away(partition, &reason),
                 Found::Other(answer) => answer,
-                found if !found.is_complete(cursor) => self.isolate_batch(partition, cursor)?,
+                found if !found.is_complete(cursor) => {
+                    match self.isolate_batch(partition, cursor) {
+                        Err(KafkaError::Stopped) => return Err(KafkaError::Stopped),
+                        // The other partitions' records are delivered all the same.
+                        Err(error) => away(partition, &error.to_string()),
+                        Ok(answer) => answer,
+                    }
+                }
                 Found::Log { records, .. } => Fetched::Records(records),
                 Found::Undecodable(_) => unreachable!("it is never complete"),
             };
@@ -155,15 +169,16 @@ impl Reader {
         cursors: &BTreeMap<i32, i64>,
     ) -> Result<(Answers, BTreeMap<i32, i64>), KafkaError> {
         self.client.refresh()?;
-        self.unreadable.retain(|partition, known| {
-            cursors.get(partition) == Some(&known.cursor) && known.since.elapsed() < METADATA_EVERY
-        });
+        self.unreadable
+            .retain(|_, known| known.since.elapsed() < METADATA_EVERY);
         let (mut answers, mut to_fetch) = (Answers::new(), BTreeMap::new());
         for (&partition, &cursor) in cursors {
             let leader = usize::try_from(partition)
                 .ok()
                 .and_then(|at| self.client.leaders().get(at));
-            let answer = match (leader, self.unreadable.get(&partition)) {
+            let unreadable = self.unreadable.get(&partition);
+            let known = unreadable.filter(|known| known.cursor == cursor);
+            let answer = match (leader, known) {
                 (None, _) => Fetched::Gone,
                 (Some(Leader::Missing), _) => {
                     away(partition, describe_code(KafkaCode::LeaderNotAvailable))

@@ -49,7 +49,8 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Exit> {
 /// The first fault that keeps a scan from starting on this server, with its remedy; none if one can start. Asks neither Kafka nor Redis. Takes
 /// some milliseconds, or some seconds if masscan hangs.
 ///
-/// The routes count only if `masscan_has_failed`: its configuration file may name an interface and a router that this program does not know.
+/// The routes count only if `masscan_has_failed` to start: its configuration file may name an interface and a router that this program does not
+/// know. So they keep no server from trying again.
 pub fn first_fault(options: &Options, masscan_has_failed: bool) -> Option<String> {
     let checks = CHECKS.iter().filter(|check| match check.need {
         Need::Scan => true,

@@ -123,13 +123,12 @@ impl Dispatch {
     /// Tests whether this server is able to scan, on a thread, because a masscan that hangs must not delay a drain.
     fn test(&self) {
         let (done, tested) = bounded(1);
-        let (options, masscan_has_failed) =
-            (self.options.clone(), self.health.masscan_has_failed());
+        let options = self.options.clone();
         let test = thread::Builder::new()
             .name("self-test".to_owned())
             .spawn(move || {
                 // Nothing receives it if the server stops.
-                let _ = done.send(check::first_fault(&options, masscan_has_failed));
+                let _ = done.send(check::first_fault(&options, false));
             });
         let fault = match test {
             Ok(_) => select! {
@@ -139,17 +138,14 @@ impl Dispatch {
             Err(error) => Some(format!("cannot start a thread: {error}")),
         };
         match fault {
-            Some(fault) => self.stop_claiming(&fault, masscan_has_failed),
+            Some(fault) => self.stop_claiming(&fault),
             None if self.health.passed() => info!("able to scan again: claiming tasks"),
             None => {}
         }
     }
 
-    fn stop_claiming(&self, fault: &str, masscan_has_failed: bool) {
-        let failed = self
-            .health
-            .failed(fault, masscan_has_failed, Instant::now());
-        if let Some(pause) = failed {
+    fn stop_claiming(&self, fault: &str) {
+        if let Some(pause) = self.health.failed(fault, Instant::now()) {
             warn!(
                 "this server cannot scan, and claims nothing until it can (next test in {} s): {fault}",
                 pause.as_secs()
@@ -335,7 +331,7 @@ impl Dispatch {
             self.masscan_info = info;
         }
         if let Err(error) = &self.masscan_info {
-            self.stop_claiming(error, false);
+            self.stop_claiming(error);
         }
     }
 

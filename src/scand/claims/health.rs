@@ -20,7 +20,7 @@ pub struct Health(Mutex<State>);
 #[derive(Debug)]
 struct State {
     condition: Condition,
-    /// The pauses between tests. They grow until a masscan has started.
+    /// The pauses between tests. They grow until a masscan has reported progress.
     pauses: Backoff,
 }
 
@@ -29,11 +29,7 @@ enum Condition {
     /// It claims tasks.
     Able,
     /// It claims nothing until a test passes.
-    Faulty {
-        fault: String,
-        test_at: Instant,
-        masscan_has_failed: bool,
-    },
+    Faulty { fault: String, test_at: Instant },
 }
 
 impl Default for Health {
@@ -62,21 +58,9 @@ impl Health {
         }
     }
 
-    /// Whether the fault was found because masscan did not start; then its routes are tested too.
-    pub fn masscan_has_failed(&self) -> bool {
-        let state = lock(&self.0);
-        matches!(
-            state.condition,
-            Condition::Faulty {
-                masscan_has_failed: true,
-                ..
-            }
-        )
-    }
-
     /// This server could not run a scan, or failed a test, at `now`. Returns the pause until the next test; none if a
     /// test is already scheduled, because several scans may fail for the same reason.
-    pub fn failed(&self, fault: &str, masscan_has_failed: bool, now: Instant) -> Option<Duration> {
+    pub fn failed(&self, fault: &str, now: Instant) -> Option<Duration> {
         let mut state = lock(&self.0);
         if matches!(&state.condition, Condition::Faulty { test_at, .. } if *test_at > now) {
             return None;
@@ -85,7 +69,6 @@ impl Health {
         state.condition = Condition::Faulty {
             fault: fault.to_owned(),
             test_at: now + pause,
-            masscan_has_failed,
         };
         Some(pause)
     }
@@ -96,7 +79,7 @@ impl Health {
         matches!(before, Condition::Faulty { .. })
     }
 
-    /// A masscan has started: after the next fault, the pauses begin small again.
+    /// A masscan has reported progress: after the next fault, the pauses begin small again.
     pub fn started(&self) {
         lock(&self.0).pauses.reset();
     }
@@ -107,30 +90,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_until_a_masscan_has_started() {
+    fn pauses_grow_until_a_masscan_reports_progress() {
         let (health, start) = (Health::default(), Instant::now());
         assert_eq!((health.fault(), health.test_in(start)), (None, None));
         let second = Duration::from_secs(1);
-        assert_eq!(health.failed("disk full", false, start), Some(second));
+        assert_eq!(health.failed("disk full", start), Some(second));
         assert_eq!(health.fault().as_deref(), Some("disk full"));
         assert_eq!(health.test_in(start), Some(second));
         assert_eq!(
-            health.failed("disk full", false, start),
+            health.failed("disk full", start),
             None,
             "a second scan fails for the same reason"
         );
-        assert_eq!(
-            health.failed("disk full", false, start + second),
-            Some(second * 2)
-        );
+        assert_eq!(health.failed("disk full", start + second), Some(second * 2));
         assert!(health.passed());
         assert!(!health.passed());
         assert_eq!(health.fault(), None);
-        assert_eq!(health.failed("again", false, start), Some(second * 4));
+        assert_eq!(health.failed("again", start), Some(second * 4));
         assert!(health.passed());
-        assert!(!health.masscan_has_failed());
         health.started();
-        assert_eq!(health.failed("later", true, start), Some(second));
-        assert!(health.masscan_has_failed());
+        assert_eq!(health.failed("later", start), Some(second));
     }
 }

@@ -245,7 +245,7 @@ impl Poll {
             Fetched::Records(records) => {
                 self.ingest_following(reader, partition, cursor, records, phase.histories())
             }
-            Fetched::Gap { next } => self.skip(partition, cursor, next, 0),
+            Fetched::Gap { next } => self.skip(partition, cursor, next, 0).map(drop),
             Fetched::OutOfRange => self.move_cursor_into_log(reader, partition, cursor),
             Fetched::Gone => Err(KafkaError::topic_missing(&self.brokers, &self.topic).into()),
             Fetched::Away { .. } | Fetched::Unreadable { .. } => Ok(()),

@@ -3,7 +3,7 @@
 use super::Poll;
 use super::error::IngestError;
 use super::records::first_offset;
-use crate::claim_table::{Beginning, Cursor, Ingest, Start};
+use crate::claim_table::{Beginning, Cursor, Ingest, Ingested, Start};
 use crate::kafka::{LogRange, Reader};
 use log::{error, info};
 use std::collections::BTreeMap;
@@ -108,7 +108,7 @@ impl Poll {
         if cursor.next < range.first {
             let lost = (range.first - cursor.next) as u64;
             self.log_lost(partition, cursor.next, range.first);
-            return self.skip(partition, cursor, range.first, lost);
+            return self.skip(partition, cursor, range.first, lost).map(drop);
         }
         if cursor.next > range.next {
             return self.restart_at(range, partition, cursor);
@@ -125,14 +125,15 @@ impl Poll {
         );
     }
 
+    /// Moves the cursor to `next`. Returns false if another server has moved it before.
     pub(super) fn skip(
         &mut self,
         partition: i32,
         cursor: &Cursor,
         next: i64,
         lost_records: u64,
-    ) -> Result<(), IngestError> {
-        self.table.ingest(&Ingest {
+    ) -> Result<bool, IngestError> {
+        let ingested = self.table.ingest(&Ingest {
             partition,
             cursor,
             next,
@@ -142,6 +143,6 @@ impl Poll {
             lease: self.lease,
             tasks: &[],
         })?;
-        Ok(())
+        Ok(matches!(ingested, Ingested::Done(_)))
     }
 }

@@ -30,6 +30,15 @@ impl TaskHistories {
     ) -> Result<TaskHistories, KafkaError> {
         let mut reader = Reader::connect_until(brokers, status_topic, stop)?;
         let ranges = reader.log_ranges()?;
+        // Without one partition's records, tasks that have ended would run again.
+        let without_leader = |partition: i32| KafkaError::Broken {
+            doing: format!("read {status_topic}"),
+            reason: format!("partition {partition} currently has no leader"),
+        };
+        let mut partitions = reader.partitions().into_iter();
+        if let Some(missing) = partitions.find(|partition| !ranges.contains_key(partition)) {
+            return Err(without_leader(missing));
+        }
         let mut cursors: BTreeMap<i32, i64> =
             ranges.iter().map(|(&p, range)| (p, range.first)).collect();
         let mut histories = TaskHistories::default();
@@ -52,7 +61,7 @@ impl TaskHistories {
                     // Retention has removed it in the meantime.
                     Fetched::OutOfRange => {
                         let range = reader.log_ranges()?.get(&partition).copied();
-                        range.map_or(i64::MAX, |range| range.first)
+                        range.ok_or_else(|| without_leader(partition))?.first
                     }
                     // Without these records a task that has ended might run again; and the caller may have to stop.
                     Fetched::Away { reason } | Fetched::Unreadable { reason, .. } => {

@@ -44,10 +44,7 @@ impl Scan<'_> {
     /// Decides whether the task or this server is to blame that masscan did not start.
     fn blame(&self, cause: String) -> Outcome {
         match check::first_fault(&self.scans.options, true) {
-            Some(fault) => {
-                self.scans.health.failed(&fault, true, Instant::now());
-                Outcome::ServerFault(fault)
-            }
+            Some(fault) => Outcome::ServerFault(fault),
             None => Outcome::Failed(cause),
         }
     }
@@ -64,7 +61,7 @@ impl Scan<'_> {
             }
             Outcome::ServerFault(fault) => {
                 warn!("given back without an attempt: this server cannot scan: {fault}");
-                self.scans.health.failed(&fault, false, Instant::now());
+                self.scans.health.failed(&fault, Instant::now());
                 let error = format!("{} cannot scan: {fault}", self.scans.server);
                 self.release(Duration::ZERO, GivenBackAfter::ServerFault, error)
             }

@@ -95,6 +95,9 @@ impl Scan<'_> {
         );
         self.log_milestone();
         self.reporter.note_reading(read_at);
+        if running.stage == Stage::Starting {
+            self.scans.health.started();
+        }
         let before = running.stage.sends_no_more();
         running.stage = running.stage.clone().after_progress(&progress, read_at);
         if !before && running.stage.sends_no_more() {

@@ -64,7 +64,6 @@ impl Scan<'_> {
             Ok(child) => {
                 self.last_ran = Instant::now();
                 self.started_at.get_or_insert(self.last_ran);
-                self.scans.health.started();
                 Phase::Scanning(Running::new(child))
             }
             Err(error) => self.flushing(match error.is_fault_of_server() {
