@@ -49,4 +49,4 @@ pub use output::StdoutMode;
 pub use program::{ProgramError, find, has_libpcap, has_setsid};
 pub use raw_sockets::{Rights, rights};
 pub use reader::Output;
-pub use stderr::{announced_size, announced_version, cause, is_interrupt};
+pub use stderr::{announced_size, announced_version, cause, is_fault_of_network, is_interrupt};

@@ -46,6 +46,18 @@ pub fn cause<'a>(messages: impl Iterator<Item = &'a str>) -> Option<String> {
     (!kept.is_empty()).then(|| one_line(&kept.join("; ")))
 }
 
+/// Whether a failure with this cause is one of the server's network that every scan would meet: masscan 1.3.2 finds no interface or no address
+/// of it, or the router does not answer. (A router that does not answer for IPv6 only is not: IPv4 scans work.)
+pub fn is_fault_of_network(cause: &str) -> bool {
+    const FAULTS: [&str; 4] = [
+        "FAIL: could not determine default interface",
+        "FAIL: failed to detect MAC address of interface",
+        "FAIL: failed to detect IP of interface",
+        "FAIL: ARP timed-out resolving MAC address for router",
+    ];
+    FAULTS.iter().any(|fault| cause.contains(fault))
+}
+
 /// Whether a message says that masscan received a SIGINT. After the first one it stops sending and waits as after a complete scan;
 /// the percentage does not show it, since it may have been rounded to 100.00.
 pub fn is_interrupt(message: &str) -> bool {
@@ -171,6 +183,28 @@ mod tests {
             Some(Line::Message("FAIL: no\u{fffd}".to_owned()))
         );
         assert_eq!(parse(b"  "), None);
+    }
+
+    #[test]
+    fn a_router_that_does_not_answer_is_the_servers_fault() {
+        for (cause, is_fault) in [
+            (
+                "masscan exited with code 1: [-] FAIL: ARP timed-out resolving MAC address for router e0: \"192.0.2.2\"",
+                true,
+            ),
+            (
+                "FAIL: could not determine default interface; [hint] try",
+                true,
+            ),
+            (
+                "FAIL: NDP timed-out resolving MAC address for router e0",
+                false,
+            ),
+            ("FAIL: permission denied", false),
+            ("", false),
+        ] {
+            assert_eq!(is_fault_of_network(cause), is_fault, "{cause}");
+        }
     }
 
     #[test]

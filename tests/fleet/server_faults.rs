@@ -25,6 +25,11 @@ pub const TESTS: &[Test] = &[
         lost_interface,
     ),
     (
+        "a_router_that_does_not_answer_costs_no_attempt",
+        Needs::KafkaAndRedis,
+        silent_router,
+    ),
+    (
         "a_task_runs_on_a_server_that_reaches_its_targets",
         Needs::Lab,
         without_ipv6,
@@ -318,4 +323,20 @@ fn dropped_probes() {
     let error = ended.error.unwrap();
     assert!(error.starts_with("the queue of scan0 dropped "), "{error}");
     server.wait_for_log("packets during the scan, so probes were probably lost: lower the rate");
+}
+
+fn silent_router() {
+    let stderr = "[-] FAIL: ARP timed-out resolving MAC address for router lo: \"192.0.2.2\"";
+    let failure = json!({"fail": {"stderr": stderr, "exit_code": 1}});
+    let fleet = Fleet::new("router").with_standin(&failure);
+    let broken = fleet.ready_scand("a", &[]);
+    let id = fleet.push_network(&fleet.network(0), 10_000, &["-attempts", "1"]);
+    broken.wait_for_log("given back without an attempt: this server cannot scan: masscan exited");
+    let able = fleet.with_standin_in("able", &json!({}));
+    let _able = able.ready_scand("b", &[]);
+    let ended = fleet.wait_ended(&id, SOON);
+    assert_eq!(
+        (ended.status, ended.attempt, ended.server.as_deref()),
+        (State::Completed, 1, Some("b"))
+    );
 }

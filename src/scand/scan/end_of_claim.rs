@@ -3,6 +3,7 @@
 use super::Scan;
 use super::outcome::Outcome;
 use crate::claim_table::{Ending, Release};
+use crate::masscan;
 use crate::model::lease::retry_delay;
 use crate::model::{State, StatusRecord};
 use crate::scand::check;
@@ -45,6 +46,7 @@ impl Scan<'_> {
     fn blame(&self, cause: String) -> Outcome {
         match check::first_fault(&self.scans.options, true) {
             Some(fault) => Outcome::ServerFault(fault),
+            None if masscan::is_fault_of_network(&cause) => Outcome::ServerFault(cause),
             None => Outcome::Failed(cause),
         }
     }
