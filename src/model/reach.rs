@@ -1,5 +1,6 @@
 //! Which targets masscan cannot reach from a server. Pure.
 
+use super::source::Source;
 use super::text::fingerprint;
 use super::{Targets, targets::AddressRange};
 use std::net::IpAddr;
@@ -19,6 +20,20 @@ impl Reach {
         Reach {
             own: Targets::from_ranges(own),
             no_ipv6,
+        }
+    }
+
+    /// As seen with this source: with -router-mac the operator has decided where packets go, and with IPv6 addresses in -source-ip from where.
+    pub fn with(self, source: &Source) -> Reach {
+        if source.router_mac.is_some() {
+            return Reach::default();
+        }
+        let has_ipv6 = source
+            .addresses
+            .is_some_and(|addresses| addresses.is_ipv6());
+        Reach {
+            no_ipv6: self.no_ipv6.filter(|_| !has_ipv6),
+            ..self
         }
     }
 
@@ -87,7 +102,26 @@ mod tests {
                 Some(named) => assert!(refusal.clone().unwrap().contains(named), "{refusal:?}"),
             }
         }
-        let anywhere = Reach::default();
+        let ipv6: Targets = "2001:db8::1".parse().unwrap();
+        let source = |address: &str| Source {
+            addresses: Some(address.parse().unwrap()),
+            ..Source::default()
+        };
+        assert_eq!(
+            reach.clone().with(&source("2001:2::5")).refusal(&ipv6),
+            None
+        );
+        assert!(
+            reach
+                .clone()
+                .with(&source("192.0.2.5"))
+                .refusal(&ipv6)
+                .is_some()
+        );
+        let anywhere = reach.clone().with(&Source {
+            router_mac: "00:11:22:33:44:55".parse().ok(),
+            ..Source::default()
+        });
         assert_eq!(
             anywhere.refusal(&"10.1.0.7,2001:db8::1".parse().unwrap()),
             None

@@ -58,6 +58,13 @@ impl fmt::Display for Interface {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceAddresses(AddressRange);
 
+impl SourceAddresses {
+    /// Whether they are IPv6 addresses.
+    pub fn is_ipv6(&self) -> bool {
+        self.0.first().is_ipv6()
+    }
+}
+
 impl FromStr for SourceAddresses {
     type Err = Invalid;
 

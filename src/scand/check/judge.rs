@@ -113,7 +113,7 @@ fn line_of_interface(network: &Network, source: &Source, from: &str) -> Line {
 fn line_of_reach(network: &Network, source: &Source) -> Line {
     match source.router_mac {
         Some(_) => ok("reach", "everything that -router-mac forwards; not checked"),
-        None => ok("reach", network.reach.summary()),
+        None => ok("reach", network.reach.clone().with(source).summary()),
     }
 }
 

@@ -47,11 +47,13 @@ impl ReachWatch {
             return &self.reach;
         }
         match masscan::inspect_for(&options.masscan, options.source.interface.as_ref()) {
-            Ok(network) if network.reach != self.reach => {
-                info!("masscan reaches {}", network.reach.summary());
-                self.reach = network.reach;
+            Ok(network) => {
+                let reach = network.reach.with(&options.source);
+                if reach != self.reach {
+                    info!("masscan reaches {}", reach.summary());
+                    self.reach = reach;
+                }
             }
-            Ok(_) => {}
             Err(error) => debug!("cannot examine which targets masscan reaches: {error}"),
         }
         &self.reach
