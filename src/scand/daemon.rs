@@ -496,7 +496,7 @@ impl Parts<'_> {
         work: Receiver<()>,
         stop: Stop,
     ) -> io::Result<JoinHandle<()>> {
-        let dispatch = Dispatch {
+        let mut dispatch = Dispatch {
             server: self.options.name.to_string(),
             lease: self.options.lease,
             table: self.table(),
@@ -514,6 +514,7 @@ impl Parts<'_> {
             work,
             stop,
         };
+        dispatch.prepare();
         spawn("dispatch".to_owned(), move || dispatch.run())
     }
 }

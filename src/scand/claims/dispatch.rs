@@ -90,11 +90,16 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
+    /// Tests this server and examines what it reaches. Called before the server counts as ready, so that its first heartbeat follows at once.
+    pub fn prepare(&mut self) {
+        self.test();
+        self.reach.refresh(&self.options);
+    }
+
     /// Runs until `stop` is closed, then leaves the group.
     pub fn run(mut self) {
         let mut retry_log = RetryLog::new("claim tasks");
         let mut pending_call = None;
-        self.test();
         while !stopped(&self.stop) {
             if self.health.test_in(Instant::now()) == Some(Duration::ZERO) {
                 self.test();
