@@ -306,7 +306,7 @@ impl ClaimTable {
         Ok(Ingested::Done(outcomes))
     }
 
-    /// What the group may commit and what it has committed, for each partition.
+    /// For each partition, the offset that the group may commit and the offset that it committed last.
     pub fn positions(
         &mut self,
         partitions: &[i32],

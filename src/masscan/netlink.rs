@@ -102,25 +102,13 @@ pub(super) fn interface_to(target: Ipv4Addr) -> io::Result<Interface> {
         &attribute(ROUTE_DESTINATION, &target.octets()),
     )?;
     let index = number(&answer, ROUTE_INTERFACE).map(u32::from_ne_bytes)?;
-    let any_socket = socket_with(
-        AddressFamily::INET,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
-    let name = index_to_name(any_socket, index)?;
+    let name = index_to_name(any_socket()?, index)?;
     name.parse().map_err(|_| malformed_answer())
 }
 
 /// How many packets the queue (qdisc) of `interface` has dropped. Errs if it has none.
 pub(super) fn queue_drops(interface: &Interface) -> io::Result<u64> {
-    let any_socket = socket_with(
-        AddressFamily::INET,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
-    let index = name_to_index(any_socket, interface.as_str())?;
+    let index = name_to_index(any_socket()?, interface.as_str())?;
     let mut header = [0; QUEUE_HEADER_BYTES];
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     header[12..16].copy_from_slice(&QUEUE_ROOT.to_ne_bytes());
@@ -134,6 +122,17 @@ pub(super) fn queue_drops(interface: &Interface) -> io::Result<u64> {
         statistics[15],
     ];
     Ok(u32::from_ne_bytes(drops).into())
+}
+
+/// A socket through which the kernel is asked for names and indices of interfaces.
+fn any_socket() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC;
+    Ok(socket_with(
+        AddressFamily::INET,
+        SocketType::DGRAM,
+        flags,
+        None,
+    )?)
 }
 
 /// The bytes of the number in the first attribute of a kind.

@@ -141,18 +141,19 @@ pub fn inspect(whose: NetworkOf, interface: Option<&Interface>) -> Result<Networ
     in_network_of(whose, move || inspect_this_namespace(interface))
 }
 
-/// Runs `examine` in the network namespace of `whose`, on a thread of its own, because a thread that has entered another namespace cannot be used
-/// for anything else.
+/// Runs `examine` in the network namespace of `whose`: for another process on a thread of its own, because a thread that has entered another
+/// namespace cannot be used for anything else.
 pub(super) fn in_network_of<T: Send + 'static>(
     whose: NetworkOf,
     examine: impl FnOnce() -> Result<T, NetworkError> + Send + 'static,
 ) -> Result<T, NetworkError> {
+    let NetworkOf::Process(id) = whose else {
+        return examine();
+    };
     thread::Builder::new()
         .name("network".to_owned())
         .spawn(move || {
-            if let NetworkOf::Process(id) = whose {
-                enter(id)?;
-            }
+            enter(id)?;
             examine()
         })?
         .join()

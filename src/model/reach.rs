@@ -23,11 +23,8 @@ impl Reach {
         }
     }
 
-    /// As seen with this source: with -router-mac the operator has decided where packets go, and with IPv6 addresses in -source-ip from where.
+    /// The same with the addresses of -source-ip: if they are IPv6 addresses, the interface needs none.
     pub fn with(self, source: &Source) -> Reach {
-        if source.router_mac.is_some() {
-            return Reach::default();
-        }
         let has_ipv6 = source
             .addresses
             .is_some_and(|addresses| addresses.is_ipv6());
@@ -118,10 +115,7 @@ mod tests {
                 .refusal(&ipv6)
                 .is_some()
         );
-        let anywhere = reach.clone().with(&Source {
-            router_mac: "00:11:22:33:44:55".parse().ok(),
-            ..Source::default()
-        });
+        let anywhere = Reach::default();
         assert_eq!(
             anywhere.refusal(&"10.1.0.7,2001:db8::1".parse().unwrap()),
             None

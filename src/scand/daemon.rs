@@ -503,7 +503,7 @@ impl Parts<'_> {
             budget,
             options: self.options.clone(),
             health: self.health.clone(),
-            reach: ReachWatch::new(),
+            reach: ReachWatch::default(),
             held_claims: self.held_claims.clone(),
             buffer: self.buffer.clone(),
             scope: self.scope.clone(),

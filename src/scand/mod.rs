@@ -24,6 +24,7 @@ mod finalize;
 mod ingest;
 mod logging;
 mod options;
+mod peer_error;
 mod retry_log;
 mod scan;
 mod signals;

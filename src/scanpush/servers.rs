@@ -25,9 +25,9 @@ TASKS is the number of tasks that a server holds, SENDING the number of its
 slots in use (a scan that only waits for late answers does not use one). RATE is
 what the sending scans may use, of MAX, in packets per second. SEEN is the age
 of the last heartbeat: after 5 seconds the server is marked late, after a minute
-it is no longer listed. A server that was shut down is removed at once. A server
-that cannot scan (no masscan, a full disk) claims nothing; the reason is below
-its line, and it claims again once its own test passes. Needs Redis only.
+it is dropped from the list. A server that is shut down leaves the list at once.
+A server that cannot scan (no masscan, a full disk) claims nothing until its own
+test passes; the reason is printed below its line. Needs Redis only.
 Exit code 0: done, even if there are none; 1: Redis is unreachable; 2: invalid
 flags.
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 /// How long to wait for leaders of all partitions. After a broker has died, Kafka elects new ones within its session timeout (9 s by default).
 const LEADER_WAIT: Duration = Duration::from_secs(20);
 
-/// A producer for the topic of tasks. While a partition has no leader, waits up to [`LEADER_WAIT`], and says so if stderr is a terminal. Fails if
-/// the topic is missing, no broker answers, or no partition has a leader in time.
+/// Connects a producer to the topic of tasks. If a partition has no leader, waits for one, up to [`LEADER_WAIT`]; the wait is announced if stderr
+/// is a terminal. Fails if the topic is missing, no broker answers, or no partition has a leader in time.
 pub(super) fn connect(
     connection: &Connection,
     output: &mut Output<'_>,

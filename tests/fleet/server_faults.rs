@@ -46,6 +46,15 @@ pub const TESTS: &[Test] = &[
     ),
 ];
 
+/// Waits until the task has completed, which must be in its first attempt and on this server.
+fn completed_in_first_attempt(fleet: &Fleet, id: &str, server: &str) {
+    let ended = fleet.wait_ended(id, SOON);
+    assert_eq!(
+        (ended.status, ended.attempt, ended.server.as_deref()),
+        (State::Completed, 1, Some(server))
+    );
+}
+
 /// A file system with room for a number of files; unmounted on drop.
 struct TinyFolder(PathBuf);
 
@@ -177,11 +186,7 @@ fn faults_at_start() {
         fleet.task(&id).is_some()
     });
     let _able = fleet.ready_scand("able", &[]);
-    let ended = fleet.wait_ended(&id, SOON);
-    assert_eq!(
-        (ended.status, ended.attempt, ended.server.as_deref()),
-        (State::Completed, 1, Some("able"))
-    );
+    completed_in_first_attempt(&fleet, &id, "able");
     assert_eq!(fleet.standin_starts(), 1);
 }
 
@@ -242,11 +247,7 @@ fn lost_interface() {
     });
     let able = fleet.with_standin_in("able", &json!({}));
     let _able = able.ready_scand("b", &[]);
-    let ended = fleet.wait_ended(&id, SOON);
-    assert_eq!(
-        (ended.status, ended.attempt, ended.server.as_deref()),
-        (State::Completed, 1, Some("b"))
-    );
+    completed_in_first_attempt(&fleet, &id, "b");
 }
 
 /// The first server has no IPv6 address; the second server has one and starts later.
@@ -334,9 +335,5 @@ fn silent_router() {
     broken.wait_for_log("given back without an attempt: this server cannot scan: masscan exited");
     let able = fleet.with_standin_in("able", &json!({}));
     let _able = able.ready_scand("b", &[]);
-    let ended = fleet.wait_ended(&id, SOON);
-    assert_eq!(
-        (ended.status, ended.attempt, ended.server.as_deref()),
-        (State::Completed, 1, Some("b"))
-    );
+    completed_in_first_attempt(&fleet, &id, "b");
 }

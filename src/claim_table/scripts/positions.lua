@@ -1,4 +1,4 @@
--- Reads what the group may commit, and what it has committed.
+-- Reads, for each partition, the offset that the group may commit and the offset that it committed last.
 -- Takes: partitions: a list.
 -- Returns: for each a pair: the lowest offset of a task that has not ended (the cursor if all have), or '' if the partition is not intact: a
 --   missing key never means that a task has ended; and the offset that was last committed, or '' if none was since the partition's start.

@@ -75,7 +75,8 @@ fn check_rights(options: &Options) -> Vec<Line> {
     let Ok(path) = masscan::find(&options.masscan) else {
         return Vec::new();
     };
-    match masscan::is_script(&path) && masscan::rights(&path) == Rights::Missing {
+    let rights = masscan::rights(&path);
+    match masscan::is_script(&path) && rights == Rights::Missing {
         true => vec![warn(
             "rights",
             format!(
@@ -83,7 +84,7 @@ fn check_rights(options: &Options) -> Vec<Line> {
                 path.display()
             ),
         )],
-        false => vec![line_of_rights(masscan::rights(&path), &path)],
+        false => vec![line_of_rights(rights, &path)],
     }
 }
 

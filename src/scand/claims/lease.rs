@@ -122,7 +122,7 @@ impl Lease {
             Renewal::Gone => {}
             Renewal::Lost => {
                 let _task = with_task(&held_claim.claim.task_id);
-                warn!("the claim is no longer this server's");
+                warn!("claim lost: it belongs to another server or to none");
                 held_claim.lost(Instant::now());
                 self.held_claims.drop_claim(&held_claim.claim);
             }

@@ -9,21 +9,14 @@ use std::time::{Duration, Instant};
 /// Interval between two examinations.
 const REACH_EXAMINED_EVERY: Duration = Duration::from_secs(60);
 
-/// The last examination.
+/// The last examination. Before the first one nothing is known, so nothing is refused.
+#[derive(Default)]
 pub struct ReachWatch {
     reach: Reach,
     examined_at: Option<Instant>,
 }
 
 impl ReachWatch {
-    /// Nothing is known yet, so nothing is refused.
-    pub fn new() -> ReachWatch {
-        ReachWatch {
-            reach: Reach::default(),
-            examined_at: None,
-        }
-    }
-
     /// What cannot be reached, as last examined.
     pub fn last(&self) -> &Reach {
         &self.reach

@@ -6,11 +6,11 @@
 use crate::claim_table::ClaimTable;
 use crate::kafka::GroupOffsets;
 use crate::model::group_position::GroupPosition;
+use crate::scand::peer_error::PeerError;
 use crate::scand::retry_log::{RetryLog, Stop, stopped};
 use crossbeam_channel::{Receiver, select};
 use log::debug;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -69,23 +69,14 @@ impl Commit {
     }
 
     /// Commits what is due.
-    fn commit(&mut self, committed: &mut Committed) -> Result<(), Box<dyn fmt::Display>> {
-        let partitions = self
-            .group_offsets
-            .partitions()
-            .map_err(|error| Box::new(error) as Box<dyn fmt::Display>)?;
-        let positions = self
-            .table
-            .positions(&partitions)
-            .map_err(|error| Box::new(error) as Box<dyn fmt::Display>)?;
+    fn commit(&mut self, committed: &mut Committed) -> Result<(), PeerError> {
+        let partitions = self.group_offsets.partitions()?;
+        let positions = self.table.positions(&partitions)?;
         let mut due = committed.due(&committable(&positions), Instant::now());
         if due.is_empty() {
             return Ok(());
         }
-        let in_kafka = self
-            .group_offsets
-            .committed()
-            .map_err(|error| Box::new(error) as Box<dyn fmt::Display>)?;
+        let in_kafka = self.group_offsets.committed()?;
         // An offset that was moved by something else is not overwritten: `poll` follows it.
         due.retain(|partition, _| {
             let in_kafka = in_kafka.get(partition).copied();
@@ -95,13 +86,9 @@ impl Commit {
         if due.is_empty() {
             return Ok(());
         }
-        self.group_offsets
-            .commit(&due)
-            .map_err(|error| Box::new(error) as Box<dyn fmt::Display>)?;
+        self.group_offsets.commit(&due)?;
         debug!("committed {due:?}");
-        self.table
-            .note_committed(&due)
-            .map_err(|error| Box::new(error) as Box<dyn fmt::Display>)?;
+        self.table.note_committed(&due)?;
         committed.note(due, Instant::now());
         Ok(())
     }

@@ -147,7 +147,7 @@ impl Finalizer {
             Step::Release { claim, release } => {
                 if self.table.release(claim, release)? != ClaimState::Ok {
                     let _task = with_task(&claim.task_id);
-                    warn!("not released: the claim is no longer this server's");
+                    warn!("not released, claim lost: it belongs to another server or to none");
                 }
                 self.held_claims.drop_claim(claim);
                 Step::Done

@@ -2,10 +2,10 @@
 
 use super::Poll;
 use super::audit_schedule::AuditSchedule;
-use super::error::IngestError;
 use super::records::records_after_cursor;
 use crate::claim_table::Cursor;
 use crate::kafka::{Fetched, Reader};
+use crate::scand::peer_error::PeerError;
 use log::error;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +19,7 @@ impl Poll {
         &mut self,
         partitions: &[i32],
         schedule: &mut AuditSchedule,
-    ) -> Result<(), IngestError> {
+    ) -> Result<(), PeerError> {
         for &partition in partitions {
             let rank = schedule.ranks.entry(partition).or_default();
             let audit = self.table.audit(partition, *rank, AUDIT_TASKS_MAX)?;
@@ -40,7 +40,7 @@ impl Poll {
         &mut self,
         reader: &mut Reader,
         cursors: &BTreeMap<i32, Cursor>,
-    ) -> Result<bool, IngestError> {
+    ) -> Result<bool, PeerError> {
         let before: BTreeMap<i32, i64> = cursors
             .iter()
             .filter(|(_, cursor)| cursor.last.is_some())

@@ -3,11 +3,11 @@
 
 use super::Poll;
 use super::audit_schedule::GroupAudit;
-use super::error::IngestError;
 use super::partitions::new_epoch;
 use crate::claim_table::{Beginning, Cursor, Start};
 use crate::kafka::{KafkaError, LogRange, Reader};
 use crate::model::group_position::{GroupPosition, Moved};
+use crate::scand::peer_error::PeerError;
 use log::{debug, warn};
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ impl Poll {
         reader: &mut Reader,
         cursors: &BTreeMap<i32, Cursor>,
         last: &mut GroupAudit,
-    ) -> Result<bool, IngestError> {
+    ) -> Result<bool, PeerError> {
         let partitions: Vec<i32> = cursors.keys().copied().collect();
         let positions = self.table.positions(&partitions)?;
         let asked =
@@ -86,7 +86,7 @@ impl Poll {
         cursor: &Cursor,
         to: i64,
         range: LogRange,
-    ) -> Result<(), IngestError> {
+    ) -> Result<(), PeerError> {
         let beginning = Beginning {
             from: to.max(range.first),
             log_end: range.next,
@@ -111,7 +111,7 @@ impl Poll {
         cursor: &Cursor,
         to: i64,
         range: LogRange,
-    ) -> Result<(), IngestError> {
+    ) -> Result<(), PeerError> {
         let next = to.min(range.next);
         if next > cursor.next {
             // If another server was first, the next audit compares again.

@@ -1,7 +1,6 @@
 //! Ingests records: checks that they follow the cursor, writes them to the claim table, and reports each outcome.
 
 use super::Poll;
-use super::error::IngestError;
 use super::rebuild::TaskHistories;
 use super::records::{fingerprint_of, ingest_batches, new_task, records_after_cursor};
 use crate::claim_table::{
@@ -11,6 +10,7 @@ use crate::kafka::{Fetched, Reader, Record};
 use crate::model::{FoundByPass, Lineage, Resume, State, StatusRecord};
 use crate::scand::finalize::{StateChange, record_of};
 use crate::scand::logging::with_task;
+use crate::scand::peer_error::PeerError;
 use log::{debug, info, warn};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ impl Poll {
         cursor: &Cursor,
         records: Vec<Record>,
         histories: Option<&TaskHistories>,
-    ) -> Result<(), IngestError> {
+    ) -> Result<(), PeerError> {
         if cursor.last.is_none() {
             return self.ingest(partition, cursor, records, histories);
         }
@@ -49,7 +49,7 @@ impl Poll {
         cursor: &Cursor,
         records: Vec<Record>,
         histories: Option<&TaskHistories>,
-    ) -> Result<(), IngestError> {
+    ) -> Result<(), PeerError> {
         let mut cursor = cursor.clone();
         for batch in ingest_batches(&records) {
             let tasks: Vec<NewTask> = batch

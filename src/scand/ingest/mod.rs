@@ -15,7 +15,6 @@
 
 mod audit;
 mod audit_schedule;
-mod error;
 mod group_audit;
 mod ingestion;
 mod partitions;
@@ -28,10 +27,10 @@ use crate::kafka::{Brokers, Fetched, GroupOffsets, KafkaError, Reader};
 use crate::model::lease::renew_every;
 use crate::scand::claims::held_claims::HeldClaims;
 use crate::scand::finalize::StateChange;
+use crate::scand::peer_error::PeerError;
 use crate::scand::retry_log::{RetryLog, Stop, stopped};
 use audit_schedule::{AuditSchedule, GroupAudit};
 use crossbeam_channel::Sender;
-use error::IngestError;
 use phase::IngestPhase;
 use rebuild::TaskHistories;
 use std::collections::BTreeMap;
@@ -103,7 +102,7 @@ impl Poll {
         while !stopped(&self.stop) {
             match self.round(&mut state) {
                 Ok(()) => retry_log.over(),
-                Err(IngestError::Kafka(KafkaError::Stopped)) => return,
+                Err(PeerError::Kafka(KafkaError::Stopped)) => return,
                 Err(error) => {
                     if !retry_log.pause(&error, &self.stop) {
                         return;
@@ -114,7 +113,7 @@ impl Poll {
     }
 
     /// One fetch from every partition, and the ingestion of its records.
-    fn round(&mut self, state: &mut RoundState) -> Result<(), IngestError> {
+    fn round(&mut self, state: &mut RoundState) -> Result<(), PeerError> {
         let reader = match &mut state.reader {
             Some(reader) => reader,
             none => none.insert(Reader::connect_until(
@@ -191,7 +190,7 @@ impl Poll {
         &mut self,
         reader: &mut Reader,
         troubles: &mut BTreeMap<i32, RetryLog>,
-    ) -> Result<BTreeMap<i32, Cursor>, IngestError> {
+    ) -> Result<BTreeMap<i32, Cursor>, PeerError> {
         let partitions = reader.partitions();
         let mut found = self.table.cursors(&partitions)?;
         if found.values().any(Option::is_none) {
@@ -199,18 +198,13 @@ impl Poll {
             found = self.table.cursors(&partitions)?;
             let missing = found.iter().filter(|(_, cursor)| cursor.is_none());
             let missing: Vec<i32> = missing.map(|(&partition, _)| partition).collect();
-            match started {
+            let reason = match started {
                 Err(error) if missing.len() == found.len() => return Err(error),
-                Err(error) => {
-                    for partition in missing {
-                        self.note_trouble(troubles, partition, &error);
-                    }
-                }
-                Ok(()) => {
-                    for partition in missing {
-                        self.note_trouble(troubles, partition, &"it currently has no leader");
-                    }
-                }
+                Err(error) => error.to_string(),
+                Ok(()) => "it currently has no leader".to_owned(),
+            };
+            for partition in missing {
+                self.note_trouble(troubles, partition, &reason);
             }
         }
         Ok(found
@@ -240,7 +234,7 @@ impl Poll {
         cursor: &Cursor,
         fetched: Fetched,
         phase: &IngestPhase,
-    ) -> Result<(), IngestError> {
+    ) -> Result<(), PeerError> {
         match fetched {
             Fetched::Records(records) => {
                 self.ingest_following(reader, partition, cursor, records, phase.histories())
@@ -257,7 +251,7 @@ impl Poll {
         &self,
         cursors: &BTreeMap<i32, Cursor>,
         phase: &mut IngestPhase,
-    ) -> Result<(), IngestError> {
+    ) -> Result<(), PeerError> {
         let rebuilding = cursors
             .iter()
             .filter(|(_, cursor)| cursor.next < cursor.until);

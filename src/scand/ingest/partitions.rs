@@ -1,10 +1,10 @@
 //! Where a partition is read from: its start, its restart after the topic was recreated, and what Kafka no longer has.
 
 use super::Poll;
-use super::error::IngestError;
 use super::records::first_offset;
 use crate::claim_table::{Beginning, Cursor, Ingest, Ingested, Start};
 use crate::kafka::{LogRange, Reader};
+use crate::scand::peer_error::PeerError;
 use log::{error, info};
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ impl Poll {
         &mut self,
         reader: &mut Reader,
         found: &BTreeMap<i32, Option<Cursor>>,
-    ) -> Result<(), IngestError> {
+    ) -> Result<(), PeerError> {
         let committed = self.group_offsets.committed()?;
         let ranges = reader.log_ranges()?;
         let epoch = new_epoch();
@@ -64,7 +64,7 @@ impl Poll {
         reader: &mut Reader,
         partition: i32,
         cursor: &Cursor,
-    ) -> Result<(), IngestError> {
+    ) -> Result<(), PeerError> {
         match reader.log_ranges()?.get(&partition) {
             Some(&range) => self.restart_at(range, partition, cursor),
             None => Ok(()),
@@ -76,7 +76,7 @@ impl Poll {
         range: LogRange,
         partition: i32,
         cursor: &Cursor,
-    ) -> Result<(), IngestError> {
+    ) -> Result<(), PeerError> {
         let beginning = Beginning {
             from: range.first,
             log_end: range.next,
@@ -101,7 +101,7 @@ impl Poll {
         reader: &mut Reader,
         partition: i32,
         cursor: &Cursor,
-    ) -> Result<(), IngestError> {
+    ) -> Result<(), PeerError> {
         let Some(&range) = reader.log_ranges()?.get(&partition) else {
             return Ok(());
         };
@@ -132,7 +132,7 @@ impl Poll {
         cursor: &Cursor,
         next: i64,
         lost_records: u64,
-    ) -> Result<bool, IngestError> {
+    ) -> Result<bool, PeerError> {
         let ingested = self.table.ingest(&Ingest {
             partition,
             cursor,
