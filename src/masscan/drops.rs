@@ -6,7 +6,7 @@
 
 use super::netlink::queue_drops;
 use super::network::{NetworkError, NetworkOf, in_network_of};
-use super::routes::masscans_route;
+use super::routes::route_of_masscan;
 use crate::model::source::Interface;
 use std::fs;
 
@@ -26,7 +26,7 @@ pub fn drops(whose: NetworkOf, named: Option<&Interface>) -> Result<Drops, Netwo
     in_network_of(whose, move || {
         let routes = fs::read_to_string("/proc/thread-self/net/route")?;
         let (interface, _) =
-            masscans_route(&routes, named.as_ref()).ok_or(NetworkError::NoRoute)?;
+            route_of_masscan(&routes, named.as_ref()).ok_or(NetworkError::NoRoute)?;
         // A thread that has entered another network still sees this process's in /proc/self.
         let tables = [
             "/proc/thread-self/net/stat/nf_conntrack",

@@ -9,7 +9,9 @@
 
 use super::netlink::{active_features, interface_to, mtu};
 use super::program::{find, idle};
-use super::routes::{has_ipv6_router, ipv6_networks, masscans_route, own_addresses, own_networks};
+use super::routes::{
+    has_ipv6_router, ipv6_networks, own_addresses, own_networks, route_of_masscan,
+};
 use crate::model::Reach;
 use crate::model::source::Interface;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -213,7 +215,7 @@ pub(super) fn is_masscan(id: u32) -> bool {
 fn inspect_this_namespace(interface: Option<Interface>) -> Result<Network, NetworkError> {
     let table = fs::read_to_string("/proc/thread-self/net/route")?;
     let (interface, gateway) =
-        masscans_route(&table, interface.as_ref()).ok_or(NetworkError::NoRoute)?;
+        route_of_masscan(&table, interface.as_ref()).ok_or(NetworkError::NoRoute)?;
     let traps = match active_features(&interface) {
         Ok(on) => Some(
             TRAPS

@@ -115,7 +115,7 @@ fn timeout_without_kafka() {
         fleet.task(&second)
     });
     kafka.0.kill().unwrap();
-    // It is claimed when the first task has sent everything and frees the slot.
+    // The second task is claimed when the first one has sent everything and frees the slot.
     server.wait_for_log(&format!("task {second}: claimed"));
     thread::sleep(Duration::from_secs(TIMEOUT_S + 1));
     kafka.0.restart().unwrap();
@@ -179,7 +179,7 @@ fn create_topic(fleet: &Fleet, kafka: &OwnPeer, kind: &str, replicas: &str) {
     kafka.0.tool("topic", &words).unwrap();
 }
 
-/// Each partition of the tasks is led by another broker. The second broker is frozen, and later killed, while the metadata still names it.
+/// The two partitions of the tasks are led by different brokers. The second broker is frozen, and later killed, while the metadata still names it.
 fn silent_leader() {
     let mut fleet = Fleet::new("silent").with_standin(&json!({}));
     let kafka = fleet.start_kafka(&["broker.session.timeout.ms=600000"]);
@@ -221,10 +221,10 @@ fn new_leader() {
     let kafka = fleet.start_kafka(&["broker.session.timeout.ms=6000"]);
     let other = fleet.join_kafka(&kafka, &[]);
     create_topic(&fleet, &kafka, "tasks", &format!("{}:1", other.0.port));
-    let task = || fleet.push_network(&fleet.network(0), 1000, &[]);
-    task();
+    let push = || fleet.push_network(&fleet.network(0), 1000, &[]);
+    push();
     other.0.kill().unwrap();
-    task();
+    push();
 }
 
 /// The broker writes the records, but the connection is closed before the answer arrives: duplicates, but no loss.

@@ -7,26 +7,28 @@
 --   slots, free, held, rate_used, max_rate (0: no limit): the server's load
 --   fault (optional): why the server is not able to scan; it gets no task then
 --   deferral_ms: how long a task is deferred to a less loaded server; fresh_ms: the age of a heartbeat up to which a server counts as alive
---   window: ready tasks to consider; throttled_max and skipped_max: maximum numbers of tasks to throttle and to skip
+--   window: ready tasks to consider; throttled_max and skipped_max: maximum numbers of tasks to throttle and to skip in one call
 --   reserved_ms: after this wait a large task is no longer overtaken by smaller ones
 --   avoid_ms: how long a task that failed on a server is left to other servers
 --   forgotten_ms: how long a server without heartbeats is kept; refused_kept_ms: how long a task that all servers refuse is kept
 -- Returns: a watermark, then one of
---   none
+--   none: no task for this server now
 --   idle, and for how many milliseconds no task will be ready unless one is queued
 --   deferred: a task is left to a less loaded server for a moment
 --   skipped: this server may run none of the tasks that were considered; the next call considers the tasks after them
 --   vanished, and an id: the hash of a queued task is lost; an audit restores it
 --   restored: Redis went back in time, see below
 --   task, field, value, …
--- Changes: the server's entry, the watermark, throttled and delayed tasks that are due, and the claimed task.
+-- Changes: the server's entry and the watermark; removes forgotten servers; makes ready the delayed tasks that are due and the throttled tasks
+--   whose job has room; throttles ready tasks whose job has none; notes since when all servers refuse a task; claims a task. With `restored`,
+--   everything that has not ended is cleared.
 local server, capabilities, slots, held = args.server, args.capabilities, args.slots, args.held
 local free, rate_used, max_rate, window = args.free, args.rate_used, args.max_rate, args.window
 local me = server_key(server)
 
--- A Redis that was started from an old snapshot, or whose replica took over, has gone back in time: tasks that have ended look
--- unfinished, and claims exist that were released. Redis alone cannot notice this. But every call writes the time here, and a server that
--- has read a later one notices. The table is then cleared and rebuilt from Kafka.
+-- A Redis that was started from an old snapshot, or whose replica took over, has lost its latest writes: tasks that have ended look unfinished,
+-- and released claims exist again. To notice this, every call increases the watermark, and sends the last one that its server has seen: a smaller
+-- one in Redis means that writes were lost. The table is then cleared and rebuilt from Kafka.
 local watermark_found = tonumber(redis.call('GET', watermark_key))
 local watermark = whole(math.max((watermark_found or 0) + 1, now_us))
 redis.call('SET', watermark_key, watermark)
@@ -98,7 +100,7 @@ local function has_server_below(load, band_width, marks)
   return false
 end
 
--- During a rebuild, tasks of a job may be running that are not in the table yet.
+-- Whether a partition's cursor is before the end of its rebuild. Running tasks may then be missing, so the limits of jobs cannot be checked.
 local function is_rebuilding()
   local cursors = redis.call('HGETALL', cursor_key)
   local fields = {}
@@ -121,12 +123,12 @@ local function sending_of(job)
   return sending
 end
 
-local rebuilding, sending = nil, {}
+local rebuilding, sending_by_job = nil, {}
 local function job_has_room(job, parallel)
   if rebuilding == nil then rebuilding = is_rebuilding() end
   if rebuilding then return false end
-  sending[job] = sending[job] or sending_of(job)
-  return sending[job] < parallel
+  sending_by_job[job] = sending_by_job[job] or sending_of(job)
+  return sending_by_job[job] < parallel
 end
 
 -- Makes the best throttled task of a job ready, if the job has room.
@@ -164,9 +166,9 @@ local function is_refused_by_all(marks)
   return true
 end
 
--- Whether to skip a task because this server may not run it. `refused_ms` is the time since which all servers have refused it. When that is
--- final, the task is claimed once more, so that refuse.lua decides its end.
-local function is_refused(id, marks, refused_ms)
+-- Notes since when all servers have refused a task (`refused_ms`), and returns whether to skip it because this server may not run it. If the
+-- refusal by all is final, the task is not skipped but claimed once more, so that refuse.lua decides its end.
+local function note_refusal(id, marks, refused_ms)
   local by_me = has_refused(marks, server, capabilities)
   if not by_me or not is_refused_by_all(marks) then
     if refused_ms then redis.call('HDEL', task_key(id), 'refused_ms') end
@@ -193,7 +195,7 @@ local function candidates()
       local task = redis.call('HMGET', task_key(id), 'job_id', 'parallel', 'status', 'refused_by', 'refused_ms')
       local job, parallel = task[1], tonumber(task[2] or 0)
       local limited = job and parallel > 0 and task[3] == 'queued'
-      if is_refused(id, task[4], task[5]) then
+      if note_refusal(id, task[4], task[5]) then
         skipped = skipped + 1
         from = from + 1
       elseif limited and (seen[job] or not job_has_room(job, parallel)) then
@@ -213,8 +215,8 @@ local function candidates()
   return found, skipped_to > 0
 end
 
-local found, skipped = candidates()
-if skipped then return {watermark, 'skipped'} end
+local found, has_only_skipped = candidates()
+if has_only_skipped then return {watermark, 'skipped'} end
 local deferred = false
 for _, id in ipairs(found) do
   local key = task_key(id)

@@ -124,7 +124,7 @@ impl Client {
 
     /// Connects again if that is due, so that [`Client::leaders`] is up to date.
     pub(in crate::kafka) fn refresh(&mut self) -> Result<(), KafkaError> {
-        self.open = Some(self.opened()?);
+        self.open = Some(self.take_or_connect()?);
         Ok(())
     }
 
@@ -140,7 +140,7 @@ impl Client {
         T: Send + 'static,
         W: FnOnce(&mut KafkaClient) -> Result<T, Error> + Send + 'static,
     {
-        let mut open = self.opened()?;
+        let mut open = self.take_or_connect()?;
         let asked = format!("{}: {doing}", self.brokers);
         let (open, result) = self
             .caller
@@ -171,14 +171,14 @@ impl Client {
     }
 
     /// Takes the connected client, or makes a new one. It is put back only after a successful call.
-    fn opened(&mut self) -> Result<Open, KafkaError> {
+    fn take_or_connect(&mut self) -> Result<Open, KafkaError> {
         match self.open.take() {
             Some(open) if open.since.elapsed() < METADATA_EVERY => Ok(open),
-            _ => self.connected(),
+            _ => self.connect_now(),
         }
     }
 
-    fn connected(&mut self) -> Result<Open, KafkaError> {
+    fn connect_now(&mut self) -> Result<Open, KafkaError> {
         let doing = format!("connect to {}", self.brokers);
         let (brokers, topic, prepare) = (self.brokers.clone(), self.topic.clone(), self.prepare);
         let wait_for_leaders = !self.complete;
@@ -193,7 +193,7 @@ impl Client {
     }
 }
 
-/// A connected client and the leaders of the topic, each of which was asked whether it answers. With `wait_for_leaders`, waits until all
+/// Connects to a broker, reads the leaders of the topic, and asks each whether it answers. With `wait_for_leaders`, waits until all
 /// partitions have one, because the topic may have been created just now.
 fn open(
     brokers: &Brokers,

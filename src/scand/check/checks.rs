@@ -21,36 +21,36 @@ pub(super) struct Check {
     pub(super) name: &'static str,
     /// Has as many lines as it has results.
     pub(super) run: fn(&Options) -> Vec<Line>,
-    pub(super) need: Need,
+    pub(super) impact: Impact,
 }
 
-/// What does not work if a check fails.
+/// What fails if a check fails.
 #[derive(Clone, Copy)]
-pub(super) enum Need {
+pub(super) enum Impact {
     /// No scan can start.
     Scan,
     /// No scan can start, unless masscan's configuration file names an interface and a router.
     Route,
-    /// The server cannot start, or does not reach Kafka or Redis.
-    Connection,
+    /// The server cannot start, or cannot reach Kafka or Redis.
+    Startup,
 }
 
 /// All checks, in the order of the output.
 pub(super) const CHECKS: [Check; 10] = [
-    check("masscan", check_masscan, Need::Scan),
-    check("rights", check_rights, Need::Scan),
-    check("setsid", check_setsid, Need::Scan),
-    check("resources", check_resources, Need::Scan),
-    check("interface", check_network, Need::Route),
-    check("kafka", check_kafka, Need::Connection),
-    check("topics", check_topics, Need::Connection),
-    check("redis", check_redis, Need::Connection),
-    check("exclusions", check_scope, Need::Connection),
-    check("log file", check_log_file, Need::Connection),
+    check("masscan", check_masscan, Impact::Scan),
+    check("rights", check_rights, Impact::Scan),
+    check("setsid", check_setsid, Impact::Scan),
+    check("resources", check_resources, Impact::Scan),
+    check("interface", check_network, Impact::Route),
+    check("kafka", check_kafka, Impact::Startup),
+    check("topics", check_topics, Impact::Startup),
+    check("redis", check_redis, Impact::Startup),
+    check("exclusions", check_scope, Impact::Startup),
+    check("log file", check_log_file, Impact::Startup),
 ];
 
-const fn check(name: &'static str, run: fn(&Options) -> Vec<Line>, need: Need) -> Check {
-    Check { name, run, need }
+const fn check(name: &'static str, run: fn(&Options) -> Vec<Line>, impact: Impact) -> Check {
+    Check { name, run, impact }
 }
 
 fn check_masscan(options: &Options) -> Vec<Line> {

@@ -17,7 +17,7 @@ mod line;
 use crate::exit::Exit;
 use crate::model::text::one_line;
 use crate::scand::options::Options;
-use checks::{CHECKS, Need, check_named_interface};
+use checks::{CHECKS, Impact, check_named_interface};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use line::{Line, Verdict, fail};
 use std::io::{self, Write};
@@ -52,10 +52,10 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Exit> {
 /// The routes count only if `masscan_has_failed` to start: its configuration file may name an interface and a router that this program does not
 /// know. So they keep no server from trying again.
 pub fn first_fault(options: &Options, masscan_has_failed: bool) -> Option<String> {
-    let checks = CHECKS.iter().filter(|check| match check.need {
-        Need::Scan => true,
-        Need::Route => masscan_has_failed,
-        Need::Connection => false,
+    let checks = CHECKS.iter().filter(|check| match check.impact {
+        Impact::Scan => true,
+        Impact::Route => masscan_has_failed,
+        Impact::Startup => false,
     });
     let lines = checks.flat_map(|check| (check.run)(options));
     let named = lines.chain(check_named_interface(options));

@@ -30,7 +30,7 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
 const DISPATCH_TICK: Duration = Duration::from_millis(200);
 /// The same while nothing is queued. A task that another server releases is noticed after this long.
 pub const DISPATCH_IDLE_TICK: Duration = Duration::from_secs(1);
-/// Consecutive claim calls that skip tasks which this server may not run, before it checks for other work.
+/// Claim calls in a row that find only tasks which this server may not run, before `dispatch` pauses.
 const CLAIM_SKIPPED_MAX_TIMES: usize = 16;
 
 /// A claim of this server, and the channel with the orders about it.
@@ -63,7 +63,7 @@ pub struct Dispatch {
     pub table: ClaimTable,
     /// Slots and rate.
     pub budget: Arc<Budget>,
-    /// What a self-test needs.
+    /// The server's options, for self-tests and for examinations of what it reaches.
     pub options: Options,
     /// Whether this server is able to scan: while it is not, it claims nothing.
     pub health: Arc<Health>,
@@ -75,13 +75,13 @@ pub struct Dispatch {
     pub buffer: Arc<FindingsBuffer>,
     /// What this server may scan.
     pub scope: Arc<ScopeInForce>,
-    /// The program.
+    /// The masscan that scans run.
     pub masscan: Arc<MasscanBinary>,
-    /// What was last logged about it.
+    /// What is known about it; logged when it changes.
     pub masscan_info: Result<MasscanInfo, String>,
     /// To the scan threads.
     pub assignments: Sender<Assignment>,
-    /// Where claims go whose task cannot be read.
+    /// To `finalize`: the ends of tasks that cannot be read or that no server may run, and releases while Redis does not answer.
     pub finalize: Sender<StateChange>,
     /// Wake-ups: new tasks, or something became free.
     pub work: Receiver<()>,
@@ -280,8 +280,8 @@ impl Dispatch {
         Ok(())
     }
 
-    /// For a claim while Redis does not answer: `finalize` releases it once Redis answers.
-    fn give_back(&self, claimed: &Claimed) {
+    /// Hands a claim that could not be refused to `finalize`, which releases it once Redis answers.
+    fn release_unstarted(&self, claimed: &Claimed) {
         info!("released before it started: Redis does not answer");
         let record = StatusRecord {
             resume: claimed.resume,
@@ -366,11 +366,11 @@ impl Dispatch {
             self.table
                 .refuse(&claimed.claim(), &self.server, &capabilities, &error)
         };
-        // A second time it says that the claim is lost if only its answer was.
+        // If only the first answer was lost, the repeated call returns `Lost`.
         let refused = match refuse().or_else(|_| refuse()) {
             Ok(refused) => refused,
             Err(error) => {
-                self.give_back(&claimed);
+                self.release_unstarted(&claimed);
                 return Err(error);
             }
         };
@@ -440,7 +440,7 @@ impl Dispatch {
             task_id: claim.task_id,
             lineage: Lineage {
                 fence: claim.fence,
-                // Where its record is cannot be read either.
+                // Its partition and offset cannot be read either.
                 ..Lineage::unclaimed(-1, -1)
             },
             status: State::Failed,
@@ -453,11 +453,11 @@ impl Dispatch {
 }
 
 /// Logs the version of this server's masscan, and what it cannot do.
-pub fn log_masscan(about: &Result<MasscanInfo, String>) {
-    match about {
-        Ok(about) => {
-            info!("masscan {}", about.version);
-            if let Some(why) = about.unfit_for_shards() {
+pub fn log_masscan(info: &Result<MasscanInfo, String>) {
+    match info {
+        Ok(info) => {
+            info!("masscan {}", info.version);
+            if let Some(why) = info.unfit_for_shards() {
                 warn!("the shards of jobs are left to other servers: {why}");
             }
         }

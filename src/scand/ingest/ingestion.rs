@@ -76,7 +76,7 @@ impl Poll {
                 tasks: &tasks,
             })?;
             let Ingested::Done(outcomes) = ingested else {
-                // Whichever server ingested: there may be work now.
+                // The other server may have queued tasks.
                 let _ = self.work.try_send(());
                 debug!(
                     "{} partition {partition}: another server was first at offset {}",
@@ -84,10 +84,10 @@ impl Poll {
                 );
                 return Ok(());
             };
+            // Before the wake-up, so that `queued` usually precedes `running` on Kafka; nothing depends on it.
             for (task, outcome) in tasks.iter().zip(outcomes) {
                 self.report_outcome(partition, task, outcome, sent);
             }
-            // Before the wake-up, so that the record "queued" usually precedes "running"; nothing depends on it.
             let _ = self.work.try_send(());
             (cursor.next, cursor.last) = (next, last);
         }

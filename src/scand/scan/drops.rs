@@ -1,4 +1,4 @@
-//! Notices that the kernel drops packets while a scan sends. No scan waits for this: the counters are read on threads of their own.
+//! Detects packets that the kernel drops during a scan. The counters are read on other threads, so that no scan waits for them.
 
 use crate::masscan::{self, Drops, NetworkOf};
 use crate::model::TaskId;
@@ -9,19 +9,19 @@ use log::{debug, warn};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// The counters of one scan.
+/// What the kernel has dropped since a scan started.
 #[derive(Clone)]
 pub(super) struct DropsWatch {
     task_id: TaskId,
     interface: Option<Interface>,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<Readings>>,
 }
 
 #[derive(Default)]
-struct Seen {
+struct Readings {
     /// The counters when the first masscan started.
     before: Option<Drops>,
-    /// What has been dropped since then.
+    /// What has been dropped since then, as a text for people.
     note: Option<String>,
 }
 

@@ -72,7 +72,7 @@ const STANDSTILL_MIN: Duration = Duration::from_millis(2200);
 pub struct Scans {
     /// This server's name.
     pub server: String,
-    /// What a self-test needs.
+    /// The server's options, for self-tests.
     pub options: Options,
     /// Whether this server is able to scan.
     pub health: Arc<Health>,

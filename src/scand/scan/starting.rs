@@ -23,6 +23,7 @@ impl Scan<'_> {
         };
         match self.outlets.finalize.send(announcement) {
             Ok(()) => Phase::Announcing { acknowledged },
+            // `finalize` has ended: the server is shutting down.
             Err(_) => self.stop_before_start(StopReason::Ordered(Order::Drain)),
         }
     }
@@ -30,7 +31,7 @@ impl Scan<'_> {
     pub(super) fn on_announcing(&mut self, acknowledged: Receiver<()>, event: Event) -> Phase {
         match event {
             Event::Order(order) => self.stop_before_start(StopReason::Ordered(order)),
-            // `finalize` does not answer if it found that the claim cannot be trusted any more.
+            // `finalize` drops the channel without an answer if the claim's lease can no longer be trusted.
             Event::Announced(is_sent) if !is_sent || !self.is_trusted() => {
                 self.stop_before_start(StopReason::Untrusted)
             }
@@ -46,7 +47,7 @@ impl Scan<'_> {
 
     fn start(&mut self) -> Phase {
         if self.plan.probe_order.is_empty() {
-            // A shard of fewer probes than there are shards: masscan would never end.
+            // The job has fewer probes than shards, and this shard gets none: masscan would never end.
             info!("none of the probes belongs to this shard");
             self.progress.percent = 100.0;
             return self.flushing(Outcome::Completed);
@@ -87,8 +88,8 @@ impl Scan<'_> {
         let child = masscan::spawn(program, &self.scans.masscan.stdout_mode(), &arguments)?;
         if let Some(findings) = child.small_output_findings() {
             self.scans.small_output_warning.call_once(|| warn!(
-                "masscan's output has room for {findings} findings only, because this user has many pipes; if more arrive at once, the scan \
-                 continues from its checkpoint. Increase the sysctl fs.pipe-user-pages-soft (and fs.pipe-max-size, if below 1048576), or use fewer -slots"
+                "masscan's output pipe holds only {findings} findings, because this user has many pipes; a larger burst interrupts the scan, which \
+                 then continues from its checkpoint. Increase the sysctl fs.pipe-user-pages-soft (and fs.pipe-max-size, if below 1048576), or use fewer -slots"
             ));
         }
         self.scans.offloads.check_scan(child.id());
