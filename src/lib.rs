@@ -9,10 +9,12 @@
 //! |---|---|---|
 //! | [`scanpush`] | the client: a file or folder for each command | use `scand` |
 //! | [`scand`] | the daemon: options and threads | be used by any other room |
+//! | [`connection`] | the flags for Kafka and Redis as values | connect |
 //! | [`exit`], [`flags`] | exit codes; Go-style flags | know Kafka, Redis, masscan |
 //! | [`claim_table`] | the one place that knows Redis; the Lua scripts | know Kafka |
 //! | [`kafka`] | the one place that knows Kafka | know Redis |
 //! | [`masscan`] | arguments, output, the process | know Kafka or Redis |
+//! | [`credentials`] | the one place that reads passwords, certificates and keys | know what they are for |
 //! | [`model`] | pure types: task, targets, ports, finding, progress, state | do I/O or read a clock |
 //!
 //! # Threads of the daemon
@@ -52,6 +54,8 @@
 //! 13. A fault of a server costs the server, not its tasks (`scand/claims/health.rs`).
 
 pub mod claim_table;
+pub mod connection;
+pub mod credentials;
 pub mod exit;
 pub mod flags;
 pub mod kafka;

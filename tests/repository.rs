@@ -12,22 +12,32 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use yaml_rust2::{Yaml, YamlLoader};
 
+/// The rooms that both programs may use.
+const BELOW_THE_PROGRAMS: &[&str] = &[
+    "model",
+    "masscan",
+    "kafka",
+    "claim_table",
+    "flags",
+    "exit",
+    "connection",
+];
+
 /// Each room with the other rooms that it may use.
-const ROOMS: [(&str, &[&str]); 8] = [
+const ROOMS: [(&str, &[&str]); 10] = [
     ("model", &[]),
     ("masscan", &["model"]),
-    ("kafka", &["model"]),
-    ("claim_table", &["model"]),
-    ("flags", &["model"]),
+    ("credentials", &["model"]),
+    ("kafka", &["model", "credentials"]),
+    ("claim_table", &["model", "credentials"]),
+    ("flags", &["model", "credentials"]),
     ("exit", &["model"]),
     (
-        "scand",
-        &["model", "masscan", "kafka", "claim_table", "flags", "exit"],
+        "connection",
+        &["model", "credentials", "kafka", "claim_table", "flags"],
     ),
-    (
-        "scanpush",
-        &["model", "masscan", "kafka", "claim_table", "flags", "exit"],
-    ),
+    ("scand", BELOW_THE_PROGRAMS),
+    ("scanpush", BELOW_THE_PROGRAMS),
 ];
 /// Maximum length of a line, in characters. rustfmt limits code to less, but not strings and comments.
 const LINE_MAX_CHARS: usize = 180;
@@ -385,23 +395,28 @@ fn flags_in_tables(markdown: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// The page of the flags that both programs take.
+fn connections() -> String {
+    read(&root().join("docs/connections.md"))
+}
+
 #[test]
 fn the_flag_table_of_scand_matches_its_help() {
     let help = help_of(env!("CARGO_BIN_EXE_scand"), &["-h"]);
-    let page = read(&root().join("docs/scand.md"));
-    assert_eq!(flags_in_tables(&page), flags_in_help(&help));
+    let pages = [read(&root().join("docs/scand.md")), connections()].concat();
+    assert_eq!(flags_in_tables(&pages), flags_in_help(&help));
 }
 
 #[test]
 fn the_flag_table_of_push_matches_its_help() {
     let help = help_of(env!("CARGO_BIN_EXE_scanpush"), &["push", "-h"]);
-    let page = read(&root().join("docs/scanpush.md"));
-    assert_eq!(flags_in_tables(&page), flags_in_help(&help));
+    let pages = [read(&root().join("docs/scanpush.md")), connections()].concat();
+    assert_eq!(flags_in_tables(&pages), flags_in_help(&help));
 }
 
 #[test]
 fn the_documentation_names_every_command_and_flag_of_scanpush() {
-    let page = read(&root().join("docs/scanpush.md"));
+    let page = [read(&root().join("docs/scanpush.md")), connections()].concat();
     let commands = commands();
     assert!(commands.contains("push"), "{commands:?}");
     let mut missing = BTreeSet::new();

@@ -50,10 +50,16 @@ impl Flag {
         Flag::new(key, Takes::Default(value, default), help)
     }
 
-    /// The same flag with an environment variable that is used if the flag is not given. Only for flags with a default.
+    /// The same flag with an environment variable that contains its value and is used if the flag is not given. Only for flags with a default.
     pub const fn or_variable(mut self, name: &'static str) -> Flag {
         self.variable = Some(name);
         self
+    }
+
+    /// The same flag, which names a file with a secret, with an environment variable that contains the secret itself and is used if the flag is
+    /// not given.
+    pub const fn or_secret_variable(self, name: &'static str) -> Flag {
+        self.or_variable(name)
     }
 
     /// The same flag with its possible values. Completion offers them; the command checks the value.

@@ -1,6 +1,7 @@
 //! Help texts: a list of flags or commands in two columns. Pure.
 
 use super::flag::Flag;
+use super::shared::CONNECTION;
 use textwrap::{Options, WordSeparator, WordSplitter};
 
 /// Width of a help text, in columns.
@@ -8,19 +9,30 @@ const LINE_COLUMNS: usize = 80;
 /// Width of its left part, in columns, including two spaces on both sides.
 const LEFT_COLUMNS: usize = 24;
 
-/// The flags of a help text, one entry each, with defaults; last `-help` and `-version`.
+/// The flags of a help text: those of `table`, `-help` and `-version`, then those of [`CONNECTION`] under a heading of their own.
 pub fn help_of(table: &[Flag]) -> String {
+    let ends = entry("-help, -h", "show this text") + &entry("-version", "show the version");
+    let own = entries(table) + &ends;
+    format!(
+        "{own}\nKafka, Redis and the group (the same flags for all commands and for scand):\n{}",
+        entries(CONNECTION)
+    )
+}
+
+/// One entry for each flag, with its default.
+fn entries(table: &[Flag]) -> String {
     let mut help = String::new();
     for flag in table {
         let note = match (flag.is_required(), flag.default(), flag.variable) {
             (true, ..) => " (required)".to_owned(),
             (_, Some(default), None) => format!(" (default {default})"),
             (_, Some(default), Some(name)) => format!(" (default ${name}, else {default})"),
+            (_, None, Some(name)) => format!(" (or the password itself in ${name})"),
             _ => String::new(),
         };
         help += &entry(&flag.usage(), &format!("{}{note}", flag.help()));
     }
-    help + &entry("-help, -h", "show this text") + &entry("-version", "show the version")
+    help
 }
 
 /// One entry of a help text: `left`, then `right` wrapped in its own column. If `left` is too wide, `right` begins on the next line. A word wider

@@ -2,9 +2,12 @@
 
 use super::flag::Flag;
 use super::line::{Line, normalised, utf8};
+use super::shared::CONNECTION;
+use crate::credentials::{CredentialFile, Password, Secret};
 use crate::model::Invalid;
 use std::convert::Infallible;
 use std::ffi::OsString;
+use std::fmt;
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -28,7 +31,6 @@ pub struct Reader {
 }
 
 /// An environment variable that replaces a flag.
-#[derive(Debug)]
 struct Variable {
     /// The flag's key.
     key: &'static str,
@@ -36,7 +38,14 @@ struct Variable {
     value: String,
 }
 
-/// Checks `args` (without the names of the program and the command) against a command's table; `variable` returns the value of an environment
+impl fmt::Debug for Variable {
+    /// Without the value, which may be a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Checks `args` (without the names of the program and the command) against a command's own table and [`CONNECTION`]; `variable` returns the value of an environment
 /// variable. Errs on everything that can be checked without knowing values: an unknown flag, a flag that is given twice, without its value or
 /// with an empty one, and text that is not UTF-8. A value that begins with a dash must be written `-name=-value` (a lone `-` is a value); after
 /// `--` there are only words.
@@ -45,14 +54,15 @@ pub fn read(
     table: &[Flag],
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Asked, Invalid> {
-    let (given, words) = match Line::split(args, table)? {
+    let table = [table, CONNECTION].concat();
+    let (given, words) = match Line::split(args, &table)? {
         Line::Help => return Ok(Asked::Help),
         Line::Version => return Ok(Asked::Version),
         Line::Run { given, words } => (given, words),
     };
     let normal = given.iter().filter_map(normalised).collect();
     let given: Vec<&str> = given.iter().map(|given| given.flag.key).collect();
-    let environment = in_environment(table, &given, variable)?;
+    let environment = in_environment(&table, &given, variable)?;
     Ok(Asked::Run(Reader {
         flags: pico_args::Arguments::from_vec(normal),
         given,
@@ -88,6 +98,24 @@ impl Reader {
             .map(|text| parse(&text))
             .transpose()
             .map_err(|error| error.of(flag.shown()))
+    }
+
+    /// The password in the file that a flag names, else in the flag's environment variable; none if neither is given. The file is not read here.
+    pub fn password(&mut self, flag: &Flag) -> Result<Option<Password>, Invalid> {
+        if let Some(file) = self.credential_file(flag)? {
+            return Ok(Some(Password::File(file)));
+        }
+        let Some(variable) = self.variable(flag) else {
+            return Ok(None);
+        };
+        let secret = Secret::new(&variable.value).map_err(|error| error.of(variable.name))?;
+        Ok(Some(Password::Variable(secret)))
+    }
+
+    /// The file with a certificate or key that a flag names; none if it is not given. The file is not read here.
+    pub fn credential_file(&mut self, flag: &Flag) -> Result<Option<CredentialFile>, Invalid> {
+        let path = self.text(flag)?;
+        Ok(path.map(|path| CredentialFile::new(flag.shown(), path.into())))
     }
 
     /// Whether the flag is on the command line; the environment does not count.

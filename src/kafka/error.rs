@@ -20,6 +20,8 @@ pub enum KafkaError {
         /// What it answered.
         saw: String,
     },
+    /// The connection needs librdkafka, and this program was built without it.
+    WithoutLibrdkafka,
     /// A Kafka whose protocol is too new for the `kafka` crate.
     Incompatible {
         /// `HOST:PORT`.
@@ -120,7 +122,10 @@ impl fmt::Display for KafkaError {
             }
             KafkaError::Incompatible { address } => write!(
                 f,
-                "{address}: this Kafka speaks only newer protocol versions than this program (KIP-896): use Kafka 3.9 or older"
+                "{address}: this Kafka speaks only newer protocol versions than the kafka crate (KIP-896): leave -kafka-client out, or use Kafka 3.9 or older"
+            ),
+            KafkaError::WithoutLibrdkafka => f.write_str(
+                "TLS, SASL and Kafka 4.0 or newer need librdkafka, and this program was built without it: build it with the cargo feature librdkafka",
             ),
             KafkaError::TopicMissing { topic, command } => write!(
                 f,
@@ -156,6 +161,36 @@ impl fmt::Display for KafkaError {
 }
 
 impl std::error::Error for KafkaError {}
+
+/// Why a send stopped, and what is known about each message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendError {
+    /// Indices of messages that Kafka certainly has, ascending. The others, except those in `refused`, may have arrived.
+    pub acknowledged: Vec<usize>,
+    /// Indices of messages that are too large, ascending. They did not arrive and never will.
+    pub refused: Vec<usize>,
+    /// The reason; [`KafkaError::TooLarge`] if nothing else went wrong.
+    pub error: KafkaError,
+}
+
+impl SendError {
+    /// The error if nothing was sent.
+    pub(super) fn before_sending(error: KafkaError) -> SendError {
+        SendError {
+            acknowledged: Vec::new(),
+            refused: Vec::new(),
+            error,
+        }
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for SendError {}
 
 /// The reason for a failed connection, such as "connection refused" or "name not known".
 pub(super) fn describe_io_error(error: &io::Error) -> String {

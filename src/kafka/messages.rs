@@ -5,6 +5,10 @@
 
 use crate::model::Task;
 
+/// Bytes of messages in one produce request. By default a broker accepts 1 MiB for one partition (message.max.bytes), counted after it has
+/// packed all messages of a request into one batch.
+pub const PRODUCE_REQUEST_BYTES: usize = 1_000_000;
+
 /// One of the [`Messages`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {

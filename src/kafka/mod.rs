@@ -2,14 +2,18 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `brokers.rs` | the addresses of `-kafka` |
+//! | `settings.rs`, `brokers.rs` | how to connect |
 //! | `fetched.rs` | the results of reading |
 //! | `messages.rs` | messages to send, in one buffer |
 //! | `error.rs` | errors for operators |
-//! | `plain_client/` | the client on the `kafka` crate |
+//! | `deadline.rs` | a time limit for calls |
+//! | `reader.rs`, `producer.rs`, `group_offsets.rs` | what the rest of the program uses, over one of the two clients |
+//! | `choice.rs`, `preflight.rs` | which client connects; a check of the connection |
+//! | `client.rs` | what a client must do |
+//! | `plain_client/` | the client on the `kafka` crate: plaintext, up to Kafka 3.9 |
+//! | `librdkafka_client/` | the client on librdkafka: all of today's Kafka, TLS, SASL |
 //!
-//! The rest of the program uses [`Reader`], [`Producer`], [`GroupOffsets`], [`Brokers`] and the errors. A second client would be
-//! a folder next to `plain_client/` with the same three types, and this file would choose one for each connection.
+//! The rest of the program does not know which client it uses.
 //!
 //! **Invariants:** every wait has a named bound. After an error the next call connects again, so a caller only pauses
 //! ([`Backoff`](crate::model::Backoff)) and repeats. A message that is reported as acknowledged is in Kafka. No record between two
@@ -18,16 +22,30 @@
 //! The `kafka` crate logs through `log` under the target `kafka`, at `trace` with complete requests.
 
 mod brokers;
+mod choice;
+mod client;
+mod deadline;
 mod error;
 mod fetched;
+mod group_offsets;
+#[cfg(feature = "librdkafka")]
+mod librdkafka_client;
 mod messages;
 mod plain_client;
+mod preflight;
+mod producer;
+mod reader;
+mod settings;
 
 pub use brokers::Brokers;
-pub use error::{KafkaError, Refusal};
+pub use choice::{KafkaClient, Reason};
+pub use error::{KafkaError, Refusal, SendError};
 pub use fetched::{FETCH_WAIT, Fetched, LogRange, Record};
-pub use messages::{Message, Messages};
-pub use plain_client::api_versions::preflight;
-pub use plain_client::group_offsets::GroupOffsets;
-pub use plain_client::producer::{PRODUCE_REQUEST_BYTES, Producer, SendError};
-pub use plain_client::reader::Reader;
+pub use group_offsets::GroupOffsets;
+pub use messages::{Message, Messages, PRODUCE_REQUEST_BYTES};
+pub use preflight::preflight;
+pub use producer::Producer;
+pub use reader::Reader;
+pub use settings::{
+    ClientCertificate, ClientChoice, KafkaSettings, Sasl, SaslMechanism, Security, Tls,
+};

@@ -107,7 +107,7 @@ fn serve(
     scope: &ScopeInForce,
     signals: &signals::Inbox,
 ) -> Exit {
-    info!("ready: waiting for tasks on {}", options.topic);
+    info!("ready: waiting for tasks on {}", options.connection.topic);
     let signal = loop {
         select! {
             recv(signals.ends) -> signal => break signal.unwrap_or("the end of the signals thread"),
@@ -147,10 +147,11 @@ fn wait_for_redis(options: &Options) {
     let mut retry_log = RetryLog::new("reach Redis");
     loop {
         let info =
-            ClaimTable::connect(&options.redis, options.group.as_str()).and_then(|mut table| {
-                table.try_commands()?;
-                table.redis_info()
-            });
+            ClaimTable::connect(&options.connection.redis, options.connection.group.as_str())
+                .and_then(|mut table| {
+                    table.try_commands()?;
+                    table.redis_info()
+                });
         match info {
             Ok(info) => {
                 if let Some(policy) = info.evicting_policy() {
@@ -170,11 +171,11 @@ fn wait_for_redis(options: &Options) {
 fn wait_for_kafka(options: &Options) {
     let mut retry_log = RetryLog::new("reach Kafka");
     for topic in [
-        &options.topic,
+        &options.connection.topic,
         &options.results_topic,
         &options.status_topic,
     ] {
-        while let Err(error) = Reader::connect(&options.kafka, topic.as_str()) {
+        while let Err(error) = Reader::connect(&options.connection.kafka, topic.as_str()) {
             thread::sleep(retry_log.note(&error));
         }
     }
@@ -335,18 +336,21 @@ impl Parts<'_> {
     }
 
     fn table(&self) -> ClaimTable {
-        ClaimTable::new(&self.options.redis, self.options.group.as_str())
+        ClaimTable::new(
+            &self.options.connection.redis,
+            self.options.connection.group.as_str(),
+        )
     }
 
     fn producer(&self, topic: &crate::model::TopicName, compression: bool) -> Producer {
-        Producer::new(&self.options.kafka, topic.as_str(), compression)
+        Producer::new(&self.options.connection.kafka, topic.as_str(), compression)
     }
 
     fn group_offsets(&self) -> GroupOffsets {
         GroupOffsets::new(
-            &self.options.kafka,
-            self.options.group.as_str(),
-            self.options.topic.as_str(),
+            &self.options.connection.kafka,
+            self.options.connection.group.as_str(),
+            self.options.connection.topic.as_str(),
         )
     }
 
@@ -474,8 +478,8 @@ impl Parts<'_> {
         let poll = Poll {
             server: self.options.name.to_string(),
             lease: self.options.lease,
-            brokers: self.options.kafka.clone(),
-            topic: self.options.topic.to_string(),
+            kafka: self.options.connection.kafka.clone(),
+            topic: self.options.connection.topic.to_string(),
             status_topic: self.options.status_topic.to_string(),
             group_offsets: self.group_offsets(),
             table: self.table(),

@@ -3,12 +3,11 @@
 
 use super::Command;
 use super::ids::{FoundJob, find_job};
-use super::options::Connection;
 use super::output::Output;
 use super::tasks::{self, now_ms, short, span};
 use crate::claim_table::{ClaimTable, ClaimTableError, LiveTask};
+use crate::connection::Connection;
 use crate::exit::Failure;
-use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader};
 use crate::model::task::Shard;
 use crate::model::{Invalid, State, TaskId};
@@ -21,7 +20,7 @@ pub(super) const COMMAND: Command = Command {
     name: "job",
     about: "shows a job as a whole and its tasks",
     usage: "job ID [flags]",
-    flags: &[JSON, REDIS, GROUP, KAFKA, TOPIC],
+    flags: &[JSON],
     more: "\
 A job is running while one of its tasks is, otherwise queued or paused while one
 waits. Once all have ended it is failed if one failed or was rejected, otherwise

@@ -1,12 +1,12 @@
 //! `scanpush list`: the group's tasks, newest first, all or those in some states. Reads Redis only.
 
 use super::Command;
-use super::options::{Connection, JSON};
+use super::options::JSON;
 use super::output::Output;
 use super::tasks::{self, now_ms};
 use crate::claim_table::ClaimTable;
+use crate::connection::Connection;
 use crate::exit::Failure;
-use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader, values};
 use crate::model::{Invalid, State};
 
@@ -33,7 +33,7 @@ pub(super) const COMMAND: Command = Command {
     name: "list",
     about: "lists the newest tasks, all or those in some states",
     usage: "list [-state STATES] [-limit N] [flags]",
-    flags: &[STATE, LIMIT, JSON, REDIS, GROUP, KAFKA, TOPIC],
+    flags: &[STATE, LIMIT, JSON],
     more: "\
 The newest first, by the time of their ingestion. Tasks that have ended are
 listed for 7 days. Needs Redis only: -kafka and -topic are accepted but not

@@ -75,12 +75,19 @@ struct Command {
     about: &'static str,
     /// What follows `scanpush` in the usage line.
     usage: &'static str,
-    /// All its flags, [`CONNECTION`] among them.
+    /// Its own flags, besides [`CONNECTION`], which every command takes.
     flags: &'static [Flag],
     /// The end of its help text: examples and further information.
     more: &'static str,
     /// Takes its values from the reader, checks that nothing is left, then does the work.
     run: fn(Reader, &mut Output<'_>) -> Result<(), Failure>,
+}
+
+impl Command {
+    /// All flags that it takes.
+    fn all_flags(&self) -> impl Iterator<Item = &Flag> {
+        self.flags.iter().chain(CONNECTION)
+    }
 }
 
 /// Runs scanpush with `args` (without the program's name) on the process's own stdout and stderr. Returns the exit
@@ -138,10 +145,9 @@ fn first_word(args: &[OsString]) -> Option<usize> {
             return Some(at);
         }
         let (name, value) = flags::split(word);
-        if !CONNECTION.iter().any(|flag| flag.name() == name) {
-            return None;
-        }
-        at += if value.is_some() { 1 } else { 2 };
+        let flag = CONNECTION.iter().find(|flag| flag.name() == name)?;
+        let is_one_word = value.is_some() || flag.value().is_none();
+        at += if is_one_word { 1 } else { 2 };
     }
 }
 
@@ -198,9 +204,9 @@ mod tests {
             (&["push", "-ip", "a"], "push", &["-ip", "a"]),
             (&["status", "a"], "status", &["a"]),
             (
-                &["-kafka", "k:1", "--redis=r", "status", "a"],
+                &["-kafka", "k:1", "-kafka-tls", "--redis=r", "status", "a"],
                 "status",
-                &["-kafka", "k:1", "--redis=r", "a"],
+                &["-kafka", "k:1", "-kafka-tls", "--redis=r", "a"],
             ),
             (
                 &["-kafka", "k:1", "-ip", "status"],
@@ -232,7 +238,7 @@ mod tests {
             assert_eq!((exit, err.as_str()), (Exit::Success, ""));
             assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");
             assert!(out.contains("examples:\n  scanpush "), "{out}");
-            for flag in command.flags.iter().chain(CONNECTION) {
+            for flag in command.all_flags() {
                 assert!(
                     out.contains(&format!("\n  {}", flag.usage())),
                     "{} {}",

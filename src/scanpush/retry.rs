@@ -6,13 +6,13 @@
 use super::Command;
 use super::control::{CONTROL_POLL_INTERVAL, CONTROL_WAIT};
 use super::ids::{JOB, TaskNames, TaskOptions, unknown_task};
-use super::options::{Connection, JSON};
+use super::options::JSON;
 use super::output::Output;
 use super::task_topic;
 use crate::claim_table::{ClaimTable, ClaimTableError, Retry};
+use crate::connection::Connection;
 use crate::exit::Failure;
 use crate::flags::Reader;
-use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::kafka::Messages;
 use crate::model::task::RETRY_MAX;
 use crate::model::text::quoted;
@@ -25,7 +25,7 @@ pub(super) const COMMAND: Command = Command {
     name: "retry",
     about: "starts failed, cancelled or refused tasks again from their checkpoints",
     usage: "retry ID… | -job ID [flags]",
-    flags: &[JOB, JSON, REDIS, KAFKA, TOPIC, GROUP],
+    flags: &[JOB, JSON],
     more: "\
 The task keeps its id and its findings; its attempts are counted from 0 again. A
 task that has completed is not retried (push it again), nor one that ended more

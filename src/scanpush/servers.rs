@@ -1,14 +1,13 @@
 //! `scanpush servers`: the servers of the group with their load. Reads Redis only.
 
 use super::Command;
-use super::options::Connection;
 use super::output::Output;
 use super::table::{self, Column, Row, Side};
 use super::tasks::short;
 use crate::claim_table::HEARTBEAT_FRESH;
 use crate::claim_table::{ClaimTable, LiveServer};
+use crate::connection::Connection;
 use crate::exit::Failure;
-use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader};
 use crate::model::text::one_line;
 use std::borrow::Cow;
@@ -19,7 +18,7 @@ pub(super) const COMMAND: Command = Command {
     name: "servers",
     about: "shows the servers (scand) of the group with their load",
     usage: "servers [flags]",
-    flags: &[JSON, REDIS, GROUP, KAFKA, TOPIC],
+    flags: &[JSON],
     more: "\
 TASKS is the number of tasks that a server holds, SENDING the number of its
 slots in use (a scan that only waits for late answers does not use one). RATE is

@@ -2,13 +2,13 @@
 
 use super::Command;
 use super::ids::{FoundTasks, JOB, TaskNames, TaskOptions};
-use super::options::{Connection, JSON};
+use super::options::JSON;
 use super::output::Output;
 use super::tasks::{self, now_ms};
 use crate::claim_table::{ClaimTable, ClaimTableError, LiveTask};
+use crate::connection::Connection;
 use crate::exit::Failure;
 use crate::flags::Reader;
-use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 
 /// Tasks that `scanpush status` shows without an id: the newest ones.
 const STATUS_TASKS_MAX: usize = 50;
@@ -17,7 +17,7 @@ pub(super) const COMMAND: Command = Command {
     name: "status",
     about: "shows tasks with their state, progress, rate and server",
     usage: "status [flags] [ID… | -job ID]",
-    flags: &[JOB, JSON, REDIS, GROUP, KAFKA, TOPIC],
+    flags: &[JOB, JSON],
     more: "\
 Without an ID it shows the 50 newest tasks, newest first. An ID may be
 abbreviated to its first characters, at least 4, if they are unique. Needs Redis

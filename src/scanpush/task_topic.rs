@@ -1,7 +1,7 @@
 //! Connects to Kafka to write task records, for `scanpush` and `scanpush retry`.
 
-use super::options::Connection;
 use super::output::Output;
+use crate::connection::Connection;
 use crate::exit::Failure;
 use crate::kafka::Producer;
 use std::time::Duration;

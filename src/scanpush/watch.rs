@@ -5,13 +5,12 @@
 use super::Command;
 use super::ids::{FoundTasks, JOB, JobError, TaskNames, TaskOptions, find_job};
 use super::interrupt::Interrupt;
-use super::options::Connection;
 use super::output::Output;
 use super::screen::{Place, Screen};
 use super::watched::{WATCH_UNKNOWN_WAIT, Watched};
 use crate::claim_table::{ClaimTable, ClaimTableError};
+use crate::connection::Connection;
 use crate::exit::{Exit, Failure};
-use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::{Flag, Reader};
 use crate::model::{State, TaskId};
 use std::collections::HashSet;
@@ -31,7 +30,7 @@ pub(super) const COMMAND: Command = Command {
     name: "watch",
     about: "follows tasks with progress bars until all have ended",
     usage: "watch ID… | -job ID [flags]",
-    flags: &[JOB, JSON, REDIS, GROUP, KAFKA, TOPIC],
+    flags: &[JOB, JSON],
     more: "\
 On a terminal each running task has a progress bar, at most 10, and all tasks
 together have one. Elsewhere a line is printed for each change of state and each

@@ -4,7 +4,6 @@
 //!
 //! This is the only place that writes Kafka's protocol by hand.
 
-use super::deadline::within;
 use super::errors::describe_answer;
 use crate::kafka::brokers::Brokers;
 use crate::kafka::error::{KafkaError, Refusal, describe_io_error};
@@ -28,14 +27,6 @@ const CORRELATION_ID: i32 = 0x5ca0;
 const USED_VERSIONS: [(i16, i16); 7] = [(0, 0), (1, 0), (2, 0), (3, 0), (8, 1), (9, 1), (10, 0)];
 /// Time for connecting and one answer, each at most [`CONNECT_WAIT`].
 const CHECK_WAIT: Duration = Duration::from_secs(2 * CONNECT_WAIT.as_secs());
-
-/// Checks that one of `brokers` is a Kafka that this client can use. Otherwise fails within `wait`, with the reason for each address.
-pub fn preflight(brokers: &Brokers, wait: Duration) -> Result<(), KafkaError> {
-    let asked = brokers.clone();
-    within(wait, &format!("connect to {brokers}"), move || {
-        first_that_answers(&asked).map(drop)
-    })
-}
 
 /// The address of the first broker that answers as Kafka. All are asked at the same time, so an unreachable one causes no delay.
 pub(in crate::kafka) fn first_that_answers(brokers: &Brokers) -> Result<String, KafkaError> {
@@ -301,7 +292,7 @@ mod tests {
             .local_addr()
             .unwrap();
         let brokers: Brokers = format!("{closed},nohost.invalid").parse().unwrap();
-        let error = preflight(&brokers, CHECK_WAIT).unwrap_err().to_string();
+        let error = first_that_answers(&brokers).unwrap_err().to_string();
         assert!(
             error.contains(&format!("{closed}: connection refused")),
             "{error}"

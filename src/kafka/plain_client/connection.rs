@@ -5,8 +5,8 @@
 //! bound, although the crate's sockets do (120 s).
 
 use super::api_versions::{first_that_answers, not_answering};
-use super::deadline::Caller;
 use crate::kafka::brokers::Brokers;
+use crate::kafka::deadline::Caller;
 use crate::kafka::error::KafkaError;
 use crate::model::Backoff;
 use crossbeam_channel::Receiver;

@@ -5,6 +5,7 @@
 
 use super::connection::Client;
 use crate::kafka::brokers::Brokers;
+use crate::kafka::client::OffsetsClient;
 use crate::kafka::error::KafkaError;
 use kafka::client::{CommitOffset, GroupOffsetStorage, KafkaClient};
 use kafka::error::Error;
@@ -18,14 +19,14 @@ const COORDINATOR_PAUSE: Duration = Duration::from_millis(100);
 
 /// Reads and commits the offsets of one group on one topic.
 #[derive(Debug)]
-pub struct GroupOffsets {
+pub(in crate::kafka) struct GroupOffsets {
     client: Client,
     group: String,
 }
 
 impl GroupOffsets {
     /// For `group` on `topic`. Connects with the first call.
-    pub fn new(brokers: &Brokers, group: &str, topic: &str) -> GroupOffsets {
+    pub(in crate::kafka) fn new(brokers: &Brokers, group: &str, topic: &str) -> GroupOffsets {
         GroupOffsets {
             client: Client::new(brokers, topic, |kafka| {
                 kafka.set_group_offset_storage(Some(GroupOffsetStorage::Kafka));
@@ -34,15 +35,15 @@ impl GroupOffsets {
             group: group.to_owned(),
         }
     }
+}
 
-    /// The partitions of the topic, ascending, by the last metadata. Connects if that is due.
-    pub fn partitions(&mut self) -> Result<Vec<i32>, KafkaError> {
+impl OffsetsClient for GroupOffsets {
+    fn partitions(&mut self) -> Result<Vec<i32>, KafkaError> {
         self.client.refresh()?;
         Ok((0..).take(self.client.leaders().len()).collect())
     }
 
-    /// The committed offset of each partition: the next one that the group would read. Absent if there is none.
-    pub fn committed(&mut self) -> Result<BTreeMap<i32, i64>, KafkaError> {
+    fn committed(&mut self) -> Result<BTreeMap<i32, i64>, KafkaError> {
         let (group, topic) = (self.group.clone(), self.client.topic().to_owned());
         let doing = format!("read the offsets of group {group}");
         self.client.call(&doing, Duration::ZERO, move |kafka| {
@@ -50,9 +51,7 @@ impl GroupOffsets {
         })
     }
 
-    /// Commits these offsets (the next one to read, by partition). After an error they may be committed nevertheless, and after
-    /// [`KafkaError::TimedOut`] even later than a newer commit. The caller commits again.
-    pub fn commit(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<(), KafkaError> {
+    fn commit(&mut self, offsets: &BTreeMap<i32, i64>) -> Result<(), KafkaError> {
         let (group, topic) = (self.group.clone(), self.client.topic().to_owned());
         let doing = format!("commit the offsets of group {group}");
         let offsets = offsets.clone();

@@ -6,7 +6,6 @@
 //! | file | what |
 //! |---|---|
 //! | `api_versions.rs` | checks that a broker is reachable, is Kafka, and supports the crate's protocol versions |
-//! | `deadline.rs` | a time limit for calls |
 //! | `connection.rs` | a connection that is re-established after an error |
 //! | `reader.rs`, `fetch_window/` | reading from the caller's cursors without loss |
 //! | `producer.rs`, `batches.rs`, `partitioner.rs` | sending, and what is acknowledged |
@@ -16,10 +15,13 @@
 pub(super) mod api_versions;
 mod batches;
 mod connection;
-mod deadline;
 mod errors;
 mod fetch_window;
-pub(super) mod group_offsets;
+mod group_offsets;
 mod partitioner;
-pub(super) mod producer;
-pub(super) mod reader;
+mod producer;
+mod reader;
+
+pub(super) use group_offsets::GroupOffsets;
+pub(super) use producer::Producer;
+pub(super) use reader::Reader;

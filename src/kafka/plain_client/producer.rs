@@ -7,44 +7,21 @@ use super::batches::{batches, halves, weight};
 use super::connection::{Client, Leader};
 use super::partitioner::partition_for;
 use crate::kafka::brokers::Brokers;
-use crate::kafka::error::KafkaError;
-use crate::kafka::messages::{Message, Messages};
+use crate::kafka::client::ProducerClient;
+use crate::kafka::error::{KafkaError, SendError};
+use crate::kafka::messages::{Message, Messages, PRODUCE_REQUEST_BYTES};
 use crate::model::Backoff;
 use kafka::client::{Compression, KafkaClient, ProduceMessage, RequiredAcks};
 use kafka::error::KafkaCode;
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Longest time for an acknowledgement by all in-sync replicas.
 const PRODUCE_ACK_WAIT: Duration = Duration::from_secs(10);
-/// Bytes of messages in one produce request. By default a broker accepts 1 MiB for one partition (message.max.bytes), counted after it has
-/// packed all messages of a request into one batch.
-pub const PRODUCE_REQUEST_BYTES: usize = 1_000_000;
-
-/// Why a send stopped, and what is known about each message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SendError {
-    /// Indices of messages that Kafka certainly has, ascending. The others, except those in `refused`, may have arrived.
-    pub acknowledged: Vec<usize>,
-    /// Indices of messages that are too large, ascending. They did not arrive and never will.
-    pub refused: Vec<usize>,
-    /// The reason; [`KafkaError::TooLarge`] if nothing else went wrong.
-    pub error: KafkaError,
-}
-
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl std::error::Error for SendError {}
-
 /// Sends to one topic with acks=all.
 #[derive(Debug)]
-pub struct Producer {
+pub(in crate::kafka) struct Producer {
     client: Client,
     request_bytes: usize,
 }
@@ -52,7 +29,7 @@ pub struct Producer {
 impl Producer {
     /// For `topic`; with `compression`, messages are compressed with snappy. Connects with the first send, at which Kafka creates the topic if it
     /// is allowed to.
-    pub fn new(brokers: &Brokers, topic: &str, compression: bool) -> Producer {
+    pub(in crate::kafka) fn new(brokers: &Brokers, topic: &str, compression: bool) -> Producer {
         let prepare: fn(&mut KafkaClient) = match compression {
             true => |kafka| kafka.set_compression(Compression::SNAPPY),
             false => |kafka| kafka.set_compression(Compression::NONE),
@@ -60,36 +37,6 @@ impl Producer {
         Producer {
             client: Client::new(brokers, topic, prepare),
             request_bytes: PRODUCE_REQUEST_BYTES,
-        }
-    }
-
-    /// Connects, and waits up to `wait` until each partition has a leader that answers: after a broker has died, Kafka needs some seconds to elect
-    /// new leaders. Calls `begin_to_wait` once with the reason if it waits. Errs if the topic is missing, no broker answers, or all partitions
-    /// are still without a leader. If only some are, the messages for the others can be sent.
-    pub fn wait_for_leaders(
-        &mut self,
-        wait: Duration,
-        begin_to_wait: &mut dyn FnMut(&str),
-    ) -> Result<(), KafkaError> {
-        let (deadline, mut backoff, mut waits) = (Instant::now() + wait, Backoff::new(), false);
-        loop {
-            let problem = match self.client.refresh() {
-                Ok(()) => match self.partition_without_leader() {
-                    None => return Ok(()),
-                    Some(problem) => Ok(problem),
-                },
-                Err(error @ KafkaError::NoLeader { .. }) => Err(error),
-                Err(error) => return Err(error),
-            };
-            if Instant::now() >= deadline {
-                return problem.map(drop);
-            }
-            if !waits {
-                begin_to_wait(&problem.unwrap_or_else(|error| error.to_string()));
-                waits = true;
-            }
-            self.client.forget();
-            self.client.pause(backoff.pause())?;
         }
     }
 
@@ -105,22 +52,6 @@ impl Producer {
                 )),
                 Leader::NotAnswering(error) => Some(error.to_string()),
             })
-    }
-
-    /// Sends the messages in as many requests as their size needs, one after the other. `Ok` only if all in-sync replicas have every one of
-    /// them. Stops at the first failure, except for messages that are too large, which do not affect the others.
-    pub fn send(&mut self, messages: &Arc<Messages>) -> Result<(), SendError> {
-        let mut tally = Tally::default();
-        let outcome = self.send_all(messages, &mut tally);
-        let error = match (outcome, tally.refused.first()) {
-            (Ok(()), None) => return Ok(()),
-            (Err(error), _) => error,
-            (Ok(()), Some(&index)) => KafkaError::TooLarge {
-                topic: self.client.topic().to_owned(),
-                bytes: messages.at(index).value.len(),
-            },
-        };
-        Err(tally.into_error(error))
     }
 
     fn send_all(&mut self, messages: &Arc<Messages>, tally: &mut Tally) -> Result<(), KafkaError> {
@@ -226,6 +157,49 @@ impl Producer {
 
     fn doing(&self) -> String {
         format!("write to {}", self.client.topic())
+    }
+}
+
+impl ProducerClient for Producer {
+    fn wait_for_leaders(
+        &mut self,
+        wait: Duration,
+        begin_to_wait: &mut dyn FnMut(&str),
+    ) -> Result<(), KafkaError> {
+        let (deadline, mut backoff, mut waits) = (Instant::now() + wait, Backoff::new(), false);
+        loop {
+            let problem = match self.client.refresh() {
+                Ok(()) => match self.partition_without_leader() {
+                    None => return Ok(()),
+                    Some(problem) => Ok(problem),
+                },
+                Err(error @ KafkaError::NoLeader { .. }) => Err(error),
+                Err(error) => return Err(error),
+            };
+            if Instant::now() >= deadline {
+                return problem.map(drop);
+            }
+            if !waits {
+                begin_to_wait(&problem.unwrap_or_else(|error| error.to_string()));
+                waits = true;
+            }
+            self.client.forget();
+            self.client.pause(backoff.pause())?;
+        }
+    }
+
+    fn send(&mut self, messages: &Arc<Messages>) -> Result<(), SendError> {
+        let mut tally = Tally::default();
+        let outcome = self.send_all(messages, &mut tally);
+        let error = match (outcome, tally.refused.first()) {
+            (Ok(()), None) => return Ok(()),
+            (Err(error), _) => error,
+            (Ok(()), Some(&index)) => KafkaError::TooLarge {
+                topic: self.client.topic().to_owned(),
+                bytes: messages.at(index).value.len(),
+            },
+        };
+        Err(tally.into_error(error))
     }
 }
 

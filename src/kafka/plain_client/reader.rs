@@ -1,16 +1,14 @@
-//! Reads a topic from cursors that the caller keeps, without a consumer group or stored offsets. No record is dropped.
-//!
-//! **Invariant:** an error of one partition (deleted, without a leader, not decodable) is that partition's result and does not stop the
-//! others.
+//! Reads a topic with the crate's fetch requests.
 
 use super::connection::{Client, Leader, METADATA_EVERY};
 use super::errors::{describe_client_error, describe_code};
 use super::fetch_window::isolate::{FETCH_BYTES, Found, isolate};
 use super::fetch_window::size::Window;
 use crate::kafka::brokers::Brokers;
+use crate::kafka::client::ReaderClient;
 use crate::kafka::error::KafkaError;
 use crate::kafka::fetched::{Fetched, LogRange, Record};
-use crossbeam_channel::{Receiver, never};
+use crossbeam_channel::Receiver;
 use kafka::client::fetch::{Partition, Response};
 use kafka::client::{FetchOffset, FetchPartition, KafkaClient};
 use kafka::error::{Error, KafkaCode};
@@ -25,9 +23,9 @@ const FETCH_AGAIN_PAUSE: Duration = Duration::from_millis(50);
 /// The same if a partition is gone or has no leader. The other partitions wait for this long too.
 const FETCH_STALE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Reads one topic. After an error, or if the topic is gone, the next call connects again; the caller only pauses and repeats.
+/// Reads one topic.
 #[derive(Debug)]
-pub struct Reader {
+pub(in crate::kafka) struct Reader {
     client: Client,
     /// Batches that cannot be decoded, by partition, so that they are not examined again with each fetch.
     unreadable: BTreeMap<i32, Unreadable>,
@@ -43,89 +41,19 @@ struct Unreadable {
 }
 
 impl Reader {
-    /// Connects and waits a moment for the topic's leaders. Kafka creates the topic if it is allowed to. Errs if the topic is missing or no broker
-    /// answers.
-    ///
-    /// Once `stop` is closed, each call errs with [`KafkaError::Stopped`] at once, and the process has to end soon.
-    pub fn connect_until(
+    /// Connects; see [`Reader::connect_until`](crate::kafka::Reader::connect_until).
+    pub(in crate::kafka) fn connect(
         brokers: &Brokers,
         topic: &str,
-        stop: &Receiver<()>,
+        stop: Receiver<()>,
     ) -> Result<Reader, KafkaError> {
         let prepare: fn(&mut KafkaClient) = |kafka| kafka.set_fetch_min_bytes(1);
-        let client = Client::connect(brokers, topic, prepare, stop.clone())?;
+        let client = Client::connect(brokers, topic, prepare, stop)?;
         Ok(Reader {
             client,
             unreadable: BTreeMap::new(),
             windows: BTreeMap::new(),
         })
-    }
-
-    /// As [`Reader::connect_until`], without `stop`.
-    pub fn connect(brokers: &Brokers, topic: &str) -> Result<Reader, KafkaError> {
-        Reader::connect_until(brokers, topic, &never())
-    }
-
-    /// How many brokers a fetch asks, one after the other.
-    pub fn leading_brokers(&self) -> usize {
-        self.client
-            .leaders()
-            .iter()
-            .filter_map(Leader::address)
-            .collect::<BTreeSet<_>>()
-            .len()
-    }
-
-    /// The partitions of the topic, ascending, by the last metadata. Added partitions appear within [`METADATA_EVERY`].
-    pub fn partitions(&self) -> Vec<i32> {
-        (0..).take(self.client.leaders().len()).collect()
-    }
-
-    /// Where each partition's log begins and ends. Partitions without a leader are absent. Errs at once if a leader does not answer, because the
-    /// crate asks all of them.
-    pub fn log_ranges(&mut self) -> Result<BTreeMap<i32, LogRange>, KafkaError> {
-        self.client.refresh()?;
-        for leader in self.client.leaders() {
-            if let Leader::NotAnswering(error) = leader {
-                return Err(error.clone());
-            }
-        }
-        let topic = self.client.topic().to_owned();
-        let doing = format!("look up the offsets of {topic}");
-        self.client.call(&doing, Duration::ZERO, move |kafka| {
-            let firsts = offsets(kafka, &topic, FetchOffset::Earliest)?;
-            let nexts = offsets(kafka, &topic, FetchOffset::Latest)?;
-            let both = firsts.into_iter().filter_map(|(partition, first)| {
-                nexts
-                    .get(&partition)
-                    .map(|&next| (partition, LogRange { first, next }))
-            });
-            Ok(both.collect())
-        })
-    }
-
-    /// Reads from `cursors` (the next offset of each partition), waiting up to `wait` for a record. Partitions without a result are absent.
-    /// Returns at once with a record or a cursor that is out of range. Otherwise returns after `wait`, so that a caller may simply repeat it.
-    pub fn fetch(
-        &mut self,
-        cursors: &BTreeMap<i32, i64>,
-        wait: Duration,
-    ) -> Result<BTreeMap<i32, Fetched>, KafkaError> {
-        let deadline = Instant::now() + wait;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let found = self.fetch_once(cursors, left)?;
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || found.values().any(is_urgent) {
-                return Ok(found);
-            }
-            // The broker answered early, with a result that is not urgent or with bytes that are not records.
-            let pause = match found.values().any(is_stale) {
-                true => FETCH_STALE_PAUSE,
-                false => FETCH_AGAIN_PAUSE,
-            };
-            self.client.pause(pause.min(left))?;
-        }
     }
 
     /// One fetch for all partitions, then [`isolate`] for those whose result may be incomplete.
@@ -310,6 +238,64 @@ impl Reader {
         };
         self.unreadable.insert(partition, known);
         answer
+    }
+}
+
+impl ReaderClient for Reader {
+    fn leading_brokers(&self) -> usize {
+        self.client
+            .leaders()
+            .iter()
+            .filter_map(Leader::address)
+            .collect::<BTreeSet<_>>()
+            .len()
+    }
+
+    fn partitions(&self) -> Vec<i32> {
+        (0..).take(self.client.leaders().len()).collect()
+    }
+
+    fn log_ranges(&mut self) -> Result<BTreeMap<i32, LogRange>, KafkaError> {
+        self.client.refresh()?;
+        for leader in self.client.leaders() {
+            if let Leader::NotAnswering(error) = leader {
+                return Err(error.clone());
+            }
+        }
+        let topic = self.client.topic().to_owned();
+        let doing = format!("look up the offsets of {topic}");
+        self.client.call(&doing, Duration::ZERO, move |kafka| {
+            let firsts = offsets(kafka, &topic, FetchOffset::Earliest)?;
+            let nexts = offsets(kafka, &topic, FetchOffset::Latest)?;
+            let both = firsts.into_iter().filter_map(|(partition, first)| {
+                nexts
+                    .get(&partition)
+                    .map(|&next| (partition, LogRange { first, next }))
+            });
+            Ok(both.collect())
+        })
+    }
+
+    fn fetch(
+        &mut self,
+        cursors: &BTreeMap<i32, i64>,
+        wait: Duration,
+    ) -> Result<BTreeMap<i32, Fetched>, KafkaError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let found = self.fetch_once(cursors, left)?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || found.values().any(is_urgent) {
+                return Ok(found);
+            }
+            // The broker answered early, with a result that is not urgent or with bytes that are not records.
+            let pause = match found.values().any(is_stale) {
+                true => FETCH_STALE_PAUSE,
+                false => FETCH_AGAIN_PAUSE,
+            };
+            self.client.pause(pause.min(left))?;
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::judge::{
 };
 use super::line::{Line, fail, ok, warn};
 use crate::claim_table::ClaimTable;
-use crate::kafka::{self, Brokers, Reader};
+use crate::kafka::{self, KafkaSettings, Reader};
 use crate::masscan::{self, MasscanInfo, NetworkError, Rights};
 use crate::model::TopicName;
 use crate::model::backoff::CLIENT_WAIT;
@@ -128,25 +128,30 @@ pub(super) fn check_named_interface(options: &Options) -> Option<Line> {
 }
 
 fn check_kafka(options: &Options) -> Vec<Line> {
-    vec![match kafka::preflight(&options.kafka, CLIENT_WAIT) {
-        Ok(()) => ok("kafka", format!("{}, a supported version", options.kafka)),
-        Err(error) => fail("kafka", error),
-    }]
+    vec![
+        match kafka::preflight(&options.connection.kafka, CLIENT_WAIT) {
+            Ok(client) => ok(
+                "kafka",
+                format!("{}, with {client}", options.connection.kafka),
+            ),
+            Err(error) => fail("kafka", error),
+        },
+    ]
 }
 
 /// Requests each topic as a starting server does, which creates it if the broker creates topics automatically.
 fn check_topics(options: &Options) -> Vec<Line> {
-    if kafka::preflight(&options.kafka, CLIENT_WAIT).is_err() {
+    if kafka::preflight(&options.connection.kafka, CLIENT_WAIT).is_err() {
         return vec![fail("topics", "not known without Kafka")];
     }
     let topics = [
-        &options.topic,
+        &options.connection.topic,
         &options.results_topic,
         &options.status_topic,
     ];
     let checks = topics.map(|topic| {
-        let (brokers, topic) = (options.kafka.clone(), topic.clone());
-        thread::spawn(move || check_topic(&brokers, &topic))
+        let (kafka, topic) = (options.connection.kafka.clone(), topic.clone());
+        thread::spawn(move || check_topic(&kafka, &topic))
     });
     checks
         .into_iter()
@@ -158,8 +163,8 @@ fn check_topics(options: &Options) -> Vec<Line> {
         .collect()
 }
 
-fn check_topic(brokers: &Brokers, topic: &TopicName) -> Line {
-    match Reader::connect(brokers, topic.as_str()) {
+fn check_topic(kafka: &KafkaSettings, topic: &TopicName) -> Line {
+    match Reader::connect(kafka, topic.as_str()) {
         Ok(mut reader) => {
             let removed = reader.log_ranges().map(|ranges| {
                 let firsts = ranges.values().map(|range| range.first);
@@ -172,13 +177,14 @@ fn check_topic(brokers: &Brokers, topic: &TopicName) -> Line {
 }
 
 fn check_redis(options: &Options) -> Vec<Line> {
-    let connected = ClaimTable::connect(&options.redis, options.group.as_str());
+    let connected =
+        ClaimTable::connect(&options.connection.redis, options.connection.group.as_str());
     let info = connected.and_then(|mut table| {
         table.try_commands()?;
         table.redis_info()
     });
     match info {
-        Ok(info) => lines_of_redis(&options.redis.to_string(), &info),
+        Ok(info) => lines_of_redis(&options.connection.redis.to_string(), &info),
         Err(error) => vec![fail("redis", error)],
     }
 }

@@ -23,7 +23,7 @@ mod rebuild;
 mod records;
 
 use crate::claim_table::{ClaimTable, Cursor};
-use crate::kafka::{Brokers, Fetched, GroupOffsets, KafkaError, Reader};
+use crate::kafka::{Fetched, GroupOffsets, KafkaError, KafkaSettings, Reader};
 use crate::model::lease::renew_every;
 use crate::scand::claims::held_claims::HeldClaims;
 use crate::scand::finalize::StateChange;
@@ -52,8 +52,8 @@ pub struct Poll {
     pub server: String,
     /// Lease of tasks that are held for a server, and of rejected records until they are ended.
     pub lease: Duration,
-    /// The brokers.
-    pub brokers: Brokers,
+    /// How to connect to Kafka.
+    pub kafka: KafkaSettings,
     /// The topic of tasks.
     pub topic: String,
     /// The topic of state changes, read when Redis lost its data.
@@ -116,11 +116,7 @@ impl Poll {
     fn round(&mut self, state: &mut RoundState) -> Result<(), PeerError> {
         let reader = match &mut state.reader {
             Some(reader) => reader,
-            none => none.insert(Reader::connect_until(
-                &self.brokers,
-                &self.topic,
-                &self.stop,
-            )?),
+            none => none.insert(Reader::connect_until(&self.kafka, &self.topic, &self.stop)?),
         };
         let is_audit_due = state.audits.is_due(Instant::now());
         if is_audit_due {
@@ -241,7 +237,9 @@ impl Poll {
             }
             Fetched::Gap { next } => self.skip(partition, cursor, next, 0).map(drop),
             Fetched::OutOfRange => self.move_cursor_into_log(reader, partition, cursor),
-            Fetched::Gone => Err(KafkaError::topic_missing(&self.brokers, &self.topic).into()),
+            Fetched::Gone => {
+                Err(KafkaError::topic_missing(self.kafka.brokers(), &self.topic).into())
+            }
             Fetched::Away { .. } | Fetched::Unreadable { .. } => Ok(()),
         }
     }
@@ -264,7 +262,7 @@ impl Poll {
             *phase = IngestPhase::Following;
         } else if !phase.covers(&epochs) {
             let histories =
-                TaskHistories::read(&self.brokers, &self.status_topic, &from, &self.stop)?;
+                TaskHistories::read(&self.kafka, &self.status_topic, &from, &self.stop)?;
             *phase = IngestPhase::Rebuilding { epochs, histories };
         }
         Ok(())

@@ -2,7 +2,7 @@
 //! them have ended or were running.
 
 use crate::claim_table::{Disposition, Past};
-use crate::kafka::{Brokers, FETCH_WAIT, Fetched, KafkaError, Reader, Record};
+use crate::kafka::{FETCH_WAIT, Fetched, KafkaError, KafkaSettings, Reader, Record};
 use crate::model::{State, StatusRecord};
 use crate::scand::retry_log::Stop;
 use log::info;
@@ -23,12 +23,12 @@ impl TaskHistories {
     /// Reads `scan-status` up to its current end and keeps what concerns task records at or above `from` (partition → offset). Memory grows with
     /// those tasks, and by a few bytes for each other task that has ended.
     pub fn read(
-        brokers: &Brokers,
+        kafka: &KafkaSettings,
         status_topic: &str,
         from: &BTreeMap<i32, i64>,
         stop: &Stop,
     ) -> Result<TaskHistories, KafkaError> {
-        let mut reader = Reader::connect_until(brokers, status_topic, stop)?;
+        let mut reader = Reader::connect_until(kafka, status_topic, stop)?;
         let ranges = reader.log_ranges()?;
         // Without one partition's records, tasks that have ended would run again.
         let without_leader = |partition: i32| KafkaError::Broken {

@@ -1,6 +1,6 @@
 //! scand's flags and its help text. Pure.
 
-use crate::flags::shared::{GROUP, KAFKA, REDIS, RESULTS_TOPIC, TOPIC};
+use crate::flags::shared::RESULTS_TOPIC;
 use crate::flags::{self, Flag};
 
 pub(super) const STATUS_TOPIC: Flag = Flag::with_default(
@@ -91,12 +91,8 @@ pub(super) const CHECK: Flag = Flag::switch(
 );
 pub(super) const DEBUG: Flag = Flag::switch("--v", "log at debug level");
 
-/// All flags, in the order of the help text.
+/// All flags besides those of [`CONNECTION`](crate::flags::shared::CONNECTION), in the order of the help text.
 pub(super) const FLAGS: &[Flag] = &[
-    GROUP,
-    KAFKA,
-    REDIS,
-    TOPIC,
     RESULTS_TOPIC,
     STATUS_TOPIC,
     NAME,

@@ -4,13 +4,12 @@ use super::flags::{
     ALLOW, ALLOW_FILE, BUFFER, CHECK, DEBUG, EXCLUDE, EXCLUDE_FILE, INTERFACE, LEASE, LOG_FILE,
     MASSCAN, MAX_RATE, NAME, ROUTER_MAC, SLOTS, SOURCE_IP, SOURCE_PORT, STATUS_TOPIC,
 };
-use crate::claim_table::RedisUrl;
+use crate::connection::Connection;
 use crate::flags::shared::{GROUP, KAFKA, REDIS, RESULTS_TOPIC, TOPIC};
 use crate::flags::{Reader, values};
-use crate::kafka::Brokers;
 use crate::model::source::Source;
 use crate::model::task::BandWidth;
-use crate::model::{GroupName, Invalid, ServerName, TopicName};
+use crate::model::{Invalid, ServerName, TopicName};
 use crate::scand::claims::scope::ScopeOptions;
 use std::fmt;
 use std::path::PathBuf;
@@ -28,14 +27,8 @@ const RESULTS_BUFFER_MAX_MIB: u32 = 64 * 1024;
 /// The validated settings of a server.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Servers with the same group share tasks.
-    pub group: GroupName,
-    /// The brokers to connect to first.
-    pub kafka: Brokers,
-    /// Redis, with its password.
-    pub redis: RedisUrl,
-    /// Topic of tasks.
-    pub topic: TopicName,
+    /// Kafka, Redis, the topic of tasks, and the group: servers with the same group share tasks.
+    pub connection: Connection,
     /// Topic of findings.
     pub results_topic: TopicName,
     /// Topic of state changes.
@@ -69,11 +62,11 @@ impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scope, source) = (&self.scope, &self.source);
         let flags = [
-            (GROUP, Some(self.group.to_string())),
+            (GROUP, Some(self.connection.group.to_string())),
             (NAME, Some(self.name.to_string())),
-            (KAFKA, Some(self.kafka.to_string())),
-            (REDIS, Some(self.redis.to_string())),
-            (TOPIC, Some(self.topic.to_string())),
+            (KAFKA, Some(self.connection.kafka.to_string())),
+            (REDIS, Some(self.connection.redis.to_string())),
+            (TOPIC, Some(self.connection.topic.to_string())),
             (RESULTS_TOPIC, Some(self.results_topic.to_string())),
             (STATUS_TOPIC, Some(self.status_topic.to_string())),
             (SLOTS, Some(self.slots.to_string())),
@@ -94,6 +87,7 @@ impl fmt::Display for Options {
             .iter()
             .filter_map(|(flag, value)| Some(format!("{} {}", flag.shown(), value.as_ref()?)))
             .collect();
+        words.extend(self.connection.kafka_security_flags());
         if self.debug {
             words.push(DEBUG.shown().to_owned());
         }
@@ -111,10 +105,7 @@ pub(super) fn resolve(
     let slots = values::number(1, SLOTS_MAX as u32);
     let buffer_mib = values::number(1, RESULTS_BUFFER_MAX_MIB);
     let options = Options {
-        group: reader.value(&GROUP, str::parse)?,
-        kafka: reader.value(&KAFKA, str::parse)?,
-        redis: reader.value(&REDIS, str::parse)?,
-        topic: reader.value(&TOPIC, str::parse)?,
+        connection: Connection::read(&mut reader)?,
         results_topic: reader.value(&RESULTS_TOPIC, str::parse)?,
         status_topic: reader.value(&STATUS_TOPIC, str::parse)?,
         name: reader
@@ -149,7 +140,7 @@ pub(super) fn resolve(
 /// Findings or status records on the topic of tasks would be ingested as invalid tasks, and each rejection writes another status record.
 fn topics_differ(options: &Options) -> Result<(), Invalid> {
     let topics = [
-        (TOPIC, &options.topic),
+        (TOPIC, &options.connection.topic),
         (RESULTS_TOPIC, &options.results_topic),
         (STATUS_TOPIC, &options.status_topic),
     ];
@@ -193,10 +184,13 @@ mod tests {
     #[test]
     fn the_defaults_are_the_documented_ones() {
         let options = options(&[]);
-        assert_eq!(options.group.as_str(), "scanners");
-        assert_eq!(options.kafka.to_string(), "localhost:9092");
-        assert_eq!(options.redis.to_string(), "redis://localhost:6379");
-        assert_eq!(options.topic.as_str(), "scan-tasks");
+        assert_eq!(options.connection.group.as_str(), "scanners");
+        assert_eq!(options.connection.kafka.to_string(), "localhost:9092");
+        assert_eq!(
+            options.connection.redis.to_string(),
+            "redis://localhost:6379"
+        );
+        assert_eq!(options.connection.topic.as_str(), "scan-tasks");
         assert_eq!(options.results_topic.as_str(), "scan-results");
         assert_eq!(options.status_topic.as_str(), "scan-status");
         assert_eq!(options.name.as_str(), "host-abcd");

@@ -1,20 +1,19 @@
 //! The script for bash.
 
-use super::candidates::{Takes, fill, takes, words_of};
+use super::candidates::{Takes, before_the_command, fill, takes, words_of};
 use crate::flags::Flag;
-use crate::flags::shared::CONNECTION;
 use crate::scanpush::{COMMANDS, Command};
 
 /// The whole script.
 pub fn script() -> String {
     let names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
-    let connection: Vec<&str> = CONNECTION.iter().map(Flag::shown).collect();
+    let (with_value, one_word) = before_the_command();
     let all = |cases: fn(&Command) -> String| COMMANDS.iter().map(cases).collect::<String>();
     fill(
         include_str!("scripts/scanpush.bash"),
         &[
-            ("CONNECTION", &connection.join("|")),
-            ("CONNECTION_EQUALS", &(connection.join("=*|") + "=*")),
+            ("CONNECTION", &with_value.join("|")),
+            ("CONNECTION_ONE_WORD", &one_word.join("|")),
             ("COMMANDS", &names.join(" ")),
             ("FLAGS", &all(flags)),
             ("VALUES", &all(values)),
@@ -25,7 +24,7 @@ pub fn script() -> String {
 
 /// The case that lists the flags of a command.
 fn flags(command: &Command) -> String {
-    let flags = command.flags.iter().map(Flag::shown);
+    let flags = command.all_flags().map(Flag::shown);
     let flags: Vec<&str> = flags.chain(["-help", "-version"]).collect();
     format!("        {}) flags='{}' ;;\n", command.name, flags.join(" "))
 }
@@ -42,7 +41,7 @@ fn values(command: &Command) -> String {
         let (name, flag) = (command.name, flag.shown());
         format!("        '{name} {flag}') {action} ;;\n")
     };
-    command.flags.iter().map(case).collect()
+    command.all_flags().map(case).collect()
 }
 
 /// The case of a command that takes one of some words.

@@ -1,6 +1,7 @@
 //! What can be completed, from the tables of the commands. Pure.
 
 use crate::flags::Flag;
+use crate::flags::shared::CONNECTION;
 use crate::scanpush::Command;
 
 /// `-help` and `-version`, which every command takes and no table has.
@@ -29,6 +30,19 @@ pub fn takes(flag: &Flag) -> Takes {
         (Some("FILE" | "PATH"), _) => Takes::File,
         _ => Takes::Other,
     }
+}
+
+/// Shell patterns of the flags that may stand before a command's name: those that are followed by a value, and those that are one word (with
+/// `=value`, or a switch).
+pub fn before_the_command() -> (Vec<String>, Vec<String>) {
+    let (with_value, switches): (Vec<&Flag>, Vec<&Flag>) =
+        CONNECTION.iter().partition(|flag| flag.value().is_some());
+    let shown = |flag: &&Flag| flag.shown().to_owned();
+    let attached = with_value.iter().map(|flag| format!("{}=*", flag.shown()));
+    (
+        with_value.iter().map(shown).collect(),
+        attached.chain(switches.iter().map(shown)).collect(),
+    )
 }
 
 /// The words that may follow a command's name, if its usage lists them: `completion bash|zsh|fish`.

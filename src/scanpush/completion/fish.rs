@@ -1,26 +1,26 @@
 //! The script for fish.
 
-use super::candidates::{EVERYWHERE, Takes, fill, short, takes, words_of};
-use crate::flags::Flag;
-use crate::flags::shared::CONNECTION;
+use super::candidates::{EVERYWHERE, Takes, before_the_command, fill, short, takes, words_of};
 use crate::scanpush::{COMMANDS, Command};
 
 /// The whole script.
 pub fn script() -> String {
+    let (with_value, one_word) = before_the_command();
     fill(
         include_str!("scripts/scanpush.fish"),
         &[
-            ("CONNECTION", &connection("")),
-            ("CONNECTION_EQUALS", &connection("=*")),
+            ("CONNECTION", &both_spellings(&with_value)),
+            ("CONNECTION_ONE_WORD", &both_spellings(&one_word)),
             ("LINES", &COMMANDS.iter().map(lines).collect::<String>()),
         ],
     )
 }
 
-/// The flags of [`CONNECTION`] in both spellings, each followed by `end`.
-fn connection(end: &str) -> String {
-    let names = CONNECTION.iter().map(Flag::name);
-    let both = names.flat_map(|name| [format!("'-{name}{end}'"), format!("'--{name}{end}'")]);
+/// These patterns with one dash and with two.
+fn both_spellings(patterns: &[String]) -> String {
+    let both = patterns
+        .iter()
+        .flat_map(|pattern| [format!("'{pattern}'"), format!("'-{pattern}'")]);
     both.collect::<Vec<_>>().join(" ")
 }
 
@@ -30,7 +30,7 @@ fn lines(command: &Command) -> String {
     let mut lines =
         format!("complete -c scanpush -n __scanpush_no_command -a {name} -d '{about}'\n");
     let condition = format!("complete -c scanpush -n '__scanpush_is {name}'");
-    for flag in command.flags {
+    for flag in command.all_flags() {
         let value = match takes(flag) {
             Takes::Nothing => String::new(),
             Takes::File => " -r -F".to_owned(),

@@ -14,11 +14,10 @@ mod fish;
 mod zsh;
 
 use super::Command;
-use super::options::Connection;
 use super::output::Output;
+use crate::connection::Connection;
 use crate::exit::Failure;
 use crate::flags::Reader;
-use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::flags::suggest::nearest;
 use crate::model::Invalid;
 
@@ -26,7 +25,7 @@ pub(super) const COMMAND: Command = Command {
     name: "completion",
     about: "prints the completion script for bash, zsh or fish",
     usage: "completion bash|zsh|fish",
-    flags: &[KAFKA, TOPIC, GROUP, REDIS],
+    flags: &[],
     more: "\
 The script completes commands, flags, file names and fixed values. It connects
 to nothing; the flags above are accepted but not used.
@@ -98,7 +97,7 @@ mod tests {
             let script = script();
             for command in COMMANDS {
                 assert!(script.contains(command.name), "{shell}: {}", command.name);
-                for flag in command.flags {
+                for flag in command.all_flags() {
                     let name = if shell == "fish" {
                         flag.name()
                     } else {

@@ -1,19 +1,18 @@
 //! The script for zsh.
 
-use super::candidates::{EVERYWHERE, Takes, fill, short, takes, words_of};
+use super::candidates::{EVERYWHERE, Takes, before_the_command, fill, short, takes, words_of};
 use crate::flags::Flag;
-use crate::flags::shared::CONNECTION;
 use crate::scanpush::{COMMANDS, Command};
 
 /// The whole script.
 pub fn script() -> String {
-    let connection: Vec<&str> = CONNECTION.iter().map(Flag::shown).collect();
+    let (with_value, one_word) = before_the_command();
     let all = |part: fn(&Command) -> String| COMMANDS.iter().map(part).collect::<String>();
     fill(
         include_str!("scripts/scanpush.zsh"),
         &[
-            ("CONNECTION", &connection.join("|")),
-            ("CONNECTION_EQUALS", &(connection.join("=*|") + "=*")),
+            ("CONNECTION", &with_value.join("|")),
+            ("CONNECTION_ONE_WORD", &one_word.join("|")),
             ("COMMANDS", &all(entry)),
             ("CASES", &all(case)),
         ],
@@ -29,7 +28,7 @@ fn entry(command: &Command) -> String {
 /// The arguments of a command.
 fn case(command: &Command) -> String {
     let mut case = format!("    {})\n        _arguments -S \\\n", command.name);
-    for flag in command.flags {
+    for flag in command.all_flags() {
         case += &format!("            '{}' \\\n", argument(flag));
     }
     for (name, help) in EVERYWHERE {

@@ -19,7 +19,6 @@ use super::Command;
 use super::ids::JOB;
 use crate::claim_table::Order;
 use crate::flags::Flag;
-use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use std::time::Duration;
 
 /// How long an order may take to come into force, counted from the last task for which it did, before it is reported as not in force
@@ -37,7 +36,7 @@ pub(super) const CANCEL: Command = Command {
     name: "cancel",
     about: "ends tasks: masscan stops, its findings are kept",
     usage: "cancel ID… | -job ID [flags]",
-    flags: &[JOB, JSON, REDIS, GROUP, KAFKA, TOPIC],
+    flags: &[JOB, JSON],
     more: "\
 A running task stops within 2 seconds, and the command waits for that. A task
 that no server runs is ended by the next server that reads the order; without a
@@ -60,7 +59,7 @@ pub(super) const PAUSE: Command = Command {
     name: "pause",
     about: "pauses tasks: masscan stops, the task waits at its checkpoint",
     usage: "pause ID… | -job ID [flags]",
-    flags: &[JOB, JSON, REDIS, GROUP, KAFKA, TOPIC],
+    flags: &[JOB, JSON],
     more: "\
 A running task stops within 2 seconds and waits at its checkpoint; a queued one
 is not started. Both wait for scanpush resume, across restarts. The attempt does
@@ -81,7 +80,7 @@ pub(super) const RESUME: Command = Command {
     name: "resume",
     about: "continues paused tasks from their checkpoints",
     usage: "resume ID… | -job ID [flags]",
-    flags: &[JOB, JSON, REDIS, GROUP, KAFKA, TOPIC],
+    flags: &[JOB, JSON],
     more: "\
 A paused task is queued again with its priority and its original position. A
 task that is not paused is left unchanged. With -job, tasks that have already

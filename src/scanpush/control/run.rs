@@ -4,10 +4,10 @@ use super::report::Outcome;
 use super::show;
 use super::steer::{steer, steer_late};
 use crate::claim_table::{ClaimTable, ClaimTableError, Order};
+use crate::connection::Connection;
 use crate::exit::Failure;
 use crate::flags::Reader;
 use crate::scanpush::ids::{TaskNames, TaskOptions};
-use crate::scanpush::options::Connection;
 use crate::scanpush::output::Output;
 
 /// Runs one of the commands.

@@ -1,8 +1,9 @@
 //! The command line of a command about tasks: ids or a job, parsed and checked. Opens no connection.
 
+use crate::connection::Connection;
 use crate::flags::{Flag, Reader};
 use crate::model::{Invalid, TaskId};
-use crate::scanpush::options::{Connection, JSON};
+use crate::scanpush::options::JSON;
 
 /// `-job`
 pub const JOB: Flag = Flag::optional("--job", "ID", "all tasks of this job, instead of ids");
@@ -82,12 +83,11 @@ impl TaskNames {
 mod tests {
     use super::*;
     use crate::flags;
-    use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 
     #[test]
     fn something_must_be_named_and_only_ids_or_a_job() {
         let read = |line: &[&str]| {
-            flags::read_line(line, &[JOB, JSON, KAFKA, REDIS, TOPIC, GROUP], |reader| {
+            flags::read_line(line, &[JOB, JSON], |reader| {
                 TaskOptions::read(reader, TaskNames::read)
             })
         };

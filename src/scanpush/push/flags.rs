@@ -1,7 +1,6 @@
 //! The flags of `scanpush push` and the end of its help text.
 
 use crate::flags::Flag;
-use crate::flags::shared::{GROUP, KAFKA, REDIS, TOPIC};
 use crate::scanpush::options::JSON;
 
 /// `-ip`
@@ -177,10 +176,6 @@ pub const FLAGS: &[Flag] = &[
     RESUME,
     WATCH,
     JSON,
-    KAFKA,
-    TOPIC,
-    GROUP,
-    REDIS,
 ];
 
 /// The end of the help text.

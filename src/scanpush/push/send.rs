@@ -4,11 +4,11 @@
 //! saved in a file that is named there.
 
 use super::unacknowledged;
+use crate::connection::Connection;
 use crate::exit::Failure;
 use crate::flags::shared::{KAFKA, TOPIC};
 use crate::kafka::{Messages, PRODUCE_REQUEST_BYTES, Producer};
 use crate::model::Task;
-use crate::scanpush::options::Connection;
 use crate::scanpush::output::Output;
 use crate::scanpush::task_topic;
 use std::collections::BTreeSet;
@@ -133,12 +133,15 @@ impl Sender<'_> {
 
     /// The command line that sends the tasks in `file` to the same topic.
     fn resume_command(&self, file: &str) -> String {
-        let Connection { kafka, topic, .. } = self.connection;
         let mut line = format!("scanpush -resume-push {}", shell_word(file));
+        let Connection { kafka, topic, .. } = self.connection;
         for (flag, value) in [(KAFKA, kafka.to_string()), (TOPIC, topic.to_string())] {
             if flag.default() != Some(value.as_str()) {
                 line += &format!(" {} {value}", flag.shown());
             }
+        }
+        for word in self.connection.kafka_security_flags() {
+            line += &format!(" {}", shell_word(&word));
         }
         line + if self.yes { " -yes" } else { "" }
     }
@@ -240,13 +243,12 @@ fn shell_word(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::shared::CONNECTION;
     use crate::flags::{self, Asked};
     use std::ffi::OsString;
 
     fn connection(line: &[&str]) -> Connection {
         let args = line.iter().map(OsString::from).collect();
-        let Ok(Asked::Run(mut reader)) = flags::read(args, CONNECTION, |_| None) else {
+        let Ok(Asked::Run(mut reader)) = flags::read(args, &[], |_| None) else {
             panic!("{line:?}");
         };
         Connection::read(&mut reader).unwrap()

@@ -1,7 +1,7 @@
 //! The flags of `scanpush results` and the end of its help text.
 
 use crate::flags::Flag;
-use crate::flags::shared::{GROUP, KAFKA, REDIS, RESULTS_TOPIC, TOPIC};
+use crate::flags::shared::RESULTS_TOPIC;
 use crate::scanpush::ids::JOB;
 
 /// `-format`
@@ -25,18 +25,7 @@ pub const DIFF: Flag = Flag::switch(
 );
 
 /// All flags, in the order of the help text.
-pub const FLAGS: &[Flag] = &[
-    FORMAT,
-    JSON,
-    FOLLOW,
-    DIFF,
-    JOB,
-    RESULTS_TOPIC,
-    KAFKA,
-    REDIS,
-    GROUP,
-    TOPIC,
-];
+pub const FLAGS: &[Flag] = &[FORMAT, JSON, FOLLOW, DIFF, JOB, RESULTS_TOPIC];
 
 /// The end of the help text.
 pub const MORE_HELP: &str = "\

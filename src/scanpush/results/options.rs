@@ -2,12 +2,12 @@
 
 use super::diff::DiffForm;
 use super::flags::{DIFF, FOLLOW, FORMAT, JSON};
+use crate::connection::Connection;
 use crate::flags::Reader;
 use crate::flags::shared::RESULTS_TOPIC;
 use crate::model::{Invalid, TopicName};
 use crate::scanpush::formats::Format;
 use crate::scanpush::ids::TaskNames;
-use crate::scanpush::options::Connection;
 
 /// What the command line asks for.
 #[derive(Debug)]

@@ -1,10 +1,10 @@
 //! Warnings about findings that may be missing. Pure.
 
 use super::super::ids::unknown_task;
-use super::super::options::Connection;
 use super::collector::Collector;
 use super::selected::SelectedTask;
 use super::topic_reader::{Losses, Offsets};
+use crate::connection::Connection;
 use crate::model::State;
 use crate::model::text::{one_line, quoted};
 use std::time::Duration;

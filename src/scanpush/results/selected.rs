@@ -1,9 +1,9 @@
 //! The tasks of the command line and their state in Redis. Without Redis, each id is taken as complete.
 
 use super::super::ids::TaskNames;
-use super::super::options::Connection;
 use super::super::output::Output;
 use crate::claim_table::{ClaimTable, ClaimTableError, LiveTask};
+use crate::connection::Connection;
 use crate::exit::Failure;
 use crate::model::{State, TaskId};
 use std::collections::HashSet;

@@ -5,7 +5,7 @@
 
 use super::super::interrupt::Interrupt;
 use crate::exit::{Exit, Failure};
-use crate::kafka::{Brokers, Fetched, KafkaError, LogRange, Reader, Record};
+use crate::kafka::{Fetched, KafkaError, KafkaSettings, LogRange, Reader, Record};
 use crate::model::Backoff;
 use crate::model::backoff::CLIENT_WAIT;
 use std::collections::BTreeMap;
@@ -43,12 +43,12 @@ pub struct Losses {
 impl TopicReader {
     /// Connects and starts at the beginning. `outage_max` bounds later outages; during this call the bound is [`CLIENT_WAIT`].
     pub fn open(
-        brokers: &Brokers,
+        kafka: &KafkaSettings,
         topic: &str,
         interrupt: &Interrupt,
         outage_max: Duration,
     ) -> Result<TopicReader, Failure> {
-        let reader = Reader::connect(brokers, topic).map_err(runtime)?;
+        let reader = Reader::connect(kafka, topic).map_err(runtime)?;
         let mut log = TopicReader {
             reader,
             topic: topic.to_owned(),

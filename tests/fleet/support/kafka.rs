@@ -4,7 +4,7 @@ use super::environment::environment;
 use super::fleet::Fleet;
 use super::peer::Peer;
 use super::wait::{SOON, wait_for, wait_until};
-use scan::kafka::{Brokers, KafkaError, Reader};
+use scan::kafka::{KafkaError, KafkaSettings, Reader};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
@@ -79,8 +79,8 @@ impl Fleet {
 
     fn read_all(&self, kind: &str) -> Result<Vec<Value>, KafkaError> {
         const END: char = '\x1e'; // never occurs in JSON
-        let brokers: Brokers = self.kafka.parse().unwrap();
-        let ranges = Reader::connect(&brokers, &self.topic(kind))?.log_ranges()?;
+        let settings = KafkaSettings::plaintext(self.kafka.parse().unwrap());
+        let ranges = Reader::connect(&settings, &self.topic(kind))?.log_ranges()?;
         let count: i64 = ranges.values().map(|range| range.next - range.first).sum();
         if count == 0 {
             return Ok(Vec::new());

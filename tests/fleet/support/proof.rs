@@ -2,7 +2,7 @@
 
 use crate::support::checker::{self, Evidence, Finding, MasscanRun, StatusRecord};
 use crate::support::{Fleet, Scand, addresses, wait_for, wait_until};
-use scan::kafka::{Brokers, GroupOffsets, Reader};
+use scan::kafka::{GroupOffsets, KafkaSettings, Reader};
 use scan::model::Task;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -176,11 +176,11 @@ fn status_record(record: &Value) -> StatusRecord {
 
 /// The group's committed offset and the end of the log of each partition of the task topic.
 pub fn offsets(fleet: &Fleet) -> BTreeMap<i32, (i64, i64)> {
-    let brokers: Brokers = fleet.kafka.parse().unwrap();
+    let settings = KafkaSettings::plaintext(fleet.kafka.parse().unwrap());
     let topic = fleet.topic("tasks");
-    let mut group = GroupOffsets::new(&brokers, &fleet.group, &topic);
+    let mut group = GroupOffsets::new(&settings, &fleet.group, &topic);
     let committed = group.committed().unwrap();
-    let ranges = Reader::connect(&brokers, &topic)
+    let ranges = Reader::connect(&settings, &topic)
         .unwrap()
         .log_ranges()
         .unwrap();

@@ -18,7 +18,7 @@ _scanpush() {
         word=${typed[i]/#--/-}
         case $word in
         @CONNECTION@) i=$((i + 1)) ;;
-        @CONNECTION_EQUALS@) ;;
+        @CONNECTION_ONE_WORD@) ;;
         -*) command=push; break ;;
         *) command=$word; break ;;
         esac

@@ -7,7 +7,7 @@ function __scanpush_command
             case @CONNECTION@
                 set -e typed[1]
                 set -q typed[1]; and set -e typed[1]
-            case @CONNECTION_EQUALS@
+            case @CONNECTION_ONE_WORD@
                 set -e typed[1]
             case '-*'
                 echo push

@@ -8,7 +8,7 @@ _scanpush() {
     for ((i = 2; i < CURRENT; i++)); do
         case ${words[i]/#--/-} in
         (@CONNECTION@) ((i++)) ;;
-        (@CONNECTION_EQUALS@) ;;
+        (@CONNECTION_ONE_WORD@) ;;
         (-*) command=push; i=0; break ;;
         (*) command=$words[i]; break ;;
         esac

@@ -1,8 +1,8 @@
 //! A time limit for calls that have none.
 //!
-//! Nothing else in this folder starts a thread or waits without a bound.
+//! Neither of the two clients has a deadline for every call.
 
-use crate::kafka::error::KafkaError;
+use super::error::KafkaError;
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use std::io;
 use std::thread::{self, JoinHandle};

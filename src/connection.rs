@@ -1,0 +1,279 @@
+//! Where Kafka and Redis are, and how to authenticate there: the values of the flags that both programs share.
+
+use crate::claim_table::RedisUrl;
+use crate::credentials::CredentialFile;
+use crate::flags::shared::{
+    GROUP, KAFKA, KAFKA_CA, KAFKA_CERT, KAFKA_CLIENT, KAFKA_CONFIG, KAFKA_KEY, KAFKA_PASSWORD_FILE,
+    KAFKA_SASL, KAFKA_TLS, KAFKA_USER, REDIS, TOPIC,
+};
+use crate::flags::{Flag, Reader};
+use crate::kafka::{ClientCertificate, KafkaSettings, Sasl, Security, Tls};
+use crate::model::{GroupName, Invalid, TopicName};
+
+/// Longest user name, in bytes.
+const USER_MAX_BYTES: usize = 256;
+
+/// Where Kafka and Redis are. A command that needs only one of them accepts and checks the other flags too, because a shell alias may
+/// contain them.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Kafka.
+    pub kafka: KafkaSettings,
+    /// Redis, with its password.
+    pub redis: RedisUrl,
+    /// Topic of tasks.
+    pub topic: TopicName,
+    /// The servers' group.
+    pub group: GroupName,
+}
+
+impl Connection {
+    /// Takes the flags of [`CONNECTION`](crate::flags::shared::CONNECTION).
+    pub fn read(reader: &mut Reader) -> Result<Connection, Invalid> {
+        Ok(Connection {
+            kafka: kafka(reader)?,
+            redis: reader.value(&REDIS, str::parse)?,
+            topic: reader.value(&TOPIC, str::parse)?,
+            group: reader.value(&GROUP, str::parse)?,
+        })
+    }
+
+    /// The given flags about the client and the security of Kafka, as one would write them. No secret is among them.
+    pub fn kafka_security_flags(&self) -> Vec<String> {
+        let security = self.kafka.security();
+        let tls = security.tls.as_ref();
+        let client = tls.and_then(|tls| tls.client.as_ref());
+        let sasl = security.sasl.as_ref();
+        let path = |file: &CredentialFile| file.path().display().to_string();
+        let choice = self.kafka.client().name();
+        let values = [
+            (
+                KAFKA_CLIENT,
+                Some(choice.to_owned()).filter(|_| KAFKA_CLIENT.default() != Some(choice)),
+            ),
+            (KAFKA_CA, tls.and_then(|tls| tls.ca.as_ref()).map(path)),
+            (KAFKA_CERT, client.map(|client| path(&client.certificate))),
+            (KAFKA_KEY, client.map(|client| path(&client.key))),
+            (
+                KAFKA_SASL,
+                sasl.map(|sasl| sasl.mechanism.name().to_owned()),
+            ),
+            (KAFKA_USER, sasl.map(|sasl| sasl.user.clone())),
+            (
+                KAFKA_PASSWORD_FILE,
+                sasl.and_then(|sasl| sasl.password.file()).map(path),
+            ),
+            (KAFKA_CONFIG, security.config.as_ref().map(path)),
+        ];
+        let switch = tls.map(|_| KAFKA_TLS.shown().to_owned());
+        let given = values
+            .into_iter()
+            .filter_map(|(flag, value)| Some([flag.shown().to_owned(), value?]));
+        switch.into_iter().chain(given.flatten()).collect()
+    }
+
+    /// A line for each file with a secret that every user of this machine can read.
+    pub fn permission_warnings(&self) -> Vec<String> {
+        let files = self.kafka.security().secret_files();
+        files
+            .filter_map(CredentialFile::permission_warning)
+            .collect()
+    }
+}
+
+fn kafka(reader: &mut Reader) -> Result<KafkaSettings, Invalid> {
+    let ca = reader.credential_file(&KAFKA_CA)?;
+    let client = client_certificate(reader, &KAFKA_CERT, &KAFKA_KEY)?;
+    let wants_tls = reader.switch(&KAFKA_TLS);
+    let tls = (wants_tls || ca.is_some() || client.is_some()).then_some(Tls { ca, client });
+    let security = Security {
+        tls,
+        sasl: sasl(reader)?,
+        config: reader.credential_file(&KAFKA_CONFIG)?,
+    };
+    let client = reader.value(&KAFKA_CLIENT, str::parse)?;
+    KafkaSettings::new(reader.value(&KAFKA, str::parse)?, client, security)
+}
+
+/// The files of `certificate` and `key`, of which each needs the other.
+fn client_certificate(
+    reader: &mut Reader,
+    certificate: &Flag,
+    key: &Flag,
+) -> Result<Option<ClientCertificate>, Invalid> {
+    let files = (
+        reader.credential_file(certificate)?,
+        reader.credential_file(key)?,
+    );
+    match files {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(ClientCertificate { certificate, key })),
+        (Some(_), None) => Err(needs(certificate, key)),
+        (None, Some(_)) => Err(needs(key, certificate)),
+    }
+}
+
+fn sasl(reader: &mut Reader) -> Result<Option<Sasl>, Invalid> {
+    let mechanism = reader.optional(&KAFKA_SASL, str::parse)?;
+    let user = reader.optional(&KAFKA_USER, user_name)?;
+    let has_file = reader.has(&KAFKA_PASSWORD_FILE);
+    let password = reader.password(&KAFKA_PASSWORD_FILE)?;
+    match (mechanism, user, password) {
+        (Some(mechanism), Some(user), Some(password)) => Ok(Some(Sasl {
+            mechanism,
+            user,
+            password,
+        })),
+        (None, Some(_), _) => Err(needs(&KAFKA_USER, &KAFKA_SASL)),
+        (None, None, Some(_)) if has_file => Err(needs(&KAFKA_PASSWORD_FILE, &KAFKA_SASL)),
+        // A variable without the flags may be meant for other commands in the same environment.
+        (None, None, _) => Ok(None),
+        (Some(_), None, _) => Err(needs(&KAFKA_SASL, &KAFKA_USER)),
+        (Some(_), Some(_), None) => Err(Invalid::about(
+            "needs -kafka-password-file, or the password in the environment variable SCAN_KAFKA_PASSWORD",
+        )
+        .of(KAFKA_SASL.shown())),
+    }
+}
+
+fn needs(given: &Flag, missing: &Flag) -> Invalid {
+    Invalid::about(format!("needs {} too: {}", missing.usage(), missing.help())).of(given.shown())
+}
+
+fn user_name(text: &str) -> Result<String, Invalid> {
+    if text.len() > USER_MAX_BYTES || text.chars().any(char::is_control) {
+        return Err(Invalid::new(
+            text,
+            format!(
+                "is not a user name of at most {USER_MAX_BYTES} bytes without control characters"
+            ),
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flags::read_line;
+    use crate::kafka::{ClientChoice, SaslMechanism};
+
+    fn connection(line: &[&str]) -> Result<Connection, Invalid> {
+        read_line(line, &[], |mut reader| {
+            let connection = Connection::read(&mut reader)?;
+            reader.finish()?;
+            Ok(connection)
+        })
+    }
+
+    #[test]
+    fn a_connection_is_plaintext_by_default() {
+        let connection = connection(&[]).unwrap();
+        let local = KafkaSettings::plaintext("localhost:9092".parse().unwrap());
+        assert_eq!(connection.kafka, local);
+        assert_eq!(connection.redis.to_string(), "redis://localhost:6379");
+        assert_eq!(connection.group.as_str(), "scanners");
+        assert_eq!(connection.topic.as_str(), "scan-tasks");
+    }
+
+    #[test]
+    fn certificates_imply_tls() {
+        for line in [
+            &["-kafka-tls"][..],
+            &["-kafka-ca", "ca.pem"],
+            &["-kafka-cert", "c.pem", "-kafka-key", "c.key"],
+        ] {
+            let kafka = connection(line).unwrap().kafka;
+            assert!(kafka.security().tls.is_some(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn sasl_needs_a_user_and_a_password() {
+        let line = [
+            "-kafka-sasl",
+            "SCRAM-SHA-512",
+            "-kafka-user",
+            "scan",
+            "-kafka-password-file",
+            "p",
+        ];
+        let kafka = connection(&line).unwrap().kafka;
+        let sasl = kafka.security().sasl.as_ref().unwrap();
+        assert_eq!(
+            (sasl.mechanism, sasl.user.as_str()),
+            (SaslMechanism::ScramSha512, "scan")
+        );
+        assert_eq!(kafka.client(), ClientChoice::Auto);
+    }
+
+    #[test]
+    fn the_security_flags_are_a_command_line_without_the_password() {
+        assert!(connection(&[]).unwrap().kafka_security_flags().is_empty());
+        let line = [
+            "-kafka-tls",
+            "-kafka-ca",
+            "ca.pem",
+            "-kafka-cert",
+            "c.pem",
+            "-kafka-key",
+            "c.key",
+            "-kafka-sasl",
+            "PLAIN",
+            "-kafka-user",
+            "scan",
+            "-kafka-password-file",
+            "p",
+            "-kafka-config",
+            "more",
+        ];
+        assert_eq!(connection(&line).unwrap().kafka_security_flags(), line);
+        let named = connection(&["-kafka-client", "kafka"]).unwrap();
+        assert_eq!(named.kafka_security_flags(), ["-kafka-client", "kafka"]);
+    }
+
+    #[test]
+    fn incomplete_credentials_are_named() {
+        for (line, error) in [
+            (
+                &["-kafka-cert", "c.pem"][..],
+                "-kafka-cert: needs -kafka-key FILE too",
+            ),
+            (
+                &["-kafka-key", "c.key"],
+                "-kafka-key: needs -kafka-cert FILE too",
+            ),
+            (
+                &["-kafka-user", "scan"],
+                "-kafka-user: needs -kafka-sasl MECHANISM too",
+            ),
+            (
+                &["-kafka-password-file", "p"],
+                "-kafka-password-file: needs -kafka-sasl MECHANISM too",
+            ),
+            (
+                &["-kafka-sasl", "PLAIN"],
+                "-kafka-sasl: needs -kafka-user NAME too",
+            ),
+            (
+                &["-kafka-sasl", "PLAIN", "-kafka-user", "a"],
+                "-kafka-sasl: needs -kafka-password-file, or",
+            ),
+            (
+                &["-kafka-sasl", "GSSAPI"],
+                "-kafka-sasl: \"GSSAPI\" is not PLAIN",
+            ),
+            (
+                &["-kafka-client", "java"],
+                "-kafka-client: \"java\" is not auto",
+            ),
+            (
+                &["-kafka-client", "kafka", "-kafka-tls"],
+                "cannot be combined with -kafka-tls",
+            ),
+        ] {
+            let found = connection(line).unwrap_err().to_string();
+            assert!(found.contains(error), "{found}");
+        }
+    }
+}
