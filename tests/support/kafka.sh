@@ -7,7 +7,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/support/lib.sh
 source "$HERE/lib.sh"
 
-JARS=${SCAN_TOOLS:-$(cd "$HERE/../.." && pwd)/target/tools}/kafka-3.9.1
+TOOLS=${SCAN_TOOLS:-$(cd "$HERE/../.." && pwd)/target/tools}
 READY_SECONDS=60
 SERVER=kafka
 STOP_SECONDS=20
@@ -22,7 +22,35 @@ usage: kafka.sh start DIR PORT [KEY=VALUE…]   starts a broker, returns when it
        kafka.sh groups DIR ARGS…              runs kafka-consumer-groups on it
        kafka.sh configs DIR ARGS…             runs kafka-configs on it
        kafka.sh cut DIR TOPIC PARTITION N     removes the records below offset N, as retention would
+SCAN_KAFKA_VERSION is the version of a broker at its first start: 3.9.1 (default) or 4.4.0. DIR/kafka.version records it for all later commands.
 TEXT
+}
+
+# --- the version
+
+# A folder without data gets the version in SCAN_KAFKA_VERSION; one with data keeps its own.
+choose_version() {
+    local version=${SCAN_KAFKA_VERSION:-${KAFKA_VERSIONS[0]}}
+    [[ " ${KAFKA_VERSIONS[*]} " == *" $version "* ]] || die "SCAN_KAFKA_VERSION is '$version'; known versions: ${KAFKA_VERSIONS[*]}"
+    [[ -s $1/data/meta.properties && -s $1/kafka.version ]] || printf '%s\n' "$version" >"$1/kafka.version"
+    use_recorded_version "$1"
+}
+
+# Sets VERSION and JARS for the broker in DIR.
+use_recorded_version() {
+    [[ -s $1/kafka.version ]] || die "no broker has been started in $1"
+    VERSION=$(<"$1/kafka.version")
+    JARS=$TOOLS/kafka-$VERSION
+    [[ -d $JARS ]] || die "no Kafka in $JARS; tests/support/setup.sh fetches it"
+}
+
+# The full name of a tool's class. Kafka 4 moved some of them.
+class_of() {
+    case "$VERSION $1" in
+    3.*" ConfigCommand" | 3.*" AclCommand") printf 'kafka.admin.%s\n' "$1" ;;
+    *" ConsumerGroupCommand") printf 'org.apache.kafka.tools.consumer.group.%s\n' "$1" ;;
+    *) printf 'org.apache.kafka.tools.%s\n' "$1" ;;
+    esac
 }
 
 # --- start
@@ -32,7 +60,7 @@ start() {
     shift 2
     check_port "$port"
     need java setsid od
-    [[ -d $JARS ]] || die "no Kafka in $JARS; tests/support/setup.sh fetches it"
+    choose_version "$dir"
     [[ -z $(server_pid "$dir") ]] || die "a broker already runs in $dir (pid $(server_pid "$dir")); kafka.sh stop $dir ends it"
     ! port_is_open "$port" || die "port $port of 127.0.0.1 is taken; choose another"
 
@@ -90,7 +118,8 @@ SETTINGS
     write_log_settings "$dir"
 }
 
-# The broker logs to a file of its own; the tools log only errors, to stderr.
+# The broker logs to a file of its own; the tools log only errors, to stderr. Kafka 4 also loads Log4j 2, without using it for its log; hence the
+# option statusLoggerLevel=OFF: otherwise Log4j 2 complains that it has no settings.
 write_log_settings() {
     cat >"$1/log4j.properties" <<SETTINGS
 log4j.rootLogger=INFO, file
@@ -120,7 +149,7 @@ format() {
 
 launch() {
     start_detached "$1/kafka.pid" "$1/kafka.out" java -Xms256m -Xmx512m "-Dscan.kafka.dir=$1" \
-        "-Dlog4j.configuration=file:$1/log4j.properties" -cp "$JARS/*" kafka.Kafka "$1/server.properties"
+        "-Dlog4j.configuration=file:$1/log4j.properties" -Dlog4j2.statusLoggerLevel=OFF -cp "$JARS/*" kafka.Kafka "$1/server.properties"
 }
 
 # The broker opens its port as the last step of its start, when its partitions already have leaders.
@@ -146,14 +175,14 @@ cut_log() {
     local dir=$1 topic=$2 partition=$3 offset=$4
     printf '{"version": 1, "partitions": [{"topic": "%s", "partition": %d, "offset": %d}]}\n' "$topic" "$partition" "$offset" \
         >"$dir/cut.json"
-    client "$dir" org.apache.kafka.tools.DeleteRecordsCommand --offset-json-file "$dir/cut.json"
+    client "$dir" DeleteRecordsCommand --offset-json-file "$dir/cut.json"
 }
 
 client() {
     local dir=$1 class=$2
     shift 2
-    [[ -r $dir/kafka.port ]] || die "no broker has been started in $dir"
-    tool "$dir" "$class" --bootstrap-server "127.0.0.1:$(cat "$dir/kafka.port")" "$@"
+    use_recorded_version "$dir"
+    tool "$dir" "$(class_of "$class")" --bootstrap-server "127.0.0.1:$(cat "$dir/kafka.port")" "$@"
 }
 
 # A short-lived tool starts faster with one collector thread and without the optimising compiler.
@@ -182,9 +211,9 @@ join)
     ;;
 stop) stop_server "$DIR" ;;
 kill) kill_server "$DIR" ;;
-topic) client "$DIR" org.apache.kafka.tools.TopicCommand "$@" ;;
-groups) client "$DIR" org.apache.kafka.tools.consumer.group.ConsumerGroupCommand "$@" ;;
-configs) client "$DIR" kafka.admin.ConfigCommand "$@" ;;
+topic) client "$DIR" TopicCommand "$@" ;;
+groups) client "$DIR" ConsumerGroupCommand "$@" ;;
+configs) client "$DIR" ConfigCommand "$@" ;;
 cut) cut_log "$DIR" "$@" ;;
 *)
     usage >&2
