@@ -11,17 +11,30 @@ TOOLS=${SCAN_TOOLS:-$(cd "$HERE/../.." && pwd)/target/tools}
 READY_SECONDS=60
 SERVER=kafka
 STOP_SECONDS=20
+# The users of a secured broker, each with its password.
+USERS=(scan:scan-s3cret nobody:nobody-s3cret)
+SCRAMS=(SCRAM-SHA-256 SCRAM-SHA-512)
+# What the format of the data folder gets besides its usual options.
+FORMAT_OPTIONS=()
 
 usage() {
     cat <<'TEXT'
 usage: kafka.sh start DIR PORT [KEY=VALUE…]   starts a broker, returns when it accepts records; KEY=VALUE are broker settings
        kafka.sh join DIR PORT FIRST [KEY=VALUE…]   the same, as another broker of the cluster of the broker in the folder FIRST
+       kafka.sh start-secured DIR PORT CERTS [acls] [KEY=VALUE…]   as start, with three more listeners, which are below; CERTS is from certs.sh
        kafka.sh stop DIR                      stops it with SIGTERM, so that it can be restarted with its data
        kafka.sh kill DIR                      kills it with SIGKILL, as a crash would
        kafka.sh topic DIR ARGS…               runs kafka-topics on it: topic DIR --create --topic t --partitions 3
        kafka.sh groups DIR ARGS…              runs kafka-consumer-groups on it
        kafka.sh configs DIR ARGS…             runs kafka-configs on it
+       kafka.sh acls DIR ARGS…                runs kafka-acls on it
        kafka.sh cut DIR TOPIC PARTITION N     removes the records below offset N, as retention would
+
+A secured broker listens on PORT in plaintext too, for the tests themselves. DIR/listeners names its other listeners, one "NAME PORT" a line:
+SASL_SSL and SASL_PLAINTEXT (SCRAM-SHA-256, SCRAM-SHA-512 and PLAIN), and SSL, which requires a client certificate of the CA. They are advertised
+as localhost, and keep their ports when the broker is started again. Users: scan (password scan-s3cret) and nobody (nobody-s3cret). The client
+certificate with CN=scan is User:scan too. With acls, users have only the rights that kafka.sh acls gives them; PORT keeps all rights.
+
 SCAN_KAFKA_VERSION is the version of a broker at its first start: 3.9.1 (default) or 4.4.0. DIR/kafka.version records it for all later commands.
 TEXT
 }
@@ -81,13 +94,93 @@ join() {
         "listeners=BROKER://127.0.0.1:$port" "$@"
 }
 
+# The controller's port is chosen here and not in write_settings, because the line with all listeners contains it.
+start_secured() {
+    local dir=$1 port=$2 certs controller user scram name number settings=()
+    [[ -r $3/server-keystore.pem && -r $3/ca.pem ]] || die "no certificates in $3; tests/support/certs.sh makes them"
+    certs=$(cd "$3" && pwd)
+    shift 3
+    check_port "$port"
+    if [[ ! -s $dir/listeners ]]; then
+        [[ ! -s $dir/data/meta.properties ]] || die "the broker in $dir was started without users"
+        choose_listeners "$port" >"$dir/listeners"
+    fi
+    # shellcheck disable=SC2046 # two words a line
+    controller=$(other_port "$port" $(cat "$dir/listeners"))
+    for user in "${USERS[@]}"; do
+        for scram in "${SCRAMS[@]}"; do
+            FORMAT_OPTIONS+=(--add-scram "$scram=[name=${user%%:*},password=${user#*:}]")
+        done
+    done
+    mapfile -t settings < <(secured_settings "$dir" "$port" "$controller" "$certs")
+    if [[ "${1:-}" == acls ]]; then
+        shift
+        settings+=(authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+            super.users=User:ANONYMOUS allow.everyone.if.no.acl.found=false)
+    fi
+    start "$dir" "$port" "${settings[@]}" "$@"
+    while read -r name number; do wait_ready "$dir" "$number"; done <"$dir/listeners"
+}
+
+# Three lines for DIR/listeners.
+choose_listeners() {
+    local taken=("$1") name number
+    for name in SASL_SSL SASL_PLAINTEXT SSL; do
+        number=$(other_port "${taken[@]}")
+        taken+=("$number")
+        printf '%s %s\n' "$name" "$number"
+    done
+}
+
+# The settings of a secured broker that a plain one does not have. The broker itself and its controller stay on plaintext, where everyone is
+# User:ANONYMOUS.
+secured_settings() {
+    local dir=$1 port=$2 controller=$3 certs=$4 name number listeners advertised protocols user scram plain=""
+    listeners=BROKER://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
+    advertised=BROKER://127.0.0.1:$port
+    protocols=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT
+    for user in "${USERS[@]}"; do plain+=" user_${user%%:*}=\"${user#*:}\""; done
+    while read -r name number; do
+        listeners+=,$name://127.0.0.1:$number
+        advertised+=,$name://localhost:$number
+        protocols+=,$name:$name
+        [[ $name == SASL_* ]] || continue
+        for scram in "${SCRAMS[@]}"; do
+            printf 'listener.name.%s.%s.sasl.jaas.config=%s required;\n' "${name,,}" "${scram,,}" \
+                org.apache.kafka.common.security.scram.ScramLoginModule
+        done
+        printf 'listener.name.%s.plain.sasl.jaas.config=%s required%s;\n' "${name,,}" \
+            org.apache.kafka.common.security.plain.PlainLoginModule "$plain"
+    done <"$dir/listeners"
+    cat <<SETTINGS
+controller.quorum.voters=1@127.0.0.1:$controller
+listeners=$listeners
+advertised.listeners=$advertised
+listener.security.protocol.map=$protocols
+sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN
+ssl.keystore.type=PEM
+ssl.keystore.location=$certs/server-keystore.pem
+ssl.truststore.type=PEM
+ssl.truststore.location=$certs/ca.pem
+listener.name.ssl.ssl.client.auth=required
+ssl.principal.mapping.rules=RULE:^CN=([^,]+).*\$/\$1/,DEFAULT
+SETTINGS
+}
+
+# other_port PORT…: a free port that is none of these.
+other_port() {
+    local port
+    port=$(free_port) || return
+    while [[ " $* " == *" $port "* ]]; do port=$(free_port) || return; done
+    printf '%s\n' "$port"
+}
+
 # Later lines override earlier ones, so the caller's settings come last. After a crash a broker waits until its previous session has expired,
 # by default 9 s; hence the shorter session timeout.
 write_settings() {
     local dir=$1 port=$2 controller setting
     shift 2
-    controller=$(free_port)
-    while [[ $controller == "$port" ]]; do controller=$(free_port); done
+    controller=$(other_port "$port")
     for setting in "$@"; do
         [[ $setting == ?*=* ]] || die "'$setting' is not a setting of the form KEY=VALUE, such as num.partitions=3"
     done
@@ -143,7 +236,7 @@ SETTINGS
 format() {
     local id
     id=${CLUSTER_ID:-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n' | cut -c 1-22)}
-    tool "$1" kafka.tools.StorageTool format -t "$id" -c "$1/server.properties" --ignore-formatted >"$1/format.log" 2>&1 ||
+    tool "$1" kafka.tools.StorageTool format -t "$id" -c "$1/server.properties" --ignore-formatted "${FORMAT_OPTIONS[@]}" >"$1/format.log" 2>&1 ||
         die "formatting $1/data failed: $(tail -n 1 "$1/format.log")"
 }
 
@@ -189,7 +282,8 @@ client() {
 tool() {
     local dir=$1
     shift
-    java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "-Dlog4j.configuration=file:$dir/log4j-tools.properties" -cp "$JARS/*" "$@"
+    java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "-Dlog4j.configuration=file:$dir/log4j-tools.properties" \
+        -Dlog4j2.statusLoggerLevel=OFF -cp "$JARS/*" "$@"
 }
 
 # --- the command line
@@ -209,11 +303,16 @@ join)
     [[ $# -ge 2 ]] || die "join needs DIR, PORT and FIRST"
     join "$DIR" "$@"
     ;;
+start-secured)
+    [[ $# -ge 2 ]] || die "start-secured needs DIR, PORT and CERTS"
+    start_secured "$DIR" "$@"
+    ;;
 stop) stop_server "$DIR" ;;
 kill) kill_server "$DIR" ;;
 topic) client "$DIR" TopicCommand "$@" ;;
 groups) client "$DIR" ConsumerGroupCommand "$@" ;;
 configs) client "$DIR" ConfigCommand "$@" ;;
+acls) client "$DIR" AclCommand "$@" ;;
 cut) cut_log "$DIR" "$@" ;;
 *)
     usage >&2

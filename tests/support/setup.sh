@@ -27,6 +27,7 @@ PROGRAMS=(
     nft:nftables
     setcap:libcap2-bin
     setpriv:util-linux
+    openssl:openssl
     perl:perl-base
     ps:procps
     setsid:util-linux
