@@ -20,6 +20,8 @@ pub enum KafkaError {
         /// What it answered.
         saw: String,
     },
+    /// A setting cannot be used, such as a file without a certificate; the text names the flag.
+    Settings(String),
     /// The connection needs librdkafka, and this program was built without it.
     WithoutLibrdkafka,
     /// A Kafka whose protocol is too new for the `kafka` crate.
@@ -124,6 +126,7 @@ impl fmt::Display for KafkaError {
                 f,
                 "{address}: this Kafka speaks only newer protocol versions than the kafka crate (KIP-896): leave -kafka-client out, or use Kafka 3.9 or older"
             ),
+            KafkaError::Settings(wrong) => f.write_str(wrong),
             KafkaError::WithoutLibrdkafka => f.write_str(
                 "TLS, SASL and Kafka 4.0 or newer need librdkafka, and this program was built without it: build it with the cargo feature librdkafka",
             ),

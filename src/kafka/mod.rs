@@ -5,7 +5,7 @@
 //! | `settings.rs`, `brokers.rs` | how to connect |
 //! | `fetched.rs` | the results of reading |
 //! | `messages.rs` | messages to send, in one buffer |
-//! | `error.rs` | errors for operators |
+//! | `error.rs`, `codes.rs` | errors for operators |
 //! | `deadline.rs` | a time limit for calls |
 //! | `reader.rs`, `producer.rs`, `group_offsets.rs` | what the rest of the program uses, over one of the two clients |
 //! | `choice.rs`, `preflight.rs` | which client connects; a check of the connection |
@@ -24,6 +24,7 @@
 mod brokers;
 mod choice;
 mod client;
+mod codes;
 mod deadline;
 mod error;
 mod fetched;

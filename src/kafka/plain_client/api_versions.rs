@@ -30,7 +30,24 @@ const CHECK_WAIT: Duration = Duration::from_secs(2 * CONNECT_WAIT.as_secs());
 
 /// The address of the first broker that answers as Kafka. All are asked at the same time, so an unreachable one causes no delay.
 pub(in crate::kafka) fn first_that_answers(brokers: &Brokers) -> Result<String, KafkaError> {
-    let answers = check_all(brokers.addresses().to_vec())?;
+    first_that_passes(brokers, check)
+}
+
+/// The address of the first broker that accepts a connection. Nothing is sent, so the listener may use TLS.
+pub(in crate::kafka) fn first_that_accepts(brokers: &Brokers) -> Result<String, KafkaError> {
+    first_that_passes(brokers, |address| {
+        connect(address).map(drop).map_err(|error| {
+            KafkaError::Unreachable(vec![refusal(address, &describe_io_error(&error))])
+        })
+    })
+}
+
+/// The address of the first broker that passes `check`. Errs with the reason for each address.
+fn first_that_passes(
+    brokers: &Brokers,
+    check: fn(&str) -> Result<(), KafkaError>,
+) -> Result<String, KafkaError> {
+    let answers = check_all(brokers.addresses().to_vec(), check)?;
     let deadline = Instant::now() + CHECK_WAIT;
     let (mut refusals, mut unusable) = (Vec::new(), None);
     for _ in brokers.addresses() {
@@ -63,7 +80,7 @@ pub(in crate::kafka) fn not_answering(
     };
     let mut not_answering: BTreeMap<_, _> = addresses.iter().cloned().map(silent).collect();
     let asked = addresses.len();
-    let answers = check_all(addresses)?;
+    let answers = check_all(addresses, check)?;
     let deadline = Instant::now() + CHECK_WAIT;
     for _ in 0..asked {
         match answers.recv_deadline(deadline) {
@@ -83,7 +100,10 @@ type Answer = (String, Result<(), KafkaError>);
 
 /// Checks each address in a separate thread. A thread whose answer is no longer needed ends by itself, at the latest [`CHECK_WAIT`] after the
 /// host name was resolved.
-fn check_all(addresses: Vec<String>) -> Result<Receiver<Answer>, KafkaError> {
+fn check_all(
+    addresses: Vec<String>,
+    check: fn(&str) -> Result<(), KafkaError>,
+) -> Result<Receiver<Answer>, KafkaError> {
     let (sender, answers) = bounded(addresses.len());
     for address in addresses {
         let sender = sender.clone();

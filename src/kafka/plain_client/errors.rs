@@ -1,6 +1,7 @@
 //! Converts errors of the `kafka` crate and Kafka's error codes to [`KafkaError`]s.
 
 use crate::kafka::brokers::Brokers;
+use crate::kafka::codes;
 use crate::kafka::error::{KafkaError, describe_io_error};
 use crate::model::text::{one_line, quoted};
 use kafka::error::{Error, KafkaCode};
@@ -37,8 +38,8 @@ pub(super) fn describe_client_error(error: &Error) -> String {
         Error::Io(error) => describe_io_error(error),
         Error::Kafka(code) => describe_code(*code).to_owned(),
         Error::UnsupportedCompression => {
-            "compressed with lz4 or zstd, which this program cannot read: set the topic's compression.type to producer, snappy or gzip, and use \
-             snappy, gzip or none in its producers"
+            "compressed with lz4 or zstd, which the kafka crate cannot read: use -kafka-client librdkafka, or set the topic's compression.type to \
+             producer, snappy or gzip, and use snappy, gzip or none in its producers"
                 .to_owned()
         }
         Error::UnsupportedProtocol => {
@@ -57,9 +58,7 @@ pub(super) fn describe_client_error(error: &Error) -> String {
 pub(super) fn describe_answer(first: [u8; 4]) -> String {
     match first {
         // Records of TLS: 21 is an alert, 22 a handshake, then the major version 3.
-        [21 | 22, 3, ..] => {
-            "the listener uses TLS; this program needs a PLAINTEXT listener".to_owned()
-        }
+        [21 | 22, 3, ..] => "the listener uses TLS: add -kafka-tls".to_owned(),
         _ => format!(
             "its answer begins with {}",
             quoted(&String::from_utf8_lossy(&first))
@@ -67,56 +66,9 @@ pub(super) fn describe_answer(first: [u8; 4]) -> String {
     }
 }
 
-/// The text for an error code of Kafka, with the remedy if there is one (<https://kafka.apache.org/protocol#protocol_error_codes>).
+/// The text for an error code; see [`codes`](crate::kafka::codes).
 pub(super) fn describe_code(code: KafkaCode) -> &'static str {
-    use KafkaCode as Code;
-    match code {
-        Code::Unknown => "unknown error code: see the broker's log",
-        Code::OffsetOutOfRange => "the offset is outside the log",
-        Code::CorruptMessage => "a message is damaged",
-        Code::UnknownTopicOrPartition => "the topic or partition does not exist",
-        Code::InvalidMessageSize => "a message has an impossible size",
-        Code::LeaderNotAvailable => "the partition currently has no leader",
-        Code::NotLeaderForPartition => "the partition's leader has moved",
-        Code::RequestTimedOut => "the replicas did not answer the broker in time",
-        Code::BrokerNotAvailable => "the broker is not available",
-        Code::ReplicaNotAvailable => "a replica is not available",
-        Code::MessageSizeTooLarge => {
-            "a message is larger than the topic accepts (max.message.bytes)"
-        }
-        Code::StaleControllerEpoch => "the broker is out of date",
-        Code::OffsetMetadataTooLarge | Code::InvalidCommitOffsetSize => {
-            "the offset's metadata is too large"
-        }
-        Code::NetworkException => "the broker lost a connection",
-        Code::GroupLoadInProgress => "the group is still being loaded",
-        Code::GroupCoordinatorNotAvailable => "the group currently has no coordinator",
-        Code::NotCoordinatorForGroup => "the group's coordinator has moved",
-        Code::InvalidTopic => "the topic's name is not valid, or the topic is internal to Kafka",
-        Code::RecordListTooLarge => "a request is larger than the topic's segment (segment.bytes)",
-        Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
-            "fewer replicas are in sync than the topic requires (min.insync.replicas)"
-        }
-        Code::InvalidRequiredAcks => "the broker does not accept acks=all",
-        Code::IllegalGeneration
-        | Code::UnknownMemberId
-        | Code::InconsistentGroupProtocol
-        | Code::RebalanceInProgress
-        | Code::InvalidSessionTimeout => {
-            "other consumers have joined the group: use a group name that nothing else uses"
-        }
-        Code::InvalidGroupId => "the group's name is not valid",
-        Code::TopicAuthorizationFailed => "not authorised for the topic: see Kafka's ACLs",
-        Code::GroupAuthorizationFailed => "not authorised for the group: see Kafka's ACLs",
-        Code::ClusterAuthorizationFailed => "not authorised for the cluster: see Kafka's ACLs",
-        Code::InvalidTimestamp => "the topic does not accept messages without a timestamp",
-        Code::UnsupportedSaslMechanism | Code::IllegalSaslState => {
-            "the listener requires a login (SASL); this program needs a PLAINTEXT listener"
-        }
-        Code::UnsupportedVersion => {
-            "the broker refuses this program's protocol version (message.downconversion.enable must be true)"
-        }
-    }
+    codes::describe_code(code as i16)
 }
 
 #[cfg(test)]

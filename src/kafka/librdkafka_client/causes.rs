@@ -1,0 +1,289 @@
+//! Why brokers cannot be used. librdkafka reports causes as texts through a callback, and its calls fail only with "transport failure" or a
+//! time-out. So the causes are kept here by broker. Pure.
+
+use crate::kafka::error::Refusal;
+use crate::kafka::settings::{KafkaSettings, Security};
+use crate::model::text::one_line;
+use rdkafka::types::RDKafkaErrorCode as Code;
+use std::collections::BTreeMap;
+
+/// Maximum number of brokers whose causes are kept.
+const BROKERS_MAX: usize = 64;
+
+/// The last cause of each broker.
+#[derive(Debug, Default)]
+pub(super) struct Causes {
+    /// By address, as librdkafka names it.
+    by_broker: BTreeMap<String, Cause>,
+    /// Whether a broker closed a connection without an error of its own.
+    closed: bool,
+}
+
+/// Why a broker cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cause {
+    code: Code,
+    text: String,
+}
+
+impl Cause {
+    /// Whether trying again without a change of the settings or of the broker is useless.
+    fn is_decisive(&self) -> bool {
+        matches!(self.code, Code::Authentication | Code::SSL | Code::Resolve)
+    }
+}
+
+impl Causes {
+    /// Keeps what librdkafka said: its code and its text, such as `localhost:9093/bootstrap: SSL handshake failed: …`.
+    pub(super) fn add(&mut self, code: Code, said: &str) {
+        if !matches!(
+            code,
+            Code::Authentication
+                | Code::SSL
+                | Code::Resolve
+                | Code::BrokerTransportFailure
+                | Code::UnsupportedFeature
+        ) {
+            return;
+        }
+        let Some((address, text)) = split(said) else {
+            return;
+        };
+        let cause = Cause {
+            code,
+            text: text.to_owned(),
+        };
+        // A broker that was refused because of a certificate is soon reported as "disconnected" too.
+        let known = self.by_broker.get(address);
+        if known.is_some_and(Cause::is_decisive) && !cause.is_decisive() {
+            return;
+        }
+        if known.is_some() || self.by_broker.len() < BROKERS_MAX {
+            self.by_broker.insert(address.to_owned(), cause);
+        }
+    }
+
+    /// A broker closed a connection; librdkafka only logs this.
+    pub(super) fn add_closed(&mut self) {
+        self.closed = true;
+    }
+
+    /// Forgets everything: a broker has answered.
+    pub(super) fn clear(&mut self) {
+        self.by_broker.clear();
+        self.closed = false;
+    }
+
+    /// Whether the brokers of `settings` have decisive causes, all of them: waiting is useless.
+    pub(super) fn are_decisive(&self, settings: &KafkaSettings) -> bool {
+        let decisive = self.by_broker.values().filter(|cause| cause.is_decisive());
+        decisive.count() >= settings.brokers().addresses().len()
+    }
+
+    /// The causes for an operator, by address; for all addresses of `settings` if there is no cause.
+    pub(super) fn refusals(&self, settings: &KafkaSettings) -> Vec<Refusal> {
+        let security = settings.security();
+        let refusal = |address: &str, reason: String| Refusal {
+            address: address.to_owned(),
+            reason,
+        };
+        if self.by_broker.is_empty() {
+            let reason = match self.closed {
+                true => closed_by_the_broker(security),
+                false => "no answer in time".to_owned(),
+            };
+            let addresses = settings.brokers().addresses().iter();
+            return addresses
+                .map(|address| refusal(address, reason.clone()))
+                .collect();
+        }
+        self.by_broker
+            .iter()
+            .map(|(address, cause)| refusal(address, describe(cause, security)))
+            .collect()
+    }
+
+    /// Why the broker at `address` cannot be used, if that is known.
+    pub(super) fn of(&self, address: &str, settings: &KafkaSettings) -> Option<String> {
+        let cause = self.by_broker.get(address)?;
+        Some(describe(cause, settings.security()))
+    }
+}
+
+/// The address and the rest of a text such as `sasl_ssl://localhost:9093/bootstrap: connect failed`.
+fn split(said: &str) -> Option<(&str, &str)> {
+    // A text may begin with the name of the client.
+    let said = match said.find("]: ") {
+        Some(end) if said.starts_with('[') => &said[end + 3..],
+        _ => said,
+    };
+    let said = said.split_once("://").map_or(said, |(_, rest)| rest);
+    let (name, text) = said.split_once(": ")?;
+    let address = name.split_once('/').map_or(name, |(address, _)| address);
+    let is_address = address.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && !host.contains(' ') && port.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    is_address.then_some((address, text))
+}
+
+/// A cause for an operator, with the flag to look at.
+fn describe(cause: &Cause, security: &Security) -> String {
+    let text = cause.text.as_str();
+    let said = || one_line(text.split(" (after ").next().unwrap_or(text));
+    match cause.code {
+        Code::Authentication if text.contains("nvalid credentials") || text.contains("Authentication failed") => {
+            "wrong user name or password: see -kafka-user and -kafka-password-file".to_owned()
+        }
+        Code::Authentication if text.contains("nsupported") && text.contains("mechanism") => {
+            format!("the listener does not accept this SASL mechanism: see -kafka-sasl ({})", said())
+        }
+        Code::Authentication => format!("authentication failed: {}", said()),
+        Code::Resolve => "name not known".to_owned(),
+        Code::SSL if text.contains("certificate verify failed") => {
+            "its certificate is not signed by a known authority, or is for another host name: see -kafka-ca, and the names in the certificate".to_owned()
+        }
+        Code::SSL if text.contains("alert") && text.contains("certificate") => {
+            format!("the broker refuses the client certificate: see -kafka-cert and -kafka-key ({})", said())
+        }
+        Code::SSL => format!("TLS failed: {}", said()),
+        _ if text.contains("PLAINTEXT broker listener") || text.contains("connecting to a PLAINTEXT") => {
+            "the listener does not use TLS: leave out -kafka-tls, or use the port of a TLS listener".to_owned()
+        }
+        _ if text.contains("Connection refused") => "connection refused".to_owned(),
+        _ if text.contains("timed out") || text.contains("timeout") => "no answer in time".to_owned(),
+        _ if text.contains("No route to host") => "no route to the host".to_owned(),
+        _ if text.contains("isconnected") => closed_by_the_broker(security),
+        _ => said(),
+    }
+}
+
+/// The text for a connection that the broker closed without an error.
+fn closed_by_the_broker(security: &Security) -> String {
+    match (&security.tls, &security.sasl) {
+        (None, None) => "the broker closes the connection: its listener may need a user name (-kafka-sasl) or TLS (-kafka-tls)",
+        (None, Some(_)) => "the broker closes the connection: its listener may need TLS (-kafka-tls)",
+        (Some(_), None) => "the broker closes the connection: its listener may need a user name (-kafka-sasl) or a client certificate (-kafka-cert)",
+        (Some(_), Some(_)) => "the broker closes the connection: see its log",
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::settings::ClientChoice;
+
+    fn settings(brokers: &str, tls: bool) -> KafkaSettings {
+        let security = Security {
+            tls: tls.then(Tls::default),
+            ..Security::default()
+        };
+        KafkaSettings::new(brokers.parse().unwrap(), ClientChoice::Librdkafka, security).unwrap()
+    }
+    use crate::kafka::settings::Tls;
+
+    #[test]
+    fn texts_are_split_into_address_and_cause() {
+        for (said, parts) in [
+            (
+                "sasl_ssl://localhost:9093/bootstrap: SASL failed: x",
+                Some(("localhost:9093", "SASL failed: x")),
+            ),
+            (
+                "127.0.0.1:9092/1: Disconnected",
+                Some(("127.0.0.1:9092", "Disconnected")),
+            ),
+            (
+                "[::1]:9092/bootstrap: Connect failed",
+                Some(("[::1]:9092", "Connect failed")),
+            ),
+            ("2/2 brokers are down", None),
+            ("", None),
+        ] {
+            assert_eq!(split(said), parts, "{said}");
+        }
+    }
+
+    #[test]
+    fn causes_name_the_setting() {
+        for (code, said, tls, reason) in [
+            (
+                Code::Authentication,
+                "sasl_ssl://a:1/bootstrap: SASL authentication error: Authentication failed during authentication due to invalid credentials with \
+                 SASL mechanism SCRAM-SHA-512 (after 9ms in state AUTH_REQ)",
+                true,
+                "wrong user name or password: see -kafka-user",
+            ),
+            (
+                Code::SSL,
+                "ssl://a:1/bootstrap: SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: broker certificate could not \
+                 be verified, verify that ssl.ca.location is correctly configured or root CA certificates are installed (after 7ms in state SSL_HANDSHAKE)",
+                true,
+                "is for another host name: see -kafka-ca",
+            ),
+            (
+                Code::BrokerTransportFailure,
+                "ssl://a:1/bootstrap: SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener? (after 2ms in state SSL_HANDSHAKE)",
+                true,
+                "the listener does not use TLS",
+            ),
+            (
+                Code::BrokerTransportFailure,
+                "a:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT)",
+                false,
+                "connection refused",
+            ),
+            (
+                Code::Resolve,
+                "a:1/bootstrap: Failed to resolve 'a:1': Name or service not known",
+                false,
+                "name not known",
+            ),
+        ] {
+            let settings = settings("a:1", tls);
+            let mut causes = Causes::default();
+            causes.add(code, said);
+            let refusals = causes.refusals(&settings);
+            assert_eq!(refusals[0].address, "a:1");
+            assert!(refusals[0].reason.contains(reason), "{refusals:?}");
+            assert_eq!(
+                causes.are_decisive(&settings),
+                code != Code::BrokerTransportFailure
+            );
+            assert!(causes.of("a:1", &settings).is_some());
+            causes.clear();
+            assert!(!causes.are_decisive(&settings));
+        }
+    }
+
+    #[test]
+    fn a_decisive_cause_is_kept_and_every_broker_counts() {
+        let settings = settings("a:1,b:1", true);
+        let mut causes = Causes::default();
+        causes.add(
+            Code::SSL,
+            "ssl://a:1/bootstrap: SSL handshake failed: certificate verify failed",
+        );
+        causes.add(
+            Code::BrokerTransportFailure,
+            "ssl://a:1/bootstrap: Disconnected",
+        );
+        assert!(causes.refusals(&settings)[0].reason.contains("-kafka-ca"));
+        assert!(!causes.are_decisive(&settings));
+        causes.add(
+            Code::Resolve,
+            "ssl://b:1/bootstrap: Failed to resolve 'b:1'",
+        );
+        assert!(causes.are_decisive(&settings));
+    }
+
+    #[test]
+    fn without_a_cause_every_address_is_named() {
+        let settings = settings("a:1,b:1", false);
+        let mut causes = Causes::default();
+        assert_eq!(causes.refusals(&settings).len(), 2);
+        assert_eq!(causes.refusals(&settings)[0].reason, "no answer in time");
+        causes.add_closed();
+        assert!(causes.refusals(&settings)[1].reason.contains("-kafka-sasl"));
+    }
+}

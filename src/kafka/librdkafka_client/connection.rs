@@ -1,0 +1,249 @@
+//! Connects to a broker and reads the leaders of a topic, with a cause for each failure within seconds.
+//!
+//! librdkafka connects in the background and reports causes only while a client is polled, so this asks for metadata in short steps and serves
+//! the client between them.
+
+use super::config;
+use super::context::Context;
+use crate::kafka::codes::describe_code;
+use crate::kafka::error::KafkaError;
+use crate::kafka::plain_client::api_versions::{first_that_accepts, first_that_answers};
+use crate::kafka::settings::KafkaSettings;
+use crate::model::{Backoff, Invalid};
+use crossbeam_channel::{Receiver, never, select};
+use rdkafka::client::Client;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError as Error;
+use rdkafka::metadata::Metadata;
+use rdkafka::types::RDKafkaErrorCode as Code;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Longest time until a broker has answered, authentication included.
+const CONNECT_WAIT: Duration = Duration::from_secs(4);
+/// One request for metadata while connecting. librdkafka answers it as soon as a broker is connected.
+const METADATA_STEP: Duration = Duration::from_millis(300);
+/// Longest time until a topic has leaders after a first request has made Kafka create it.
+const TOPIC_WAIT: Duration = Duration::from_secs(3);
+
+/// The leader of each partition: the broker's id, none if there is no leader.
+pub(super) type Leaders = BTreeMap<i32, Option<i32>>;
+
+/// Checks that a broker answers and accepts the credentials. Errs with the cause for each address.
+pub(in crate::kafka) fn try_connection(settings: &KafkaSettings) -> Result<(), KafkaError> {
+    let config = config::of_reader(settings).map_err(bad_settings)?;
+    let consumer: BaseConsumer<Context> = open(settings, &config)?;
+    connect(&consumer, settings, None, &never()).map(drop)
+}
+
+/// A client of librdkafka, not connected yet. Errs if no address accepts a connection, or librdkafka refuses a setting.
+pub(super) fn open<T>(settings: &KafkaSettings, config: &ClientConfig) -> Result<T, KafkaError>
+where
+    T: FromClientConfigAndContext<Context>,
+{
+    // These connections tell why an address cannot be used, which librdkafka does not for a plaintext one.
+    match settings.security().tls.is_some() || settings.security().config.is_some() {
+        true => first_that_accepts(settings.brokers()).map(drop)?,
+        false => match first_that_answers(settings.brokers()) {
+            Ok(_) | Err(KafkaError::Incompatible { .. }) => {}
+            Err(error) => return Err(error),
+        },
+    }
+    T::from_config_and_context(config, Context::default()).map_err(|error| refused_setting(&error))
+}
+
+/// Anything with a client of librdkafka that can be served.
+pub(super) trait Served {
+    /// The client.
+    fn client(&self) -> &Client<Context>;
+    /// Handles events that wait, without waiting for more.
+    fn serve(&self);
+}
+
+impl Served for BaseConsumer<Context> {
+    fn client(&self) -> &Client<Context> {
+        Consumer::client(self)
+    }
+
+    fn serve(&self) {
+        // Errors arrive in the context; there are no records before an assignment.
+        let _ = self.poll(Duration::ZERO);
+    }
+}
+
+/// Waits until a broker answers a request for metadata, of `topic` or of all. Errs with the cause for each address.
+pub(super) fn connect(
+    served: &impl Served,
+    settings: &KafkaSettings,
+    topic: Option<&str>,
+    stop: &Receiver<()>,
+) -> Result<Metadata, KafkaError> {
+    let deadline = Instant::now() + CONNECT_WAIT;
+    let context = served.client().context();
+    loop {
+        match served.client().fetch_metadata(topic, METADATA_STEP) {
+            Ok(metadata) => {
+                context.causes().clear();
+                return Ok(metadata);
+            }
+            Err(error) => {
+                served.serve();
+                let causes = context.causes();
+                if causes.are_decisive(settings) || Instant::now() >= deadline {
+                    return Err(match code_of_broker(&error) {
+                        Some(code) => broker_error(settings, "read metadata", code),
+                        None => KafkaError::Unreachable(causes.refusals(settings)),
+                    });
+                }
+            }
+        }
+        pause(stop, Duration::from_millis(10))?;
+    }
+}
+
+/// The leaders of `topic`. Kafka creates the topic if it is allowed to. With `wait_for_leaders`, waits until all partitions have one, because
+/// the topic may have been created just now. Errs if the topic is missing, or no partition has a leader.
+pub(super) fn topic_leaders(
+    served: &impl Served,
+    settings: &KafkaSettings,
+    topic: &str,
+    wait_for_leaders: bool,
+    stop: &Receiver<()>,
+) -> Result<Leaders, KafkaError> {
+    let deadline = Instant::now() + TOPIC_WAIT;
+    let mut backoff = Backoff::new();
+    loop {
+        let metadata = connect(served, settings, Some(topic), stop)?;
+        let error = topic_error(&metadata, topic);
+        if let Some(code @ (29 | 17)) = error {
+            return Err(broker_error(
+                settings,
+                &format!("look up topic {topic}"),
+                code,
+            ));
+        }
+        let leaders = leaders_in(&metadata, topic);
+        let led = leaders.values().flatten().count();
+        if led > 0 && (led == leaders.len() || !wait_for_leaders) {
+            return Ok(leaders);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            pause(stop, backoff.pause().min(left))?;
+            continue;
+        }
+        return match (leaders.len(), led) {
+            (0, _) => Err(KafkaError::topic_missing(settings.brokers(), topic)),
+            (_, 0) => Err(KafkaError::NoLeader {
+                address: settings.to_string(),
+                topic: topic.to_owned(),
+            }),
+            _ => Ok(leaders),
+        };
+    }
+}
+
+fn topic_error(metadata: &Metadata, topic: &str) -> Option<i16> {
+    let mut topics = metadata.topics().iter();
+    let error = topics.find(|known| known.name() == topic)?.error()?;
+    i16::try_from(error as i32).ok()
+}
+
+fn leaders_in(metadata: &Metadata, topic: &str) -> Leaders {
+    let topics = metadata.topics().iter();
+    topics
+        .filter(|known| known.name() == topic)
+        .flat_map(|known| known.partitions())
+        .map(|partition| {
+            let leader = partition.leader();
+            (partition.id(), (leader >= 0).then_some(leader))
+        })
+        .collect()
+}
+
+/// Waits; errs once `stop` is closed.
+pub(super) fn pause(stop: &Receiver<()>, pause: Duration) -> Result<(), KafkaError> {
+    select! {
+        recv(stop) -> _ => Err(KafkaError::Stopped),
+        default(pause) => Ok(()),
+    }
+}
+
+/// Kafka's error code, if the broker itself answered with one. librdkafka's own codes are negative.
+pub(super) fn code_of_broker(error: &Error) -> Option<i16> {
+    let code = error.rdkafka_error_code()? as i32;
+    i16::try_from(code).ok().filter(|&code| code > 0)
+}
+
+/// The error for an answer with an error code of Kafka.
+pub(super) fn broker_error(settings: &KafkaSettings, doing: &str, code: i16) -> KafkaError {
+    KafkaError::Broker {
+        address: settings.to_string(),
+        doing: doing.to_owned(),
+        code: describe_code(code),
+    }
+}
+
+/// The error for a failed call: the broker's code, else the causes of the brokers, else librdkafka's own words.
+pub(super) fn call_error(
+    context: &Context,
+    settings: &KafkaSettings,
+    doing: &str,
+    error: &Error,
+) -> KafkaError {
+    if let Some(code) = code_of_broker(error) {
+        return broker_error(settings, doing, code);
+    }
+    let code = error.rdkafka_error_code();
+    match code {
+        Some(
+            Code::OperationTimedOut
+            | Code::RequestTimedOut
+            | Code::MessageTimedOut
+            | Code::TimedOutQueue,
+        )
+        | Some(Code::BrokerTransportFailure | Code::AllBrokersDown | Code::WaitingForCoordinator) => {
+            KafkaError::Io {
+                address: settings.to_string(),
+                doing: doing.to_owned(),
+                reason: describe_refusals(context, settings),
+            }
+        }
+        _ => KafkaError::Io {
+            address: settings.to_string(),
+            doing: doing.to_owned(),
+            reason: code.map_or_else(|| error.to_string(), |code| code.to_string()),
+        },
+    }
+}
+
+fn describe_refusals(context: &Context, settings: &KafkaSettings) -> String {
+    let refusals = context.causes().refusals(settings);
+    let texts: Vec<String> = refusals
+        .iter()
+        .map(|refusal| format!("{}: {}", refusal.address, refusal.reason))
+        .collect();
+    texts.join("; ")
+}
+
+/// The error for settings that cannot be used; the text names the flag.
+pub(super) fn bad_settings(error: Invalid) -> KafkaError {
+    KafkaError::Settings(error.to_string())
+}
+
+/// The error for a setting that librdkafka refuses. Values may be secrets and are not shown.
+fn refused_setting(error: &Error) -> KafkaError {
+    KafkaError::Settings(match error {
+        Error::ClientConfig(_, description, name, _)
+            if description.contains("No such configuration") =>
+        {
+            format!("-kafka-config: librdkafka does not know the setting {name}")
+        }
+        Error::ClientConfig(_, _, name, _) => {
+            format!("-kafka-config: the value of {name} is not valid")
+        }
+        Error::ClientCreation(reason) => format!("librdkafka refuses the settings: {reason}"),
+        other => format!("librdkafka refuses the settings: {other}"),
+    })
+}

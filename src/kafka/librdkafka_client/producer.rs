@@ -1,0 +1,235 @@
+//! Sends messages and reports which of them Kafka certainly has.
+//!
+//! librdkafka sends a message again until it is acknowledged or [`DELIVERY_WAIT`](super::config::DELIVERY_WAIT) has passed; being idempotent, it
+//! writes none twice by that. What then has no acknowledgement may have arrived all the same, as with the other client.
+
+use super::config;
+use super::connection::{Leaders, Served, bad_settings, call_error, open, pause, topic_leaders};
+use super::context::{Context, Deliveries};
+use crate::kafka::client::ProducerClient;
+use crate::kafka::error::{KafkaError, SendError};
+use crate::kafka::messages::{Message, Messages, PRODUCE_REQUEST_BYTES};
+use crate::kafka::settings::KafkaSettings;
+use crate::model::Backoff;
+use crossbeam_channel::never;
+use rdkafka::client::Client;
+use rdkafka::error::KafkaError as Error;
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use rdkafka::types::RDKafkaErrorCode as Code;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Pause while librdkafka's queue is full.
+const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(5);
+/// How much longer than librdkafka's own time-out the delivery reports are waited for.
+const REPORT_GRACE: Duration = Duration::from_secs(5);
+/// After Kafka refused a batch because of its size, batches get smaller by this factor, down to single messages.
+const BATCH_DIVISOR: usize = 8;
+/// Sends to one topic with acks=all.
+pub(in crate::kafka) struct Producer {
+    settings: KafkaSettings,
+    topic: String,
+    compression: bool,
+    batch_bytes: usize,
+    client: Option<ThreadedProducer<Context>>,
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Producer({})", self.topic)
+    }
+}
+
+impl Served for ThreadedProducer<Context> {
+    fn client(&self) -> &Client<Context> {
+        rdkafka::producer::Producer::client(self)
+    }
+
+    /// Its own thread does this.
+    fn serve(&self) {}
+}
+
+impl Producer {
+    /// For `topic`. Connects with the first call.
+    pub(in crate::kafka) fn new(
+        settings: &KafkaSettings,
+        topic: &str,
+        compression: bool,
+    ) -> Producer {
+        Producer {
+            settings: settings.clone(),
+            topic: topic.to_owned(),
+            compression,
+            batch_bytes: PRODUCE_REQUEST_BYTES,
+            client: None,
+        }
+    }
+
+    /// The connected client. It is put back only after a successful call, so that an error leads to a new connection with new certificates.
+    fn take_client(&mut self) -> Result<ThreadedProducer<Context>, KafkaError> {
+        if let Some(client) = self.client.take() {
+            return Ok(client);
+        }
+        let client = self.open()?;
+        topic_leaders(&client, &self.settings, &self.topic, true, &never())?;
+        Ok(client)
+    }
+
+    fn open(&self) -> Result<ThreadedProducer<Context>, KafkaError> {
+        let config = config::of_producer(&self.settings, self.compression, self.batch_bytes)
+            .map_err(bad_settings)?;
+        open(&self.settings, &config)
+    }
+
+    fn doing(&self) -> String {
+        format!("write to {}", self.topic)
+    }
+
+    /// Sends the messages at `indices` and waits for the report of each.
+    fn deliver(
+        &self,
+        client: &ThreadedProducer<Context>,
+        messages: &Messages,
+        indices: &[usize],
+    ) -> Deliveries {
+        let context = client.context();
+        context.expect(indices.len());
+        for &index in indices {
+            let Message { key, value } = messages.at(index);
+            let mut record = BaseRecord::with_opaque_to(&self.topic, index)
+                .key(key)
+                .payload(value);
+            loop {
+                match client.send(record) {
+                    Ok(()) => break,
+                    Err((Error::MessageProduction(Code::QueueFull), refused)) => {
+                        record = refused;
+                        context.wait_for_deliveries(FULL_QUEUE_PAUSE);
+                    }
+                    Err((error, _)) => {
+                        let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
+                        context.refuse(index, code);
+                        break;
+                    }
+                }
+            }
+        }
+        let mut deadline = Instant::now() + config::DELIVERY_WAIT + REPORT_GRACE;
+        let mut pending = context.pending();
+        // Each report shows that librdkafka is at work.
+        while !context.wait_for_deliveries(REPORT_GRACE) && Instant::now() < deadline {
+            if context.pending() < pending {
+                pending = context.pending();
+                deadline = Instant::now() + config::DELIVERY_WAIT + REPORT_GRACE;
+            }
+        }
+        context.take_deliveries()
+    }
+
+    /// Sends all messages; those of batches that were too large again in smaller ones. Returns what is known about each message.
+    fn send_all(&mut self, messages: &Messages, tally: &mut Tally) -> Result<(), KafkaError> {
+        let mut indices: Vec<usize> = (0..messages.len()).collect();
+        while !indices.is_empty() {
+            let client = self.take_client()?;
+            let deliveries = self.deliver(&client, messages, &indices);
+            tally.acknowledged.extend(deliveries.acknowledged);
+            if let Some(code) = deliveries.failed {
+                let context = client.context();
+                let error = Error::MessageProduction(code);
+                return Err(call_error(context, &self.settings, &self.doing(), &error));
+            }
+            if deliveries.pending > 0 {
+                return Err(KafkaError::TimedOut {
+                    doing: format!("{}: {}", self.settings, self.doing()),
+                    waited: config::DELIVERY_WAIT,
+                });
+            }
+            indices = deliveries.too_large;
+            if indices.is_empty() {
+                self.client = Some(client);
+            } else if self.batch_bytes > config::SINGLE_MESSAGE_BYTES {
+                // Another client, with smaller batches.
+                self.batch_bytes /= BATCH_DIVISOR;
+                indices.sort_unstable();
+            } else {
+                tally.refused.append(&mut indices);
+                // Single messages are slow, so the next ones are tried in small batches.
+                self.batch_bytes *= BATCH_DIVISOR;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ProducerClient for Producer {
+    fn wait_for_leaders(
+        &mut self,
+        wait: Duration,
+        begin_to_wait: &mut dyn FnMut(&str),
+    ) -> Result<(), KafkaError> {
+        let deadline = Instant::now() + wait;
+        let client = match self.client.take() {
+            Some(client) => client,
+            None => self.open()?,
+        };
+        let (mut backoff, mut waits) = (Backoff::new(), false);
+        loop {
+            let problem =
+                match topic_leaders(&client, &self.settings, &self.topic, !waits, &never()) {
+                    Ok(leaders) => match partition_without_leader(&leaders) {
+                        None => {
+                            self.client = Some(client);
+                            return Ok(());
+                        }
+                        Some(partition) => Ok(format!(
+                            "partition {partition} of topic {} currently has no leader",
+                            self.topic
+                        )),
+                    },
+                    Err(error @ KafkaError::NoLeader { .. }) => Err(error),
+                    Err(error) => return Err(error),
+                };
+            if Instant::now() >= deadline {
+                self.client = Some(client);
+                return problem.map(drop);
+            }
+            if !waits {
+                begin_to_wait(&problem.unwrap_or_else(|error| error.to_string()));
+                waits = true;
+            }
+            pause(&never(), backoff.pause())?;
+        }
+    }
+
+    fn send(&mut self, messages: &Arc<Messages>) -> Result<(), SendError> {
+        let mut tally = Tally::default();
+        let outcome = self.send_all(messages, &mut tally);
+        let error = match (outcome, tally.refused.first()) {
+            (Ok(()), None) => return Ok(()),
+            (Err(error), _) => error,
+            (Ok(()), Some(&index)) => KafkaError::TooLarge {
+                topic: self.topic.clone(),
+                bytes: messages.at(index).value.len(),
+            },
+        };
+        tally.acknowledged.sort_unstable();
+        tally.refused.sort_unstable();
+        Err(SendError {
+            acknowledged: tally.acknowledged,
+            refused: tally.refused,
+            error,
+        })
+    }
+}
+
+/// What is known so far about the messages of one send, by index.
+#[derive(Default)]
+struct Tally {
+    acknowledged: Vec<usize>,
+    refused: Vec<usize>,
+}
+
+fn partition_without_leader(leaders: &Leaders) -> Option<i32> {
+    let mut leaders = leaders.iter();
+    leaders.find_map(|(&partition, leader)| leader.is_none().then_some(partition))
+}

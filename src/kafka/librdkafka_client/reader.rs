@@ -1,0 +1,582 @@
+//! Reads a topic by explicit assignment at the caller's cursors.
+//!
+//! What librdkafka has fetched ahead is used only if it continues at the caller's cursor; otherwise it seeks. Other partitions get a new consumer:
+//! librdkafka 2.12.1 aborts the process if a partition is assigned again while it is still being stopped (assertion `rktp->rktp_started` in
+//! `rdkafka_assignment.c`). An error of a partition arrives without the partition's number, so then each partition is read by a consumer of its
+//! own.
+
+use super::config::{self, METADATA_EVERY, REQUEST_WAIT, STATISTICS_EVERY};
+use super::connection::{
+    Leaders, bad_settings, call_error, code_of_broker, open, pause, topic_leaders,
+};
+use super::context::{BrokerStates, Context};
+use crate::kafka::client::ReaderClient;
+use crate::kafka::deadline::Caller;
+use crate::kafka::error::KafkaError;
+use crate::kafka::fetched::{Fetched, LogRange, Record};
+use crate::kafka::settings::KafkaSettings;
+use crossbeam_channel::Receiver;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError as Error;
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaErrorCode as Code;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Bytes of records that one fetch returns at most, and one record more.
+const FETCH_BYTES: usize = 4 * 1024 * 1024;
+/// How long a partition that cannot be read is left out before it is tried again.
+const FAILING_EVERY: Duration = Duration::from_secs(10);
+/// Longest time for continuing at another offset. It needs no broker.
+const SEEK_WAIT: Duration = Duration::from_secs(1);
+/// How long the answers of partitions that were moved are waited for. The request that is under way is answered first.
+const ANSWER_WAIT: Duration = Duration::from_secs(1);
+/// How long one partition is read alone to find out whether an error is its own.
+const ISOLATE_WAIT: Duration = Duration::from_secs(1);
+/// Longest wait for a record without looking at `stop`.
+const SERVE_EVERY: Duration = Duration::from_millis(100);
+/// Longest time for the range of one log.
+const LOG_RANGE_WAIT: Duration = Duration::from_secs(5);
+/// How long a leader may be without a connection before its partitions count as away: connecting again takes a moment.
+const AWAY_AFTER: Duration = Duration::from_secs(2);
+
+/// Reads one topic.
+#[derive(Debug)]
+pub(in crate::kafka) struct Reader {
+    settings: KafkaSettings,
+    topic: String,
+    stop: Receiver<()>,
+    caller: Caller,
+    session: Option<Session>,
+    /// The leader of each partition by the last metadata.
+    leaders: Leaders,
+    /// Whether all partitions have had a leader. From then on, nothing waits for a missing leader.
+    complete: bool,
+    /// Partitions that cannot be read, which are left out for a while.
+    failing: BTreeMap<i32, Failing>,
+}
+
+/// A connected consumer.
+struct Session {
+    consumer: Arc<BaseConsumer<Context>>,
+    /// The assigned partitions, each with the offset at which its next record is expected.
+    positions: BTreeMap<i32, i64>,
+    /// Partitions that have not answered since they were assigned or moved.
+    unanswered: BTreeSet<i32>,
+    /// When the metadata was read.
+    since: Instant,
+    /// Since when no broker is connected.
+    all_down_since: Option<Instant>,
+    /// Since when the leaders of these partitions are not connected.
+    down_since: BTreeMap<i32, Instant>,
+}
+
+/// A partition that could not be read.
+#[derive(Debug)]
+struct Failing {
+    cursor: i64,
+    answer: Fetched,
+    since: Instant,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Session({:?})", self.positions)
+    }
+}
+
+impl Reader {
+    /// Connects; see [`Reader::connect_until`](crate::kafka::Reader::connect_until).
+    pub(in crate::kafka) fn connect(
+        settings: &KafkaSettings,
+        topic: &str,
+        stop: Receiver<()>,
+    ) -> Result<Reader, KafkaError> {
+        let mut reader = Reader {
+            settings: settings.clone(),
+            topic: topic.to_owned(),
+            caller: Caller::until(stop.clone()),
+            stop,
+            session: None,
+            leaders: Leaders::new(),
+            complete: false,
+            failing: BTreeMap::new(),
+        };
+        reader.session = Some(reader.take_session()?);
+        Ok(reader)
+    }
+
+    /// The session with metadata that is up to date. It is put back only after a successful call.
+    fn take_session(&mut self) -> Result<Session, KafkaError> {
+        let mut session = match self.session.take() {
+            Some(session) if session.since.elapsed() < METADATA_EVERY => return Ok(session),
+            Some(session) => session,
+            None => Session::new(self.open()?),
+        };
+        self.leaders = topic_leaders(
+            session.consumer.as_ref(),
+            &self.settings,
+            &self.topic,
+            !self.complete,
+            &self.stop,
+        )?;
+        self.complete |= self.leaders.values().all(Option::is_some);
+        session.since = Instant::now();
+        Ok(session)
+    }
+
+    fn open(&self) -> Result<BaseConsumer<Context>, KafkaError> {
+        let config = config::of_reader(&self.settings).map_err(bad_settings)?;
+        open(&self.settings, &config)
+    }
+
+    /// The results for partitions that do not exist or failed at their cursor a short time ago, and the cursors of the others.
+    fn known_answers(
+        &mut self,
+        cursors: &BTreeMap<i32, i64>,
+    ) -> (BTreeMap<i32, Fetched>, BTreeMap<i32, i64>) {
+        self.failing.retain(|partition, failing| {
+            failing.since.elapsed() < FAILING_EVERY
+                && cursors.get(partition) == Some(&failing.cursor)
+        });
+        let (mut answers, mut readable) = (BTreeMap::new(), BTreeMap::new());
+        for (&partition, &cursor) in cursors {
+            match self.failing.get(&partition) {
+                Some(failing) => drop(answers.insert(partition, failing.answer.clone())),
+                None if !self.leaders.contains_key(&partition) => {
+                    answers.insert(partition, Fetched::Gone);
+                }
+                None => drop(readable.insert(partition, cursor)),
+            }
+        }
+        (answers, readable)
+    }
+
+    /// Finds the partitions that `error` belongs to, by reading each of `cursors` with a consumer of its own.
+    fn isolate(
+        &mut self,
+        cursors: &BTreeMap<i32, i64>,
+        error: &Error,
+    ) -> Result<BTreeMap<i32, Fetched>, KafkaError> {
+        let mut answers = BTreeMap::new();
+        for (&partition, &cursor) in cursors {
+            let own_error = match cursors.len() {
+                1 => Some(error.clone()),
+                _ => self.error_of(partition, cursor)?,
+            };
+            let Some(error) = own_error else { continue };
+            let answer = describe_failure(&self.topic, partition, cursor, &error);
+            if !is_urgent(&answer) {
+                let failing = Failing {
+                    cursor,
+                    answer: answer.clone(),
+                    since: Instant::now(),
+                };
+                self.failing.insert(partition, failing);
+            }
+            answers.insert(partition, answer);
+        }
+        Ok(answers)
+    }
+
+    /// The error of one partition at `cursor`; none if it can be read, or does not answer in time.
+    fn error_of(&self, partition: i32, cursor: i64) -> Result<Option<Error>, KafkaError> {
+        let mut session = Session::new(self.open()?);
+        session.assign(&self.topic, &BTreeMap::from([(partition, cursor)]))?;
+        let deadline = Instant::now() + ISOLATE_WAIT;
+        while Instant::now() < deadline {
+            pause(&self.stop, Duration::ZERO)?;
+            match session.consumer.poll(SERVE_EVERY) {
+                Some(Ok(_) | Err(Error::PartitionEOF(_))) => return Ok(None),
+                Some(Err(error)) if is_of_a_partition(&error) => return Ok(Some(error)),
+                Some(Err(_)) | None => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl ReaderClient for Reader {
+    /// librdkafka asks all brokers at the same time.
+    fn leading_brokers(&self) -> usize {
+        1
+    }
+
+    fn partitions(&self) -> Vec<i32> {
+        self.leaders.keys().copied().collect()
+    }
+
+    fn log_ranges(&mut self) -> Result<BTreeMap<i32, LogRange>, KafkaError> {
+        let session = self.take_session()?;
+        let doing = format!("look up the offsets of {}", self.topic);
+        let (consumer, topic) = (session.consumer.clone(), self.topic.clone());
+        let led: Vec<i32> = self
+            .leaders
+            .iter()
+            .filter_map(|(&partition, leader)| leader.map(|_| partition))
+            .collect();
+        let ranges = self.caller.within(
+            LOG_RANGE_WAIT + REQUEST_WAIT,
+            &format!("{}: {doing}", self.settings),
+            move || Ok(log_ranges(&consumer, &topic, &led)),
+        )?;
+        let ranges = ranges.map_err(|error| {
+            call_error(session.consumer.context(), &self.settings, &doing, &error)
+        })?;
+        self.session = Some(session);
+        Ok(ranges)
+    }
+
+    fn fetch(
+        &mut self,
+        cursors: &BTreeMap<i32, i64>,
+        wait: Duration,
+    ) -> Result<BTreeMap<i32, Fetched>, KafkaError> {
+        let deadline = Instant::now() + wait;
+        let mut session = self.take_session()?;
+        let (mut answers, readable) = self.known_answers(cursors);
+        if readable.is_empty() {
+            pause(&self.stop, wait)?;
+        } else {
+            if !session.seek(&self.topic, &readable) {
+                session = Session::new(self.open()?).with_metadata_of(&session);
+                session.assign(&self.topic, &readable)?;
+            }
+            let read = session.read(&self.topic, deadline, &self.stop)?;
+            if let Some(error) = read.error {
+                // A partition with records could be read up to there.
+                let mut suspects = readable;
+                suspects.retain(|partition, _| !read.answers.contains_key(partition));
+                answers.extend(self.isolate(&suspects, &error)?);
+                session.positions.clear();
+            }
+            answers.extend(read.answers);
+            for (partition, reason) in session.away(&self.settings)? {
+                answers
+                    .entry(partition)
+                    .or_insert_with(|| Fetched::Away { reason });
+            }
+        }
+        if answers.values().any(is_stale) {
+            session.expire_metadata();
+        }
+        self.session = Some(session);
+        Ok(answers)
+    }
+}
+
+/// What one read returned.
+struct Read {
+    answers: BTreeMap<i32, Fetched>,
+    /// The error of a partition, after which nothing was read; it is unknown which partition.
+    error: Option<Error>,
+}
+
+impl Session {
+    fn new(consumer: BaseConsumer<Context>) -> Session {
+        Session {
+            consumer: Arc::new(consumer),
+            positions: BTreeMap::new(),
+            unanswered: BTreeSet::new(),
+            since: Instant::now(),
+            all_down_since: None,
+            down_since: BTreeMap::new(),
+        }
+    }
+
+    /// A new session does not need to read metadata before `other` does.
+    fn with_metadata_of(self, other: &Session) -> Session {
+        Session {
+            since: other.since,
+            ..self
+        }
+    }
+
+    /// Makes the next call read metadata.
+    fn expire_metadata(&mut self) {
+        let expired = Instant::now().checked_sub(METADATA_EVERY);
+        self.since = expired.unwrap_or(self.since);
+    }
+
+    /// Assigns partitions. Only once for each consumer.
+    fn assign(&mut self, topic: &str, cursors: &BTreeMap<i32, i64>) -> Result<(), KafkaError> {
+        let broken = |error: Error| KafkaError::Broken {
+            doing: format!("assign the partitions of {topic}"),
+            reason: error.to_string(),
+        };
+        let mut list = TopicPartitionList::new();
+        for (&partition, &cursor) in cursors {
+            list.add_partition_offset(topic, partition, Offset::Offset(cursor))
+                .map_err(broken)?;
+        }
+        self.consumer.assign(&list).map_err(broken)?;
+        self.positions = cursors.clone();
+        self.unanswered = cursors.keys().copied().collect();
+        Ok(())
+    }
+
+    /// Continues at `cursors`. Returns false if these are not the assigned partitions, or one of them is not being read.
+    fn seek(&mut self, topic: &str, cursors: &BTreeMap<i32, i64>) -> bool {
+        if !self.positions.keys().eq(cursors.keys()) {
+            return false;
+        }
+        let mut moved = TopicPartitionList::new();
+        for (&partition, &cursor) in cursors {
+            if self.positions.get(&partition) != Some(&cursor) {
+                let added = moved.add_partition_offset(topic, partition, Offset::Offset(cursor));
+                if added.is_err() {
+                    return false;
+                }
+                self.unanswered.insert(partition);
+            }
+        }
+        if moved.count() > 0 {
+            match self.consumer.seek_partitions(moved, SEEK_WAIT) {
+                Ok(list)
+                    if list
+                        .elements()
+                        .iter()
+                        .all(|element| element.error().is_ok()) => {}
+                _ => return false,
+            }
+        }
+        self.positions = cursors.clone();
+        true
+    }
+
+    /// Reads until a result is urgent or `deadline` has passed. If partitions have been moved, first waits for the answer of each, up to
+    /// [`ANSWER_WAIT`]: before that, an empty queue says nothing about them.
+    fn read(
+        &mut self,
+        topic: &str,
+        deadline: Instant,
+        stop: &Receiver<()>,
+    ) -> Result<Read, KafkaError> {
+        let answer_deadline = Instant::now() + ANSWER_WAIT;
+        let mut records: BTreeMap<i32, Vec<Record>> = BTreeMap::new();
+        let (mut answers, mut bytes, mut error) = (BTreeMap::new(), 0, None);
+        while bytes < FETCH_BYTES && error.is_none() {
+            let has_result = !records.is_empty() || !answers.is_empty();
+            let until = match (self.unanswered.is_empty(), has_result) {
+                (false, true) => answer_deadline,
+                (false, false) => answer_deadline.max(deadline),
+                // Only what is there already.
+                (true, true) => Instant::now(),
+                (true, false) => deadline,
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            match self.next(topic, left.min(SERVE_EVERY)) {
+                Event::Nothing if left.is_zero() => break,
+                Event::Nothing => pause(stop, Duration::ZERO)?,
+                Event::Record(partition, record) => {
+                    bytes += record.value.len();
+                    records.entry(partition).or_default().push(record);
+                }
+                Event::Skipped { partition, next } => {
+                    answers.insert(partition, Fetched::Gap { next });
+                }
+                Event::Failed(failure) => error = Some(failure),
+            }
+        }
+        let records = records
+            .into_iter()
+            .map(|(partition, records)| (partition, Fetched::Records(records)));
+        answers.extend(records);
+        Ok(Read { answers, error })
+    }
+
+    /// The next event of the assigned partitions, waiting up to `wait` for it. Handles librdkafka's own events.
+    fn next(&mut self, topic: &str, wait: Duration) -> Event {
+        let Some(event) = self.consumer.poll(wait) else {
+            return Event::Nothing;
+        };
+        match event {
+            Ok(message) => {
+                let partition = message.partition();
+                let record = Record {
+                    offset: message.offset(),
+                    value: message.payload().unwrap_or_default().to_vec(),
+                };
+                self.positions.insert(partition, record.offset + 1);
+                self.unanswered.remove(&partition);
+                Event::Record(partition, record)
+            }
+            Err(Error::PartitionEOF(partition)) => {
+                self.unanswered.remove(&partition);
+                // Offsets without a record, up to here: transaction markers, aborted records, or what compaction has removed.
+                let next = position_of(&self.consumer, topic, partition).unwrap_or(0);
+                match self.positions.get_mut(&partition) {
+                    Some(position) if next > *position => {
+                        *position = next;
+                        Event::Skipped { partition, next }
+                    }
+                    _ => Event::Nothing,
+                }
+            }
+            Err(error) if is_of_a_partition(&error) => Event::Failed(error),
+            // The context has the causes.
+            Err(_) => Event::Nothing,
+        }
+    }
+
+    /// The partitions whose leader is not connected, with the reason. Errs if no broker is.
+    fn away(&mut self, settings: &KafkaSettings) -> Result<BTreeMap<i32, String>, KafkaError> {
+        let context = self.consumer.context();
+        let brokers = context.brokers();
+        let is_current = brokers
+            .at
+            .is_some_and(|at| at.elapsed() < 3 * STATISTICS_EVERY);
+        if !is_current {
+            return Ok(BTreeMap::new());
+        }
+        if brokers.by_id.values().any(|broker| broker.is_up) {
+            self.all_down_since = None;
+        } else if self
+            .all_down_since
+            .get_or_insert_with(Instant::now)
+            .elapsed()
+            >= AWAY_AFTER
+        {
+            return Err(KafkaError::Unreachable(context.causes().refusals(settings)));
+        }
+        let mut away = BTreeMap::new();
+        for &partition in self.positions.keys() {
+            match reason_of(partition, &brokers, context, settings) {
+                None => {
+                    self.down_since.remove(&partition);
+                }
+                Some(reason) => {
+                    let since = self
+                        .down_since
+                        .entry(partition)
+                        .or_insert_with(Instant::now);
+                    if since.elapsed() >= AWAY_AFTER {
+                        away.insert(partition, format!("partition {partition}: {reason}"));
+                    }
+                }
+            }
+        }
+        Ok(away)
+    }
+}
+
+/// What a consumer returned.
+enum Event {
+    Nothing,
+    Record(i32, Record),
+    /// There are no records from the partition's position up to `next`.
+    Skipped {
+        partition: i32,
+        next: i64,
+    },
+    /// A partition cannot be read; it is unknown which.
+    Failed(Error),
+}
+
+/// The offset after the last one that librdkafka has passed on, records or not.
+fn position_of(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) -> Option<i64> {
+    let positions = consumer.position().ok()?;
+    match positions.find_partition(topic, partition)?.offset() {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    }
+}
+
+/// Whether an error is about a partition; the others are about brokers or the group.
+fn is_of_a_partition(error: &Error) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::AutoOffsetReset
+                | Code::OffsetOutOfRange
+                | Code::UnknownTopicOrPartition
+                | Code::UnknownTopic
+                | Code::UnknownPartition
+                | Code::TopicAuthorizationFailed
+                | Code::BadMessage
+                | Code::BadCompression
+                | Code::InvalidMessage
+                | Code::UnsupportedCompressionType
+        )
+    )
+}
+
+/// The result for a partition whose queue returned an error.
+fn describe_failure(topic: &str, partition: i32, cursor: i64, error: &Error) -> Fetched {
+    let code = error.rdkafka_error_code();
+    match code {
+        Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => Fetched::OutOfRange,
+        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+            Fetched::Gone
+        }
+        Some(
+            Code::BadMessage
+            | Code::BadCompression
+            | Code::InvalidMessage
+            | Code::NotImplemented
+            | Code::UnsupportedCompressionType,
+        ) => Fetched::Unreadable {
+            reason: format!(
+                "partition {partition} of {topic}, from offset {cursor} on: {}",
+                code.map_or_else(String::new, |code| code.to_string())
+            ),
+            next: cursor + 1,
+        },
+        _ => Fetched::Away {
+            reason: format!(
+                "partition {partition}: {}",
+                code_of_broker(error).map_or_else(
+                    || error.to_string(),
+                    |code| crate::kafka::codes::describe_code(code).to_owned()
+                )
+            ),
+        },
+    }
+}
+
+/// Why the leader of a partition does not answer; none if it does.
+fn reason_of(
+    partition: i32,
+    brokers: &BrokerStates,
+    context: &Context,
+    settings: &KafkaSettings,
+) -> Option<String> {
+    let leader = brokers.leaders.get(&partition)?;
+    let Some(broker) = brokers.by_id.get(leader) else {
+        return Some("the partition currently has no leader".to_owned());
+    };
+    if broker.is_up {
+        return None;
+    }
+    let cause = context.causes().of(&broker.address, settings);
+    let cause = cause.unwrap_or_else(|| "no answer in time".to_owned());
+    Some(format!("{}: {cause}", broker.address))
+}
+
+fn log_ranges(
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    partitions: &[i32],
+) -> Result<BTreeMap<i32, LogRange>, Error> {
+    let mut ranges = BTreeMap::new();
+    for &partition in partitions {
+        let (first, next) = consumer.fetch_watermarks(topic, partition, LOG_RANGE_WAIT)?;
+        ranges.insert(partition, LogRange { first, next });
+    }
+    Ok(ranges)
+}
+
+/// Whether the caller has to get the result at once.
+fn is_urgent(answer: &Fetched) -> bool {
+    matches!(
+        answer,
+        Fetched::Records(_) | Fetched::OutOfRange | Fetched::Gap { .. }
+    )
+}
+
+/// Whether the result may change with new metadata.
+fn is_stale(answer: &Fetched) -> bool {
+    matches!(answer, Fetched::Gone | Fetched::Away { .. })
+}
