@@ -44,7 +44,7 @@ pub use error::{KafkaError, Refusal, SendError};
 pub use fetched::{FETCH_WAIT, Fetched, LogRange, Record};
 pub use group_offsets::GroupOffsets;
 pub use messages::{Message, Messages, PRODUCE_REQUEST_BYTES};
-pub use preflight::preflight;
+pub use preflight::{check_settings, preflight};
 pub use producer::Producer;
 pub use reader::Reader;
 pub use settings::{

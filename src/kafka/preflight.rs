@@ -7,7 +7,19 @@ use super::error::KafkaError;
 use super::librdkafka_client;
 use super::plain_client::api_versions::first_that_answers;
 use super::settings::KafkaSettings;
+use crate::model::Invalid;
 use std::time::Duration;
+
+/// Reads the files of `settings`, without connecting. Errs with one line that names the flag and the file.
+pub fn check_settings(settings: &KafkaSettings) -> Result<(), Invalid> {
+    #[cfg(feature = "librdkafka")]
+    librdkafka_client::check_settings(settings)?;
+    #[cfg(not(feature = "librdkafka"))]
+    if settings.security().needs_librdkafka().is_some() {
+        return Err(Invalid::about(KafkaError::WithoutLibrdkafka));
+    }
+    Ok(())
+}
 
 /// Checks that this program can connect to one of the brokers and authenticate. Returns the client library it uses. Otherwise fails within
 /// `wait`, with the reason for each address.

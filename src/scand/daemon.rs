@@ -6,8 +6,9 @@ use super::scan::{self, progress, publish};
 use super::{logging, signals};
 use crate::claim_table::ClaimTable;
 use crate::exit::Exit;
-use crate::kafka::{GroupOffsets, Producer, Reader};
+use crate::kafka::{self, GroupOffsets, Producer, Reader};
 use crate::masscan::{self, MasscanBinary, MasscanInfo, StdoutMode};
+use crate::model::backoff::CLIENT_WAIT;
 use crate::model::source::SourcePorts;
 use crate::model::{Invalid, Scope};
 use crate::scand::claims::budget::Budget;
@@ -88,6 +89,7 @@ pub fn run(options: &Options) -> Exit {
 /// Reads the scope, then logs what this server was started with. An error is one line for the terminal.
 fn start_logging(options: &Options) -> Result<Scope, Invalid> {
     let scope = options.scope.read()?;
+    kafka::check_settings(&options.connection.kafka)?;
     logging::start(
         options.name.as_str(),
         options.debug,
@@ -170,6 +172,16 @@ fn wait_for_redis(options: &Options) {
 /// Reads the metadata of all three topics, which creates them if the broker creates topics automatically.
 fn wait_for_kafka(options: &Options) {
     let mut retry_log = RetryLog::new("reach Kafka");
+    let client = loop {
+        match kafka::preflight(&options.connection.kafka, CLIENT_WAIT) {
+            Ok(client) => break client,
+            Err(error) => thread::sleep(retry_log.note(&error)),
+        }
+    };
+    info!(
+        "Kafka {}: connected with {client}",
+        options.connection.kafka
+    );
     for topic in [
         &options.connection.topic,
         &options.results_topic,

@@ -46,6 +46,11 @@ const SESSION_WAIT: Duration = Duration::from_secs(6);
 /// The group name of readers. librdkafka needs one to assign partitions, but nothing is stored under it.
 const READER_GROUP: &str = "scan-reader";
 
+/// Reads the files of `settings` and checks them, as each new client does.
+pub(in crate::kafka) fn check_settings(settings: &KafkaSettings) -> Result<(), Invalid> {
+    common(settings).map(drop)
+}
+
 /// The settings of a reader.
 pub(super) fn of_reader(settings: &KafkaSettings) -> Result<ClientConfig, Invalid> {
     let mut config = of_consumer(settings, READER_GROUP)?;

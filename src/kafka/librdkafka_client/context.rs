@@ -140,7 +140,7 @@ impl ClientContext for Context {
         if message.contains("connection closed by peer") || message.contains("Disconnected") {
             self.causes().add_closed();
         }
-        debug!(target: "librdkafka", "{facility} {}", one_line(message));
+        debug!("librdkafka: {facility} {}", one_line(message));
     }
 
     fn stats(&self, statistics: Statistics) {
@@ -172,7 +172,7 @@ impl ClientContext for Context {
         if let Some(code) = error.rdkafka_error_code() {
             self.causes().add(code, reason);
         }
-        debug!(target: "librdkafka", "{}", one_line(reason));
+        debug!("librdkafka: {}", one_line(reason));
     }
 }
 

@@ -23,6 +23,7 @@ mod producer;
 mod properties;
 mod reader;
 
+pub(super) use config::check_settings;
 pub(super) use connection::try_connection;
 pub(super) use group_offsets::GroupOffsets;
 pub(super) use producer::Producer;

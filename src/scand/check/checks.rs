@@ -6,7 +6,8 @@ use super::judge::{
 };
 use super::line::{Line, fail, ok, warn};
 use crate::claim_table::ClaimTable;
-use crate::kafka::{self, KafkaSettings, Reader};
+use crate::connection::Connection;
+use crate::kafka::{self, GroupOffsets, KafkaSettings, Reader};
 use crate::masscan::{self, MasscanInfo, NetworkError, Rights};
 use crate::model::TopicName;
 use crate::model::backoff::CLIENT_WAIT;
@@ -36,7 +37,7 @@ pub(super) enum Impact {
 }
 
 /// All checks, in the order of the output.
-pub(super) const CHECKS: [Check; 10] = [
+pub(super) const CHECKS: [Check; 11] = [
     check("masscan", check_masscan, Impact::Scan),
     check("rights", check_rights, Impact::Scan),
     check("setsid", check_setsid, Impact::Scan),
@@ -44,6 +45,7 @@ pub(super) const CHECKS: [Check; 10] = [
     check("interface", check_network, Impact::Route),
     check("kafka", check_kafka, Impact::Startup),
     check("topics", check_topics, Impact::Startup),
+    check("group", check_group, Impact::Startup),
     check("redis", check_redis, Impact::Startup),
     check("exclusions", check_scope, Impact::Startup),
     check("log file", check_log_file, Impact::Startup),
@@ -174,6 +176,24 @@ fn check_topic(kafka: &KafkaSettings, topic: &TopicName) -> Line {
         }
         Err(error) => fail("topics", error),
     }
+}
+
+/// Reads the group's offsets, which needs the same right as committing them.
+fn check_group(options: &Options) -> Vec<Line> {
+    let Connection {
+        kafka,
+        group,
+        topic,
+        ..
+    } = &options.connection;
+    if kafka::preflight(kafka, CLIENT_WAIT).is_err() {
+        return vec![fail("group", "not known without Kafka")];
+    }
+    let mut offsets = GroupOffsets::new(kafka, group.as_str(), topic.as_str());
+    vec![match offsets.committed() {
+        Ok(_) => ok("group", format!("{group}, its offsets can be read")),
+        Err(error) => fail("group", error),
+    }]
 }
 
 fn check_redis(options: &Options) -> Vec<Line> {
