@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs missing requirements of the tests, then runs `cargo test` with the given arguments.
+# Installs missing requirements of the tests, then runs `cargo test` with the given arguments: run.sh [--kafka 3|4] [ARGUMENT…]
+# The fleet tests use Kafka 3.9.1, or with --kafka 4 Kafka 4.4.0.
 # It must not select tests. A test that cannot run on a machine reports itself as ignored.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -7,6 +8,19 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # rustup adds this folder to the shell's profile, which scripts do not read.
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:/sbin
 export PATH
+
+if [[ "${1:-}" == --kafka ]]; then
+    case "${2:-}" in
+    3) SCAN_KAFKA_VERSION=3.9.1 ;;
+    4) SCAN_KAFKA_VERSION=4.4.0 ;;
+    *)
+        printf 'run.sh: --kafka must be followed by 3 or 4\n' >&2
+        exit 2
+        ;;
+    esac
+    export SCAN_KAFKA_VERSION
+    shift 2
+fi
 
 tests/support/setup.sh parsers
 

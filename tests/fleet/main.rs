@@ -26,6 +26,7 @@ mod redis_faults;
 mod results;
 mod scans;
 mod scope;
+mod secured;
 mod server_faults;
 mod servers;
 mod support;
@@ -117,6 +118,7 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         control::TESTS,
         watch::TESTS,
         scope::TESTS,
+        secured::TESTS,
         check::TESTS,
         interrupted_run::TESTS,
     ]

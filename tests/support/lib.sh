@@ -2,6 +2,10 @@
 # Shared by the project's scripts: messages, free ports, ending processes by pid, and starting and stopping servers.
 # Sourced, never run. It must not end a process by name, or a process that it has not checked.
 
+# The versions of Kafka that setup.sh fetches and kafka.sh can start. The first is the default.
+# shellcheck disable=SC2034 # used by those two
+KAFKA_VERSIONS=(3.9.1 4.4.0)
+
 # Prints one line on stderr and exits.
 die() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Redis for tests and the demo: on 127.0.0.1 only, append-only, never evicting. Its data, log and pid file are in DIR.
+# A Redis for tests and the demo: on 127.0.0.1 only, append-only, never evicting. Its data, log and pid file are in DIR. A Sentinel too.
 # It must not touch a Redis that it did not start, or one that belongs to another DIR.
 set -euo pipefail
 
@@ -14,23 +14,55 @@ STOP_SECONDS=10
 usage() {
     cat <<'TEXT'
 usage: redis.sh start DIR PORT [--OPTION VALUE…]   starts a server, returns when it answers; the options are redis-server's
+       redis.sh sentinel DIR PORT NAME MASTER_PORT [LINE…]   starts a Sentinel, which watches the primary on MASTER_PORT of 127.0.0.1 as NAME
        redis.sh stop DIR                           stops it with SIGTERM, so that it can be restarted with its data
        redis.sh kill DIR                           kills it with SIGKILL, as a crash would
+
+TLS: --tls-port PORT --tls-cert-file CERTS/server.pem --tls-key-file CERTS/server.key --tls-ca-cert-file CERTS/ca.pem, with CERTS from certs.sh; it
+then also requires a client certificate, unless --tls-auth-clients no. PORT stays plaintext.
+A replica: --replicaof "127.0.0.1 PORT".
+A Sentinel agrees with itself (quorum 1) that a primary is down after 1 s. Each LINE is one of sentinel.conf, such as "requirepass secret".
+Sentinel keeps its state in DIR/sentinel.conf: at its next start in DIR that file is used, and NAME, MASTER_PORT and LINE are not.
 TEXT
 }
 
 start() {
     local dir=$1 port=$2
     shift 2
-    check_port "$port"
-    need redis-server redis-cli setsid
-    [[ -z $(server_pid "$dir") ]] || die "a Redis already runs in $dir (pid $(server_pid "$dir")); redis.sh stop $dir ends it"
-    ! port_is_open "$port" || die "port $port of 127.0.0.1 is taken; choose another"
+    check_start "$dir" "$port"
 
     cd "$dir" # server_pid recognises the server by its working folder
     start_detached redis.pid redis.out redis-server --bind 127.0.0.1 --port "$port" --dir "$dir" --daemonize no \
         --logfile "$dir/redis.log" --appendonly yes --save "" --maxmemory-policy noeviction "$@"
     wait_ready "$dir" "$port"
+}
+
+sentinel() {
+    local dir=$1 port=$2 name=$3 master=$4
+    shift 4
+    check_start "$dir" "$port"
+    check_port "$master"
+
+    cd "$dir"
+    [[ -s sentinel.conf ]] || {
+        cat <<SETTINGS
+sentinel monitor $name 127.0.0.1 $master 1
+sentinel down-after-milliseconds $name 1000
+sentinel failover-timeout $name 3000
+SETTINGS
+        [[ $# -eq 0 ]] || printf '%s\n' "$@"
+    } >sentinel.conf
+    start_detached redis.pid redis.out redis-server "$dir/sentinel.conf" --sentinel --bind 127.0.0.1 --port "$port" --dir "$dir" \
+        --daemonize no --logfile "$dir/redis.log"
+    wait_ready "$dir" "$port"
+}
+
+# check_start DIR PORT: whether a server can be started there.
+check_start() {
+    check_port "$2"
+    need redis-server redis-cli setsid
+    [[ -z $(server_pid "$1") ]] || die "a Redis already runs in $1 (pid $(server_pid "$1")); redis.sh stop $1 ends it"
+    ! port_is_open "$2" || die "port $2 of 127.0.0.1 is taken; choose another"
 }
 
 # Any answer except "loading" is sufficient; a server that requires a password answers too.
@@ -63,6 +95,10 @@ case "$COMMAND" in
 start)
     [[ $# -ge 1 ]] || die "start needs DIR and PORT"
     start "$DIR" "$@"
+    ;;
+sentinel)
+    [[ $# -ge 3 ]] || die "sentinel needs DIR, PORT, NAME and MASTER_PORT"
+    sentinel "$DIR" "$@"
     ;;
 stop) stop_server "$DIR" ;;
 kill) kill_server "$DIR" ;;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs missing requirements of the demo and the tests: Debian packages with apt, and Kafka 3.9.1 from Maven Central into target/tools. If
-# nothing is missing, it uses no network and ends at once. `setup.sh parsers` also installs the programs with which the
-# tests read scanpush's output.
+# Installs missing requirements of the demo and the tests: Debian packages with apt, and each Kafka of KAFKA_VERSIONS from Maven Central
+# into target/tools/kafka-VERSION. If nothing is missing, it uses no network and ends at once. `setup.sh parsers` also installs the programs with
+# which the tests read scanpush's output.
 # It must not start a service. The distribution's Redis would take port 6379; only its program is needed.
 set -euo pipefail
 
@@ -10,9 +10,8 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$HERE/lib.sh"
 
 TOOLS=${SCAN_TOOLS:-$(cd "$HERE/../.." && pwd)/target/tools}
-KAFKA=$TOOLS/kafka-3.9.1
 POLICY=/usr/sbin/policy-rc.d
-JAVA_AT_LEAST=11 # Kafka 3.9 requires it
+JAVA_AT_LEAST=17 # Kafka 4 requires it
 LOCK_SECONDS=900
 
 # A program, and the package that contains it. Java and Maven have their own rules below.
@@ -28,6 +27,7 @@ PROGRAMS=(
     nft:nftables
     setcap:libcap2-bin
     setpriv:util-linux
+    openssl:openssl
     perl:perl-base
     ps:procps
     setsid:util-linux
@@ -44,12 +44,12 @@ PARSERS=(
 )
 
 main() {
-    local packages
+    local packages version
     [[ "${1:-}" != parsers ]] || PROGRAMS+=("${PARSERS[@]}")
     WITH_PARSERS=${1:-}
     find_cargo
     mapfile -t packages < <(missing_packages)
-    [[ ${#packages[@]} -gt 0 || ! -d $KAFKA ]] || return 0
+    [[ ${#packages[@]} -gt 0 || -n $(missing_kafkas) ]] || return 0
 
     # A demo and the tests may start at the same time.
     mkdir -p "$TOOLS"
@@ -61,7 +61,7 @@ main() {
     [[ ${#packages[@]} -eq 0 ]] || install_packages "${packages[@]}"
     mapfile -t packages < <(missing_packages)
     [[ ${#packages[@]} -eq 0 ]] || die "still missing after the installation: ${packages[*]}"
-    [[ -d $KAFKA ]] || fetch_kafka
+    for version in $(missing_kafkas); do fetch_kafka "$version"; done
 }
 
 # cargo is not installed here: it is the user's own tool, and Debian's is too old.
@@ -88,7 +88,7 @@ missing_packages() {
         # gcc alone does not include the C library's headers.
         ! { have cc && [[ ! -e /usr/include/stdlib.h ]]; } || printf 'libc6-dev\n'
         [[ $(java_version) -ge JAVA_AT_LEAST ]] || printf 'openjdk-17-jre-headless\n'
-        [[ -d $KAFKA ]] || have mvn || printf 'maven\n'
+        [[ -z $(missing_kafkas) ]] || have mvn || printf 'maven\n'
     } | sort -u
 }
 
@@ -158,20 +158,29 @@ forget_service() {
 
 # --- Kafka
 
+# The versions that are not there yet, one per line.
+missing_kafkas() {
+    local version
+    for version in "${KAFKA_VERSIONS[@]}"; do
+        [[ -d $TOOLS/kafka-$version ]] || printf '%s\n' "$version"
+    done
+}
+
 # Into a temporary folder first, so that an incomplete download is not used.
 fetch_kafka() {
-    local fresh
+    local version=$1 fresh
     fresh=$(mktemp -d "$TOOLS/.kafka-XXXXXX")
     # shellcheck disable=SC2064 # expanded now
     trap "rm -rf '$fresh'" EXIT
-    printf 'setup: fetching Kafka 3.9.1 from Maven Central\n' >&2
-    mvn -q -B -f "$HERE/kafka-pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$fresh/libs" \
-        </dev/null >"$TOOLS/maven.log" 2>&1 || {
+    printf 'setup: fetching Kafka %s from Maven Central\n' "$version" >&2
+    mvn -q -B -f "$HERE/kafka-pom.xml" "-Dkafka.version=$version" dependency:copy-dependencies -DincludeScope=runtime \
+        -DoutputDirectory="$fresh/libs" </dev/null >"$TOOLS/maven.log" 2>&1 || {
         tail -n 15 "$TOOLS/maven.log" >&2
-        die "Maven could not fetch Kafka: the end of its output is above, all of it in $TOOLS/maven.log; the next run tries again"
+        die "Maven could not fetch Kafka $version: the end of its output is above, all of it in $TOOLS/maven.log; the next run tries again"
     }
     chmod 755 "$fresh/libs"
-    mv -T "$fresh/libs" "$KAFKA"
+    mv -T "$fresh/libs" "$TOOLS/kafka-$version"
+    rm -rf "$fresh"
 }
 
 main "$@"

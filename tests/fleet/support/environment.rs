@@ -4,6 +4,7 @@
 
 use super::lab::OwnLab;
 use super::peer::Peer;
+use super::secured_kafka::SecuredKafka;
 use super::wait::{POLL_INTERVAL, SOON};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -30,6 +31,7 @@ pub struct Environment {
     pub kafka: Peer,
     pub redis: Peer,
     lab: Mutex<Option<String>>,
+    secured_kafka: OnceLock<SecuredKafka>,
 }
 
 /// Starts Kafka and Redis. Fails with the reason if this machine cannot run them.
@@ -46,6 +48,7 @@ pub fn start() -> Result<(), String> {
         kafka,
         redis,
         lab: Mutex::new(None),
+        secured_kafka: OnceLock::new(),
     };
     assert!(
         ENVIRONMENT.set(environment).is_ok(),
@@ -77,6 +80,16 @@ pub fn shared_kafka() -> &'static Peer {
     &environment().kafka
 }
 
+/// The shared secured Kafka. The first call starts it, and others wait for that.
+pub fn secured_kafka() -> &'static SecuredKafka {
+    let environment = environment();
+    // A folder like that of a fleet, so that `cancel` finds a broker that is still starting.
+    let folder = environment.folder.path().join("secured");
+    environment
+        .secured_kafka
+        .get_or_init(|| SecuredKafka::start(&folder).unwrap())
+}
+
 pub fn environment() -> &'static Environment {
     ENVIRONMENT
         .get()
@@ -88,7 +101,7 @@ pub fn next_fleet_number() -> u32 {
     FLEETS.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Stops everything that [`start`] and [`start_lab`] started.
+/// Stops everything that [`start`], [`start_lab`] and [`secured_kafka`] started.
 pub fn stop() {
     let Some(environment) = ENVIRONMENT.get() else {
         return;
@@ -97,6 +110,9 @@ pub fn stop() {
     if let Some(name) = name {
         let folder = environment.folder.path().join("lab");
         report(script("lab.sh", &["down", &name, text(&folder)]));
+    }
+    if let Some(secured) = environment.secured_kafka.get() {
+        report(secured.peer.stop());
     }
     report(environment.kafka.stop());
     report(environment.redis.stop());

@@ -11,11 +11,12 @@ mod peer;
 mod proof;
 mod proxy;
 mod redis;
+mod secured_kafka;
 mod server;
 mod standin;
 mod wait;
 
-pub use environment::{cancel, lab, shared_kafka, start, start_lab, stop};
+pub use environment::{cancel, lab, secured_kafka, shared_kafka, start, start_lab, stop};
 pub use fleet::Fleet;
 pub use lab::{
     OwnLab, addresses, count_probes, count_probes_of_silent, drop_some_probes, findings_of,
@@ -25,6 +26,7 @@ pub use peer::OwnPeer;
 pub use proof::{Proof, a_reused_process_id_is_another_run, offsets};
 pub use proxy::Proxy;
 pub use redis::run_command;
+pub use secured_kafka::SecuredKafka;
 pub use server::Scand;
 pub use wait::{SOON, now_ms, span_ms, wait_for, wait_until};
 

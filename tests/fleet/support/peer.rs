@@ -14,21 +14,38 @@ pub struct Peer {
     pub folder: PathBuf,
     pub port: u16,
     settings: Vec<String>,
-    /// The folder of the first broker of its cluster; none if it is the first one.
-    joins: Option<PathBuf>,
+    start: Start,
+}
+
+/// The command of kafka.sh or redis.sh that starts it.
+enum Start {
+    Plain,
+    /// As another broker of the cluster of the broker in this folder.
+    Join(PathBuf),
+    /// With the certificates in this folder.
+    Secured(PathBuf),
 }
 
 impl Peer {
     /// Starts one in `folder`, on a free port.
     pub fn start(kind: &'static str, folder: &Path, settings: &[&str]) -> Result<Peer, String> {
-        Peer::start_in(kind, folder, settings, None)
+        Peer::start_as(Start::Plain, kind, folder, settings)
     }
 
-    fn start_in(
+    /// Starts a Kafka with secured listeners; its port is the plaintext one.
+    pub fn start_secured_kafka(
+        folder: &Path,
+        certs: &Path,
+        settings: &[&str],
+    ) -> Result<Peer, String> {
+        Peer::start_as(Start::Secured(certs.to_owned()), "kafka", folder, settings)
+    }
+
+    fn start_as(
+        start: Start,
         kind: &'static str,
         folder: &Path,
         settings: &[&str],
-        joins: Option<&Path>,
     ) -> Result<Peer, String> {
         fs::create_dir_all(folder).map_err(|error| error.to_string())?;
         let peer = Peer {
@@ -36,7 +53,7 @@ impl Peer {
             folder: folder.to_owned(),
             port: free_port(),
             settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
-            joins: joins.map(Path::to_owned),
+            start,
         };
         peer.restart()?;
         Ok(peer)
@@ -45,9 +62,12 @@ impl Peer {
     /// Starts it again with its data, after [`Peer::stop`] or [`Peer::kill`].
     pub fn restart(&self) -> Result<(), String> {
         let port = self.port.to_string();
-        let mut words = match &self.joins {
-            None => vec!["start", text(&self.folder), &port],
-            Some(first) => vec!["join", text(&self.folder), &port, text(first)],
+        let mut words = match &self.start {
+            Start::Plain => vec!["start", text(&self.folder), &port],
+            Start::Join(first) => vec!["join", text(&self.folder), &port, text(first)],
+            Start::Secured(certs) => {
+                vec!["start-secured", text(&self.folder), &port, text(certs)]
+            }
         };
         words.extend(self.settings.iter().map(String::as_str));
         script(&format!("{}.sh", self.kind), &words).map(drop)
@@ -107,8 +127,8 @@ impl Fleet {
     /// Starts another broker in the cluster of `first`.
     pub fn join_kafka(&self, first: &OwnPeer, settings: &[&str]) -> OwnPeer {
         let folder = self.folder.join("kafka-2");
-        let joined = Peer::start_in("kafka", &folder, settings, Some(&first.0.folder));
-        OwnPeer(joined.unwrap())
+        let start = Start::Join(first.0.folder.clone());
+        OwnPeer(Peer::start_as(start, "kafka", &folder, settings).unwrap())
     }
 
     /// Starts a Redis for this fleet alone, and uses it.
