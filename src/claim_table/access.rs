@@ -102,6 +102,7 @@ fn is_refused(error: &RedisError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::url::RedisUrl;
     use super::*;
     use std::io::{Read, Write};
     use std::net::TcpListener;
@@ -109,16 +110,20 @@ mod tests {
     /// Starts a server that sends `answer` on connection and again after each request. Returns the error that [`ClaimTable::connect`] gives.
     fn refused_with(answer: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        let answer = answer.replace("%PORT%", &address.port().to_string());
+        let url = format!("redis://{address}");
         std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 4096];
-            // The first request of a connection has several commands.
-            while stream.write_all(answer.repeat(4).as_bytes()).is_ok()
-                && stream.read(&mut request).is_ok_and(|bytes| bytes > 0)
-            {}
+            while let Ok((mut stream, _)) = listener.accept() {
+                let mut request = [0; 4096];
+                // The first request of a connection has several commands.
+                while stream.write_all(answer.repeat(4).as_bytes()).is_ok()
+                    && stream.read(&mut request).is_ok_and(|bytes| bytes > 0)
+                {}
+            }
         });
-        let table = ClaimTable::connect(&url.parse().unwrap(), "g");
+        let url: RedisUrl = url.parse().unwrap();
+        let table = ClaimTable::connect(&url.into(), "g");
         table.err().unwrap().to_string()
     }
 
@@ -130,8 +135,13 @@ mod tests {
                 "refuses the connection: Redis is running in protected mode because",
             ),
             (
-                "-MOVED 3999 192.0.2.7:6381\r\n",
-                "the group's keys are on 192.0.2.7:6381: give that node in -redis",
+                // Its own address, again and again.
+                "-MOVED 3999 :%PORT%\r\n",
+                "the nodes of the Redis Cluster do not agree on which of them has the group's keys",
+            ),
+            (
+                "-ASK 3999 192.0.2.7:6381\r\n",
+                "the group's keys are being moved to another node of the Redis Cluster",
             ),
             (
                 "-NOPERM this user has no permissions to run the 'ping' command\r\n",

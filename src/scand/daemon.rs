@@ -97,6 +97,9 @@ fn start_logging(options: &Options) -> Result<Scope, Invalid> {
     if !scope.tag().is_empty() {
         info!("{}", scope.summary());
     }
+    for warning in options.connection.permission_warnings() {
+        warn!("{warning}");
+    }
     Ok(scope)
 }
 

@@ -36,7 +36,7 @@ pub(super) enum Impact {
 }
 
 /// All checks, in the order of the output.
-pub(super) const CHECKS: [Check; 10] = [
+pub(super) const CHECKS: [Check; 11] = [
     check("masscan", check_masscan, Impact::Scan),
     check("rights", check_rights, Impact::Scan),
     check("setsid", check_setsid, Impact::Scan),
@@ -45,6 +45,7 @@ pub(super) const CHECKS: [Check; 10] = [
     check("kafka", check_kafka, Impact::Startup),
     check("topics", check_topics, Impact::Startup),
     check("redis", check_redis, Impact::Startup),
+    check("secrets", check_secrets, Impact::Startup),
     check("exclusions", check_scope, Impact::Startup),
     check("log file", check_log_file, Impact::Startup),
 ];
@@ -189,6 +190,15 @@ fn check_redis(options: &Options) -> Vec<Line> {
     }
 }
 
+/// No line without a file that others can read.
+fn check_secrets(options: &Options) -> Vec<Line> {
+    let warnings = options.connection.permission_warnings();
+    warnings
+        .into_iter()
+        .map(|warning| warn("secrets", warning))
+        .collect()
+}
+
 fn check_scope(options: &Options) -> Vec<Line> {
     vec![match options.scope.read() {
         Ok(scope) => ok("exclusions", scope.summary()),
@@ -213,12 +223,29 @@ mod tests {
     use super::*;
     use crate::scand::options::{Request, parse};
     use std::ffi::OsString;
+    use std::os::unix::fs::PermissionsExt;
 
     fn options(line: &[&str]) -> Options {
         match parse(line.iter().map(OsString::from).collect()) {
             Ok(Request::Run(options)) => *options,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_secret_that_everybody_can_read_gives_a_warning() {
+        assert_eq!(check_secrets(&options(&[])), []);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        let line = ["-redis-user", "scan", "-redis-password-file", path];
+        assert_eq!(check_secrets(&options(&line)), []);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let lines = check_secrets(&options(&line));
+        assert_eq!(lines[0].verdict, Verdict::Warn);
+        assert!(
+            lines[0].text.starts_with("-redis-password-file "),
+            "{lines:?}"
+        );
     }
 
     #[test]
