@@ -31,7 +31,7 @@ mod settings;
 mod url;
 mod view;
 
-pub use access::{REDIS_NEEDED, RedisInfo};
+pub use access::{RedisInfo, RedisWarning};
 pub use claims::{
     Answer, Claim, ClaimState, Claimed, Ending, HEARTBEAT_FRESH, LiveProgress, Load, Reaped,
     Refused, Release, Renewal, Renewed,

@@ -151,16 +151,11 @@ fn wait_for_redis(options: &Options) {
     loop {
         let info =
             ClaimTable::connect(&options.connection.redis, options.connection.group.as_str())
-                .and_then(|mut table| {
-                    table.try_commands()?;
-                    table.redis_info()
-                });
+                .and_then(|mut table| table.examine());
         match info {
             Ok(info) => {
-                if let Some(policy) = info.evicting_policy() {
-                    warn!(
-                        "Redis may evict tasks when its memory is full (maxmemory-policy {policy}): set it to noeviction"
-                    );
+                for warning in info.warnings() {
+                    warn!("{}", warning.text);
                 }
                 break;
             }

@@ -180,12 +180,8 @@ fn check_topic(kafka: &KafkaSettings, topic: &TopicName) -> Line {
 fn check_redis(options: &Options) -> Vec<Line> {
     let connected =
         ClaimTable::connect(&options.connection.redis, options.connection.group.as_str());
-    let info = connected.and_then(|mut table| {
-        table.try_commands()?;
-        table.redis_info()
-    });
-    match info {
-        Ok(info) => lines_of_redis(&options.connection.redis.to_string(), &info),
+    match connected.and_then(|mut table| table.examine()) {
+        Ok(info) => lines_of_redis(&info),
         Err(error) => vec![fail("redis", error)],
     }
 }
