@@ -9,7 +9,7 @@ use redis::{Connection, RedisResult, Value};
 use std::time::Duration;
 
 /// How long a Sentinel may take for a connection, and for each answer.
-const SENTINEL_WAIT: Duration = Duration::from_millis(700);
+const SENTINEL_WAIT: Duration = Duration::from_secs(1);
 
 /// Connects to the primary with this name. Asks the Sentinels one after another until one names a server that is a primary: after a failover,
 /// one of them may still name the old one. Errs with the reason of each.
