@@ -1,13 +1,14 @@
 //! Where Kafka and Redis are, and how to authenticate there: the values of the flags that both programs share.
 
-use crate::claim_table::RedisUrl;
-use crate::credentials::CredentialFile;
+use crate::claim_table::RedisSettings;
+use crate::credentials::{ClientCertificate, CredentialFile, Tls};
 use crate::flags::shared::{
     GROUP, KAFKA, KAFKA_CA, KAFKA_CERT, KAFKA_CLIENT, KAFKA_CONFIG, KAFKA_KEY, KAFKA_PASSWORD_FILE,
-    KAFKA_SASL, KAFKA_TLS, KAFKA_USER, REDIS, TOPIC,
+    KAFKA_SASL, KAFKA_TLS, KAFKA_USER, REDIS, REDIS_CA, REDIS_CERT, REDIS_KEY, REDIS_PASSWORD_FILE,
+    REDIS_USER, TOPIC,
 };
 use crate::flags::{Flag, Reader};
-use crate::kafka::{ClientCertificate, KafkaSettings, Sasl, Security, Tls};
+use crate::kafka::{KafkaSettings, Sasl, Security};
 use crate::model::{GroupName, Invalid, TopicName};
 
 /// Longest user name, in bytes.
@@ -19,8 +20,8 @@ const USER_MAX_BYTES: usize = 256;
 pub struct Connection {
     /// Kafka.
     pub kafka: KafkaSettings,
-    /// Redis, with its password.
-    pub redis: RedisUrl,
+    /// Redis.
+    pub redis: RedisSettings,
     /// Topic of tasks.
     pub topic: TopicName,
     /// The servers' group.
@@ -32,7 +33,7 @@ impl Connection {
     pub fn read(reader: &mut Reader) -> Result<Connection, Invalid> {
         Ok(Connection {
             kafka: kafka(reader)?,
-            redis: reader.value(&REDIS, str::parse)?,
+            redis: redis(reader)?,
             topic: reader.value(&TOPIC, str::parse)?,
             group: reader.value(&GROUP, str::parse)?,
         })
@@ -72,10 +73,29 @@ impl Connection {
         switch.into_iter().chain(given.flatten()).collect()
     }
 
+    /// The given flags about the security of Redis, as one would write them. No secret is among them.
+    pub fn redis_security_flags(&self) -> Vec<String> {
+        let tls = self.redis.tls();
+        let client = tls.client.as_ref();
+        let path = |file: &CredentialFile| file.path().display().to_string();
+        let values = [
+            (REDIS_CA, tls.ca.as_ref().map(path)),
+            (REDIS_CERT, client.map(|client| path(&client.certificate))),
+            (REDIS_KEY, client.map(|client| path(&client.key))),
+            (REDIS_USER, self.redis.user().map(str::to_owned)),
+            (REDIS_PASSWORD_FILE, self.redis.password_file().map(path)),
+        ];
+        let given = values
+            .into_iter()
+            .filter_map(|(flag, value)| Some([flag.shown().to_owned(), value?]));
+        given.flatten().collect()
+    }
+
     /// A line for each file with a secret that every user of this machine can read.
     pub fn permission_warnings(&self) -> Vec<String> {
         let files = self.kafka.security().secret_files();
         files
+            .chain(self.redis.secret_files())
             .filter_map(CredentialFile::permission_warning)
             .collect()
     }
@@ -93,6 +113,16 @@ fn kafka(reader: &mut Reader) -> Result<KafkaSettings, Invalid> {
     };
     let client = reader.value(&KAFKA_CLIENT, str::parse)?;
     KafkaSettings::new(reader.value(&KAFKA, str::parse)?, client, security)
+}
+
+fn redis(reader: &mut Reader) -> Result<RedisSettings, Invalid> {
+    let tls = Tls {
+        ca: reader.credential_file(&REDIS_CA)?,
+        client: client_certificate(reader, &REDIS_CERT, &REDIS_KEY)?,
+    };
+    let user = reader.optional(&REDIS_USER, user_name)?;
+    let password = reader.password(&REDIS_PASSWORD_FILE)?;
+    RedisSettings::new(reader.value(&REDIS, str::parse)?, user, password, tls)
 }
 
 /// The files of `certificate` and `key`, of which each needs the other.
@@ -233,6 +263,27 @@ mod tests {
     }
 
     #[test]
+    fn the_security_flags_of_redis_are_a_command_line_without_the_password() {
+        assert!(connection(&[]).unwrap().redis_security_flags().is_empty());
+        let security = [
+            "-redis-ca",
+            "ca.pem",
+            "-redis-cert",
+            "c.pem",
+            "-redis-key",
+            "c.key",
+            "-redis-user",
+            "scan",
+            "-redis-password-file",
+            "p",
+        ];
+        let line = [&["-redis", "rediss://r:1/2"][..], &security].concat();
+        let found = connection(&line).unwrap();
+        assert_eq!(found.redis.to_string(), "rediss://r:1/2");
+        assert_eq!(found.redis_security_flags(), security);
+    }
+
+    #[test]
     fn incomplete_credentials_are_named() {
         for (line, error) in [
             (
@@ -271,9 +322,32 @@ mod tests {
                 &["-kafka-client", "kafka", "-kafka-tls"],
                 "cannot be combined with -kafka-tls",
             ),
+            (
+                &["-redis", "rediss://h", "-redis-key", "c.key"],
+                "-redis-key: needs -redis-cert FILE too",
+            ),
+            (
+                &["-redis-ca", "ca.pem"],
+                "-redis-ca: \"ca.pem\" is for TLS: give a rediss:// URL in -redis",
+            ),
+            (
+                &["-redis-user", "scan"],
+                "a user name for Redis needs a password too: give -redis-password-file",
+            ),
+            (
+                &["-redis", "redis://scan@h"],
+                "a user name for Redis needs a password too",
+            ),
+            (
+                &["-redis", "redis://:s3cret@h", "-redis-password-file", "p"],
+                "-redis has a password, and so has -redis-password-file: give only one",
+            ),
         ] {
             let found = connection(line).unwrap_err().to_string();
-            assert!(found.contains(error), "{found}");
+            assert!(
+                found.contains(error) && !found.contains("s3cret"),
+                "{found}"
+            );
         }
     }
 }

@@ -87,6 +87,33 @@ impl Password {
     }
 }
 
+/// TLS. The host name of the server is always checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The authorities that sign the servers' certificates; none for the system's.
+    pub ca: Option<CredentialFile>,
+    /// The certificate that the servers know this program by.
+    pub client: Option<ClientCertificate>,
+}
+
+impl Tls {
+    /// All files of it.
+    pub fn files(&self) -> impl Iterator<Item = &CredentialFile> {
+        let client = self.client.iter();
+        let client = client.flat_map(|client| [&client.certificate, &client.key]);
+        self.ca.iter().chain(client)
+    }
+}
+
+/// A certificate with its chain, and its private key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificates.
+    pub certificate: CredentialFile,
+    /// The key of the first certificate.
+    pub key: CredentialFile,
+}
+
 /// A file that is named by a flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialFile {
@@ -142,6 +169,20 @@ impl CredentialFile {
             );
         }
         Ok(bytes)
+    }
+
+    /// Its content, which has a private key in PEM form that is not encrypted.
+    pub fn unencrypted_private_key(&self) -> Result<Vec<u8>, Invalid> {
+        let bytes = self.private_key()?;
+        match CredentialFile::is_encrypted(&bytes) {
+            false => Ok(bytes),
+            true => {
+                let shown = self.path.display();
+                Err(self.invalid(&format!(
+                    "contains an encrypted key: remove its password with openssl pkey -in {shown} -out NEW"
+                )))
+            }
+        }
     }
 
     /// Whether the key in `bytes` is encrypted.
@@ -256,6 +297,16 @@ mod tests {
         assert!(of_certificate.certificates().is_ok() && of_key.private_key().is_ok());
         assert!(of_certificate.private_key().is_err() && of_key.certificates().is_err());
         assert!(!CredentialFile::is_encrypted(key));
+        assert!(of_key.unencrypted_private_key().is_ok());
+        let (_third_folder, of_encrypted) = file(b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n");
+        let error = of_encrypted
+            .unencrypted_private_key()
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("contains an encrypted key: remove its password"),
+            "{error}"
+        );
         assert!(CredentialFile::is_encrypted(
             b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
         ));

@@ -10,56 +10,141 @@ use serde::Serialize;
 use std::sync::LazyLock;
 
 /// The oldest version of Redis that has all commands, as major and minor number. The scripts need ZINTER.
-pub const REDIS_NEEDED: (u32, u32) = (6, 2);
+const REDIS_NEEDED: (u32, u32) = (6, 2);
 
 static TRY: LazyLock<Script> = script!("try.lua");
 
-/// What Redis reports about itself; none if the user has no right to INFO, which is not needed.
+/// What Redis reports about itself; none of it if the user has no right to INFO, which is not needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RedisInfo {
+    /// Its address, without user and password.
+    pub at: String,
     /// Its version, such as `7.0.15`.
     pub version: Option<String>,
     /// Its `maxmemory-policy`, such as `noeviction`.
     pub maxmemory_policy: Option<String>,
+    /// Its role: `master` or `slave`.
+    pub role: Option<String>,
+    /// Whether it writes an append-only file.
+    pub is_append_only: Option<bool>,
+    /// Replicas that are connected to it.
+    pub replicas: u32,
+    /// Whether it refuses writes while it has too few replicas.
+    pub needs_replicas: bool,
+}
+
+/// A setting of Redis that may lose tasks or progress. The text has the consequence, then the remedy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisWarning {
+    /// What it is about, in one word.
+    pub about: &'static str,
+    /// One line.
+    pub text: String,
 }
 
 impl RedisInfo {
-    /// The policy by which it deletes keys when its memory is full; none if it deletes none, or it is not known.
-    pub fn evicting_policy(&self) -> Option<&str> {
+    /// `text` is the answer to INFO, of all sections.
+    fn parsed(at: String, text: &str) -> RedisInfo {
+        let field = |name: &str| {
+            let mut lines = text.lines();
+            lines
+                .find_map(|line| Some(one_line(line.strip_prefix(name)?.strip_prefix(':')?.trim())))
+        };
+        RedisInfo {
+            at,
+            version: field("redis_version"),
+            maxmemory_policy: field("maxmemory_policy"),
+            role: field("role"),
+            is_append_only: field("aof_enabled").map(|enabled| enabled != "0"),
+            replicas: field("connected_slaves")
+                .and_then(|count| count.parse().ok())
+                .unwrap_or(0),
+            // Redis has this line only with min-replicas-to-write and min-replicas-max-lag.
+            needs_replicas: field("min_slaves_good_slaves").is_some(),
+        }
+    }
+
+    /// Why this program cannot work with it, with the remedy.
+    fn unusable(&self) -> Option<String> {
+        let (major, minor) = REDIS_NEEDED;
+        match (&self.version, self.role.as_deref()) {
+            (Some(version), _) if !is_new_enough(version) => Some(format!(
+                "has version {version}, which lacks commands that the scripts need: {major}.{minor} or newer is needed"
+            )),
+            (_, Some("slave")) => Some(
+                "is a replica, and what is written to a replica is lost: give the address of the primary, or Sentinels (redis+sentinel://)"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+
+    /// Settings that may lose tasks or progress.
+    pub fn warnings(&self) -> Vec<RedisWarning> {
         let policy = self.maxmemory_policy.as_deref();
-        policy.filter(|&policy| policy != "noeviction")
+        let evicting = policy.filter(|&policy| policy != "noeviction");
+        let eviction = evicting.map(|policy| RedisWarning {
+            about: "eviction",
+            text: format!(
+                "Redis may delete tasks when its memory is full ({policy}): CONFIG SET maxmemory-policy noeviction"
+            ),
+        });
+        let persistence = (self.is_append_only == Some(false)).then(|| RedisWarning {
+            about: "appendonly",
+            text: "a restart of Redis loses its latest data (appendonly no): the servers rebuild it from Kafka, but checkpoints and orders are lost: CONFIG SET \
+                   appendonly yes"
+                .to_owned(),
+        });
+        let replicas = (self.replicas > 0 && !self.needs_replicas).then(|| RedisWarning {
+            about: "replicas",
+            text: "a primary without connection to its replicas goes on accepting writes, which a failover then discards (min-replicas-to-write 0): CONFIG SET \
+                   min-replicas-to-write 1 and min-replicas-max-lag 2"
+                .to_owned(),
+        });
+        [eviction, persistence, replicas]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 
+fn is_new_enough(version: &str) -> bool {
+    let mut numbers = version.split('.').map_while(|n| n.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= REDIS_NEEDED
+}
+
 impl ClaimTable {
-    /// Runs every command that the scripts need. Errs with Redis' own words if the user may not run one of them, or if it is a node of a cluster
-    /// that does not have the group's keys.
-    pub fn try_commands(&mut self) -> Result<(), ClaimTableError> {
+    /// What Redis reports about itself. Errs if this program cannot work with it: if it is too old or a replica, or if the user may not run one of the commands
+    /// that the scripts need.
+    pub fn examine(&mut self) -> Result<RedisInfo, ClaimTableError> {
+        // The call finds the node of a Redis Cluster that has the group's keys; its result counts only after what Redis reports.
+        let tried = self.try_commands();
+        let info = self.redis_info()?;
+        if let Some(cause) = info.unusable() {
+            let at = info.at;
+            return Err(ClaimTableError::Redis { at, cause });
+        }
+        tried.map(|()| info)
+    }
+
+    /// Runs every command that the scripts need. Errs with Redis' own words if the user may not run one of them.
+    fn try_commands(&mut self) -> Result<(), ClaimTableError> {
         #[derive(Serialize)]
         struct Arguments {}
         self.call::<String>(&TRY, &Arguments {}).map(drop)
     }
 
-    /// What Redis reports about itself.
-    pub fn redis_info(&mut self) -> Result<RedisInfo, ClaimTableError> {
-        let (server, memory) = (self.info("server")?, self.info("memory")?);
-        let field = |text: &Option<String>, name: &str| {
-            let mut lines = text.as_deref().unwrap_or_default().lines();
-            lines.find_map(|line| Some(one_line(line.strip_prefix(name)?.trim())))
-        };
-        Ok(RedisInfo {
-            version: field(&server, "redis_version:"),
-            maxmemory_policy: field(&memory, "maxmemory_policy:"),
-        })
-    }
-
-    fn info(&mut self, section: &str) -> Result<Option<String>, ClaimTableError> {
-        self.run(
-            |connection| match redis::cmd("INFO").arg(section).query(connection) {
-                Err(error) if is_refused(&error) => Ok(None),
-                answer => answer.map(Some),
-            },
-        )
+    fn redis_info(&mut self) -> Result<RedisInfo, ClaimTableError> {
+        let mut text = String::new();
+        for section in ["server", "memory", "persistence", "replication"] {
+            text += &self.run(|connection| {
+                match redis::cmd("INFO").arg(section).query(connection) {
+                    Err(error) if is_refused(&error) => Ok(String::new()),
+                    answer => answer,
+                }
+            })?;
+        }
+        Ok(RedisInfo::parsed(self.at(), &text))
     }
 
     /// Removes the group's keys of a type that this program does not write, and returns their names. What is lost with them is restored as after
@@ -102,6 +187,7 @@ fn is_refused(error: &RedisError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::url::RedisUrl;
     use super::*;
     use std::io::{Read, Write};
     use std::net::TcpListener;
@@ -109,16 +195,20 @@ mod tests {
     /// Starts a server that sends `answer` on connection and again after each request. Returns the error that [`ClaimTable::connect`] gives.
     fn refused_with(answer: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        let answer = answer.replace("%PORT%", &address.port().to_string());
+        let url = format!("redis://{address}");
         std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 4096];
-            // The first request of a connection has several commands.
-            while stream.write_all(answer.repeat(4).as_bytes()).is_ok()
-                && stream.read(&mut request).is_ok_and(|bytes| bytes > 0)
-            {}
+            while let Ok((mut stream, _)) = listener.accept() {
+                let mut request = [0; 4096];
+                // The first request of a connection has several commands.
+                while stream.write_all(answer.repeat(4).as_bytes()).is_ok()
+                    && stream.read(&mut request).is_ok_and(|bytes| bytes > 0)
+                {}
+            }
         });
-        let table = ClaimTable::connect(&url.parse().unwrap(), "g");
+        let url: RedisUrl = url.parse().unwrap();
+        let table = ClaimTable::connect(&url.into(), "g");
         table.err().unwrap().to_string()
     }
 
@@ -130,8 +220,13 @@ mod tests {
                 "refuses the connection: Redis is running in protected mode because",
             ),
             (
-                "-MOVED 3999 192.0.2.7:6381\r\n",
-                "the group's keys are on 192.0.2.7:6381: give that node in -redis",
+                // Its own address, again and again.
+                "-MOVED 3999 :%PORT%\r\n",
+                "the nodes of the Redis Cluster do not agree on which of them has the group's keys",
+            ),
+            (
+                "-ASK 3999 192.0.2.7:6381\r\n",
+                "the group's keys are being moved to another node of the Redis Cluster",
             ),
             (
                 "-NOPERM this user has no permissions to run the 'ping' command\r\n",
@@ -166,18 +261,38 @@ mod tests {
         }
     }
 
+    fn info(text: &str) -> RedisInfo {
+        RedisInfo::parsed("r".to_owned(), &text.replace(' ', "\r\n"))
+    }
+
     #[test]
-    fn only_a_policy_that_deletes_keys_is_an_eviction() {
-        for (policy, evicting) in [
-            (None, None),
-            (Some("noeviction"), None),
-            (Some("allkeys-lru"), Some("allkeys-lru")),
+    fn a_setting_that_may_lose_something_gives_a_warning() {
+        for (text, about) in [
+            ("", &[][..]),
+            ("maxmemory_policy:noeviction aof_enabled:1", &[]),
+            ("maxmemory_policy:allkeys-lru", &["eviction"]),
+            ("aof_enabled:0", &["appendonly"]),
+            ("role:master connected_slaves:0", &[]),
+            ("role:master connected_slaves:2", &["replicas"]),
+            ("connected_slaves:2 min_slaves_good_slaves:2", &[]),
         ] {
-            let info = RedisInfo {
-                maxmemory_policy: policy.map(str::to_owned),
-                ..RedisInfo::default()
-            };
-            assert_eq!(info.evicting_policy(), evicting);
+            let warnings = info(text).warnings();
+            let found: Vec<&str> = warnings.iter().map(|warning| warning.about).collect();
+            assert_eq!(found, about, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_old_redis_and_a_replica_are_refused() {
+        for (text, unusable) in [
+            ("", false),
+            ("redis_version:6.0.16", true),
+            ("redis_version:6.2.0", false),
+            ("redis_version:7.0.15 role:master", false),
+            ("redis_version:10.1", false),
+            ("redis_version:7.0.15 role:slave", true),
+        ] {
+            assert_eq!(info(text).unusable().is_some(), unusable, "{text}");
         }
     }
 }

@@ -1,42 +1,48 @@
 //! A connection to Redis that is re-established after an error. Each thread has its own, so that no thread waits for another.
+//!
+//! In a Redis Cluster, one node has all keys of a group. A call that another node answers with MOVED is repeated on the node that it names.
 
-use super::error::{ClaimTableError, is_wrong_type};
-use super::url::RedisUrl;
-use crate::model::backoff::CONNECT_WAIT;
+use super::connector::{Connector, Opened};
+use super::error::{ClaimTableError, Stage, is_wrong_type};
+use super::settings::RedisSettings;
+use super::url::Node;
 use log::error;
-use redis::{Client, Connection, FromRedisValue, RedisError, RedisResult, Script};
+use redis::{
+    Connection, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Script,
+    ServerErrorKind,
+};
 use serde::Serialize;
 use std::time::Duration;
 
-/// How long a Redis command may take.
-const REDIS_ANSWER_WAIT: Duration = Duration::from_secs(3);
+/// Nodes of a Redis Cluster that one call is repeated on.
+const REDIRECTS_MAX: u32 = 5;
 
 /// The claim table of one group, over one connection.
 pub struct ClaimTable {
-    client: Client,
-    at: RedisUrl,
+    connector: Connector,
     prefix: String,
-    connection: Option<Connection>,
+    connection: Option<Opened>,
+    /// The node of a Redis Cluster that had the group's keys last.
+    node: Option<Node>,
     /// The newest watermark that a claim returned (see claim.lua). It outlives the connection.
     pub(super) watermark: u64,
 }
 
 impl ClaimTable {
-    /// The table of `group` in the Redis at `at`. The first call connects, and so does the first call after an error.
-    pub fn new(at: &RedisUrl, group: &str) -> ClaimTable {
+    /// The table of `group` in the Redis of `settings`. The first call connects, and so does the first call after an error.
+    pub fn new(settings: &RedisSettings, group: &str) -> ClaimTable {
         ClaimTable {
-            client: Client::open(at.info())
-                .expect("a RedisUrl holds connection info that the client has parsed itself"),
-            at: at.clone(),
+            connector: Connector::new(settings),
             prefix: format!("scan:{{{group}}}:"),
             connection: None,
+            node: None,
             watermark: 0,
         }
     }
 
     /// As [`ClaimTable::new`], but connects at once. Errs if Redis cannot be reached or refuses.
-    pub fn connect(at: &RedisUrl, group: &str) -> Result<ClaimTable, ClaimTableError> {
-        let mut table = ClaimTable::new(at, group);
+    pub fn connect(settings: &RedisSettings, group: &str) -> Result<ClaimTable, ClaimTableError> {
+        let mut table = ClaimTable::new(settings, group);
         table.run(|connection| redis::cmd("PING").query::<()>(connection))?;
         Ok(table)
     }
@@ -81,36 +87,77 @@ impl ClaimTable {
         self.run(|connection| script.key(prefix.as_str()).arg(&json).invoke(connection))
     }
 
+    /// Runs `work` on the node that has the group's keys; it is repeated from its beginning if that is another one than before. After an error
+    /// the connection is dropped: a late answer would be mistaken for that of the next call.
     pub(super) fn run<T>(
         &mut self,
-        work: impl FnOnce(&mut Connection) -> RedisResult<T>,
+        mut work: impl FnMut(&mut Connection) -> RedisResult<T>,
     ) -> Result<T, ClaimTableError> {
-        let result = match self.connected() {
-            Ok(connection) => work(connection),
-            Err(error) => Err(error),
-        };
-        result.map_err(|error| {
-            // Never reuse the connection: a late answer would be mistaken for that of the next call.
-            self.connection = None;
-            self.error(&error)
-        })
-    }
-
-    pub(super) fn error(&self, error: &RedisError) -> ClaimTableError {
-        ClaimTableError::redis(&self.at, error)
-    }
-
-    fn connected(&mut self) -> RedisResult<&mut Connection> {
-        if self.connection.is_none() {
-            let connection = self.client.get_connection_with_timeout(CONNECT_WAIT)?;
-            connection.set_read_timeout(Some(REDIS_ANSWER_WAIT))?;
-            connection.set_write_timeout(Some(REDIS_ANSWER_WAIT))?;
-            self.connection = Some(connection);
+        let mut redirects = 0;
+        loop {
+            let mut opened = match self.connection.take() {
+                Some(opened) => opened,
+                None => self.open()?,
+            };
+            let error = match work(&mut opened.connection) {
+                Ok(answer) => {
+                    self.connection = Some(opened);
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            redirects += 1;
+            match new_node(&error, &opened) {
+                Some(node) if redirects <= REDIRECTS_MAX => self.node = Some(node),
+                _ => return Err(ClaimTableError::redis(&opened.at, &error, Stage::Connected)),
+            }
         }
-        Ok(self
-            .connection
-            .as_mut()
-            .expect("it was filled by the lines above"))
+    }
+
+    /// An error that [`ClaimTable::run`] has not seen.
+    pub(super) fn error(&self, error: &RedisError) -> ClaimTableError {
+        ClaimTableError::redis(&self.at(), error, Stage::Connected)
+    }
+
+    /// The server of the connection, else the URL.
+    pub(super) fn at(&self) -> String {
+        match &self.connection {
+            Some(opened) => opened.at.clone(),
+            None => self.connector.shown(),
+        }
+    }
+
+    fn open(&mut self) -> Result<Opened, ClaimTableError> {
+        // The node may be gone, and another one have its keys.
+        if let Some(node) = self.node.take()
+            && let Ok(opened) = self.connector.open(Some(&node))
+        {
+            self.node = Some(node);
+            return Ok(opened);
+        }
+        self.connector.open(None)
+    }
+}
+
+/// The node of a Redis Cluster to which the group's keys have moved. None while they are being moved (ASK): a script would see only some of
+/// them.
+fn new_node(error: &RedisError, from: &Opened) -> Option<Node> {
+    if error.kind() != ErrorKind::Server(ServerErrorKind::Moved) {
+        return None;
+    }
+    Node::named(error.redirect_node()?.0, from.node.as_ref())
+}
+
+/// Runs commands that may fail one by one. Errs as a whole if one was not executed because the keys are on another node of a Redis Cluster.
+pub(super) fn query_each<T: FromRedisValue>(
+    pipeline: &mut Pipeline,
+    connection: &mut Connection,
+) -> RedisResult<Vec<RedisResult<T>>> {
+    let answers: Vec<RedisResult<T>> = pipeline.ignore_errors().query(connection)?;
+    let errors = answers.iter().filter_map(|answer| answer.as_ref().err());
+    match errors.into_iter().find(|error| error.is_cluster_error()) {
+        Some(error) => Err(error.clone()),
+        None => Ok(answers),
     }
 }
 

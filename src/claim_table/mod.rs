@@ -5,9 +5,10 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `url.rs` | the address of Redis, shown without the password |
+//! | `url.rs`, `settings.rs` | how to connect: the address, shown without the password, and the credentials |
+//! | `connector.rs`, `sentinel.rs` | opens a connection: reads the credentials, asks Sentinels for the primary |
 //! | `error.rs` | errors for operators |
-//! | `connection.rs` | a connection that is re-established after an error; calling scripts |
+//! | `connection.rs` | a connection that is re-established after an error, and follows a Redis Cluster; calling scripts |
 //! | `access.rs` | what Redis is and allows; keys of a wrong type |
 //! | `fields.rs` | parsing of untrusted hashes |
 //! | `ingest.rs` | cursors, ingestion, offsets that may be committed |
@@ -19,15 +20,18 @@
 mod access;
 mod claims;
 mod connection;
+mod connector;
 mod control;
 mod error;
 mod fields;
 mod ingest;
 mod order;
+mod sentinel;
+mod settings;
 mod url;
 mod view;
 
-pub use access::{REDIS_NEEDED, RedisInfo};
+pub use access::{RedisInfo, RedisWarning};
 pub use claims::{
     Answer, Claim, ClaimState, Claimed, Ending, HEARTBEAT_FRESH, LiveProgress, Load, Reaped,
     Refused, Release, Renewal, Renewed,
@@ -39,5 +43,6 @@ pub use ingest::{
     Audit, Beginning, Cursor, Disposition, Ingest, Ingested, NewTask, Outcome, Past, Start,
 };
 pub use order::Order;
+pub use settings::RedisSettings;
 pub use url::RedisUrl;
 pub use view::{LiveServer, LiveTask};

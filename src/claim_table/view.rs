@@ -1,13 +1,13 @@
 //! Reads tasks and servers for display. Changes nothing.
 
-use super::connection::ClaimTable;
+use super::connection::{ClaimTable, query_each};
 use super::error::{ClaimTableError, is_wrong_type};
 use super::fields::Fields;
 use super::order::Order;
 use crate::model::resume::Position;
 use crate::model::text::one_line;
 use crate::model::{FoundByPass, State, TaskId};
-use redis::RedisResult;
+use redis::{RedisResult, Value};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -114,7 +114,7 @@ impl ClaimTable {
                             .arg("queued_ms")
                             .arg("status");
                     }
-                    pipeline.ignore_errors().query(connection)
+                    query_each(&mut pipeline, connection)
                 })?;
             for (key, found) in some.iter().zip(found) {
                 if let Ok((Some(queued), Some(status))) = found
@@ -144,7 +144,8 @@ impl ClaimTable {
                 for key in some {
                     pipeline.cmd("EXISTS").arg(key);
                 }
-                pipeline.query::<Vec<bool>>(connection)
+                let answers: Vec<RedisResult<bool>> = query_each(&mut pipeline, connection)?;
+                answers.into_iter().collect::<RedisResult<Vec<bool>>>()
             })?);
         }
         Ok(known)
@@ -177,13 +178,12 @@ impl ClaimTable {
     pub fn servers(&mut self) -> Result<Vec<LiveServer>, ClaimTableError> {
         let key = self.key("servers");
         let ((now_s, now_us), names): ((u64, u64), Vec<String>) = self.run(|connection| {
-            redis::pipe()
-                .cmd("TIME")
-                .cmd("ZRANGE")
+            let names = redis::cmd("ZRANGE")
                 .arg(&key)
                 .arg(0)
                 .arg(-1)
-                .query(connection)
+                .query(connection)?;
+            Ok((redis::cmd("TIME").query(connection)?, names))
         })?;
         let now_ms = now_s * 1000 + now_us / 1000;
         let keys: Vec<String> = names
@@ -209,7 +209,7 @@ impl ClaimTable {
                 for key in some {
                     pipeline.cmd("HGETALL").arg(key);
                 }
-                pipeline.ignore_errors().query(connection)
+                query_each(&mut pipeline, connection)
             })?;
             for one in flat {
                 match one {
@@ -242,24 +242,32 @@ impl ClaimTable {
         beginning: &str,
     ) -> Result<BTreeSet<String>, ClaimTableError> {
         let pattern = format!("{}*", literal(&self.key(beginning)));
-        let mut keys = BTreeSet::new();
-        let mut at = 0u64;
-        loop {
-            let (next, found): (u64, Vec<String>) = self.run(|connection| {
-                redis::cmd("SCAN")
+        let cursor = self.key("cursor");
+        self.run(|connection| {
+            let mut keys = BTreeSet::new();
+            let mut at = 0u64;
+            loop {
+                // SCAN examines whatever node of a cluster it is sent to; EXISTS is refused by a node that does not have the group's keys.
+                let mut pipeline = redis::pipe();
+                pipeline.cmd("EXISTS").arg(&cursor);
+                pipeline
+                    .cmd("SCAN")
                     .arg(at)
                     .arg("MATCH")
                     .arg(&pattern)
                     .arg("COUNT")
-                    .arg(SCAN_COUNT)
-                    .query(connection)
-            })?;
-            keys.extend(found);
-            if next == 0 {
-                return Ok(keys);
+                    .arg(SCAN_COUNT);
+                let answers: Vec<RedisResult<Value>> = query_each(&mut pipeline, connection)?;
+                let answers: Vec<Value> = answers.into_iter().collect::<RedisResult<_>>()?;
+                let scanned = answers.into_iter().next_back().unwrap_or(Value::Nil);
+                let (next, found): (u64, Vec<String>) = redis::from_redis_value(scanned)?;
+                keys.extend(found);
+                if next == 0 {
+                    return Ok(keys);
+                }
+                at = next;
             }
-            at = next;
-        }
+        })
     }
 }
 

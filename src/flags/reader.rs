@@ -21,7 +21,7 @@ pub enum Asked {
 }
 
 /// A checked command line, from which a command takes its values. [`Reader::finish`] comes last.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reader {
     flags: pico_args::Arguments,
     /// The keys of the flags on the command line.
@@ -31,6 +31,7 @@ pub struct Reader {
 }
 
 /// An environment variable that replaces a flag.
+#[derive(Clone)]
 struct Variable {
     /// The flag's key.
     key: &'static str,

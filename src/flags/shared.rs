@@ -73,7 +73,7 @@ pub const REDIS: Flag = Flag::with_default(
     "--redis",
     "URL",
     "redis://localhost:6379",
-    "Redis, like redis://:PASSWORD@HOST:PORT/DB or unix:///PATH",
+    "Redis: redis://HOST:PORT/DB, rediss://… with TLS, unix:///PATH, or redis+sentinel://HOST:PORT,HOST:PORT/PRIMARY",
 )
 .or_variable("SCAN_REDIS");
 
@@ -101,14 +101,14 @@ pub const GROUP: Flag = Flag::with_default(
 pub const REDIS_CA: Flag = Flag::optional(
     "--redis-ca",
     "FILE",
-    "certificates (PEM) of the authorities that sign Redis' certificate (default the system's)",
+    "certificates (PEM) of the authorities that sign Redis' certificate (default the system's); needs rediss://",
 );
 
 /// The client certificate for Redis.
 pub const REDIS_CERT: Flag = Flag::optional(
     "--redis-cert",
     "FILE",
-    "client certificate (PEM) for Redis, with its chain",
+    "client certificate (PEM) for Redis, with its chain; needs rediss://",
 );
 
 /// The key of the client certificate.
@@ -146,4 +146,9 @@ pub const CONNECTION: &[Flag] = &[
     KAFKA_PASSWORD_FILE,
     KAFKA_CONFIG,
     REDIS,
+    REDIS_CA,
+    REDIS_CERT,
+    REDIS_KEY,
+    REDIS_USER,
+    REDIS_PASSWORD_FILE,
 ];

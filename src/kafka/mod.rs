@@ -47,6 +47,4 @@ pub use messages::{Message, Messages, PRODUCE_REQUEST_BYTES};
 pub use preflight::{check_settings, preflight};
 pub use producer::Producer;
 pub use reader::Reader;
-pub use settings::{
-    ClientCertificate, ClientChoice, KafkaSettings, Sasl, SaslMechanism, Security, Tls,
-};
+pub use settings::{ClientChoice, KafkaSettings, Sasl, SaslMechanism, Security};

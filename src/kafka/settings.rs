@@ -1,7 +1,7 @@
 //! How to connect to Kafka, as validated settings. Pure: files are named here, not read.
 
 use super::brokers::Brokers;
-use crate::credentials::{CredentialFile, Password};
+use crate::credentials::{CredentialFile, Password, Tls};
 use crate::model::Invalid;
 use std::fmt;
 use std::str::FromStr;
@@ -23,24 +23,6 @@ pub struct Security {
     pub sasl: Option<Sasl>,
     /// A file with settings of librdkafka.
     pub config: Option<CredentialFile>,
-}
-
-/// TLS. The host name of the broker is always checked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// The authorities that sign the brokers' certificates; none for the system's.
-    pub ca: Option<CredentialFile>,
-    /// The certificate that the broker knows this program by.
-    pub client: Option<ClientCertificate>,
-}
-
-/// A certificate with its chain, and its private key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCertificate {
-    /// The certificates.
-    pub certificate: CredentialFile,
-    /// The key of the first certificate.
-    pub key: CredentialFile,
 }
 
 /// Authentication by user name and password.

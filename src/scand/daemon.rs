@@ -99,6 +99,9 @@ fn start_logging(options: &Options) -> Result<Scope, Invalid> {
     if !scope.tag().is_empty() {
         info!("{}", scope.summary());
     }
+    for warning in options.connection.permission_warnings() {
+        warn!("{warning}");
+    }
     Ok(scope)
 }
 
@@ -150,16 +153,11 @@ fn wait_for_redis(options: &Options) {
     loop {
         let info =
             ClaimTable::connect(&options.connection.redis, options.connection.group.as_str())
-                .and_then(|mut table| {
-                    table.try_commands()?;
-                    table.redis_info()
-                });
+                .and_then(|mut table| table.examine());
         match info {
             Ok(info) => {
-                if let Some(policy) = info.evicting_policy() {
-                    warn!(
-                        "Redis may evict tasks when its memory is full (maxmemory-policy {policy}): set it to noeviction"
-                    );
+                for warning in info.warnings() {
+                    warn!("{}", warning.text);
                 }
                 break;
             }

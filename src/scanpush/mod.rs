@@ -1,7 +1,8 @@
 //! scanpush, the client: pushes scan tasks, controls them and shows their results. Each command is a file or folder; this file finds the command,
 //! shows help, and knows no command's own flags.
 //!
-//! **Invariant:** a command checks its whole command line before it connects to anything or prints a line.
+//! **Invariant:** a command checks its whole command line before it connects to anything or prints a line. (Only a warning about the permissions of
+//! a file with a secret may stand before an error.)
 //!
 //! | file | what |
 //! |---|---|
@@ -42,6 +43,7 @@ mod tasks;
 mod watch;
 mod watched;
 
+use crate::connection::Connection;
 use crate::exit::{self, Exit, Failure};
 use crate::flags::shared::CONNECTION;
 use crate::flags::suggest::nearest;
@@ -106,7 +108,19 @@ fn run(args: Vec<OsString>, output: &mut Output<'_>) -> Result<(), Failure> {
     match flags::read(args, command.flags, |name| std::env::var_os(name))? {
         Asked::Help => output.text(&help(command)),
         Asked::Version => output.text(concat!("scanpush ", env!("CARGO_PKG_VERSION"), "\n")),
-        Asked::Run(reader) => (command.run)(reader, output),
+        Asked::Run(reader) => {
+            warn_of_permissions(&reader, output);
+            (command.run)(reader, output)
+        }
+    }
+}
+
+/// Prints a line on stderr for each file with a secret that every user of this machine can read. An invalid connection is reported by the command.
+fn warn_of_permissions(reader: &Reader, output: &mut Output<'_>) {
+    if let Ok(connection) = Connection::read(&mut reader.clone()) {
+        for warning in connection.permission_warnings() {
+            output.notice(&warning);
+        }
     }
 }
 

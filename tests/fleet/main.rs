@@ -23,6 +23,8 @@ mod push;
 mod random;
 mod records;
 mod redis_faults;
+mod redis_security;
+mod redis_servers;
 mod results;
 mod scans;
 mod scope;
@@ -113,6 +115,8 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         server_faults::TESTS,
         servers::TESTS,
         redis_faults::TESTS,
+        redis_security::TESTS,
+        redis_servers::TESTS,
         kafka_faults::TESTS,
         jobs::TESTS,
         control::TESTS,

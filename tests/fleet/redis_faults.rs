@@ -61,8 +61,8 @@ fn with_redis(name: &str, lease_s: u32, settings: &[&str]) -> (Fleet, OwnPeer) {
     (fleet, redis)
 }
 
-/// The line of docs/claim-table.md that creates a user.
-fn documented_user(group: &str) -> Vec<String> {
+/// The words after `acl setuser` in the line of docs/claim-table.md that creates the user `scan` with the password `PASSWORD`.
+pub fn documented_user(group: &str) -> Vec<String> {
     let text = include_str!("../../docs/claim-table.md");
     let line = text
         .lines()

@@ -47,6 +47,7 @@ pub(super) const CHECKS: [Check; 11] = [
     check("topics", check_topics, Impact::Startup),
     check("group", check_group, Impact::Startup),
     check("redis", check_redis, Impact::Startup),
+    check("secrets", check_secrets, Impact::Startup),
     check("exclusions", check_scope, Impact::Startup),
     check("log file", check_log_file, Impact::Startup),
 ];
@@ -199,14 +200,19 @@ fn check_group(options: &Options) -> Vec<Line> {
 fn check_redis(options: &Options) -> Vec<Line> {
     let connected =
         ClaimTable::connect(&options.connection.redis, options.connection.group.as_str());
-    let info = connected.and_then(|mut table| {
-        table.try_commands()?;
-        table.redis_info()
-    });
-    match info {
-        Ok(info) => lines_of_redis(&options.connection.redis.to_string(), &info),
+    match connected.and_then(|mut table| table.examine()) {
+        Ok(info) => lines_of_redis(&info),
         Err(error) => vec![fail("redis", error)],
     }
+}
+
+/// No line without a file that others can read.
+fn check_secrets(options: &Options) -> Vec<Line> {
+    let warnings = options.connection.permission_warnings();
+    warnings
+        .into_iter()
+        .map(|warning| warn("secrets", warning))
+        .collect()
 }
 
 fn check_scope(options: &Options) -> Vec<Line> {
@@ -233,12 +239,29 @@ mod tests {
     use super::*;
     use crate::scand::options::{Request, parse};
     use std::ffi::OsString;
+    use std::os::unix::fs::PermissionsExt;
 
     fn options(line: &[&str]) -> Options {
         match parse(line.iter().map(OsString::from).collect()) {
             Ok(Request::Run(options)) => *options,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_secret_that_everybody_can_read_gives_a_warning() {
+        assert_eq!(check_secrets(&options(&[])), []);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        let line = ["-redis-user", "scan", "-redis-password-file", path];
+        assert_eq!(check_secrets(&options(&line)), []);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let lines = check_secrets(&options(&line));
+        assert_eq!(lines[0].verdict, Verdict::Warn);
+        assert!(
+            lines[0].text.starts_with("-redis-password-file "),
+            "{lines:?}"
+        );
     }
 
     #[test]

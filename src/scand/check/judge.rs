@@ -1,7 +1,7 @@
 //! Judges what the checks found: verdict, text and remedy. Pure.
 
 use super::line::{Line, fail, ok, warn};
-use crate::claim_table::{REDIS_NEEDED, RedisInfo};
+use crate::claim_table::RedisInfo;
 use crate::masscan::{MasscanInfo, Network, NetworkError, Rights};
 use crate::model::TopicName;
 use crate::model::source::Source;
@@ -181,39 +181,33 @@ pub(super) fn line_of_topic(topic: &TopicName, partitions: usize, removed: Optio
     )
 }
 
-/// `at` is the URL without its password. What Redis does not report, because the user has no right to INFO, is not checked.
-pub(super) fn lines_of_redis(at: &str, info: &RedisInfo) -> Vec<Line> {
-    let (major, minor) = REDIS_NEEDED;
+/// What Redis does not report, because the user has no right to INFO, is not checked.
+pub(super) fn lines_of_redis(info: &RedisInfo) -> Vec<Line> {
+    let at = &info.at;
     let version = match &info.version {
         None => ok(
             "redis",
-            format!("{at}; its version is not checked (no right to INFO)"),
+            format!("{at}; its version and settings are not checked (no right to INFO)"),
         ),
-        Some(version) if is_new_enough(version) => ok("redis", format!("{version} at {at}")),
-        Some(version) => fail(
-            "redis",
-            format!("{version} at {at}: {major}.{minor} or newer is needed"),
-        ),
+        Some(version) => ok("redis", format!("{version} at {at}")),
     };
-    let eviction = match (&info.maxmemory_policy, info.evicting_policy()) {
-        (None, _) => ok(
-            "eviction",
-            "not checked (no right to INFO): maxmemory-policy must be noeviction",
-        ),
-        (Some(_), None) => ok("eviction", "off (noeviction)"),
-        (Some(_), Some(policy)) => warn(
-            "eviction",
-            format!(
-                "Redis may delete tasks when its memory is full ({policy}): CONFIG SET maxmemory-policy noeviction"
-            ),
-        ),
+    let eviction = match &info.maxmemory_policy {
+        None => "not checked (no right to INFO): maxmemory-policy must be noeviction",
+        Some(_) => "off (noeviction)",
     };
-    vec![version, eviction]
-}
-
-fn is_new_enough(version: &str) -> bool {
-    let mut numbers = version.split('.').map_while(|n| n.parse::<u32>().ok());
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= REDIS_NEEDED
+    let warnings = info.warnings();
+    let eviction = match warnings.iter().any(|warning| warning.about == "eviction") {
+        true => None,
+        false => Some(ok("eviction", eviction)),
+    };
+    let warnings = warnings
+        .into_iter()
+        .map(|warning| warn(warning.about, warning.text));
+    [version]
+        .into_iter()
+        .chain(eviction)
+        .chain(warnings)
+        .collect()
 }
 
 #[cfg(test)]
@@ -226,12 +220,14 @@ mod tests {
     #[test]
     fn a_problem_has_a_verdict_and_a_remedy() {
         let path = Path::new("/usr/bin/masscan");
-        let redis = |version: &str, policy: Option<&str>| {
+        let redis = |policy: &str| {
             let info = RedisInfo {
-                version: Some(version.to_owned()),
-                maxmemory_policy: Some(policy.unwrap_or("noeviction").to_owned()),
+                at: "r".to_owned(),
+                version: Some("7.0.15".to_owned()),
+                maxmemory_policy: Some(policy.to_owned()),
+                ..RedisInfo::default()
             };
-            lines_of_redis("r", &info)
+            lines_of_redis(&info)
         };
         for (line, verdict, named) in [
             (
@@ -268,15 +264,10 @@ mod tests {
                 Verdict::Warn,
                 "cannot be examined",
             ),
+            (redis("noeviction").remove(0), Verdict::Ok, "7.0.15 at r"),
+            (redis("noeviction").remove(1), Verdict::Ok, "off"),
             (
-                redis("6.0.16", None).remove(0),
-                Verdict::Fail,
-                "6.2 or newer",
-            ),
-            (redis("6.2.0", None).remove(0), Verdict::Ok, "6.2.0 at r"),
-            (redis("10.1", None).remove(0), Verdict::Ok, "10.1"),
-            (
-                redis("7.0.15", Some("allkeys-lru")).remove(1),
+                redis("allkeys-lru").remove(1),
                 Verdict::Warn,
                 "maxmemory-policy noeviction",
             ),

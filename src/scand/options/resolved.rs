@@ -88,6 +88,7 @@ impl fmt::Display for Options {
             .filter_map(|(flag, value)| Some(format!("{} {}", flag.shown(), value.as_ref()?)))
             .collect();
         words.extend(self.connection.kafka_security_flags());
+        words.extend(self.connection.redis_security_flags());
         if self.debug {
             words.push(DEBUG.shown().to_owned());
         }
@@ -258,7 +259,7 @@ mod tests {
             (&["-kafka", "k1:x"], "-kafka: \"k1:x\""),
             (&["-kafka", "k1,"], "-kafka: \"\" is not HOST:PORT"),
             (&["-redis", "localhost:6379"], "-redis: "),
-            (&["-redis", "rediss://x"], "-redis: rediss:// (TLS)"),
+            (&["-redis", "http://x"], "-redis: the value is not a URL"),
             (&["-topic", ".."], "-topic: \"..\""),
             (&["-results-topic", "a/b"], "-results-topic: \"a/b\""),
             (

@@ -24,7 +24,8 @@ impl Fleet {
         park_if_cancelled();
         let mut command = Command::new(env!("CARGO_BIN_EXE_scanpush"));
         command
-            .args(["-kafka", &self.kafka, "-redis", &self.redis])
+            .args(["-kafka", &self.kafka])
+            .args(self.flags_of_redis())
             .args(["-group", &self.group, "-topic", &self.topic("tasks")])
             .args(words)
             // A failed push writes its `-rest` file here.

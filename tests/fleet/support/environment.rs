@@ -187,10 +187,12 @@ fn stop_peers_and_labs_in(environment: &Path) {
     let entries = fs::read_dir(environment).into_iter().flatten().flatten();
     let shared = ENVIRONMENT.get().is_none().then(|| environment.to_owned());
     for fleet in entries.map(|entry| entry.path()).chain(shared) {
-        for kind in ["kafka", "redis"] {
-            let folder = fleet.join(kind);
-            if folder.join(format!("{kind}.pid")).exists() {
-                report(script(&format!("{kind}.sh"), &["kill", text(&folder)]));
+        let folders = fs::read_dir(fleet).into_iter().flatten().flatten();
+        for folder in folders.map(|entry| entry.path()) {
+            for kind in ["kafka", "redis"] {
+                if folder.join(format!("{kind}.pid")).exists() {
+                    report(script(&format!("{kind}.sh"), &["kill", text(&folder)]));
+                }
             }
         }
     }

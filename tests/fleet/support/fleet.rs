@@ -9,6 +9,8 @@ pub struct Fleet {
     pub group: String,
     pub kafka: String,
     pub redis: String,
+    /// The flags of every program of this fleet about Redis; empty for `-redis` with [`Fleet::redis`], which is also how the test itself connects.
+    pub redis_flags: Vec<String>,
     pub folder: PathBuf,
     pub masscan: PathBuf,
     /// The flags of every scand of this fleet about the interface and router of masscan.
@@ -30,6 +32,7 @@ impl Fleet {
             group,
             kafka: environment.kafka.address(),
             redis: format!("redis://{}", environment.redis.address()),
+            redis_flags: Vec::new(),
             masscan: environment.folder.path().join("lab/masscan"),
             source: &[],
             folder,
@@ -52,9 +55,18 @@ impl Fleet {
             group: format!("{}-{name}", self.group),
             kafka: self.kafka.clone(),
             redis: self.redis.clone(),
+            redis_flags: self.redis_flags.clone(),
             folder: self.folder.clone(),
             masscan: self.masscan.clone(),
             ..*self
+        }
+    }
+
+    /// The flags of a program about Redis.
+    pub fn flags_of_redis(&self) -> Vec<String> {
+        match self.redis_flags.is_empty() {
+            true => vec!["-redis".to_owned(), self.redis.clone()],
+            false => self.redis_flags.clone(),
         }
     }
 

@@ -24,6 +24,8 @@ enum Start {
     Join(PathBuf),
     /// With the certificates in this folder.
     Secured(PathBuf),
+    /// As a Sentinel that watches the primary on this port under this name.
+    Sentinel(&'static str, u16),
 }
 
 impl Peer {
@@ -62,11 +64,16 @@ impl Peer {
     /// Starts it again with its data, after [`Peer::stop`] or [`Peer::kill`].
     pub fn restart(&self) -> Result<(), String> {
         let port = self.port.to_string();
+        let primary_port;
         let mut words = match &self.start {
             Start::Plain => vec!["start", text(&self.folder), &port],
             Start::Join(first) => vec!["join", text(&self.folder), &port, text(first)],
             Start::Secured(certs) => {
                 vec!["start-secured", text(&self.folder), &port, text(certs)]
+            }
+            Start::Sentinel(name, primary) => {
+                primary_port = primary.to_string();
+                vec!["sentinel", text(&self.folder), &port, name, &primary_port]
             }
         };
         words.extend(self.settings.iter().map(String::as_str));
@@ -131,6 +138,18 @@ impl Fleet {
         OwnPeer(Peer::start_as(start, "kafka", &folder, settings).unwrap())
     }
 
+    /// Starts another Redis for this fleet, in the subfolder `name`.
+    pub fn another_redis(&self, name: &str, settings: &[&str]) -> OwnPeer {
+        OwnPeer(Peer::start("redis", &self.folder.join(name), settings).unwrap())
+    }
+
+    /// Starts a Sentinel for this fleet, in the subfolder `folder`, which watches `primary` as `name`.
+    pub fn start_sentinel(&self, folder: &str, name: &'static str, primary: &OwnPeer) -> OwnPeer {
+        let start = Start::Sentinel(name, primary.0.port);
+        let folder = self.folder.join(folder);
+        OwnPeer(Peer::start_as(start, "redis", &folder, &[]).unwrap())
+    }
+
     /// Starts a Redis for this fleet alone, and uses it.
     pub fn start_redis(&mut self, settings: &[&str]) -> OwnPeer {
         let redis = OwnPeer::start("redis", self, settings);
@@ -149,7 +168,7 @@ impl Drop for OwnPeer {
 }
 
 /// A free port below the range that the kernel uses for outgoing connections (32768 and up).
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let from = std::process::id().wrapping_mul(37);
     for _ in 0..10_000 {

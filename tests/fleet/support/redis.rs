@@ -9,7 +9,7 @@ use std::time::Duration;
 impl Fleet {
     pub fn claim_table(&self) -> ClaimTable {
         let url: RedisUrl = self.redis.parse().unwrap();
-        ClaimTable::new(&url, &self.group)
+        ClaimTable::new(&url.into(), &self.group)
     }
 
     /// The task as Redis has it now.

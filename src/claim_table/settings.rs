@@ -1,0 +1,104 @@
+//! How to connect to Redis, as validated settings. Pure: files are named here, not read.
+
+use super::url::RedisUrl;
+use crate::credentials::{CredentialFile, Password, Tls};
+use crate::model::Invalid;
+use std::fmt;
+
+/// How to connect to Redis.
+#[derive(Clone, Debug)]
+pub struct RedisSettings {
+    url: RedisUrl,
+    user: Option<String>,
+    password: Option<Password>,
+    tls: Tls,
+}
+
+impl RedisSettings {
+    /// Settings for the Redis at `url`. `user` replaces the user name of the URL. Errs if the URL has a password beside `password`, if a user name has no
+    /// password, or if there are certificates but no TLS.
+    pub fn new(
+        url: RedisUrl,
+        user: Option<String>,
+        password: Option<Password>,
+        tls: Tls,
+    ) -> Result<RedisSettings, Invalid> {
+        let login = url.login();
+        if let (Some(password), Some(_)) = (&password, login.password()) {
+            let other = match password {
+                Password::File(_) => "-redis-password-file",
+                Password::Variable(_) => "SCAN_REDIS_PASSWORD",
+            };
+            return Err(Invalid::about(format!(
+                "the URL of -redis has a password, and so has {other}: give only one of them"
+            )));
+        }
+        let has_user = user.is_some() || login.username().is_some_and(|user| !user.is_empty());
+        if has_user && password.is_none() && login.password().is_none() {
+            return Err(Invalid::about(
+                "a user name for Redis needs a password too: give -redis-password-file, or the password in the environment variable SCAN_REDIS_PASSWORD",
+            ));
+        }
+        if !url.uses_tls()
+            && let Some(file) = tls.files().next()
+        {
+            return Err(file.invalid("is for TLS: give a rediss:// URL in -redis"));
+        }
+        Ok(RedisSettings {
+            url,
+            user,
+            password,
+            tls,
+        })
+    }
+
+    /// The address.
+    pub(super) fn url(&self) -> &RedisUrl {
+        &self.url
+    }
+
+    /// The user name of `-redis-user`; none for the URL's.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// The password that is not in the URL.
+    pub(super) fn password(&self) -> Option<&Password> {
+        self.password.as_ref()
+    }
+
+    /// The file with the password.
+    pub fn password_file(&self) -> Option<&CredentialFile> {
+        self.password.as_ref().and_then(Password::file)
+    }
+
+    /// The certificates; they are only used if the URL wants TLS.
+    pub fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
+    /// The files with secrets.
+    pub fn secret_files(&self) -> impl Iterator<Item = &CredentialFile> {
+        let key = self.tls.client.iter().map(|client| &client.key);
+        key.chain(self.password_file())
+    }
+}
+
+impl From<RedisUrl> for RedisSettings {
+    /// Settings for a Redis about which the URL says all.
+    fn from(url: RedisUrl) -> RedisSettings {
+        RedisSettings {
+            url,
+            user: None,
+            password: None,
+            tls: Tls::default(),
+        }
+    }
+}
+
+impl fmt::Display for RedisSettings {
+    /// The URL without user and password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.url.fmt(f)
+    }
+}
