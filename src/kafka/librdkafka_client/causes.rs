@@ -171,6 +171,7 @@ fn closed_by_the_broker(security: &Security) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credentials::Tls;
     use crate::kafka::settings::ClientChoice;
 
     fn settings(brokers: &str, tls: bool) -> KafkaSettings {
@@ -180,7 +181,6 @@ mod tests {
         };
         KafkaSettings::new(brokers.parse().unwrap(), ClientChoice::Librdkafka, security).unwrap()
     }
-    use crate::kafka::settings::Tls;
 
     #[test]
     fn texts_are_split_into_address_and_cause() {

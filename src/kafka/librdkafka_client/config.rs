@@ -2,9 +2,9 @@
 //! passwords.
 
 use super::properties;
-use crate::credentials::CredentialFile;
+use crate::credentials::{CredentialFile, Tls};
 use crate::kafka::messages::PRODUCE_REQUEST_BYTES;
-use crate::kafka::settings::{KafkaSettings, Sasl, Security, Tls};
+use crate::kafka::settings::{KafkaSettings, Sasl, Security};
 use crate::model::Invalid;
 use crate::model::backoff::CONNECT_WAIT;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};

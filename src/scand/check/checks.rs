@@ -37,7 +37,7 @@ pub(super) enum Impact {
 }
 
 /// All checks, in the order of the output.
-pub(super) const CHECKS: [Check; 11] = [
+pub(super) const CHECKS: [Check; 12] = [
     check("masscan", check_masscan, Impact::Scan),
     check("rights", check_rights, Impact::Scan),
     check("setsid", check_setsid, Impact::Scan),
