@@ -29,8 +29,7 @@ pub const TESTS: &[Test] = &[
 pub fn check(fleet: &Fleet, words: &[&str]) -> (Option<i32>, String) {
     let Output { status, stdout, .. } = Command::new(env!("CARGO_BIN_EXE_scand"))
         .args(["-check", "-group", &fleet.group])
-        .args(["-kafka", &fleet.kafka])
-        .args(fleet.flags_of_redis())
+        .args(fleet.connection_flags())
         .args(["-topic", &fleet.topic("tasks")])
         .args(["-results-topic", &fleet.topic("results")])
         .args(["-status-topic", &fleet.topic("status")])

@@ -18,6 +18,7 @@ mod handover;
 mod interrupted_run;
 mod jobs;
 mod kafka_faults;
+mod kafka_security;
 mod passes;
 mod push;
 mod random;
@@ -118,6 +119,7 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         redis_security::TESTS,
         redis_servers::TESTS,
         kafka_faults::TESTS,
+        kafka_security::TESTS,
         jobs::TESTS,
         control::TESTS,
         watch::TESTS,

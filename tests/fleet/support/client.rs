@@ -24,8 +24,7 @@ impl Fleet {
         park_if_cancelled();
         let mut command = Command::new(env!("CARGO_BIN_EXE_scanpush"));
         command
-            .args(["-kafka", &self.kafka])
-            .args(self.flags_of_redis())
+            .args(self.connection_flags())
             .args(["-group", &self.group, "-topic", &self.topic("tasks")])
             .args(words)
             // A failed push writes its `-rest` file here.

@@ -11,6 +11,8 @@ pub struct Fleet {
     pub redis: String,
     /// The flags of every program of this fleet about Redis; empty for `-redis` with [`Fleet::redis`], which is also how the test itself connects.
     pub redis_flags: Vec<String>,
+    /// The same about Kafka: empty for `-kafka` with [`Fleet::kafka`], which is also how the test itself connects.
+    pub kafka_flags: Vec<String>,
     pub folder: PathBuf,
     pub masscan: PathBuf,
     /// The flags of every scand of this fleet about the interface and router of masscan.
@@ -33,6 +35,7 @@ impl Fleet {
             kafka: environment.kafka.address(),
             redis: format!("redis://{}", environment.redis.address()),
             redis_flags: Vec::new(),
+            kafka_flags: Vec::new(),
             masscan: environment.folder.path().join("lab/masscan"),
             source: &[],
             folder,
@@ -56,18 +59,21 @@ impl Fleet {
             kafka: self.kafka.clone(),
             redis: self.redis.clone(),
             redis_flags: self.redis_flags.clone(),
+            kafka_flags: self.kafka_flags.clone(),
             folder: self.folder.clone(),
             masscan: self.masscan.clone(),
             ..*self
         }
     }
 
-    /// The flags of a program about Redis.
-    pub fn flags_of_redis(&self) -> Vec<String> {
-        match self.redis_flags.is_empty() {
-            true => vec!["-redis".to_owned(), self.redis.clone()],
-            false => self.redis_flags.clone(),
-        }
+    /// The flags of a program about Kafka and Redis.
+    pub fn connection_flags(&self) -> Vec<String> {
+        let one = |flags: &[String], flag: &str, value: &str| match flags.is_empty() {
+            true => vec![flag.to_owned(), value.to_owned()],
+            false => flags.to_vec(),
+        };
+        let kafka = one(&self.kafka_flags, "-kafka", &self.kafka);
+        [kafka, one(&self.redis_flags, "-redis", &self.redis)].concat()
     }
 
     pub fn topic(&self, kind: &str) -> String {

@@ -16,7 +16,9 @@ mod server;
 mod standin;
 mod wait;
 
-pub use environment::{cancel, lab, script, secured_kafka, shared_kafka, start, start_lab, stop};
+pub use environment::{
+    cancel, lab, report, script, secured_kafka, shared_kafka, start, start_lab, stop,
+};
 pub use fleet::Fleet;
 pub use lab::{
     OwnLab, addresses, count_probes, count_probes_of_silent, drop_some_probes, findings_of,

@@ -86,8 +86,7 @@ impl Fleet {
             .unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_scand"))
             .args(["-group", &self.group, "-name", name])
-            .args(["-kafka", &self.kafka])
-            .args(self.flags_of_redis())
+            .args(self.connection_flags())
             .args(["-topic", &self.topic("tasks")])
             .args(["-results-topic", &self.topic("results")])
             .args(["-status-topic", &self.topic("status")])
