@@ -40,9 +40,15 @@ mutation commit src/claim_table/scripts/positions.lua \
 mutation intact src/claim_table/scripts/prelude.lua \
     "s/return cursor and mark and tonumber(cursor) == tonumber(mark)/return cursor or mark/" \
     "a_missing_key_never_means_done"
-mutation watermark src/claim_table/scripts/claim.lua \
-    "s/^if watermark_found and watermark_found < tonumber(args.watermark) then/if false then/" \
-    "a_redis_that_went_back_in_time_is_cleared a_redis_restored_from_an_old_snapshot_runs_nothing_twice"
+mutation watermark src/claim_table/scripts/prelude.lua \
+    "s/^local went_back = .*/local went_back = false/" \
+    "a_redis_that_went_back_in_time_is_cleared every_lost_call_is_noticed_at_the_next_one a_redis_restored_from_an_old_snapshot_runs_nothing_twice"
+mutation own_watermark src/claim_table/scripts/prelude.lua \
+    "s/^local went_back = .*/local went_back = caller ~= '' and tonumber(noted[1] or 0) < seen/" \
+    "a_redis_that_went_back_in_time_is_cleared"
+mutation slow_clock src/claim_table/scripts/prelude.lua \
+    "s/^local watermark = math.max(now_us, .*/local watermark = now_us/" \
+    "fences_increase_even_if_the_clock_of_redis_goes_back"
 mutation idle src/claim_table/scripts/claim.lua \
     "/^if redis.call('EXISTS', ready_key, throttled_jobs_key)/d" \
     "claim_and_renew_report_pending_work"

@@ -83,14 +83,14 @@ impl ClaimTable {
 fn expected_type(name: &str) -> Option<&'static str> {
     let kind = name.split_once(':').map_or(name, |(kind, _)| kind);
     match (kind, name.contains(':')) {
-        ("cursor", false) | ("task" | "server", true) => Some("hash"),
+        ("cursor" | "watermarks", false) | ("task" | "server", true) => Some("hash"),
         (
             "ready" | "delayed" | "running" | "paused" | "servers" | "outbox" | "throttled",
             false,
         )
         | ("open" | "throttled", true) => Some("zset"),
         ("job" | "unfinished", true) => Some("set"),
-        ("watermark" | "departed", false) => Some("string"),
+        ("departed", false) => Some("string"),
         _ => None,
     }
 }
@@ -157,7 +157,8 @@ mod tests {
             ("throttled:job", Some("zset")),
             ("open:12", Some("zset")),
             ("unfinished:job", Some("set")),
-            ("watermark", Some("string")),
+            ("watermarks", Some("hash")),
+            ("departed", Some("string")),
             ("job", None),
             ("try:hash", None),
             ("someone else's", None),

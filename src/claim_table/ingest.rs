@@ -17,8 +17,10 @@ macro_rules! script {
         LazyLock::new(|| {
             Script::new(concat!(
                 include_str!("scripts/prelude.lua"),
-                "\n",
-                include_str!(concat!("scripts/", $file))
+                "\nlocal function main()\n",
+                include_str!(concat!("scripts/", $file)),
+                "\nend\n",
+                include_str!("scripts/answer.lua")
             ))
         })
     };

@@ -9,6 +9,7 @@
 //! | `error.rs` | errors for operators |
 //! | `connection.rs` | a connection that is re-established after an error; calling scripts |
 //! | `access.rs` | what Redis is and allows; keys of a wrong type |
+//! | `watermark.rs` | the last watermark that a server has seen |
 //! | `fields.rs` | parsing of untrusted hashes |
 //! | `ingest.rs` | cursors, ingestion, offsets that may be committed |
 //! | `claims.rs` | claim, renew, progress, decide_end, finish, release, refuse, reap |
@@ -26,6 +27,7 @@ mod ingest;
 mod order;
 mod url;
 mod view;
+mod watermark;
 
 pub use access::{REDIS_NEEDED, RedisInfo};
 pub use claims::{
@@ -41,3 +43,4 @@ pub use ingest::{
 pub use order::Order;
 pub use url::RedisUrl;
 pub use view::{LiveServer, LiveTask};
+pub use watermark::Caller;
