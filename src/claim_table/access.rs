@@ -53,7 +53,8 @@ impl ClaimTable {
         })
     }
 
-    fn info(&mut self, section: &str) -> Result<Option<String>, ClaimTableError> {
+    /// A section of INFO; none if the user has no right to it.
+    pub(super) fn info(&mut self, section: &str) -> Result<Option<String>, ClaimTableError> {
         self.run(
             |connection| match redis::cmd("INFO").arg(section).query(connection) {
                 Err(error) if is_refused(&error) => Ok(None),
@@ -96,7 +97,7 @@ fn expected_type(name: &str) -> Option<&'static str> {
 }
 
 /// Whether the user has no right to the command.
-fn is_refused(error: &RedisError) -> bool {
+pub(super) fn is_refused(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
 }
 

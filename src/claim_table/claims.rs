@@ -360,8 +360,9 @@ impl ClaimTable {
 
     /// Decides how a claimed task ends. Its terminal record and [`ClaimTable::finish`] have to follow.
     pub fn decide_end(&mut self, ending: &Ending) -> Result<ClaimState, ClaimTableError> {
-        self.call::<String>(&DECIDE_END, &EndArguments::of(ending))
-            .and_then(|word| state(&word))
+        let word: String = self.call(&DECIDE_END, &EndArguments::of(ending))?;
+        self.wait_for_replica();
+        state(&word)
     }
 
     /// Ends a task whose terminal record Kafka has acknowledged.
@@ -376,8 +377,9 @@ impl ClaimTable {
             end: EndArguments::of(ending),
             kept_ms: ms(ENDED_KEPT),
         };
-        self.call::<String>(&FINISH, &arguments)
-            .and_then(|word| state(&word))
+        let word: String = self.call(&FINISH, &arguments)?;
+        self.wait_for_replica();
+        state(&word)
     }
 
     /// Gives a claimed task back to the queue.

@@ -1,6 +1,7 @@
 //! A connection to Redis that is re-established after an error. Each thread has its own, so that no thread waits for another.
 
 use super::error::{ClaimTableError, is_wrong_type};
+use super::replicas::Replicas;
 use super::url::RedisUrl;
 use super::watermark::Caller;
 use crate::model::backoff::CONNECT_WAIT;
@@ -20,6 +21,8 @@ pub struct ClaimTable {
     connection: Option<Connection>,
     /// The server that calls; none for scanpush, whose calls do not show whether Redis has lost anything.
     caller: Option<Caller>,
+    /// Whether decisions wait for a replica.
+    pub(super) replicas: Replicas,
 }
 
 impl ClaimTable {
@@ -32,6 +35,7 @@ impl ClaimTable {
             prefix: format!("scan:{{{group}}}:"),
             connection: None,
             caller: None,
+            replicas: Replicas::default(),
         }
     }
 

@@ -10,6 +10,7 @@
 //! | `connection.rs` | a connection that is re-established after an error; calling scripts |
 //! | `access.rs` | what Redis is and allows; keys of a wrong type |
 //! | `watermark.rs` | the last watermark that a server has seen |
+//! | `replicas.rs`, `replication.rs` | waits for a replica after a decision |
 //! | `fields.rs` | parsing of untrusted hashes |
 //! | `ingest.rs` | cursors, ingestion, offsets that may be committed |
 //! | `claims.rs` | claim, renew, progress, decide_end, finish, release, refuse, reap |
@@ -25,6 +26,8 @@ mod error;
 mod fields;
 mod ingest;
 mod order;
+mod replicas;
+mod replication;
 mod url;
 mod view;
 mod watermark;

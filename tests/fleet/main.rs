@@ -13,6 +13,7 @@ mod complete;
 mod control;
 mod distribution;
 mod endings;
+mod failover;
 mod faults;
 mod handover;
 mod interrupted_run;
@@ -112,6 +113,7 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         server_faults::TESTS,
         servers::TESTS,
         redis_faults::TESTS,
+        failover::TESTS,
         kafka_faults::TESTS,
         jobs::TESTS,
         control::TESTS,

@@ -662,6 +662,20 @@ fn slow_clock() {
         next.fence > first.fence && first.fence > claim.fence,
         "above what the server has seen: {next:?} {first:?}"
     );
+    // The ledger knows a fence that no server has seen.
+    let cursor = table.cursor();
+    let disposition = Disposition::Ready(Past {
+        fence: next.fence + 60_000_000,
+        ..Past::default()
+    });
+    let queued = NewTask {
+        disposition,
+        ..new_task("x", cursor.next, 5)
+    };
+    table.ingest_at(&cursor, &[queued]);
+    let of_the_ledger = table.claim().unwrap().claim();
+    assert!(of_the_ledger.fence > next.fence + 60_000_000);
+    let next = of_the_ledger;
     let mut other = table.claim_table_of("b");
     let call = nanoid::nanoid!();
     table.add("w", 5);
