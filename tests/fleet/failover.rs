@@ -231,24 +231,26 @@ fn lost_order() {
     assert_eq!(setup.fleet.standin_starts(), 1, "{}", server.log());
 }
 
-/// One task has ended by then, the other one is running.
+/// One task has ended by then, the other one is running. The replica has a cursor, so it looks as if they were new.
 fn lost_ingest() {
     let mut setup = Setup::new("lost-ingest", LEASE_S);
     let server = setup.server("a");
+    let before = setup.push(0, 1000);
+    setup.fleet.wait_ended(&before, SOON);
     setup.redis.promote();
-    let ended = setup.push(0, 500);
+    let ended = setup.push(1, 500);
     assert_eq!(
         setup.fleet.wait_ended(&ended, SOON).status,
         State::Completed
     );
-    let running = setup.push(1, 40);
+    let running = setup.push(2, 40);
     setup.fleet.wait_progress(&running, 10.0);
     setup.redis.switch();
     server.wait_for_log("Redis went back in time");
     let task = setup.fleet.wait_ended(&running, SOON);
     assert_eq!((task.status, task.attempt), (State::Completed, 1));
-    setup.check(&[&ended, &running]);
-    assert_eq!(setup.fleet.standin_starts(), 2, "{}", server.log());
+    setup.check(&[&before, &ended, &running]);
+    assert_eq!(setup.fleet.standin_starts(), 3, "{}", server.log());
 }
 
 fn waits_for_a_replica() {
