@@ -40,9 +40,24 @@ mutation commit src/claim_table/scripts/positions.lua \
 mutation intact src/claim_table/scripts/prelude.lua \
     "s/return cursor and mark and tonumber(cursor) == tonumber(mark)/return cursor or mark/" \
     "a_missing_key_never_means_done"
-mutation watermark src/claim_table/scripts/claim.lua \
-    "s/^if watermark_found and watermark_found < tonumber(args.watermark) then/if false then/" \
-    "a_redis_that_went_back_in_time_is_cleared a_redis_restored_from_an_old_snapshot_runs_nothing_twice"
+mutation watermark src/claim_table/scripts/prelude.lua \
+    "s/^local went_back = .*/local went_back = false/" \
+    "a_redis_that_went_back_in_time_is_cleared every_lost_call_is_noticed_at_the_next_one a_task_whose_end_a_failover_lost_is_not_scanned_again"
+mutation own_watermark src/claim_table/scripts/prelude.lua \
+    "s/^local went_back = .*/local went_back = caller ~= '' and tonumber(noted[1] or 0) < seen/" \
+    "a_redis_that_went_back_in_time_is_cleared a_task_that_is_claimed_twice_after_a_failover_ends_once"
+mutation past_fence src/claim_table/ingest.rs \
+    's/^    set("fence", past.fence.to_string());//' \
+    "fences_increase_even_if_the_clock_of_redis_goes_back"
+mutation replica src/claim_table/claims.rs \
+    "s/^        self.wait_for_replica();//" \
+    "decisions_wait_for_a_replica_but_not_for_one_that_does_not_answer"
+mutation repeated src/scanpush/control/steer.rs \
+    "s/let repeats = order == Order::Cancel \&\& /let repeats = false \&\& /" \
+    "a_cancel_that_a_failover_lost_before_it_was_in_force_is_repeated"
+mutation slow_clock src/claim_table/scripts/prelude.lua \
+    "s/^local watermark = math.max(now_us, .*/local watermark = now_us/" \
+    "fences_increase_even_if_the_clock_of_redis_goes_back"
 mutation idle src/claim_table/scripts/claim.lua \
     "/^if redis.call('EXISTS', ready_key, throttled_jobs_key)/d" \
     "claim_and_renew_report_pending_work"

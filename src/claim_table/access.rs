@@ -137,14 +137,19 @@ impl ClaimTable {
     fn redis_info(&mut self) -> Result<RedisInfo, ClaimTableError> {
         let mut text = String::new();
         for section in ["server", "memory", "persistence", "replication"] {
-            text += &self.run(|connection| {
-                match redis::cmd("INFO").arg(section).query(connection) {
-                    Err(error) if is_refused(&error) => Ok(String::new()),
-                    answer => answer,
-                }
-            })?;
+            text += &self.info(section)?.unwrap_or_default();
         }
         Ok(RedisInfo::parsed(self.at(), &text))
+    }
+
+    /// A section of INFO; none if the user has no right to it.
+    pub(super) fn info(&mut self, section: &str) -> Result<Option<String>, ClaimTableError> {
+        self.run(
+            |connection| match redis::cmd("INFO").arg(section).query(connection) {
+                Err(error) if is_refused(&error) => Ok(None),
+                answer => answer.map(Some),
+            },
+        )
     }
 
     /// Removes the group's keys of a type that this program does not write, and returns their names. What is lost with them is restored as after
@@ -168,20 +173,20 @@ impl ClaimTable {
 fn expected_type(name: &str) -> Option<&'static str> {
     let kind = name.split_once(':').map_or(name, |(kind, _)| kind);
     match (kind, name.contains(':')) {
-        ("cursor", false) | ("task" | "server", true) => Some("hash"),
+        ("cursor" | "watermarks", false) | ("task" | "server", true) => Some("hash"),
         (
             "ready" | "delayed" | "running" | "paused" | "servers" | "outbox" | "throttled",
             false,
         )
         | ("open" | "throttled", true) => Some("zset"),
         ("job" | "unfinished", true) => Some("set"),
-        ("watermark" | "departed", false) => Some("string"),
+        ("departed", false) => Some("string"),
         _ => None,
     }
 }
 
 /// Whether the user has no right to the command.
-fn is_refused(error: &RedisError) -> bool {
+pub(super) fn is_refused(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
 }
 
@@ -252,7 +257,8 @@ mod tests {
             ("throttled:job", Some("zset")),
             ("open:12", Some("zset")),
             ("unfinished:job", Some("set")),
-            ("watermark", Some("string")),
+            ("watermarks", Some("hash")),
+            ("departed", Some("string")),
             ("job", None),
             ("try:hash", None),
             ("someone else's", None),

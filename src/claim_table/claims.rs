@@ -31,6 +31,9 @@ const CLAIM_SKIPPED_MAX_TASKS: usize = 512;
 const REFUSED_BY_ALL_WAIT: Duration = Duration::from_secs(60);
 /// A task that has waited this long for free rate is no longer overtaken by smaller ones.
 const RATE_RESERVED_AFTER: Duration = Duration::from_secs(30);
+/// The watermark of a server that does not call is kept this long. If the server calls again later, a loss that happened meanwhile may not be
+/// noticed.
+const WATERMARK_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Ended tasks stay in Redis this long.
 const ENDED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A server that failed a task leaves its next attempt to other servers with room for this long.
@@ -102,9 +105,6 @@ pub enum Answer {
     Idle(Duration),
     /// A task is left to a less loaded server for a moment: call again soon.
     Deferred,
-    /// Redis went back in time (an old snapshot, a replica that took over). Its content was cleared, and the group has to be rebuilt
-    /// from Kafka.
-    Restored,
     /// The hash of this queued task is lost.
     Vanished(String),
     /// None of the tasks that were considered may run on this server: the next call considers the ones after them.
@@ -254,7 +254,6 @@ impl ClaimTable {
             version: env!("CARGO_PKG_VERSION"),
             capabilities,
             call,
-            watermark: self.watermark.to_string(),
             lease_ms: ms(lease),
             slots: load.slots,
             free: load.free,
@@ -264,21 +263,15 @@ impl ClaimTable {
             fault: load.fault.as_deref(),
             limits: CLAIM_LIMITS,
         };
-        let mut answer: Vec<String> = self.call(&CLAIM, &arguments)?;
-        let fields = answer.split_off(answer.len().min(2));
-        let [watermark, what] = <[String; 2]>::try_from(answer).map_err(|answer| {
-            ClaimTableError::malformed("the answer of claim.lua", &answer.concat())
-        })?;
-        self.watermark = watermark
-            .parse()
-            .map_err(|_| ClaimTableError::malformed("the watermark of claim.lua", &watermark))?;
+        let mut words = self.call::<Vec<String>>(&CLAIM, &arguments)?.into_iter();
+        let what = words.next().unwrap_or_default();
+        let fields: Vec<String> = words.collect();
         match what.as_str() {
             "none" => Ok(Answer::None),
             "idle" => idle(&fields.concat()),
             "deferred" => Ok(Answer::Deferred),
             "skipped" => Ok(Answer::Skipped),
             "vanished" => Ok(Answer::Vanished(fields.concat())),
-            "restored" => Ok(Answer::Restored),
             "task" => claimed(Fields::from_flat(fields)),
             other => Err(ClaimTableError::malformed("the answer of claim.lua", other)),
         }
@@ -290,10 +283,12 @@ impl ClaimTable {
         struct Arguments<'a> {
             server: &'a str,
             refused_kept_ms: u64,
+            watermark_kept_ms: u64,
         }
         let arguments = Arguments {
             server,
             refused_kept_ms: ms(REFUSED_BY_ALL_WAIT),
+            watermark_kept_ms: ms(WATERMARK_KEPT),
         };
         self.call::<String>(&LEAVE, &arguments).map(drop)
     }
@@ -365,8 +360,9 @@ impl ClaimTable {
 
     /// Decides how a claimed task ends. Its terminal record and [`ClaimTable::finish`] have to follow.
     pub fn decide_end(&mut self, ending: &Ending) -> Result<ClaimState, ClaimTableError> {
-        self.call::<String>(&DECIDE_END, &EndArguments::of(ending))
-            .and_then(|word| state(&word))
+        let word: String = self.call(&DECIDE_END, &EndArguments::of(ending))?;
+        self.wait_for_replica();
+        state(&word)
     }
 
     /// Ends a task whose terminal record Kafka has acknowledged.
@@ -381,8 +377,9 @@ impl ClaimTable {
             end: EndArguments::of(ending),
             kept_ms: ms(ENDED_KEPT),
         };
-        self.call::<String>(&FINISH, &arguments)
-            .and_then(|word| state(&word))
+        let word: String = self.call(&FINISH, &arguments)?;
+        self.wait_for_replica();
+        state(&word)
     }
 
     /// Gives a claimed task back to the queue.
@@ -482,7 +479,6 @@ struct ClaimCall<'a> {
     version: &'static str,
     capabilities: &'a str,
     call: &'a str,
-    watermark: String,
     lease_ms: u64,
     slots: usize,
     free: usize,
@@ -507,6 +503,7 @@ struct ClaimLimits {
     avoid_ms: u64,
     forgotten_ms: u64,
     refused_kept_ms: u64,
+    watermark_kept_ms: u64,
 }
 
 const CLAIM_LIMITS: ClaimLimits = ClaimLimits {
@@ -519,6 +516,7 @@ const CLAIM_LIMITS: ClaimLimits = ClaimLimits {
     avoid_ms: ms(FAILED_SERVER_AVOIDED),
     forgotten_ms: ms(SERVER_FORGOTTEN_AFTER),
     refused_kept_ms: ms(REFUSED_BY_ALL_WAIT),
+    watermark_kept_ms: ms(WATERMARK_KEPT),
 };
 
 /// A claim as an argument. The fence is a string, because a Lua number would lose its last digits.

@@ -4,12 +4,14 @@
 
 use super::connector::{Connector, Opened};
 use super::error::{ClaimTableError, Stage, is_wrong_type};
+use super::replicas::Replicas;
 use super::settings::RedisSettings;
 use super::url::Node;
+use super::watermark::Caller;
 use log::error;
 use redis::{
     Connection, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Script,
-    ServerErrorKind,
+    ServerErrorKind, Value,
 };
 use serde::Serialize;
 use std::time::Duration;
@@ -24,8 +26,10 @@ pub struct ClaimTable {
     connection: Option<Opened>,
     /// The node of a Redis Cluster that had the group's keys last.
     node: Option<Node>,
-    /// The newest watermark that a claim returned (see claim.lua). It outlives the connection.
-    pub(super) watermark: u64,
+    /// The server that calls; none for scanpush, whose calls do not show whether Redis has lost anything.
+    caller: Option<Caller>,
+    /// Whether decisions wait for a replica.
+    pub(super) replicas: Replicas,
 }
 
 impl ClaimTable {
@@ -36,7 +40,16 @@ impl ClaimTable {
             prefix: format!("scan:{{{group}}}:"),
             connection: None,
             node: None,
-            watermark: 0,
+            caller: None,
+            replicas: Replicas::default(),
+        }
+    }
+
+    /// The same table for calls of a server. Each call then notices if Redis has lost an earlier one of this server.
+    pub fn called_by(self, caller: &Caller) -> ClaimTable {
+        ClaimTable {
+            caller: Some(caller.clone()),
+            ..self
         }
     }
 
@@ -61,30 +74,67 @@ impl ClaimTable {
     }
 
     /// Runs a script on this group's keys, with `arguments` as a JSON object. After an error the connection is dropped. If a key is of a type that
-    /// this program does not write, such keys are removed first.
+    /// this program does not write, such keys are removed first. If Redis has lost calls of this server, the script runs on the table that was
+    /// cleared.
     pub(super) fn call<T: FromRedisValue>(
         &mut self,
         script: &Script,
         arguments: &impl Serialize,
     ) -> Result<T, ClaimTableError> {
-        let prefix = self.prefix.clone();
         let json = serde_json::to_string(arguments)
             .expect("structs of strings, numbers and lists always serialise to JSON");
         let mut has_wrong_type = false;
-        let result = self.run(|connection| {
-            let result = script.key(prefix.as_str()).arg(&json).invoke(connection);
-            has_wrong_type = result.as_ref().is_err_and(is_wrong_type);
-            result
-        });
-        if !has_wrong_type {
-            return result;
+        let mut answer = self.invoke(script, &json, &mut has_wrong_type);
+        if has_wrong_type {
+            for removed in self.remove_wrong_types()? {
+                error!(
+                    "removed {removed} from Redis: it has an unexpected type, so another program wrote it; lost tasks are restored from Kafka"
+                );
+            }
+            answer = self.invoke(script, &json, &mut has_wrong_type);
         }
-        for removed in self.remove_wrong_types()? {
-            error!(
-                "removed {removed} from Redis: it has an unexpected type, so another program wrote it; lost tasks are restored from Kafka"
-            );
+        match answer? {
+            Some(answer) => Ok(answer),
+            None => {
+                error!(
+                    "Redis went back in time (a failover that lost the last writes, an old snapshot, or deleted keys): the claim table was cleared and is rebuilt from Kafka"
+                );
+                let again = self.invoke(script, &json, &mut has_wrong_type)?;
+                again.ok_or_else(|| {
+                    ClaimTableError::malformed(
+                        "the answer of a script",
+                        "no answer on a cleared table",
+                    )
+                })
+            }
         }
-        self.run(|connection| script.key(prefix.as_str()).arg(&json).invoke(connection))
+    }
+
+    /// Runs a script once. Returns none if it was not run because Redis went back in time; the table is cleared then.
+    fn invoke<T: FromRedisValue>(
+        &mut self,
+        script: &Script,
+        json: &str,
+        has_wrong_type: &mut bool,
+    ) -> Result<Option<T>, ClaimTableError> {
+        let prefix = self.prefix.clone();
+        let caller = self.caller.clone();
+        let server = caller.as_ref().map_or("", Caller::server);
+        let seen = caller.as_ref().map_or(0, Caller::seen);
+        self.run(|connection| {
+            let mut call = script.key(prefix.as_str());
+            let answer = call
+                .arg(json)
+                .arg(server)
+                .arg(seen)
+                .invoke::<Vec<Value>>(connection);
+            *has_wrong_type = answer.as_ref().is_err_and(is_wrong_type);
+            let mut answer = answer?.into_iter();
+            if let (Some(caller), Some(watermark)) = (&caller, answer.next()) {
+                caller.note(redis::from_redis_value(watermark)?);
+            }
+            Ok(answer.next().map(redis::from_redis_value).transpose()?)
+        })
     }
 
     /// Runs `work` on the node that has the group's keys; it is repeated from its beginning if that is another one than before. After an error

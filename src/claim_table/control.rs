@@ -80,6 +80,7 @@ impl ClaimTable {
                 steered.push(parse_steered(&answer, &state)?);
             }
         }
+        self.wait_for_replica();
         Ok(steered)
     }
 

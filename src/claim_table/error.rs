@@ -217,6 +217,23 @@ fn out_of_memory() -> String {
 /// The system's message for an I/O error, without the crate's text around it.
 fn io_cause(error: &RedisError, stage: Stage) -> String {
     let text = error.to_string();
+    let of_system_certificates = [
+        "failed to read PEM",
+        "failed to open file",
+        "opening directory",
+        "reading directory",
+    ];
+    if stage == Stage::HandshakeOfTls
+        && of_system_certificates
+            .iter()
+            .any(|begin| text.starts_with(begin))
+    {
+        // Read for each connection with TLS, even if -redis-ca replaces them.
+        return format!(
+            "the system's certificates cannot be read (SSL_CERT_FILE and SSL_CERT_DIR name others): {}",
+            one_line(&text)
+        );
+    }
     // The crate reports this as a refusal; only the path of a socket can be missing.
     if text.starts_with("No such file or directory") {
         return "no such socket".to_owned();
@@ -319,6 +336,11 @@ mod tests {
                 )),
                 Stage::HandshakeOfTls,
                 "requires a client certificate: give -redis-cert and -redis-key",
+            ),
+            (
+                io::Error::other("failed to read PEM from file: No such file or directory").into(),
+                Stage::HandshakeOfTls,
+                "the system's certificates cannot be read (SSL_CERT_FILE",
             ),
             (
                 tls(rustls::Error::AlertReceived(AlertDescription::UnknownCA)),

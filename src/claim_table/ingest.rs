@@ -17,8 +17,10 @@ macro_rules! script {
         LazyLock::new(|| {
             Script::new(concat!(
                 include_str!("scripts/prelude.lua"),
-                "\n",
-                include_str!(concat!("scripts/", $file))
+                "\nlocal function main()\n",
+                include_str!(concat!("scripts/", $file)),
+                "\nend\n",
+                include_str!("scripts/answer.lua")
             ))
         })
     };
@@ -91,6 +93,8 @@ pub struct Audit {
 pub struct Past {
     /// Attempts started.
     pub attempt: u32,
+    /// The fence of its last change; the next one is higher, even if Redis' clock has gone back.
+    pub fence: u64,
     /// Servers lost while they ran it.
     pub lost: u32,
     /// Where the next attempt continues.
@@ -106,18 +110,11 @@ pub enum Disposition {
     Held {
         /// That server.
         server: String,
-        /// The claim under which it runs.
-        fence: u64,
-        /// What it had reached.
+        /// What it had reached, with the fence of the claim under which it runs.
         past: Past,
     },
-    /// It was paused when Redis lost its data, by a change with this fence.
-    Paused {
-        /// The fence.
-        fence: u64,
-        /// What it had reached.
-        past: Past,
-    },
+    /// It was paused when Redis lost its data.
+    Paused(Past),
     /// It ended before Redis lost its data.
     Ended,
     /// It is not a valid task.
@@ -411,18 +408,12 @@ fn ingest_record(new: &NewTask) -> IngestRecord<'_> {
             set_past(past, new.task.as_ref(), &mut set);
             "ready"
         }
-        Disposition::Held {
-            server,
-            fence,
-            past,
-        } => {
+        Disposition::Held { server, past } => {
             set("server", server.clone());
-            set("fence", fence.to_string());
             set_past(past, new.task.as_ref(), &mut set);
             "held"
         }
-        Disposition::Paused { fence, past } => {
-            set("fence", fence.to_string());
+        Disposition::Paused(past) => {
             set_past(past, new.task.as_ref(), &mut set);
             "paused"
         }
@@ -444,6 +435,7 @@ fn ingest_record(new: &NewTask) -> IngestRecord<'_> {
 fn set_past(past: &Past, task: Option<&Task>, set: &mut impl FnMut(&str, String)) {
     let resume = &past.resume;
     set("attempt", past.attempt.to_string());
+    set("fence", past.fence.to_string());
     set("lost", past.lost.to_string());
     set("resume_pass", resume.position.pass.to_string());
     set("resume_index", resume.position.index.to_string());

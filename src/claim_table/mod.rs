@@ -10,6 +10,8 @@
 //! | `error.rs` | errors for operators |
 //! | `connection.rs` | a connection that is re-established after an error, and follows a Redis Cluster; calling scripts |
 //! | `access.rs` | what Redis is and allows; keys of a wrong type |
+//! | `watermark.rs` | the last watermark that a server has seen |
+//! | `replicas.rs`, `replication.rs` | waits for a replica after a decision |
 //! | `fields.rs` | parsing of untrusted hashes |
 //! | `ingest.rs` | cursors, ingestion, offsets that may be committed |
 //! | `claims.rs` | claim, renew, progress, decide_end, finish, release, refuse, reap |
@@ -26,10 +28,13 @@ mod error;
 mod fields;
 mod ingest;
 mod order;
+mod replicas;
+mod replication;
 mod sentinel;
 mod settings;
 mod url;
 mod view;
+mod watermark;
 
 pub use access::{RedisInfo, RedisWarning};
 pub use claims::{
@@ -46,3 +51,4 @@ pub use order::Order;
 pub use settings::RedisSettings;
 pub use url::RedisUrl;
 pub use view::{LiveServer, LiveTask};
+pub use watermark::Caller;

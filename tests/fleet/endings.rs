@@ -59,9 +59,9 @@ fn end_after_rebuild() {
     let id: TaskId = "a".parse().unwrap();
     let held = Disposition::Held {
         server: "a".to_owned(),
-        fence: FENCE,
         past: Past {
             attempt: 1,
+            fence: FENCE,
             ..Past::default()
         },
     };

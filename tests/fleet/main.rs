@@ -13,6 +13,7 @@ mod complete;
 mod control;
 mod distribution;
 mod endings;
+mod failover;
 mod faults;
 mod handover;
 mod interrupted_run;
@@ -118,6 +119,7 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         redis_faults::TESTS,
         redis_security::TESTS,
         redis_servers::TESTS,
+        failover::TESTS,
         kafka_faults::TESTS,
         kafka_security::TESTS,
         jobs::TESTS,

@@ -286,7 +286,7 @@ fn redis_errors() {
                 "CLIENT KILL TYPE normal SKIPME yes",
             ],
             &["CONFIG SET requirepass ''"],
-            "requires a password: give it in -redis",
+            "requires a password: give it with -redis-password-file",
         ),
     ];
     for (begin, end, message) in cases {

@@ -185,11 +185,33 @@ fn secured() {
     let other = fleet.ready_scand("b", &["-v"]);
     other.wait_for_log(warning);
 
+    // The system's authorities, and the password in a variable.
+    let (mut flags, mut by_default) = (secured.flags(), fleet.clone_for_thread());
+    flags.retain(|(flag, _)| !["-redis-ca", "-redis-password-file"].contains(flag));
+    by_default.redis_flags = words_of(&flags);
+    let variables = [
+        ("SSL_CERT_FILE", secured.file("ca.pem")),
+        ("SCAN_REDIS_PASSWORD", NEXT_PASSWORD.to_owned()),
+    ];
+    let variables: Vec<(&str, &str)> = variables
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let third_server = by_default.scand_with("c", &["-v"], &variables);
+    third_server.wait_for_log("ready: waiting for tasks");
+
     let command_line = fs::read(format!("/proc/{}/cmdline", server.child.id())).unwrap();
     let command_line = String::from_utf8_lossy(&command_line).into_owned();
     let key = fs::read_to_string(secured.certs.join("client.key")).unwrap();
     let key = key.lines().nth(1).unwrap();
-    for text in [&server.log(), &other.log(), &said, &checked, &command_line] {
+    for text in [
+        &server.log(),
+        &other.log(),
+        &third_server.log(),
+        &said,
+        &checked,
+        &command_line,
+    ] {
         for secret in [PASSWORD, NEXT_PASSWORD, key] {
             assert!(!text.contains(secret), "{text}");
         }

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use redis::Commands;
 use scan::claim_table::{
-    Answer, Beginning, Claim, ClaimState, ClaimTable, Claimed, Cursor, Disposition, Ending, Ingest,
-    Ingested, LiveProgress, Load, NewTask, Order, Outcome, Past, Reaped, Refused, Release, Renewal,
-    Start,
+    Answer, Beginning, Caller, Claim, ClaimState, ClaimTable, Claimed, Cursor, Disposition, Ending,
+    Ingest, Ingested, LiveProgress, Load, NewTask, Order, Outcome, Past, Reaped, Refused, Release,
+    Renewal, Start,
 };
 use scan::model::{FoundByPass, Lineage, Progress, Resume, State, Task, TaskId};
 use scan::scand::DISPATCH_IDLE_TICK;
@@ -42,6 +42,16 @@ pub const TESTS: &[Test] = &[
         "a_redis_that_went_back_in_time_is_cleared",
         Needs::KafkaAndRedis,
         back_in_time,
+    ),
+    (
+        "every_lost_call_is_noticed_at_the_next_one",
+        Needs::KafkaAndRedis,
+        each_call_is_noticed,
+    ),
+    (
+        "fences_increase_even_if_the_clock_of_redis_goes_back",
+        Needs::KafkaAndRedis,
+        slow_clock,
     ),
     (
         "attempts_are_counted_at_the_claim_and_given_back_by_a_drain",
@@ -93,7 +103,9 @@ const OPERATIONS: usize = 60;
 
 /// The claim table of a new group with one partition.
 struct Table {
+    /// As the server `a` calls it.
     claim_table: ClaimTable,
+    fleet: Fleet,
     redis: redis::Connection,
     prefix: String,
 }
@@ -105,7 +117,8 @@ impl Table {
 
     fn of(fleet: &Fleet) -> Table {
         let mut table = Table {
-            claim_table: fleet.claim_table(),
+            claim_table: fleet.claim_table().called_by(&Caller::new("a")),
+            fleet: fleet.clone_for_thread(),
             redis: fleet.redis_connection(),
             prefix: fleet.key(""),
         };
@@ -231,6 +244,30 @@ impl Table {
     fn hash(&mut self, id: &str) -> BTreeMap<String, String> {
         let key = self.key(&format!("task:{id}"));
         self.redis.hgetall(key).unwrap()
+    }
+
+    /// As another server calls it.
+    fn claim_table_of(&self, server: &str) -> ClaimTable {
+        self.fleet.claim_table().called_by(&Caller::new(server))
+    }
+
+    fn is_running(&mut self, id: &str) -> bool {
+        self.members("running").contains(id)
+    }
+
+    /// The watermarks that Redis has noted.
+    fn watermarks(&mut self) -> BTreeMap<String, u64> {
+        let key = self.key("watermarks");
+        self.redis.hgetall(key).unwrap()
+    }
+
+    /// Sets the watermarks back, as an older copy of Redis would have them.
+    fn restore(&mut self, watermarks: &BTreeMap<String, u64>) {
+        let key = self.key("watermarks");
+        let _: () = self.redis.del(&key).unwrap();
+        for (server, watermark) in watermarks {
+            let _: () = self.redis.hset(&key, server, watermark).unwrap();
+        }
     }
 
     fn committable(&mut self) -> Option<i64> {
@@ -536,42 +573,119 @@ fn missing_keys() {
     }
 }
 
-/// In an old snapshot, tasks that have ended look unfinished. A server that has seen a later watermark clears the table, so that it is rebuilt.
+/// In an old snapshot, tasks that have ended look unfinished. A server whose calls are lost there clears the table, so that it is rebuilt.
 fn back_in_time() {
     let mut table = Table::new("back-in-time");
     table.add("t", 5);
     let claim = table.claim().unwrap().claim();
-    let watermark_key = table.key("watermark");
-    let old: u64 = table.redis.get(&watermark_key).unwrap();
-    assert!(table.claim().is_none());
-    // The watermark of the snapshot; this server has seen a later one.
-    let _: () = table.redis.set(&watermark_key, old).unwrap();
-    let answer = table
-        .claim_table
-        .claim("a", "call", LEASE, &load(), "")
-        .unwrap();
-    assert!(matches!(answer, Answer::Restored), "{answer:?}");
+    let snapshot = table.watermarks();
+    table.renew(LEASE, std::slice::from_ref(&claim));
+    // The other server's calls before and after the loss do not hide it.
+    let mut other = table.claim_table_of("b");
+    table.restore(&snapshot);
+    other.renew(LEASE, &[], true).unwrap();
+    assert!(table.is_running("t"), "the other server has lost nothing");
+    assert_eq!(
+        table.renew(LEASE, &[claim]),
+        [Renewal::Gone],
+        "not Lost, because the rebuild restores it"
+    );
     assert!(!table.is_intact());
     assert_eq!(table.committable(), None);
     assert!(
         table.hash("t").is_empty() && table.members("running").is_empty(),
         "cleared"
     );
-    assert_eq!(
-        table.renew(LEASE, &[claim]),
-        [Renewal::Gone],
-        "not Lost, because the rebuild restores it"
-    );
-    let answer = table
-        .claim_table
-        .claim("a", "call", LEASE, &load(), "")
-        .unwrap();
-    assert!(
-        matches!(answer, Answer::Idle(_)),
-        "it is cleared only once: {answer:?}"
-    );
-    let watermark: u64 = table.redis.get(&watermark_key).unwrap();
+    // It is cleared only once, for both servers.
+    assert!(table.begin(0));
+    table.add("t", 5);
+    other.renew(LEASE, &[], true).unwrap();
+    assert!(table.claim().is_some());
+    let watermark = table.watermarks()["a"];
     assert!(watermark / 1000 + 60_000 > now_ms(), "the clock of Redis");
+}
+
+/// The answered calls of each kind: if one was lost, the next call of any kind notices it.
+fn each_call_is_noticed() {
+    type Call = fn(&mut Table, &Claim);
+    let calls: &[(&str, Call)] = &[
+        ("finish", |table, claim| {
+            assert_eq!(table.end(claim), ClaimState::Ok);
+        }),
+        ("release", |table, claim| {
+            table.release(claim, HOUR, true);
+        }),
+        ("progress", |table, claim| table.progress(claim, 1.0)),
+        ("ingest", |table, _| table.add("later", 5)),
+        ("reap", |table, _| {
+            table.claim_table.reap("a", LEASE, 10, true).unwrap();
+        }),
+        ("outbox", |table, _| {
+            table.claim_table.outbox(LEASE, 10).unwrap();
+        }),
+        ("positions", |table, _| {
+            table.committable();
+        }),
+    ];
+    for (name, call) in calls {
+        let mut table = Table::new(&format!("noticed-{name}"));
+        table.add("t", 5);
+        let claim = table.claim().unwrap().claim();
+        let snapshot = table.watermarks();
+        call(&mut table, &claim);
+        table.restore(&snapshot);
+        assert!(!table.is_intact(), "{name}: the next call clears the table");
+    }
+}
+
+/// The clock of a new primary may be behind: fences increase all the same, with what the servers have seen.
+fn slow_clock() {
+    let mut table = Table::new("slow-clock");
+    table.add("t", 5);
+    table.add("u", 5);
+    let claim = table.claim().unwrap().claim();
+    // As if the clock had been a minute ahead until now.
+    let ahead = table.watermarks()["a"] + 60_000_000;
+    table.restore(&BTreeMap::from([
+        ("the table".to_owned(), ahead),
+        ("a".to_owned(), ahead),
+    ]));
+    let first = table.claim().unwrap().claim();
+    assert!(first.fence > ahead, "above what the table knows");
+    // The new primary knows nothing of it, not even the server.
+    table.restore(&BTreeMap::new());
+    assert!(!table.is_intact(), "noticed");
+    assert!(table.begin(0));
+    table.add("v", 5);
+    let next = table.claim().unwrap().claim();
+    assert!(
+        next.fence > first.fence && first.fence > claim.fence,
+        "above what the server has seen: {next:?} {first:?}"
+    );
+    // The ledger knows a fence that no server has seen.
+    let cursor = table.cursor();
+    let disposition = Disposition::Ready(Past {
+        fence: next.fence + 60_000_000,
+        ..Past::default()
+    });
+    let queued = NewTask {
+        disposition,
+        ..new_task("x", cursor.next, 5)
+    };
+    table.ingest_at(&cursor, &[queued]);
+    let of_the_ledger = table.claim().unwrap().claim();
+    assert!(of_the_ledger.fence > next.fence + 60_000_000);
+    let next = of_the_ledger;
+    let mut other = table.claim_table_of("b");
+    let call = nanoid::nanoid!();
+    table.add("w", 5);
+    let Answer::Task(others) = other.claim("b", &call, LEASE, &load(), "").unwrap() else {
+        panic!("b gets the task")
+    };
+    assert!(
+        others.claim().fence > next.fence,
+        "above what other servers have seen"
+    );
 }
 
 /// Invariant 7: attempts.

@@ -2,7 +2,6 @@
 -- Takes:
 --   server, version; capabilities: what the server is able to run
 --   call: a name for this call; repeated with the same name after a lost answer, it gives the same task
---   watermark: the one that the caller's last call returned
 --   lease_ms
 --   slots, free, held, rate_used, max_rate (0: no limit): the server's load
 --   fault (optional): why the server is not able to scan; it gets no task then
@@ -11,31 +10,19 @@
 --   reserved_ms: after this wait a large task is no longer overtaken by smaller ones
 --   avoid_ms: how long a task that failed on a server is left to other servers
 --   forgotten_ms: how long a server without heartbeats is kept; refused_kept_ms: how long a task that all servers refuse is kept
--- Returns: a watermark, then one of
+--   watermark_kept_ms: how long the watermark of a server that does not call is kept
+-- Returns: one of
 --   none: no task for this server now
 --   idle, and for how many milliseconds no task will be ready unless one is queued
 --   deferred: a task is left to a less loaded server for a moment
 --   skipped: this server may run none of the tasks that were considered; the next call considers the tasks after them
 --   vanished, and an id: the hash of a queued task is lost; an audit restores it
---   restored: Redis went back in time, see below
 --   task, field, value, …
--- Changes: the server's entry and the watermark; removes forgotten servers; makes ready the delayed tasks that are due and the throttled tasks
---   whose job has room; throttles ready tasks whose job has none; notes since when all servers refuse a task; claims a task. With `restored`,
---   everything that has not ended is cleared.
+-- Changes: the server's entry; removes forgotten servers; makes ready the delayed tasks that are due and the throttled tasks
+--   whose job has room; throttles ready tasks whose job has none; notes since when all servers refuse a task; claims a task.
 local server, capabilities, slots, held = args.server, args.capabilities, args.slots, args.held
 local free, rate_used, max_rate, window = args.free, args.rate_used, args.max_rate, args.window
 local me = server_key(server)
-
--- A Redis that was started from an old snapshot, or whose replica took over, has lost its latest writes: tasks that have ended look unfinished,
--- and released claims exist again. To notice this, every call increases the watermark, and sends the last one that its server has seen: a smaller
--- one in Redis means that writes were lost. The table is then cleared and rebuilt from Kafka.
-local watermark_found = tonumber(redis.call('GET', watermark_key))
-local watermark = whole(math.max((watermark_found or 0) + 1, now_us))
-redis.call('SET', watermark_key, watermark)
-if watermark_found and watermark_found < tonumber(args.watermark) then
-  clear_unfinished()
-  return {watermark, 'restored'}
-end
 
 local function report(held_now, free_now)
   redis.call('ZADD', servers_key, now_ms, server)
@@ -44,7 +31,10 @@ local function report(held_now, free_now)
   if args.fault then redis.call('HSET', me, 'fault', args.fault) else redis.call('HDEL', me, 'fault') end
   redis.call('PEXPIRE', me, args.forgotten_ms)
   local forgotten = redis.call('ZREMRANGEBYSCORE', servers_key, '-inf', now_ms - args.forgotten_ms)
-  if forgotten > 0 then redis.call('SET', departed_key, '', 'PX', args.refused_kept_ms) end
+  if forgotten > 0 then
+    redis.call('SET', departed_key, '', 'PX', args.refused_kept_ms)
+    forget_watermarks(now_us - args.watermark_kept_ms * 1000)
+  end
 end
 
 -- A repeated call, because its answer was lost. Its claim is still valid unless the lease has expired.
@@ -53,7 +43,6 @@ if last[1] == args.call and last[2] and claim_state(last[2], last[3]) == 'ok' th
   redis.call('ZADD', running_key, now_ms + args.lease_ms, last[2])
   local task = redis.call('HGETALL', task_key(last[2]))
   table.insert(task, 1, 'task')
-  table.insert(task, 1, watermark)
   return task
 end
 
@@ -68,7 +57,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed_key, '-inf', now_ms, 'LI
 end
 
 report(held, free)
-if free <= 0 or args.fault then return {watermark, 'none'} end
+if free <= 0 or args.fault then return {'none'} end
 
 -- The other servers that are alive, able to scan, and have a free slot.
 local others = {}
@@ -216,7 +205,7 @@ local function candidates()
 end
 
 local found, has_only_skipped = candidates()
-if has_only_skipped then return {watermark, 'skipped'} end
+if has_only_skipped then return {'skipped'} end
 local deferred = false
 for _, id in ipairs(found) do
   local key = task_key(id)
@@ -224,7 +213,7 @@ for _, id in ipairs(found) do
     'refused_by')
   if task[6] ~= 'queued' then
     redis.call('ZREM', ready_key, id)
-    return {watermark, 'vanished', id}
+    return {'vanished', id}
   end
   local band_width, waited = tonumber(task[1]), now_ms - tonumber(task[2])
   if not fits(band_width, rate_used, max_rate) then
@@ -248,12 +237,11 @@ for _, id in ipairs(found) do
     redis.call('HSET', me, 'call', args.call, 'call_task', id, 'call_fence', fence)
     local claimed = redis.call('HGETALL', key)
     table.insert(claimed, 1, 'task')
-    table.insert(claimed, 1, watermark)
     return claimed
   end
 end
-if deferred then return {watermark, 'deferred'} end
+if deferred then return {'deferred'} end
 -- A throttled task may become ready at any moment, a delayed one when it is due.
-if redis.call('EXISTS', ready_key, throttled_jobs_key) > 0 then return {watermark, 'none'} end
+if redis.call('EXISTS', ready_key, throttled_jobs_key) > 0 then return {'none'} end
 local first_due = redis.call('ZRANGE', delayed_key, 0, 0, 'WITHSCORES')[2]
-return {watermark, 'idle', whole(first_due and math.max(first_due - now_ms, 0) or args.forgotten_ms)}
+return {'idle', whole(first_due and math.max(first_due - now_ms, 0) or args.forgotten_ms)}

@@ -1,7 +1,10 @@
 -- The beginning of every script: arguments, key names, the clock, and functions that several scripts use.
 --
 -- KEYS[1] is the group's prefix `scan:{<group>}:`. Its hash tag keeps all keys of a group on one node of a cluster. ARGV[1] is a JSON
--- object with the script's arguments; the first lines of each script say what it takes, returns and changes.
+-- object with the script's arguments; the first lines of each script say what it takes, returns and changes. ARGV[2] is the server that
+-- calls, or '' for scanpush; ARGV[3] is the last watermark that the server has seen, or 0.
+--
+-- What follows is the function main() with the text of the script, and answer.lua, which calls it.
 --
 -- Rules for all scripts: check everything before the first write, because Redis does not roll back; give the same end state if the same
 -- call arrives twice; judge leases by Redis' clock alone. Lua's numbers are doubles, so fences, offsets and times in microseconds are
@@ -17,7 +20,8 @@ local servers_key = prefix .. 'servers'
 -- Jobs that have throttled tasks: queued tasks that wait for their job's limit. They are not in `ready`, where they would hold up other
 -- tasks. Ordered by the time at which claim.lua last checked the job.
 local throttled_jobs_key = prefix .. 'throttled'
-local watermark_key = prefix .. 'watermark'
+-- The last watermark of each server, see below.
+local watermarks_key = prefix .. 'watermarks'
 -- The server that left the group last; expires after a while. It may be restarting, and may be the only one that may run a task.
 local departed_key = prefix .. 'departed'
 -- Ids of tasks with a state change that is not on Kafka yet, by the time at which a server may take it.
@@ -30,6 +34,16 @@ local CURSOR_MEMBER = 'next offset'
 local clock = redis.call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
 local now_ms = math.floor(now_us / 1000)
+
+-- A watermark is a time in microseconds that only increases, even if a replica with a slow clock becomes the primary. Each call of a server
+-- gets a new one, which is noted as the server's own and returned to it. The server sends the last one that it has seen: if an older one
+-- is noted, Redis has lost an answered call of this server (a failover, an old snapshot), and perhaps calls of others. Each server has its
+-- own, because a call of another server after the loss would hide it.
+local TABLE_FIELD, OTHERS_FIELD = 'the table', 'other servers' -- the last watermark of all; that of servers whose own is not noted
+local caller, seen = ARGV[2], tonumber(ARGV[3])
+local noted = redis.call('HMGET', watermarks_key, TABLE_FIELD, OTHERS_FIELD, caller)
+local went_back = caller ~= '' and tonumber(noted[3] or noted[2] or 0) < seen
+local watermark = math.max(now_us, tonumber(noted[1] or 0) + 1, seen + 1)
 
 local function task_key(id) return prefix .. 'task:' .. id end
 local function open_key(partition) return prefix .. 'open:' .. partition end
@@ -47,9 +61,25 @@ local function intact(partition)
   return cursor and mark and tonumber(cursor) == tonumber(mark)
 end
 
--- A fence grows with every claim, and across a Redis that lost the previous one (microseconds only grow).
+-- A fence grows with every claim. If Redis lost the previous one, it is still greater than every fence that the caller or the table knows,
+-- because no watermark is below a fence.
 local function next_fence(previous)
-  return whole(math.max((tonumber(previous) or 0) + 1, now_us))
+  watermark = math.max((tonumber(previous) or 0) + 1, watermark)
+  return whole(watermark)
+end
+
+-- Notes watermarks that are older than `before_us` only as the one of servers without their own: those servers have probably left.
+local function forget_watermarks(before_us)
+  local all = redis.call('HGETALL', watermarks_key)
+  local others = tonumber(noted[2] or 0)
+  for i = 1, #all, 2 do
+    local its = tonumber(all[i + 1])
+    if all[i] ~= TABLE_FIELD and all[i] ~= OTHERS_FIELD and its < before_us then
+      others = math.max(others, its)
+      redis.call('HSET', watermarks_key, OTHERS_FIELD, whole(others))
+      redis.call('HDEL', watermarks_key, all[i])
+    end
+  end
 end
 
 -- Higher priority first, then first come: 10 tiers of 10^13, in each the arrival.

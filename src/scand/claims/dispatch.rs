@@ -190,12 +190,6 @@ impl Dispatch {
                 Answer::Vanished(id) => error!(
                     "task {id}: its Redis hash disappeared while it was queued; it is read again from Kafka"
                 ),
-                Answer::Restored => {
-                    error!(
-                        "Redis went back in time (an old snapshot, or a replica that took over): the claim table was cleared and is rebuilt from Kafka"
-                    );
-                    return Ok(answer);
-                }
                 Answer::Unreadable(claim, error) => {
                     self.held_claims.take(&claim, sent, self.lease);
                     self.end_unreadable(claim, &error);

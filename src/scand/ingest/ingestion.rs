@@ -104,7 +104,7 @@ impl Poll {
                     "was running on {server} when Redis lost its data; kept for that server for one lease"
                 );
             }
-            (Outcome::Added, Disposition::Paused { .. }) => {
+            (Outcome::Added, Disposition::Paused(_)) => {
                 info!("was paused when Redis lost its data, and stays paused");
             }
             (Outcome::Added, Disposition::Ready(past)) => {

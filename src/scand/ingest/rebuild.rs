@@ -133,6 +133,7 @@ impl TaskHistories {
         };
         let past = Past {
             attempt: record.lineage.attempt,
+            fence: record.lineage.fence,
             lost: record.lineage.lost,
             resume: record.resume,
         };
@@ -142,13 +143,9 @@ impl TaskHistories {
             state if state.is_terminal() => Disposition::Ended,
             State::Running => Disposition::Held {
                 server: record.server.clone(),
-                fence: record.lineage.fence,
                 past,
             },
-            State::Paused => Disposition::Paused {
-                fence: record.lineage.fence,
-                past,
-            },
+            State::Paused => Disposition::Paused(past),
             _ => Disposition::Ready(past),
         })
     }
@@ -216,18 +213,28 @@ mod tests {
         assert!(matches!(
             history.disposition("runs", 0),
             Some(Disposition::Held {
-                fence: 7,
-                past: Past { attempt: 2, .. },
+                past: Past {
+                    attempt: 2,
+                    fence: 7,
+                    ..
+                },
                 ..
             })
         ));
         assert!(matches!(
             history.disposition("waits", 0),
-            Some(Disposition::Ready(Past { attempt: 2, .. }))
+            Some(Disposition::Ready(Past {
+                attempt: 2,
+                fence: 7,
+                ..
+            }))
         ));
         assert!(matches!(
             history.disposition("overtaken", 0),
-            Some(Disposition::Held { fence: 7, .. })
+            Some(Disposition::Held {
+                past: Past { fence: 7, .. },
+                ..
+            })
         ));
         assert_eq!(history.disposition("committed", 0), None);
     }
@@ -260,7 +267,7 @@ mod tests {
             }
             let disposition = history.disposition("t", 0).unwrap();
             assert_eq!(
-                matches!(disposition, Disposition::Paused { .. }),
+                matches!(disposition, Disposition::Paused(_)),
                 paused,
                 "{records:?}"
             );

@@ -2,7 +2,7 @@
 
 use super::report::{Report, at_once, in_force, not_yet};
 use super::{CONTROL_POLL_INTERVAL, CONTROL_WAIT};
-use crate::claim_table::{ClaimTable, ClaimTableError, HEARTBEAT_FRESH, Order};
+use crate::claim_table::{ClaimTable, ClaimTableError, HEARTBEAT_FRESH, LiveTask, Order};
 use crate::model::TaskId;
 use crate::scanpush::output::Output;
 use std::collections::HashSet;
@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 const CONTROL_QUIET: Duration = Duration::from_secs(1);
 /// How long an order about a job is repeated for tasks that are ingested meanwhile.
 const CONTROL_JOB_MAX: Duration = Duration::from_secs(600);
+/// Until a cancel is in force, it is repeated this often: Redis may have lost it. A pause is not, because somebody may have withdrawn it.
+const CANCEL_REPEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval between two progress messages while a person waits for an order.
 const CONTROL_PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -27,6 +29,7 @@ pub fn steer(
 ) -> Result<Vec<Report>, ClaimTableError> {
     let mut give_up_at = Instant::now() + CONTROL_WAIT;
     let mut progress_at = Instant::now() + CONTROL_PROGRESS_INTERVAL;
+    let mut repeat_at = Instant::now() + CANCEL_REPEAT_INTERVAL;
     let answers = claim_table.control(order, tasks)?;
     let mut reports: Vec<Option<Report>> = Vec::with_capacity(tasks.len());
     for (id, answer) in tasks.iter().zip(&answers) {
@@ -40,9 +43,18 @@ pub fn steer(
         let began = Instant::now();
         let late = began >= give_up_at;
         let ids: Vec<TaskId> = open.iter().map(|&i| tasks[i].clone()).collect();
-        let states = claim_table.tasks_of(&ids)?;
-        // After the states: an entry is in the outbox from the moment at which the state shows the change.
-        let unpublished = claim_table.are_in_outbox(&ids)?;
+        let repeats = order == Order::Cancel && began >= repeat_at;
+        if repeats {
+            repeat_at = began + CANCEL_REPEAT_INTERVAL;
+        }
+        let (states, unpublished) = match read_tasks(claim_table, &ids, repeats.then_some(order)) {
+            // Redis is restarting, or another one takes over.
+            Err(_) if !late => {
+                thread::sleep(CONTROL_POLL_INTERVAL);
+                continue;
+            }
+            looked => looked?,
+        };
         let alone = late && !has_fresh_server(claim_table)?;
         for ((&i, task), unpublished) in open.iter().zip(states).zip(unpublished) {
             let not_yet = || not_yet(order, &tasks[i], answers[i], task.as_ref(), alone);
@@ -62,6 +74,20 @@ pub fn steer(
         }
     }
     Ok(reports.into_iter().flatten().collect())
+}
+
+/// The tasks, and which of them have a change that is not on Kafka yet. Repeats the order before, if it is given.
+fn read_tasks(
+    claim_table: &mut ClaimTable,
+    ids: &[TaskId],
+    repeated: Option<Order>,
+) -> Result<(Vec<Option<LiveTask>>, Vec<bool>), ClaimTableError> {
+    if let Some(order) = repeated {
+        claim_table.control(order, ids)?;
+    }
+    let states = claim_table.tasks_of(ids)?;
+    // After the states: an entry is in the outbox from the moment at which the state shows the change.
+    Ok((states, claim_table.are_in_outbox(ids)?))
 }
 
 fn has_fresh_server(claim_table: &mut ClaimTable) -> Result<bool, ClaimTableError> {

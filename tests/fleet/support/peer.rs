@@ -2,6 +2,9 @@
 
 use super::environment::{report, script, text};
 use super::fleet::Fleet;
+use super::proxy::Proxy;
+use super::redis::run_command;
+use super::wait::{SOON, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::net::TcpListener;
@@ -118,7 +121,11 @@ pub struct OwnPeer(pub Peer);
 
 impl OwnPeer {
     fn start(kind: &'static str, fleet: &Fleet, settings: &[&str]) -> OwnPeer {
-        let folder = fleet.folder.join(kind);
+        OwnPeer::start_in(kind, fleet, kind, settings)
+    }
+
+    fn start_in(kind: &'static str, fleet: &Fleet, folder: &str, settings: &[&str]) -> OwnPeer {
+        let folder = fleet.folder.join(folder);
         OwnPeer(Peer::start(kind, &folder, settings).unwrap())
     }
 }
@@ -156,6 +163,86 @@ impl Fleet {
         self.redis = format!("redis://{}", redis.0.address());
         redis
     }
+}
+
+/// A Redis with one replica, both for one fleet alone. The fleet reaches the primary through a proxy.
+pub struct ReplicatedRedis {
+    pub primary: OwnPeer,
+    pub replica: OwnPeer,
+    proxy: Proxy,
+}
+
+impl ReplicatedRedis {
+    /// Starts both for `fleet`, and waits until the replica has the primary's data.
+    pub fn start(fleet: &mut Fleet) -> ReplicatedRedis {
+        let primary = OwnPeer::start("redis", fleet, &[]);
+        let of = format!("127.0.0.1 {}", primary.0.port);
+        let replica = OwnPeer::start_in(
+            "redis",
+            fleet,
+            "redis-replica",
+            &["--repl-diskless-sync-delay", "0", "--replicaof", &of],
+        );
+        let proxy = Proxy::start();
+        proxy.set_target(primary.0.port);
+        fleet.redis = format!("redis://127.0.0.1:{}", proxy.port);
+        let redis = ReplicatedRedis {
+            primary,
+            replica,
+            proxy,
+        };
+        wait_until("the replica to be connected", SOON, || {
+            redis
+                .ask_replica("INFO replication")
+                .contains("master_link_status:up")
+        });
+        redis
+    }
+
+    /// Makes the replica a primary with all that was written until now. What is written to the old primary from now on is lost with it.
+    pub fn promote(&self) {
+        let mut primary = connection_to(&self.primary);
+        // WAIT waits for what its own connection has written.
+        run_command(&mut primary, "SET replicated yes");
+        let acknowledged: u64 = ::redis::cmd("WAIT")
+            .arg(1)
+            .arg(10_000)
+            .query(&mut primary)
+            .unwrap();
+        assert_eq!(acknowledged, 1, "the replica has everything until now");
+        run_command(&mut connection_to(&self.replica), "REPLICAOF NO ONE");
+    }
+
+    /// From now on the fleet reaches the promoted replica.
+    pub fn switch(&self) {
+        self.proxy.set_target(self.replica.0.port);
+        self.proxy.cut();
+    }
+
+    /// How often the primary was asked to wait for a replica.
+    pub fn waits(&self) -> u64 {
+        let stats: String = ::redis::cmd("INFO")
+            .arg("commandstats")
+            .query(&mut connection_to(&self.primary))
+            .unwrap();
+        let mut lines = stats.lines();
+        let calls = lines.find_map(|line| line.strip_prefix("cmdstat_wait:calls="));
+        calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
+    }
+
+    fn ask_replica(&self, command: &str) -> String {
+        let mut words = command.split(' ');
+        let mut command = ::redis::cmd(words.next().unwrap());
+        words.for_each(|word| {
+            command.arg(word);
+        });
+        command.query(&mut connection_to(&self.replica)).unwrap()
+    }
+}
+
+fn connection_to(peer: &OwnPeer) -> ::redis::Connection {
+    let client = ::redis::Client::open(format!("redis://127.0.0.1:{}", peer.0.port)).unwrap();
+    client.get_connection().unwrap()
 }
 
 impl Drop for OwnPeer {

@@ -1,4 +1,4 @@
-//! A TCP proxy on localhost in front of one Kafka, which cuts connections when a test asks for it. It does not change what it forwards.
+//! A TCP proxy on localhost in front of one Kafka or Redis, which cuts connections when a test asks for it. It does not change what it forwards.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
