@@ -184,7 +184,8 @@ fn authenticated() {
             (State::Completed, Some(name))
         );
         assert_eq!(fleet.findings(&id).len(), 256);
-        let output = fleet.scanpush(&["results", &id, "-format", "list"]);
+        let topic = fleet.topic("results");
+        let output = fleet.scanpush(&["results", &id, "-results-topic", &topic]);
         assert!(output.status.success(), "{}", shown(&output));
         said += &shown(&output);
         let (_, checked) = check(&fleet, &[]);

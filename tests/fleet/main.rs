@@ -20,6 +20,7 @@ mod interrupted_run;
 mod jobs;
 mod kafka_faults;
 mod kafka_security;
+mod librdkafka;
 mod passes;
 mod push;
 mod random;
@@ -50,6 +51,8 @@ enum Needs {
     Nothing,
     /// Kafka and Redis.
     KafkaAndRedis,
+    /// Kafka and Redis, and a Kafka that the kafka crate can speak to.
+    KafkaCrate,
     /// The lab.
     Lab,
     /// The programs that parse the output of scanpush.
@@ -99,6 +102,9 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         eprintln!("a test is ignored: {reason} (tests/run.sh installs what is missing)");
         Some(reason)
     });
+    let no_crate = no_services.clone().or_else(|| {
+        support::is_kafka_4().then(|| "the kafka crate cannot speak to Kafka 4".to_owned())
+    });
     // The longest test first, because the others run at the same time.
     [
         random::TESTS,
@@ -122,6 +128,7 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         failover::TESTS,
         kafka_faults::TESTS,
         kafka_security::TESTS,
+        librdkafka::TESTS,
         jobs::TESTS,
         control::TESTS,
         watch::TESTS,
@@ -136,6 +143,7 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         let missing = match needs {
             Needs::Nothing => &None,
             Needs::KafkaAndRedis => &no_services,
+            Needs::KafkaCrate => &no_crate,
             Needs::Lab => &no_lab,
             Needs::Parsers => &no_parsers,
         };

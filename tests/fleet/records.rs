@@ -25,7 +25,7 @@ pub const TESTS: &[Test] = &[
     ),
     (
         "a_batch_that_cannot_be_decoded_is_not_skipped_unless_the_group_is_moved_past_it",
-        Needs::KafkaAndRedis,
+        Needs::KafkaCrate,
         undecodable,
     ),
     (

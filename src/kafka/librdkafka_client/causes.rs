@@ -29,7 +29,12 @@ pub(super) struct Cause {
 impl Cause {
     /// Whether trying again without a change of the settings or of the broker is useless.
     fn is_decisive(&self) -> bool {
-        matches!(self.code, Code::Authentication | Code::SSL | Code::Resolve)
+        matches!(self.code, Code::Authentication | Code::SSL | Code::Resolve) || self.is_about_tls()
+    }
+
+    /// Whether the listener answers a TLS handshake without TLS.
+    fn is_about_tls(&self) -> bool {
+        self.text.contains("connecting to a PLAINTEXT")
     }
 }
 
@@ -146,7 +151,7 @@ fn describe(cause: &Cause, security: &Security) -> String {
             format!("the broker refuses the client certificate: see -kafka-cert and -kafka-key ({})", said())
         }
         Code::SSL => format!("TLS failed: {}", said()),
-        _ if text.contains("PLAINTEXT broker listener") || text.contains("connecting to a PLAINTEXT") => {
+        _ if cause.is_about_tls() => {
             "the listener does not use TLS: leave out -kafka-tls, or use the port of a TLS listener".to_owned()
         }
         _ if text.contains("Connection refused") => "connection refused".to_owned(),
@@ -246,10 +251,8 @@ mod tests {
             let refusals = causes.refusals(&settings);
             assert_eq!(refusals[0].address, "a:1");
             assert!(refusals[0].reason.contains(reason), "{refusals:?}");
-            assert_eq!(
-                causes.are_decisive(&settings),
-                code != Code::BrokerTransportFailure
-            );
+            let is_decisive = reason != "connection refused";
+            assert_eq!(causes.are_decisive(&settings), is_decisive);
             assert!(causes.of("a:1", &settings).is_some());
             causes.clear();
             assert!(!causes.are_decisive(&settings));

@@ -20,6 +20,8 @@ pub(super) const METADATA_EVERY: Duration = Duration::from_secs(60);
 const RECONNECT_MAX: Duration = Duration::from_secs(1);
 /// Interval of the statistics that tell which brokers answer.
 pub(super) const STATISTICS_EVERY: Duration = Duration::from_secs(1);
+/// How long a broker may be without a connection before it counts as away: connecting again takes a moment.
+pub(super) const AWAY_AFTER: Duration = Duration::from_secs(2);
 /// Size of records that a reader fetches ahead of its caller, in KiB, and again the same in a fetch that is under way.
 const CONSUMER_QUEUE_KIB: u32 = 4096;
 /// Number of records that a reader fetches ahead, at least, unless the queue's size is reached.

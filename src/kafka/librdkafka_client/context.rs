@@ -1,6 +1,7 @@
 //! Receives what librdkafka reports on its own threads: errors, log lines, statistics, delivery reports. Only keeps it; the clients look at it.
 
 use super::causes::Causes;
+use super::config::STATISTICS_EVERY;
 use crate::model::text::one_line;
 use log::debug;
 use rdkafka::client::ClientContext;
@@ -34,6 +35,16 @@ pub(super) struct BrokerStates {
     pub(super) leaders: BTreeMap<i32, i32>,
     /// When the statistics arrived; none before the first.
     pub(super) at: Option<Instant>,
+}
+
+impl BrokerStates {
+    /// Whether no broker is connected. Not if the statistics are missing or old.
+    pub(super) fn are_all_down(&self) -> bool {
+        let are_current = self
+            .at
+            .is_some_and(|at| at.elapsed() < 3 * STATISTICS_EVERY);
+        are_current && !self.by_id.values().any(|broker| broker.is_up)
+    }
 }
 
 /// A broker by the last statistics.

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// Pause while librdkafka's queue is full.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(5);
+/// Interval at which missing reports are checked.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How much longer than librdkafka's own time-out the delivery reports are waited for.
 const REPORT_GRACE: Duration = Duration::from_secs(5);
 /// After Kafka refused a batch because of its size, batches get smaller by this factor, down to single messages.
@@ -114,15 +116,7 @@ impl Producer {
                 }
             }
         }
-        let mut deadline = Instant::now() + config::DELIVERY_WAIT + REPORT_GRACE;
-        let mut pending = context.pending();
-        // Each report shows that librdkafka is at work.
-        while !context.wait_for_deliveries(REPORT_GRACE) && Instant::now() < deadline {
-            if context.pending() < pending {
-                pending = context.pending();
-                deadline = Instant::now() + config::DELIVERY_WAIT + REPORT_GRACE;
-            }
-        }
+        wait_for_reports(context);
         context.take_deliveries()
     }
 
@@ -137,6 +131,10 @@ impl Producer {
                 let context = client.context();
                 let error = Error::MessageProduction(code);
                 return Err(call_error(context, &self.settings, &self.doing(), &error));
+            }
+            if deliveries.pending > 0 && client.context().brokers().are_all_down() {
+                let causes = client.context().causes();
+                return Err(KafkaError::Unreachable(causes.refusals(&self.settings)));
             }
             if deliveries.pending > 0 {
                 return Err(KafkaError::TimedOut {
@@ -219,6 +217,29 @@ impl ProducerClient for Producer {
             refused: tally.refused,
             error,
         })
+    }
+}
+
+/// Waits until each message has its report. Gives up if no broker is connected for a while, so that the caller learns why, and if reports are missing
+/// long after librdkafka's own time-out.
+fn wait_for_reports(context: &Context) {
+    let (mut down_since, mut pending) = (None, context.pending());
+    let mut deadline = Instant::now() + config::DELIVERY_WAIT + REPORT_GRACE;
+    while !context.wait_for_deliveries(LOOK_EVERY) && Instant::now() < deadline {
+        if context.pending() < pending {
+            // librdkafka is at work.
+            pending = context.pending();
+            deadline = Instant::now() + config::DELIVERY_WAIT + REPORT_GRACE;
+        }
+        match context.brokers().are_all_down() {
+            false => down_since = None,
+            true => {
+                let since = down_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= config::AWAY_AFTER {
+                    return;
+                }
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! `rdkafka_assignment.c`). An error of a partition arrives without the partition's number, so then each partition is read by a consumer of its
 //! own.
 
-use super::config::{self, METADATA_EVERY, REQUEST_WAIT, STATISTICS_EVERY};
+use super::config::{self, AWAY_AFTER, METADATA_EVERY, REQUEST_WAIT};
 use super::connection::{
     Leaders, bad_settings, call_error, code_of_broker, open, pause, topic_leaders,
 };
@@ -39,9 +39,6 @@ const ISOLATE_WAIT: Duration = Duration::from_secs(1);
 const SERVE_EVERY: Duration = Duration::from_millis(100);
 /// Longest time for the range of one log.
 const LOG_RANGE_WAIT: Duration = Duration::from_secs(5);
-/// How long a leader may be without a connection before its partitions count as away: connecting again takes a moment.
-const AWAY_AFTER: Duration = Duration::from_secs(2);
-
 /// Reads one topic.
 #[derive(Debug)]
 pub(in crate::kafka) struct Reader {
@@ -425,13 +422,7 @@ impl Session {
     fn away(&mut self, settings: &KafkaSettings) -> Result<BTreeMap<i32, String>, KafkaError> {
         let context = self.consumer.context();
         let brokers = context.brokers();
-        let is_current = brokers
-            .at
-            .is_some_and(|at| at.elapsed() < 3 * STATISTICS_EVERY);
-        if !is_current {
-            return Ok(BTreeMap::new());
-        }
-        if brokers.by_id.values().any(|broker| broker.is_up) {
+        if !brokers.are_all_down() {
             self.all_down_since = None;
         } else if self
             .all_down_since

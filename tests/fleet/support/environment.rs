@@ -80,6 +80,11 @@ pub fn shared_kafka() -> &'static Peer {
     &environment().kafka
 }
 
+/// Whether the Kafka of this run is 4.0 or newer (`tests/run.sh --kafka 4`), so that the programs use librdkafka.
+pub fn is_kafka_4() -> bool {
+    std::env::var("SCAN_KAFKA_VERSION").is_ok_and(|version| version.starts_with("4."))
+}
+
 /// The shared secured Kafka. The first call starts it, and others wait for that.
 pub fn secured_kafka() -> &'static SecuredKafka {
     let environment = environment();

@@ -17,7 +17,7 @@ mod standin;
 mod wait;
 
 pub use environment::{
-    cancel, lab, report, script, secured_kafka, shared_kafka, start, start_lab, stop,
+    cancel, is_kafka_4, lab, report, script, secured_kafka, shared_kafka, start, start_lab, stop,
 };
 pub use fleet::Fleet;
 pub use lab::{
