@@ -356,7 +356,7 @@ impl Drop for OwnSecuredKafka {
 /// Existing connections outlive a change of the password, so the broker is restarted.
 fn rotated() {
     let fleet = Fleet::new("rotated");
-    let kafka = OwnSecuredKafka(SecuredKafka::start(&fleet.folder).unwrap());
+    let kafka = OwnSecuredKafka(SecuredKafka::start_with_wrong_host(&fleet.folder).unwrap());
     let secured = Secured::on(fleet, &kafka.0);
     let mut flags = secured.sasl_ssl("SCRAM-SHA-512");
     flags[1].1 = secured.write("ca.pem", &fs::read(secured.cert("ca.pem")).unwrap());
@@ -367,6 +367,10 @@ fn rotated() {
         assert_eq!(fleet.wait_ended(&id, SOON).status, State::Completed);
     };
     scan(0);
+    expect(
+        &secured.with(&secured.certificate()),
+        "or is for another host name: see -kafka-ca, and the names in the certificate",
+    );
 
     let user = [
         "--alter",

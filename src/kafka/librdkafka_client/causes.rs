@@ -10,79 +10,131 @@ use std::collections::BTreeMap;
 /// Maximum number of brokers whose causes are kept.
 const BROKERS_MAX: usize = 64;
 
+/// Connections that a broker closes without an error, each tried again, until waiting is useless.
+const CLOSED_MAX: usize = 3;
+
 /// The last cause of each broker.
 #[derive(Debug, Default)]
 pub(super) struct Causes {
     /// By address, as librdkafka names it.
     by_broker: BTreeMap<String, Cause>,
-    /// Whether a broker closed a connection without an error of its own.
-    closed: bool,
+    /// How often a broker closed a connection without an error of its own.
+    closed: usize,
 }
 
 /// Why a broker cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Cause {
-    code: Code,
+struct Cause {
+    kind: Kind,
     text: String,
 }
 
-impl Cause {
-    /// Whether trying again without a change of the settings or of the broker is useless.
-    fn is_decisive(&self) -> bool {
-        matches!(self.code, Code::Authentication | Code::SSL | Code::Resolve) || self.is_about_tls()
+/// What kind of cause a text is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Password,
+    Mechanism,
+    Authentication,
+    Name,
+    Certificate,
+    ClientCertificate,
+    ListenerWithoutTls,
+    Tls,
+    Refused,
+    Silent,
+    NoRoute,
+    Closed,
+    Other,
+}
+
+impl Kind {
+    /// The kind of librdkafka's code and text; none if it is not about a broker.
+    fn of(code: Code, text: &str) -> Option<Kind> {
+        let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        Some(match code {
+            Code::Authentication if has(&["nvalid credentials", "Authentication failed"]) => {
+                Kind::Password
+            }
+            Code::Authentication if has(&["mechanism"]) => Kind::Mechanism,
+            Code::Authentication => Kind::Authentication,
+            Code::Resolve => Kind::Name,
+            Code::SSL | Code::BrokerTransportFailure => match () {
+                () if has(&["certificate verify failed"]) => Kind::Certificate,
+                // The broker's alerts about the certificate that it got, or did not get.
+                () if has(&["alert"]) && has(&["certificate", "unknown ca"]) => {
+                    Kind::ClientCertificate
+                }
+                () if has(&["connecting to a PLAINTEXT"]) => Kind::ListenerWithoutTls,
+                () if has(&["Connection refused"]) => Kind::Refused,
+                () if has(&["timed out", "timeout"]) => Kind::Silent,
+                () if has(&["No route to host"]) => Kind::NoRoute,
+                () if has(&["isconnected", "Broken pipe", "reset by peer"]) => Kind::Closed,
+                () if code == Code::SSL => Kind::Tls,
+                () => Kind::Other,
+            },
+            _ => return None,
+        })
     }
 
-    /// Whether the listener answers a TLS handshake without TLS.
-    fn is_about_tls(&self) -> bool {
-        self.text.contains("connecting to a PLAINTEXT")
+    /// Whether trying again without a change of the settings or of the broker is useless.
+    fn is_decisive(self) -> bool {
+        match self {
+            Kind::Password
+            | Kind::Mechanism
+            | Kind::Authentication
+            | Kind::Name
+            | Kind::Certificate
+            | Kind::ClientCertificate
+            | Kind::ListenerWithoutTls
+            | Kind::Tls => true,
+            Kind::Refused | Kind::Silent | Kind::NoRoute | Kind::Closed | Kind::Other => false,
+        }
     }
 }
 
 impl Causes {
     /// Keeps what librdkafka said: its code and its text, such as `localhost:9093/bootstrap: SSL handshake failed: …`.
     pub(super) fn add(&mut self, code: Code, said: &str) {
-        if !matches!(
-            code,
-            Code::Authentication
-                | Code::SSL
-                | Code::Resolve
-                | Code::BrokerTransportFailure
-                | Code::UnsupportedFeature
-        ) {
-            return;
-        }
         let Some((address, text)) = split(said) else {
             return;
         };
-        let cause = Cause {
-            code,
-            text: text.to_owned(),
+        let Some(kind) = Kind::of(code, text) else {
+            return;
         };
+        if kind == Kind::Closed {
+            self.add_closed();
+        }
         // A broker that was refused because of a certificate is soon reported as "disconnected" too.
         let known = self.by_broker.get(address);
-        if known.is_some_and(Cause::is_decisive) && !cause.is_decisive() {
+        if known.is_some_and(|known| known.kind.is_decisive()) && !kind.is_decisive() {
             return;
         }
         if known.is_some() || self.by_broker.len() < BROKERS_MAX {
-            self.by_broker.insert(address.to_owned(), cause);
+            let text = text.to_owned();
+            self.by_broker
+                .insert(address.to_owned(), Cause { kind, text });
         }
     }
 
     /// A broker closed a connection; librdkafka only logs this.
     pub(super) fn add_closed(&mut self) {
-        self.closed = true;
+        self.closed = self.closed.saturating_add(1);
     }
 
     /// Forgets everything: a broker has answered.
     pub(super) fn clear(&mut self) {
         self.by_broker.clear();
-        self.closed = false;
+        self.closed = 0;
     }
 
     /// Whether the brokers of `settings` have decisive causes, all of them: waiting is useless.
     pub(super) fn are_decisive(&self, settings: &KafkaSettings) -> bool {
-        let decisive = self.by_broker.values().filter(|cause| cause.is_decisive());
-        decisive.count() >= settings.brokers().addresses().len()
+        let brokers = settings.brokers().addresses().len();
+        let decisive = self
+            .by_broker
+            .values()
+            .filter(|cause| cause.kind.is_decisive());
+        decisive.count() >= brokers || self.closed >= CLOSED_MAX * brokers
     }
 
     /// The causes for an operator, by address; for all addresses of `settings` if there is no cause.
@@ -94,8 +146,8 @@ impl Causes {
         };
         if self.by_broker.is_empty() {
             let reason = match self.closed {
-                true => closed_by_the_broker(security),
-                false => "no answer in time".to_owned(),
+                0 => "no answer in time".to_owned(),
+                _ => closed_by_the_broker(security),
             };
             let addresses = settings.brokers().addresses().iter();
             return addresses
@@ -133,32 +185,27 @@ fn split(said: &str) -> Option<(&str, &str)> {
 
 /// A cause for an operator, with the flag to look at.
 fn describe(cause: &Cause, security: &Security) -> String {
-    let text = cause.text.as_str();
-    let said = || one_line(text.split(" (after ").next().unwrap_or(text));
-    match cause.code {
-        Code::Authentication if text.contains("nvalid credentials") || text.contains("Authentication failed") => {
-            "wrong user name or password: see -kafka-user and -kafka-password-file".to_owned()
-        }
-        Code::Authentication if text.contains("nsupported") && text.contains("mechanism") => {
-            format!("the listener does not accept this SASL mechanism: see -kafka-sasl ({})", said())
-        }
-        Code::Authentication => format!("authentication failed: {}", said()),
-        Code::Resolve => "name not known".to_owned(),
-        Code::SSL if text.contains("certificate verify failed") => {
+    let said = || one_line(cause.text.split(" (after ").next().unwrap_or_default());
+    match cause.kind {
+        Kind::Password => "wrong user name or password: see -kafka-user and -kafka-password-file".to_owned(),
+        Kind::Mechanism => format!("the listener does not accept this SASL mechanism: see -kafka-sasl ({})", said()),
+        Kind::Authentication => format!("authentication failed: {}", said()),
+        Kind::Name => "name not known".to_owned(),
+        Kind::Certificate => {
             "its certificate is not signed by a known authority, or is for another host name: see -kafka-ca, and the names in the certificate".to_owned()
         }
-        Code::SSL if text.contains("alert") && text.contains("certificate") => {
-            format!("the broker refuses the client certificate: see -kafka-cert and -kafka-key ({})", said())
+        Kind::ClientCertificate => {
+            format!("the broker requires another client certificate: see -kafka-cert and -kafka-key ({})", said())
         }
-        Code::SSL => format!("TLS failed: {}", said()),
-        _ if cause.is_about_tls() => {
+        Kind::ListenerWithoutTls => {
             "the listener does not use TLS: leave out -kafka-tls, or use the port of a TLS listener".to_owned()
         }
-        _ if text.contains("Connection refused") => "connection refused".to_owned(),
-        _ if text.contains("timed out") || text.contains("timeout") => "no answer in time".to_owned(),
-        _ if text.contains("No route to host") => "no route to the host".to_owned(),
-        _ if text.contains("isconnected") => closed_by_the_broker(security),
-        _ => said(),
+        Kind::Tls => format!("TLS failed: {}", said()),
+        Kind::Refused => "connection refused".to_owned(),
+        Kind::Silent => "no answer in time".to_owned(),
+        Kind::NoRoute => "no route to the host".to_owned(),
+        Kind::Closed => closed_by_the_broker(security),
+        Kind::Other => said(),
     }
 }
 
@@ -239,6 +286,12 @@ mod tests {
                 "connection refused",
             ),
             (
+                Code::BrokerTransportFailure,
+                "ssl://a:1/bootstrap: Receive failed: error:0A000412:SSL routines::ssl/tls alert bad certificate: SSL alert number 42",
+                true,
+                "see -kafka-cert and -kafka-key",
+            ),
+            (
                 Code::Resolve,
                 "a:1/bootstrap: Failed to resolve 'a:1': Name or service not known",
                 false,
@@ -286,7 +339,11 @@ mod tests {
         let mut causes = Causes::default();
         assert_eq!(causes.refusals(&settings).len(), 2);
         assert_eq!(causes.refusals(&settings)[0].reason, "no answer in time");
-        causes.add_closed();
+        for _ in 0..CLOSED_MAX * 2 {
+            assert!(!causes.are_decisive(&settings));
+            causes.add_closed();
+        }
+        assert!(causes.are_decisive(&settings));
         assert!(causes.refusals(&settings)[1].reason.contains("-kafka-sasl"));
     }
 }

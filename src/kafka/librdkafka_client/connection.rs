@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 const CONNECT_WAIT: Duration = Duration::from_secs(4);
 /// One request for metadata while connecting. librdkafka answers it as soon as a broker is connected.
 const METADATA_STEP: Duration = Duration::from_millis(300);
+/// Events that are handled between two such requests. Without a connection, librdkafka reports about 20 a second.
+const EVENTS_MAX: usize = 20;
 /// Longest time until a topic has leaders after a first request has made Kafka create it.
 const TOPIC_WAIT: Duration = Duration::from_secs(3);
 
@@ -68,7 +70,10 @@ impl Served for BaseConsumer<Context> {
 
     fn serve(&self) {
         // Errors arrive in the context; there are no records before an assignment.
-        let _ = self.poll(Duration::ZERO);
+        // `poll` returns none for many of them, so it does not tell when the last one was handled.
+        for _ in 0..EVENTS_MAX {
+            let _ = self.poll(Duration::ZERO);
+        }
     }
 }
 

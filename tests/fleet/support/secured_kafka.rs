@@ -24,9 +24,21 @@ impl SecuredKafka {
 
     /// Starts one, with its certificates, in `folder`.
     pub fn start(folder: &Path) -> Result<SecuredKafka, String> {
+        SecuredKafka::start_with(folder, &[])
+    }
+
+    /// As [`SecuredKafka::start`], but its SSL listener has a certificate for another host.
+    pub fn start_with_wrong_host(folder: &Path) -> Result<SecuredKafka, String> {
+        let store = folder.join("certs/wrong-host-keystore.pem");
+        let setting = format!("listener.name.ssl.ssl.keystore.location={}", text(&store));
+        SecuredKafka::start_with(folder, &[&setting])
+    }
+
+    fn start_with(folder: &Path, settings: &[&str]) -> Result<SecuredKafka, String> {
         let certs = folder.join("certs");
         script("certs.sh", &[text(&certs)])?;
-        let peer = Peer::start_secured_kafka(&folder.join("kafka"), &certs, &["acls"])?;
+        let settings = [&["acls"], settings].concat();
+        let peer = Peer::start_secured_kafka(&folder.join("kafka"), &certs, &settings)?;
         let file = peer.folder.join("listeners");
         let listeners = fs::read_to_string(&file).map_err(|error| error.to_string())?;
         let port = |name: &str| {
