@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the whole system on one machine: Kafka, Redis, a lab with a network to scan, two servers, two pushes, a live view, and a check of the
 # results. Exits with 0 only if each server completed one task and every address was found.
+# scand and scanpush connect with KAFKA_FLAGS and REDIS_FLAGS. The script's own reads, with redis-cli and kcat, use the plaintext ports.
 # It must not scan outside the lab, use a port or container that it did not create, or leave anything behind, however it ends.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -23,17 +24,22 @@ DRAIN_SECONDS=10    # until a server has drained
 PLAIN_SECONDS=3     # between two progress lines of a task if stdout is not a terminal
 BIN=${CARGO_TARGET_DIR:-target}/release
 
-DIR="" KAFKA_PORT="" REDIS_PORT="" KEEP=false NATIVE=false STAYS=false DRAWN=false
+DIR="" KAFKA_PORT="" REDIS_PORT="" KEEP=false NATIVE=false SECURE=false STAYS=false DRAWN=false
+KAFKA_FLAGS=() REDIS_FLAGS=() # how scand and scanpush connect
 IDS=()
+# For kafka.sh and docker-compose.yml.
+export SCAN_KAFKA_VERSION=${KAFKA_VERSIONS[0]}
 
 usage() {
     cat <<'TEXT'
-usage: ./run-demo.sh [--keep] [--native]   runs the demo; needs root to create network namespaces
-       ./run-demo.sh --stop DIR            stops what a run with --keep has left running
+usage: ./run-demo.sh [OPTION…]    runs the demo; needs root to create network namespaces
+       ./run-demo.sh --stop DIR   stops what a run with --keep has left running
        ./run-demo.sh --help
 
-  --keep     leave everything running, and print commands to try
-  --native   run Kafka and Redis as processes, even if docker is available
+  --keep        leave everything running, and print commands to try
+  --native      run Kafka and Redis as processes, even if docker is available
+  --kafka 3|4   Kafka 3.9.1 (default) or 4.4.0; scand and scanpush choose a client library that supports it
+  --secure      connect with TLS, user and password: SCRAM-SHA-512 for Kafka, an ACL user for Redis; implies --native
 
 It installs what is missing (apt, Maven Central), builds, and stops everything that it started, however it ends.
 Exit code: 0 if each server completed one task and all findings are there, 1 if not, 130 after Ctrl-C.
@@ -45,6 +51,11 @@ main() {
         case "$1" in
         --keep) KEEP=true ;;
         --native) NATIVE=true ;;
+        --secure) SECURE=true NATIVE=true ;;
+        --kafka)
+            SCAN_KAFKA_VERSION=$(version_of_kafka "${2:-}") || refuse "--kafka must be followed by 3 or 4"
+            shift
+            ;;
         --stop)
             [[ $# -eq 2 ]] || refuse "--stop needs exactly one argument: the folder of a demo"
             stop_kept "$2"
@@ -59,6 +70,14 @@ main() {
         shift
     done
     demo
+}
+
+version_of_kafka() {
+    local version
+    for version in "${KAFKA_VERSIONS[@]}"; do
+        [[ ${version%%.*} != "$1" ]] || { printf '%s\n' "$version" && return; }
+    done
+    return 1
 }
 
 refuse() {
@@ -100,17 +119,61 @@ start_services() {
     KAFKA_PORT=$(free_port)
     REDIS_PORT=$(free_port)
     while [[ $REDIS_PORT == "$KAFKA_PORT" ]]; do REDIS_PORT=$(free_port); done
-    if ! $NATIVE && docker_answers; then
-        step "Kafka on 127.0.0.1:$KAFKA_PORT and Redis on 127.0.0.1:$REDIS_PORT, with docker compose"
-        name_of_demo "$DIR" >"$DIR/compose"
-        if compose "$DIR" up -d --wait kafka redis; then return; fi
-        printf 'docker compose could not start them; starting processes instead\n'
-        compose "$DIR" down -v || true
-        rm -f "$DIR/compose"
+    KAFKA_FLAGS=(-kafka "127.0.0.1:$KAFKA_PORT")
+    REDIS_FLAGS=(-redis "redis://127.0.0.1:$REDIS_PORT")
+    if $SECURE; then
+        start_secured_services
+    elif $NATIVE || ! docker_answers || ! start_containers; then
+        step "Kafka $SCAN_KAFKA_VERSION on 127.0.0.1:$KAFKA_PORT and Redis on 127.0.0.1:$REDIS_PORT, as processes"
+        tests/support/redis.sh start "$DIR/redis" "$REDIS_PORT"
+        tests/support/kafka.sh start "$DIR/kafka" "$KAFKA_PORT"
     fi
-    step "Kafka on 127.0.0.1:$KAFKA_PORT and Redis on 127.0.0.1:$REDIS_PORT, as processes"
-    tests/support/redis.sh start "$DIR/redis" "$REDIS_PORT"
-    tests/support/kafka.sh start "$DIR/kafka" "$KAFKA_PORT"
+    step "scand and scanpush connect with these flags, which the commands below omit"
+    printf '%s\n' "${KAFKA_FLAGS[*]}" "${REDIS_FLAGS[*]}"
+}
+
+start_containers() {
+    step "Kafka $SCAN_KAFKA_VERSION on 127.0.0.1:$KAFKA_PORT and Redis on 127.0.0.1:$REDIS_PORT, with docker compose"
+    name_of_demo "$DIR" >"$DIR/compose"
+    ! compose "$DIR" up -d --wait kafka redis || return 0
+    printf 'docker compose could not start them; starting processes instead\n'
+    compose "$DIR" down -v || true
+    rm -f "$DIR/compose"
+    return 1
+}
+
+# Both keep their plaintext ports, for the script's own reads.
+start_secured_services() {
+    local certs=$DIR/certs tls_port=$KAFKA_PORT sasl_port
+    while [[ $tls_port == "$KAFKA_PORT" || $tls_port == "$REDIS_PORT" ]]; do tls_port=$(free_port); done
+    step "Certificates, Kafka $SCAN_KAFKA_VERSION and Redis with TLS on 127.0.0.1, as processes"
+    tests/support/certs.sh "$certs"
+    tests/support/redis.sh start "$DIR/redis" "$REDIS_PORT" --tls-port "$tls_port" --tls-cert-file "$certs/server.pem" \
+        --tls-key-file "$certs/server.key" --tls-ca-cert-file "$certs/ca.pem" --tls-auth-clients no
+    tests/support/kafka.sh start-secured "$DIR/kafka" "$KAFKA_PORT" "$certs"
+    sasl_port=$(sed -n 's/^SASL_SSL //p' "$DIR/kafka/listeners")
+
+    write_password "$DIR/kafka.password" scan-s3cret # that of kafka.sh
+    write_password "$DIR/redis.password" "$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')"
+    create_redis_user "$DIR/redis.password"
+    KAFKA_FLAGS=(-kafka "localhost:$sasl_port" -kafka-ca "$certs/ca.pem"
+        -kafka-sasl SCRAM-SHA-512 -kafka-user scan -kafka-password-file "$DIR/kafka.password")
+    REDIS_FLAGS=(-redis "rediss://localhost:$tls_port" -redis-ca "$certs/ca.pem"
+        -redis-user scan -redis-password-file "$DIR/redis.password")
+}
+
+# write_password FILE PASSWORD: only the file's owner may read it.
+write_password() {
+    (umask 077 && printf '%s\n' "$2" >"$1")
+}
+
+# The user "scan" with exactly the documented rights, which are those for the group "scanners". From stdin, because arguments are visible to all
+# users of the machine.
+create_redis_user() {
+    local command answer
+    command=$(sed -n 's/^redis-cli \(acl setuser scan .*\)/\1/p' docs/claim-table.md)
+    answer=$(redis <<<"${command/PASSWORD/$(<"$1")}")
+    [[ $answer == OK ]] || fail "Redis did not create the user: $answer"
 }
 
 docker_answers() {
@@ -138,7 +201,7 @@ start_lab() {
 
 start_servers() {
     local server end=$((SECONDS + REGISTER_SECONDS))
-    step "Two servers: ${SERVERS[*]}"
+    step "Two servers"
     for server in "${SERVERS[@]}"; do start_server "$server"; done
     for server in "${SERVERS[@]}"; do
         until redis zrange "scan:{$GROUP}:servers" 0 -1 | grep -Fx "$server" >/dev/null; do
@@ -146,13 +209,15 @@ start_servers() {
             ((SECONDS < end)) || fail "$server has not registered in Redis within $REGISTER_SECONDS s; its log: $DIR/$server.log"
             sleep 0.1
         done
+        printf '%s: %s\n' "$server" "$(grep -o -m 1 'Kafka .*: connected with .*' "$DIR/$server.log" || true)"
     done
 }
 
 # In its own session, so that Ctrl-C does not reach it and the script can drain it.
 start_server() {
-    start_detached "$DIR/$1.pid" "$DIR/$1.out" "$BIN/scand" -name "$1" -group "$GROUP" -kafka "127.0.0.1:$KAFKA_PORT" \
-        -redis "redis://127.0.0.1:$REDIS_PORT" -masscan "$DIR/lab/masscan" -log-file "$DIR/$1.log"
+    printf '$ scand -name %s -group %s -masscan %s -log-file %s\n' "$1" "$GROUP" "$DIR/lab/masscan" "$DIR/$1.log"
+    start_detached "$DIR/$1.pid" "$DIR/$1.out" "$BIN/scand" -name "$1" -group "$GROUP" -masscan "$DIR/lab/masscan" \
+        -log-file "$DIR/$1.log" "${KAFKA_FLAGS[@]}" "${REDIS_FLAGS[@]}"
 }
 
 servers_alive() {
@@ -166,9 +231,9 @@ push_tasks() {
     local network id
     step "Two pushes"
     for network in "${NETWORKS[@]}"; do
-        printf '$ scanpush -ip %s -ports %s -bandwidth %s\n' "$network" "$PORT" "$RATE_PPS"
-        id=$("$BIN/scanpush" -ip "$network" -ports "$PORT" -bandwidth "$RATE_PPS" -group "$GROUP" \
-            -kafka "127.0.0.1:$KAFKA_PORT" -redis "redis://127.0.0.1:$REDIS_PORT") || fail "scanpush failed; its error is above"
+        printf '$ scanpush -group %s -ip %s -ports %s -bandwidth %s\n' "$GROUP" "$network" "$PORT" "$RATE_PPS"
+        id=$("$BIN/scanpush" -group "$GROUP" -ip "$network" -ports "$PORT" -bandwidth "$RATE_PPS" \
+            "${KAFKA_FLAGS[@]}" "${REDIS_FLAGS[@]}") || fail "scanpush failed; its error is above"
         [[ $id =~ ^[^[:space:]]+$ ]] || fail "scanpush printed '$id' instead of one task id"
         printf '%s\n' "$id"
         IDS+=("$id")
@@ -323,13 +388,15 @@ fail() {
 # --- the end
 
 print_commands() {
-    local at="-kafka 127.0.0.1:$KAFKA_PORT -redis redis://127.0.0.1:$REDIS_PORT"
     cat <<TEXT
 
-Everything is still running. In the lab, all of 172.16.0.0/12 answers on port $PORT. Commands to try:
+Everything is still running. In the lab, all of 172.16.0.0/12 answers on port $PORT. The alias contains the connection flags.
+Commands to try:
 
-  $BIN/scanpush $at -ip 172.16.16.0/20 -ports $PORT -bandwidth 2000
-  $BIN/scanpush status $at
+  alias scanpush='$(cd "$BIN" && pwd)/scanpush ${KAFKA_FLAGS[*]} ${REDIS_FLAGS[*]}'
+  scanpush -ip 172.16.16.0/20 -ports $PORT -bandwidth 2000
+  scanpush status
+  scanpush watch
   redis-cli -p $REDIS_PORT --scan --pattern 'scan:*'
   kcat -C -q -e -b 127.0.0.1:$KAFKA_PORT -t scan-results -o beginning | jq -c .
   tail -F $DIR/scand-a.log $DIR/scand-b.log
@@ -377,7 +444,7 @@ stop_all() {
     [[ ! -f $dir/compose ]] || compose "$dir" down -v
     [[ ! -d $dir/kafka ]] || tests/support/kafka.sh stop "$dir/kafka"
     [[ ! -d $dir/redis ]] || tests/support/redis.sh stop "$dir/redis"
-    rm -rf "$dir/kafka/data" "$dir/redis/appendonlydir"
+    rm -rf "$dir/kafka/data" "$dir/redis/appendonlydir" "$dir/certs" "$dir/kafka.password" "$dir/redis.password"
 }
 
 main "$@"

@@ -179,6 +179,7 @@ main() {
         [[ -n ${FILES[$name]:-} ]] || { usage >&2; exit 2; }
     done
     check || exit 1
+    tests/support/setup.sh parsers
     copy
     build "without a mutation"
     for name in "${names[@]}"; do

@@ -350,6 +350,25 @@ fn the_length_of_lines_is_bounded() {
     }
 }
 
+/// The build needs more than a minimal image of Rust has.
+#[test]
+fn scripts_install_requirements_before_they_build() {
+    for script in [".ci/run", "run-demo.sh", "tests/run.sh", "benches/run.sh"] {
+        let text = read(&root().join(script));
+        let code = || {
+            text.lines()
+                .filter(|line| !line.trim_start().starts_with('#'))
+        };
+        let setup = code().position(|line| line.contains("setup.sh"));
+        let build = code().position(|line| {
+            ["clippy", "build", "test"]
+                .iter()
+                .any(|command| line.contains(&format!("cargo {command} ")))
+        });
+        assert!(setup.is_some() && setup < build, "{script}");
+    }
+}
+
 /// The commands that `scanpush -h` lists, one in each line after a heading.
 fn commands() -> BTreeSet<String> {
     let help = help_of(env!("CARGO_BIN_EXE_scanpush"), &["-h"]);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs missing requirements of the demo and the tests: Debian packages with apt, and each Kafka of KAFKA_VERSIONS from Maven Central
-# into target/tools/kafka-VERSION. If nothing is missing, it uses no network and ends at once. `setup.sh parsers` also installs the programs with
-# which the tests read scanpush's output.
+# Installs missing requirements of the build, the demo and the tests: Debian packages with apt, and each Kafka of KAFKA_VERSIONS from Maven
+# Central into target/tools/kafka-VERSION. If nothing is missing, it uses no network and ends at once. `setup.sh parsers` also installs the programs
+# with which the tests read scanpush's output. Scripts call it before their first cargo build.
 # It must not start a service. The distribution's Redis would take port 6379; only its program is needed.
 set -euo pipefail
 
@@ -14,8 +14,14 @@ POLICY=/usr/sbin/policy-rc.d
 JAVA_AT_LEAST=17 # Kafka 4 requires it
 LOCK_SECONDS=900
 
-# A program, and the package that contains it. Java and Maven have their own rules below.
+# A program, and the package that contains it. Java, Maven and perl's modules have their own rules below.
 PROGRAMS=(
+    # What the build of librdkafka needs. Its configure fails without a C++ compiler.
+    cc:gcc
+    g++:g++
+    make:make
+    perl:perl
+    # What the demo and the tests need.
     masscan:masscan
     redis-server:redis-server
     redis-cli:redis-tools
@@ -28,11 +34,9 @@ PROGRAMS=(
     setcap:libcap2-bin
     setpriv:util-linux
     openssl:openssl
-    perl:perl-base
     ps:procps
     setsid:util-linux
     flock:util-linux
-    cc:gcc
     zsh:zsh
     fish:fish
 )
@@ -85,11 +89,18 @@ missing_packages() {
         have_libpcap || printf 'libpcap0.8\n'
         # A module of the distribution's python3, which may not be the first in the path.
         [[ $WITH_PARSERS != parsers ]] || have_libnmap || printf 'python3-libnmap\n'
+        # Debian's perl-base, which is always installed, contains only some of perl's own modules.
+        have_perl_modules || printf 'perl\n'
         # gcc alone does not include the C library's headers.
         ! { have cc && [[ ! -e /usr/include/stdlib.h ]]; } || printf 'libc6-dev\n'
         [[ $(java_version) -ge JAVA_AT_LEAST ]] || printf 'openjdk-17-jre-headless\n'
         [[ -z $(missing_kafkas) ]] || have mvn || printf 'maven\n'
     } | sort -u
+}
+
+# Those that the build of OpenSSL uses; it is part of librdkafka's.
+have_perl_modules() {
+    perl -MFindBin -MFile::Compare -MFile::Copy -MIPC::Cmd -MPod::Usage -e 1 2>/dev/null
 }
 
 have_libnmap() {
