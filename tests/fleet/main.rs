@@ -75,6 +75,44 @@ const CHECKER: &[Test] = &[
     ),
 ];
 
+/// End to end, recovery, offsets and faults: what depends most on the client of Kafka. CI runs these on Kafka 4 too. The longest test first, because
+/// the others run at the same time.
+const ESSENTIAL: &[&[Test]] = &[
+    random::TESTS,
+    handover::TESTS,
+    distribution::TESTS,
+    endings::TESTS,
+    push::TESTS,
+    records::TESTS,
+    results::TESTS,
+    faults::TESTS,
+    kafka_faults::TESTS,
+    kafka_security::TESTS,
+    librdkafka::TESTS,
+    secured::TESTS,
+];
+
+/// The other tests.
+const OTHERS: &[&[Test]] = &[
+    complete::TESTS,
+    scans::TESTS,
+    passes::TESTS,
+    table::TESTS,
+    CHECKER,
+    server_faults::TESTS,
+    servers::TESTS,
+    redis_faults::TESTS,
+    redis_security::TESTS,
+    redis_servers::TESTS,
+    failover::TESTS,
+    jobs::TESTS,
+    control::TESTS,
+    watch::TESTS,
+    scope::TESTS,
+    check::TESTS,
+    interrupted_run::TESTS,
+];
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     if arguments.list {
@@ -105,55 +143,28 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
     let no_crate = no_services.clone().or_else(|| {
         support::is_kafka_4().then(|| "the kafka crate cannot speak to Kafka 4".to_owned())
     });
-    // The longest test first, because the others run at the same time.
-    [
-        random::TESTS,
-        handover::TESTS,
-        distribution::TESTS,
-        complete::TESTS,
-        endings::TESTS,
-        push::TESTS,
-        records::TESTS,
-        results::TESTS,
-        scans::TESTS,
-        passes::TESTS,
-        faults::TESTS,
-        table::TESTS,
-        CHECKER,
-        server_faults::TESTS,
-        servers::TESTS,
-        redis_faults::TESTS,
-        redis_security::TESTS,
-        redis_servers::TESTS,
-        failover::TESTS,
-        kafka_faults::TESTS,
-        kafka_security::TESTS,
-        librdkafka::TESTS,
-        jobs::TESTS,
-        control::TESTS,
-        watch::TESTS,
-        scope::TESTS,
-        secured::TESTS,
-        check::TESTS,
-        interrupted_run::TESTS,
-    ]
-    .concat()
-    .into_iter()
-    .map(|(name, needs, test): Test| {
-        let missing = match needs {
-            Needs::Nothing => &None,
-            Needs::KafkaAndRedis => &no_services,
-            Needs::KafkaCrate => &no_crate,
-            Needs::Lab => &no_lab,
-            Needs::Parsers => &no_parsers,
-        };
-        Trial::test(name, move || -> TestResult {
-            test();
-            Ok(())
+    let is_essential_run = std::env::var_os("SCAN_ESSENTIAL_TESTS").is_some();
+    let tests = match is_essential_run {
+        true => ESSENTIAL.concat(),
+        false => [ESSENTIAL, OTHERS].concat().concat(),
+    };
+    tests
+        .into_iter()
+        .map(|(name, needs, test): Test| {
+            let missing = match needs {
+                Needs::Nothing => &None,
+                Needs::KafkaAndRedis => &no_services,
+                Needs::KafkaCrate => &no_crate,
+                Needs::Lab => &no_lab,
+                Needs::Parsers => &no_parsers,
+            };
+            Trial::test(name, move || -> TestResult {
+                test();
+                Ok(())
+            })
+            .with_ignored_flag(missing.is_some())
         })
-        .with_ignored_flag(missing.is_some())
-    })
-    .collect()
+        .collect()
 }
 
 /// After SIGINT or SIGTERM, stops everything that this run has started, and exits.

@@ -34,6 +34,7 @@ pub(in crate::kafka) fn first_that_answers(brokers: &Brokers) -> Result<String, 
 }
 
 /// The address of the first broker that accepts a connection. Nothing is sent, so the listener may use TLS.
+#[cfg(feature = "librdkafka")]
 pub(in crate::kafka) fn first_that_accepts(brokers: &Brokers) -> Result<String, KafkaError> {
     first_that_passes(brokers, |address| {
         connect(address).map(drop).map_err(|error| {
