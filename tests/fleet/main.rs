@@ -17,6 +17,7 @@ mod faults;
 mod handover;
 mod interrupted_run;
 mod jobs;
+mod kafka_cluster;
 mod kafka_faults;
 mod passes;
 mod push;
@@ -101,6 +102,7 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
     [
         random::TESTS,
         handover::TESTS,
+        kafka_cluster::TESTS,
         distribution::TESTS,
         complete::TESTS,
         endings::TESTS,
