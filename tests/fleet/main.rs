@@ -18,6 +18,7 @@ mod faults;
 mod handover;
 mod interrupted_run;
 mod jobs;
+mod kafka_cluster;
 mod kafka_faults;
 mod kafka_security;
 mod librdkafka;
@@ -80,6 +81,7 @@ const CHECKER: &[Test] = &[
 const ESSENTIAL: &[&[Test]] = &[
     random::TESTS,
     handover::TESTS,
+    kafka_cluster::TESTS,
     distribution::TESTS,
     endings::TESTS,
     push::TESTS,

@@ -21,6 +21,8 @@ usage() {
     cat <<'TEXT'
 usage: kafka.sh start DIR PORT [KEY=VALUE…]   starts a broker, returns when it accepts records; KEY=VALUE are broker settings
        kafka.sh join DIR PORT FIRST [KEY=VALUE…]   the same, as another broker of the cluster of the broker in the folder FIRST
+       kafka.sh rack DIR PORT NUMBER VOTERS [KEY=VALUE…]   the same, as broker NUMBER of a cluster in which every broker is a controller too; VOTERS
+                                              is 1@HOST:PORT,2@HOST:PORT… with the controller's port of each. Returns when a majority has been started
        kafka.sh start-secured DIR PORT CERTS [acls] [KEY=VALUE…]   as start, with three more listeners, which are below; CERTS is from certs.sh
        kafka.sh stop DIR                      stops it with SIGTERM, so that it can be restarted with its data
        kafka.sh kill DIR                      kills it with SIGKILL, as a crash would
@@ -92,6 +94,17 @@ join() {
     [[ -n $controller && -n $id ]] || die "no broker has been started in $first"
     CLUSTER_ID=$id start "$dir" "$port" process.roles=broker "node.id=$((port))" "controller.quorum.voters=1@$controller" \
         "listeners=BROKER://127.0.0.1:$port" "$@"
+}
+
+# As start, but every broker of the cluster is a controller too, so any of them can be killed. They have to be started at the same time, because
+# none is ready without a majority. The cluster's id follows from VOTERS, so that a broker with an empty folder joins the same cluster.
+rack() {
+    local dir=$1 port=$2 number=$3 voters=$4 controller
+    shift 4
+    controller=$(tr , '\n' <<<"$voters" | sed -n "s/^$number@//p")
+    [[ -n $controller ]] || die "VOTERS is '$voters', without broker $number"
+    CLUSTER_ID=$(md5sum <<<"$voters" | cut -c 1-22) start "$dir" "$port" "node.id=$number" "controller.quorum.voters=$voters" \
+        "listeners=BROKER://127.0.0.1:$port,CONTROLLER://$controller" "$@"
 }
 
 # The controller's port is chosen here and not in write_settings, because the line with all listeners contains it.
@@ -302,6 +315,10 @@ start)
 join)
     [[ $# -ge 2 ]] || die "join needs DIR, PORT and FIRST"
     join "$DIR" "$@"
+    ;;
+rack)
+    [[ $# -ge 4 ]] || die "rack needs DIR, PORT, NUMBER and VOTERS"
+    rack "$DIR" "$@"
     ;;
 start-secured)
     [[ $# -ge 2 ]] || die "start-secured needs DIR, PORT and CERTS"

@@ -43,7 +43,7 @@ pub(in crate::kafka) fn first_that_accepts(brokers: &Brokers) -> Result<String, 
     })
 }
 
-/// The address of the first broker that passes `check`. Errs with the reason for each address.
+/// The address of the first broker that passes `check`. Errs with the reason for each address, or as soon as a broker is too new.
 fn first_that_passes(
     brokers: &Brokers,
     check: fn(&str) -> Result<(), KafkaError>,
@@ -55,6 +55,8 @@ fn first_that_passes(
         match answers.recv_deadline(deadline) {
             Ok((address, Ok(()))) => return Ok(address),
             Ok((_, Err(KafkaError::Unreachable(refusal)))) => refusals.extend(refusal),
+            // This is Kafka; another broker that is frozen has to change neither the client library nor how long its choice takes.
+            Ok((_, Err(error @ KafkaError::Incompatible { .. }))) => return Err(error),
             Ok((_, Err(error))) => unusable = Some(error),
             Err(_) => break,
         }
@@ -330,6 +332,22 @@ mod tests {
             error.to_string().contains("advertised.listeners"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_frozen_broker_does_not_hide_that_another_one_is_too_new() {
+        for is_frozen_first in [true, false] {
+            let (frozen, new) = (server(Vec::new()), server(sized(versions(3, 4))));
+            let brokers = match is_frozen_first {
+                true => format!("{frozen},{new}"),
+                false => format!("{new},{frozen}"),
+            };
+            let began = Instant::now();
+            let error = first_that_answers(&brokers.parse().unwrap()).unwrap_err();
+            let address = new.to_string();
+            assert_eq!(error, KafkaError::Incompatible { address });
+            assert!(began.elapsed() < CONNECT_WAIT);
+        }
     }
 
     #[test]

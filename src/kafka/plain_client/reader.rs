@@ -257,10 +257,18 @@ impl ReaderClient for Reader {
 
     fn log_ranges(&mut self) -> Result<BTreeMap<i32, LogRange>, KafkaError> {
         self.client.refresh()?;
-        for leader in self.client.leaders() {
-            if let Leader::NotAnswering(error) = leader {
-                return Err(error.clone());
-            }
+        let silent = self
+            .client
+            .leaders()
+            .iter()
+            .find_map(|leader| match leader {
+                Leader::NotAnswering(error) => Some(error.clone()),
+                Leader::At(_) | Leader::Missing => None,
+            });
+        if let Some(error) = silent {
+            // Kafka elects another leader, which only new metadata names.
+            self.client.forget_if_cheap();
+            return Err(error);
         }
         let topic = self.client.topic().to_owned();
         let doing = format!("look up the offsets of {topic}");

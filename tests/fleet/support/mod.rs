@@ -10,6 +10,7 @@ mod lab;
 mod peer;
 mod proof;
 mod proxy;
+mod rack;
 mod redis;
 mod secured_kafka;
 mod server;
@@ -27,6 +28,7 @@ pub use lab::{
 pub use peer::{OwnPeer, ReplicatedRedis, free_port};
 pub use proof::{Proof, a_reused_process_id_is_another_run, offsets};
 pub use proxy::Proxy;
+pub use rack::{Rack, SESSION_WAIT};
 pub use redis::run_command;
 pub use secured_kafka::SecuredKafka;
 pub use server::Scand;

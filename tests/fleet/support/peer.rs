@@ -25,6 +25,8 @@ enum Start {
     Plain,
     /// As another broker of the cluster of the broker in this folder.
     Join(PathBuf),
+    /// As the broker with this number of a cluster with these voters.
+    Rack(u32, String),
     /// With the certificates in this folder.
     Secured(PathBuf),
     /// As a Sentinel that watches the primary on this port under this name.
@@ -53,24 +55,39 @@ impl Peer {
         settings: &[&str],
     ) -> Result<Peer, String> {
         fs::create_dir_all(folder).map_err(|error| error.to_string())?;
-        let peer = Peer {
+        let peer = Peer::new(start, kind, folder, settings);
+        peer.restart()?;
+        Ok(peer)
+    }
+
+    fn new(start: Start, kind: &'static str, folder: &Path, settings: &[&str]) -> Peer {
+        Peer {
             kind,
             folder: folder.to_owned(),
             port: free_port(),
             settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
             start,
-        };
-        peer.restart()?;
-        Ok(peer)
+        }
+    }
+
+    /// The broker with this number of a cluster with these voters, in a subfolder of `folder`. It is not started yet.
+    pub fn of_rack(folder: &Path, number: u32, voters: &str, settings: &[&str]) -> Peer {
+        let start = Start::Rack(number, voters.to_owned());
+        let folder = folder.join(format!("kafka-{number}"));
+        Peer::new(start, "kafka", &folder, settings)
     }
 
     /// Starts it again with its data, after [`Peer::stop`] or [`Peer::kill`].
     pub fn restart(&self) -> Result<(), String> {
         let port = self.port.to_string();
-        let primary_port;
+        let (primary_port, rack_number);
         let mut words = match &self.start {
             Start::Plain => vec!["start", text(&self.folder), &port],
             Start::Join(first) => vec!["join", text(&self.folder), &port, text(first)],
+            Start::Rack(number, voters) => {
+                rack_number = number.to_string();
+                vec!["rack", text(&self.folder), &port, &rack_number, voters]
+            }
             Start::Secured(certs) => {
                 vec!["start-secured", text(&self.folder), &port, text(certs)]
             }

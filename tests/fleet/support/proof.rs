@@ -35,6 +35,11 @@ impl Proof {
         self.pushed(id, addresses(network, 443));
     }
 
+    /// Records that a push failed: the task may be in Kafka or not.
+    pub fn pushed_without_acknowledgement(&mut self, id: &str) {
+        self.unacknowledged.insert(id.to_owned());
+    }
+
     /// Records that a server was frozen between these times, in unix milliseconds.
     pub fn froze(&mut self, server: &str, from_ms: u64, to_ms: u64) {
         self.frozen.push((server.to_owned(), from_ms, to_ms));
