@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs missing requirements of the tests, then runs `cargo test` with the given arguments: run.sh [--kafka 3|4] [--essential] [ARGUMENT…]
+# Installs missing requirements of the tests, then runs `cargo test` with the given arguments: run.sh [--kafka 3|4] [--secure] [--essential] [ARGUMENT…]
 # The fleet tests use Kafka 3.9.1, or with --kafka 4 Kafka 4.4.0. With --essential only the fleet tests run that depend most on Kafka's client.
+# With --secure the programs connect with TLS, user and password to the Kafka and Redis that all tests share.
 # A test that cannot run on a machine reports itself as ignored.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -20,6 +21,11 @@ if [[ "${1:-}" == --kafka ]]; then
     esac
     export SCAN_KAFKA_VERSION
     shift 2
+fi
+
+if [[ "${1:-}" == --secure ]]; then
+    export SCAN_SECURE_TESTS=yes
+    shift
 fi
 
 if [[ "${1:-}" == --essential ]]; then

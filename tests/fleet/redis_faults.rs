@@ -1,7 +1,7 @@
 //! Redis is unreachable for less or more than a lease, reports errors, or loses its latest data.
 
 use crate::support::{
-    Fleet, OwnPeer, Proof, SOON, Scand, now_ms, run_command, wait_for, wait_until,
+    Fleet, OwnPeer, Proof, SOON, Scand, documented_user, now_ms, run_command, wait_for, wait_until,
 };
 use crate::{Needs, Test};
 use rustix::process::Signal;
@@ -59,19 +59,6 @@ fn with_redis(name: &str, lease_s: u32, settings: &[&str]) -> (Fleet, OwnPeer) {
     fleet.lease_s = lease_s;
     let redis = fleet.start_redis(settings);
     (fleet, redis)
-}
-
-/// The words after `acl setuser` in the line of docs/claim-table.md that creates the user `scan` with the password `PASSWORD`.
-pub fn documented_user(group: &str) -> Vec<String> {
-    let text = include_str!("../../docs/claim-table.md");
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("redis-cli acl setuser "));
-    let words = line
-        .unwrap()
-        .replace('\'', "")
-        .replace("{scanners}", &format!("{{{group}}}"));
-    words.split_whitespace().map(str::to_owned).collect()
 }
 
 fn rights() {

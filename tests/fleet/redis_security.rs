@@ -1,8 +1,7 @@
 //! Redis over TLS, with client certificates, users and passwords. No secret is shown anywhere.
 
 use crate::check::check;
-use crate::redis_faults::documented_user;
-use crate::support::{Fleet, OwnPeer, SOON, free_port, script};
+use crate::support::{Fleet, OwnPeer, SOON, documented_user, free_port, script};
 use crate::{Needs, Test};
 use scan::model::State;
 use serde_json::json;

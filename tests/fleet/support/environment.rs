@@ -4,6 +4,7 @@
 
 use super::lab::OwnLab;
 use super::peer::Peer;
+use super::secure::{self, SecureFlags};
 use super::secured_kafka::SecuredKafka;
 use super::wait::{POLL_INTERVAL, SOON};
 use rustix::process::{Pid, Signal, kill_process};
@@ -30,6 +31,8 @@ pub struct Environment {
     pub folder: tempfile::TempDir,
     pub kafka: Peer,
     pub redis: Peer,
+    /// The programs' flags for these two, if they are to connect securely.
+    pub secure: Option<SecureFlags>,
     lab: Mutex<Option<String>>,
     secured_kafka: OnceLock<SecuredKafka>,
 }
@@ -41,12 +44,22 @@ pub fn start() -> Result<(), String> {
         .tempdir()
         .map_err(|error| error.to_string())?;
     let _ = FOLDER.set(folder.path().to_owned());
-    let kafka = Peer::start("kafka", &folder.path().join("kafka"), &[])?;
-    let redis = Peer::start("redis", &folder.path().join("redis"), &[])?;
+    let (kafka, redis, secure) = match secure::is_secure_run() {
+        true => {
+            let (kafka, redis, flags) = secure::start(folder.path())?;
+            (kafka, redis, Some(flags))
+        }
+        false => {
+            let kafka = Peer::start("kafka", &folder.path().join("kafka"), &[])?;
+            let redis = Peer::start("redis", &folder.path().join("redis"), &[])?;
+            (kafka, redis, None)
+        }
+    };
     let environment = Environment {
         folder,
         kafka,
         redis,
+        secure,
         lab: Mutex::new(None),
         secured_kafka: OnceLock::new(),
     };

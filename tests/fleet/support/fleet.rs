@@ -68,12 +68,26 @@ impl Fleet {
 
     /// The flags of a program about Kafka and Redis.
     pub fn connection_flags(&self) -> Vec<String> {
-        let one = |flags: &[String], flag: &str, value: &str| match flags.is_empty() {
-            true => vec![flag.to_owned(), value.to_owned()],
-            false => flags.to_vec(),
-        };
-        let kafka = one(&self.kafka_flags, "-kafka", &self.kafka);
-        [kafka, one(&self.redis_flags, "-redis", &self.redis)].concat()
+        let environment = environment();
+        let secure = environment.secure.as_ref();
+        let flags =
+            |own: &[String], shared: Option<&[String]>, flag: &str, value: &str| match shared {
+                _ if !own.is_empty() => own.to_vec(),
+                Some(shared) => shared.to_vec(),
+                None => vec![flag.to_owned(), value.to_owned()],
+            };
+        // Only the shared ones have secure ports.
+        let kafka = secure
+            .filter(|_| self.kafka == environment.kafka.address())
+            .map(|secure| secure.kafka.as_slice());
+        let redis = secure
+            .filter(|_| self.redis == format!("redis://{}", environment.redis.address()))
+            .map(|secure| secure.redis.as_slice());
+        [
+            flags(&self.kafka_flags, kafka, "-kafka", &self.kafka),
+            flags(&self.redis_flags, redis, "-redis", &self.redis),
+        ]
+        .concat()
     }
 
     pub fn topic(&self, kind: &str) -> String {

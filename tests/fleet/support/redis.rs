@@ -92,3 +92,16 @@ pub fn run_command(connection: &mut redis::Connection, command: &str) {
     }
     command.exec(connection).unwrap();
 }
+
+/// The words after `acl setuser` in the line of docs/claim-table.md that creates the user `scan` with the password `PASSWORD`.
+pub fn documented_user(group: &str) -> Vec<String> {
+    let text = include_str!("../../../docs/claim-table.md");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("redis-cli acl setuser "));
+    let words = line
+        .unwrap()
+        .replace('\'', "")
+        .replace("{scanners}", &format!("{{{group}}}"));
+    words.split_whitespace().map(str::to_owned).collect()
+}
