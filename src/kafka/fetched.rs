@@ -51,3 +51,18 @@ pub enum Fetched {
         next: i64,
     },
 }
+
+impl Fetched {
+    /// Whether the caller has to get the result at once.
+    pub(super) fn is_urgent(&self) -> bool {
+        matches!(
+            self,
+            Fetched::Records(_) | Fetched::OutOfRange | Fetched::Gap { .. }
+        )
+    }
+
+    /// Whether the result may change with new metadata.
+    pub(super) fn is_stale(&self) -> bool {
+        matches!(self, Fetched::Gone | Fetched::Away { .. })
+    }
+}

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `settings.rs`, `brokers.rs` | how to connect |
 //! | `fetched.rs` | the results of reading |
-//! | `messages.rs` | messages to send, in one buffer |
+//! | `messages.rs`, `send_tally.rs` | messages to send, in one buffer; what is known about them |
 //! | `error.rs`, `codes.rs` | errors for operators |
 //! | `deadline.rs` | a time limit for calls |
 //! | `reader.rs`, `producer.rs`, `group_offsets.rs` | what the rest of the program uses, over one of the two clients |
@@ -36,6 +36,7 @@ mod plain_client;
 mod preflight;
 mod producer;
 mod reader;
+mod send_tally;
 mod settings;
 
 pub use brokers::Brokers;

@@ -1,14 +1,13 @@
 //! Kafka over TLS, with client certificates, user names and passwords, and with the documented rights only. No secret is shown anywhere.
 
 use crate::check::check;
-use crate::support::{Fleet, SOON, SecuredKafka, report, secured_kafka};
+use crate::support::{Fleet, SOON, SecuredKafka, report, secured_kafka, shown, words_of};
 use crate::{Needs, Test};
 use scan::model::State;
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Output;
 use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[
@@ -123,22 +122,6 @@ fn grant(kafka: &SecuredKafka, right: &str, on: &[&str]) {
 
 fn path(path: PathBuf) -> String {
     path.to_str().unwrap().to_owned()
-}
-
-fn words_of(flags: &[(&str, String)]) -> Vec<String> {
-    let words = flags
-        .iter()
-        .map(|(flag, value)| [(*flag).to_owned(), value.clone()]);
-    words.flatten().filter(|word| !word.is_empty()).collect()
-}
-
-fn shown(output: &Output) -> String {
-    let Output { stdout, stderr, .. } = output;
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(stdout),
-        String::from_utf8_lossy(stderr)
-    )
 }
 
 fn authenticated() {

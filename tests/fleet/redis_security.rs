@@ -1,14 +1,14 @@
 //! Redis over TLS, with client certificates, users and passwords. No secret is shown anywhere.
 
 use crate::check::check;
-use crate::support::{Fleet, OwnPeer, SOON, documented_user, free_port, script};
+use crate::support::{Fleet, OwnPeer, SOON, documented_user, free_port, script, shown, words_of};
 use crate::{Needs, Test};
 use scan::model::State;
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[
@@ -115,13 +115,6 @@ fn tls_settings(certs: &Path, name: &str, port: u16) -> Vec<String> {
     words.into_iter().flatten().collect()
 }
 
-fn words_of(flags: &[(&str, String)]) -> Vec<String> {
-    let words = flags
-        .iter()
-        .map(|(flag, value)| [(*flag).to_owned(), value.clone()]);
-    words.flatten().collect()
-}
-
 fn secured() {
     let mut secured = SecuredRedis::start("redis-tls");
     secured.fleet.redis_flags = words_of(&secured.flags());
@@ -215,15 +208,6 @@ fn secured() {
             assert!(!text.contains(secret), "{text}");
         }
     }
-}
-
-fn shown(output: &Output) -> String {
-    let Output { stdout, stderr, .. } = output;
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(stdout),
-        String::from_utf8_lossy(stderr)
-    )
 }
 
 /// Each case changes flags of a connection that is accepted; an empty value removes a flag.

@@ -9,6 +9,7 @@ use super::context::{Context, Deliveries};
 use crate::kafka::client::ProducerClient;
 use crate::kafka::error::{KafkaError, SendError};
 use crate::kafka::messages::{Message, Messages, PRODUCE_REQUEST_BYTES};
+use crate::kafka::send_tally::SendTally;
 use crate::kafka::settings::KafkaSettings;
 use crate::model::Backoff;
 use crossbeam_channel::never;
@@ -121,7 +122,7 @@ impl Producer {
     }
 
     /// Sends all messages; those of batches that were too large again in smaller ones. Returns what is known about each message.
-    fn send_all(&mut self, messages: &Messages, tally: &mut Tally) -> Result<(), KafkaError> {
+    fn send_all(&mut self, messages: &Messages, tally: &mut SendTally) -> Result<(), KafkaError> {
         let mut indices: Vec<usize> = (0..messages.len()).collect();
         while !indices.is_empty() {
             let client = self.take_client()?;
@@ -200,23 +201,9 @@ impl ProducerClient for Producer {
     }
 
     fn send(&mut self, messages: &Arc<Messages>) -> Result<(), SendError> {
-        let mut tally = Tally::default();
+        let mut tally = SendTally::default();
         let outcome = self.send_all(messages, &mut tally);
-        let error = match (outcome, tally.refused.first()) {
-            (Ok(()), None) => return Ok(()),
-            (Err(error), _) => error,
-            (Ok(()), Some(&index)) => KafkaError::TooLarge {
-                topic: self.topic.clone(),
-                bytes: messages.at(index).value.len(),
-            },
-        };
-        tally.acknowledged.sort_unstable();
-        tally.refused.sort_unstable();
-        Err(SendError {
-            acknowledged: tally.acknowledged,
-            refused: tally.refused,
-            error,
-        })
+        tally.finish(outcome, &self.topic, messages)
     }
 }
 
@@ -241,13 +228,6 @@ fn wait_for_reports(context: &Context) {
             }
         }
     }
-}
-
-/// What is known so far about the messages of one send, by index.
-#[derive(Default)]
-struct Tally {
-    acknowledged: Vec<usize>,
-    refused: Vec<usize>,
 }
 
 fn partition_without_leader(leaders: &Leaders) -> Option<i32> {

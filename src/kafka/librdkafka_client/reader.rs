@@ -165,7 +165,7 @@ impl Reader {
             };
             let Some(error) = own_error else { continue };
             let answer = describe_failure(&self.topic, partition, cursor, &error);
-            if !is_urgent(&answer) {
+            if !answer.is_urgent() {
                 let failing = Failing {
                     cursor,
                     answer: answer.clone(),
@@ -256,7 +256,7 @@ impl ReaderClient for Reader {
                     .or_insert_with(|| Fetched::Away { reason });
             }
         }
-        if answers.values().any(is_stale) {
+        if answers.values().any(Fetched::is_stale) {
             session.expire_metadata();
         }
         self.session = Some(session);
@@ -557,17 +557,4 @@ fn log_ranges(
         ranges.insert(partition, LogRange { first, next });
     }
     Ok(ranges)
-}
-
-/// Whether the caller has to get the result at once.
-fn is_urgent(answer: &Fetched) -> bool {
-    matches!(
-        answer,
-        Fetched::Records(_) | Fetched::OutOfRange | Fetched::Gap { .. }
-    )
-}
-
-/// Whether the result may change with new metadata.
-fn is_stale(answer: &Fetched) -> bool {
-    matches!(answer, Fetched::Gone | Fetched::Away { .. })
 }

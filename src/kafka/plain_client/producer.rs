@@ -10,6 +10,7 @@ use crate::kafka::brokers::Brokers;
 use crate::kafka::client::ProducerClient;
 use crate::kafka::error::{KafkaError, SendError};
 use crate::kafka::messages::{Message, Messages, PRODUCE_REQUEST_BYTES};
+use crate::kafka::send_tally::SendTally;
 use crate::model::Backoff;
 use kafka::client::{Compression, KafkaClient, ProduceMessage, RequiredAcks};
 use kafka::error::KafkaCode;
@@ -54,7 +55,11 @@ impl Producer {
             })
     }
 
-    fn send_all(&mut self, messages: &Arc<Messages>, tally: &mut Tally) -> Result<(), KafkaError> {
+    fn send_all(
+        &mut self,
+        messages: &Arc<Messages>,
+        tally: &mut SendTally,
+    ) -> Result<(), KafkaError> {
         if messages.is_empty() {
             return Ok(());
         }
@@ -62,6 +67,7 @@ impl Producer {
         self.client.refresh()?;
         let partitions = self.client.leaders().len();
         let weights: Vec<usize> = messages.iter().map(weight).collect();
+        let mut failed = None;
         let mut waiting: VecDeque<Vec<usize>> = batches(&weights, self.request_bytes).into();
         while let Some(batch) = waiting.pop_front() {
             let mut placed = Placed::new();
@@ -87,14 +93,13 @@ impl Producer {
                         }
                     }
                     // They stay unacknowledged; the other partitions of this answer still count.
-                    Some(Err(code)) => tally.failed = Some(*code),
-                    None => tally.failed = Some(KafkaCode::Unknown),
+                    Some(Err(code)) => failed = Some(*code),
+                    None => failed = Some(KafkaCode::Unknown),
                 }
             }
-            let failed = tally
-                .failed
-                .map(|code| KafkaError::code(self.client.brokers(), &self.doing(), code));
-            if let Some(error) = failed.or(silent) {
+            let error =
+                failed.map(|code| KafkaError::code(self.client.brokers(), &self.doing(), code));
+            if let Some(error) = error.or(silent) {
                 self.client.forget();
                 return Err(error);
             }
@@ -189,17 +194,9 @@ impl ProducerClient for Producer {
     }
 
     fn send(&mut self, messages: &Arc<Messages>) -> Result<(), SendError> {
-        let mut tally = Tally::default();
+        let mut tally = SendTally::default();
         let outcome = self.send_all(messages, &mut tally);
-        let error = match (outcome, tally.refused.first()) {
-            (Ok(()), None) => return Ok(()),
-            (Err(error), _) => error,
-            (Ok(()), Some(&index)) => KafkaError::TooLarge {
-                topic: self.client.topic().to_owned(),
-                bytes: messages.at(index).value.len(),
-            },
-        };
-        Err(tally.into_error(error))
+        tally.finish(outcome, self.client.topic(), messages)
     }
 }
 
@@ -208,23 +205,3 @@ type Placed = BTreeMap<i32, Vec<usize>>;
 
 /// The result for each partition of a request.
 type Outcomes = BTreeMap<i32, Result<(), KafkaCode>>;
-
-/// What is known so far about the messages of one send.
-#[derive(Default)]
-struct Tally {
-    acknowledged: Vec<usize>,
-    refused: Vec<usize>,
-    failed: Option<KafkaCode>,
-}
-
-impl Tally {
-    fn into_error(mut self, error: KafkaError) -> SendError {
-        self.acknowledged.sort_unstable();
-        self.refused.sort_unstable();
-        SendError {
-            acknowledged: self.acknowledged,
-            refused: self.refused,
-            error,
-        }
-    }
-}

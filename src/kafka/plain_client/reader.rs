@@ -85,7 +85,7 @@ impl Reader {
         }
         answers
             .retain(|_, answer| !matches!(answer, Fetched::Records(records) if records.is_empty()));
-        if answers.values().any(is_stale) {
+        if answers.values().any(Fetched::is_stale) {
             self.client.forget_if_cheap();
         }
         Ok(answers)
@@ -294,11 +294,11 @@ impl ReaderClient for Reader {
             let left = deadline.saturating_duration_since(Instant::now());
             let found = self.fetch_once(cursors, left)?;
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || found.values().any(is_urgent) {
+            if left.is_zero() || found.values().any(Fetched::is_urgent) {
                 return Ok(found);
             }
             // The broker answered early, with a result that is not urgent or with bytes that are not records.
-            let pause = match found.values().any(is_stale) {
+            let pause = match found.values().any(Fetched::is_stale) {
                 true => FETCH_STALE_PAUSE,
                 false => FETCH_AGAIN_PAUSE,
             };
@@ -321,19 +321,6 @@ fn adapt(window: &mut Window, records: &[Record], cursor: i64, end: i64, full: i
 }
 
 type Answers = BTreeMap<i32, Fetched>;
-
-/// Whether the caller has to get the result at once.
-fn is_urgent(answer: &Fetched) -> bool {
-    matches!(
-        answer,
-        Fetched::Records(_) | Fetched::OutOfRange | Fetched::Gap { .. }
-    )
-}
-
-/// Whether the result may change with new metadata.
-fn is_stale(answer: &Fetched) -> bool {
-    matches!(answer, Fetched::Gone | Fetched::Away { .. })
-}
 
 fn away(partition: i32, reason: &str) -> Fetched {
     Fetched::Away {

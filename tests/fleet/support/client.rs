@@ -68,3 +68,13 @@ impl Fleet {
         ids.remove(0)
     }
 }
+
+/// Everything that a program has printed.
+pub fn shown(output: &Output) -> String {
+    let Output { stdout, stderr, .. } = output;
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(stdout),
+        String::from_utf8_lossy(stderr)
+    )
+}

@@ -18,6 +18,7 @@ mod server;
 mod standin;
 mod wait;
 
+pub use client::shown;
 pub use environment::{
     cancel, is_kafka_4, lab, report, script, secured_kafka, shared_kafka, start, start_lab, stop,
 };
@@ -31,6 +32,7 @@ pub use proof::{Proof, a_reused_process_id_is_another_run, offsets};
 pub use proxy::Proxy;
 pub use rack::{Rack, SESSION_WAIT};
 pub use redis::{documented_user, run_command};
+pub use secure::words_of;
 pub use secured_kafka::SecuredKafka;
 pub use server::Scand;
 pub use wait::{SOON, now_ms, span_ms, wait_for, wait_until};

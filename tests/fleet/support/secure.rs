@@ -114,10 +114,10 @@ fn password_file(path: &Path, password: &str) -> Result<String, String> {
     Ok(text(path).to_owned())
 }
 
-/// Flags and values as words of a command line.
-fn words_of(flags: &[(&str, String)]) -> Vec<String> {
+/// Flags and values as words of a command line. The value of a switch is empty.
+pub fn words_of(flags: &[(&str, String)]) -> Vec<String> {
     let words = flags
         .iter()
         .map(|(flag, value)| [(*flag).to_owned(), value.clone()]);
-    words.flatten().collect()
+    words.flatten().filter(|word| !word.is_empty()).collect()
 }
