@@ -46,7 +46,7 @@ mod tests {
     fn the_result_names_what_is_known() {
         let mut messages = Messages::default();
         for size in [1, 20, 3] {
-            messages.push(b"key", |value| value.resize(size, b'x'));
+            messages.push(b"key", |value| value.extend(vec![b'x'; size]));
         }
         let tally = |acknowledged: &[usize], refused: &[usize]| SendTally {
             acknowledged: acknowledged.to_vec(),
