@@ -160,7 +160,7 @@ fn sasl(reader: &mut Reader) -> Result<Option<Sasl>, Invalid> {
         (None, None, _) => Ok(None),
         (Some(_), None, _) => Err(needs(&KAFKA_SASL, &KAFKA_USER)),
         (Some(_), Some(_), None) => Err(Invalid::about(
-            "needs -kafka-password-file, or the password in the environment variable SCAN_KAFKA_PASSWORD",
+            "needs a password: -kafka-password-file FILE or $SCAN_KAFKA_PASSWORD",
         )
         .of(KAFKA_SASL.shown())),
     }
@@ -308,7 +308,7 @@ mod tests {
             ),
             (
                 &["-kafka-sasl", "PLAIN", "-kafka-user", "a"],
-                "-kafka-sasl: needs -kafka-password-file, or",
+                "-kafka-sasl: needs a password: -kafka-password-file FILE or",
             ),
             (
                 &["-kafka-sasl", "GSSAPI"],

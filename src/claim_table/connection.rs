@@ -7,7 +7,7 @@ use super::error::{ClaimTableError, Stage, is_wrong_type};
 use super::replicas::Replicas;
 use super::settings::RedisSettings;
 use super::url::Node;
-use super::watermark::Caller;
+use super::watermark::CallingServer;
 use log::error;
 use redis::{
     Connection, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Script,
@@ -27,7 +27,7 @@ pub struct ClaimTable {
     /// The node of a Redis Cluster that had the group's keys last.
     node: Option<Node>,
     /// The server that calls; none for scanpush, whose calls do not show whether Redis has lost anything.
-    caller: Option<Caller>,
+    caller: Option<CallingServer>,
     /// Whether decisions wait for a replica.
     pub(super) replicas: Replicas,
 }
@@ -46,7 +46,7 @@ impl ClaimTable {
     }
 
     /// The same table for calls of a server. Each call then notices if Redis has lost an earlier one of this server.
-    pub fn called_by(self, caller: &Caller) -> ClaimTable {
+    pub fn called_by(self, caller: &CallingServer) -> ClaimTable {
         ClaimTable {
             caller: Some(caller.clone()),
             ..self
@@ -119,8 +119,8 @@ impl ClaimTable {
     ) -> Result<Option<T>, ClaimTableError> {
         let prefix = self.prefix.clone();
         let caller = self.caller.clone();
-        let server = caller.as_ref().map_or("", Caller::server);
-        let seen = caller.as_ref().map_or(0, Caller::seen);
+        let server = caller.as_ref().map_or("", CallingServer::server);
+        let seen = caller.as_ref().map_or(0, CallingServer::seen);
         self.run(|connection| {
             let mut call = script.key(prefix.as_str());
             let answer = call

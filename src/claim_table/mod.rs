@@ -51,4 +51,4 @@ pub use order::Order;
 pub use settings::RedisSettings;
 pub use url::RedisUrl;
 pub use view::{LiveServer, LiveTask};
-pub use watermark::Caller;
+pub use watermark::CallingServer;

@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A server that calls the claim table.
 #[derive(Clone, Debug)]
-pub struct Caller {
+pub struct CallingServer {
     server: String,
     seen: Arc<AtomicU64>,
 }
 
-impl Caller {
+impl CallingServer {
     /// The server with this name. All its connections must have clones of the same caller.
-    pub fn new(server: &str) -> Caller {
-        Caller {
+    pub fn new(server: &str) -> CallingServer {
+        CallingServer {
             server: server.to_owned(),
             seen: Arc::default(),
         }

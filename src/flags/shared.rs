@@ -65,7 +65,7 @@ pub const KAFKA_PASSWORD_FILE: Flag = Flag::optional(
 pub const KAFKA_CONFIG: Flag = Flag::optional(
     "--kafka-config",
     "FILE",
-    "more settings of librdkafka, one per line, like sasl.mechanism=OAUTHBEARER",
+    "more settings of librdkafka, one per line, like ssl.keystore.location=scan.p12",
 );
 
 /// The Redis of the claim table and the live progress.

@@ -14,25 +14,25 @@ type Job = Box<dyn FnOnce() + Send>;
 /// A thread that makes calls on behalf of another thread, so that the other one can stop waiting. It is reused, because starting a thread takes
 /// as long as a small call.
 #[derive(Debug)]
-pub(in crate::kafka) struct Caller {
+pub(in crate::kafka) struct DeadlineThread {
     thread: Option<(Sender<Job>, JoinHandle<()>)>,
     /// Once closed, no call waits.
     stop: Receiver<()>,
 }
 
-impl Default for Caller {
-    fn default() -> Caller {
-        Caller::until(never())
+impl Default for DeadlineThread {
+    fn default() -> DeadlineThread {
+        DeadlineThread::until(never())
     }
 }
 
-impl Caller {
+impl DeadlineThread {
     /// A caller whose calls fail with [`KafkaError::Stopped`] once `stop` is closed.
-    pub(in crate::kafka) fn until(stop: Receiver<()>) -> Caller {
-        Caller { thread: None, stop }
+    pub(in crate::kafka) fn until(stop: Receiver<()>) -> DeadlineThread {
+        DeadlineThread { thread: None, stop }
     }
 
-    /// Waits for `pause`; errs as [`Caller::within`] does if `stop` closes.
+    /// Waits for `pause`; errs as [`DeadlineThread::within`] does if `stop` closes.
     pub(in crate::kafka) fn pause(&self, pause: Duration) -> Result<(), KafkaError> {
         select! {
             recv(self.stop) -> _ => Err(KafkaError::Stopped),
@@ -92,7 +92,7 @@ impl Caller {
     }
 }
 
-impl Drop for Caller {
+impl Drop for DeadlineThread {
     fn drop(&mut self) {
         if let Some((jobs, thread)) = self.thread.take() {
             drop(jobs);
@@ -110,13 +110,13 @@ fn start() -> io::Result<(Sender<Job>, JoinHandle<()>)> {
     Ok((jobs, thread))
 }
 
-/// A single call, as [`Caller::within`].
+/// A single call, as [`DeadlineThread::within`].
 pub(in crate::kafka) fn within<T, W>(wait: Duration, doing: &str, work: W) -> Result<T, KafkaError>
 where
     T: Send + 'static,
     W: FnOnce() -> Result<T, KafkaError> + Send + 'static,
 {
-    Caller::default().within(wait, doing, work)
+    DeadlineThread::default().within(wait, doing, work)
 }
 
 #[cfg(test)]
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_thread_is_reused_until_a_call_fails() {
-        let mut caller = Caller::default();
+        let mut caller = DeadlineThread::default();
         let second = Duration::from_secs(1);
         let mut thread_of = |wait, work: fn() -> Result<(), KafkaError>| {
             caller.within(wait, "call", move || {
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn a_stop_ends_the_wait() {
         let (closed, stop) = bounded(0);
-        let mut caller = Caller::until(stop);
+        let mut caller = DeadlineThread::until(stop);
         let second = Duration::from_secs(1);
         assert_eq!(caller.within(second, "add", || Ok(1 + 1)), Ok(2));
         drop(closed);

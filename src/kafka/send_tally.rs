@@ -3,7 +3,7 @@
 use super::error::{KafkaError, SendError};
 use super::messages::Messages;
 
-/// The messages of one send whose fate is known, by index.
+/// The messages of one send whose outcome is known, by index.
 #[derive(Debug, Default)]
 pub(super) struct SendTally {
     /// Kafka has them.

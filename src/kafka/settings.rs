@@ -160,7 +160,7 @@ impl FromStr for SaslMechanism {
         all.into_iter()
             .find(|mechanism| mechanism.name().eq_ignore_ascii_case(text))
             .ok_or_else(|| {
-                let expected = "is not PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 (-kafka-config takes other mechanisms)";
+                let expected = "is not PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512";
                 Invalid::new(text, expected)
             })
     }

@@ -4,7 +4,7 @@
 use super::claims::dispatch;
 use super::scan::{self, progress, publish};
 use super::{logging, signals};
-use crate::claim_table::{Caller, ClaimTable};
+use crate::claim_table::{CallingServer, ClaimTable};
 use crate::exit::Exit;
 use crate::kafka::{self, GroupOffsets, Producer, Reader};
 use crate::masscan::{self, MasscanBinary, MasscanInfo, StdoutMode};
@@ -320,7 +320,7 @@ fn join_all(threads: Vec<JoinHandle<()>>) {
 /// What several threads share, and how each is started.
 struct Parts<'a> {
     options: &'a Options,
-    caller: Caller,
+    caller: CallingServer,
     held_claims: Arc<HeldClaims>,
     health: Arc<Health>,
     buffer: Arc<FindingsBuffer>,
@@ -337,7 +337,7 @@ impl Parts<'_> {
     ) -> Parts<'a> {
         Parts {
             options,
-            caller: Caller::new(options.name.as_str()),
+            caller: CallingServer::new(options.name.as_str()),
             held_claims: Arc::default(),
             health: Arc::default(),
             buffer: Arc::new(FindingsBuffer::new(options.buffer_bytes)),

@@ -250,11 +250,12 @@ fn dropped_answers() {
     });
     proof.check(&fleet, SOON);
     let sent = fleet.records("results").len();
-    // librdkafka is idempotent: what is sent again is not written again.
-    match is_kafka_4() {
-        true => assert_eq!(sent, 512),
-        false => assert!(sent > 512, "unacknowledged records were sent again: {sent}"),
-    }
+    // What librdkafka itself sends again is not written again.
+    let at_least = if is_kafka_4() { 512 } else { 513 };
+    assert!(
+        sent >= at_least,
+        "unacknowledged records were sent again: {sent}"
+    );
 }
 
 fn recreated() {

@@ -1,12 +1,18 @@
-//! What only librdkafka can read: records compressed with lz4 and zstd, and transactions.
+//! What is particular to the client on librdkafka: lz4, zstd and transactions, and how it reads ahead and reports errors.
 
 use crate::support::{Fleet, SOON, shared_kafka};
 use crate::{Needs, Test};
 use rdkafka::config::ClientConfig;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rustix::process::Signal;
+use scan::kafka::{ClientChoice, Fetched, KafkaSettings, Messages, Producer, Reader, Security};
 use scan::model::State;
 use serde_json::json;
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[
     (
@@ -18,6 +24,16 @@ pub const TESTS: &[Test] = &[
         "records_of_aborted_transactions_are_not_scanned",
         Needs::KafkaAndRedis,
         aborted,
+    ),
+    (
+        "records_that_were_read_ahead_survive_a_slow_answer_about_the_topic",
+        Needs::KafkaAndRedis,
+        slow_metadata,
+    ),
+    (
+        "a_damaged_batch_is_not_skipped_and_holds_up_only_its_partition",
+        Needs::KafkaAndRedis,
+        damaged,
     ),
 ];
 
@@ -99,5 +115,89 @@ fn aborted() {
     fleet.wait_committed(shared_kafka());
     for id in ["aborted", "aborted-too"] {
         assert!(fleet.task(id).is_none(), "{}", server.log());
+    }
+}
+
+/// The topic's metadata is read again with each fetch that names a missing partition. Meanwhile librdkafka has read ahead.
+fn slow_metadata() {
+    const RECORDS: usize = 400;
+    const MISSING: i32 = 7;
+    let mut fleet = Fleet::new("slow-metadata");
+    let kafka = fleet.start_kafka(&[]);
+    let settings = KafkaSettings::new(
+        fleet.kafka.parse().unwrap(),
+        ClientChoice::Librdkafka,
+        Security::default(),
+    )
+    .unwrap();
+    let topic = fleet.topic("tasks");
+    let mut messages = Messages::default();
+    for _ in 0..RECORDS {
+        messages.push(b"key", |value| value.extend([b'x'; 40_000]));
+    }
+    let mut producer = Producer::new(&settings, &topic, false);
+    producer.send(&Arc::new(messages)).unwrap();
+    let mut reader = Reader::connect(&settings, &topic).unwrap();
+    let (mut next, mut freezes) = (0, 3);
+    let deadline = Instant::now() + SOON;
+    while next < RECORDS as i64 {
+        assert!(Instant::now() < deadline, "read up to {next}");
+        let is_frozen = next > 0 && freezes > 0;
+        if is_frozen {
+            freezes -= 1;
+            kafka.0.signal(Signal::STOP).unwrap();
+        }
+        let cursors = BTreeMap::from([(0, next), (MISSING, 0)]);
+        let fetched = thread::scope(|scope| {
+            scope.spawn(|| {
+                // Longer than one request for metadata takes at most.
+                thread::sleep(Duration::from_millis(700));
+                kafka.0.signal(Signal::CONT).unwrap();
+            });
+            reader.fetch(&cursors, Duration::from_millis(500)).unwrap()
+        });
+        assert_eq!(fetched.get(&MISSING), Some(&Fetched::Gone));
+        if let Some(Fetched::Records(records)) = fetched.get(&0) {
+            for record in records {
+                assert_eq!(record.offset, next, "no record is missing");
+                next += 1;
+            }
+        }
+    }
+}
+
+/// A byte of the second of three batches is changed on the broker's disk.
+fn damaged() {
+    let mut fleet = Fleet::new("damaged").with_standin(&json!({}));
+    let kafka = fleet.start_kafka(&[]);
+    let topic = fleet.topic("tasks");
+    let words = ["--create", "--topic", &topic, "--partitions", "2"];
+    kafka.0.tool("topic", &words).unwrap();
+    for id in ["before", "damaged", "after"] {
+        fleet.produce_to("tasks", 0, &task(&fleet, id, 0));
+    }
+    kafka.0.stop().unwrap();
+    let log = kafka
+        .0
+        .folder
+        .join(format!("data/{topic}-0/00000000000000000000.log"));
+    let mut bytes = fs::read(&log).unwrap();
+    let second = 12 + i32::from_be_bytes(bytes[8..12].try_into().unwrap()) as usize;
+    // Beyond the header of the batch.
+    bytes[second + 80] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    kafka.0.restart().unwrap();
+
+    let server = fleet.ready_scand("a", &LIBRDKAFKA);
+    assert_eq!(fleet.wait_ended("before", SOON).status, State::Completed);
+    server.wait_for_log(&format!(
+        "cannot read {topic} partition 0, waiting: partition 0 of {topic}, from offset 1 on"
+    ));
+    for id in ["other-1", "other-2"] {
+        fleet.produce_to("tasks", 1, &task(&fleet, id, 1));
+        assert_eq!(fleet.wait_ended(id, SOON).status, State::Completed);
+    }
+    for id in ["damaged", "after"] {
+        assert!(fleet.task(id).is_none(), "nothing is skipped");
     }
 }

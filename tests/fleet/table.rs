@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use redis::Commands;
 use scan::claim_table::{
-    Answer, Beginning, Caller, Claim, ClaimState, ClaimTable, Claimed, Cursor, Disposition, Ending,
-    Ingest, Ingested, LiveProgress, Load, NewTask, Order, Outcome, Past, Reaped, Refused, Release,
-    Renewal, Start,
+    Answer, Beginning, CallingServer, Claim, ClaimState, ClaimTable, Claimed, Cursor, Disposition,
+    Ending, Ingest, Ingested, LiveProgress, Load, NewTask, Order, Outcome, Past, Reaped, Refused,
+    Release, Renewal, Start,
 };
 use scan::model::{FoundByPass, Lineage, Progress, Resume, State, Task, TaskId};
 use scan::scand::DISPATCH_IDLE_TICK;
@@ -117,7 +117,7 @@ impl Table {
 
     fn of(fleet: &Fleet) -> Table {
         let mut table = Table {
-            claim_table: fleet.claim_table().called_by(&Caller::new("a")),
+            claim_table: fleet.claim_table().called_by(&CallingServer::new("a")),
             fleet: fleet.clone_for_thread(),
             redis: fleet.redis_connection(),
             prefix: fleet.key(""),
@@ -248,7 +248,9 @@ impl Table {
 
     /// As another server calls it.
     fn claim_table_of(&self, server: &str) -> ClaimTable {
-        self.fleet.claim_table().called_by(&Caller::new(server))
+        self.fleet
+            .claim_table()
+            .called_by(&CallingServer::new(server))
     }
 
     fn is_running(&mut self, id: &str) -> bool {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// Maximum number of brokers whose causes are kept.
 const BROKERS_MAX: usize = 64;
 
-/// Connections that a broker closes without an error, each tried again, until waiting is useless.
+/// Connections closed without an error, for each broker, after which waiting longer is useless.
 const CLOSED_MAX: usize = 3;
 
 /// The last cause of each broker.
@@ -129,12 +129,12 @@ impl Causes {
 
     /// Whether the brokers of `settings` have decisive causes, all of them: waiting is useless.
     pub(super) fn are_decisive(&self, settings: &KafkaSettings) -> bool {
-        let brokers = settings.brokers().addresses().len();
-        let decisive = self
-            .by_broker
-            .values()
-            .filter(|cause| cause.kind.is_decisive());
-        decisive.count() >= brokers || self.closed >= CLOSED_MAX * brokers
+        let brokers = settings.brokers().addresses();
+        let is_decisive = |address: &String| {
+            let cause = self.by_broker.get(address);
+            cause.is_some_and(|cause| cause.kind.is_decisive())
+        };
+        brokers.iter().all(is_decisive) || self.closed >= CLOSED_MAX * brokers.len()
     }
 
     /// The causes for an operator, by address; for all addresses of `settings` if there is no cause.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Name of this program in the broker's request log.
 const CLIENT_ID: &str = "scan";
-/// Longest time for one request. librdkafka's own is 60 s; it accepts no less than 10 s for consumers' fetches.
+/// Time-out of one request (librdkafka's default: 60 s; consumers need at least 10 s).
 pub(super) const REQUEST_WAIT: Duration = Duration::from_secs(10);
 /// Interval at which metadata (leaders, added partitions) is read again.
 pub(super) const METADATA_EVERY: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ const RECONNECT_MAX: Duration = Duration::from_secs(1);
 pub(super) const STATISTICS_EVERY: Duration = Duration::from_secs(1);
 /// How long a broker may be without a connection before it counts as away: connecting again takes a moment.
 pub(super) const AWAY_AFTER: Duration = Duration::from_secs(2);
-/// Size of records that a reader fetches ahead of its caller, in KiB, and again the same in a fetch that is under way.
+/// Size of records that a reader fetches ahead of its caller, in KiB. A fetch in progress may hold as much again.
 const CONSUMER_QUEUE_KIB: u32 = 4096;
 /// Number of records that a reader fetches ahead, at least, unless the queue's size is reached.
 const CONSUMER_QUEUE_RECORDS: u32 = 10_000;
@@ -34,11 +34,11 @@ const LONG_POLL: Duration = Duration::from_millis(100);
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(20);
 /// Size of messages that a producer holds until they are acknowledged, in KiB. More messages wait in the caller.
 const PRODUCER_QUEUE_KIB: u32 = 16 * 1024;
-/// Largest message that is offered to the broker, in bytes: the most that librdkafka accepts. What a topic accepts, the broker decides.
-const MESSAGE_MAX_BYTES: u32 = 1_000_000_000;
+/// Largest message that is offered to the broker, in bytes: what fits into the queue. What a topic accepts, the broker decides.
+const MESSAGE_MAX_BYTES: u32 = PRODUCER_QUEUE_KIB * 1024;
 /// Number of messages in a batch at most: as many as fit.
 const BATCH_MESSAGES_MAX: usize = 1_000_000;
-/// With batches of this size or smaller, each message has its own.
+/// At or below this batch size, each message is sent in a batch of its own.
 pub(super) const SINGLE_MESSAGE_BYTES: usize = 1024;
 /// How long a message may wait for its acknowledgement. The election of a new leader takes about 7 s after a broker was killed.
 pub(super) const DELIVERY_WAIT: Duration = Duration::from_secs(30);
@@ -116,6 +116,7 @@ pub(super) fn of_producer(
             ("queue.buffering.max.messages", "0"),
             ("message.timeout.ms", &ms(DELIVERY_WAIT)),
             ("request.timeout.ms", &ms(REQUEST_WAIT)),
+            ("delivery.report.only.error", "false"),
         ],
     );
     Ok(config)
@@ -171,9 +172,11 @@ fn common(settings: &KafkaSettings) -> Result<ClientConfig, Invalid> {
         ],
     );
     let named = |name: &str| from_file.iter().any(|(known, _)| known == name);
-    if let Some(protocol) = protocol(security, named("security.protocol")) {
-        config.set("security.protocol", protocol);
-    }
+    let in_file = from_file
+        .iter()
+        .find(|(name, _)| name == "security.protocol");
+    let in_file = in_file.map_or("", |(_, protocol)| protocol);
+    config.set("security.protocol", protocol(security, in_file));
     if let Some(tls) = &security.tls {
         set_tls(&mut config, tls, named("ssl.key.password"))?;
     } else if !named("ssl.ca.location") && !named("ssl.ca.pem") {
@@ -189,13 +192,16 @@ fn common(settings: &KafkaSettings) -> Result<ClientConfig, Invalid> {
 /// librdkafka then tries the usual places of Linux distributions.
 const SYSTEM_CA: &str = "probe";
 
-/// The security protocol that the flags ask for. None if the file names one and no flag asks for more.
-fn protocol(security: &Security, is_in_file: bool) -> Option<&'static str> {
-    match (security.tls.is_some(), security.sasl.is_some()) {
-        (true, true) => Some("sasl_ssl"),
-        (true, false) => Some("ssl").filter(|_| !is_in_file),
-        (false, true) => Some("sasl_plaintext").filter(|_| !is_in_file),
-        (false, false) => Some("plaintext").filter(|_| !is_in_file),
+/// The security protocol: what the flags ask for and what the file names, together. So a file never takes away what a flag asks for.
+fn protocol(security: &Security, in_file: &str) -> &'static str {
+    let in_file = in_file.to_ascii_lowercase();
+    let tls = security.tls.is_some() || in_file.ends_with("ssl");
+    let sasl = security.sasl.is_some() || in_file.starts_with("sasl_");
+    match (tls, sasl) {
+        (true, true) => "sasl_ssl",
+        (true, false) => "ssl",
+        (false, true) => "sasl_plaintext",
+        (false, false) => "plaintext",
     }
 }
 
@@ -251,4 +257,37 @@ fn set(config: &mut ClientConfig, settings: &[(&str, &str)]) {
 
 fn ms(duration: Duration) -> String {
     duration.as_millis().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::{Password, Secret};
+    use crate::kafka::settings::SaslMechanism;
+
+    #[test]
+    fn a_file_takes_nothing_away_from_the_flags() {
+        let sasl = || Sasl {
+            mechanism: SaslMechanism::Plain,
+            user: "scan".to_owned(),
+            password: Password::Variable(Secret::new("s3cret").unwrap()),
+        };
+        for (tls, with_sasl, in_file, expected) in [
+            (false, false, "", "plaintext"),
+            (true, false, "", "ssl"),
+            (false, true, "", "sasl_plaintext"),
+            (true, true, "", "sasl_ssl"),
+            (false, false, "SASL_SSL", "sasl_ssl"),
+            (true, false, "sasl_plaintext", "sasl_ssl"),
+            (true, false, "plaintext", "ssl"),
+            (false, true, "ssl", "sasl_ssl"),
+        ] {
+            let security = Security {
+                tls: tls.then(Tls::default),
+                sasl: with_sasl.then(sasl),
+                config: None,
+            };
+            assert_eq!(protocol(&security, in_file), expected, "{in_file}");
+        }
+    }
 }

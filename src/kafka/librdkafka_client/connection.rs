@@ -26,11 +26,15 @@ const CONNECT_WAIT: Duration = Duration::from_secs(4);
 const METADATA_STEP: Duration = Duration::from_millis(300);
 /// Events that are handled between two such requests. Without a connection, librdkafka reports about 20 a second.
 const EVENTS_MAX: usize = 20;
+/// Kafka's code for a topic on which the user has no right.
+const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
+/// Kafka's code for a topic whose name is not allowed.
+const INVALID_TOPIC: i16 = 17;
 /// Longest time until a topic has leaders after a first request has made Kafka create it.
 const TOPIC_WAIT: Duration = Duration::from_secs(3);
 
-/// The leader of each partition: the broker's id, none if there is no leader.
-pub(super) type Leaders = BTreeMap<i32, Option<i32>>;
+/// The leader of each partition as `HOST:PORT`; none if there is no leader.
+pub(super) type Leaders = BTreeMap<i32, Option<String>>;
 
 /// Checks that a broker answers and accepts the credentials. Errs with the cause for each address.
 pub(in crate::kafka) fn try_connection(settings: &KafkaSettings) -> Result<(), KafkaError> {
@@ -69,10 +73,15 @@ impl Served for BaseConsumer<Context> {
     }
 
     fn serve(&self) {
-        // Errors arrive in the context; there are no records before an assignment.
-        // `poll` returns none for many of them, so it does not tell when the last one was handled.
+        // `poll` returns none for many events, so it does not tell when the last one was handled.
         for _ in 0..EVENTS_MAX {
-            let _ = self.poll(Duration::ZERO);
+            match self.poll(Duration::ZERO) {
+                // Errors of brokers arrive in the context.
+                None => {}
+                Some(Err(error)) if !is_of_a_partition(&error) => {}
+                // Only a consumer with assigned partitions has these. They are lost here, so it must not continue at its positions.
+                Some(_) => self.context().note_discarded(),
+            }
         }
     }
 }
@@ -86,6 +95,8 @@ pub(super) fn connect(
 ) -> Result<Metadata, KafkaError> {
     let deadline = Instant::now() + CONNECT_WAIT;
     let context = served.client().context();
+    // Causes of the past say nothing about this attempt.
+    context.causes().clear();
     loop {
         match served.client().fetch_metadata(topic, METADATA_STEP) {
             Ok(metadata) => {
@@ -121,7 +132,7 @@ pub(super) fn topic_leaders(
     loop {
         let metadata = connect(served, settings, Some(topic), stop)?;
         let error = topic_error(&metadata, topic);
-        if let Some(code @ (29 | 17)) = error {
+        if let Some(code @ (TOPIC_AUTHORIZATION_FAILED | INVALID_TOPIC)) = error {
             return Err(broker_error(
                 settings,
                 &format!("look up topic {topic}"),
@@ -156,15 +167,42 @@ fn topic_error(metadata: &Metadata, topic: &str) -> Option<i16> {
 }
 
 fn leaders_in(metadata: &Metadata, topic: &str) -> Leaders {
+    let address_of = |id: i32| {
+        let mut brokers = metadata.brokers().iter();
+        let broker = brokers.find(|broker| broker.id() == id)?;
+        Some(format!("{}:{}", broker.host(), broker.port()))
+    };
     let topics = metadata.topics().iter();
     topics
         .filter(|known| known.name() == topic)
         .flat_map(|known| known.partitions())
-        .map(|partition| {
-            let leader = partition.leader();
-            (partition.id(), (leader >= 0).then_some(leader))
-        })
+        .map(|partition| (partition.id(), address_of(partition.leader())))
         .collect()
+}
+
+/// Whether an error is about a partition; the others are about brokers or the group. librdkafka's own codes are negative, Kafka's are positive.
+pub(super) fn is_of_a_partition(error: &Error) -> bool {
+    if matches!(error, Error::PartitionEOF(_)) {
+        return true;
+    }
+    match error.rdkafka_error_code() {
+        Some(
+            Code::AutoOffsetReset
+            | Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::BadMessage
+            | Code::BadCompression
+            | Code::NotImplemented
+            | Code::Unknown,
+        ) => true,
+        Some(code) => code as i32 > 0 && !is_of_the_group(code as i32),
+        None => false,
+    }
+}
+
+/// Whether a code of Kafka is about a group; readers have one only because librdkafka requires it.
+fn is_of_the_group(code: i32) -> bool {
+    matches!(code, 14..=16 | 22..=27 | 30)
 }
 
 /// Waits; errs once `stop` is closed.

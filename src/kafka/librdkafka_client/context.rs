@@ -1,4 +1,4 @@
-//! Receives what librdkafka reports on its own threads: errors, log lines, statistics, delivery reports. Only keeps it; the clients look at it.
+//! Receives what librdkafka reports on its own threads: errors, log lines, statistics, delivery reports. Stores it for the clients.
 
 use super::causes::Causes;
 use super::config::STATISTICS_EVERY;
@@ -10,10 +10,11 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError as Error;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
-use rdkafka::statistics::Statistics;
+use rdkafka::statistics::{Broker, Statistics};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ pub(super) struct Context {
     brokers: Mutex<BrokerStates>,
     deliveries: Mutex<Deliveries>,
     delivered: Condvar,
+    /// Whether records or errors of assigned partitions were discarded while metadata was read.
+    has_discarded: AtomicBool,
 }
 
 /// Which brokers can be used, and who leads which partition, by the last statistics.
@@ -31,6 +34,8 @@ pub(super) struct Context {
 pub(super) struct BrokerStates {
     /// Address of each known broker, and whether it is connected, by its id.
     pub(super) by_id: BTreeMap<i32, BrokerState>,
+    /// Whether any broker is connected, those of the settings included, whose ids are not known.
+    pub(super) is_any_up: bool,
     /// The leader's id of each partition; -1 for none.
     pub(super) leaders: BTreeMap<i32, i32>,
     /// When the statistics arrived; none before the first.
@@ -43,7 +48,7 @@ impl BrokerStates {
         let are_current = self
             .at
             .is_some_and(|at| at.elapsed() < 3 * STATISTICS_EVERY);
-        are_current && !self.by_id.values().any(|broker| broker.is_up)
+        are_current && !self.is_any_up
     }
 }
 
@@ -83,17 +88,22 @@ impl Context {
             .clone()
     }
 
+    /// Records or errors of assigned partitions were discarded.
+    pub(super) fn note_discarded(&self) {
+        self.has_discarded.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether any were since the last call.
+    pub(super) fn take_discarded(&self) -> bool {
+        self.has_discarded.swap(false, Ordering::Relaxed)
+    }
+
     /// Begins a send of this many messages.
     pub(super) fn expect(&self, messages: usize) {
         *self.deliveries() = Deliveries {
             pending: messages,
             ..Deliveries::default()
         };
-    }
-
-    /// A message was not accepted by librdkafka and gets no delivery report.
-    pub(super) fn refuse(&self, index: usize, code: Code) {
-        self.report(index, Err(code));
     }
 
     /// Waits until every message has its report, or `wait` has passed. Returns whether every one has.
@@ -104,6 +114,11 @@ impl Context {
             .wait_timeout_while(deliveries, wait, |deliveries| deliveries.pending > 0)
             .unwrap_or_else(PoisonError::into_inner);
         deliveries.pending == 0
+    }
+
+    /// Whether a message has failed for another reason than its size.
+    pub(super) fn has_failed(&self) -> bool {
+        self.deliveries().failed.is_some()
     }
 
     /// Number of messages without a delivery report.
@@ -122,7 +137,8 @@ impl Context {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn report(&self, index: usize, result: Result<(), Code>) {
+    /// The message at `index` has its result, from Kafka or because librdkafka did not queue it.
+    pub(super) fn report(&self, index: usize, result: Result<(), Code>) {
         let mut deliveries = self.deliveries();
         match result {
             Ok(()) => deliveries.acknowledged.push(index),
@@ -155,15 +171,16 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
-        let by_id = statistics
-            .brokers
-            .values()
-            // The group's coordinator is listed once more, as a logical broker with the same id.
-            .filter(|broker| broker.nodeid >= 0 && broker.source != "logical")
+        // The group's coordinator is listed once more, as a logical broker with the same id.
+        let brokers = statistics.brokers.values();
+        let brokers = brokers.filter(|broker| broker.source != "logical");
+        let is_any_up = brokers.clone().any(is_up);
+        let by_id = brokers
+            .filter(|broker| broker.nodeid >= 0)
             .map(|broker| {
                 let state = BrokerState {
                     address: broker.nodename.clone(),
-                    is_up: matches!(broker.state.as_str(), "UP" | "UPDATE"),
+                    is_up: is_up(broker),
                 };
                 (broker.nodeid, state)
             })
@@ -175,8 +192,12 @@ impl ClientContext for Context {
             .map(|partition| (partition.partition, partition.leader))
             .collect();
         let at = Some(Instant::now());
-        *self.brokers.lock().unwrap_or_else(PoisonError::into_inner) =
-            BrokerStates { by_id, leaders, at };
+        *self.brokers.lock().unwrap_or_else(PoisonError::into_inner) = BrokerStates {
+            by_id,
+            is_any_up,
+            leaders,
+            at,
+        };
     }
 
     fn error(&self, error: Error, reason: &str) {
@@ -185,6 +206,10 @@ impl ClientContext for Context {
         }
         debug!("librdkafka: {}", one_line(reason));
     }
+}
+
+fn is_up(broker: &Broker) -> bool {
+    matches!(broker.state.as_str(), "UP" | "UPDATE")
 }
 
 impl ConsumerContext for Context {}
@@ -212,7 +237,7 @@ mod tests {
         context.expect(4);
         context.report(2, Ok(()));
         context.report(0, Ok(()));
-        context.refuse(1, Code::MessageSizeTooLarge);
+        context.report(1, Err(Code::MessageSizeTooLarge));
         assert!(!context.wait_for_deliveries(Duration::from_millis(1)));
         context.report(3, Err(Code::MessageTimedOut));
         assert!(context.wait_for_deliveries(Duration::from_millis(1)));

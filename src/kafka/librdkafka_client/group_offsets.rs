@@ -4,7 +4,7 @@ use super::config;
 use super::connection::{bad_settings, call_error, open, topic_leaders};
 use super::context::Context;
 use crate::kafka::client::OffsetsClient;
-use crate::kafka::deadline::Caller;
+use crate::kafka::deadline::DeadlineThread;
 use crate::kafka::error::KafkaError;
 use crate::kafka::settings::KafkaSettings;
 use crossbeam_channel::never;
@@ -26,10 +26,10 @@ pub(in crate::kafka) struct GroupOffsets {
     settings: KafkaSettings,
     group: String,
     topic: String,
-    caller: Caller,
+    caller: DeadlineThread,
     session: Option<Session>,
-    /// The consumer of a call that was abandoned. librdkafka's commit has no time-out: with a broker that is frozen it returns when the broker
-    /// continues. As long as it has not returned, no other one is started, so that abandoned threads are bounded.
+    /// The consumer of a call that was abandoned. librdkafka's commit has no time-out; with a frozen broker it blocks until the broker resumes. Until
+    /// it returns, no new consumer is started, so there is at most one abandoned thread.
     abandoned: Weak<BaseConsumer<Context>>,
 }
 
@@ -56,7 +56,7 @@ impl GroupOffsets {
             settings: settings.clone(),
             group: group.to_owned(),
             topic: topic.to_owned(),
-            caller: Caller::default(),
+            caller: DeadlineThread::default(),
             session: None,
             abandoned: Weak::new(),
         }

@@ -1,7 +1,7 @@
 //! Sends messages and reports which of them Kafka certainly has.
 //!
-//! librdkafka sends a message again until it is acknowledged or [`DELIVERY_WAIT`](super::config::DELIVERY_WAIT) has passed; being idempotent, it
-//! writes none twice by that. What then has no acknowledgement may have arrived all the same, as with the other client.
+//! librdkafka sends a message again until it is acknowledged or [`DELIVERY_WAIT`](super::config::DELIVERY_WAIT) has passed; its
+//! retries write no duplicates. A message without an acknowledgement may still have arrived.
 
 use super::config;
 use super::connection::{Leaders, Served, bad_settings, call_error, open, pause, topic_leaders};
@@ -9,6 +9,7 @@ use super::context::{Context, Deliveries};
 use crate::kafka::client::ProducerClient;
 use crate::kafka::error::{KafkaError, SendError};
 use crate::kafka::messages::{Message, Messages, PRODUCE_REQUEST_BYTES};
+use crate::kafka::plain_client::api_versions::not_accepting;
 use crate::kafka::send_tally::SendTally;
 use crate::kafka::settings::KafkaSettings;
 use crate::model::Backoff;
@@ -17,13 +18,14 @@ use rdkafka::client::Client;
 use rdkafka::error::KafkaError as Error;
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode as Code;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Pause while librdkafka's queue is full.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(5);
 /// Interval at which missing reports are checked.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const REPORTS_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// How much longer than librdkafka's own time-out the delivery reports are waited for.
 const REPORT_GRACE: Duration = Duration::from_secs(5);
 /// After Kafka refused a batch because of its size, batches get smaller by this factor, down to single messages.
@@ -97,6 +99,7 @@ impl Producer {
     ) -> Deliveries {
         let context = client.context();
         context.expect(indices.len());
+        let mut patience = Patience::new(context);
         for &index in indices {
             let Message { key, value } = messages.at(index);
             let mut record = BaseRecord::with_opaque_to(&self.topic, index)
@@ -105,58 +108,93 @@ impl Producer {
             loop {
                 match client.send(record) {
                     Ok(()) => break,
-                    Err((Error::MessageProduction(Code::QueueFull), refused)) => {
-                        record = refused;
+                    Err((Error::MessageProduction(Code::QueueFull), not_queued)) => {
+                        record = not_queued;
                         context.wait_for_deliveries(FULL_QUEUE_PAUSE);
+                        if context.has_failed() || patience.is_over(context) {
+                            return context.take_deliveries();
+                        }
                     }
                     Err((error, _)) => {
                         let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
-                        context.refuse(index, code);
+                        context.report(index, Err(code));
                         break;
                     }
                 }
             }
         }
-        wait_for_reports(context);
+        while !context.wait_for_deliveries(REPORTS_CHECK_INTERVAL) && !patience.is_over(context) {}
         context.take_deliveries()
     }
 
-    /// Sends all messages; those of batches that were too large again in smaller ones. Returns what is known about each message.
+    /// Sends all messages; those of batches that were too large again in smaller ones.
     fn send_all(&mut self, messages: &Messages, tally: &mut SendTally) -> Result<(), KafkaError> {
         let mut indices: Vec<usize> = (0..messages.len()).collect();
+        let usual_batch_bytes = self.batch_bytes;
         while !indices.is_empty() {
             let client = self.take_client()?;
             let deliveries = self.deliver(&client, messages, &indices);
+            let some_fit = !deliveries.acknowledged.is_empty();
             tally.acknowledged.extend(deliveries.acknowledged);
             if let Some(code) = deliveries.failed {
                 let context = client.context();
                 let error = Error::MessageProduction(code);
                 return Err(call_error(context, &self.settings, &self.doing(), &error));
             }
-            if deliveries.pending > 0 && client.context().brokers().are_all_down() {
-                let causes = client.context().causes();
-                return Err(KafkaError::Unreachable(causes.refusals(&self.settings)));
-            }
             if deliveries.pending > 0 {
-                return Err(KafkaError::TimedOut {
-                    doing: format!("{}: {}", self.settings, self.doing()),
-                    waited: config::DELIVERY_WAIT,
-                });
+                return Err(self.without_reports(client.context()));
             }
+            let was_single = indices.len() == 1;
             indices = deliveries.too_large;
             if indices.is_empty() {
                 self.client = Some(client);
-            } else if self.batch_bytes > config::SINGLE_MESSAGE_BYTES {
+                continue;
+            }
+            if was_single || self.batch_bytes <= config::SINGLE_MESSAGE_BYTES {
+                tally.refused.append(&mut indices);
+            } else {
                 // Another client, with smaller batches.
                 self.batch_bytes /= BATCH_DIVISOR;
                 indices.sort_unstable();
-            } else {
-                tally.refused.append(&mut indices);
-                // Single messages are slow, so the next ones are tried in small batches.
-                self.batch_bytes *= BATCH_DIVISOR;
+            }
+            if some_fit && indices.is_empty() {
+                // Only some messages are too large, not the usual batches.
+                self.batch_bytes = usual_batch_bytes;
             }
         }
         Ok(())
+    }
+
+    /// The error if messages have no delivery report.
+    fn without_reports(&self, context: &Context) -> KafkaError {
+        match context.brokers().are_all_down() {
+            true => KafkaError::Unreachable(context.causes().refusals(&self.settings)),
+            false => KafkaError::TimedOut {
+                doing: format!("{}: {}", self.settings, self.doing()),
+                waited: config::DELIVERY_WAIT,
+            },
+        }
+    }
+
+    /// Why a partition cannot be written to now, if there is one: it has no leader, or its leader does not accept connections. Errs if that is so for
+    /// all of them.
+    fn problem_of(&self, leaders: &Leaders) -> Result<Option<String>, KafkaError> {
+        let addresses: BTreeSet<String> = leaders.values().flatten().cloned().collect();
+        let silent = not_accepting(addresses.into_iter().collect())?;
+        let is_silent = |leader: &String| silent.contains_key(leader);
+        if let Some(error) = silent.values().next()
+            && leaders.values().flatten().all(is_silent)
+        {
+            return Err(error.clone());
+        }
+        let problem = leaders.iter().find_map(|(partition, leader)| match leader {
+            None => Some(format!(
+                "partition {partition} of topic {} currently has no leader",
+                self.topic
+            )),
+            Some(leader) => silent.get(leader).map(ToString::to_string),
+        });
+        Ok(problem)
     }
 }
 
@@ -173,21 +211,19 @@ impl ProducerClient for Producer {
         };
         let (mut backoff, mut waits) = (Backoff::new(), false);
         loop {
-            let problem =
-                match topic_leaders(&client, &self.settings, &self.topic, !waits, &never()) {
-                    Ok(leaders) => match partition_without_leader(&leaders) {
-                        None => {
-                            self.client = Some(client);
-                            return Ok(());
-                        }
-                        Some(partition) => Ok(format!(
-                            "partition {partition} of topic {} currently has no leader",
-                            self.topic
-                        )),
-                    },
-                    Err(error @ KafkaError::NoLeader { .. }) => Err(error),
-                    Err(error) => return Err(error),
-                };
+            let leaders = topic_leaders(&client, &self.settings, &self.topic, !waits, &never());
+            let problem = match leaders {
+                Ok(leaders) => match self.problem_of(&leaders) {
+                    Ok(None) => {
+                        self.client = Some(client);
+                        return Ok(());
+                    }
+                    Ok(Some(problem)) => Ok(problem),
+                    Err(error) => Err(error),
+                },
+                Err(error @ KafkaError::NoLeader { .. }) => Err(error),
+                Err(error) => return Err(error),
+            };
             if Instant::now() >= deadline {
                 self.client = Some(client);
                 return problem.map(drop);
@@ -207,30 +243,35 @@ impl ProducerClient for Producer {
     }
 }
 
-/// Waits until each message has its report. Gives up if no broker is connected for a while, so that the caller learns why, and if reports are missing
-/// long after librdkafka's own time-out.
-fn wait_for_reports(context: &Context) {
-    let (mut down_since, mut pending) = (None, context.pending());
-    let mut deadline = Instant::now() + config::DELIVERY_WAIT + REPORT_GRACE;
-    while !context.wait_for_deliveries(LOOK_EVERY) && Instant::now() < deadline {
-        if context.pending() < pending {
-            // librdkafka is at work.
-            pending = context.pending();
-            deadline = Instant::now() + config::DELIVERY_WAIT + REPORT_GRACE;
-        }
-        match context.brokers().are_all_down() {
-            false => down_since = None,
-            true => {
-                let since = down_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= config::AWAY_AFTER {
-                    return;
-                }
-            }
-        }
-    }
+/// How long delivery reports are waited for.
+struct Patience {
+    down_since: Option<Instant>,
+    pending: usize,
+    deadline: Instant,
 }
 
-fn partition_without_leader(leaders: &Leaders) -> Option<i32> {
-    let mut leaders = leaders.iter();
-    leaders.find_map(|(&partition, leader)| leader.is_none().then_some(partition))
+impl Patience {
+    fn new(context: &Context) -> Patience {
+        Patience {
+            down_since: None,
+            pending: context.pending(),
+            deadline: Instant::now() + config::DELIVERY_WAIT + REPORT_GRACE,
+        }
+    }
+
+    /// Whether to give up: no broker is connected for a while, so that the caller learns why, or no report has arrived long after librdkafka's own
+    /// time-out.
+    fn is_over(&mut self, context: &Context) -> bool {
+        let pending = context.pending();
+        if pending < self.pending {
+            self.pending = pending;
+            self.deadline = Instant::now() + config::DELIVERY_WAIT + REPORT_GRACE;
+        }
+        if !context.brokers().are_all_down() {
+            self.down_since = None;
+            return Instant::now() >= self.deadline;
+        }
+        let since = self.down_since.get_or_insert_with(Instant::now);
+        since.elapsed() >= config::AWAY_AFTER
+    }
 }

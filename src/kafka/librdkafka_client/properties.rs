@@ -3,7 +3,7 @@
 use crate::model::Invalid;
 use crate::model::text::quoted;
 
-/// Settings of which this program's guarantees depend, or that a flag sets.
+/// Settings on which this program's guarantees depend, or that a flag sets, under each of their names.
 const RESERVED: &[(&str, &str)] = &[
     ("bootstrap.servers", "-kafka sets it"),
     ("metadata.broker.list", "-kafka sets it"),
@@ -18,6 +18,35 @@ const RESERVED: &[(&str, &str)] = &[
     ("enable.idempotence", NO_LOSS),
     ("transactional.id", NO_LOSS),
     ("message.timeout.ms", NO_LOSS),
+    ("delivery.report.only.error", NO_LOSS),
+    ("check.crcs", NO_LOSS),
+    (
+        "compression.codec",
+        "the records are written uncompressed or with snappy",
+    ),
+    (
+        "compression.type",
+        "the records are written uncompressed or with snappy",
+    ),
+    (
+        "allow.auto.create.topics",
+        "the broker's auto.create.topics.enable decides",
+    ),
+    ("linger.ms", TUNED),
+    ("queue.buffering.max.ms", TUNED),
+    ("batch.size", TUNED),
+    ("batch.num.messages", TUNED),
+    ("request.timeout.ms", TUNED),
+    ("fetch.wait.max.ms", TUNED),
+    ("fetch.queue.backoff.ms", TUNED),
+    ("fetch.error.backoff.ms", TUNED),
+    ("message.max.bytes", MEMORY),
+    ("queue.buffering.max.kbytes", MEMORY),
+    ("queue.buffering.max.messages", MEMORY),
+    ("queued.max.messages.kbytes", MEMORY),
+    ("queued.min.messages", MEMORY),
+    ("fetch.message.max.bytes", MEMORY),
+    ("max.partition.fetch.bytes", MEMORY),
     ("delivery.timeout.ms", NO_LOSS),
     ("partitioner", "records of one key belong to one partition"),
     ("enable.auto.commit", OFFSETS),
@@ -31,6 +60,8 @@ const RESERVED: &[(&str, &str)] = &[
     ("session.timeout.ms", ASSIGNMENT),
     ("statistics.interval.ms", "this program reads them"),
 ];
+const TUNED: &str = "the time limits of this program depend on it";
+const MEMORY: &str = "it bounds this program's memory";
 const NO_LOSS: &str = "findings and tasks must not be lost";
 const OFFSETS: &str = "this program keeps its own offsets";
 const ASSIGNMENT: &str = "this program assigns partitions itself";
@@ -117,6 +148,11 @@ fn setting(line: &str) -> Result<(String, String), Invalid> {
             "{name} cannot be set here: {reason}"
         )));
     }
+    // Of two names for one setting, the one that the flags set.
+    let name = match name {
+        "sasl.mechanisms" => "sasl.mechanism",
+        other => other,
+    };
     Ok((name.to_owned(), value.to_owned()))
 }
 

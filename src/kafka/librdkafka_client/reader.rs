@@ -7,11 +7,12 @@
 
 use super::config::{self, AWAY_AFTER, METADATA_EVERY, REQUEST_WAIT};
 use super::connection::{
-    Leaders, bad_settings, call_error, code_of_broker, open, pause, topic_leaders,
+    Leaders, bad_settings, call_error, code_of_broker, is_of_a_partition, open, pause,
+    topic_leaders,
 };
 use super::context::{BrokerStates, Context};
 use crate::kafka::client::ReaderClient;
-use crate::kafka::deadline::Caller;
+use crate::kafka::deadline::DeadlineThread;
 use crate::kafka::error::KafkaError;
 use crate::kafka::fetched::{Fetched, LogRange, Record};
 use crate::kafka::settings::KafkaSettings;
@@ -25,13 +26,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Bytes of records that one fetch returns at most, and one record more.
+/// Bytes after which one fetch stops; its last record may exceed them.
 const FETCH_BYTES: usize = 4 * 1024 * 1024;
+/// What a record counts besides its value, so that empty records are bounded too.
+const RECORD_OVERHEAD_BYTES: usize = 64;
+/// Longest time for reading all partitions alone.
+const ISOLATE_ALL_WAIT: Duration = Duration::from_secs(5);
 /// How long a partition that cannot be read is left out before it is tried again.
 const FAILING_EVERY: Duration = Duration::from_secs(10);
 /// Longest time for continuing at another offset. It needs no broker.
 const SEEK_WAIT: Duration = Duration::from_secs(1);
-/// How long the answers of partitions that were moved are waited for. The request that is under way is answered first.
+/// Longest wait for the first answer of each partition after a seek. A fetch in progress is answered first.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
 /// How long one partition is read alone to find out whether an error is its own.
 const ISOLATE_WAIT: Duration = Duration::from_secs(1);
@@ -45,14 +50,16 @@ pub(in crate::kafka) struct Reader {
     settings: KafkaSettings,
     topic: String,
     stop: Receiver<()>,
-    caller: Caller,
+    caller: DeadlineThread,
     session: Option<Session>,
     /// The leader of each partition by the last metadata.
     leaders: Leaders,
-    /// Whether all partitions have had a leader. From then on, nothing waits for a missing leader.
+    /// Whether all partitions have had a leader. After that, missing leaders are not waited for.
     complete: bool,
     /// Partitions that cannot be read, which are left out for a while.
     failing: BTreeMap<i32, Failing>,
+    /// The partition that was last read alone because of an error.
+    last_isolated: i32,
 }
 
 /// A connected consumer.
@@ -94,12 +101,13 @@ impl Reader {
         let mut reader = Reader {
             settings: settings.clone(),
             topic: topic.to_owned(),
-            caller: Caller::until(stop.clone()),
+            caller: DeadlineThread::until(stop.clone()),
             stop,
             session: None,
             leaders: Leaders::new(),
             complete: false,
             failing: BTreeMap::new(),
+            last_isolated: -1,
         };
         reader.session = Some(reader.take_session()?);
         Ok(reader)
@@ -121,6 +129,10 @@ impl Reader {
         )?;
         self.complete |= self.leaders.values().all(Option::is_some);
         session.since = Instant::now();
+        if session.consumer.context().take_discarded() {
+            // A new consumer begins at the caller's cursors.
+            session.positions.clear();
+        }
         Ok(session)
     }
 
@@ -151,17 +163,28 @@ impl Reader {
         (answers, readable)
     }
 
-    /// Finds the partitions that `error` belongs to, by reading each of `cursors` with a consumer of its own.
+    /// Finds the partitions that `error` belongs to, by reading each of `cursors` with a consumer of its own; not if a single partition was
+    /// assigned (`is_only`).
     fn isolate(
         &mut self,
         cursors: &BTreeMap<i32, i64>,
+        is_only: bool,
         error: &Error,
     ) -> Result<BTreeMap<i32, Fetched>, KafkaError> {
         let mut answers = BTreeMap::new();
-        for (&partition, &cursor) in cursors {
-            let own_error = match cursors.len() {
-                1 => Some(error.clone()),
-                _ => self.error_of(partition, cursor)?,
+        let deadline = Instant::now() + ISOLATE_ALL_WAIT;
+        // The next call continues with the partitions for which there was no time.
+        let (before, after): (Vec<_>, Vec<_>) = cursors
+            .iter()
+            .partition(|&(&partition, _)| partition <= self.last_isolated);
+        for (&partition, &cursor) in after.into_iter().chain(before) {
+            if Instant::now() >= deadline {
+                break;
+            }
+            self.last_isolated = partition;
+            let own_error = match is_only {
+                true => Some(error.clone()),
+                false => self.error_of(partition, cursor)?,
             };
             let Some(error) = own_error else { continue };
             let answer = describe_failure(&self.topic, partition, cursor, &error);
@@ -212,7 +235,7 @@ impl ReaderClient for Reader {
         let led: Vec<i32> = self
             .leaders
             .iter()
-            .filter_map(|(&partition, leader)| leader.map(|_| partition))
+            .filter_map(|(&partition, leader)| leader.as_ref().map(|_| partition))
             .collect();
         let ranges = self.caller.within(
             LOG_RANGE_WAIT + REQUEST_WAIT,
@@ -244,9 +267,10 @@ impl ReaderClient for Reader {
             let read = session.read(&self.topic, deadline, &self.stop)?;
             if let Some(error) = read.error {
                 // A partition with records could be read up to there.
+                let is_only = readable.len() == 1;
                 let mut suspects = readable;
                 suspects.retain(|partition, _| !read.answers.contains_key(partition));
-                answers.extend(self.isolate(&suspects, &error)?);
+                answers.extend(self.isolate(&suspects, is_only, &error)?);
                 session.positions.clear();
             }
             answers.extend(read.answers);
@@ -368,7 +392,7 @@ impl Session {
                 Event::Nothing if left.is_zero() => break,
                 Event::Nothing => pause(stop, Duration::ZERO)?,
                 Event::Record(partition, record) => {
-                    bytes += record.value.len();
+                    bytes += record.value.len() + RECORD_OVERHEAD_BYTES;
                     records.entry(partition).or_default().push(record);
                 }
                 Event::Skipped { partition, next } => {
@@ -473,25 +497,6 @@ fn position_of(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) ->
         Offset::Offset(offset) => Some(offset),
         _ => None,
     }
-}
-
-/// Whether an error is about a partition; the others are about brokers or the group.
-fn is_of_a_partition(error: &Error) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            Code::AutoOffsetReset
-                | Code::OffsetOutOfRange
-                | Code::UnknownTopicOrPartition
-                | Code::UnknownTopic
-                | Code::UnknownPartition
-                | Code::TopicAuthorizationFailed
-                | Code::BadMessage
-                | Code::BadCompression
-                | Code::InvalidMessage
-                | Code::UnsupportedCompressionType
-        )
-    )
 }
 
 /// The result for a partition whose queue returned an error.

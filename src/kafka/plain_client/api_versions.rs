@@ -36,10 +36,14 @@ pub(in crate::kafka) fn first_that_answers(brokers: &Brokers) -> Result<String, 
 /// The address of the first broker that accepts a connection. Nothing is sent, so the listener may use TLS.
 #[cfg(feature = "librdkafka")]
 pub(in crate::kafka) fn first_that_accepts(brokers: &Brokers) -> Result<String, KafkaError> {
-    first_that_passes(brokers, |address| {
-        connect(address).map(drop).map_err(|error| {
-            KafkaError::Unreachable(vec![refusal(address, &describe_io_error(&error))])
-        })
+    first_that_passes(brokers, accepts)
+}
+
+/// Connects to `address` and sends nothing.
+#[cfg(feature = "librdkafka")]
+fn accepts(address: &str) -> Result<(), KafkaError> {
+    connect(address).map(drop).map_err(|error| {
+        KafkaError::Unreachable(vec![refusal(address, &describe_io_error(&error))])
     })
 }
 
@@ -76,6 +80,21 @@ fn first_that_passes(
 /// Asks all `addresses` (advertised by brokers) at the same time. Returns those that do not answer as Kafka, each with its error.
 pub(in crate::kafka) fn not_answering(
     addresses: Vec<String>,
+) -> Result<BTreeMap<String, KafkaError>, KafkaError> {
+    not_passing(addresses, check)
+}
+
+/// As [`not_answering`], for those that do not accept a connection. Nothing is sent, so the listeners may use TLS.
+#[cfg(feature = "librdkafka")]
+pub(in crate::kafka) fn not_accepting(
+    addresses: Vec<String>,
+) -> Result<BTreeMap<String, KafkaError>, KafkaError> {
+    not_passing(addresses, accepts)
+}
+
+fn not_passing(
+    addresses: Vec<String>,
+    check: fn(&str) -> Result<(), KafkaError>,
 ) -> Result<BTreeMap<String, KafkaError>, KafkaError> {
     let silent = |address: String| {
         let error = KafkaError::Unreachable(vec![refusal(&address, "no answer in time")]);

@@ -6,7 +6,7 @@
 
 use super::api_versions::{first_that_answers, not_answering};
 use crate::kafka::brokers::Brokers;
-use crate::kafka::deadline::Caller;
+use crate::kafka::deadline::DeadlineThread;
 use crate::kafka::error::KafkaError;
 use crate::model::Backoff;
 use crossbeam_channel::Receiver;
@@ -33,7 +33,7 @@ pub(in crate::kafka) struct Client {
     topic: String,
     prepare: fn(&mut KafkaClient),
     open: Option<Open>,
-    caller: Caller,
+    caller: DeadlineThread,
     /// The leader of each partition by the last metadata.
     leaders: Vec<Leader>,
     /// Whether all partitions have had a leader. From then on, a call does not wait for a missing leader.
@@ -82,14 +82,14 @@ impl Client {
             topic: topic.to_owned(),
             prepare,
             open: None,
-            caller: Caller::default(),
+            caller: DeadlineThread::default(),
             leaders: Vec::new(),
             complete: false,
         }
     }
 
     /// As [`Client::new`], but connects at once, and Kafka creates the topic if it is allowed to. Errs as [`Client::call`] does, and with
-    /// [`KafkaError::TopicMissing`]. Once `stop` is closed, no call waits; see [`Caller::until`].
+    /// [`KafkaError::TopicMissing`]. Once `stop` is closed, no call waits; see [`DeadlineThread::until`].
     pub(in crate::kafka) fn connect(
         brokers: &Brokers,
         topic: &str,
@@ -97,7 +97,7 @@ impl Client {
         stop: Receiver<()>,
     ) -> Result<Client, KafkaError> {
         let mut client = Client::new(brokers, topic, prepare);
-        client.caller = Caller::until(stop);
+        client.caller = DeadlineThread::until(stop);
         client.refresh()?;
         Ok(client)
     }
