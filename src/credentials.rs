@@ -5,8 +5,9 @@
 
 use crate::model::Invalid;
 use crate::model::text::quoted;
+use rustix::fs::{Mode, OFlags};
 use std::fmt;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -134,13 +135,18 @@ impl CredentialFile {
 
     /// Its content. Errs if it cannot be read, is not a regular file, or is larger than [`CREDENTIAL_FILE_MAX_BYTES`].
     pub fn read(&self) -> Result<Vec<u8>, Invalid> {
-        self.metadata()?;
+        // Without NONBLOCK, opening a FIFO would wait for its writer.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::open(&self.path, flags, Mode::empty())
+            .map_err(|error| self.unreadable(&error.into()))?;
+        let file = File::from(file);
+        let metadata = file.metadata().map_err(|error| self.unreadable(&error))?;
+        if !metadata.is_file() {
+            return Err(self.invalid("is not a regular file"));
+        }
         let mut bytes = Vec::new();
-        File::open(&self.path)
-            .and_then(|file| {
-                file.take(CREDENTIAL_FILE_MAX_BYTES + 1)
-                    .read_to_end(&mut bytes)
-            })
+        file.take(CREDENTIAL_FILE_MAX_BYTES + 1)
+            .read_to_end(&mut bytes)
             .map_err(|error| self.unreadable(&error))?;
         if bytes.len() as u64 > CREDENTIAL_FILE_MAX_BYTES {
             return Err(self.invalid(&format!("has more than {CREDENTIAL_FILE_MAX_BYTES} bytes")));
@@ -193,7 +199,7 @@ impl CredentialFile {
 
     /// A warning if all users of this machine can read the file.
     pub fn permission_warning(&self) -> Option<String> {
-        let mode = self.metadata().ok()?.permissions().mode();
+        let mode = self.path.metadata().ok()?.permissions().mode();
         (mode & READABLE_BY_OTHERS != 0).then(|| {
             let shown = self.path.display();
             format!(
@@ -201,18 +207,6 @@ impl CredentialFile {
                 self.flag
             )
         })
-    }
-
-    /// Checks that it is a regular file: opening a FIFO would block.
-    fn metadata(&self) -> Result<Metadata, Invalid> {
-        let metadata = self
-            .path
-            .metadata()
-            .map_err(|error| self.unreadable(&error))?;
-        match metadata.is_file() {
-            true => Ok(metadata),
-            false => Err(self.invalid("is not a regular file")),
-        }
     }
 
     fn unreadable(&self, error: &io::Error) -> Invalid {

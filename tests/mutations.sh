@@ -67,6 +67,15 @@ mutation refusing src/claim_table/scripts/claim.lua \
 mutation sends_no_more src/claim_table/claims.rs \
     's/sends_no_more: update.sends_no_more/sends_no_more: update.progress.all_sent()/' \
     "a_scan_that_has_finished_sending_frees_its_jobs_rate"
+mutation discarded src/kafka/librdkafka_client/connection.rs \
+    's/Some(_) => self.context().note_discarded(),/Some(_) => {}/' \
+    "records_that_were_read_ahead_survive_a_slow_answer_about_the_topic"
+mutation isolated src/kafka/librdkafka_client/reader.rs \
+    's/let is_only = readable.len() == 1;/let is_only = true;/' \
+    "a_damaged_batch_is_not_skipped_and_holds_up_only_its_partition"
+mutation protocol src/kafka/librdkafka_client/config.rs \
+    "s/let tls = security.tls.is_some() || in_file.ends_with(\"ssl\");/let tls = in_file.ends_with(\"ssl\");/" \
+    "a_file_takes_nothing_away_from_the_flags"
 mutation primary src/claim_table/sentinel.rs \
     's/Some(role) if role == "master" =>/Some(_) =>/' \
     "an_error_of_sentinel_is_one_line"

@@ -6,10 +6,13 @@ use super::url::Node;
 use crate::model::backoff::CONNECT_WAIT;
 use crate::model::text::one_line;
 use redis::{Connection, RedisResult, Value};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a Sentinel may take for a connection, and for each answer.
 const SENTINEL_WAIT: Duration = Duration::from_secs(1);
+
+/// How long all Sentinels together may take; a Sentinel that was asked before that still gets its time.
+const SENTINELS_WAIT: Duration = Duration::from_secs(5);
 
 /// Connects to the primary with this name. Asks the Sentinels one after another until one names a server that is a primary: after a failover,
 /// one of them may still name the old one. Errs with the reason of each.
@@ -20,7 +23,12 @@ pub(super) fn open_primary(
     primary: &str,
 ) -> Result<Opened, ClaimTableError> {
     let (mut tried, mut reasons) = (Vec::new(), Vec::new());
+    let deadline = Instant::now() + SENTINELS_WAIT;
     for sentinel in sentinels {
+        if Instant::now() >= deadline {
+            reasons.push(format!("Sentinel {sentinel}: not asked, for lack of time"));
+            break;
+        }
         let reason = match ask(connector, credentials, sentinel, primary) {
             Ok(node) if tried.contains(&node) => continue,
             Ok(node) => {
