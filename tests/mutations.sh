@@ -73,9 +73,6 @@ mutation discarded src/kafka/librdkafka_client/connection.rs \
 mutation isolated src/kafka/librdkafka_client/reader.rs \
     's/let is_only = readable.len() == 1;/let is_only = true;/' \
     "a_damaged_batch_is_not_skipped_and_holds_up_only_its_partition"
-mutation protocol src/kafka/librdkafka_client/config.rs \
-    "s/let tls = security.tls.is_some() || in_file.ends_with(\"ssl\");/let tls = in_file.ends_with(\"ssl\");/" \
-    "a_file_takes_nothing_away_from_the_flags"
 mutation primary src/claim_table/sentinel.rs \
     's/Some(role) if role == "master" =>/Some(_) =>/' \
     "an_error_of_sentinel_is_one_line"
