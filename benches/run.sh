@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Compares scand with masscan alone, and measures its memory with many findings; prints a table. Takes about four minutes after the build.
-#   benches/run.sh [speed|memory|burst]…   default: speed and memory; `FINDINGS=1000000 benches/run.sh memory` for a shorter run
+# Compares scand with masscan alone, measures its memory with many findings, and compares the two Kafka clients; prints tables.
+#   benches/run.sh [speed|memory|burst|clients]…   default: speed and memory, about four minutes after the build; clients takes about three
+#   `FINDINGS=1000000 benches/run.sh memory` and `CLIENT_ROUNDS=1 CLIENT_IDLE_SECONDS=5 benches/run.sh clients` for shorter runs
 # It fails only if a scan fails, not because of the numbers: they depend on the machine and its load.
 # masscan runs in a lab; the many findings come from the stand-in, which sends nothing. Everything that it starts is stopped at the end.
 set -euo pipefail
@@ -21,13 +22,18 @@ FINDINGS=${FINDINGS:-10000000}
 FINDINGS_PPS=${FINDINGS_PPS:-100000}
 BURST_RUNS=${BURST_RUNS:-10}
 BURST_SECONDS=${BURST_SECONDS:-30}
+CLIENT_ROUNDS=${CLIENT_ROUNDS:-5}
+CLIENT_FINDINGS=200000    # of each round; they fit into the buffer of scand (-buffer), otherwise the scan would be suspended
+CLIENT_PPS=1000000        # more than any client can take
+CLIENT_PUSHES=${CLIENT_PUSHES:-10}
+CLIENT_IDLE_SECONDS=${CLIENT_IDLE_SECONDS:-30}
 WAIT_S=2
 DONE_SECONDS=600          # timeout of a scan
 
 main() {
     local what
     [[ $# -gt 0 ]] || set -- speed memory
-    for what in "$@"; do [[ $what =~ ^(speed|memory|burst)$ ]] || die "unknown measurement '$what': speed, memory or burst"; done
+    for what in "$@"; do [[ $what =~ ^(speed|memory|burst|clients)$ ]] || die "unknown measurement '$what': speed, memory, burst or clients"; done
     "$SUPPORT/setup.sh"
     (cd "$ROOT" && cargo build --release --bins --examples)
     BIN=$(cd "$ROOT" && cargo metadata --no-deps --format-version 1 | jq -r .target_directory)/release
@@ -40,18 +46,24 @@ main() {
 begin() {
     DIR=$(mktemp -d /tmp/scan-bench-XXXXXX)
     LAB=bench$$ SERVER=
+    CLIENT=() # flags about the Kafka client
     trap end EXIT
     trap 'exit 130' INT TERM
     KAFKA=$(free_port) REDIS=$(free_port)
-    # Segments are deleted as soon as they are closed, so that ten million findings do not fill the disk.
-    "$SUPPORT/kafka.sh" start "$DIR/kafka" "$KAFKA" log.retention.bytes=268435456 log.segment.bytes=67108864 \
-        log.retention.check.interval.ms=2000
+    start_kafka "$DIR/kafka" "$KAFKA" "${KAFKA_VERSIONS[0]}"
     "$SUPPORT/redis.sh" start "$DIR/redis" "$REDIS"
+}
+
+# start_kafka DIR PORT VERSION: segments are deleted as soon as they are closed, so that ten million findings do not fill the disk.
+start_kafka() {
+    SCAN_KAFKA_VERSION=$3 "$SUPPORT/kafka.sh" start "$1" "$2" log.retention.bytes=268435456 log.segment.bytes=67108864 \
+        log.retention.check.interval.ms=2000
 }
 
 end() {
     [[ -z $SERVER ]] || end_pids 15 "$SERVER" || true
     "$SUPPORT/kafka.sh" kill "$DIR/kafka" || true
+    [[ ! -d $DIR/kafka-4 ]] || "$SUPPORT/kafka.sh" kill "$DIR/kafka-4" || true
     "$SUPPORT/redis.sh" kill "$DIR/redis" || true
     [[ ! -d $DIR/lab ]] || "$SUPPORT/lab.sh" down "$LAB" "$DIR/lab" || true
     rm -rf "$DIR"
@@ -61,7 +73,8 @@ end() {
 server() {
     local group=$1 end=$((SECONDS + 60))
     "$BIN/scand" -group "$group" -name bench -kafka "localhost:$KAFKA" -redis "redis://localhost:$REDIS" -topic "$group-tasks" \
-        -results-topic "$group-results" -status-topic "$group-status" -masscan "$2" -slots 1 </dev/null >/dev/null 2>"$DIR/$group.log" &
+        -results-topic "$group-results" -status-topic "$group-status" -masscan "$2" -slots 1 \
+        "${CLIENT[@]}" </dev/null >/dev/null 2>"$DIR/$group.log" &
     SERVER=$!
     until grep -qs 'ready: waiting for tasks' "$DIR/$group.log"; do
         ((SECONDS < end)) || die "scand is not ready: $(tail -n 3 "$DIR/$group.log")"
@@ -76,7 +89,8 @@ stop_server() {
 
 # push GROUP RANGE PORTS RATE: pushes a task and prints its id.
 push() {
-    "$BIN/scanpush" -kafka "localhost:$KAFKA" -topic "$1-tasks" -ip "$2" -ports "$3" -bandwidth "$4" -wait "$WAIT_S" -attempts 1 -yes
+    "$BIN/scanpush" -kafka "localhost:$KAFKA" -topic "$1-tasks" -ip "$2" -ports "$3" -bandwidth "$4" -wait "$WAIT_S" -attempts 1 -yes \
+        "${CLIENT[@]}"
 }
 
 # field GROUP ID NAME
@@ -145,14 +159,14 @@ with_scand() {
     wait_completed speed "$id"
     scand_cpu+=("$(($(cpu "$SERVER" 14) - own))")
     child_cpu+=("$(($(cpu "$SERVER" 16) - children))")
-    claimed=$(logged_ms "task $id: claimed") sent=$(logged_ms "task $id: 100.00 %")
+    claimed=$(logged_ms speed "task $id: claimed") sent=$(logged_ms speed "task $id: 100.00 %")
     scand_ms+=("$((sent - claimed))")
     [[ $(field speed "$id" found) == 16384 ]] || printf 'with scand: found %s of 16384\n' "$(field speed "$id" found)" >&2
 }
 
-# logged_ms TEXT: when a line with this text was logged, in unix milliseconds.
+# logged_ms GROUP TEXT: when the group's server logged a line with this text, in unix milliseconds.
 logged_ms() {
-    date -d "$(grep -F -m 1 -e "$1" "$DIR/speed.log" | cut -d ' ' -f 1)" +%s%3N
+    date -d "$(grep -F -m 1 -e "$2" "$DIR/$1.log" | cut -d ' ' -f 1)" +%s%3N
 }
 
 median() {
@@ -172,16 +186,12 @@ ratio() {
 
 memory() {
     local faster=100 id found=0 rss first=0 least=0 most=0 last=0 began=0 took end=$((SECONDS + DONE_SECONDS))
-    mkdir -p "$DIR/standin"
-    cp "$BIN/examples/standin-masscan" "$DIR/standin/masscan"
-    # The stand-in is faster than its rate. At the real rate, scand would stop the scan as soon as it reads too late, because a masscan would lose
-    # answers then.
-    printf '{"rate_factor": %s}\n' "$faster" >"$DIR/standin/plan.json"
+    standin "$faster"
     server memory "$DIR/standin/masscan"
     id=$(push memory "10.0.0.0-$(address "$((FINDINGS - 1))")" 443 "$((FINDINGS_PPS / faster))")
     until [[ $(field memory "$id" status) =~ ^(completed|failed|rejected)$ ]]; do
         ((SECONDS < end)) || die "the scan has not ended within $DONE_SECONDS s: $(tail -n 3 "$DIR/memory.log")"
-        rss=$(awk '/^VmRSS:/ { print $2 }' "/proc/$SERVER/status")
+        rss=$(of_status VmRSS)
         found=$(field memory "$id" found)
         if [[ ${found:-0} -gt 0 ]]; then
             [[ $first -gt 0 ]] || { first=$rss least=$rss began=$(date +%s%3N); }
@@ -198,6 +208,19 @@ memory() {
         "resident memory at the first finding, KiB" "$first" "minimum, KiB" "$least" "maximum, KiB" "$most" "at the last finding, KiB" "$last" \
         "scand's CPU time for a million findings, ms" "$(($(cpu "$SERVER" 14) * 1000 / (FINDINGS / 1000)))"
     stop_server
+}
+
+# standin FACTOR: the stand-in, which is faster than its rate. At the real rate, scand would stop the scan as soon as it reads too late, because a
+# masscan would lose answers then.
+standin() {
+    mkdir -p "$DIR/standin"
+    cp "$BIN/examples/standin-masscan" "$DIR/standin/masscan"
+    printf '{"rate_factor": %s}\n' "$1" >"$DIR/standin/plan.json"
+}
+
+# of_status NAME: a number in the server's /proc/PID/status.
+of_status() {
+    awk -v name="$1:" '$1 == name { print $2 }' "/proc/$SERVER/status"
 }
 
 # --- findings at a high rate, in bursts of a few milliseconds, as masscan prints them
@@ -218,6 +241,104 @@ burst() {
     done
     printf '\nburst: %s runs of %s findings at %s pps\n' "$BURST_RUNS" "$count" "$FINDINGS_PPS"
     printf '%-58s %10s\n' "completed with all findings" "$completed" "runs that continued from a checkpoint" "$resumed"
+}
+
+# --- the two Kafka clients, each with a server of its own, one after the other
+
+clients() {
+    local faster=1000 older=$KAFKA newer
+    local printed=() ingested=() claimed=() idle=() threads=() memory=() rate=() million=() most=()
+    standin "$faster"
+    newer=$(free_port)
+    start_kafka "$DIR/kafka-4" "$newer" "${KAFKA_VERSIONS[1]}"
+    KAFKA=$older client crate kafka
+    KAFKA=$older client librdkafka librdkafka
+    KAFKA=$newer client librdkafka-4 librdkafka
+    printf '\nclients: %s pushes, %s s without a task, %s scans of a stand-in that gives %s findings at once\n' \
+        "$CLIENT_PUSHES" "$CLIENT_IDLE_SECONDS" "$CLIENT_ROUNDS" "$CLIENT_FINDINGS"
+    columns "-kafka-client" kafka librdkafka librdkafka
+    columns "Kafka" "${KAFKA_VERSIONS[0]}" "${KAFKA_VERSIONS[0]}" "${KAFKA_VERSIONS[1]}"
+    columns "start of scanpush until it has printed the id: the task is in Kafka; median, ms" "${printed[@]}"
+    columns "start of scanpush until scand has ingested the task: it is in Redis; median, ms" "${ingested[@]}"
+    columns "start of scanpush until scand has claimed the task; median, ms" "${claimed[@]}"
+    columns "CPU time of a scand without a task, in percent of a core" "${idle[@]}"
+    columns "threads of a scand without a task" "${threads[@]}"
+    columns "resident memory of a scand without a task, KiB" "${memory[@]}"
+    columns "findings per second, from the claim until the last one is in Kafka; median" "${rate[@]}"
+    columns "CPU time of scand for a million findings, ms" "${million[@]}"
+    columns "maximum resident memory of scand during these scans, KiB" "${most[@]}"
+}
+
+columns() {
+    printf '%-80s %12s %12s %12s\n' "$@"
+}
+
+# client GROUP NAME: measures a server with this client. Each step adds a number to the arrays of `clients`.
+client() {
+    local CLIENT=(-kafka-client "$2") WAIT_S=0
+    server "$1" "$DIR/standin/masscan"
+    sleep 3 # until it is idle
+    without_task
+    push_latency "$1"
+    many_findings "$1"
+    stop_server
+}
+
+without_task() {
+    local before used_ms
+    before=$(cpu "$SERVER" 14)
+    sleep "$CLIENT_IDLE_SECONDS"
+    used_ms=$(($(cpu "$SERVER" 14) - before))
+    idle+=("$(awk -v ms="$used_ms" -v s="$CLIENT_IDLE_SECONDS" 'BEGIN { printf "%.2f\n", ms / s / 10 }')")
+    threads+=("$(of_status Threads)")
+    memory+=("$(of_status VmRSS)")
+}
+
+# push_latency GROUP: small tasks, one after the other, because the server has one slot.
+push_latency() {
+    local round began id until_printed=() until_ingested=() until_claimed=()
+    for ((round = 1; round <= CLIENT_PUSHES; round++)); do
+        began=$(date +%s%3N)
+        id=$(push "$1" 10.0.0.1 443 100)
+        until_printed+=("$(($(date +%s%3N) - began))")
+        wait_completed "$1" "$id"
+        until_ingested+=("$(($(logged_ms "$1" "task $id: ingested") - began))")
+        until_claimed+=("$(($(logged_ms "$1" "task $id: claimed") - began))")
+    done
+    printed+=("$(median "${until_printed[@]}")")
+    ingested+=("$(median "${until_ingested[@]}")")
+    claimed+=("$(median "${until_claimed[@]}")")
+}
+
+# many_findings GROUP: scans whose findings come faster than the server can send them to Kafka.
+many_findings() {
+    local round before most_rss=0 rates=()
+    before=$(cpu "$SERVER" 14)
+    for ((round = 1; round <= CLIENT_ROUNDS; round++)); do findings_at_once "$1"; done
+    rate+=("$(median "${rates[@]}")")
+    million+=("$((($(cpu "$SERVER" 14) - before) * 1000 / (CLIENT_ROUNDS * CLIENT_FINDINGS / 1000)))")
+    most+=("$most_rss")
+    ! grep 'released at' "$DIR/$1.log" >&2 || printf 'a scan was suspended: the findings per second and the CPU time are too high\n' >&2
+}
+
+findings_at_once() {
+    local id first rss ended end=$((SECONDS + DONE_SECONDS))
+    first=$(end_offset "$1-results")
+    id=$(push "$1" "10.0.0.0-$(address "$((CLIENT_FINDINGS - 1))")" 443 "$((CLIENT_PPS / faster))")
+    until (($(end_offset "$1-results") >= first + CLIENT_FINDINGS)); do
+        ((SECONDS < end)) || die "the scan has not ended within $DONE_SECONDS s: $(tail -n 3 "$DIR/$1.log")"
+        rss=$(of_status VmRSS)
+        ((rss < most_rss)) || most_rss=$rss
+        sleep 0.05
+    done
+    ended=$(date +%s%3N)
+    wait_completed "$1" "$id"
+    rates+=("$((CLIENT_FINDINGS * 1000 / (ended - $(logged_ms "$1" "task $id: claimed"))))")
+}
+
+# end_offset TOPIC: the offset after the last record of partition 0.
+end_offset() {
+    kcat -Q -b "localhost:$KAFKA" -t "$1:0:-1" | sed 's/.* //'
 }
 
 # address N: the N-th address after 10.0.0.0.
