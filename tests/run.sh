@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs missing requirements of the tests, then runs `cargo test` with the given arguments: run.sh [--kafka 3|4] [--secure] [--essential] [ARGUMENT…]
+# Installs missing requirements of the tests, then runs `cargo test` with the given arguments: run.sh [--kafka 3|4] [--secure] [--no-clusters] [--essential] [ARGUMENT…]
 # The fleet tests use Kafka 3.9.1, or with --kafka 4 Kafka 4.4.0. With --essential only the fleet tests run that depend most on Kafka's client.
 # With --secure the programs connect with TLS, user and password to the Kafka and Redis that all tests share.
+# With --no-clusters the tests with three brokers are left out, which take five minutes.
 # A test that cannot run on a machine reports itself as ignored.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -25,6 +26,11 @@ fi
 
 if [[ "${1:-}" == --secure ]]; then
     export SCAN_SECURE_TESTS=yes
+    shift
+fi
+
+if [[ "${1:-}" == --no-clusters ]]; then
+    export SCAN_NO_CLUSTER_TESTS=yes
     shift
 fi
 

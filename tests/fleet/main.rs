@@ -81,7 +81,6 @@ const CHECKER: &[Test] = &[
 const ESSENTIAL: &[&[Test]] = &[
     random::TESTS,
     handover::TESTS,
-    kafka_cluster::TESTS,
     distribution::TESTS,
     endings::TESTS,
     push::TESTS,
@@ -145,11 +144,15 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
     let no_crate = no_services.clone().or_else(|| {
         support::is_kafka_4().then(|| "the kafka crate cannot speak to Kafka 4".to_owned())
     });
-    let is_essential_run = std::env::var_os("SCAN_ESSENTIAL_TESTS").is_some();
-    let tests = match is_essential_run {
-        true => ESSENTIAL.concat(),
-        false => [ESSENTIAL, OTHERS].concat().concat(),
-    };
+    let asked_for = |variable: &str| std::env::var_os(variable).is_some();
+    let mut tests = Vec::new();
+    if !asked_for("SCAN_NO_CLUSTER_TESTS") {
+        tests.extend(kafka_cluster::TESTS);
+    }
+    tests.extend(ESSENTIAL.concat());
+    if !asked_for("SCAN_ESSENTIAL_TESTS") {
+        tests.extend(OTHERS.concat());
+    }
     tests
         .into_iter()
         .map(|(name, needs, test): Test| {
