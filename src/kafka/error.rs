@@ -195,6 +195,9 @@ impl fmt::Display for SendError {
 
 impl std::error::Error for SendError {}
 
+/// The reason if a listener answers which versions it has, and then closes a plaintext connection.
+pub(super) const CLOSED_WITHOUT_LOGIN: &str = "the broker closes the connection: its listener may need a user name (-kafka-sasl) or TLS (-kafka-tls)";
+
 /// The reason for a failed connection, such as "connection refused" or "name not known".
 pub(super) fn describe_io_error(error: &io::Error) -> String {
     use io::ErrorKind as Kind;

@@ -1,7 +1,7 @@
 //! Why brokers cannot be used. librdkafka reports causes as texts through a callback, and its calls fail only with "transport failure" or a
 //! time-out. So the causes are kept here by broker. Pure.
 
-use crate::kafka::error::Refusal;
+use crate::kafka::error::{CLOSED_WITHOUT_LOGIN, Refusal};
 use crate::kafka::settings::{KafkaSettings, Security};
 use crate::model::text::one_line;
 use rdkafka::types::RDKafkaErrorCode as Code;
@@ -212,7 +212,7 @@ fn describe(cause: &Cause, security: &Security) -> String {
 /// The text for a connection that the broker closed without an error.
 fn closed_by_the_broker(security: &Security) -> String {
     match (&security.tls, &security.sasl) {
-        (None, None) => "the broker closes the connection: its listener may need a user name (-kafka-sasl) or TLS (-kafka-tls)",
+        (None, None) => CLOSED_WITHOUT_LOGIN,
         (None, Some(_)) => "the broker closes the connection: its listener may need TLS (-kafka-tls)",
         (Some(_), None) => "the broker closes the connection: its listener may need a user name (-kafka-sasl) or a client certificate (-kafka-cert)",
         (Some(_), Some(_)) => "the broker closes the connection: see its log",

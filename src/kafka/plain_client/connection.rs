@@ -5,9 +5,10 @@
 //! bound, although the crate's sockets do (120 s).
 
 use super::api_versions::{first_that_answers, not_answering};
+use super::errors::is_closed;
 use crate::kafka::brokers::Brokers;
 use crate::kafka::deadline::DeadlineThread;
-use crate::kafka::error::KafkaError;
+use crate::kafka::error::{CLOSED_WITHOUT_LOGIN, KafkaError};
 use crate::model::Backoff;
 use crossbeam_channel::Receiver;
 use kafka::client::KafkaClient;
@@ -249,7 +250,15 @@ fn leaders_of(
     loop {
         kafka
             .load_metadata(&[topic])
-            .map_err(|error| KafkaError::client(brokers, &doing, &error))?;
+            .map_err(|error| match is_closed(&error) {
+                // The first request after that for the versions, which every listener answers.
+                true => KafkaError::Io {
+                    address: brokers.to_string(),
+                    doing: doing.clone(),
+                    reason: CLOSED_WITHOUT_LOGIN.to_owned(),
+                },
+                false => KafkaError::client(brokers, &doing, &error),
+            })?;
         let leaders: Vec<Option<String>> = match kafka.topics().partitions(topic) {
             Some(partitions) => partitions
                 .iter()

@@ -5,6 +5,7 @@ use crate::kafka::codes;
 use crate::kafka::error::{KafkaError, describe_io_error};
 use crate::model::text::{one_line, quoted};
 use kafka::error::{Error, KafkaCode};
+use std::io;
 
 impl KafkaError {
     /// The error for an answer of `brokers` with an error code.
@@ -29,6 +30,21 @@ impl KafkaError {
                 reason: describe_client_error(other),
             },
         }
+    }
+}
+
+/// Whether the broker closed the connection instead of answering.
+pub(super) fn is_closed(error: &Error) -> bool {
+    match error {
+        Error::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::BrokenPipe
+        ),
+        Error::UnexpectedEOF => true,
+        Error::ArcSelf(inner) => is_closed(inner),
+        _ => false,
     }
 }
 
@@ -76,7 +92,6 @@ mod tests {
     use super::*;
     use crate::kafka::brokers::Brokers;
     use crate::kafka::error::Refusal;
-    use std::io;
     use std::time::Duration;
 
     #[test]
