@@ -72,7 +72,7 @@ mutation discarded src/kafka/librdkafka_client/connection.rs \
     "records_that_were_read_ahead_survive_a_slow_answer_about_the_topic"
 mutation isolated src/kafka/librdkafka_client/reader.rs \
     's/let is_only = readable.len() == 1;/let is_only = true;/' \
-    "a_damaged_batch_is_not_skipped_and_holds_up_only_its_partition"
+    "an_error_belongs_to_its_own_partition_only"
 mutation primary src/claim_table/sentinel.rs \
     's/Some(role) if role == "master" =>/Some(_) =>/' \
     "an_error_of_sentinel_is_one_line"

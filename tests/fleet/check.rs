@@ -67,6 +67,7 @@ fn passes() {
             "topics",
             "topics",
             "topics",
+            "group",
             "redis",
             "eviction",
             "exclusions"

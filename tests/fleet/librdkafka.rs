@@ -1,6 +1,6 @@
 //! What is particular to the client on librdkafka: lz4, zstd and transactions, and how it reads ahead and reports errors.
 
-use crate::support::{Fleet, SOON, shared_kafka};
+use crate::support::{Fleet, SOON, shared_kafka, wait_until};
 use crate::{Needs, Test};
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -31,9 +31,14 @@ pub const TESTS: &[Test] = &[
         slow_metadata,
     ),
     (
-        "a_damaged_batch_is_not_skipped_and_holds_up_only_its_partition",
+        "a_damaged_record_is_rejected_and_holds_up_nothing",
         Needs::KafkaAndRedis,
         damaged,
+    ),
+    (
+        "an_error_belongs_to_its_own_partition_only",
+        Needs::KafkaAndRedis,
+        attributed,
     ),
 ];
 
@@ -166,38 +171,61 @@ fn slow_metadata() {
     }
 }
 
-/// A byte of the second of three batches is changed on the broker's disk.
+/// A byte of the second of three records is changed on the broker's disk.
 fn damaged() {
     let mut fleet = Fleet::new("damaged").with_standin(&json!({}));
     let kafka = fleet.start_kafka(&[]);
-    let topic = fleet.topic("tasks");
-    let words = ["--create", "--topic", &topic, "--partitions", "2"];
-    kafka.0.tool("topic", &words).unwrap();
     for id in ["before", "damaged", "after"] {
         fleet.produce_to("tasks", 0, &task(&fleet, id, 0));
     }
     kafka.0.stop().unwrap();
-    let log = kafka
-        .0
-        .folder
-        .join(format!("data/{topic}-0/00000000000000000000.log"));
+    let topic = fleet.topic("tasks");
+    let file = format!("data/{topic}-0/00000000000000000000.log");
+    let log = kafka.0.folder.join(file);
     let mut bytes = fs::read(&log).unwrap();
     let second = 12 + i32::from_be_bytes(bytes[8..12].try_into().unwrap()) as usize;
-    // Beyond the header of the batch.
-    bytes[second + 80] ^= 1;
+    // Beyond the headers of the batch and of the record: no longer UTF-8.
+    bytes[second + 80] ^= 0xff;
     fs::write(&log, bytes).unwrap();
     kafka.0.restart().unwrap();
 
     let server = fleet.ready_scand("a", &LIBRDKAFKA);
-    assert_eq!(fleet.wait_ended("before", SOON).status, State::Completed);
-    server.wait_for_log(&format!(
-        "cannot read {topic} partition 0, waiting: partition 0 of {topic}, from offset 1 on"
-    ));
-    for id in ["other-1", "other-2"] {
-        fleet.produce_to("tasks", 1, &task(&fleet, id, 1));
+    for id in ["before", "after"] {
         assert_eq!(fleet.wait_ended(id, SOON).status, State::Completed);
     }
-    for id in ["damaged", "after"] {
-        assert!(fleet.task(id).is_none(), "nothing is skipped");
+    server.wait_for_log("rejected, partition 0 offset 1: ");
+}
+
+/// Partition 1 is read from beyond its end.
+fn attributed() {
+    const BEYOND: i64 = 1000;
+    let fleet = Fleet::new("attributed").with_partitions(2);
+    for _ in 0..3 {
+        fleet.produce_to("tasks", 0, "a record");
+    }
+    let settings = KafkaSettings::new(
+        fleet.kafka.parse().unwrap(),
+        ClientChoice::Librdkafka,
+        Security::default(),
+    )
+    .unwrap();
+    let mut reader = Reader::connect(&settings, &fleet.topic("tasks")).unwrap();
+    for next in [3, 1, 3, 0, 3] {
+        let mut offsets = Vec::new();
+        let mut has_failed = false;
+        wait_until("the error of partition 1", SOON, || {
+            let cursors = BTreeMap::from([(0, next + offsets.len() as i64), (1, BEYOND)]);
+            let fetched = reader.fetch(&cursors, Duration::from_millis(500)).unwrap();
+            match fetched.get(&0) {
+                Some(Fetched::Records(records)) => {
+                    offsets.extend(records.iter().map(|record| record.offset));
+                }
+                None => {}
+                Some(other) => panic!("partition 0 is all right: {other:?}"),
+            }
+            has_failed |= fetched.get(&1) == Some(&Fetched::OutOfRange);
+            has_failed && next + offsets.len() as i64 == 3
+        });
+        assert_eq!(offsets, (next..3).collect::<Vec<_>>());
     }
 }

@@ -19,7 +19,10 @@ const RESERVED: &[(&str, &str)] = &[
     ("transactional.id", NO_LOSS),
     ("message.timeout.ms", NO_LOSS),
     ("delivery.report.only.error", NO_LOSS),
-    ("check.crcs", NO_LOSS),
+    (
+        "check.crcs",
+        "a wrong checksum may end this program (an error of librdkafka 2.12.1)",
+    ),
     (
         "compression.codec",
         "the records are written uncompressed or with snappy",
