@@ -39,22 +39,14 @@ impl Connection {
         })
     }
 
-    /// The given flags about the client and the security of Kafka, as one would write them. No secret is among them.
+    /// The flags that reproduce Kafka's client and security settings, without secrets.
     pub fn kafka_security_flags(&self) -> Vec<String> {
         let security = self.kafka.security();
-        let tls = security.tls.as_ref();
-        let client = tls.and_then(|tls| tls.client.as_ref());
         let sasl = security.sasl.as_ref();
-        let path = |file: &CredentialFile| file.path().display().to_string();
         let choice = self.kafka.client().name();
-        let values = [
-            (
-                KAFKA_CLIENT,
-                Some(choice.to_owned()).filter(|_| KAFKA_CLIENT.default() != Some(choice)),
-            ),
-            (KAFKA_CA, tls.and_then(|tls| tls.ca.as_ref()).map(path)),
-            (KAFKA_CERT, client.map(|client| path(&client.certificate))),
-            (KAFKA_KEY, client.map(|client| path(&client.key))),
+        let is_chosen = KAFKA_CLIENT.default() != Some(choice);
+        let client = (KAFKA_CLIENT, is_chosen.then(|| choice.to_owned()));
+        let others = [
             (
                 KAFKA_SASL,
                 sasl.map(|sasl| sasl.mechanism.name().to_owned()),
@@ -62,36 +54,28 @@ impl Connection {
             (KAFKA_USER, sasl.map(|sasl| sasl.user.clone())),
             (
                 KAFKA_PASSWORD_FILE,
-                sasl.and_then(|sasl| sasl.password.file()).map(path),
+                sasl.and_then(|sasl| sasl.password.file()).map(path_of),
             ),
-            (KAFKA_CONFIG, security.config.as_ref().map(path)),
+            (KAFKA_CONFIG, security.config.as_ref().map(path_of)),
         ];
-        let switch = tls.map(|_| KAFKA_TLS.shown().to_owned());
-        let given = values
-            .into_iter()
-            .filter_map(|(flag, value)| Some([flag.shown().to_owned(), value?]));
-        switch.into_iter().chain(given.flatten()).collect()
+        let files = tls_values(security.tls.as_ref(), KAFKA_TLS_FILES);
+        let switch = security.tls.iter().map(|_| KAFKA_TLS.shown().to_owned());
+        switch
+            .chain(given([client].into_iter().chain(files).chain(others)))
+            .collect()
     }
 
-    /// The given flags about the security of Redis, as one would write them. No secret is among them.
+    /// The flags that reproduce the security settings of Redis, without secrets.
     pub fn redis_security_flags(&self) -> Vec<String> {
-        let tls = self.redis.tls();
-        let client = tls.client.as_ref();
-        let path = |file: &CredentialFile| file.path().display().to_string();
-        let values = [
-            (REDIS_CA, tls.ca.as_ref().map(path)),
-            (REDIS_CERT, client.map(|client| path(&client.certificate))),
-            (REDIS_KEY, client.map(|client| path(&client.key))),
+        let login = [
             (REDIS_USER, self.redis.user().map(str::to_owned)),
-            (REDIS_PASSWORD_FILE, self.redis.password_file().map(path)),
+            (REDIS_PASSWORD_FILE, self.redis.password_file().map(path_of)),
         ];
-        let given = values
-            .into_iter()
-            .filter_map(|(flag, value)| Some([flag.shown().to_owned(), value?]));
-        given.flatten().collect()
+        let files = tls_values(Some(self.redis.tls()), REDIS_TLS_FILES);
+        given(files.into_iter().chain(login)).collect()
     }
 
-    /// A line for each file with a secret that every user of this machine can read.
+    /// One warning for each secret file that every user of this machine can read.
     pub fn permission_warnings(&self) -> Vec<String> {
         let files = self.kafka.security().secret_files();
         files
@@ -101,13 +85,37 @@ impl Connection {
     }
 }
 
+/// The flags that name the CA, the certificate and the key.
+type TlsFiles = [Flag; 3];
+const KAFKA_TLS_FILES: TlsFiles = [KAFKA_CA, KAFKA_CERT, KAFKA_KEY];
+const REDIS_TLS_FILES: TlsFiles = [REDIS_CA, REDIS_CERT, REDIS_KEY];
+
+fn path_of(file: &CredentialFile) -> String {
+    file.path().display().to_string()
+}
+
+/// The flags for the files of `tls`, with their values.
+fn tls_values(tls: Option<&Tls>, [ca, cert, key]: TlsFiles) -> [(Flag, Option<String>); 3] {
+    let client = tls.and_then(|tls| tls.client.as_ref());
+    [
+        (ca, tls.and_then(|tls| tls.ca.as_ref()).map(path_of)),
+        (cert, client.map(|client| path_of(&client.certificate))),
+        (key, client.map(|client| path_of(&client.key))),
+    ]
+}
+
+/// The words of those flags that have a value.
+fn given(values: impl Iterator<Item = (Flag, Option<String>)>) -> impl Iterator<Item = String> {
+    values
+        .filter_map(|(flag, value)| Some([flag.shown().to_owned(), value?]))
+        .flatten()
+}
+
 fn kafka(reader: &mut Reader) -> Result<KafkaSettings, Invalid> {
-    let ca = reader.credential_file(&KAFKA_CA)?;
-    let client = client_certificate(reader, &KAFKA_CERT, &KAFKA_KEY)?;
-    let wants_tls = reader.switch(&KAFKA_TLS);
-    let tls = (wants_tls || ca.is_some() || client.is_some()).then_some(Tls { ca, client });
+    let files = tls(reader, KAFKA_TLS_FILES)?;
+    let wants_tls = reader.switch(&KAFKA_TLS) || files != Tls::default();
     let security = Security {
-        tls,
+        tls: wants_tls.then_some(files),
         sasl: sasl(reader)?,
         config: reader.credential_file(&KAFKA_CONFIG)?,
     };
@@ -116,16 +124,20 @@ fn kafka(reader: &mut Reader) -> Result<KafkaSettings, Invalid> {
 }
 
 fn redis(reader: &mut Reader) -> Result<RedisSettings, Invalid> {
-    let tls = Tls {
-        ca: reader.credential_file(&REDIS_CA)?,
-        client: client_certificate(reader, &REDIS_CERT, &REDIS_KEY)?,
-    };
+    let tls = tls(reader, REDIS_TLS_FILES)?;
     let user = reader.optional(&REDIS_USER, user_name)?;
     let password = reader.password(&REDIS_PASSWORD_FILE)?;
     RedisSettings::new(reader.value(&REDIS, str::parse)?, user, password, tls)
 }
 
-/// The files of `certificate` and `key`, of which each needs the other.
+fn tls(reader: &mut Reader, [ca, cert, key]: TlsFiles) -> Result<Tls, Invalid> {
+    Ok(Tls {
+        ca: reader.credential_file(&ca)?,
+        client: client_certificate(reader, &cert, &key)?,
+    })
+}
+
+/// The client certificate. `certificate` and `key` must be given together.
 fn client_certificate(
     reader: &mut Reader,
     certificate: &Flag,
@@ -156,7 +168,7 @@ fn sasl(reader: &mut Reader) -> Result<Option<Sasl>, Invalid> {
         })),
         (None, Some(_), _) => Err(needs(&KAFKA_USER, &KAFKA_SASL)),
         (None, None, Some(_)) if has_file => Err(needs(&KAFKA_PASSWORD_FILE, &KAFKA_SASL)),
-        // A variable without the flags may be meant for other commands in the same environment.
+        // $SCAN_KAFKA_PASSWORD alone is ignored: it may be set for other commands.
         (None, None, _) => Ok(None),
         (Some(_), None, _) => Err(needs(&KAFKA_SASL, &KAFKA_USER)),
         (Some(_), Some(_), None) => Err(Invalid::about(

@@ -64,7 +64,7 @@ pub enum Password {
 }
 
 impl Password {
-    /// The password. Errs if its file is missing, empty, or not a file with one line.
+    /// The password. Errs if its file cannot be read or does not contain exactly one line.
     pub fn read(&self) -> Result<Secret, Invalid> {
         match self {
             Password::Variable(secret) => Ok(secret.clone()),
@@ -79,7 +79,7 @@ impl Password {
         }
     }
 
-    /// The file, unless it is a variable.
+    /// The password file, if there is one.
     pub fn file(&self) -> Option<&CredentialFile> {
         match self {
             Password::File(file) => Some(file),
@@ -93,7 +93,7 @@ impl Password {
 pub struct Tls {
     /// The authorities that sign the servers' certificates; none for the system's.
     pub ca: Option<CredentialFile>,
-    /// The certificate that the servers know this program by.
+    /// This program's client certificate.
     pub client: Option<ClientCertificate>,
 }
 

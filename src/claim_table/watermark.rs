@@ -30,7 +30,7 @@ impl CallingServer {
         self.seen.load(Ordering::SeqCst)
     }
 
-    /// An answer brought this watermark. Answers of several connections may arrive in any order.
+    /// Records a watermark from an answer. Keeps the highest, because answers on several connections arrive in any order.
     pub(super) fn note(&self, watermark: u64) {
         self.seen.fetch_max(watermark, Ordering::SeqCst);
     }

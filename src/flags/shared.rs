@@ -61,7 +61,7 @@ pub const KAFKA_PASSWORD_FILE: Flag = Flag::optional(
 )
 .or_secret_variable("SCAN_KAFKA_PASSWORD");
 
-/// Settings for which there is no flag.
+/// A file with more settings of librdkafka.
 pub const KAFKA_CONFIG: Flag = Flag::optional(
     "--kafka-config",
     "FILE",

@@ -33,11 +33,8 @@ impl DeadlineThread {
     }
 
     /// Waits for `pause`; errs as [`DeadlineThread::within`] does if `stop` closes.
-    pub(in crate::kafka) fn pause(&self, pause: Duration) -> Result<(), KafkaError> {
-        select! {
-            recv(self.stop) -> _ => Err(KafkaError::Stopped),
-            default(pause) => Ok(()),
-        }
+    pub(in crate::kafka) fn pause(&self, duration: Duration) -> Result<(), KafkaError> {
+        pause(&self.stop, duration)
     }
 
     /// Runs `work` on the thread and returns its result, or [`KafkaError::TimedOut`] after `wait`. `doing` names the operation for error
@@ -108,6 +105,14 @@ fn start() -> io::Result<(Sender<Job>, JoinHandle<()>)> {
         .name("kafka".to_owned())
         .spawn(move || inbox.iter().for_each(|job| job()))?;
     Ok((jobs, thread))
+}
+
+/// Waits for `duration`; errs with [`KafkaError::Stopped`] once `stop` is closed.
+pub(in crate::kafka) fn pause(stop: &Receiver<()>, duration: Duration) -> Result<(), KafkaError> {
+    select! {
+        recv(stop) -> _ => Err(KafkaError::Stopped),
+        default(duration) => Ok(()),
+    }
 }
 
 /// A single call, as [`DeadlineThread::within`].

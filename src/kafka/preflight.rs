@@ -1,6 +1,6 @@
 //! Checks a connection before it is used, for `-check` and for the start of a server.
 
-use super::choice::{KafkaClient, choose};
+use super::choice::{KafkaClient, Reason, choose};
 use super::deadline::within;
 use super::error::KafkaError;
 #[cfg(feature = "librdkafka")]
@@ -28,6 +28,8 @@ pub fn preflight(settings: &KafkaSettings, wait: Duration) -> Result<KafkaClient
     within(wait, &format!("connect to {settings}"), move || {
         let client = choose(&asked)?;
         match client {
+            // The choice has asked the brokers already.
+            KafkaClient::Crate(Reason::Supported) => {}
             KafkaClient::Crate(_) => first_that_answers(asked.brokers()).map(drop)?,
             #[cfg(feature = "librdkafka")]
             KafkaClient::Librdkafka(_) => librdkafka_client::try_connection(&asked)?,

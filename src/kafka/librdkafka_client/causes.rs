@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// Maximum number of brokers whose causes are kept.
 const BROKERS_MAX: usize = 64;
 
-/// Connections closed without an error, for each broker, after which waiting longer is useless.
+/// Closed connections, on average per broker, after which waiting longer is useless.
 const CLOSED_MAX: usize = 3;
 
 /// The last cause of each broker.
@@ -18,7 +18,7 @@ const CLOSED_MAX: usize = 3;
 pub(super) struct Causes {
     /// By address, as librdkafka names it.
     by_broker: BTreeMap<String, Cause>,
-    /// How often a broker closed a connection without an error of its own.
+    /// How often any broker closed a connection without giving a reason, since the last answer.
     closed: usize,
 }
 
@@ -29,7 +29,7 @@ struct Cause {
     text: String,
 }
 
-/// What kind of cause a text is about.
+/// The category of a cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Password,
@@ -76,7 +76,7 @@ impl Kind {
         })
     }
 
-    /// Whether trying again without a change of the settings or of the broker is useless.
+    /// Whether a retry fails too until the settings or the broker are changed.
     fn is_decisive(self) -> bool {
         match self {
             Kind::Password
@@ -116,7 +116,7 @@ impl Causes {
         }
     }
 
-    /// A broker closed a connection; librdkafka only logs this.
+    /// Counts a connection that a broker closed. librdkafka may only log this.
     pub(super) fn add_closed(&mut self) {
         self.closed = self.closed.saturating_add(1);
     }
@@ -127,7 +127,7 @@ impl Causes {
         self.closed = 0;
     }
 
-    /// Whether the brokers of `settings` have decisive causes, all of them: waiting is useless.
+    /// Whether every broker of `settings` has failed in a way that waiting cannot fix.
     pub(super) fn are_decisive(&self, settings: &KafkaSettings) -> bool {
         let brokers = settings.brokers().addresses();
         let is_decisive = |address: &String| {
@@ -137,7 +137,7 @@ impl Causes {
         brokers.iter().all(is_decisive) || self.closed >= CLOSED_MAX * brokers.len()
     }
 
-    /// The causes for an operator, by address; for all addresses of `settings` if there is no cause.
+    /// The reason for each address, for an operator. If no cause is known, every address of `settings` gets the same general reason.
     pub(super) fn refusals(&self, settings: &KafkaSettings) -> Vec<Refusal> {
         let security = settings.security();
         let refusal = |address: &str, reason: String| Refusal {

@@ -22,9 +22,9 @@ const RECONNECT_MAX: Duration = Duration::from_secs(1);
 pub(super) const STATISTICS_EVERY: Duration = Duration::from_secs(1);
 /// How long a broker may be without a connection before it counts as away: connecting again takes a moment.
 pub(super) const AWAY_AFTER: Duration = Duration::from_secs(2);
-/// Size of records that a reader fetches ahead of its caller, in KiB. A fetch in progress may hold as much again.
+/// Size of a reader's prefetch queue, in KiB. A fetch in progress may hold the same amount again.
 const CONSUMER_QUEUE_KIB: u32 = 4096;
-/// Number of records that a reader fetches ahead, at least, unless the queue's size is reached.
+/// A reader fetches while fewer records than this, and less than [`CONSUMER_QUEUE_KIB`], are queued.
 const CONSUMER_QUEUE_RECORDS: u32 = 10_000;
 /// Bytes of one fetch for one partition. A larger record is fetched all the same.
 const FETCH_PARTITION_BYTES: u32 = 1024 * 1024;
@@ -34,7 +34,7 @@ const LONG_POLL: Duration = Duration::from_millis(100);
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(20);
 /// Size of messages that a producer holds until they are acknowledged, in KiB. More messages wait in the caller.
 const PRODUCER_QUEUE_KIB: u32 = 16 * 1024;
-/// Largest message that is offered to the broker, in bytes: what fits into the queue. What a topic accepts, the broker decides.
+/// Largest message that the producer sends, in bytes: the size of its queue. The broker enforces the topic's own limit.
 const MESSAGE_MAX_BYTES: u32 = PRODUCER_QUEUE_KIB * 1024;
 /// Number of messages in a batch at most: as many as fit.
 const BATCH_MESSAGES_MAX: usize = 1_000_000;
@@ -132,7 +132,7 @@ fn of_consumer(settings: &KafkaSettings, group: &str) -> Result<ClientConfig, In
             ("group.id", group),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
-            // Without it, librdkafka continues at the end of a log that does not contain the cursor.
+            // Without it, librdkafka jumps to the end of the log if the cursor is outside it.
             ("auto.offset.reset", "error"),
             ("enable.partition.eof", "true"),
             ("isolation.level", "read_committed"),
@@ -173,15 +173,14 @@ fn common(settings: &KafkaSettings) -> Result<ClientConfig, Invalid> {
             ("statistics.interval.ms", &ms(STATISTICS_EVERY)),
         ],
     );
-    let named = |name: &str| from_file.iter().any(|(known, _)| known == name);
-    let in_file = from_file
-        .iter()
-        .find(|(name, _)| name == "security.protocol");
-    let in_file = in_file.map_or("", |(_, protocol)| protocol);
-    config.set("security.protocol", protocol(security, in_file));
+    let protocol = protocol(
+        security,
+        config.get("security.protocol").unwrap_or_default(),
+    );
+    config.set("security.protocol", protocol);
     if let Some(tls) = &security.tls {
-        set_tls(&mut config, tls, named("ssl.key.password"))?;
-    } else if !named("ssl.ca.location") && !named("ssl.ca.pem") {
+        set_tls(&mut config, tls)?;
+    } else if config.get("ssl.ca.location").is_none() && config.get("ssl.ca.pem").is_none() {
         config.set("ssl.ca.location", SYSTEM_CA);
     }
     if let Some(sasl) = &security.sasl {
@@ -194,7 +193,7 @@ fn common(settings: &KafkaSettings) -> Result<ClientConfig, Invalid> {
 /// librdkafka then tries the usual places of Linux distributions.
 const SYSTEM_CA: &str = "probe";
 
-/// The security protocol: what the flags ask for and what the file names, together. So a file never takes away what a flag asks for.
+/// The security protocol: TLS and SASL are each used if a flag or the file asks for it, so the file cannot turn off what a flag turns on.
 fn protocol(security: &Security, in_file: &str) -> &'static str {
     let in_file = in_file.to_ascii_lowercase();
     let tls = security.tls.is_some() || in_file.ends_with("ssl");
@@ -208,7 +207,7 @@ fn protocol(security: &Security, in_file: &str) -> &'static str {
 }
 
 /// Checks the files, because librdkafka reports a bad one without its name.
-fn set_tls(config: &mut ClientConfig, tls: &Tls, has_key_password: bool) -> Result<(), Invalid> {
+fn set_tls(config: &mut ClientConfig, tls: &Tls) -> Result<(), Invalid> {
     let path = |file: &CredentialFile| file.path().to_string_lossy().into_owned();
     match &tls.ca {
         Some(ca) => {
@@ -222,7 +221,7 @@ fn set_tls(config: &mut ClientConfig, tls: &Tls, has_key_password: bool) -> Resu
     if let Some(client) = &tls.client {
         client.certificate.certificates()?;
         let key = client.key.private_key()?;
-        if CredentialFile::is_encrypted(&key) && !has_key_password {
+        if CredentialFile::is_encrypted(&key) && config.get("ssl.key.password").is_none() {
             return Err(client.key.invalid(
                 "is encrypted: decrypt it, or give ssl.key.password in the file of -kafka-config",
             ));

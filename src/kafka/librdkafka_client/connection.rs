@@ -6,11 +6,12 @@
 use super::config;
 use super::context::Context;
 use crate::kafka::codes::describe_code;
+use crate::kafka::deadline::pause;
 use crate::kafka::error::KafkaError;
 use crate::kafka::plain_client::api_versions::{first_that_accepts, first_that_answers};
 use crate::kafka::settings::KafkaSettings;
 use crate::model::{Backoff, Invalid};
-use crossbeam_channel::{Receiver, never, select};
+use crossbeam_channel::{Receiver, never};
 use rdkafka::client::Client;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -33,7 +34,7 @@ const INVALID_TOPIC: i16 = 17;
 /// Longest time until a topic has leaders after a first request has made Kafka create it.
 const TOPIC_WAIT: Duration = Duration::from_secs(3);
 
-/// The leader of each partition as `HOST:PORT`; none if there is no leader.
+/// The leader (`HOST:PORT`) of each partition, or `None` for a partition without a leader.
 pub(super) type Leaders = BTreeMap<i32, Option<String>>;
 
 /// Checks that a broker answers and accepts the credentials. Errs with the cause for each address.
@@ -205,14 +206,6 @@ fn is_of_the_group(code: i32) -> bool {
     matches!(code, 14..=16 | 22..=27 | 30)
 }
 
-/// Waits; errs once `stop` is closed.
-pub(super) fn pause(stop: &Receiver<()>, pause: Duration) -> Result<(), KafkaError> {
-    select! {
-        recv(stop) -> _ => Err(KafkaError::Stopped),
-        default(pause) => Ok(()),
-    }
-}
-
 /// Kafka's error code, if the broker itself answered with one. librdkafka's own codes are negative.
 pub(super) fn code_of_broker(error: &Error) -> Option<i16> {
     let code = error.rdkafka_error_code()? as i32;
@@ -244,30 +237,21 @@ pub(super) fn call_error(
             Code::OperationTimedOut
             | Code::RequestTimedOut
             | Code::MessageTimedOut
-            | Code::TimedOutQueue,
-        )
-        | Some(Code::BrokerTransportFailure | Code::AllBrokersDown | Code::WaitingForCoordinator) => {
-            KafkaError::Io {
-                address: settings.to_string(),
-                doing: doing.to_owned(),
-                reason: describe_refusals(context, settings),
-            }
-        }
+            | Code::TimedOutQueue
+            | Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::WaitingForCoordinator,
+        ) => KafkaError::Io {
+            address: settings.to_string(),
+            doing: doing.to_owned(),
+            reason: KafkaError::Unreachable(context.causes().refusals(settings)).to_string(),
+        },
         _ => KafkaError::Io {
             address: settings.to_string(),
             doing: doing.to_owned(),
             reason: code.map_or_else(|| error.to_string(), |code| code.to_string()),
         },
     }
-}
-
-fn describe_refusals(context: &Context, settings: &KafkaSettings) -> String {
-    let refusals = context.causes().refusals(settings);
-    let texts: Vec<String> = refusals
-        .iter()
-        .map(|refusal| format!("{}: {}", refusal.address, refusal.reason))
-        .collect();
-    texts.join("; ")
 }
 
 /// The error for settings that cannot be used; the text names the flag.

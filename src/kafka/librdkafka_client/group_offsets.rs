@@ -113,15 +113,14 @@ impl GroupOffsets {
             Ok(work(&consumer, &partitions))
         });
         match called {
-            Ok(Ok(value)) => {
-                session.consumer.poll(Duration::ZERO);
-                self.session = Some(session);
-                Ok(value)
-            }
-            Ok(Err(error)) => {
+            Ok(result) => {
+                // The causes of an error arrive only while the consumer is polled.
                 session.consumer.poll(Duration::ZERO);
                 let context = session.consumer.context();
-                Err(call_error(context, &self.settings, doing, &error))
+                let value =
+                    result.map_err(|error| call_error(context, &self.settings, doing, &error))?;
+                self.session = Some(session);
+                Ok(value)
             }
             Err(error) => {
                 self.abandoned = Arc::downgrade(&session.consumer);

@@ -4,9 +4,10 @@
 //! retries write no duplicates. A message without an acknowledgement may still have arrived.
 
 use super::config;
-use super::connection::{Leaders, Served, bad_settings, call_error, open, pause, topic_leaders};
+use super::connection::{Leaders, Served, bad_settings, call_error, open, topic_leaders};
 use super::context::{Context, Deliveries};
 use crate::kafka::client::ProducerClient;
+use crate::kafka::deadline::pause;
 use crate::kafka::error::{KafkaError, SendError};
 use crate::kafka::messages::{Message, Messages, PRODUCE_REQUEST_BYTES};
 use crate::kafka::plain_client::api_versions::not_accepting;

@@ -1,18 +1,17 @@
 //! Reads a topic by explicit assignment at the caller's cursors.
 //!
-//! What librdkafka has fetched ahead is used only if it continues at the caller's cursor; otherwise it seeks. Other partitions get a new consumer:
+//! If the caller's cursors are not where librdkafka is, it seeks and drops what it has fetched ahead. A different set of partitions gets a new consumer:
 //! librdkafka 2.12.1 aborts the process if a partition is assigned again while it is still being stopped (assertion `rktp->rktp_started` in
 //! `rdkafka_assignment.c`). An error of a partition arrives without the partition's number, so then each partition is read by a consumer of its
 //! own.
 
 use super::config::{self, AWAY_AFTER, METADATA_EVERY, REQUEST_WAIT};
 use super::connection::{
-    Leaders, bad_settings, call_error, code_of_broker, is_of_a_partition, open, pause,
-    topic_leaders,
+    Leaders, bad_settings, call_error, code_of_broker, is_of_a_partition, open, topic_leaders,
 };
 use super::context::{BrokerStates, Context};
 use crate::kafka::client::ReaderClient;
-use crate::kafka::deadline::DeadlineThread;
+use crate::kafka::deadline::{DeadlineThread, pause};
 use crate::kafka::error::KafkaError;
 use crate::kafka::fetched::{Fetched, LogRange, Record};
 use crate::kafka::settings::KafkaSettings;
@@ -28,21 +27,21 @@ use std::time::{Duration, Instant};
 
 /// Bytes after which one fetch stops; its last record may exceed them.
 const FETCH_BYTES: usize = 4 * 1024 * 1024;
-/// What a record counts besides its value, so that empty records are bounded too.
+/// Bytes added for each record, so that many empty records also reach [`FETCH_BYTES`].
 const RECORD_OVERHEAD_BYTES: usize = 64;
-/// Longest time for reading all partitions alone.
+/// Longest time of one [`Reader::isolate`].
 const ISOLATE_ALL_WAIT: Duration = Duration::from_secs(5);
-/// How long a partition that cannot be read is left out before it is tried again.
+/// How long an unreadable partition is skipped before it is read again.
 const FAILING_EVERY: Duration = Duration::from_secs(10);
-/// Longest time for continuing at another offset. It needs no broker.
+/// Longest time for a seek, which involves no broker.
 const SEEK_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait for the first answer of each partition after a seek. A fetch in progress is answered first.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
-/// How long one partition is read alone to find out whether an error is its own.
+/// How long `isolate` reads one partition.
 const ISOLATE_WAIT: Duration = Duration::from_secs(1);
-/// Longest wait for a record without looking at `stop`.
+/// Interval at which a waiting read checks `stop`.
 const SERVE_EVERY: Duration = Duration::from_millis(100);
-/// Longest time for the range of one log.
+/// Longest time for one partition's offsets. All partitions together get this plus [`REQUEST_WAIT`].
 const LOG_RANGE_WAIT: Duration = Duration::from_secs(5);
 /// Reads one topic.
 #[derive(Debug)]
@@ -163,8 +162,8 @@ impl Reader {
         (answers, readable)
     }
 
-    /// Finds the partitions that `error` belongs to, by reading each of `cursors` with a consumer of its own; not if a single partition was
-    /// assigned (`is_only`).
+    /// Finds which of `cursors` cause `error`: reads each with a separate consumer. If only one partition was assigned (`is_only`), the error is
+    /// that partition's.
     fn isolate(
         &mut self,
         cursors: &BTreeMap<i32, i64>,
@@ -266,7 +265,7 @@ impl ReaderClient for Reader {
             }
             let read = session.read(&self.topic, deadline, &self.stop)?;
             if let Some(error) = read.error {
-                // A partition with records could be read up to there.
+                // A partition that returned a result is not the cause.
                 let is_only = readable.len() == 1;
                 let mut suspects = readable;
                 suspects.retain(|partition, _| !read.answers.contains_key(partition));
@@ -291,7 +290,7 @@ impl ReaderClient for Reader {
 /// What one read returned.
 struct Read {
     answers: BTreeMap<i32, Fetched>,
-    /// The error of a partition, after which nothing was read; it is unknown which partition.
+    /// The error of an unknown partition. Reading stopped there.
     error: Option<Error>,
 }
 
@@ -307,7 +306,7 @@ impl Session {
         }
     }
 
-    /// A new session does not need to read metadata before `other` does.
+    /// Takes over the age of `other`'s metadata, so that the new session does not read it sooner.
     fn with_metadata_of(self, other: &Session) -> Session {
         Session {
             since: other.since,
@@ -383,7 +382,7 @@ impl Session {
             let until = match (self.unanswered.is_empty(), has_result) {
                 (false, true) => answer_deadline,
                 (false, false) => answer_deadline.max(deadline),
-                // Only what is there already.
+                // Drains the queue without waiting.
                 (true, true) => Instant::now(),
                 (true, false) => deadline,
             };
@@ -437,7 +436,7 @@ impl Session {
                 }
             }
             Err(error) if is_of_a_partition(&error) => Event::Failed(error),
-            // The context has the causes.
+            // A broker's error: its cause is recorded in the context.
             Err(_) => Event::Nothing,
         }
     }
