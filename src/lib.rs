@@ -13,6 +13,7 @@
 //! | [`exit`], [`flags`] | exit codes; Go-style flags | know Kafka, Redis, masscan |
 //! | [`claim_table`] | the one place that knows Redis; the Lua scripts | know Kafka |
 //! | [`kafka`] | the one place that knows Kafka | know Redis |
+//! | [`store`] | the one place that knows SQL: findings in a database | know Kafka or Redis |
 //! | [`masscan`] | arguments, output, the process | know Kafka or Redis |
 //! | [`credentials`] | the one place that reads passwords, certificates and keys | know what they are for |
 //! | [`model`] | pure types: task, targets, ports, finding, progress, state | do I/O or read a clock |
@@ -63,3 +64,4 @@ pub mod masscan;
 pub mod model;
 pub mod scand;
 pub mod scanpush;
+pub mod store;

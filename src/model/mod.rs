@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod checkpoint;
+pub mod coverage;
 pub mod estimate;
 pub mod finding;
 pub mod found_by_pass;
@@ -20,6 +21,7 @@ pub mod reach;
 pub mod record_fields;
 pub mod resume;
 pub mod scope;
+pub mod service;
 pub mod source;
 pub mod state;
 pub mod status;

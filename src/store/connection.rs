@@ -1,0 +1,320 @@
+//! Opens a database: the file or server, the settings of the session, and the schema.
+
+use super::error::StoreError;
+use super::url::{DatabaseUrl, sqlite_uri, with_password};
+use crate::credentials::Password;
+use diesel::deserialize::QueryableByName;
+use diesel::migration::MigrationSource;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A function, because running migrations consumes their list.
+type Migrations = fn() -> EmbeddedMigrations;
+const SQLITE_MIGRATIONS: Migrations = || {
+    const EMBEDDED: EmbeddedMigrations = embed_migrations!("src/store/migrations/sqlite");
+    EMBEDDED
+};
+const POSTGRES_MIGRATIONS: Migrations = || {
+    const EMBEDDED: EmbeddedMigrations = embed_migrations!("src/store/migrations/postgres");
+    EMBEDDED
+};
+
+/// Marks an SQLite file as ours (`PRAGMA application_id`): "SCAN".
+const APPLICATION_ID: i64 = 0x5343_414e;
+/// The advisory lock that Postgres holds while the schema is changed.
+const MIGRATION_LOCK: i64 = 0x5343_414e;
+/// How long a connection waits for a lock of another process, in milliseconds.
+const LOCK_WAIT_MS: u32 = 5_000;
+/// Memory for pages of SQLite, in KiB. Upserts at random places of a large table need its inner pages.
+const SQLITE_CACHE_KIB: u32 = 64 * 1024;
+/// Added to a Postgres URL that does not set them: seconds until a server that does not answer counts as unreachable, and milliseconds until a
+/// connection does whose packets are not acknowledged.
+const POSTGRES_DEFAULTS: [(&str, &str); 3] = [
+    ("connect_timeout", "5"),
+    ("tcp_user_timeout", "10000"),
+    ("application_name", "scanpush"),
+];
+
+/// Which database, and how to authenticate there.
+#[derive(Clone, Debug)]
+pub struct DatabaseSettings {
+    /// The database.
+    pub url: DatabaseUrl,
+    /// The password; libpq's own (`~/.pgpass`, `PGPASSWORD`) if there is none.
+    pub password: Option<Password>,
+}
+
+/// What a database is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Creates the database's file and schema, or brings the schema up to date.
+    Writing,
+    /// Changes nothing.
+    Reading,
+}
+
+/// A connection to either kind of database. Statements that one of them does not have in common are in `sqlite.rs` and `postgres.rs`.
+#[derive(diesel::MultiConnection)]
+pub(super) enum AnyConnection {
+    /// A file.
+    Sqlite(SqliteConnection),
+    /// A server.
+    Postgres(PgConnection),
+}
+
+/// Connects, and creates or checks the schema.
+pub(super) fn open(
+    settings: &DatabaseSettings,
+    purpose: Purpose,
+) -> Result<AnyConnection, StoreError> {
+    let at = &settings.url;
+    let mut connection = match at {
+        DatabaseUrl::Sqlite(file) => {
+            if purpose == Purpose::Reading && !file.exists() {
+                let cause = "the file does not exist; `scanpush store` creates it";
+                return Err(StoreError::unusable(at, cause));
+            }
+            let mode = match purpose {
+                Purpose::Writing => "rwc",
+                Purpose::Reading => "rw",
+            };
+            let uri = sqlite_uri(file, mode)
+                .ok_or_else(|| StoreError::unusable(at, "the file's name is not UTF-8"))?;
+            let connection =
+                SqliteConnection::establish(&uri).map_err(|e| StoreError::connecting(at, &e))?;
+            AnyConnection::Sqlite(connection)
+        }
+        DatabaseUrl::Postgres(url) => {
+            let mut url = url.clone();
+            for (name, value) in POSTGRES_DEFAULTS {
+                if !url.contains(&format!("{name}=")) {
+                    let separator = if url.contains('?') { '&' } else { '?' };
+                    url += &format!("{separator}{name}={value}");
+                }
+            }
+            if let Some(password) = &settings.password {
+                let secret = password.read().map_err(StoreError::Credentials)?;
+                url = with_password(&url, secret.reveal());
+            }
+            let connection =
+                PgConnection::establish(&url).map_err(|e| StoreError::connecting(at, &e))?;
+            AnyConnection::Postgres(connection)
+        }
+    };
+    prepare(&mut connection, at, purpose).map_err(|error| error.of(at))?;
+    Ok(connection)
+}
+
+fn prepare(
+    connection: &mut AnyConnection,
+    at: &DatabaseUrl,
+    purpose: Purpose,
+) -> Result<(), StoreError> {
+    match connection {
+        AnyConnection::Sqlite(connection) => {
+            run(connection, &format!("PRAGMA busy_timeout = {LOCK_WAIT_MS}"))?;
+            check_owner_of_file(connection, at)?;
+            if purpose == Purpose::Writing {
+                // Readers do not block the writer, nor it them. A crash of the machine may lose the last transactions, with their offsets.
+                run(connection, "PRAGMA journal_mode = WAL")?;
+                run(connection, "PRAGMA synchronous = NORMAL")?;
+                connection.immediate_transaction(|connection| {
+                    run(
+                        connection,
+                        &format!("PRAGMA application_id = {APPLICATION_ID}"),
+                    )?;
+                    migrate(connection, SQLITE_MIGRATIONS, at)
+                })?;
+            }
+            run(
+                connection,
+                &format!("PRAGMA cache_size = -{SQLITE_CACHE_KIB}"),
+            )?;
+            run(connection, "PRAGMA temp_store = MEMORY")?;
+            check_schema(connection, SQLITE_MIGRATIONS, at)
+        }
+        AnyConnection::Postgres(connection) => {
+            run(connection, "SET client_min_messages = warning")?;
+            run(connection, &format!("SET lock_timeout = {LOCK_WAIT_MS}"))?;
+            check_owner_of_schema(connection, at)?;
+            if purpose == Purpose::Writing {
+                connection.transaction(|connection| {
+                    run(
+                        connection,
+                        &format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"),
+                    )?;
+                    migrate(connection, POSTGRES_MIGRATIONS, at)
+                })?;
+            }
+            check_schema(connection, POSTGRES_MIGRATIONS, at)
+        }
+    }
+}
+
+fn run<C: diesel::connection::SimpleConnection>(
+    connection: &mut C,
+    statement: &str,
+) -> Result<(), StoreError> {
+    Ok(connection.batch_execute(statement)?)
+}
+
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+}
+
+#[derive(QueryableByName)]
+struct YesNo {
+    #[diesel(sql_type = Bool)]
+    yes: bool,
+}
+
+/// Errs if the file has tables and is not marked as ours.
+fn check_owner_of_file(
+    connection: &mut SqliteConnection,
+    at: &DatabaseUrl,
+) -> Result<(), StoreError> {
+    let id: Number =
+        diesel::sql_query("SELECT application_id AS number FROM pragma_application_id")
+            .get_result(connection)?;
+    let tables: Number =
+        diesel::sql_query("SELECT COUNT(*) AS number FROM sqlite_master").get_result(connection)?;
+    match id.number == APPLICATION_ID || (id.number == 0 && tables.number == 0) {
+        true => Ok(()),
+        false => Err(StoreError::unusable(at, "it belongs to another program")),
+    }
+}
+
+/// Errs if the schema has one of our tables, but not the one that marks it as ours.
+fn check_owner_of_schema(
+    connection: &mut PgConnection,
+    at: &DatabaseUrl,
+) -> Result<(), StoreError> {
+    let foreign: YesNo = diesel::sql_query(
+        "SELECT to_regclass('store_lease') IS NULL AND (to_regclass('services') IS NOT NULL OR to_regclass('tasks') IS NOT NULL \
+         OR to_regclass('__diesel_schema_migrations') IS NOT NULL) AS yes",
+    )
+    .get_result(connection)?;
+    match foreign.yes {
+        true => Err(StoreError::unusable(at, "it belongs to another program")),
+        false => Ok(()),
+    }
+}
+
+/// Brings the schema up to date, inside of a transaction that excludes other processes.
+fn migrate<C, B>(
+    connection: &mut C,
+    migrations: Migrations,
+    at: &DatabaseUrl,
+) -> Result<(), StoreError>
+where
+    C: MigrationHarness<B>,
+    B: diesel::backend::Backend,
+    EmbeddedMigrations: MigrationSource<B>,
+{
+    check_not_newer(connection, migrations, at)?;
+    connection
+        .run_pending_migrations(migrations())
+        .map_err(|error| StoreError::unusable(at, one_cause(&*error)))?;
+    Ok(())
+}
+
+/// Errs if a newer program has changed the schema.
+fn check_not_newer<C, B>(
+    connection: &mut C,
+    migrations: Migrations,
+    at: &DatabaseUrl,
+) -> Result<(), StoreError>
+where
+    C: MigrationHarness<B>,
+    B: diesel::backend::Backend,
+    EmbeddedMigrations: MigrationSource<B>,
+{
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+        StoreError::unusable(at, one_cause(&*error))
+    };
+    let known: Vec<String> = MigrationSource::<B>::migrations(&migrations())
+        .map_err(failed)?
+        .iter()
+        .map(|migration| migration.name().version().to_string())
+        .collect();
+    let applied = connection.applied_migrations().map_err(failed)?;
+    match applied
+        .iter()
+        .any(|version| !known.contains(&version.to_string()))
+    {
+        true => Err(StoreError::unusable(
+            at,
+            "its schema is newer than this program: install the newer version",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Errs if the schema is not exactly the one of this program.
+fn check_schema<C, B>(
+    connection: &mut C,
+    migrations: Migrations,
+    at: &DatabaseUrl,
+) -> Result<(), StoreError>
+where
+    C: MigrationHarness<B>,
+    B: diesel::backend::Backend,
+    EmbeddedMigrations: MigrationSource<B>,
+{
+    check_not_newer(connection, migrations, at)?;
+    let is_old = connection
+        .has_pending_migration(migrations())
+        .map_err(|error| StoreError::unusable(at, one_cause(&*error)))?;
+    match is_old {
+        true => Err(StoreError::unusable(
+            at,
+            "its schema is missing or old; `scanpush store` creates or changes it",
+        )),
+        false => Ok(()),
+    }
+}
+
+fn one_cause(error: &dyn std::error::Error) -> String {
+    crate::model::text::one_line(&error.to_string())
+}
+
+/// Now, in unix milliseconds: by the clock that all processes share, the server's, or with SQLite the machine's.
+pub(super) fn now_ms(connection: &mut AnyConnection) -> Result<i64, StoreError> {
+    match connection {
+        AnyConnection::Sqlite(_) => Ok(SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as i64)),
+        AnyConnection::Postgres(connection) => {
+            let now: Number = diesel::sql_query(
+                "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) AS number",
+            )
+            .get_result(connection)?;
+            Ok(now.number)
+        }
+    }
+}
+
+/// Runs `work` in a transaction that may write, and rolls back if it errs.
+pub(super) fn transaction<T>(
+    connection: &mut AnyConnection,
+    work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    // SQLite must take the lock for writing first: a transaction that reads before it writes fails if another one has written in between.
+    let is_sqlite = matches!(connection, AnyConnection::Sqlite(_));
+    if is_sqlite {
+        run(connection, "BEGIN IMMEDIATE")?;
+        let result = work(connection);
+        let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        let ended = run(connection, end);
+        if result.is_ok() && ended.is_err() {
+            // The commit failed, for instance because the disk is full.
+            let _ = run(connection, "ROLLBACK");
+        }
+        return result.and_then(|value| ended.map(|()| value));
+    }
+    connection.transaction(work)
+}

@@ -1,0 +1,212 @@
+//! What the end of a task proves: services that a completed scan covered and did not find have been missed by it.
+
+use super::connection::AnyConnection;
+use super::error::StoreError;
+use super::schema::{ServiceRow, TaskRow, services, signed, tasks, unsigned};
+use super::sightings::{add_changes, put_services};
+use super::writer::Stop;
+use crate::model::coverage::{Coverage, ScanParameters, are_complete};
+use crate::model::service::{Change, CoveringScan, Missed, Service, ServiceState, ordered_bytes};
+use crate::model::targets::AddressRange;
+use crate::model::task::Shard;
+use crate::model::{State, TaskId};
+use diesel::prelude::*;
+
+/// Services that are read and judged together.
+const PAGE_ROWS: i64 = 5_000;
+
+/// What a completed task proves, as the column `proof` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// The services that it covered and did not find were missed.
+    Covered,
+    /// It is a shard, and others of its job have not completed.
+    WaitsForShards,
+    /// Nothing: what it scanned is unknown, because its record was removed from Kafka or replaced.
+    UnknownRecord,
+    /// Nothing: an older scand completed it, which does not say when it began.
+    UnknownBeginning,
+    /// Nothing: Kafka had removed findings from its time before they were read.
+    FindingsLost,
+    /// Nothing: it is a shard without a job.
+    ShardWithoutJob,
+}
+
+impl Proof {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Proof::Covered => "covered",
+            Proof::WaitsForShards => "waits for shards",
+            Proof::UnknownRecord => "nothing: record unknown",
+            Proof::UnknownBeginning => "nothing: beginning unknown",
+            Proof::FindingsLost => "nothing: findings lost",
+            Proof::ShardWithoutJob => "nothing: shard without job",
+        }
+    }
+}
+
+/// What a scan covered, and when.
+pub(super) struct ProvenScan {
+    pub scan: CoveringScan,
+    pub coverage: Coverage,
+}
+
+/// The proof of a task that has just completed, whose own record is at `record` (partition and offset). If it covers, alone or with the other
+/// shards, also what. `gap_until`: findings before this time may be missing, in unix seconds.
+pub(super) fn prove(
+    connection: &mut AnyConnection,
+    row: &TaskRow,
+    record: (i32, i64),
+    has_beginning: bool,
+    gap_until: u64,
+) -> Result<(Proof, Option<ProvenScan>), StoreError> {
+    let nothing = |proof| Ok((proof, None));
+    let is_its_record = row.topic_partition.zip(row.topic_offset) == Some(record);
+    let Some(parameters) = parameters(row).filter(|_| is_its_record) else {
+        return nothing(Proof::UnknownRecord);
+    };
+    let Some(mut begun_ms) = row.begun_ms.filter(|_| has_beginning) else {
+        return nothing(Proof::UnknownBeginning);
+    };
+    if let Some(shard) = &row.shard {
+        let Some(job_id) = &row.job_id else {
+            return nothing(Proof::ShardWithoutJob);
+        };
+        let Ok(shard) = shard.parse::<Shard>() else {
+            return nothing(Proof::UnknownRecord);
+        };
+        let others = completed_shards(connection, job_id, &row.task_id)?;
+        let same: Vec<(Shard, i64)> = others
+            .into_iter()
+            .filter(|other| self::parameters(other).as_ref() == Some(&parameters))
+            .filter_map(|other| Some((other.shard?.parse().ok()?, other.begun_ms?)))
+            .chain([(shard, begun_ms)])
+            .filter(|(other, _)| other.count == shard.count)
+            .collect();
+        if !are_complete(shard.count, same.iter().map(|(shard, _)| *shard)) {
+            return nothing(Proof::WaitsForShards);
+        }
+        begun_ms = same
+            .iter()
+            .map(|(_, begun_ms)| *begun_ms)
+            .min()
+            .unwrap_or(begun_ms);
+    }
+    let begun = unsigned(begun_ms) / 1000;
+    if begun < gap_until {
+        return nothing(Proof::FindingsLost);
+    }
+    let (Ok(coverage), Ok(task_id)) = (parameters.coverage(), row.task_id.parse::<TaskId>()) else {
+        return nothing(Proof::UnknownRecord);
+    };
+    let scan = CoveringScan {
+        task_id,
+        begun,
+        ended: unsigned(row.ended_ms.unwrap_or_default()) / 1000,
+    };
+    Ok((Proof::Covered, Some(ProvenScan { scan, coverage })))
+}
+
+fn parameters(row: &TaskRow) -> Option<ScanParameters> {
+    Some(ScanParameters {
+        ip_range: row.ip_range.clone()?,
+        ports: row.ports.clone()?,
+        exclude: row.exclude.clone(),
+        server_exclude: row.server_exclude.clone(),
+        seed: row.seed?,
+    })
+}
+
+/// The completed shards of a job without `task_id`, of which none proved less than a shard can.
+fn completed_shards(
+    connection: &mut AnyConnection,
+    job_id: &str,
+    task_id: &str,
+) -> Result<Vec<TaskRow>, StoreError> {
+    Ok(tasks::table
+        .filter(tasks::job_id.eq(job_id))
+        .filter(tasks::task_id.ne(task_id))
+        .filter(tasks::shard.is_not_null())
+        .filter(tasks::state.eq(State::Completed.as_str()))
+        .filter(tasks::proof.eq(Proof::WaitsForShards.as_str()))
+        .select(TaskRow::as_select())
+        .load(connection)?)
+}
+
+/// Counts the scan for each open service that it covered and did not find. Errs with [`StoreError::Stopped`] if the process has to end.
+pub(super) fn miss_services(
+    connection: &mut AnyConnection,
+    proven: &ProvenScan,
+    closed_after: u32,
+    stop: &Stop,
+) -> Result<(), StoreError> {
+    for range in proven.coverage.targets.ranges() {
+        let mut after: Option<(Vec<u8>, i32, i16)> = None;
+        loop {
+            stop.check()?;
+            let page = open_services(connection, range, &proven.scan, after.take())?;
+            let Some(last) = page.last() else { break };
+            after = Some((last.address.clone(), last.port, last.protocol));
+            let is_last = (page.len() as i64) < PAGE_ROWS;
+            judge(connection, page, proven, closed_after)?;
+            if is_last {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn judge(
+    connection: &mut AnyConnection,
+    page: Vec<ServiceRow>,
+    proven: &ProvenScan,
+    closed_after: u32,
+) -> Result<(), StoreError> {
+    let (mut missed, mut changes): (Vec<Service>, Vec<Change>) = (Vec::new(), Vec::new());
+    for row in page {
+        let mut service = Service::try_from(row)?;
+        if !proven
+            .coverage
+            .has_port(service.key.proto, service.key.port)
+        {
+            continue;
+        }
+        match service.miss(&proven.scan, closed_after) {
+            Missed::Unchanged => continue,
+            Missed::Counted => {}
+            Missed::Closed(change) => changes.push(change),
+        }
+        missed.push(service);
+    }
+    put_services(connection, missed.iter())?;
+    add_changes(connection, &changes)
+}
+
+/// The open services in `range`, after the key `after`, that were last seen before the scan began.
+fn open_services(
+    connection: &mut AnyConnection,
+    range: &AddressRange,
+    scan: &CoveringScan,
+    after: Option<(Vec<u8>, i32, i16)>,
+) -> Result<Vec<ServiceRow>, StoreError> {
+    let mut query = services::table
+        .filter(services::address.le(ordered_bytes(range.last()).to_vec()))
+        .filter(services::state.eq(ServiceState::Open.as_str()))
+        .filter(services::last_seen.lt(signed(scan.begun)))
+        .order((services::address, services::port, services::protocol))
+        .limit(PAGE_ROWS)
+        .select(ServiceRow::as_select())
+        .into_boxed();
+    query = match after {
+        None => query.filter(services::address.ge(ordered_bytes(range.first()).to_vec())),
+        Some((address, port, protocol)) => {
+            query.filter(services::address.ge(address.clone())).filter(
+                services::address.gt(address).or(services::port
+                    .gt(port)
+                    .or(services::port.eq(port).and(services::protocol.gt(protocol)))),
+            )
+        }
+    };
+    Ok(query.load(connection)?)
+}

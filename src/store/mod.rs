@@ -1,0 +1,82 @@
+//! Findings in a database, SQLite or Postgres: the one place that knows SQL.
+//!
+//! **Invariant:** what a record of Kafka changes, and the position after that record, are written in one transaction, which also checks the lease.
+//! So each record counts exactly once, whatever ends the program or the database, and only one program writes.
+//!
+//! | file | what |
+//! |---|---|
+//! | `url.rs`, `error.rs` | where the database is; errors for operators |
+//! | `connection.rs` | opens the database, creates the schema (`migrations/`) |
+//! | `schema.rs` | tables and rows |
+//! | `sqlite.rs`, `postgres.rs` | statements on many rows, which the two have not in common |
+//! | `batch.rs` | what was read from Kafka and is written in one transaction |
+//! | `writer.rs` | writes batches; the lease |
+//! | `sightings.rs` | services that findings of a batch are about |
+//! | `ends.rs` | what the end of a task proves |
+//! | `tasks.rs` | tasks, as records and status records describe them |
+//! | `retention.rs` | deletes what is old |
+//! | `reader.rs`, `filter.rs` | queries |
+
+mod batch;
+mod connection;
+mod ends;
+mod error;
+mod filter;
+mod postgres;
+mod reader;
+mod retention;
+mod schema;
+mod sightings;
+mod sqlite;
+mod tasks;
+mod url;
+mod writer;
+
+pub use batch::{
+    Batch, Completion, Event, Position, PositionChange, StatusChange, StoredFinding, TaskAt,
+};
+pub use connection::DatabaseSettings;
+pub use error::StoreError;
+pub use filter::{ChangeFilter, ServiceFilter};
+pub use reader::{NumberedChange, StoreReader, StoredJob, StoredTask};
+pub use retention::Keep;
+pub use url::DatabaseUrl;
+pub use writer::{Counts, Lease, StoreWriter, WriterOptions};
+
+/// Inserts services, or replaces those that exist. A macro, because the type of the statement depends on the database.
+macro_rules! upsert_services {
+    ($rows:expr) => {
+        diesel::insert_into(services::table)
+            .values($rows)
+            .on_conflict((services::address, services::port, services::protocol))
+            .do_update()
+            .set((
+                services::first_seen.eq(excluded(services::first_seen)),
+                services::last_seen.eq(excluded(services::last_seen)),
+                services::last_task.eq(excluded(services::last_task)),
+                services::reason.eq(excluded(services::reason)),
+                services::ttl.eq(excluded(services::ttl)),
+                services::state.eq(excluded(services::state)),
+                services::state_since.eq(excluded(services::state_since)),
+                services::misses.eq(excluded(services::misses)),
+                services::missed_since.eq(excluded(services::missed_since)),
+            ))
+    };
+}
+use upsert_services;
+
+/// Inserts findings of tasks that have not been found before. A macro, because the type of the statement depends on the database.
+macro_rules! insert_findings {
+    ($rows:expr) => {
+        diesel::insert_into(findings::table)
+            .values($rows)
+            .on_conflict((
+                findings::task_id,
+                findings::address,
+                findings::port,
+                findings::protocol,
+            ))
+            .do_nothing()
+    };
+}
+use insert_findings;

@@ -1,0 +1,404 @@
+//! Queries. All lists are read in pages, so that memory does not grow with the answer.
+
+use super::connection::{AnyConnection, DatabaseSettings, Purpose, open};
+use super::error::StoreError;
+use super::filter::{ChangeFilter, ServiceFilter};
+use super::schema::{
+    ChangeRow, FindingRow, ServiceRow, TaskRow, changes, columns_of, findings, key_of, number_of,
+    parsed, services, signed, tasks, unsigned,
+};
+use crate::model::coverage::ScanParameters;
+use crate::model::ports::PortRange;
+use crate::model::service::{Change, Service, ServiceKey, ServiceState, Sighting, ordered_bytes};
+use crate::model::{Ports, State, Targets, TaskId};
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+use std::net::IpAddr;
+
+/// Rows of one query.
+const PAGE_ROWS: usize = 2_000;
+/// A filter with more port ranges than this is applied to the rows instead of by the database, which bounds the size of an expression.
+const PORT_RANGES_IN_SQL_MAX: usize = 64;
+
+/// A database that is read from.
+pub struct StoreReader {
+    settings: DatabaseSettings,
+    connection: AnyConnection,
+}
+
+/// A change with its number, which increases in the order in which changes were noticed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NumberedChange {
+    /// The number, from 1.
+    pub id: i64,
+    /// The change.
+    pub change: Change,
+}
+
+/// A task as the database knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredTask {
+    /// Its id.
+    pub task_id: TaskId,
+    /// The job that it belongs to.
+    pub job_id: Option<String>,
+    /// Its state.
+    pub state: State,
+    /// What it scans; none if its record was not read.
+    pub parameters: Option<ScanParameters>,
+    /// Packets per second.
+    pub band_width: Option<u64>,
+    /// Its share of the probes, like `2/16`.
+    pub shard: Option<String>,
+    /// The server that reported its state.
+    pub server: Option<String>,
+    /// Attempts started.
+    pub attempt: u32,
+    /// Servers lost while they ran it.
+    pub lost: u32,
+    /// How often it was retried after its end.
+    pub retry: u32,
+    /// Findings.
+    pub found: u64,
+    /// The reason of its state.
+    pub error: Option<String>,
+    /// When its state changed last, in unix milliseconds.
+    pub changed_ms: u64,
+    /// When it began, in unix milliseconds.
+    pub begun_ms: Option<u64>,
+    /// When it ended, in unix milliseconds.
+    pub ended_ms: Option<u64>,
+    /// What it proves about services that it did not find, once it has completed.
+    pub proof: Option<String>,
+}
+
+/// A job as the database knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredJob {
+    /// Its tasks, in the order of their ids.
+    pub tasks: Vec<StoredTask>,
+}
+
+impl StoreReader {
+    /// Connects. Errs if there is no database of this program and version.
+    pub fn open(settings: &DatabaseSettings) -> Result<StoreReader, StoreError> {
+        Ok(StoreReader {
+            connection: open(settings, Purpose::Reading)?,
+            settings: settings.clone(),
+        })
+    }
+
+    /// Passes the services that match to `each`, ordered by address, port and protocol, from the one after `after` on, until `each` returns false.
+    pub fn services(
+        &mut self,
+        filter: &ServiceFilter,
+        after: Option<ServiceKey>,
+        mut each: impl FnMut(Service) -> bool,
+    ) -> Result<(), StoreError> {
+        let port_filter = ports_in_sql(filter.ports.as_ref());
+        let ranges = ranges_of(filter.networks.as_ref());
+        let mut after = after.map(|key| columns_of(&key));
+        for (first, last) in ranges {
+            if after
+                .as_ref()
+                .is_some_and(|(address, _, _)| *address > last)
+            {
+                continue;
+            }
+            loop {
+                let mut query = services::table
+                    .filter(services::address.ge(first.clone()))
+                    .filter(services::address.le(last.clone()))
+                    .order((services::address, services::port, services::protocol))
+                    .limit(PAGE_ROWS as i64)
+                    .select(ServiceRow::as_select())
+                    .into_boxed();
+                if let Some(state) = filter.state {
+                    query = query.filter(services::state.eq(state.as_str()));
+                }
+                if let Some(since) = filter.since {
+                    let closed_since = services::state
+                        .eq(ServiceState::Closed.as_str())
+                        .and(services::state_since.ge(signed(since)));
+                    query = query.filter(services::last_seen.ge(signed(since)).or(closed_since));
+                }
+                if let Some(since) = filter.new_since {
+                    query = query.filter(services::first_seen.ge(signed(since)));
+                }
+                query = match port_filter {
+                    [] => query,
+                    [one] if one.first == one.last => query
+                        .filter(services::port.eq(i32::from(one.first)))
+                        .filter(services::protocol.eq(number_of(one.proto))),
+                    several => query.filter(has_port(several)),
+                };
+                if let Some((address, port, protocol)) = after.clone() {
+                    query = query.filter(services::address.ge(address.clone())).filter(
+                        services::address.gt(address).or(services::port
+                            .gt(port)
+                            .or(services::port.eq(port).and(services::protocol.gt(protocol)))),
+                    );
+                }
+                let rows: Vec<ServiceRow> = query
+                    .load(&mut self.connection)
+                    .map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+                let is_last = rows.len() < PAGE_ROWS;
+                for row in rows {
+                    let service = Service::try_from(row)?;
+                    after = Some(columns_of(&service.key));
+                    let matches = filter
+                        .ports
+                        .as_ref()
+                        .is_none_or(|ports| ports.contains(service.key.proto, service.key.port));
+                    if matches && !each(service) {
+                        return Ok(());
+                    }
+                }
+                if is_last {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes the changes that match to `each`, newest first, from the one after `after` on, until `each` returns false.
+    pub fn changes(
+        &mut self,
+        filter: &ChangeFilter,
+        after: Option<&NumberedChange>,
+        mut each: impl FnMut(NumberedChange) -> bool,
+    ) -> Result<(), StoreError> {
+        let mut after = after.map(|last| (signed(last.change.at), last.id));
+        let port_filter = ports_in_sql(filter.ports.as_ref());
+        // One range is a condition for the database; several are tested here.
+        let ranges = ranges_of(filter.networks.as_ref());
+        let hull = ranges.first().zip(ranges.last());
+        loop {
+            let mut query = changes::table
+                .order((changes::at.desc(), changes::id.desc()))
+                .limit(PAGE_ROWS as i64)
+                .select(ChangeRow::as_select())
+                .into_boxed();
+            if let (Some(_), Some((first, last))) = (&filter.networks, hull) {
+                query = query
+                    .filter(changes::address.ge(first.0.clone()))
+                    .filter(changes::address.le(last.1.clone()));
+            }
+            if let Some(kind) = filter.kind {
+                query = query.filter(changes::kind.eq(kind.as_str()));
+            }
+            if let Some(since) = filter.since {
+                query = query.filter(changes::at.ge(signed(since)));
+            }
+            if let Some(until) = filter.until {
+                query = query.filter(changes::at.lt(signed(until)));
+            }
+            if let [one] = port_filter
+                && one.first == one.last
+            {
+                query = query
+                    .filter(changes::port.eq(i32::from(one.first)))
+                    .filter(changes::protocol.eq(number_of(one.proto)));
+            }
+            if let Some((at, id)) = after {
+                query = query.filter(
+                    changes::at
+                        .lt(at)
+                        .or(changes::at.eq(at).and(changes::id.lt(id))),
+                );
+            }
+            let rows: Vec<ChangeRow> = query
+                .load(&mut self.connection)
+                .map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+            let is_last = rows.len() < PAGE_ROWS;
+            for row in rows {
+                after = Some((row.at, row.id));
+                let found = NumberedChange {
+                    id: row.id,
+                    change: Change::try_from(row)?,
+                };
+                let key = found.change.key;
+                let has_port = |ports: &Ports| ports.contains(key.proto, key.port);
+                let has_address = |networks: &Targets| networks.contains(key.ip);
+                let matches = filter.ports.as_ref().is_none_or(has_port)
+                    && filter.networks.as_ref().is_none_or(has_address);
+                if matches && !each(found) {
+                    return Ok(());
+                }
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The changes of one address, oldest first.
+    pub fn changes_of(&mut self, ip: IpAddr) -> Result<Vec<NumberedChange>, StoreError> {
+        let rows: Vec<ChangeRow> = changes::table
+            .filter(changes::address.eq(ordered_bytes(ip.to_canonical()).to_vec()))
+            .order((changes::at, changes::id))
+            .select(ChangeRow::as_select())
+            .load(&mut self.connection)
+            .map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(NumberedChange {
+                    id: row.id,
+                    change: Change::try_from(row)?,
+                })
+            })
+            .collect()
+    }
+
+    /// A task.
+    pub fn task(&mut self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
+        let row: Option<TaskRow> = tasks::table
+            .filter(tasks::task_id.eq(task_id.as_str()))
+            .select(TaskRow::as_select())
+            .first(&mut self.connection)
+            .optional()
+            .map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+        row.map(StoredTask::try_from).transpose()
+    }
+
+    /// A job with all its tasks.
+    pub fn job(&mut self, job_id: &TaskId) -> Result<Option<StoredJob>, StoreError> {
+        let rows: Vec<TaskRow> = tasks::table
+            .filter(tasks::job_id.eq(job_id.as_str()))
+            .order(tasks::task_id)
+            .select(TaskRow::as_select())
+            .load(&mut self.connection)
+            .map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+        let tasks: Vec<StoredTask> = rows
+            .into_iter()
+            .map(StoredTask::try_from)
+            .collect::<Result<_, _>>()?;
+        Ok((!tasks.is_empty()).then_some(StoredJob { tasks }))
+    }
+
+    /// Passes the kept findings of a task to `each`, ordered by address, port and protocol.
+    pub fn findings_of(
+        &mut self,
+        task_id: &TaskId,
+        mut each: impl FnMut(Sighting),
+    ) -> Result<(), StoreError> {
+        let mut after: Option<(Vec<u8>, i32, i16)> = None;
+        loop {
+            let mut query = findings::table
+                .filter(findings::task_id.eq(task_id.as_str()))
+                .order((findings::address, findings::port, findings::protocol))
+                .limit(PAGE_ROWS as i64)
+                .select(FindingRow::as_select())
+                .into_boxed();
+            if let Some((address, port, protocol)) = after.take() {
+                query = query.filter(findings::address.ge(address.clone())).filter(
+                    findings::address.gt(address).or(findings::port
+                        .gt(port)
+                        .or(findings::port.eq(port).and(findings::protocol.gt(protocol)))),
+                );
+            }
+            let rows: Vec<FindingRow> = query
+                .load(&mut self.connection)
+                .map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+            let is_last = rows.len() < PAGE_ROWS;
+            for row in rows {
+                let key = key_of(&row.address, row.port, row.protocol)?;
+                after = Some((row.address, row.port, row.protocol));
+                each(Sighting {
+                    key,
+                    at: unsigned(row.at),
+                    task_id: task_id.clone(),
+                    reason: parsed("findings.reason", &row.reason)?,
+                    ttl: u8::try_from(row.ttl).unwrap_or_default(),
+                });
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl TryFrom<TaskRow> for StoredTask {
+    type Error = StoreError;
+
+    fn try_from(row: TaskRow) -> Result<StoredTask, StoreError> {
+        let parameters = row.ip_range.zip(row.ports).zip(row.seed);
+        Ok(StoredTask {
+            task_id: parsed("tasks.task_id", &row.task_id)?,
+            job_id: row.job_id,
+            state: parsed("tasks.state", &row.state)?,
+            parameters: parameters.map(|((ip_range, ports), seed)| ScanParameters {
+                ip_range,
+                ports,
+                exclude: row.exclude,
+                server_exclude: row.server_exclude,
+                seed,
+            }),
+            band_width: row.band_width.map(unsigned),
+            shard: row.shard,
+            server: row.server,
+            attempt: u32::try_from(row.attempt).unwrap_or_default(),
+            lost: u32::try_from(row.lost).unwrap_or_default(),
+            retry: u32::try_from(row.retry).unwrap_or_default(),
+            found: unsigned(row.found),
+            error: row.error,
+            changed_ms: unsigned(row.changed_ms),
+            begun_ms: row.begun_ms.map(unsigned),
+            ended_ms: row.ended_ms.map(unsigned),
+            proof: row.proof,
+        })
+    }
+}
+
+/// The first and last address of each range, in order; one range with everything if there is no filter.
+fn ranges_of(networks: Option<&Targets>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let Some(networks) = networks else {
+        return vec![(vec![0; 16], vec![0xff; 16])];
+    };
+    let mut ranges: Vec<(Vec<u8>, Vec<u8>)> = networks
+        .ranges()
+        .iter()
+        .map(|range| {
+            (
+                ordered_bytes(range.first()).to_vec(),
+                ordered_bytes(range.last()).to_vec(),
+            )
+        })
+        .collect();
+    // IPv4 is not before all of IPv6 in the order of the table.
+    ranges.sort_unstable();
+    ranges
+}
+
+/// The port ranges that the database filters by.
+fn ports_in_sql(ports: Option<&Ports>) -> &[PortRange] {
+    ports
+        .map(Ports::ranges)
+        .filter(|ranges| ranges.len() <= PORT_RANGES_IN_SQL_MAX)
+        .unwrap_or_default()
+}
+
+type ServiceCondition = Box<
+    dyn BoxableExpression<
+            services::table,
+            <AnyConnection as diesel::Connection>::Backend,
+            SqlType = Bool,
+        >,
+>;
+
+fn has_port(ranges: &[PortRange]) -> ServiceCondition {
+    let condition = |range: &PortRange| -> ServiceCondition {
+        Box::new(
+            services::protocol
+                .eq(number_of(range.proto))
+                .and(services::port.between(i32::from(range.first), i32::from(range.last))),
+        )
+    };
+    let mut conditions = ranges.iter().map(condition);
+    let first = conditions
+        .next()
+        .unwrap_or_else(|| Box::new(services::port.ge(0)));
+    conditions.fold(first, |all, one| Box::new(all.or(one)))
+}

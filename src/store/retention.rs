@@ -1,0 +1,135 @@
+//! Deletes what is old, a few rows in each transaction, so that nobody waits long for a lock.
+
+use super::connection::{AnyConnection, transaction};
+use super::error::StoreError;
+use super::schema::{changes, findings, services, signed, tasks};
+use super::writer::Stop;
+use diesel::prelude::*;
+
+/// Rows that one transaction looks at.
+const PAGE_ROWS: i64 = 5_000;
+
+/// How long things are kept, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Changes, ended tasks, and services since they were last seen.
+    pub history_s: u64,
+    /// Findings.
+    pub findings_s: u64,
+}
+
+/// Deletes what is older than `keep` allows at `now`, in unix seconds. Each transaction begins with `begin`. Returns the number of deleted rows.
+pub(super) fn delete_old(
+    connection: &mut AnyConnection,
+    keep: &Keep,
+    now: u64,
+    stop: &Stop,
+    mut begin: impl FnMut(&mut AnyConnection) -> Result<(), StoreError>,
+) -> Result<u64, StoreError> {
+    let history = signed(now.saturating_sub(keep.history_s));
+    let of_findings = signed(now.saturating_sub(keep.findings_s));
+    let mut deleted = 0;
+    let mut repeat = |work: &mut dyn FnMut(&mut AnyConnection) -> Result<Page, StoreError>| {
+        loop {
+            stop.check()?;
+            let page = transaction(connection, |connection| {
+                begin(connection)?;
+                work(connection)
+            })?;
+            deleted += page.deleted as u64;
+            if page.is_last {
+                return Ok::<(), StoreError>(());
+            }
+        }
+    };
+    repeat(&mut |connection| old_changes(connection, history))?;
+    repeat(&mut |connection| old_tasks(connection, history.saturating_mul(1000)))?;
+    repeat(&mut |connection| old_findings(connection, of_findings))?;
+    let mut after = Vec::new();
+    repeat(&mut |connection| old_services(connection, history, &mut after))?;
+    Ok(deleted)
+}
+
+/// What one transaction did.
+struct Page {
+    deleted: usize,
+    is_last: bool,
+}
+
+impl Page {
+    fn of(deleted: usize) -> Page {
+        Page {
+            deleted,
+            is_last: (deleted as i64) < PAGE_ROWS,
+        }
+    }
+}
+
+fn old_changes(connection: &mut AnyConnection, before: i64) -> Result<Page, StoreError> {
+    let ids: Vec<i64> = changes::table
+        .filter(changes::at.lt(before))
+        .order((changes::at, changes::id))
+        .limit(PAGE_ROWS)
+        .select(changes::id)
+        .load(connection)?;
+    let deleted =
+        diesel::delete(changes::table.filter(changes::id.eq_any(ids))).execute(connection)?;
+    Ok(Page::of(deleted))
+}
+
+fn old_tasks(connection: &mut AnyConnection, before_ms: i64) -> Result<Page, StoreError> {
+    let ids: Vec<String> = tasks::table
+        .filter(tasks::changed_ms.lt(before_ms))
+        .order(tasks::changed_ms)
+        .limit(PAGE_ROWS)
+        .select(tasks::task_id)
+        .load(connection)?;
+    let deleted =
+        diesel::delete(tasks::table.filter(tasks::task_id.eq_any(ids))).execute(connection)?;
+    Ok(Page::of(deleted))
+}
+
+/// Seconds of findings that one transaction deletes at most; most rows of a table are of few seconds.
+fn old_findings(connection: &mut AnyConnection, before: i64) -> Result<Page, StoreError> {
+    let times: Vec<i64> = findings::table
+        .filter(findings::at.lt(before))
+        .order(findings::at)
+        .limit(PAGE_ROWS)
+        .select(findings::at)
+        .load(connection)?;
+    let Some(last) = times.last().copied() else {
+        return Ok(Page::of(0));
+    };
+    let deleted =
+        diesel::delete(findings::table.filter(findings::at.le(last))).execute(connection)?;
+    Ok(Page {
+        deleted,
+        is_last: (times.len() as i64) < PAGE_ROWS,
+    })
+}
+
+/// Looks at the addresses after `after` and moves it on: there is no index for the time that a service was last seen, because each scan would
+/// change it.
+fn old_services(
+    connection: &mut AnyConnection,
+    before: i64,
+    after: &mut Vec<u8>,
+) -> Result<Page, StoreError> {
+    let addresses: Vec<Vec<u8>> = services::table
+        .filter(services::address.gt(after.clone()))
+        .order((services::address, services::port, services::protocol))
+        .limit(PAGE_ROWS)
+        .select(services::address)
+        .load(connection)?;
+    let Some(last) = addresses.last().cloned() else {
+        return Ok(Page::of(0));
+    };
+    let old = services::table
+        .filter(services::address.gt(std::mem::replace(after, last.clone())))
+        .filter(services::address.le(last))
+        .filter(services::last_seen.lt(before));
+    Ok(Page {
+        deleted: diesel::delete(old).execute(connection)?,
+        is_last: (addresses.len() as i64) < PAGE_ROWS,
+    })
+}
