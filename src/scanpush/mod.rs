@@ -17,6 +17,8 @@
 //! | `results/`, `formats/` | writes findings; the output formats |
 //! | `tags.rs` | reads the file of tagged networks |
 //! | `input_source.rs` | reads a file or standard input up to a bound |
+//! | `store/` | writes findings into a database |
+//! | `database.rs` | the flags that name the database |
 //! | `interrupt.rs` | Ctrl-C for a command that has something to finish |
 //! | `options.rs` | flags that every command takes |
 //! | `table.rs` | rows that fit a terminal |
@@ -26,6 +28,7 @@
 
 mod completion;
 mod control;
+mod database;
 mod formats;
 mod ids;
 mod input_source;
@@ -40,6 +43,7 @@ mod retry;
 mod screen;
 mod servers;
 mod status;
+mod store;
 mod table;
 pub mod tags;
 mod task_topic;
@@ -71,6 +75,7 @@ const COMMANDS: &[Command] = &[
     retry::COMMAND,
     completion::COMMAND,
     results::COMMAND,
+    store::COMMAND,
 ];
 
 /// A command of scanpush.

@@ -38,10 +38,10 @@ pub use batch::{
 pub use connection::DatabaseSettings;
 pub use error::StoreError;
 pub use filter::{ChangeFilter, ServiceFilter};
-pub use reader::{NumberedChange, StoreReader, StoredJob, StoredTask};
+pub use reader::{Counts, NumberedChange, StoreReader, StoredJob, StoredTask};
 pub use retention::Keep;
 pub use url::DatabaseUrl;
-pub use writer::{Counts, Lease, StoreWriter, WriterOptions};
+pub use writer::{Lease, StoreWriter, WriterOptions};
 
 /// Inserts services, or replaces those that exist. A macro, because the type of the statement depends on the database.
 macro_rules! upsert_services {

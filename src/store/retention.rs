@@ -4,18 +4,19 @@ use super::connection::{AnyConnection, transaction};
 use super::error::StoreError;
 use super::schema::{changes, findings, services, signed, tasks};
 use super::writer::Stop;
+use crate::model::span::Retention;
 use diesel::prelude::*;
 
 /// Rows that one transaction looks at.
 const PAGE_ROWS: i64 = 5_000;
 
-/// How long things are kept, in seconds.
+/// How long things are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
-    /// Changes, ended tasks, and services since they were last seen.
-    pub history_s: u64,
-    /// Findings.
-    pub findings_s: u64,
+    /// Changes, tasks, and services since they were last seen.
+    pub history: Retention,
+    /// Findings; none: they are not kept at all.
+    pub findings: Option<Retention>,
 }
 
 /// Deletes what is older than `keep` allows at `now`, in unix seconds. Each transaction begins with `begin`. Returns the number of deleted rows.
@@ -26,8 +27,8 @@ pub(super) fn delete_old(
     stop: &Stop,
     mut begin: impl FnMut(&mut AnyConnection) -> Result<(), StoreError>,
 ) -> Result<u64, StoreError> {
-    let history = signed(now.saturating_sub(keep.history_s));
-    let of_findings = signed(now.saturating_sub(keep.findings_s));
+    let history = signed(keep.history.cutoff_s(now));
+    let of_findings = keep.findings.map_or(i64::MAX, |findings| signed(findings.cutoff_s(now)));
     let mut deleted = 0;
     let mut repeat = |work: &mut dyn FnMut(&mut AnyConnection) -> Result<Page, StoreError>| {
         loop {

@@ -5,13 +5,11 @@ use super::connection::{AnyConnection, DatabaseSettings, Purpose, now_ms, open, 
 use super::ends::{miss_services, prove};
 use super::error::StoreError;
 use super::schema::{
-    FindingRow, PositionRow, columns_of, counters, positions, services, signed, store_lease,
-    tasks as tasks_table, unsigned,
+    FindingRow, PositionRow, columns_of, counters, positions, signed, store_lease, unsigned,
 };
 use super::sightings::Sightings;
 use super::{postgres, retention, sqlite, tasks};
 use crate::model::State;
-use crate::model::service::ServiceState;
 use crossbeam_channel::{Receiver, TryRecvError};
 use diesel::prelude::*;
 use std::collections::{BTreeMap, HashSet};
@@ -37,19 +35,6 @@ pub enum Lease {
     Held,
     /// Another process does.
     HeldBy(String),
-}
-
-/// How much the database has.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Open services.
-    pub open: u64,
-    /// Closed services.
-    pub closed: u64,
-    /// Tasks.
-    pub tasks: u64,
-    /// Records that changed nothing, by reason.
-    pub ignored: BTreeMap<String, u64>,
 }
 
 /// Tells long work that the process has to end.
@@ -169,12 +154,6 @@ impl StoreWriter {
             }
             sightings.write(connection)
         })
-    }
-
-    /// How much the database has.
-    pub fn counts(&mut self) -> Result<Counts, StoreError> {
-        let counts = counts(&mut self.connection);
-        counts.map_err(|error| self.named(error))
     }
 
     /// Deletes what is older than `keep` allows, in short transactions. Returns the number of deleted rows.
@@ -338,25 +317,4 @@ fn finding_row(finding: &StoredFinding) -> FindingRow {
         attempt: i32::try_from(finding.attempt).unwrap_or(i32::MAX),
         pass: i32::try_from(finding.pass).unwrap_or(i32::MAX),
     }
-}
-
-fn counts(connection: &mut AnyConnection) -> Result<Counts, StoreError> {
-    let closed: i64 = services::table
-        .filter(services::state.eq(ServiceState::Closed.as_str()))
-        .count()
-        .get_result(connection)?;
-    let all: i64 = services::table.count().get_result(connection)?;
-    let tasks: i64 = tasks_table::table.count().get_result(connection)?;
-    let ignored: Vec<(String, i64)> = counters::table
-        .select((counters::name, counters::value))
-        .load(connection)?;
-    Ok(Counts {
-        open: unsigned(all - closed),
-        closed: unsigned(closed),
-        tasks: unsigned(tasks),
-        ignored: ignored
-            .into_iter()
-            .map(|(name, value)| (name, unsigned(value)))
-            .collect(),
-    })
 }
