@@ -4,8 +4,8 @@ use super::connection::{AnyConnection, DatabaseSettings, Purpose, open};
 use super::error::StoreError;
 use super::filter::{ChangeFilter, ServiceFilter};
 use super::schema::{
-    ChangeRow, FindingRow, ServiceRow, TaskRow, changes, columns_of, counters, findings, key_of, number_of,
-    parsed, services, signed, tasks, unsigned,
+    ChangeRow, FindingRow, ServiceRow, TaskRow, changes, columns_of, counters, findings, key_of,
+    number_of, parsed, services, signed, tasks, unsigned,
 };
 use crate::model::coverage::ScanParameters;
 use crate::model::ports::PortRange;

@@ -28,7 +28,9 @@ pub(super) fn delete_old(
     mut begin: impl FnMut(&mut AnyConnection) -> Result<(), StoreError>,
 ) -> Result<u64, StoreError> {
     let history = signed(keep.history.cutoff_s(now));
-    let of_findings = keep.findings.map_or(i64::MAX, |findings| signed(findings.cutoff_s(now)));
+    let of_findings = keep
+        .findings
+        .map_or(i64::MAX, |findings| signed(findings.cutoff_s(now)));
     let mut deleted = 0;
     let mut repeat = |work: &mut dyn FnMut(&mut AnyConnection) -> Result<Page, StoreError>| {
         loop {

@@ -103,11 +103,14 @@ impl Merge {
     /// Findings were read.
     pub fn add_findings(&mut self, portion: Portion<StoredFinding>) {
         self.waiting_findings += portion.records.len();
-        let queue = self.findings.entry(portion.partition).or_insert_with(|| Queue {
-            applied: 0,
-            read: 0,
-            waiting: VecDeque::new(),
-        });
+        let queue = self
+            .findings
+            .entry(portion.partition)
+            .or_insert_with(|| Queue {
+                applied: 0,
+                read: 0,
+                waiting: VecDeque::new(),
+            });
         note_loss(&mut self.findings_positions, queue, &portion);
         queue.read = portion.next_offset;
         queue.waiting.extend(portion.records);
@@ -119,11 +122,14 @@ impl Merge {
 
     /// Status records were read.
     pub fn add_status(&mut self, portion: Portion<Awaited>) {
-        let queue = self.status.entry(portion.partition).or_insert_with(|| Queue {
-            applied: 0,
-            read: 0,
-            waiting: VecDeque::new(),
-        });
+        let queue = self
+            .status
+            .entry(portion.partition)
+            .or_insert_with(|| Queue {
+                applied: 0,
+                read: 0,
+                waiting: VecDeque::new(),
+            });
         note_loss(&mut self.status_positions, queue, &portion);
         queue.read = portion.next_offset;
         queue.waiting.extend(portion.records);
@@ -152,7 +158,9 @@ impl Merge {
     pub fn awaits(&self) -> Option<&Awaited> {
         let partition = self.earliest_status()?;
         let (_, head) = self.status.get(&partition)?.waiting.front()?;
-        head.as_ref().ok().filter(|head| !self.has_read(&head.results_end))
+        head.as_ref()
+            .ok()
+            .filter(|head| !self.has_read(&head.results_end))
     }
 
     /// Where the record of the task is whose end comes next: partition and offset.
@@ -196,7 +204,8 @@ impl Merge {
         self.drop_invalid();
         let is_behind = self.status_ends.iter().any(|(partition, end)| {
             let queue = self.status.get(partition);
-            queue.is_none_or(|queue| queue.read < *end && queue.waiting.is_empty())
+            let read = queue.map_or(0, |queue| queue.read);
+            read < *end && queue.is_none_or(|queue| queue.waiting.is_empty())
         });
         if is_behind {
             return Next::NeedStatus;
@@ -251,7 +260,10 @@ impl Merge {
     /// Whether the findings below these offsets have all been applied.
     fn has_read(&self, results_end: &[i64]) -> bool {
         (0..).zip(results_end).all(|(partition, end)| {
-            let applied = self.findings.get(&partition).map_or(0, |queue| queue.applied);
+            let applied = self
+                .findings
+                .get(&partition)
+                .map_or(0, |queue| queue.applied);
             applied >= *end
         })
     }
@@ -302,7 +314,12 @@ impl Merge {
                 }
             }
             self.waiting_findings -= count;
-            advance(&mut self.findings_positions, *partition, queue, count as u64);
+            advance(
+                &mut self.findings_positions,
+                *partition,
+                queue,
+                count as u64,
+            );
         }
         taken
     }
@@ -438,7 +455,11 @@ mod tests {
         let mut merge = merge();
         merge.add_findings(findings(0, 0..4));
         merge.add_findings(findings(1, 0..2));
-        merge.add_status(statuses(0, 0, vec![status("a", 1, &[2, 1]), status("b", 2, &[3, 1])]));
+        merge.add_status(statuses(
+            0,
+            0,
+            vec![status("a", 1, &[2, 1]), status("b", 2, &[3, 1])],
+        ));
         merge.set_status_ends(Offsets::from([(0, 2)]));
         let (applied, next) = drain(&mut merge);
         assert_eq!(applied, ["0", "1", "100", "a", "2", "b", "3", "101"]);
@@ -455,13 +476,19 @@ mod tests {
         merge.add_findings(findings(0, 0..5));
         merge.add_status(statuses(0, 0, vec![status("a", 1, &[3, 2])]));
         let (applied, next) = drain(&mut merge);
-        assert_eq!((applied.join(" ").as_str(), next), ("0 1 2", Next::NeedFindings));
+        assert_eq!(
+            (applied.join(" ").as_str(), next),
+            ("0 1 2", Next::NeedFindings)
+        );
         assert_eq!(merge.take_positions().1[&0].next_offset, 3);
         merge.add_findings(findings(1, 0..1));
         assert_eq!(drain(&mut merge), (vec!["100".into()], Next::NeedFindings));
         merge.add_findings(findings(1, 1..3));
         let (applied, next) = drain(&mut merge);
-        assert_eq!((applied.join(" ").as_str(), next), ("101 a 3 4 102", Next::Nothing));
+        assert_eq!(
+            (applied.join(" ").as_str(), next),
+            ("101 a 3 4 102", Next::Nothing)
+        );
     }
 
     #[test]
@@ -470,7 +497,6 @@ mod tests {
         merge.add_findings(findings(0, 0..2));
         merge.set_status_ends(Offsets::from([(0, 1), (1, 0)]));
         assert_eq!(drain(&mut merge), (vec![], Next::NeedStatus));
-        merge.add_status(statuses(1, 0, vec![]));
         merge.add_status(statuses(0, 0, vec![status("a", 1, &[1])]));
         let (applied, _) = drain(&mut merge);
         assert_eq!(applied, ["0", "a", "1"]);
@@ -479,8 +505,16 @@ mod tests {
     #[test]
     fn status_records_of_several_partitions_are_applied_by_time() {
         let mut merge = merge();
-        merge.add_status(statuses(0, 0, vec![status("b", 2, &[]), status("d", 4, &[])]));
-        merge.add_status(statuses(1, 0, vec![status("a", 1, &[]), status("c", 3, &[])]));
+        merge.add_status(statuses(
+            0,
+            0,
+            vec![status("b", 2, &[]), status("d", 4, &[])],
+        ));
+        merge.add_status(statuses(
+            1,
+            0,
+            vec![status("a", 1, &[]), status("c", 3, &[])],
+        ));
         merge.set_status_ends(Offsets::from([(0, 2), (1, 2)]));
         assert_eq!(drain(&mut merge).0, ["a", "b", "c", "d"]);
     }
@@ -512,7 +546,10 @@ mod tests {
         assert_eq!(drain(&mut merge).0, ["b", "0", "2"]);
         let (status, findings, ignored) = merge.take_positions();
         assert_eq!((status[&0].records, findings[&0].records), (2, 3));
-        assert_eq!(ignored, BTreeMap::from([("bad finding", 1), ("bad status", 1)]));
+        assert_eq!(
+            ignored,
+            BTreeMap::from([("bad finding", 1), ("bad status", 1)])
+        );
     }
 
     #[test]
@@ -552,6 +589,9 @@ mod tests {
         merge.add_status(statuses(0, 0, vec![status("a", 1, &[0, 1])]));
         merge.add_findings(findings(0, 0..WAITING_FINDINGS_MAX as i64 + 1));
         let (applied, next) = drain(&mut merge);
-        assert_eq!((applied.len(), next), (WAITING_FINDINGS_MAX + 1, Next::NeedFindings));
+        assert_eq!(
+            (applied.len(), next),
+            (WAITING_FINDINGS_MAX + 1, Next::NeedFindings)
+        );
     }
 }

@@ -19,15 +19,8 @@ const RATE_WINDOW: Duration = Duration::from_secs(10);
 pub enum Report {
     /// Something happened.
     Line(String),
-    /// A batch was written.
-    Written {
-        /// Records of all topics.
-        records: u64,
-        /// Findings among them.
-        findings: u64,
-        /// The time for the transaction.
-        took: Duration,
-    },
+    /// A batch with so many findings was written.
+    Written(u64),
     /// Findings that are left to read.
     Behind(u64),
 }
@@ -69,7 +62,7 @@ impl Progress {
     pub fn take(&mut self, report: Report, output: &mut Output<'_>) -> Result<(), Failure> {
         match report {
             Report::Line(line) => self.line(&line, output),
-            Report::Written { findings, .. } => {
+            Report::Written(findings) => {
                 self.findings += findings;
                 Ok(())
             }
@@ -83,7 +76,8 @@ impl Progress {
     fn update(&mut self, output: &mut Output<'_>) -> Result<(), Failure> {
         let (since, findings_then) = self.window;
         if since.elapsed() >= Duration::from_secs(1) {
-            self.rate = ((self.findings - findings_then) as f64 / since.elapsed().as_secs_f64()) as u64;
+            self.rate =
+                ((self.findings - findings_then) as f64 / since.elapsed().as_secs_f64()) as u64;
             if since.elapsed() >= RATE_WINDOW {
                 self.window = (Instant::now(), self.findings);
             }

@@ -83,7 +83,10 @@ pub fn status(_partition: i32, record: &Record, now: u64) -> Parsed<Awaited> {
             at_ms: status.at_ms,
             completion,
         },
-        results_end: extent.results_end.filter(|_| is_completed).unwrap_or_default(),
+        results_end: extent
+            .results_end
+            .filter(|_| is_completed)
+            .unwrap_or_default(),
     })
 }
 

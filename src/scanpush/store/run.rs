@@ -128,6 +128,8 @@ fn summary(options: &Options, progress: &Progress, output: &mut Output<'_>) {
         options.database.url
     ));
     for (reason, count) in ignored {
-        output.notice(&format!("ignored since the database was created: {count} {reason}"));
+        output.notice(&format!(
+            "ignored since the database was created: {count} {reason}"
+        ));
     }
 }

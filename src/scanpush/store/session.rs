@@ -83,7 +83,10 @@ fn wait_for_lease(
             Lease::HeldBy(holder) => {
                 if !told {
                     told = true;
-                    say(reports, format!("standing by: {holder} works on {}", options.database.url));
+                    say(
+                        reports,
+                        format!("standing by: {holder} works on {}", options.database.url),
+                    );
                 }
             }
         }
@@ -133,8 +136,14 @@ impl Topics {
                     |finding: &StoredFinding| Some(finding.sighting.at),
                     stop,
                 )?;
-                let status =
-                    Topic::open(kafka, status, cursors(status), records::status, no_time, stop)?;
+                let status = Topic::open(
+                    kafka,
+                    status,
+                    cursors(status),
+                    records::status,
+                    no_time,
+                    stop,
+                )?;
                 let no_time = |_: &_| None;
                 let tasks =
                     Topic::open(kafka, tasks, cursors(tasks), records::task, no_time, stop)?;
@@ -342,13 +351,11 @@ impl<'a> Session<'a> {
                 self.merge.add_status(portion);
             }
         }
-        let name = topic.name().to_owned();
         for notice in topic.take_notices() {
             say(self.reports, notice);
         }
         self.goal.status.get_or_insert_with(|| ends.clone());
         self.merge.set_status_ends(ends);
-        debug_assert_eq!(name, self.options.topics().1);
 
         let topic = &mut self.topics.tasks;
         let ends = topic.ends()?;
@@ -442,7 +449,9 @@ impl<'a> Session<'a> {
             self.unknown_partition_since = None;
             return false;
         }
-        let since = *self.unknown_partition_since.get_or_insert_with(Instant::now);
+        let since = *self
+            .unknown_partition_since
+            .get_or_insert_with(Instant::now);
         since.elapsed() >= NEW_PARTITION_WAIT
     }
 
@@ -455,7 +464,9 @@ impl<'a> Session<'a> {
         }
         for (name, positions) in [(status_name, status), (results_name, findings)] {
             for (partition, change) in positions {
-                self.batch.positions.insert((name.to_owned(), partition), change);
+                self.batch
+                    .positions
+                    .insert((name.to_owned(), partition), change);
             }
         }
         for (reason, count) in ignored {
@@ -465,42 +476,55 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let batch = std::mem::take(&mut self.batch);
-        let began = Instant::now();
         self.writer.apply(&batch, results_name)?;
         self.written_at = Instant::now();
-        let records = batch.positions.values().map(|change| change.records).sum();
         // Without a reader the process is ending.
-        let _ = self.reports.send(Report::Written {
-            records,
-            findings: self.batch_findings as u64,
-            took: began.elapsed(),
-        });
+        let _ = self
+            .reports
+            .send(Report::Written(self.batch_findings as u64));
         self.batch_findings = 0;
         Ok(())
     }
 
     fn is_done(&self) -> bool {
         let reached = |goal: &Option<Offsets>, applied: &dyn Fn(i32) -> i64| {
-            goal.as_ref()
-                .is_some_and(|ends| ends.iter().all(|(&partition, end)| applied(partition) >= *end))
+            goal.as_ref().is_some_and(|ends| {
+                ends.iter()
+                    .all(|(&partition, end)| applied(partition) >= *end)
+            })
         };
         self.options.once
             && reached(&self.goal.findings, &|partition| {
                 self.applied.get(&partition).copied().unwrap_or(0)
             })
-            && reached(&self.goal.status, &|partition| self.topics.status.cursor(partition))
-            && reached(&self.goal.tasks, &|partition| self.topics.tasks.cursor(partition))
+            && reached(&self.goal.status, &|partition| {
+                self.topics.status.cursor(partition)
+            })
+            && reached(&self.goal.tasks, &|partition| {
+                self.topics.tasks.cursor(partition)
+            })
     }
 
     /// Deletes what is older than it should be kept, now and then.
     fn delete_old(&mut self) -> Result<(), StoreError> {
-        if self.deleted_at.is_some_and(|at| at.elapsed() < RETENTION_INTERVAL) {
+        if self
+            .deleted_at
+            .is_some_and(|at| at.elapsed() < RETENTION_INTERVAL)
+        {
             return Ok(());
         }
         self.deleted_at = Some(Instant::now());
-        let deleted = self.writer.delete_old(&self.options.keep, now_ms() / 1000)?;
+        let deleted = self
+            .writer
+            .delete_old(&self.options.keep, now_ms() / 1000)?;
         if deleted > 0 {
-            say(self.reports, format!("deleted {deleted} old rows (-keep {})", self.options.keep.history));
+            say(
+                self.reports,
+                format!(
+                    "deleted {deleted} old rows (-keep {})",
+                    self.options.keep.history
+                ),
+            );
         }
         Ok(())
     }
@@ -512,6 +536,8 @@ impl<'a> Session<'a> {
             .map(|(partition, end)| end - self.applied.get(partition).copied().unwrap_or(0))
             .filter(|behind| *behind > 0)
             .sum::<i64>();
-        let _ = self.reports.send(Report::Behind(u64::try_from(behind).unwrap_or(0)));
+        let _ = self
+            .reports
+            .send(Report::Behind(u64::try_from(behind).unwrap_or(0)));
     }
 }

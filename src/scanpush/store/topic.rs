@@ -75,7 +75,8 @@ impl<T> Topic<T> {
 
     /// Whether everything below `ends` was read.
     pub fn has_reached(&self, ends: &Offsets) -> bool {
-        ends.iter().all(|(partition, end)| self.cursor(*partition) >= *end)
+        ends.iter()
+            .all(|(partition, end)| self.cursor(*partition) >= *end)
     }
 
     /// The next offset that is read.
@@ -149,7 +150,10 @@ impl<T> Topic<T> {
                 }
                 Fetched::Away { reason } => trouble = Some(reason),
                 Fetched::Gone => {
-                    trouble = Some(format!("partition {partition} of {} no longer exists", self.name));
+                    trouble = Some(format!(
+                        "partition {partition} of {} no longer exists",
+                        self.name
+                    ));
                 }
             }
         }
@@ -160,7 +164,9 @@ impl<T> Topic<T> {
     }
 
     fn portion(&mut self, partition: i32, records: &[Record], now: u64) -> Portion<T> {
-        let next_offset = records.last().map_or(self.cursor(partition), |last| last.offset + 1);
+        let next_offset = records
+            .last()
+            .map_or(self.cursor(partition), |last| last.offset + 1);
         self.cursors.insert(partition, next_offset);
         let parse = self.parse;
         let records: Vec<(i64, Parsed<T>)> = records
