@@ -131,7 +131,7 @@ impl Finalizer {
                     let record = state_record(&self.server, ending);
                     Step::Publish {
                         record: Box::new(record),
-                        after: After::Finish(ending.clone()),
+                        after: After::Finish(Box::new(ending.clone())),
                     }
                 }
                 ClaimState::Gone if self.may_come_back(*since) => return Ok(None),
