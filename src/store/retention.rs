@@ -2,7 +2,7 @@
 
 use super::connection::{AnyConnection, transaction};
 use super::error::StoreError;
-use super::schema::{changes, findings, services, signed, tasks};
+use super::schema::{changes, findings, services, signed, task_records, tasks};
 use super::writer::Stop;
 use crate::model::span::Retention;
 use diesel::prelude::*;
@@ -47,6 +47,7 @@ pub(super) fn delete_old(
     };
     repeat(&mut |connection| old_changes(connection, history))?;
     repeat(&mut |connection| old_tasks(connection, history.saturating_mul(1000)))?;
+    repeat(&mut |connection| old_task_records(connection, history.saturating_mul(1000)))?;
     repeat(&mut |connection| old_findings(connection, of_findings))?;
     let mut after = Vec::new();
     repeat(&mut |connection| old_services(connection, history, &mut after))?;
@@ -92,7 +93,25 @@ fn old_tasks(connection: &mut AnyConnection, before_ms: i64) -> Result<Page, Sto
     Ok(Page::of(deleted))
 }
 
-/// Seconds of findings that one transaction deletes at most; most rows of a table are of few seconds.
+fn old_task_records(connection: &mut AnyConnection, before_ms: i64) -> Result<Page, StoreError> {
+    let times: Vec<i64> = task_records::table
+        .filter(task_records::read_ms.lt(before_ms))
+        .order(task_records::read_ms)
+        .limit(PAGE_ROWS)
+        .select(task_records::read_ms)
+        .load(connection)?;
+    let Some(last) = times.last().copied() else {
+        return Ok(Page::of(0));
+    };
+    let deleted = diesel::delete(task_records::table.filter(task_records::read_ms.le(last)))
+        .execute(connection)?;
+    Ok(Page {
+        deleted,
+        is_last: (times.len() as i64) < PAGE_ROWS,
+    })
+}
+
+/// All findings of the last of these seconds are deleted with it.
 fn old_findings(connection: &mut AnyConnection, before: i64) -> Result<Page, StoreError> {
     let times: Vec<i64> = findings::table
         .filter(findings::at.lt(before))

@@ -136,13 +136,7 @@ impl StoreWriter {
                             put_findings(connection, findings)?;
                         }
                     }
-                    Event::Task(record) => {
-                        let known = tasks::find(connection, &record.task.task_id)?;
-                        match tasks::with_record(known, record, now) {
-                            Some(row) => tasks::put(connection, &row)?,
-                            None => add_to_counter(connection, "tasks with a known id", 1)?,
-                        }
-                    }
+                    Event::Task(record) => tasks::put_record(connection, record, now)?,
                     Event::Status(change) => {
                         if change.status == State::Completed {
                             sightings.write(connection)?;
@@ -270,13 +264,14 @@ fn change_status(
     stop: &Stop,
 ) -> Result<(), StoreError> {
     let known = tasks::find(connection, &change.task_id)?;
-    let Some(mut row) = tasks::with_status(known, change) else {
+    let record = tasks::record_at(connection, &change.task_id, change.record)?;
+    let Some(mut row) = tasks::with_status(known, record.as_ref(), change) else {
         return add_to_counter(connection, "late or repeated status records", 1);
     };
     let completion = change.completion.as_ref();
     if let Some(completion) = completion {
-        let has_beginning = completion.begun_ms.is_some();
-        let (proof, proven) = prove(connection, &row, change.record, has_beginning, gap_until)?;
+        let is_conclusive = completion.begun_ms.is_some();
+        let (proof, proven) = prove(connection, &row, is_conclusive, gap_until)?;
         row.proof = Some(proof.as_str().to_owned());
         if let Some(proven) = proven {
             miss_services(connection, &proven, options.closed_after, stop)?;

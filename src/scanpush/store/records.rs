@@ -61,8 +61,9 @@ pub fn status(_partition: i32, record: &Record, now: u64) -> Parsed<Awaited> {
         .then(|| serde_json::to_string(&status.found_by_pass).unwrap_or_default());
     let is_completed = status.status == State::Completed;
     let extent = status.extent;
-    // Without the offsets after its findings nobody knows whether all of them were read.
-    let begun_ms = extent.begun_ms.filter(|_| extent.results_end.is_some());
+    // Without the offsets after its findings nobody knows whether all of them were read, and an error says that answers were lost.
+    let is_conclusive = extent.results_end.is_some() && status.error.is_none();
+    let begun_ms = extent.begun_ms.filter(|_| is_conclusive);
     let completion = is_completed.then_some(Completion {
         begun_ms,
         server_exclude: extent.server_exclude,
