@@ -74,21 +74,20 @@ pub(super) fn prove(
             return nothing(Proof::UnknownRecord);
         };
         let others = completed_shards(connection, job_id, &row.task_id)?;
-        let same: Vec<(Shard, i64)> = others
-            .into_iter()
+        let same: Vec<CompletedShard> = others
+            .iter()
             .filter(|other| self::parameters(other).as_ref() == Some(&parameters))
-            .filter_map(|other| Some((other.shard?.parse().ok()?, other.begun_ms?)))
-            .chain([(shard, begun_ms)])
-            .filter(|(other, _)| other.count == shard.count)
+            .filter_map(CompletedShard::of)
+            .filter(|other| other.shard.count == shard.count)
             .collect();
-        if !are_complete(shard.count, same.iter().map(|(shard, _)| *shard)) {
+        let shards = same.iter().map(|other| other.shard).chain([shard]);
+        if !are_complete(shard.count, shards) {
             return nothing(Proof::WaitsForShards);
         }
-        begun_ms = same
-            .iter()
-            .map(|(_, begun_ms)| *begun_ms)
-            .min()
-            .unwrap_or(begun_ms);
+        for other in same {
+            begun_ms = begun_ms.min(other.begun_ms);
+            set_proof(connection, &other.task_id, Proof::Covered)?;
+        }
     }
     let begun = unsigned(begun_ms) / 1000;
     if begun < gap_until {
