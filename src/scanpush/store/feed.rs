@@ -19,8 +19,8 @@ const ENDS_INTERVAL: Duration = Duration::from_secs(2);
 pub enum Read {
     /// Findings, and lines for the log.
     Portions(Vec<Portion<StoredFinding>>, Vec<String>),
-    /// The ends of the topic.
-    Ends(Offsets),
+    /// The ends of the topic, and when they were asked for.
+    Ends(Offsets, Instant),
     /// Kafka could not be read; the thread tries again.
     Failed(String),
 }
@@ -82,9 +82,10 @@ fn run(mut topic: Topic<StoredFinding>, sender: &Sender<Read>, stop: &Receiver<(
         }
         backoff.reset();
         if is_end || ends_at.is_none_or(|at| at.elapsed() >= ENDS_INTERVAL) {
-            ends_at = Some(Instant::now());
+            let asked_at = Instant::now();
+            ends_at = Some(asked_at);
             let message = match topic.ends() {
-                Ok(ends) => Read::Ends(ends),
+                Ok(ends) => Read::Ends(ends, asked_at),
                 Err(line) => Read::Failed(line),
             };
             if sender.send(message).is_err() {

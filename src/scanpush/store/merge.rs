@@ -144,14 +144,11 @@ impl Merge {
         self.status_ends = ends;
     }
 
-    /// Status records that are not applied yet.
-    pub fn waiting_status(&self) -> usize {
-        self.status.values().map(|queue| queue.waiting.len()).sum()
-    }
-
-    /// Findings that are not applied yet.
-    pub fn waiting_findings(&self) -> usize {
-        self.waiting_findings
+    /// Status records of a partition that are not applied yet.
+    pub fn waiting_status(&self, partition: i32) -> usize {
+        self.status
+            .get(&partition)
+            .map_or(0, |queue| queue.waiting.len())
     }
 
     /// The status record that waits for findings, and up to which offsets.

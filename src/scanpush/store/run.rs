@@ -68,6 +68,7 @@ pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
             Ok(())
         }
         Ok(End::Stopped) => progress.line("stopped", output),
+        Ok(End::Unreadable(line)) => Err(Failure::Runtime(line)),
         Err(error) => Err(Failure::Runtime(error.to_string())),
     }
 }
@@ -84,7 +85,7 @@ fn work(
     let mut last_line = String::new();
     loop {
         let began = Instant::now();
-        let error = match session::run(options, reports, stop) {
+        let error = match session::run(options, !last_line.is_empty(), reports, stop) {
             Ok(end) => return Ok(end),
             Err(error) => error,
         };

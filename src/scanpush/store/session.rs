@@ -11,6 +11,7 @@ use super::records;
 use super::topic::Topic;
 use crate::kafka::FETCH_WAIT;
 use crate::model::Backoff;
+use crate::model::backoff::CLIENT_WAIT;
 use crate::scanpush::tasks::now_ms;
 use crate::store::{
     Batch, Event, Lease, Position, StoreError, StoreWriter, StoredFinding, TaskAt, WriterOptions,
@@ -23,8 +24,10 @@ use std::time::{Duration, Instant};
 const BATCH_FINDINGS: usize = 20_000;
 /// Events other than findings that are written in one transaction.
 const BATCH_EVENTS_MAX: usize = 5_000;
-/// Status records that may wait.
-const WAITING_STATUS_MAX: usize = 20_000;
+/// Status records of a partition that may wait.
+const WAITING_STATUS_MAX: usize = 5_000;
+/// How long records are waited for that a topic has, in one round.
+const RECORDS_WAIT: Duration = Duration::from_secs(5);
 /// How often the lease is renewed if nothing is written.
 const LEASE_INTERVAL: Duration = Duration::from_secs(3);
 /// How often a store that stands by asks for the lease.
@@ -40,11 +43,14 @@ pub enum End {
     Done,
     /// The process has to end.
     Stopped,
+    /// `-once`: Kafka could not be read for [`CLIENT_WAIT`]; its error.
+    Unreadable(String),
 }
 
-/// Runs until it is done, has to stop, or the database fails.
+/// Runs until it is done, has to stop, or the database fails. `has_failed`: the database failed before, and its return is worth a line.
 pub fn run(
     options: &Options,
+    has_failed: bool,
     reports: &Sender<Report>,
     stop: &Receiver<()>,
 ) -> Result<End, StoreError> {
@@ -58,8 +64,15 @@ pub fn run(
         return Ok(End::Stopped);
     }
     let positions = writer.positions()?;
-    let Some(topics) = Topics::open(options, &positions, reports, stop) else {
-        return Ok(End::Stopped);
+    if has_failed {
+        say(
+            reports,
+            format!("database {} can be used again", options.database.url),
+        );
+    }
+    let topics = match Topics::open(options, &positions, reports, stop) {
+        Ok(topics) => topics,
+        Err(end) => return Ok(end),
     };
     let result = Session::new(options, topics, &positions, writer, reports, stop).run();
     match result {
@@ -120,7 +133,7 @@ impl Topics {
         positions: &BTreeMap<(String, i32), Position>,
         reports: &Sender<Report>,
         stop: &Receiver<()>,
-    ) -> Option<Topics> {
+    ) -> Result<Topics, End> {
         let kafka = &options.connection.kafka;
         let cursors = |topic: &str| offsets_of(positions, topic);
         let mut outage = Outage::default();
@@ -158,11 +171,13 @@ impl Topics {
             match open() {
                 Ok(topics) => {
                     outage.over(reports);
-                    return Some(topics);
+                    return Ok(topics);
                 }
+                Err(_) if stop.try_recv() != Err(TryRecvError::Empty) => return Err(End::Stopped),
+                Err(line) if options.once && outage.is_long() => return Err(End::Unreadable(line)),
                 Err(line) => {
                     if stopped_after(stop, outage.note(line, reports)) {
-                        return None;
+                        return Err(End::Stopped);
                     }
                 }
             }
@@ -182,12 +197,14 @@ fn offsets_of(positions: &BTreeMap<(String, i32), Position>, topic: &str) -> Off
 #[derive(Default)]
 struct Outage {
     error: Option<String>,
+    since: Option<Instant>,
     backoff: Backoff,
 }
 
 impl Outage {
     /// Prints a new error. Returns the pause before the next attempt.
     fn note(&mut self, line: String, reports: &Sender<Report>) -> Duration {
+        self.since.get_or_insert_with(Instant::now);
         if self.error.as_ref() != Some(&line) {
             say(reports, format!("{line}; trying again"));
             self.error = Some(line);
@@ -195,10 +212,48 @@ impl Outage {
         self.backoff.pause()
     }
 
+    /// Whether it is longer than a command waits for Kafka.
+    fn is_long(&self) -> bool {
+        self.since
+            .is_some_and(|since| since.elapsed() >= CLIENT_WAIT)
+    }
+
     fn over(&mut self, reports: &Sender<Report>) {
+        self.since = None;
         self.backoff.reset();
         if self.error.take().is_some() {
             say(reports, "Kafka can be read again".to_owned());
+        }
+    }
+}
+
+/// Bounds the wait for records that a topic has.
+struct Patience {
+    topic: String,
+    empty_since: Option<Instant>,
+}
+
+impl Patience {
+    fn new(topic: &str) -> Patience {
+        Patience {
+            topic: topic.to_owned(),
+            empty_since: None,
+        }
+    }
+
+    /// After a read. Errs if reads have been empty for [`RECORDS_WAIT`], or the process has to stop.
+    fn check(&mut self, is_empty: bool, stop: &Receiver<()>) -> Result<(), String> {
+        if stop.try_recv() != Err(TryRecvError::Empty) {
+            return Err("stopped".to_owned());
+        }
+        if !is_empty {
+            self.empty_since = None;
+            return Ok(());
+        }
+        let since = *self.empty_since.get_or_insert_with(Instant::now);
+        match since.elapsed() < RECORDS_WAIT {
+            true => Ok(()),
+            false => Err(format!("Kafka: no records of {} arrive", self.topic)),
         }
     }
 }
@@ -226,8 +281,10 @@ struct Session<'a> {
     ends: Offsets,
     task_ends: Offsets,
     goal: Goal,
-    /// Since when the end of a task waits for a partition that is not known.
-    unknown_partition_since: Option<Instant>,
+    /// When `ends` were asked for.
+    ends_at: Option<Instant>,
+    /// Since when the end of a task waits for its findings.
+    awaiting_since: Option<Instant>,
     outage: Outage,
     written_at: Instant,
     deleted_at: Option<Instant>,
@@ -261,7 +318,8 @@ impl<'a> Session<'a> {
                 status: None,
                 tasks: None,
             },
-            unknown_partition_since: None,
+            ends_at: None,
+            awaiting_since: None,
             outage: Outage::default(),
             written_at: Instant::now(),
             deleted_at: None,
@@ -287,6 +345,10 @@ impl<'a> Session<'a> {
                         self.delete_old()?;
                     }
                 }
+                Err(_) if self.stop.try_recv() != Err(TryRecvError::Empty) => continue,
+                Err(line) if self.options.once && self.outage.is_long() => {
+                    return Ok(End::Unreadable(line));
+                }
                 Err(line) => {
                     let pause = self.outage.note(line, self.reports);
                     stopped_after(self.stop, pause);
@@ -311,7 +373,8 @@ impl<'a> Session<'a> {
     fn read_findings(&mut self) -> Result<bool, String> {
         let mut wait = FETCH_WAIT;
         let mut at_end = false;
-        while self.merge.waiting_findings() < BATCH_FINDINGS {
+        let mut received = 0;
+        while received < BATCH_FINDINGS {
             match self.topics.findings.reads.recv_timeout(wait) {
                 Ok(Read::Portions(portions, notices)) => {
                     at_end = portions.is_empty();
@@ -319,12 +382,14 @@ impl<'a> Session<'a> {
                         say(self.reports, notice);
                     }
                     for portion in portions {
+                        received += portion.records.len();
                         self.merge.add_findings(portion);
                     }
                     // After the end of the topic its offsets follow at once.
                     wait = if at_end { FETCH_WAIT } else { Duration::ZERO };
                 }
-                Ok(Read::Ends(ends)) => {
+                Ok(Read::Ends(ends, asked_at)) => {
+                    self.ends_at = Some(asked_at);
                     if self.goal.findings.is_none() {
                         self.goal.findings = Some(ends.clone());
                     }
@@ -344,24 +409,36 @@ impl<'a> Session<'a> {
     }
 
     fn read_status_and_tasks(&mut self) -> Result<(), String> {
-        let topic = &mut self.topics.status;
-        let ends = topic.ends()?;
-        while !topic.has_reached(&ends) && self.merge.waiting_status() < WAITING_STATUS_MAX {
-            for portion in topic.read(Some(&ends), FETCH_WAIT, now_ms() / 1000)? {
-                self.merge.add_status(portion);
+        let (status, merge) = (&mut self.topics.status, &mut self.merge);
+        let ends = status.ends()?;
+        let mut patience = Patience::new(status.name());
+        loop {
+            // A partition with many waiting records must not keep the others from being read.
+            let mut wanted = ends.clone();
+            wanted.retain(|partition, _| merge.waiting_status(*partition) < WAITING_STATUS_MAX);
+            if status.has_reached(&wanted) {
+                break;
+            }
+            let portions = status.read(Some(&wanted), FETCH_WAIT, now_ms() / 1000)?;
+            patience.check(portions.is_empty(), self.stop)?;
+            for portion in portions {
+                merge.add_status(portion);
             }
         }
-        for notice in topic.take_notices() {
+        for notice in status.take_notices() {
             say(self.reports, notice);
         }
         self.goal.status.get_or_insert_with(|| ends.clone());
-        self.merge.set_status_ends(ends);
+        merge.set_status_ends(ends);
 
-        let topic = &mut self.topics.tasks;
-        let ends = topic.ends()?;
-        let name = topic.name().to_owned();
-        while !topic.has_reached(&ends) && self.batch.events.len() < BATCH_EVENTS_MAX {
-            for portion in topic.read(Some(&ends), FETCH_WAIT, now_ms() / 1000)? {
+        let tasks = &mut self.topics.tasks;
+        let ends = tasks.ends()?;
+        let name = tasks.name().to_owned();
+        let mut patience = Patience::new(&name);
+        while !tasks.has_reached(&ends) && self.batch.events.len() < BATCH_EVENTS_MAX {
+            let portions = tasks.read(Some(&ends), FETCH_WAIT, now_ms() / 1000)?;
+            patience.check(portions.is_empty(), self.stop)?;
+            for portion in portions {
                 let position = self
                     .batch
                     .positions
@@ -378,7 +455,7 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        for notice in topic.take_notices() {
+        for notice in tasks.take_notices() {
             say(self.reports, notice);
         }
         self.goal.tasks.get_or_insert_with(|| ends.clone());
@@ -395,8 +472,10 @@ impl<'a> Session<'a> {
             }
             match self.merge.next() {
                 Next::Apply(event) => {
-                    if let Event::Findings(findings) = &event {
-                        self.batch_findings += findings.len();
+                    match &event {
+                        Event::Findings(findings) => self.batch_findings += findings.len(),
+                        Event::Status(_) => self.awaiting_since = None,
+                        Event::Task(_) => {}
                     }
                     self.batch.events.push(event);
                     if self.batch_findings >= BATCH_FINDINGS
@@ -406,7 +485,12 @@ impl<'a> Session<'a> {
                     }
                 }
                 Next::NeedFindings if at_end && self.is_hopeless() => self.merge.give_up_waiting(),
-                Next::NeedFindings | Next::NeedStatus => {
+                Next::NeedFindings => {
+                    self.awaiting_since.get_or_insert_with(Instant::now);
+                    self.write()?;
+                    return Ok(false);
+                }
+                Next::NeedStatus => {
                     self.write()?;
                     return Ok(false);
                 }
@@ -433,26 +517,17 @@ impl<'a> Session<'a> {
         has_read || is_read || (!is_known && self.topics.tasks.cursor(partition) == 0)
     }
 
-    /// Whether the findings that the next status record waits for do not exist.
-    fn is_hopeless(&mut self) -> bool {
-        if self.merge.awaits_more_than(&self.ends) {
-            return true;
-        }
-        let Some(awaited) = self.merge.awaits() else {
-            self.unknown_partition_since = None;
+    /// Whether the findings that the next status record waits for do not exist. Only offsets say so that were asked for after the record was read.
+    fn is_hopeless(&self) -> bool {
+        let (Some(since), Some(awaited)) = (self.awaiting_since, self.merge.awaits()) else {
             return false;
         };
         let knows_all = (0..)
             .zip(&awaited.results_end)
             .all(|(partition, end)| *end == 0 || self.ends.contains_key(&partition));
-        if knows_all {
-            self.unknown_partition_since = None;
-            return false;
-        }
-        let since = *self
-            .unknown_partition_since
-            .get_or_insert_with(Instant::now);
-        since.elapsed() >= NEW_PARTITION_WAIT
+        let is_answered = self.ends_at.is_some_and(|asked_at| asked_at > since);
+        (is_answered && self.merge.awaits_more_than(&self.ends))
+            || (!knows_all && since.elapsed() >= NEW_PARTITION_WAIT)
     }
 
     /// Writes the batch.
