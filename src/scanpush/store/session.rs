@@ -72,7 +72,10 @@ pub fn run(
     }
     let topics = match Topics::open(options, &positions, reports, stop) {
         Ok(topics) => topics,
-        Err(end) => return Ok(end),
+        Err(end) => {
+            writer.give_lease_back()?;
+            return Ok(end);
+        }
     };
     let result = Session::new(options, topics, &positions, writer, reports, stop).run();
     match result {
@@ -98,7 +101,10 @@ fn wait_for_lease(
                     told = true;
                     say(
                         reports,
-                        format!("standing by: {holder} works on {}", options.database.url),
+                        format!(
+                            "standing by: another scanpush store ({holder}) works on {}",
+                            options.database.url
+                        ),
                     );
                 }
             }
@@ -347,6 +353,7 @@ impl<'a> Session<'a> {
                 }
                 Err(_) if self.stop.try_recv() != Err(TryRecvError::Empty) => continue,
                 Err(line) if self.options.once && self.outage.is_long() => {
+                    self.writer.give_lease_back()?;
                     return Ok(End::Unreadable(line));
                 }
                 Err(line) => {
