@@ -1,22 +1,25 @@
 //! Parsers for the values of flags: whole numbers and durations, each within bounds. Pure.
 
 use crate::model::Invalid;
+use crate::model::span::parse_span;
+use crate::model::text::whole_number;
 
 /// A parser for a whole number from `low` to `high`, in digits only.
 pub fn number(low: u32, high: u32) -> impl Fn(&str) -> Result<u32, Invalid> {
     move |text| {
-        digits(text)
+        whole_number(text)
             .and_then(|number| u32::try_from(number).ok())
             .filter(|number| (low..=high).contains(number))
             .ok_or_else(|| Invalid::new(text, format!("is not a number from {low} to {high}")))
     }
 }
 
-/// A parser for a duration from `low` to `high` seconds, like `90`, `90s`, `30m`, `2h` or `1d`. A number without a unit means seconds. Returns
-/// seconds.
+/// A parser for a duration from `low` to `high` seconds, like `90`, `90s`, `30m`, `2h` or `1d` ([`parse_span`]). A number without a unit means seconds.
+/// Returns seconds.
 pub fn seconds(low: u32, high: u32) -> impl Fn(&str) -> Result<u32, Invalid> {
     move |text| {
-        parse_seconds(text)
+        whole_number(text)
+            .or_else(|| parse_span(text))
             .and_then(|seconds| u32::try_from(seconds).ok())
             .filter(|seconds| (low..=high).contains(seconds))
             .ok_or_else(|| {
@@ -26,21 +29,6 @@ pub fn seconds(low: u32, high: u32) -> impl Fn(&str) -> Result<u32, Invalid> {
                 Invalid::new(text, wrong)
             })
     }
-}
-
-fn parse_seconds(text: &str) -> Option<u64> {
-    const UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3600), ('d', 24 * 3600)];
-    let (count, unit_s) = UNITS
-        .iter()
-        .find_map(|&(letter, unit_s)| Some((text.strip_suffix(letter)?, unit_s)))
-        .unwrap_or((text, 1));
-    digits(count)?.checked_mul(unit_s)
-}
-
-/// `u64::from_str` alone would accept a leading plus.
-fn digits(text: &str) -> Option<u64> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| plain)
 }
 
 #[cfg(test)]

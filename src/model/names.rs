@@ -105,7 +105,8 @@ fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-fn parse_name(text: &str, kind: &str, max_bytes: usize) -> Result<String, Invalid> {
+/// A name of 1 to `max_bytes` safe characters; `kind` names it in the error.
+pub(super) fn parse_name(text: &str, kind: &str, max_bytes: usize) -> Result<String, Invalid> {
     if text.is_empty() || text.len() > max_bytes || !text.chars().all(is_name_char) {
         return Err(Invalid::new(
             text,

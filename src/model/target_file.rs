@@ -10,6 +10,7 @@
 use super::targets::AddressRange;
 use super::text::Invalid;
 use std::fmt;
+use std::iter::Peekable;
 
 /// Maximum number of entries of such a file: a million ranges take 48 MiB.
 pub const TARGET_FILE_ENTRIES_MAX: usize = 1 << 20;
@@ -71,17 +72,25 @@ fn parse_entries(text: &str, ranges: &mut Vec<AddressRange>) -> Result<(), Inval
             let wrong = format!("exceeds the number of entries: at most {TARGET_FILE_ENTRIES_MAX}");
             return Err(Invalid::new(word, wrong));
         }
-        let mut entry = word.to_owned();
-        // `a - b`, `a -b` and `a- b` are one entry.
-        while let Some(next) = words.next_if(|next| entry.ends_with('-') || next.starts_with('-')) {
-            entry += next;
-        }
-        ranges.push(entry.parse()?);
+        ranges.push(entry_from(word, &mut words).parse()?);
     }
     Ok(())
 }
 
-fn uncommented(line: &str) -> &str {
+/// The entry that begins with `word`: `a - b`, `a -b` and `a- b` are one entry.
+pub(super) fn entry_from<'a>(
+    word: &str,
+    words: &mut Peekable<impl Iterator<Item = &'a str>>,
+) -> String {
+    let mut entry = word.to_owned();
+    while let Some(next) = words.next_if(|next| entry.ends_with('-') || next.starts_with('-')) {
+        entry += next;
+    }
+    entry
+}
+
+/// A line without its comment.
+pub(super) fn uncommented(line: &str) -> &str {
     line.split_once('#').map_or(line, |(entries, _)| entries)
 }
 

@@ -57,6 +57,12 @@ pub fn without_byte_order_mark(text: &[u8]) -> Result<&[u8], Invalid> {
     Ok(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text))
 }
 
+/// A whole number in digits only: `u64::from_str` alone would accept a leading plus.
+pub fn whole_number(text: &str) -> Option<u64> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| plain)
+}
+
 /// A number that tells texts apart (FNV-1a, 64 bits), the same in every process and version. Not against those who want two
 /// texts to have the same one.
 pub fn fingerprint(text: &str) -> u64 {

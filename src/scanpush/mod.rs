@@ -15,6 +15,8 @@
 //! | `tasks.rs` | tasks as a table or JSON |
 //! | `completion/` | completion scripts for shells, generated from the commands' tables |
 //! | `results/`, `formats/` | writes findings; the output formats |
+//! | `tags.rs` | reads the file of tagged networks |
+//! | `input_source.rs` | reads a file or standard input up to a bound |
 //! | `interrupt.rs` | Ctrl-C for a command that has something to finish |
 //! | `options.rs` | flags that every command takes |
 //! | `table.rs` | rows that fit a terminal |
@@ -26,6 +28,7 @@ mod completion;
 mod control;
 mod formats;
 mod ids;
+mod input_source;
 mod interrupt;
 mod job;
 mod list;
@@ -38,6 +41,7 @@ mod screen;
 mod servers;
 mod status;
 mod table;
+pub mod tags;
 mod task_topic;
 mod tasks;
 mod watch;

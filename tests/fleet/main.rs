@@ -1,4 +1,4 @@
-//! Tests of the whole system: real Kafka, real Redis, real masscan in the lab, the built binaries.
+//! Tests of the whole system: real Kafka, real Redis, real Postgres, real masscan in the lab, the built binaries.
 //!
 //! One test binary with the harness libtest-mimic, so that Kafka, Redis and the lab are started once for a run and stopped after the last test,
 //! and so that a test that cannot run on a machine is reported as ignored, with the reason.
@@ -23,6 +23,7 @@ mod kafka_faults;
 mod kafka_security;
 mod librdkafka;
 mod passes;
+mod postgres;
 mod push;
 mod random;
 mod records;
@@ -45,7 +46,7 @@ use signal_hook::iterator::Signals;
 use std::process::ExitCode;
 use support::TestResult;
 
-/// What a test needs to run. Each level includes the ones before it.
+/// What a test needs to run. All but `Nothing` include Kafka and Redis.
 #[derive(Clone, Copy, PartialEq)]
 enum Needs {
     /// Nothing. The test does no I/O.
@@ -54,6 +55,8 @@ enum Needs {
     KafkaAndRedis,
     /// Kafka and Redis, and a Kafka that the kafka crate can speak to.
     KafkaCrate,
+    /// Kafka, Redis and Postgres.
+    Postgres,
     /// The lab.
     Lab,
     /// The programs that parse the output of scanpush.
@@ -112,6 +115,7 @@ const OTHERS: &[&[Test]] = &[
     scope::TESTS,
     check::TESTS,
     interrupted_run::TESTS,
+    postgres::TESTS,
 ];
 
 fn main() -> ExitCode {
@@ -144,6 +148,11 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
     let no_crate = no_services.clone().or_else(|| {
         support::is_kafka_4().then(|| "the kafka crate cannot speak to Kafka 4".to_owned())
     });
+    let no_postgres = no_services.clone().or_else(|| {
+        let reason = support::script("postgres.sh", &["check"]).err()?;
+        eprintln!("tests are ignored: {reason} (tests/run.sh installs what is missing)");
+        Some(reason)
+    });
     let asked_for = |variable: &str| std::env::var_os(variable).is_some();
     let mut tests = Vec::new();
     if !asked_for("SCAN_NO_CLUSTER_TESTS") {
@@ -160,6 +169,7 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
                 Needs::Nothing => &None,
                 Needs::KafkaAndRedis => &no_services,
                 Needs::KafkaCrate => &no_crate,
+                Needs::Postgres => &no_postgres,
                 Needs::Lab => &no_lab,
                 Needs::Parsers => &no_parsers,
             };

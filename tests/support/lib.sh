@@ -25,6 +25,14 @@ need() {
     [[ ${#missing[@]} -eq 0 ]] || die "missing: ${missing[*]}; tests/support/setup.sh installs them"
 }
 
+# The folder with Postgres's programs, or nothing. Debian keeps those of each version in a folder that is not on the PATH; the newest is taken.
+postgres_bin() {
+    local newest
+    newest=$(printf '%s\n' /usr/lib/postgresql/*/bin/initdb | sort -V | tail -n 1)
+    [[ -x $newest ]] || newest=$(command -v initdb) || return 0
+    dirname "$(readlink -f "$newest")"
+}
+
 # A free TCP port of 127.0.0.1, below the range from which the kernel takes ports of outgoing connections (32768 and up), so that none of
 # those takes it before the server does.
 free_port() {

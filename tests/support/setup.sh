@@ -2,7 +2,7 @@
 # Installs missing requirements of the build, the demo and the tests: Debian packages with apt, and each Kafka of KAFKA_VERSIONS from Maven
 # Central into target/tools/kafka-VERSION. If nothing is missing, it uses no network and ends at once. `setup.sh parsers` also installs the programs
 # with which the tests read scanpush's output. Scripts call it before their first cargo build.
-# It must not start a service. The distribution's Redis would take port 6379; only its program is needed.
+# It must not start a service. The distribution's Redis would take port 6379, its Postgres port 5432; only their programs are needed.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -14,7 +14,7 @@ POLICY=/usr/sbin/policy-rc.d
 JAVA_AT_LEAST=17 # Kafka 4 requires it
 LOCK_SECONDS=900
 
-# A program, and the package that contains it. Java, Maven and perl's modules have their own rules below.
+# A program, and the package that contains it. Postgres, Java, Maven and perl's modules have their own rules below.
 PROGRAMS=(
     # What the build of librdkafka needs. Its configure fails without a C++ compiler.
     cc:gcc
@@ -26,6 +26,7 @@ PROGRAMS=(
     redis-server:redis-server
     redis-cli:redis-tools
     kcat:kcat
+    sqlite3:sqlite3
     jq:jq
     ip:iproute2
     ss:iproute2
@@ -87,6 +88,7 @@ missing_packages() {
         done
         # masscan loads it at run time, and its package does not depend on it.
         have_libpcap || printf 'libpcap0.8\n'
+        [[ -n $(postgres_bin) ]] || printf 'postgresql\n'
         # A module of the distribution's python3, which may not be the first in the path.
         [[ $WITH_PARSERS != parsers ]] || have_libnmap || printf 'python3-libnmap\n'
         # Debian's perl-base, which is always installed, contains only some of perl's own modules.
@@ -142,7 +144,7 @@ install_packages() {
         die "apt-get could not install $*: the end of its output is above, all of it in $TOOLS/apt.log"
     }
     allow_services
-    forget_service "$@"
+    forget_services "$@"
 }
 
 apt_get() {
@@ -162,9 +164,13 @@ allow_services() {
     ! grep -qs 'Made by setup.sh' "$POLICY" || "${as_root[@]}" rm -f "$POLICY"
 }
 
-# A Redis that was installed for us must not start at the next boot.
-forget_service() {
-    [[ " $* " != *" redis-server "* ]] || ! have systemctl || "${as_root[@]}" systemctl disable --quiet redis-server 2>/dev/null || true
+# A Redis or Postgres that was installed for us must not start at the next boot. (Debian's postgresql also creates a cluster, which stays unused.)
+forget_services() {
+    local service
+    have systemctl || return 0
+    for service in redis-server postgresql; do
+        [[ " $* " != *" $service "* ]] || "${as_root[@]}" systemctl disable --quiet "$service" 2>/dev/null || true
+    done
 }
 
 # --- Kafka

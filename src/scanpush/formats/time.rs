@@ -1,11 +1,9 @@
 //! Unix seconds as date and time in UTC, in the two formats that masscan uses.
 
+use crate::model::moment::MOMENT_MAX_S;
 use time::OffsetDateTime;
 use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
-
-/// The last second of the year 9999, which is the last year of the `time` crate. Later times are shown as this one.
-const LAST_S: u64 = 253_402_300_799;
 
 /// `2026-11-24 14:43:53`
 pub fn date_form(at_s: u64) -> String {
@@ -25,8 +23,9 @@ pub fn weekday_form(at_s: u64) -> String {
     )
 }
 
+/// A time after the year 9999, the last one of the `time` crate, is shown as its end.
 fn format(at_s: u64, description: StaticFormatDescription) -> String {
-    let at_s = i64::try_from(at_s.min(LAST_S)).unwrap_or(i64::MAX);
+    let at_s = i64::try_from(at_s.min(MOMENT_MAX_S)).unwrap_or(i64::MAX);
     OffsetDateTime::from_unix_timestamp(at_s)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
         .format(description)

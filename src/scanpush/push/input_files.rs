@@ -7,13 +7,10 @@ use crate::flags::Flag;
 use crate::model::target_file;
 use crate::model::target_file::BAD_LINES_MAX;
 use crate::model::targets::AddressRange;
-use crate::model::text::without_byte_order_mark;
-use crate::model::text::{one_line, quoted};
+use crate::model::text::quoted;
 use crate::model::{BadLine, Invalid, Task};
+use crate::scanpush::input_source::{InputSource, utf8};
 use crate::scanpush::output::Output;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::PathBuf;
 
 /// Largest file of `-resume-push`, in bytes.
 const RECORD_FILE_MAX_BYTES: usize = 1024 * 1024 * 1024;
@@ -21,60 +18,6 @@ const RECORD_FILE_MAX_BYTES: usize = 1024 * 1024 * 1024;
 const TARGET_FILE_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Invalid lines that are reported, over all files; the others are only counted.
 const BAD_LINES_SHOWN_MAX: usize = 20;
-
-/// Where an input is read from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InputSource {
-    /// Standard input: `-`.
-    Stdin,
-    /// A file.
-    File(PathBuf),
-}
-
-impl InputSource {
-    /// From the value of a flag.
-    pub fn parse(text: &str) -> Result<InputSource, Invalid> {
-        Ok(match text {
-            "-" => InputSource::Stdin,
-            path => InputSource::File(path.into()),
-        })
-    }
-
-    /// The name in messages.
-    pub fn shown(&self) -> String {
-        match self {
-            InputSource::Stdin => "standard input".to_owned(),
-            InputSource::File(path) => one_line(&path.to_string_lossy()),
-        }
-    }
-
-    fn read(&self, max_bytes: usize) -> Result<Vec<u8>, String> {
-        let read_limited = |input: &mut dyn Read| {
-            let mut bytes = Vec::new();
-            input
-                .take(max_bytes as u64 + 1)
-                .read_to_end(&mut bytes)
-                .map(|_| bytes)
-        };
-        let read = match self {
-            InputSource::Stdin => read_limited(&mut io::stdin().lock()),
-            InputSource::File(path) => {
-                File::open(path).and_then(|mut file| read_limited(&mut file))
-            }
-        };
-        match read {
-            Ok(bytes) if bytes.len() > max_bytes => Err(format!("has more than {max_bytes} bytes")),
-            Ok(bytes) => Ok(bytes),
-            Err(error) => Err(format!("can't be read: {}", os_reason(&error))),
-        }
-    }
-}
-
-/// The system's error text without the error number.
-pub fn os_reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    one_line(text.split(" (os error").next().unwrap_or_default())
-}
 
 /// The errors of all input files: one line for an unreadable file, else one for each invalid line.
 #[derive(Debug, Default)]
@@ -135,19 +78,13 @@ pub fn read_ranges(
     let Some(source) = source else {
         return Vec::new();
     };
-    let Some(bytes) = read_text(flag, source, TARGET_FILE_MAX_BYTES, errors) else {
+    let Some(bytes) = read_bytes(flag, source, TARGET_FILE_MAX_BYTES, errors) else {
         return Vec::new();
     };
-    let text = match str::from_utf8(&bytes) {
-        Ok(text) => text,
-        Err(wrong) => {
-            let line = line_of(&bytes, wrong.valid_up_to());
-            let error = Invalid::about("the line is not UTF-8 text");
-            errors.add_lines(flag, source, &[BadLine { line, error }]);
-            return Vec::new();
-        }
-    };
-    target_file::parse(text).unwrap_or_else(|bad| {
+    let parsed = utf8(&bytes)
+        .map_err(|bad| vec![bad])
+        .and_then(target_file::parse);
+    parsed.unwrap_or_else(|bad| {
         errors.add_lines(flag, source, &bad);
         Vec::new()
     })
@@ -155,7 +92,7 @@ pub fn read_ranges(
 
 /// The tasks of a file with one record on each line. Errors are added to `errors`.
 pub fn read_tasks(flag: &Flag, source: &InputSource, errors: &mut InputErrors) -> Vec<Task> {
-    let Some(bytes) = read_text(flag, source, RECORD_FILE_MAX_BYTES, errors) else {
+    let Some(bytes) = read_bytes(flag, source, RECORD_FILE_MAX_BYTES, errors) else {
         return Vec::new();
     };
     let (mut tasks, mut bad) = (Vec::new(), Vec::new());
@@ -182,24 +119,17 @@ pub fn read_tasks(flag: &Flag, source: &InputSource, errors: &mut InputErrors) -
     tasks
 }
 
-/// The bytes of a file without a byte order mark; none if it has errors, which are added to `errors`.
-fn read_text(
+/// The bytes of a file; none if it has errors, which are added to `errors`.
+fn read_bytes(
     flag: &Flag,
     source: &InputSource,
     bytes_max: usize,
     errors: &mut InputErrors,
 ) -> Option<Vec<u8>> {
-    let read = source.read(bytes_max).and_then(|bytes| {
-        let text = without_byte_order_mark(&bytes).map_err(|error| error.to_string())?;
-        Ok(text.to_vec())
-    });
-    read.map_err(|reason| errors.add_file(flag, source, &reason))
+    source
+        .read(bytes_max)
+        .map_err(|reason| errors.add_file(flag, source, &reason))
         .ok()
-}
-
-/// The number, from 1, of the line that contains the byte at index `at`.
-fn line_of(bytes: &[u8], at: usize) -> usize {
-    1 + bytes[..at].iter().filter(|&&byte| byte == b'\n').count()
 }
 
 #[cfg(test)]

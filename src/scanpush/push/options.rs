@@ -5,7 +5,6 @@ use super::flags::{
     PRIORITY,
 };
 use super::flags::{REST, RESUME, RETRIES, SHARDS, TASK_FLAGS, TIMEOUT, WAIT, WATCH, YES};
-use super::input_files::InputSource;
 use super::unacknowledged;
 use crate::connection::Connection;
 use crate::flags::{Flag, Reader, values};
@@ -14,6 +13,7 @@ use crate::model::target_file::TARGET_FILE_ENTRIES_MAX;
 use crate::model::targets::AddressRange;
 use crate::model::task::{ATTEMPTS_MAX, BandWidth, Priority, TIMEOUT_MAX_S, WAIT_MAX_S};
 use crate::model::{Invalid, Ports, TaskId};
+use crate::scanpush::input_source::InputSource;
 use crate::scanpush::options::JSON;
 use std::path::PathBuf;
 

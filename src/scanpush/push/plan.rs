@@ -3,13 +3,14 @@
 use super::flags::{
     BAND_WIDTH, EXCLUDE, EXCLUDE_FILE, ID, IP, JOB, LIST, PACK, PARALLEL, PORTS, RESUME, SHARDS,
 };
-use super::input_files::{self, InputErrors, InputSource};
+use super::input_files::{self, InputErrors};
 use super::options::{ScanOptions, TaskSource};
 use super::split::{Grouping, SplitTargets, TaskTargets, split_targets};
 use crate::exit::Failure;
 use crate::model::targets::AddressRange;
 use crate::model::task::{BandWidth, Shard};
 use crate::model::{Invalid, Targets, Task, TaskId};
+use crate::scanpush::input_source::InputSource;
 use crate::scanpush::output::Output;
 
 /// Most tasks of one push. The records of this many tasks take well under 100 MiB.

@@ -4,8 +4,8 @@
 //! stderr.
 
 use super::flags::REST;
-use super::input_files::os_reason;
 use crate::model::{Invalid, Task};
+use crate::scanpush::input_source::os_reason;
 use crate::scanpush::output::Output;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

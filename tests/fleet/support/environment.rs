@@ -4,6 +4,7 @@
 
 use super::lab::OwnLab;
 use super::peer::Peer;
+use super::postgres::Postgres;
 use super::secure::{self, SecureFlags};
 use super::secured_kafka::SecuredKafka;
 use super::wait::{POLL_INTERVAL, SOON};
@@ -35,6 +36,7 @@ pub struct Environment {
     pub secure: Option<SecureFlags>,
     lab: Mutex<Option<String>>,
     secured_kafka: OnceLock<SecuredKafka>,
+    postgres: OnceLock<Postgres>,
 }
 
 /// Starts Kafka and Redis. Fails with the reason if this machine cannot run them.
@@ -62,6 +64,7 @@ pub fn start() -> Result<(), String> {
         secure,
         lab: Mutex::new(None),
         secured_kafka: OnceLock::new(),
+        postgres: OnceLock::new(),
     };
     assert!(
         ENVIRONMENT.set(environment).is_ok(),
@@ -108,6 +111,16 @@ pub fn secured_kafka() -> &'static SecuredKafka {
         .get_or_init(|| SecuredKafka::start(&folder).unwrap())
 }
 
+/// The shared Postgres. The first call starts it, and others wait for that.
+pub fn shared_postgres() -> &'static Postgres {
+    let environment = environment();
+    // As in `secured_kafka`.
+    let folder = environment.folder.path().join("databases");
+    environment
+        .postgres
+        .get_or_init(|| Postgres::start(&folder, &[]).unwrap())
+}
+
 pub fn environment() -> &'static Environment {
     ENVIRONMENT
         .get()
@@ -119,7 +132,7 @@ pub fn next_fleet_number() -> u32 {
     FLEETS.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Stops everything that [`start`], [`start_lab`] and [`secured_kafka`] started.
+/// Stops everything that [`start`], [`start_lab`], [`secured_kafka`] and [`shared_postgres`] started.
 pub fn stop() {
     let Some(environment) = ENVIRONMENT.get() else {
         return;
@@ -131,6 +144,9 @@ pub fn stop() {
     }
     if let Some(secured) = environment.secured_kafka.get() {
         report(secured.peer.stop());
+    }
+    if let Some(postgres) = environment.postgres.get() {
+        report(postgres.stop());
     }
     report(environment.kafka.stop());
     report(environment.redis.stop());
@@ -200,14 +216,14 @@ fn children() -> Vec<Pid> {
         .collect()
 }
 
-/// Stops every Kafka, Redis and lab that a test started for itself; the shared ones too if the environment is incomplete.
+/// Stops every Kafka, Redis, Postgres and lab that a test started for itself; the shared ones too if the environment is incomplete.
 fn stop_peers_and_labs_in(environment: &Path) {
     let entries = fs::read_dir(environment).into_iter().flatten().flatten();
     let shared = ENVIRONMENT.get().is_none().then(|| environment.to_owned());
     for fleet in entries.map(|entry| entry.path()).chain(shared) {
         let folders = fs::read_dir(fleet).into_iter().flatten().flatten();
         for folder in folders.map(|entry| entry.path()) {
-            for kind in ["kafka", "redis"] {
+            for kind in ["kafka", "redis", "postgres"] {
                 if folder.join(format!("{kind}.pid")).exists() {
                     report(script(&format!("{kind}.sh"), &["kill", text(&folder)]));
                 }

@@ -1,5 +1,5 @@
-//! Support for the fleet tests: one Kafka, one Redis and one lab for each run, and one fleet (group, topics, folder, networks) for
-//! each test.
+//! Support for the fleet tests: one Kafka, one Redis, one lab and, once a test needs it, one Postgres for each run; one fleet (group, topics,
+//! folder, networks) for each test.
 
 pub mod checker;
 mod client;
@@ -8,6 +8,7 @@ mod fleet;
 mod kafka;
 mod lab;
 mod peer;
+mod postgres;
 mod proof;
 mod proxy;
 mod rack;
@@ -28,6 +29,7 @@ pub use lab::{
     masscan_of, masscans, peak_probe_rate, probes_counted,
 };
 pub use peer::{OwnPeer, ReplicatedRedis, free_port};
+pub use postgres::Database;
 pub use proof::{Proof, a_reused_process_id_is_another_run, offsets};
 pub use proxy::Proxy;
 pub use rack::{Rack, SESSION_WAIT};

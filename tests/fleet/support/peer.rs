@@ -1,4 +1,4 @@
-//! A Kafka broker or a Redis server on localhost, started and stopped with tests/support/kafka.sh or redis.sh.
+//! A Kafka broker, a Redis or a Postgres on localhost, started and stopped with tests/support/kafka.sh, redis.sh or postgres.sh.
 
 use super::environment::{report, script, text};
 use super::fleet::Fleet;
@@ -11,7 +11,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A Kafka broker or a Redis server.
+/// A Kafka broker, a Redis or a Postgres.
 pub struct Peer {
     kind: &'static str,
     pub folder: PathBuf,
@@ -20,7 +20,7 @@ pub struct Peer {
     start: Start,
 }
 
-/// The command of kafka.sh or redis.sh that starts it.
+/// The command of its script that starts it.
 enum Start {
     Plain,
     /// As another broker of the cluster of the broker in this folder.
@@ -100,7 +100,7 @@ impl Peer {
         script(&format!("{}.sh", self.kind), &words).map(drop)
     }
 
-    /// Stops it with SIGTERM.
+    /// Stops it, so that it can be restarted with its data.
     pub fn stop(&self) -> Result<(), String> {
         script(&format!("{}.sh", self.kind), &["stop", text(&self.folder)]).map(drop)
     }
@@ -120,7 +120,7 @@ impl Peer {
         kill_process(pid, signal).map_err(|error| error.to_string())
     }
 
-    /// Runs one of Kafka's own tools against it.
+    /// Runs one of its own tools against it: a command of its script.
     pub fn tool(&self, tool: &str, words: &[&str]) -> Result<String, String> {
         let mut all = vec![tool, text(&self.folder)];
         all.extend(words);

@@ -1,0 +1,111 @@
+//! Where an input file is read from, and reading it up to a bound. The file may be standard input.
+
+use crate::model::text::{one_line, without_byte_order_mark};
+use crate::model::{BadLine, Invalid};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+/// Where an input is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InputSource {
+    /// Standard input: `-`.
+    Stdin,
+    /// A file.
+    File(PathBuf),
+}
+
+impl InputSource {
+    /// From the value of a flag.
+    pub fn parse(text: &str) -> Result<InputSource, Invalid> {
+        Ok(match text {
+            "-" => InputSource::Stdin,
+            path => InputSource::File(path.into()),
+        })
+    }
+
+    /// The name in messages.
+    pub fn shown(&self) -> String {
+        match self {
+            InputSource::Stdin => "standard input".to_owned(),
+            InputSource::File(path) => one_line(&path.to_string_lossy()),
+        }
+    }
+
+    /// All of it, at most `max_bytes`, without a byte order mark. Errs with the reason, which follows the name: `can't be read: …`.
+    pub fn read(&self, max_bytes: usize) -> Result<Vec<u8>, String> {
+        let read_limited = |input: &mut dyn Read| {
+            let mut bytes = Vec::new();
+            input
+                .take(max_bytes as u64 + 1)
+                .read_to_end(&mut bytes)
+                .map(|_| bytes)
+        };
+        let read = match self {
+            InputSource::Stdin => read_limited(&mut io::stdin().lock()),
+            InputSource::File(path) => {
+                File::open(path).and_then(|mut file| read_limited(&mut file))
+            }
+        };
+        match read {
+            Ok(bytes) if bytes.len() > max_bytes => Err(format!("has more than {max_bytes} bytes")),
+            Ok(bytes) => match without_byte_order_mark(&bytes) {
+                Ok(text) if text.len() == bytes.len() => Ok(bytes),
+                Ok(text) => Ok(text.to_vec()),
+                Err(error) => Err(error.to_string()),
+            },
+            Err(error) => Err(format!("can't be read: {}", os_reason(&error))),
+        }
+    }
+}
+
+/// The system's error text without the error number.
+pub fn os_reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    one_line(text.split(" (os error").next().unwrap_or_default())
+}
+
+/// The bytes of an input as text. Errs with the first line that is not UTF-8.
+pub fn utf8(bytes: &[u8]) -> Result<&str, BadLine> {
+    str::from_utf8(bytes).map_err(|wrong| BadLine {
+        line: line_of(bytes, wrong.valid_up_to()),
+        error: Invalid::about("the line is not UTF-8 text"),
+    })
+}
+
+/// The number, from 1, of the line that contains the byte at index `at`.
+fn line_of(bytes: &[u8], at: usize) -> usize {
+    1 + bytes[..at].iter().filter(|&&byte| byte == b'\n').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn an_input_is_read_up_to_its_bound_without_a_byte_order_mark() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list");
+        let read = |bytes: &[u8], max_bytes| {
+            fs::write(&path, bytes).unwrap();
+            InputSource::File(path.clone()).read(max_bytes)
+        };
+        assert_eq!(read(b"abc", 3), Ok(b"abc".to_vec()));
+        assert_eq!(read(b"abcd", 3), Err("has more than 3 bytes".to_owned()));
+        assert_eq!(read(b"\xef\xbb\xbfabc", 9), Ok(b"abc".to_vec()));
+        assert!(read(b"\xff\xfea\0", 9).unwrap_err().contains("UTF-16"));
+        let folder = InputSource::File(folder.path().into());
+        assert_eq!(
+            folder.read(9),
+            Err("can't be read: Is a directory".to_owned())
+        );
+    }
+
+    #[test]
+    fn the_first_line_that_is_not_text_is_named() {
+        assert_eq!(utf8("ä\nb".as_bytes()), Ok("ä\nb"));
+        let bad = utf8(b"a\n\nb\xff\n\xff").unwrap_err();
+        assert_eq!(bad.to_string(), "3: the line is not UTF-8 text");
+    }
+}
