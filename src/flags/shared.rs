@@ -88,6 +88,14 @@ pub const RESULTS_TOPIC: Flag = Flag::with_default(
     "Kafka topic of findings",
 );
 
+/// The topic of state changes that `scand` writes.
+pub const STATUS_TOPIC: Flag = Flag::with_default(
+    "--status-topic",
+    "NAME",
+    "scan-status",
+    "Kafka topic of state changes",
+);
+
 /// The group: also the Kafka consumer group and the prefix of all Redis keys.
 pub const GROUP: Flag = Flag::with_default(
     "--group",

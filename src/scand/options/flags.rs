@@ -1,14 +1,8 @@
 //! scand's flags and its help text. Pure.
 
-use crate::flags::shared::RESULTS_TOPIC;
+use crate::flags::shared::{RESULTS_TOPIC, STATUS_TOPIC};
 use crate::flags::{self, Flag};
 
-pub(super) const STATUS_TOPIC: Flag = Flag::with_default(
-    "--status-topic",
-    "NAME",
-    "scan-status",
-    "Kafka topic of state changes",
-);
 pub(super) const NAME: Flag = Flag::optional(
     "--name",
     "NAME",

@@ -2,10 +2,10 @@
 
 use super::flags::{
     ALLOW, ALLOW_FILE, BUFFER, CHECK, DEBUG, EXCLUDE, EXCLUDE_FILE, INTERFACE, LEASE, LOG_FILE,
-    MASSCAN, MAX_RATE, NAME, ROUTER_MAC, SLOTS, SOURCE_IP, SOURCE_PORT, STATUS_TOPIC,
+    MASSCAN, MAX_RATE, NAME, ROUTER_MAC, SLOTS, SOURCE_IP, SOURCE_PORT,
 };
 use crate::connection::Connection;
-use crate::flags::shared::{GROUP, KAFKA, REDIS, RESULTS_TOPIC, TOPIC};
+use crate::flags::shared::{GROUP, KAFKA, REDIS, RESULTS_TOPIC, STATUS_TOPIC, TOPIC};
 use crate::flags::{Reader, values};
 use crate::model::source::Source;
 use crate::model::task::BandWidth;
