@@ -15,6 +15,7 @@
 //! | `tasks.rs` | tasks as a table or JSON |
 //! | `completion/` | completion scripts for shells, generated from the commands' tables |
 //! | `results/`, `formats/` | writes findings; the output formats |
+//! | `queries/` | services, changes and hosts in the database |
 //! | `tags.rs` | reads the file of tagged networks |
 //! | `input_source.rs` | reads a file or standard input up to a bound |
 //! | `interrupt.rs` | Ctrl-C for a command that has something to finish |
@@ -37,6 +38,7 @@ mod list;
 mod options;
 mod output;
 mod push;
+mod queries;
 mod results;
 mod retry;
 mod screen;
@@ -73,6 +75,9 @@ const COMMANDS: &[Command] = &[
     retry::COMMAND,
     completion::COMMAND,
     results::COMMAND,
+    queries::SERVICES,
+    queries::CHANGES,
+    queries::HOST,
 ];
 
 /// A command of scanpush.
