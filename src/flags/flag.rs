@@ -11,6 +11,8 @@ pub struct Flag {
     help: &'static str,
     /// The environment variable that is used if the flag is not given.
     pub(super) variable: Option<&'static str>,
+    /// Whether the variable has a secret itself, while the flag names its file.
+    pub(super) is_secret: bool,
     /// The possible values, if the flag has a fixed list of them.
     words: Option<&'static [&'static str]>,
 }
@@ -50,7 +52,7 @@ impl Flag {
         Flag::new(key, Takes::Default(value, default), help)
     }
 
-    /// The same flag with an environment variable that contains its value and is used if the flag is not given. Only for flags with a default.
+    /// The same flag with an environment variable that contains its value and is used if the flag is not given.
     pub const fn or_variable(mut self, name: &'static str) -> Flag {
         self.variable = Some(name);
         self
@@ -58,7 +60,8 @@ impl Flag {
 
     /// The same flag, which names a file with a secret, with an environment variable that contains the secret itself and is used if the flag is
     /// not given.
-    pub const fn or_secret_variable(self, name: &'static str) -> Flag {
+    pub const fn or_secret_variable(mut self, name: &'static str) -> Flag {
+        self.is_secret = true;
         self.or_variable(name)
     }
 
@@ -74,6 +77,7 @@ impl Flag {
             takes,
             help,
             variable: None,
+            is_secret: false,
             words: None,
         }
     }

@@ -27,7 +27,10 @@ fn entries(table: &[Flag]) -> String {
             (true, ..) => " (required)".to_owned(),
             (_, Some(default), None) => format!(" (default {default})"),
             (_, Some(default), Some(name)) => format!(" (default ${name}, else {default})"),
-            (_, None, Some(name)) => format!(" (or the password itself in ${name})"),
+            (_, None, Some(name)) if flag.is_secret => {
+                format!(" (or the password itself in ${name})")
+            }
+            (_, None, Some(name)) => format!(" (default ${name})"),
             _ => String::new(),
         };
         help += &entry(&flag.usage(), &format!("{}{note}", flag.help()));

@@ -89,16 +89,18 @@ impl Reader {
         parse(&text).map_err(|error| error.of(source))
     }
 
-    /// The value of an optional flag, as parsed by `parse`; none if it is not given.
+    /// The value of an optional flag, as parsed by `parse`: from the command line, else from the environment; none if it is in neither.
     pub fn optional<T>(
         &mut self,
         flag: &Flag,
         parse: impl FnOnce(&str) -> Result<T, Invalid>,
     ) -> Result<Option<T>, Invalid> {
-        self.text(flag)?
-            .map(|text| parse(&text))
-            .transpose()
-            .map_err(|error| error.of(flag.shown()))
+        let (text, source) = match (self.text(flag)?, self.variable(flag)) {
+            (Some(text), _) => (text, flag.shown()),
+            (None, Some(variable)) => (variable.value.clone(), variable.name),
+            (None, None) => return Ok(None),
+        };
+        parse(&text).map(Some).map_err(|error| error.of(source))
     }
 
     /// The password in the file that a flag names, else in the flag's environment variable; none if neither is given. The file is not read here.

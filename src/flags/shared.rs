@@ -88,7 +88,7 @@ pub const RESULTS_TOPIC: Flag = Flag::with_default(
     "Kafka topic of findings",
 );
 
-/// The topic that `scand` writes each change of a task's state to.
+/// The topic of state changes that `scand` writes.
 pub const STATUS_TOPIC: Flag = Flag::with_default(
     "--status-topic",
     "NAME",

@@ -15,11 +15,12 @@
 //! | `tasks.rs` | tasks as a table or JSON |
 //! | `completion/` | completion scripts for shells, generated from the commands' tables |
 //! | `results/`, `formats/` | writes findings; the output formats |
+//! | `queries/` | services, changes and hosts in the database |
 //! | `tags.rs` | reads the file of tagged networks |
 //! | `input_source.rs` | reads a file or standard input up to a bound |
 //! | `store/` | writes findings into a database |
-//! | `database.rs` | the flags that name the database |
 //! | `interrupt.rs` | Ctrl-C for a command that has something to finish |
+//! | `database.rs` | the flags for the findings' database |
 //! | `options.rs` | flags that every command takes |
 //! | `table.rs` | rows that fit a terminal |
 //! | `output.rs` | stdout and stderr; keeps control characters away from the terminal |
@@ -38,6 +39,7 @@ mod list;
 mod options;
 mod output;
 mod push;
+mod queries;
 mod results;
 mod retry;
 mod screen;
@@ -76,6 +78,9 @@ const COMMANDS: &[Command] = &[
     completion::COMMAND,
     results::COMMAND,
     store::COMMAND,
+    queries::SERVICES,
+    queries::CHANGES,
+    queries::HOST,
 ];
 
 /// A command of scanpush.
@@ -126,10 +131,11 @@ fn run(args: Vec<OsString>, output: &mut Output<'_>) -> Result<(), Failure> {
 
 /// Prints a line on stderr for each file with a secret that every user of this machine can read. An invalid connection is reported by the command.
 fn warn_of_permissions(reader: &Reader, output: &mut Output<'_>) {
-    if let Ok(connection) = Connection::read(&mut reader.clone()) {
-        for warning in connection.permission_warnings() {
-            output.notice(&warning);
-        }
+    let connection = Connection::read(&mut reader.clone()).ok();
+    let warnings = connection.map(|connection| connection.permission_warnings());
+    let of_database = database::permission_warning(reader);
+    for warning in warnings.into_iter().flatten().chain(of_database) {
+        output.notice(&warning);
     }
 }
 

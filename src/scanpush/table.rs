@@ -30,26 +30,65 @@ pub struct Row {
 /// The lines of a table, headers first, each at most `width` characters if the columns' minimum widths allow it. The first columns are
 /// shortened first; text is cut in the middle, because names differ at their ends.
 pub fn lines(columns: &[Column], rows: &[Row], width: usize) -> Vec<String> {
-    let widths = widths(columns, rows, width);
-    let headers: Vec<&str> = columns.iter().map(|column| column.header).collect();
-    let mut lines = vec![line(columns, &widths, &headers)];
+    Layout::new(columns, width).lines(rows)
+}
+
+/// A table that is made piece by piece. Columns become wider, but never narrower, as longer cells come.
+pub struct Layout<'a> {
+    columns: &'a [Column],
+    width: usize,
+    /// The longest cell of each column, its header included.
+    longest: Vec<usize>,
+    has_headers: bool,
+}
+
+impl<'a> Layout<'a> {
+    /// A table of these columns, at most `width` characters wide if possible.
+    pub fn new(columns: &'a [Column], width: usize) -> Layout<'a> {
+        Layout {
+            columns,
+            width,
+            longest: columns.iter().map(|column| length(column.header)).collect(),
+            has_headers: false,
+        }
+    }
+
+    /// The lines of the next rows; before the first ones, the headers.
+    pub fn lines(&mut self, rows: &[Row]) -> Vec<String> {
+        for row in rows {
+            for (longest, cell) in self.longest.iter_mut().zip(&row.cells) {
+                *longest = (*longest).max(length(cell));
+            }
+        }
+        let widths = widths(self.columns, &self.longest, self.width);
+        let mut lines = Vec::with_capacity(rows.len() + 1);
+        if !std::mem::replace(&mut self.has_headers, true) {
+            let headers: Vec<&str> = self.columns.iter().map(|column| column.header).collect();
+            lines.push(line(self.columns, &widths, &headers));
+        }
+        push_rows(&mut lines, self.columns, &widths, rows, self.width);
+        lines
+    }
+}
+
+fn push_rows(
+    lines: &mut Vec<String>,
+    columns: &[Column],
+    widths: &[usize],
+    rows: &[Row],
+    width: usize,
+) {
     for row in rows {
         let cells: Vec<&str> = row.cells.iter().map(String::as_str).collect();
-        lines.push(line(columns, &widths, &cells));
+        lines.push(line(columns, widths, &cells));
         for below in &row.below {
             lines.push(format!("  {}", beginning(below, width.saturating_sub(2))));
         }
     }
-    lines
 }
 
-fn widths(columns: &[Column], rows: &[Row], width: usize) -> Vec<usize> {
-    let mut widths: Vec<usize> = columns.iter().map(|column| length(column.header)).collect();
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(&row.cells) {
-            *width = (*width).max(length(cell));
-        }
-    }
+fn widths(columns: &[Column], longest: &[usize], width: usize) -> Vec<usize> {
+    let mut widths = longest.to_vec();
     let spaces = columns.len().saturating_sub(1);
     let mut excess = (widths.iter().sum::<usize>() + spaces).saturating_sub(width);
     for (width, column) in widths.iter_mut().zip(columns) {
@@ -166,6 +205,17 @@ mod tests {
             assert_eq!(lines[1], expected);
             assert!(lines[2].chars().count() <= width);
         }
+    }
+
+    #[test]
+    fn a_table_in_pieces_has_its_headers_once_and_only_becomes_wider() {
+        let mut layout = Layout::new(COLUMNS, 80);
+        let lines = layout.lines(&[row(["abc", "1", "s", "t"], None)]);
+        assert_eq!(lines, ["ID  N SERVER TARGET", "abc 1 s      t"]);
+        let lines = layout.lines(&[row(["abcde", "1", "s", "t"], None)]);
+        assert_eq!(lines, ["abcde 1 s      t"]);
+        let lines = layout.lines(&[row(["a", "1", "s", "t"], None)]);
+        assert_eq!(lines, ["a     1 s      t"]);
     }
 
     #[test]

@@ -11,15 +11,30 @@ use crate::model::coverage::ScanParameters;
 use crate::model::ports::PortRange;
 use crate::model::service::{Change, Service, ServiceKey, ServiceState, Sighting, ordered_bytes};
 use crate::model::{Ports, State, Targets, TaskId};
+use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{Binary, Bool};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Rows of one query.
 const PAGE_ROWS: usize = 2_000;
+/// Rows that are read without an order and sorted here. An index that finds them is faster than one that has them in order, if there are so few;
+/// no database knows that in advance.
+const FEW_ROWS: usize = 10_000;
+/// With more ranges than this, few rows are not searched for: each range is a query.
+const FEW_RANGES_MAX: usize = 16;
+/// With more networks than this, the database is asked for the range from the first to the last address, and the networks are applied to the rows:
+/// each network is a query.
+const NETWORKS_IN_SQL_MAX: usize = 1_000;
+/// Ids that an abbreviated one is compared with at most.
+const CANDIDATES_MAX: usize = 1_000;
 /// A filter with more port ranges than this is applied to the rows instead of by the database, which bounds the size of an expression.
 const PORT_RANGES_IN_SQL_MAX: usize = 64;
+
+/// The columns of the primary key of `services`, whose order is that of the services.
+type ServiceColumns = (Vec<u8>, i32, i16);
 
 /// A database that is read from.
 pub struct StoreReader {
@@ -114,6 +129,15 @@ impl StoreReader {
         after: Option<ServiceKey>,
         mut each: impl FnMut(Service) -> bool,
     ) -> Result<(), StoreError> {
+        if let Some(few) = self.few_services(filter)? {
+            let after = after.map(|key| columns_of(&key));
+            for (columns, service) in few {
+                if Some(columns) > after && !each(service) {
+                    break;
+                }
+            }
+            return Ok(());
+        }
         let port_filter = ports_in_sql(filter.ports.as_ref());
         let ranges = ranges_of(filter.networks.as_ref());
         let mut after = after.map(|key| columns_of(&key));
@@ -165,11 +189,7 @@ impl StoreReader {
                 for row in rows {
                     let service = Service::try_from(row)?;
                     after = Some(columns_of(&service.key));
-                    let matches = filter
-                        .ports
-                        .as_ref()
-                        .is_none_or(|ports| ports.contains(service.key.proto, service.key.port));
-                    if matches && !each(service) {
+                    if filter.matches(&service) && !each(service) {
                         return Ok(());
                     }
                 }
@@ -181,6 +201,50 @@ impl StoreReader {
         Ok(())
     }
 
+    /// All services that match, in order, if an index finds few candidates: closed services, or those of several ports. None if there are many.
+    fn few_services(
+        &mut self,
+        filter: &ServiceFilter,
+    ) -> Result<Option<Vec<(ServiceColumns, Service)>>, StoreError> {
+        let rows = || services::table.select(ServiceRow::as_select()).into_boxed();
+        let ports = filter.ports.as_ref().map(Ports::ranges).unwrap_or_default();
+        let queries = if filter.state == Some(ServiceState::Closed) {
+            // Not as a parameter: a partial index needs to see the value.
+            let closed = rows().filter(sql::<Bool>("state = 'closed'"));
+            vec![closed.filter(services::state_since.ge(signed(filter.since.unwrap_or(0))))]
+        } else if (2..=FEW_RANGES_MAX).contains(&ports.len()) && filter.networks.is_none() {
+            let of_port = |range: &PortRange| {
+                let ports = i32::from(range.first)..=i32::from(range.last);
+                rows()
+                    .filter(services::port.between(*ports.start(), *ports.end()))
+                    .filter(services::protocol.eq(number_of(range.proto)))
+            };
+            ports.iter().map(of_port).collect()
+        } else {
+            return Ok(None);
+        };
+        let (mut few, mut candidates) = (Vec::new(), 0);
+        for query in queries {
+            let left = FEW_ROWS + 1 - candidates;
+            let rows: Vec<ServiceRow> = query
+                .limit(left as i64)
+                .load(&mut self.connection)
+                .map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+            candidates += rows.len();
+            if candidates > FEW_ROWS {
+                return Ok(None);
+            }
+            for row in rows {
+                let service = Service::try_from(row)?;
+                if filter.matches(&service) {
+                    few.push((columns_of(&service.key), service));
+                }
+            }
+        }
+        few.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(Some(few))
+    }
+
     /// Passes the changes that match to `each`, newest first, from the one after `after` on, until `each` returns false.
     pub fn changes(
         &mut self,
@@ -189,10 +253,23 @@ impl StoreReader {
         mut each: impl FnMut(NumberedChange) -> bool,
     ) -> Result<(), StoreError> {
         let mut after = after.map(|last| (signed(last.change.at), last.id));
+        if let Some(few) = self.few_changes(filter)? {
+            for (place, change) in few {
+                if after.is_none_or(|after| place < after) && !each(change) {
+                    break;
+                }
+            }
+            return Ok(());
+        }
         let port_filter = ports_in_sql(filter.ports.as_ref());
         // One range is a condition for the database; several are tested here.
         let ranges = ranges_of(filter.networks.as_ref());
         let hull = ranges.first().zip(ranges.last());
+        // SQLite would use the index of addresses and sort all rows: it does not know that they are many.
+        let address = match self.connection {
+            AnyConnection::Sqlite(_) => "+changes.address",
+            AnyConnection::Postgres(_) => "changes.address",
+        };
         loop {
             let mut query = changes::table
                 .order((changes::at.desc(), changes::id.desc()))
@@ -201,12 +278,18 @@ impl StoreReader {
                 .into_boxed();
             if let (Some(_), Some((first, last))) = (&filter.networks, hull) {
                 query = query
-                    .filter(changes::address.ge(first.0.clone()))
-                    .filter(changes::address.le(last.1.clone()));
+                    .filter(sql::<Binary>(address).ge(first.0.clone()))
+                    .filter(sql::<Binary>(address).le(last.1.clone()));
             }
-            if let Some(kind) = filter.kind {
-                query = query.filter(changes::kind.eq(kind.as_str()));
-            }
+            query = match filter.kinds[..] {
+                [one] => query.filter(changes::kind.eq(one.as_str())),
+                [one, two] => query.filter(
+                    changes::kind
+                        .eq(one.as_str())
+                        .or(changes::kind.eq(two.as_str())),
+                ),
+                _ => query,
+            };
             if let Some(since) = filter.since {
                 query = query.filter(changes::at.ge(signed(since)));
             }
@@ -221,7 +304,7 @@ impl StoreReader {
                     .filter(changes::protocol.eq(number_of(one.proto)));
             }
             if let Some((at, id)) = after {
-                query = query.filter(
+                query = query.filter(changes::at.le(at)).filter(
                     changes::at
                         .lt(at)
                         .or(changes::at.eq(at).and(changes::id.lt(id))),
@@ -233,16 +316,8 @@ impl StoreReader {
             let is_last = rows.len() < PAGE_ROWS;
             for row in rows {
                 after = Some((row.at, row.id));
-                let found = NumberedChange {
-                    id: row.id,
-                    change: Change::try_from(row)?,
-                };
-                let key = found.change.key;
-                let has_port = |ports: &Ports| ports.contains(key.proto, key.port);
-                let has_address = |networks: &Targets| networks.contains(key.ip);
-                let matches = filter.ports.as_ref().is_none_or(has_port)
-                    && filter.networks.as_ref().is_none_or(has_address);
-                if matches && !each(found) {
+                let found = numbered(row)?;
+                if filter.matches(&found.change) && !each(found) {
                     return Ok(());
                 }
             }
@@ -250,6 +325,44 @@ impl StoreReader {
                 return Ok(());
             }
         }
+    }
+
+    /// All changes that match, newest first, with what they are ordered by, if the networks have few changes. None if they have many.
+    fn few_changes(
+        &mut self,
+        filter: &ChangeFilter,
+    ) -> Result<Option<Vec<((i64, i64), NumberedChange)>>, StoreError> {
+        let Some(networks) = &filter.networks else {
+            return Ok(None);
+        };
+        let ranges = ranges_of(Some(networks));
+        if ranges.len() > FEW_RANGES_MAX {
+            return Ok(None);
+        }
+        let (mut few, mut candidates) = (Vec::new(), 0);
+        for (first, last) in ranges {
+            let left = FEW_ROWS + 1 - candidates;
+            let rows: Vec<ChangeRow> = changes::table
+                .filter(changes::address.ge(first))
+                .filter(changes::address.le(last))
+                .limit(left as i64)
+                .select(ChangeRow::as_select())
+                .load(&mut self.connection)
+                .map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+            candidates += rows.len();
+            if candidates > FEW_ROWS {
+                return Ok(None);
+            }
+            for row in rows {
+                let place = (row.at, row.id);
+                let found = numbered(row)?;
+                if filter.matches(&found.change) {
+                    few.push((place, found));
+                }
+            }
+        }
+        few.sort_unstable_by_key(|(place, _)| Reverse(*place));
+        Ok(Some(few))
     }
 
     /// The changes of one address, oldest first.
@@ -260,14 +373,7 @@ impl StoreReader {
             .select(ChangeRow::as_select())
             .load(&mut self.connection)
             .map_err(|error| StoreError::from(error).of(&self.settings.url))?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(NumberedChange {
-                    id: row.id,
-                    change: Change::try_from(row)?,
-                })
-            })
-            .collect()
+        rows.into_iter().map(numbered).collect()
     }
 
     /// A task.
@@ -294,6 +400,29 @@ impl StoreReader {
             .map(StoredTask::try_from)
             .collect::<Result<_, _>>()?;
         Ok((!tasks.is_empty()).then_some(StoredJob { tasks }))
+    }
+
+    /// The ids of tasks that begin with `prefix`, in order, at most [`CANDIDATES_MAX`].
+    pub fn tasks_beginning(&mut self, prefix: &str) -> Result<Vec<TaskId>, StoreError> {
+        let ids: Result<Vec<String>, _> = tasks::table
+            .filter(tasks::task_id.like(pattern_of(prefix)).escape('\\'))
+            .select(tasks::task_id)
+            .limit(CANDIDATES_MAX as i64)
+            .load(&mut self.connection);
+        let ids = ids.map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+        Ok(ids_beginning(prefix, ids))
+    }
+
+    /// The ids of jobs that begin with `prefix`, in order, at most [`CANDIDATES_MAX`].
+    pub fn jobs_beginning(&mut self, prefix: &str) -> Result<Vec<TaskId>, StoreError> {
+        let ids: Result<Vec<Option<String>>, _> = tasks::table
+            .filter(tasks::job_id.like(pattern_of(prefix)).escape('\\'))
+            .select(tasks::job_id)
+            .distinct()
+            .limit(CANDIDATES_MAX as i64)
+            .load(&mut self.connection);
+        let ids = ids.map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+        Ok(ids_beginning(prefix, ids.into_iter().flatten()))
     }
 
     /// Passes the kept findings of a task to `each`, ordered by address, port and protocol.
@@ -392,7 +521,35 @@ fn counts(connection: &mut AnyConnection) -> Result<Counts, StoreError> {
     })
 }
 
-/// The first and last address of each range, in order; one range with everything if there is no filter.
+fn numbered(row: ChangeRow) -> Result<NumberedChange, StoreError> {
+    Ok(NumberedChange {
+        id: row.id,
+        change: Change::try_from(row)?,
+    })
+}
+
+/// A pattern of LIKE for what begins with `prefix`.
+fn pattern_of(prefix: &str) -> String {
+    let mut pattern = String::with_capacity(prefix.len() + 1);
+    for c in prefix.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern + "%"
+}
+
+/// SQLite's LIKE takes upper and lower case for the same.
+fn ids_beginning(prefix: &str, ids: impl IntoIterator<Item = String>) -> Vec<TaskId> {
+    let ids = ids.into_iter().filter(|id| id.starts_with(prefix));
+    let mut ids: Vec<TaskId> = ids.filter_map(|id| id.parse().ok()).collect();
+    ids.sort();
+    ids
+}
+
+/// The first and last address of each range, in order; one range with everything if there is no filter, or with everything from the first to the
+/// last network if there are more than [`NETWORKS_IN_SQL_MAX`].
 fn ranges_of(networks: Option<&Targets>) -> Vec<(Vec<u8>, Vec<u8>)> {
     let Some(networks) = networks else {
         return vec![(vec![0; 16], vec![0xff; 16])];
@@ -409,6 +566,11 @@ fn ranges_of(networks: Option<&Targets>) -> Vec<(Vec<u8>, Vec<u8>)> {
         .collect();
     // IPv4 is not before all of IPv6 in the order of the table.
     ranges.sort_unstable();
+    if ranges.len() > NETWORKS_IN_SQL_MAX
+        && let (Some((first, _)), Some((_, last))) = (ranges.first(), ranges.last())
+    {
+        return vec![(first.clone(), last.clone())];
+    }
     ranges
 }
 

@@ -35,7 +35,27 @@ impl Formatter for Csv {
     fn end(&mut self, _: &mut String, _: u64) {}
 }
 
+/// Appends a line of these fields.
+pub fn push_line<'a>(text: &mut String, fields: impl IntoIterator<Item = &'a str>) {
+    for (n, field) in fields.into_iter().enumerate() {
+        if n > 0 {
+            text.push(',');
+        }
+        push_field(text, field);
+    }
+    text.push('\n');
+}
+
+/// Appends a field, in quotes if needed. Spreadsheets take a field that begins with one of some characters for a formula: before it comes an
+/// apostrophe, as OWASP recommends.
 fn push_field(text: &mut String, field: &str) {
+    if field.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        return push_quoted(text, &format!("'{field}"));
+    }
+    push_quoted(text, field);
+}
+
+fn push_quoted(text: &mut String, field: &str) {
     if !field.contains([',', '"', '\r', '\n']) {
         text.push_str(field);
         return;

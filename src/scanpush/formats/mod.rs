@@ -4,7 +4,7 @@
 //! **Invariant:** each format is written finding by finding and needs constant memory. The output is a valid document once
 //! [`Printer::end`] was called. Every format quotes or escapes the text of records, and control characters never reach the output.
 
-mod csv;
+pub mod csv;
 mod grepable;
 mod list;
 mod masscan_json;
@@ -13,7 +13,7 @@ mod port_names;
 mod table;
 #[cfg(test)]
 mod tests;
-mod time;
+pub mod time;
 mod xml;
 
 pub use port_names::PortNames;

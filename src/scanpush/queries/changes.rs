@@ -1,0 +1,178 @@
+//! `scanpush changes`: what opened, closed and reopened, newest first.
+
+use super::failure;
+use super::options::{self, CSV, FORMAT, JSON, LIMIT, NET, PORT, Place, QueryFormat, TAG, moment};
+use super::rows::{ChangeLine, Look, QueryRow};
+use super::writer::RowWriter;
+use crate::connection::Connection;
+use crate::exit::Failure;
+use crate::flags::{Flag, Reader};
+use crate::model::service::ChangeKind;
+use crate::model::{Invalid, Moment, Tags};
+use crate::scanpush::Command;
+use crate::scanpush::database::{self, DB, DB_PASSWORD_FILE};
+use crate::scanpush::output::Output;
+use crate::scanpush::tags::TAGS;
+use crate::scanpush::tasks::now_ms;
+use crate::store::{ChangeFilter, DatabaseSettings, StoreReader};
+
+const SINCE: Flag = Flag::with_default(
+    "--since",
+    "TIME",
+    "24h",
+    "only changes since then: 24h, 7d, or 2026-11-01",
+);
+const UNTIL: Flag = Flag::optional(
+    "--until",
+    "TIME",
+    "only changes before then: 1h, or 2026-11-24T08:00:00Z",
+);
+const KIND: Flag = Flag::optional(
+    "--kind",
+    "KINDS",
+    "only these, comma-separated: opened, closed, reopened",
+)
+.one_of(&["opened", "closed", "reopened"]);
+
+pub(in crate::scanpush) const COMMAND: Command = Command {
+    name: "changes",
+    about: "shows what opened and closed, newest first",
+    usage: "changes [-since TIME] [-kind KINDS] [flags]",
+    flags: &[
+        SINCE,
+        UNTIL,
+        KIND,
+        NET,
+        PORT,
+        TAG,
+        TAGS,
+        LIMIT,
+        FORMAT,
+        JSON,
+        CSV,
+        DB,
+        DB_PASSWORD_FILE,
+    ],
+    more: "\
+A service opens when it is seen for the first time, closes at the end of the
+last of several completed scans in a row that covered and missed it, and reopens
+when it is seen again. The time is that of the sighting, or of the end of that
+scan. `scanpush store` fills the database. In ndjson and csv times are unix
+seconds. Needs neither Kafka nor Redis: their flags are accepted but not used.
+Exit code 0: done, even if there are none; 1: the database cannot be read; 2:
+invalid flags.
+
+examples:
+  scanpush changes
+  scanpush changes -since 7d -kind opened,reopened -net 10.1.0.0/16
+  scanpush changes -since 2026-11-01 -until 2026-12-01 -csv >november.csv
+",
+    run,
+};
+
+/// What the command line asks for.
+#[derive(Debug)]
+struct Options {
+    database: DatabaseSettings,
+    filter: ChangeFilter,
+    tags: Option<Tags>,
+    limit: Option<u64>,
+    format: QueryFormat,
+}
+
+fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
+    let now_s = now_ms() / 1000;
+    let options = resolve(reader, now_s)?;
+    let mut store = StoreReader::open(&options.database).map_err(failure)?;
+    if show(&mut store, &options, now_s, output)? == 0 {
+        output.remark(&format!("no such changes in {}", options.database.url));
+    }
+    Ok(())
+}
+
+fn resolve(mut reader: Reader, now_s: u64) -> Result<Options, Invalid> {
+    Connection::read(&mut reader)?;
+    let since = reader.value(&SINCE, str::parse::<Moment>)?.unix_s(now_s);
+    let until = moment(&mut reader, &UNTIL, now_s)?;
+    if until.is_some_and(|until| until <= since) {
+        let default = SINCE.default().unwrap_or_default();
+        let wrong = format!("is not after -since (default {default}): give an earlier -since");
+        return Err(Invalid::about(wrong).of(UNTIL.shown()));
+    }
+    let kinds = reader.optional(&KIND, parse_kinds)?.unwrap_or_default();
+    let limit = options::limit(&mut reader)?;
+    let format = QueryFormat::read(&mut reader)?;
+    let database = database::read(&mut reader)?;
+    let place = Place::read(&mut reader)?;
+    reader.finish()?;
+    Ok(Options {
+        database,
+        filter: ChangeFilter {
+            networks: place.networks,
+            ports: place.ports,
+            kinds,
+            since: Some(since),
+            until,
+        },
+        tags: place.tags,
+        limit,
+        format,
+    })
+}
+
+fn parse_kinds(text: &str) -> Result<Vec<ChangeKind>, Invalid> {
+    let mut kinds = Vec::new();
+    for name in text.split(',') {
+        let kind = name.trim().parse()?;
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    Ok(kinds)
+}
+
+/// Writes the changes. Returns their number.
+fn show(
+    store: &mut StoreReader,
+    options: &Options,
+    now_s: u64,
+    output: &mut Output<'_>,
+) -> Result<u64, Failure> {
+    let look = Look {
+        tags: options.tags.as_ref(),
+        columns: output.columns(),
+        now_s,
+    };
+    let columns = ChangeLine::columns(&look);
+    let mut writer = RowWriter::new(options.format, look, &columns, output);
+    let mut left = options.limit.unwrap_or(u64::MAX);
+    let mut written = Ok(());
+    store
+        .changes(&options.filter, None, |found| {
+            written = writer.row(&ChangeLine::new(&found.change, &look));
+            left -= 1;
+            written.is_ok() && left > 0
+        })
+        .map_err(failure)?;
+    written?;
+    writer.end::<ChangeLine<'_>>()
+}
+
+#[cfg(test)]
+pub(super) mod for_tests {
+    //! The command without the process around it.
+
+    use super::*;
+    use crate::flags;
+
+    /// What the command prints for a database.
+    pub fn shown(line: &[&str], now_s: u64) -> Result<String, String> {
+        let options = flags::read_line(line, COMMAND.flags, |reader| resolve(reader, now_s))
+            .map_err(|error| error.to_string())?;
+        let mut store = StoreReader::open(&options.database).map_err(|error| error.to_string())?;
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut output = Output::new(&mut out, &mut err, None, true);
+        show(&mut store, &options, now_s, &mut output).map_err(|error| format!("{error:?}"))?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+}
