@@ -8,9 +8,10 @@ use super::schema::{
     FindingRow, PositionRow, columns_of, counters, positions, signed, store_lease, unsigned,
 };
 use super::sightings::Sightings;
+use super::stop::Stop;
 use super::{postgres, retention, sqlite, tasks};
 use crate::model::State;
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::Receiver;
 use diesel::prelude::*;
 use std::collections::{BTreeMap, HashSet};
 
@@ -37,20 +38,6 @@ pub enum Lease {
     HeldBy(String),
 }
 
-/// Tells long work that the process has to end.
-#[derive(Clone, Debug)]
-pub(super) struct Stop(Receiver<()>);
-
-impl Stop {
-    /// Errs once the channel is closed.
-    pub(super) fn check(&self) -> Result<(), StoreError> {
-        match self.0.try_recv() {
-            Err(TryRecvError::Empty) => Ok(()),
-            Ok(()) | Err(TryRecvError::Disconnected) => Err(StoreError::Stopped),
-        }
-    }
-}
-
 /// A database that is written to.
 pub struct StoreWriter {
     settings: DatabaseSettings,
@@ -70,7 +57,7 @@ impl StoreWriter {
             connection: open(settings, Purpose::Writing)?,
             settings: settings.clone(),
             options,
-            stop: Stop(stop.clone()),
+            stop: Stop::new(stop),
         })
     }
 
