@@ -16,7 +16,7 @@ use diesel::prelude::*;
 use std::collections::{BTreeMap, HashSet};
 
 /// How long a lease is valid without renewal, in milliseconds. Every batch renews it.
-const LEASE_MS: i64 = 10_000;
+const STORE_LEASE_MS: i64 = 10_000;
 
 /// How findings become services and changes.
 #[derive(Clone, Debug)]
@@ -166,9 +166,9 @@ fn take_lease(connection: &mut AnyConnection, holder: &str) -> Result<Lease, Sto
     let may_be_taken = store_lease::holder
         .is_null()
         .or(store_lease::holder.eq(holder))
-        .or(store_lease::renewed_ms.lt(now - LEASE_MS))
+        .or(store_lease::renewed_ms.lt(now - STORE_LEASE_MS))
         // A clock that was set back: such a lease would last for ever.
-        .or(store_lease::renewed_ms.gt(now + LEASE_MS));
+        .or(store_lease::renewed_ms.gt(now + STORE_LEASE_MS));
     let taken = diesel::update(store_lease::table.filter(may_be_taken.assume_not_null()))
         .set((
             store_lease::holder.eq(Some(holder)),

@@ -28,7 +28,7 @@ pub struct Topic<T> {
 
 /// A finding that was sent to Kafka this much later than it was found is not expected: findings before a gap's end less this may be missing.
 /// In seconds.
-const DELAY_MAX_S: u64 = 3600;
+const SENDING_DELAY_MAX_S: u64 = 3600;
 
 impl<T> Topic<T> {
     /// Connects, and continues at `cursors`; partitions without one at their beginning. Errs if the topic is missing or no broker answers.
@@ -175,7 +175,9 @@ impl<T> Topic<T> {
             .collect();
         let first_time = || {
             let valid = records.iter().find_map(|(_, record)| record.as_ref().ok());
-            valid.and_then(self.time).map(|time| time + DELAY_MAX_S)
+            valid
+                .and_then(self.time)
+                .map(|time| time + SENDING_DELAY_MAX_S)
         };
         let loss = self.losses.remove(&partition);
         let gap_until = loss.map_or(0, |_| first_time().unwrap_or(now));
