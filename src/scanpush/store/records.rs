@@ -63,7 +63,11 @@ pub fn status(_partition: i32, record: &Record, now: u64) -> Parsed<Awaited> {
     let extent = status.extent;
     // Without the offsets after its findings nobody knows whether all of them were read, and an error says that answers were lost.
     let is_conclusive = extent.results_end.is_some() && status.error.is_none();
-    let begun_ms = extent.begun_ms.filter(|_| is_conclusive);
+    // A scan cannot have begun after its end. An earlier beginning proves less, one in the future would outlive every sighting.
+    let begun_ms = extent
+        .begun_ms
+        .filter(|_| is_conclusive)
+        .map(|begun_ms| begun_ms.min(status.at_ms));
     let completion = is_completed.then_some(Completion {
         begun_ms,
         server_exclude: extent.server_exclude,

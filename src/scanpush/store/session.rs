@@ -77,9 +77,13 @@ pub fn run(
             return Ok(end);
         }
     };
-    let result = Session::new(options, topics, &positions, writer, reports, stop).run();
+    let result = Session::new(options, topics, &positions, &mut writer, reports, stop).run();
     match result {
-        Err(StoreError::Stopped) => Ok(End::Stopped),
+        // In the middle of a batch, which was rolled back.
+        Err(StoreError::Stopped) => {
+            writer.give_lease_back()?;
+            Ok(End::Stopped)
+        }
         other => other,
     }
 }
@@ -275,7 +279,7 @@ struct Session<'a> {
     options: &'a Options,
     topics: Topics,
     merge: Merge,
-    writer: StoreWriter,
+    writer: &'a mut StoreWriter,
     reports: &'a Sender<Report>,
     stop: &'a Receiver<()>,
     batch: Batch,
@@ -301,7 +305,7 @@ impl<'a> Session<'a> {
         options: &'a Options,
         topics: Topics,
         positions: &BTreeMap<(String, i32), Position>,
-        writer: StoreWriter,
+        writer: &'a mut StoreWriter,
         reports: &'a Sender<Report>,
         stop: &'a Receiver<()>,
     ) -> Session<'a> {
@@ -370,10 +374,7 @@ impl<'a> Session<'a> {
 
     fn renew_lease(&mut self) -> Result<(), StoreError> {
         self.written_at = Instant::now();
-        match self.writer.take_lease()? {
-            Lease::Held => Ok(()),
-            Lease::HeldBy(holder) => Err(StoreError::LeaseLost { holder }),
-        }
+        self.writer.renew_lease()
     }
 
     /// Takes what the thread has read, up to a full batch. Returns whether it had reached the end of the topic.
