@@ -6,7 +6,7 @@ use super::fields::Fields;
 use super::ingest::script;
 use super::order::Order;
 use crate::model::resume::Position;
-use crate::model::{FoundByPass, Lineage, Progress, Resume, State, Task, TaskId};
+use crate::model::{Extent, FoundByPass, Lineage, Progress, Resume, State, Task, TaskId};
 use redis::Script;
 use serde::Serialize;
 use std::sync::LazyLock;
@@ -84,6 +84,9 @@ pub struct Claimed {
     pub lineage: Lineage,
     /// The checkpoint of earlier attempts.
     pub resume: Resume,
+    /// When the scan began that this claim begins or continues, in unix milliseconds by Redis' clock. None if that is unknown: it continues a
+    /// scan that began before Redis lost its data.
+    pub begun_ms: Option<u64>,
 }
 
 impl Claimed {
@@ -165,6 +168,8 @@ pub struct Ending {
     pub found: FoundByPass,
     /// Where the next attempt would begin.
     pub resume: Resume,
+    /// What the scan covered, if it is completed.
+    pub extent: Extent,
 }
 
 impl Ending {
@@ -545,6 +550,8 @@ struct EndArguments<'a> {
     error: Option<&'a str>,
     #[serde(flatten)]
     found: FoundArguments,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_exclude: Option<String>,
 }
 
 impl EndArguments<'_> {
@@ -557,6 +564,8 @@ impl EndArguments<'_> {
             status: ending.status,
             error: ending.error.as_deref(),
             found: FoundArguments::of(ending.found),
+            server_exclude: (ending.status == State::Completed)
+                .then(|| ending.extent.server_exclude_text()),
         }
     }
 }
@@ -656,6 +665,7 @@ fn claimed_task(claim: &Claim, fields: &Fields) -> Result<Claimed, ClaimTableErr
             ..lineage(fields)?
         },
         resume: resume(fields)?,
+        begun_ms: begun_ms(fields),
         task,
     })
 }
@@ -695,7 +705,22 @@ pub(super) fn waiting(fields: &Fields) -> Result<Ending, ClaimTableError> {
         error: fields.text("error").map(str::to_owned),
         found: fields.get("found_by_pass")?.unwrap_or_default(),
         resume: resume(fields)?,
+        extent: extent(fields),
     })
+}
+
+/// What the scan of a task covered whose end was decided as completed. Empty without `server_exclude`: the end is another one, or was decided by
+/// an older version.
+fn extent(fields: &Fields) -> Extent {
+    match fields.text("server_exclude") {
+        Some(server_exclude) => Extent::kept(begun_ms(fields), server_exclude),
+        None => Extent::default(),
+    }
+}
+
+/// Unknown rather than an error: a task does not fail because of it.
+fn begun_ms(fields: &Fields) -> Option<u64> {
+    fields.text("begun_ms")?.parse().ok()
 }
 
 fn lineage(fields: &Fields) -> Result<Lineage, ClaimTableError> {

@@ -4,6 +4,9 @@ use crate::model::Invalid;
 use crate::model::span::parse_span;
 use crate::model::text::whole_number;
 
+/// The units of [`seconds`]: no such duration is so long that weeks or years would be of use.
+const UNITS: [char; 4] = ['s', 'm', 'h', 'd'];
+
 /// A parser for a whole number from `low` to `high`, in digits only.
 pub fn number(low: u32, high: u32) -> impl Fn(&str) -> Result<u32, Invalid> {
     move |text| {
@@ -14,12 +17,12 @@ pub fn number(low: u32, high: u32) -> impl Fn(&str) -> Result<u32, Invalid> {
     }
 }
 
-/// A parser for a duration from `low` to `high` seconds, like `90`, `90s`, `30m`, `2h` or `1d` ([`parse_span`]). A number without a unit means seconds.
+/// A parser for a duration from `low` to `high` seconds, like `90`, `90s`, `30m`, `2h` or `1d`. A number without a unit means seconds.
 /// Returns seconds.
 pub fn seconds(low: u32, high: u32) -> impl Fn(&str) -> Result<u32, Invalid> {
     move |text| {
         whole_number(text)
-            .or_else(|| parse_span(text))
+            .or_else(|| parse_span(text).filter(|_| text.ends_with(UNITS)))
             .and_then(|seconds| u32::try_from(seconds).ok())
             .filter(|seconds| (low..=high).contains(seconds))
             .ok_or_else(|| {

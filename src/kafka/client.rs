@@ -28,6 +28,7 @@ pub(super) trait ProducerClient: fmt::Debug + Send {
         begin_to_wait: &mut dyn FnMut(&str),
     ) -> Result<(), KafkaError>;
     fn send(&mut self, messages: &Arc<Messages>) -> Result<(), SendError>;
+    fn end_offsets(&mut self, topic: &str, wait: Duration) -> Result<Vec<i64>, KafkaError>;
 }
 
 /// The offsets of a group; see [`GroupOffsets`](super::GroupOffsets) for each method.

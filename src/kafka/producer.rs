@@ -59,6 +59,14 @@ impl Producer {
         result
     }
 
+    /// The next offset of each partition of `topic`, which need not be the one that this sends to: whatever was acknowledged before is below it.
+    /// Errs if Kafka has not answered for every partition within `wait`; connecting may take longer, as it does for [`Producer::send`].
+    pub fn end_offsets(&mut self, topic: &str, wait: Duration) -> Result<Vec<i64>, KafkaError> {
+        let result = self.client()?.end_offsets(topic, wait);
+        self.forget_if_incompatible(result.as_ref().err());
+        result
+    }
+
     fn client(&mut self) -> Result<&mut Box<dyn ProducerClient>, KafkaError> {
         let client = match self.client.take() {
             Some(client) => client,

@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod checkpoint;
 pub mod coverage;
 pub mod estimate;
+pub mod extent;
 pub mod finding;
 pub mod found_by_pass;
 pub mod group_position;
@@ -35,6 +36,7 @@ pub mod text;
 
 pub use backoff::Backoff;
 pub use estimate::Estimate;
+pub use extent::Extent;
 pub use finding::{Finding, FindingRecord};
 pub use found_by_pass::FoundByPass;
 pub use lineage::Lineage;

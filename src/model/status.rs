@@ -1,5 +1,6 @@
 //! The record of `scan-status`: one for every change of a task's state, the last one terminal.
 
+use super::extent::Extent;
 use super::found_by_pass::FoundByPass;
 use super::lineage::Lineage;
 use super::resume::Resume;
@@ -30,6 +31,9 @@ pub struct StatusRecord {
     /// Where the next attempt would continue: `resume_pass`, `resume_index`, `resume_found_by_pass`, `resume_for`.
     #[serde(flatten)]
     pub resume: Resume,
+    /// What the scan of a completed task covered: `begun_ms`, `server_exclude`, `results_end`.
+    #[serde(flatten)]
+    pub extent: Extent,
     /// Unix milliseconds by the server's clock.
     pub at_ms: u64,
 }

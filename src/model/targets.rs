@@ -226,6 +226,18 @@ impl Targets {
         Targets(both.into())
     }
 
+    /// The smallest range of each family that contains all addresses of the set.
+    pub fn hull(&self) -> Targets {
+        let mut hull: Vec<AddressRange> = Vec::with_capacity(2);
+        for range in self.0.iter() {
+            match hull.last_mut() {
+                Some(last) if last.family == range.family => last.last = range.last,
+                _ => hull.push(*range),
+            }
+        }
+        Targets(hull.into())
+    }
+
     /// The ranges that have an address in common with `range`.
     fn overlapping(&self, range: &AddressRange) -> &[AddressRange] {
         let before = |met: &AddressRange| (met.family, met.last) < (range.family, range.first);
@@ -386,6 +398,21 @@ mod tests {
         ] {
             assert_eq!(targets(all).without(&targets(holes)).to_string(), left);
         }
+    }
+
+    #[test]
+    fn a_hull_is_one_range_for_each_family() {
+        for (set, hull) in [
+            ("10.0.0.7", "10.0.0.7"),
+            (
+                "10.0.0.1,10.0.0.9,fd00::1,fd00::7-fd00::8",
+                "10.0.0.1-10.0.0.9,fd00::1-fd00::8",
+            ),
+            ("fd00::/120,0.0.0.0/0", "0.0.0.0/0,fd00::/120"),
+        ] {
+            assert_eq!(targets(set).hull().to_string(), hull);
+        }
+        assert!(Targets::default().hull().is_empty());
     }
 
     #[test]

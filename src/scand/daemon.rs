@@ -20,7 +20,7 @@ use crate::scand::claims::reach::ReachWatch;
 use crate::scand::claims::scope::ScopeInForce;
 use crate::scand::finalize::FINALIZE_QUEUE_MAX;
 use crate::scand::finalize::commit::Commit;
-use crate::scand::finalize::{Finalizer, StateChange};
+use crate::scand::finalize::{Finalizer, ResultsEnd, StateChange};
 use crate::scand::ingest::Poll;
 use crate::scand::options::Options;
 use crate::scand::retry_log::{RetryLog, Stop};
@@ -401,6 +401,7 @@ impl Parts<'_> {
             held_claims: self.held_claims.clone(),
             table: self.table(),
             producer: self.producer(&self.options.status_topic, false),
+            results_end: ResultsEnd::new(&self.options.results_topic),
             inbox: state_changes,
             ended,
         };

@@ -19,6 +19,7 @@
 //! | `diff/` | compares two tasks or jobs in the database |
 //! | `tags.rs` | reads the file of tagged networks |
 //! | `input_source.rs` | reads a file or standard input up to a bound |
+//! | `store/` | writes findings into a database |
 //! | `interrupt.rs` | Ctrl-C for a command that has something to finish |
 //! | `database.rs` | the flags for the findings' database |
 //! | `options.rs` | flags that every command takes |
@@ -48,6 +49,7 @@ mod sample_store;
 mod screen;
 mod servers;
 mod status;
+mod store;
 mod table;
 pub mod tags;
 mod task_topic;
@@ -79,6 +81,7 @@ const COMMANDS: &[Command] = &[
     retry::COMMAND,
     completion::COMMAND,
     results::COMMAND,
+    store::COMMAND,
     queries::SERVICES,
     queries::CHANGES,
     queries::HOST,

@@ -31,7 +31,8 @@ pub struct TaskAt {
 /// What a `completed` record says beyond the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Completion {
-    /// When the scan began whose findings count, in unix milliseconds; none: unknown.
+    /// When the scan began whose findings count, in unix milliseconds. None if the record does not say it, or if findings may be missing: such a
+    /// scan proves nothing about services that it did not find.
     pub begun_ms: Option<u64>,
     /// The addresses that the server left out of the task's targets.
     pub server_exclude: Targets,

@@ -4,7 +4,7 @@ use super::connection::AnyConnection;
 use super::error::StoreError;
 use super::schema::{ServiceRow, TaskRow, services, signed, tasks, unsigned};
 use super::sightings::{add_changes, put_services};
-use super::writer::Stop;
+use super::stop::Stop;
 use crate::model::coverage::{Coverage, ScanParameters, are_complete};
 use crate::model::service::{Change, CoveringScan, Missed, Service, ServiceState, ordered_bytes};
 use crate::model::targets::AddressRange;
@@ -22,10 +22,10 @@ pub(super) enum Proof {
     Covered,
     /// It is a shard, and others of its job have not completed.
     WaitsForShards,
-    /// Nothing: what it scanned is unknown, because its record was removed from Kafka or replaced.
+    /// Nothing: what it scanned is unknown, because Kafka had removed its record before it was read.
     UnknownRecord,
-    /// Nothing: an older scand completed it, which does not say when it began.
-    UnknownBeginning,
+    /// Nothing: its `completed` record does not say that all findings are there, or not when the scan began.
+    Inconclusive,
     /// Nothing: Kafka had removed findings from its time before they were read.
     FindingsLost,
     /// Nothing: it is a shard without a job.
@@ -38,7 +38,7 @@ impl Proof {
             Proof::Covered => "covered",
             Proof::WaitsForShards => "waits for shards",
             Proof::UnknownRecord => "nothing: record unknown",
-            Proof::UnknownBeginning => "nothing: beginning unknown",
+            Proof::Inconclusive => "nothing: answers may be missing",
             Proof::FindingsLost => "nothing: findings lost",
             Proof::ShardWithoutJob => "nothing: shard without job",
         }
@@ -51,22 +51,20 @@ pub(super) struct ProvenScan {
     pub coverage: Coverage,
 }
 
-/// The proof of a task that has just completed, whose own record is at `record` (partition and offset). If it covers, alone or with the other
-/// shards, also what. `gap_until`: findings before this time may be missing, in unix seconds.
+/// The proof of a task that has just completed. If it covers, alone or with the other shards of its job, also what. `gap_until`: findings before
+/// this time may be missing, in unix seconds.
 pub(super) fn prove(
     connection: &mut AnyConnection,
     row: &TaskRow,
-    record: (i32, i64),
-    has_beginning: bool,
+    is_conclusive: bool,
     gap_until: u64,
 ) -> Result<(Proof, Option<ProvenScan>), StoreError> {
     let nothing = |proof| Ok((proof, None));
-    let is_its_record = row.topic_partition.zip(row.topic_offset) == Some(record);
-    let Some(parameters) = parameters(row).filter(|_| is_its_record) else {
+    let Some(parameters) = parameters(row) else {
         return nothing(Proof::UnknownRecord);
     };
-    let Some(mut begun_ms) = row.begun_ms.filter(|_| has_beginning) else {
-        return nothing(Proof::UnknownBeginning);
+    let Some(mut begun_ms) = row.begun_ms.filter(|_| is_conclusive) else {
+        return nothing(Proof::Inconclusive);
     };
     if let Some(shard) = &row.shard {
         let Some(job_id) = &row.job_id else {
@@ -76,21 +74,20 @@ pub(super) fn prove(
             return nothing(Proof::UnknownRecord);
         };
         let others = completed_shards(connection, job_id, &row.task_id)?;
-        let same: Vec<(Shard, i64)> = others
-            .into_iter()
+        let same: Vec<CompletedShard> = others
+            .iter()
             .filter(|other| self::parameters(other).as_ref() == Some(&parameters))
-            .filter_map(|other| Some((other.shard?.parse().ok()?, other.begun_ms?)))
-            .chain([(shard, begun_ms)])
-            .filter(|(other, _)| other.count == shard.count)
+            .filter_map(CompletedShard::of)
+            .filter(|other| other.shard.count == shard.count)
             .collect();
-        if !are_complete(shard.count, same.iter().map(|(shard, _)| *shard)) {
+        let shards = same.iter().map(|other| other.shard).chain([shard]);
+        if !are_complete(shard.count, shards) {
             return nothing(Proof::WaitsForShards);
         }
-        begun_ms = same
-            .iter()
-            .map(|(_, begun_ms)| *begun_ms)
-            .min()
-            .unwrap_or(begun_ms);
+        for other in same {
+            begun_ms = begun_ms.min(other.begun_ms);
+            set_proof(connection, &other.task_id, Proof::Covered)?;
+        }
     }
     let begun = unsigned(begun_ms) / 1000;
     if begun < gap_until {
@@ -105,6 +102,34 @@ pub(super) fn prove(
         ended: unsigned(row.ended_ms.unwrap_or_default()) / 1000,
     };
     Ok((Proof::Covered, Some(ProvenScan { scan, coverage })))
+}
+
+/// A shard whose scan has completed.
+struct CompletedShard {
+    task_id: String,
+    shard: Shard,
+    begun_ms: i64,
+}
+
+impl CompletedShard {
+    fn of(row: &TaskRow) -> Option<CompletedShard> {
+        Some(CompletedShard {
+            task_id: row.task_id.clone(),
+            shard: row.shard.as_ref()?.parse().ok()?,
+            begun_ms: row.begun_ms?,
+        })
+    }
+}
+
+fn set_proof(
+    connection: &mut AnyConnection,
+    task_id: &str,
+    proof: Proof,
+) -> Result<(), StoreError> {
+    diesel::update(tasks::table.filter(tasks::task_id.eq(task_id)))
+        .set(tasks::proof.eq(proof.as_str()))
+        .execute(connection)?;
+    Ok(())
 }
 
 fn parameters(row: &TaskRow) -> Option<ScanParameters> {

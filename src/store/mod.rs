@@ -14,6 +14,7 @@
 //! | `sightings.rs` | services that findings of a batch are about |
 //! | `ends.rs` | what the end of a task proves |
 //! | `tasks.rs` | tasks, as records and status records describe them |
+//! | `stop.rs` | tells long work that the process has to end |
 //! | `retention.rs` | deletes what is old |
 //! | `reader.rs`, `filter.rs` | queries |
 
@@ -28,6 +29,7 @@ mod retention;
 mod schema;
 mod sightings;
 mod sqlite;
+mod stop;
 mod tasks;
 mod url;
 mod writer;
@@ -38,10 +40,10 @@ pub use batch::{
 pub use connection::DatabaseSettings;
 pub use error::StoreError;
 pub use filter::{ChangeFilter, ServiceFilter};
-pub use reader::{NumberedChange, StoreReader, StoredJob, StoredTask};
+pub use reader::{Counts, NumberedChange, StoreReader, StoredJob, StoredTask};
 pub use retention::Keep;
 pub use url::DatabaseUrl;
-pub use writer::{Counts, Lease, StoreWriter, WriterOptions};
+pub use writer::{Lease, StoreWriter, WriterOptions};
 
 /// Inserts services, or replaces those that exist. A macro, because the type of the statement depends on the database.
 macro_rules! upsert_services {

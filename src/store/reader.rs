@@ -4,8 +4,8 @@ use super::connection::{AnyConnection, DatabaseSettings, Purpose, open};
 use super::error::StoreError;
 use super::filter::{ChangeFilter, ServiceFilter};
 use super::schema::{
-    ChangeRow, FindingRow, ServiceRow, TaskRow, changes, columns_of, findings, key_of, number_of,
-    parsed, services, signed, tasks, unsigned,
+    ChangeRow, FindingRow, ServiceRow, TaskRow, changes, columns_of, counters, findings, key_of,
+    number_of, parsed, services, signed, tasks, unsigned,
 };
 use crate::model::coverage::ScanParameters;
 use crate::model::ports::PortRange;
@@ -15,6 +15,7 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{Binary, Bool};
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Rows of one query.
@@ -87,6 +88,19 @@ pub struct StoredTask {
     pub proof: Option<String>,
 }
 
+/// How much the database has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Open services.
+    pub open: u64,
+    /// Closed services.
+    pub closed: u64,
+    /// Tasks.
+    pub tasks: u64,
+    /// Records that changed nothing, by reason.
+    pub ignored: BTreeMap<String, u64>,
+}
+
 /// A job as the database knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredJob {
@@ -101,6 +115,11 @@ impl StoreReader {
             connection: open(settings, Purpose::Reading)?,
             settings: settings.clone(),
         })
+    }
+
+    /// How much the database has. Reads every service.
+    pub fn counts(&mut self) -> Result<Counts, StoreError> {
+        counts(&mut self.connection).map_err(|error| error.of(&self.settings.url))
     }
 
     /// Passes the services that match to `each`, ordered by address, port and protocol, from the one after `after` on, until `each` returns false.
@@ -484,6 +503,27 @@ impl TryFrom<TaskRow> for StoredTask {
             proof: row.proof,
         })
     }
+}
+
+fn counts(connection: &mut AnyConnection) -> Result<Counts, StoreError> {
+    let closed: i64 = services::table
+        .filter(services::state.eq(ServiceState::Closed.as_str()))
+        .count()
+        .get_result(connection)?;
+    let all: i64 = services::table.count().get_result(connection)?;
+    let task_count: i64 = tasks::table.count().get_result(connection)?;
+    let ignored: Vec<(String, i64)> = counters::table
+        .select((counters::name, counters::value))
+        .load(connection)?;
+    Ok(Counts {
+        open: unsigned(all - closed),
+        closed: unsigned(closed),
+        tasks: unsigned(task_count),
+        ignored: ignored
+            .into_iter()
+            .map(|(name, value)| (name, unsigned(value)))
+            .collect(),
+    })
 }
 
 fn numbered(row: ChangeRow) -> Result<NumberedChange, StoreError> {

@@ -2,20 +2,21 @@
 
 use super::connection::{AnyConnection, transaction};
 use super::error::StoreError;
-use super::schema::{changes, findings, services, signed, tasks};
-use super::writer::Stop;
+use super::schema::{changes, findings, services, signed, task_records, tasks};
+use super::stop::Stop;
+use crate::model::span::Retention;
 use diesel::prelude::*;
 
 /// Rows that one transaction looks at.
 const PAGE_ROWS: i64 = 5_000;
 
-/// How long things are kept, in seconds.
+/// How long things are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
-    /// Changes, ended tasks, and services since they were last seen.
-    pub history_s: u64,
-    /// Findings.
-    pub findings_s: u64,
+    /// Changes, tasks, and services since they were last seen.
+    pub history: Retention,
+    /// Findings; none: they are not kept at all.
+    pub findings: Option<Retention>,
 }
 
 /// Deletes what is older than `keep` allows at `now`, in unix seconds. Each transaction begins with `begin`. Returns the number of deleted rows.
@@ -26,8 +27,10 @@ pub(super) fn delete_old(
     stop: &Stop,
     mut begin: impl FnMut(&mut AnyConnection) -> Result<(), StoreError>,
 ) -> Result<u64, StoreError> {
-    let history = signed(now.saturating_sub(keep.history_s));
-    let of_findings = signed(now.saturating_sub(keep.findings_s));
+    let history = signed(keep.history.cutoff_s(now));
+    let of_findings = keep
+        .findings
+        .map_or(i64::MAX, |findings| signed(findings.cutoff_s(now)));
     let mut deleted = 0;
     let mut repeat = |work: &mut dyn FnMut(&mut AnyConnection) -> Result<Page, StoreError>| {
         loop {
@@ -44,6 +47,7 @@ pub(super) fn delete_old(
     };
     repeat(&mut |connection| old_changes(connection, history))?;
     repeat(&mut |connection| old_tasks(connection, history.saturating_mul(1000)))?;
+    repeat(&mut |connection| old_task_records(connection, history.saturating_mul(1000)))?;
     repeat(&mut |connection| old_findings(connection, of_findings))?;
     let mut after = Vec::new();
     repeat(&mut |connection| old_services(connection, history, &mut after))?;
@@ -89,7 +93,25 @@ fn old_tasks(connection: &mut AnyConnection, before_ms: i64) -> Result<Page, Sto
     Ok(Page::of(deleted))
 }
 
-/// Seconds of findings that one transaction deletes at most; most rows of a table are of few seconds.
+fn old_task_records(connection: &mut AnyConnection, before_ms: i64) -> Result<Page, StoreError> {
+    let times: Vec<i64> = task_records::table
+        .filter(task_records::read_ms.lt(before_ms))
+        .order(task_records::read_ms)
+        .limit(PAGE_ROWS)
+        .select(task_records::read_ms)
+        .load(connection)?;
+    let Some(last) = times.last().copied() else {
+        return Ok(Page::of(0));
+    };
+    let deleted = diesel::delete(task_records::table.filter(task_records::read_ms.le(last)))
+        .execute(connection)?;
+    Ok(Page {
+        deleted,
+        is_last: (times.len() as i64) < PAGE_ROWS,
+    })
+}
+
+/// All findings of the last of these seconds are deleted with it.
 fn old_findings(connection: &mut AnyConnection, before: i64) -> Result<Page, StoreError> {
     let times: Vec<i64> = findings::table
         .filter(findings::at.lt(before))

@@ -96,6 +96,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    task_records (topic_partition, topic_offset) {
+        topic_partition -> Integer,
+        topic_offset -> BigInt,
+        task_id -> Text,
+        record -> Text,
+        read_ms -> BigInt,
+    }
+}
+
+diesel::table! {
     findings (task_id, address, port, protocol) {
         task_id -> Text,
         address -> Binary,

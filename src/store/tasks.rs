@@ -1,12 +1,13 @@
-//! Tasks as their records and status records describe them. The rules are those by which servers take records: a record with a known id counts
-//! only as a retry, and a terminal state is final until then.
+//! Tasks as their records and status records describe them. Each status record names the task's record that it is about, so a task that was retried,
+//! or whose id was used again, has the parameters of the record that was scanned last.
 
 use super::batch::{StatusChange, TaskAt};
 use super::connection::AnyConnection;
 use super::error::StoreError;
-use super::schema::{TaskRow, signed, tasks};
-use crate::model::{State, TaskId};
+use super::schema::{TaskRow, signed, task_records, tasks};
+use crate::model::{State, Task, TaskId};
 use diesel::prelude::*;
+use std::cmp::Ordering;
 
 /// A task of which only the id is known.
 fn unknown(task_id: &TaskId, now_ms: i64) -> TaskRow {
@@ -40,77 +41,106 @@ fn unknown(task_id: &TaskId, now_ms: i64) -> TaskRow {
     }
 }
 
-/// The task after its record was read; none if the record changes nothing.
-pub(super) fn with_record(row: Option<TaskRow>, record: &TaskAt, now_ms: i64) -> Option<TaskRow> {
-    let task = &record.task;
-    let mut row = match row {
-        None => unknown(&task.task_id, now_ms),
-        // Its status was read, but its record was not: it may have been rejected, and was valid for another version.
-        Some(row) if row.topic_offset.is_none() => row,
-        Some(row) => {
-            let is_retry = task.retry > 0 && row.state != State::Completed.as_str();
-            if !is_retry {
-                return None;
-            }
-            match is_terminal(&row) && i64::from(task.retry) > i64::from(row.retry) {
-                true => TaskRow {
-                    state: State::Queued.as_str().to_owned(),
-                    error: None,
-                    ended_ms: None,
-                    proof: None,
-                    changed_ms: now_ms,
-                    ..row
-                },
-                false => row,
-            }
-        }
-    };
-    row.job_id = task.job_id.as_ref().map(TaskId::to_string);
-    row.ip_range = Some(task.ip_range.to_string());
-    row.ports = Some(task.ports.to_string());
-    row.band_width = Some(signed(task.band_width.pps()));
-    row.priority = Some(i16::from(task.priority.get()));
-    row.retries = i32::try_from(task.retries).ok();
-    row.exclude = (!task.exclude.is_empty()).then(|| task.exclude.to_string());
-    row.shard = task.shard.map(|shard| shard.to_string());
-    row.seed = Some(signed(task.seed));
-    row.topic_partition = Some(record.partition);
-    row.topic_offset = Some(record.offset);
-    Some(row)
+/// The task as its record describes it, before its state is known.
+fn queued(record: &TaskAt, now_ms: i64) -> TaskRow {
+    with_parameters(unknown(&record.task.task_id, now_ms), record)
 }
 
-/// The task after a change of its state; none if the record is older than what is known, or repeats its end.
-pub(super) fn with_status(row: Option<TaskRow>, change: &StatusChange) -> Option<TaskRow> {
-    let at_ms = signed(change.at_ms);
-    let (retry, fence) = (number(change.retry), signed(change.fence));
-    let is_terminal_change = change.status.is_terminal();
-    let mut row = match row {
-        None => unknown(&change.task_id, at_ms),
-        Some(row) => {
-            let is_old = retry < row.retry
-                || (retry == row.retry
-                    && (is_terminal(&row) || (fence < row.fence && !is_terminal_change)));
-            if is_old {
-                return None;
+/// The same with what the record says.
+fn with_parameters(row: TaskRow, record: &TaskAt) -> TaskRow {
+    let task = &record.task;
+    TaskRow {
+        job_id: task.job_id.as_ref().map(TaskId::to_string),
+        ip_range: Some(task.ip_range.to_string()),
+        ports: Some(task.ports.to_string()),
+        band_width: Some(signed(task.band_width.pps())),
+        priority: Some(i16::from(task.priority.get())),
+        retries: i32::try_from(task.retries).ok(),
+        exclude: (!task.exclude.is_empty()).then(|| task.exclude.to_string()),
+        shard: task.shard.map(|shard| shard.to_string()),
+        seed: Some(signed(task.seed)),
+        topic_partition: Some(record.partition),
+        topic_offset: Some(record.offset),
+        ..row
+    }
+}
+
+/// What a status record is about, compared with what is known of the task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Run {
+    /// The record that is known, and its state has not ended.
+    Known,
+    /// A later record with the same id: a retry, or an id that is used again.
+    Later,
+    /// A change that is known, or an earlier one.
+    Old,
+}
+
+fn run_of(row: &TaskRow, change: &StatusChange) -> Run {
+    let (partition, offset) = change.record;
+    let order = match row.topic_partition.zip(row.topic_offset) {
+        None => Ordering::Equal,
+        Some((known, known_offset)) if known == partition => offset.cmp(&known_offset),
+        // Partitions were added: the fence says which is later.
+        Some(_) => (number(change.retry), signed(change.fence)).cmp(&(row.retry, row.fence)),
+    };
+    match order {
+        Ordering::Less => Run::Old,
+        Ordering::Greater => Run::Later,
+        Ordering::Equal => {
+            let is_older_claim = signed(change.fence) < row.fence && !change.status.is_terminal();
+            match is_terminal(row) || is_older_claim {
+                true => Run::Old,
+                false => Run::Known,
             }
-            row
+        }
+    }
+}
+
+/// The task after a change of its state; none if the change is known, or older than what is known. `record`: the task's record that the change
+/// names, if it was read.
+pub(super) fn with_status(
+    row: Option<TaskRow>,
+    record: Option<&TaskAt>,
+    change: &StatusChange,
+) -> Option<TaskRow> {
+    let at_ms = signed(change.at_ms);
+    let of_record = || {
+        let row = unknown(&change.task_id, at_ms);
+        let row = TaskRow {
+            topic_partition: Some(change.record.0),
+            topic_offset: Some(change.record.1),
+            ..row
+        };
+        match record {
+            Some(record) => with_parameters(row, record),
+            None => row,
         }
     };
-    row.retry = retry;
-    row.state = change.status.as_str().to_owned();
-    row.server = Some(change.server.clone());
-    row.attempt = number(change.attempt);
-    row.lost = number(change.lost);
-    row.fence = fence;
-    row.found = signed(change.found);
-    row.found_by_pass = change.found_by_pass.clone();
-    row.error = change.error.clone();
-    row.changed_ms = at_ms;
-    if change.status == State::Running && row.begun_ms.is_none() {
-        row.begun_ms = Some(at_ms);
-    }
-    row.ended_ms = is_terminal_change.then_some(at_ms);
-    row.proof = None;
+    let row = match row {
+        None => of_record(),
+        Some(row) => match run_of(&row, change) {
+            Run::Known => row,
+            Run::Later => of_record(),
+            Run::Old => return None,
+        },
+    };
+    let is_running = change.status == State::Running;
+    let mut row = TaskRow {
+        retry: number(change.retry),
+        state: change.status.as_str().to_owned(),
+        server: Some(change.server.clone()),
+        attempt: number(change.attempt),
+        lost: number(change.lost),
+        fence: signed(change.fence),
+        found: signed(change.found),
+        found_by_pass: change.found_by_pass.clone(),
+        error: change.error.clone(),
+        changed_ms: at_ms,
+        begun_ms: row.begun_ms.or(is_running.then_some(at_ms)),
+        ended_ms: change.status.is_terminal().then_some(at_ms),
+        ..row
+    };
     if let Some(completion) = &change.completion {
         row.begun_ms = completion.begun_ms.map(signed).or(row.begun_ms);
         row.server_exclude =
@@ -137,6 +167,49 @@ pub(super) fn find(
         .select(TaskRow::as_select())
         .first(connection)
         .optional()?)
+}
+
+/// Keeps a record that was read, and the task if its id is new.
+pub(super) fn put_record(
+    connection: &mut AnyConnection,
+    record: &TaskAt,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    diesel::insert_into(task_records::table)
+        .values((
+            task_records::topic_partition.eq(record.partition),
+            task_records::topic_offset.eq(record.offset),
+            task_records::task_id.eq(record.task.task_id.as_str()),
+            task_records::record.eq(record.task.to_record()),
+            task_records::read_ms.eq(now_ms),
+        ))
+        .execute(connection)?;
+    match find(connection, &record.task.task_id)? {
+        None => put(connection, &queued(record, now_ms)),
+        // Its state says which of the two records counts.
+        Some(_) => Ok(()),
+    }
+}
+
+/// The record of a task at this partition and offset, if it was read and is this task's.
+pub(super) fn record_at(
+    connection: &mut AnyConnection,
+    task_id: &TaskId,
+    (partition, offset): (i32, i64),
+) -> Result<Option<TaskAt>, StoreError> {
+    let text: Option<String> = task_records::table
+        .filter(task_records::topic_partition.eq(partition))
+        .filter(task_records::topic_offset.eq(offset))
+        .filter(task_records::task_id.eq(task_id.as_str()))
+        .select(task_records::record)
+        .first(connection)
+        .optional()?;
+    let task = text.and_then(|text| Task::from_record(text.as_bytes()).ok());
+    Ok(task.map(|task| TaskAt {
+        partition,
+        offset,
+        task,
+    }))
 }
 
 /// Inserts or replaces a task.
@@ -184,59 +257,65 @@ mod tests {
         }
     }
 
-    fn pushed() -> TaskRow {
-        with_record(None, &record(0, 0, "192.0.2.0/24"), 1).unwrap()
+    fn at(offset: i64, status: State, fence: u64, at_ms: u64) -> StatusChange {
+        StatusChange {
+            record: (0, offset),
+            ..change(status, 0, fence, at_ms)
+        }
     }
 
-    #[test]
-    fn a_known_id_counts_only_as_a_retry() {
-        let row = pushed();
-        assert_eq!(row.state, "queued");
-        assert_eq!(
-            with_record(Some(row.clone()), &record(1, 0, "192.0.2.1"), 2),
-            None
-        );
-        let failed = with_status(Some(row), &change(State::Failed, 0, 1, 5)).unwrap();
-        assert_eq!(failed.ended_ms, Some(5));
-        let retried = with_record(Some(failed), &record(1, 1, "192.0.2.1"), 7).unwrap();
-        assert_eq!(
-            (retried.state.as_str(), retried.topic_offset),
-            ("queued", Some(1))
-        );
-        assert_eq!(
-            (retried.ended_ms, retried.ip_range.as_deref()),
-            (None, Some("192.0.2.1"))
-        );
-        let completed = with_status(Some(retried), &change(State::Completed, 1, 2, 9)).unwrap();
-        assert_eq!(
-            with_record(Some(completed), &record(2, 2, "192.0.2.9"), 10),
-            None
-        );
+    fn pushed() -> TaskRow {
+        queued(&record(0, 0, "192.0.2.0/24"), 1)
     }
 
     #[test]
     fn late_and_repeated_status_records_change_nothing() {
-        let running = with_status(Some(pushed()), &change(State::Running, 0, 5, 10)).unwrap();
+        let next =
+            |row: &TaskRow, change: &StatusChange| with_status(Some(row.clone()), None, change);
+        let running = next(&pushed(), &change(State::Running, 0, 5, 10)).unwrap();
         assert_eq!(running.begun_ms, Some(10));
-        assert_eq!(
-            with_status(Some(running.clone()), &change(State::Running, 0, 4, 11)),
-            None
-        );
-        let again = with_status(Some(running), &change(State::Running, 0, 6, 20)).unwrap();
+        assert_eq!(running.ip_range.as_deref(), Some("192.0.2.0/24"));
+        assert_eq!(next(&running, &change(State::Running, 0, 4, 11)), None);
+        let again = next(&running, &change(State::Running, 0, 6, 20)).unwrap();
         assert_eq!(again.begun_ms, Some(10));
-        let ended = with_status(Some(again), &change(State::Completed, 0, 6, 30)).unwrap();
+        let ended = next(&again, &change(State::Completed, 0, 6, 30)).unwrap();
+        assert_eq!(ended.ended_ms, Some(30));
         for late in [
             change(State::Completed, 0, 6, 31),
             change(State::Running, 0, 7, 32),
             change(State::Cancelled, 0, 0, 33),
         ] {
-            assert_eq!(with_status(Some(ended.clone()), &late), None);
+            assert_eq!(next(&ended, &late), None);
         }
+        // An order ends a task that nobody has claimed.
+        assert!(next(&running, &change(State::Cancelled, 0, 0, 12)).is_some());
+    }
+
+    #[test]
+    fn a_later_record_with_the_same_id_begins_anew_with_its_own_parameters() {
+        let failed = with_status(Some(pushed()), None, &change(State::Failed, 0, 5, 9)).unwrap();
+        let other = record(7, 0, "198.51.100.1");
+        let running = at(7, State::Running, 8, 50);
+        let row = with_status(Some(failed.clone()), Some(&other), &running).unwrap();
+        assert_eq!(row.ip_range.as_deref(), Some("198.51.100.1"));
+        assert_eq!(
+            (row.begun_ms, row.ended_ms, row.topic_offset),
+            (Some(50), None, Some(7))
+        );
+        // Its record was removed from Kafka before it was read.
+        let row = with_status(Some(failed), None, &running).unwrap();
+        assert_eq!((row.ip_range, row.topic_offset), (None, Some(7)));
+        // What is still said about the earlier one is old.
+        let row = with_status(Some(pushed()), Some(&other), &running);
+        assert_eq!(
+            with_status(row, None, &at(0, State::Completed, 9, 60)),
+            None
+        );
     }
 
     #[test]
     fn a_status_without_a_record_is_kept() {
-        let row = with_status(None, &change(State::Rejected, 0, 0, 4)).unwrap();
+        let row = with_status(None, None, &change(State::Rejected, 0, 0, 4)).unwrap();
         assert_eq!((row.state.as_str(), row.ip_range), ("rejected", None));
     }
 }

@@ -5,19 +5,18 @@ use super::connection::{AnyConnection, DatabaseSettings, Purpose, now_ms, open, 
 use super::ends::{miss_services, prove};
 use super::error::StoreError;
 use super::schema::{
-    FindingRow, PositionRow, columns_of, counters, positions, services, signed, store_lease,
-    tasks as tasks_table, unsigned,
+    FindingRow, PositionRow, columns_of, counters, positions, signed, store_lease, unsigned,
 };
 use super::sightings::Sightings;
+use super::stop::Stop;
 use super::{postgres, retention, sqlite, tasks};
 use crate::model::State;
-use crate::model::service::ServiceState;
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::Receiver;
 use diesel::prelude::*;
 use std::collections::{BTreeMap, HashSet};
 
 /// How long a lease is valid without renewal, in milliseconds. Every batch renews it.
-const LEASE_MS: i64 = 10_000;
+const STORE_LEASE_MS: i64 = 10_000;
 
 /// How findings become services and changes.
 #[derive(Clone, Debug)]
@@ -39,33 +38,6 @@ pub enum Lease {
     HeldBy(String),
 }
 
-/// How much the database has.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Open services.
-    pub open: u64,
-    /// Closed services.
-    pub closed: u64,
-    /// Tasks.
-    pub tasks: u64,
-    /// Records that changed nothing, by reason.
-    pub ignored: BTreeMap<String, u64>,
-}
-
-/// Tells long work that the process has to end.
-#[derive(Clone, Debug)]
-pub(super) struct Stop(Receiver<()>);
-
-impl Stop {
-    /// Errs once the channel is closed.
-    pub(super) fn check(&self) -> Result<(), StoreError> {
-        match self.0.try_recv() {
-            Err(TryRecvError::Empty) => Ok(()),
-            Ok(()) | Err(TryRecvError::Disconnected) => Err(StoreError::Stopped),
-        }
-    }
-}
-
 /// A database that is written to.
 pub struct StoreWriter {
     settings: DatabaseSettings,
@@ -85,7 +57,7 @@ impl StoreWriter {
             connection: open(settings, Purpose::Writing)?,
             settings: settings.clone(),
             options,
-            stop: Stop(stop.clone()),
+            stop: Stop::new(stop),
         })
     }
 
@@ -151,13 +123,7 @@ impl StoreWriter {
                             put_findings(connection, findings)?;
                         }
                     }
-                    Event::Task(record) => {
-                        let known = tasks::find(connection, &record.task.task_id)?;
-                        match tasks::with_record(known, record, now) {
-                            Some(row) => tasks::put(connection, &row)?,
-                            None => add_to_counter(connection, "tasks with a known id", 1)?,
-                        }
-                    }
+                    Event::Task(record) => tasks::put_record(connection, record, now)?,
                     Event::Status(change) => {
                         if change.status == State::Completed {
                             sightings.write(connection)?;
@@ -169,12 +135,6 @@ impl StoreWriter {
             }
             sightings.write(connection)
         })
-    }
-
-    /// How much the database has.
-    pub fn counts(&mut self) -> Result<Counts, StoreError> {
-        let counts = counts(&mut self.connection);
-        counts.map_err(|error| self.named(error))
     }
 
     /// Deletes what is older than `keep` allows, in short transactions. Returns the number of deleted rows.
@@ -206,9 +166,9 @@ fn take_lease(connection: &mut AnyConnection, holder: &str) -> Result<Lease, Sto
     let may_be_taken = store_lease::holder
         .is_null()
         .or(store_lease::holder.eq(holder))
-        .or(store_lease::renewed_ms.lt(now - LEASE_MS))
+        .or(store_lease::renewed_ms.lt(now - STORE_LEASE_MS))
         // A clock that was set back: such a lease would last for ever.
-        .or(store_lease::renewed_ms.gt(now + LEASE_MS));
+        .or(store_lease::renewed_ms.gt(now + STORE_LEASE_MS));
     let taken = diesel::update(store_lease::table.filter(may_be_taken.assume_not_null()))
         .set((
             store_lease::holder.eq(Some(holder)),
@@ -291,13 +251,14 @@ fn change_status(
     stop: &Stop,
 ) -> Result<(), StoreError> {
     let known = tasks::find(connection, &change.task_id)?;
-    let Some(mut row) = tasks::with_status(known, change) else {
+    let record = tasks::record_at(connection, &change.task_id, change.record)?;
+    let Some(mut row) = tasks::with_status(known, record.as_ref(), change) else {
         return add_to_counter(connection, "late or repeated status records", 1);
     };
     let completion = change.completion.as_ref();
     if let Some(completion) = completion {
-        let has_beginning = completion.begun_ms.is_some();
-        let (proof, proven) = prove(connection, &row, change.record, has_beginning, gap_until)?;
+        let is_conclusive = completion.begun_ms.is_some();
+        let (proof, proven) = prove(connection, &row, is_conclusive, gap_until)?;
         row.proof = Some(proof.as_str().to_owned());
         if let Some(proven) = proven {
             miss_services(connection, &proven, options.closed_after, stop)?;
@@ -338,25 +299,4 @@ fn finding_row(finding: &StoredFinding) -> FindingRow {
         attempt: i32::try_from(finding.attempt).unwrap_or(i32::MAX),
         pass: i32::try_from(finding.pass).unwrap_or(i32::MAX),
     }
-}
-
-fn counts(connection: &mut AnyConnection) -> Result<Counts, StoreError> {
-    let closed: i64 = services::table
-        .filter(services::state.eq(ServiceState::Closed.as_str()))
-        .count()
-        .get_result(connection)?;
-    let all: i64 = services::table.count().get_result(connection)?;
-    let tasks: i64 = tasks_table::table.count().get_result(connection)?;
-    let ignored: Vec<(String, i64)> = counters::table
-        .select((counters::name, counters::value))
-        .load(connection)?;
-    Ok(Counts {
-        open: unsigned(all - closed),
-        closed: unsigned(closed),
-        tasks: unsigned(tasks),
-        ignored: ignored
-            .into_iter()
-            .map(|(name, value)| (name, unsigned(value)))
-            .collect(),
-    })
 }

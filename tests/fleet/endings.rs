@@ -5,7 +5,7 @@ use crate::{Needs, Test};
 use scan::claim_table::{
     Beginning, ClaimState, ClaimTable, Disposition, Ending, Ingest, Ingested, NewTask, Past, Start,
 };
-use scan::model::{FoundByPass, Lineage, Resume, State, Task, TaskId};
+use scan::model::{Extent, FoundByPass, Lineage, Resume, State, Task, TaskId};
 use std::time::Duration;
 
 pub const TESTS: &[Test] = &[(
@@ -77,6 +77,7 @@ fn end_after_rebuild() {
         error: None,
         found: FoundByPass::default().with(1, 256),
         resume: Resume::default(),
+        extent: Extent::default(),
     };
     assert_eq!(claim_table.finish(&ending).unwrap(), ClaimState::Ok);
     let task = claim_table.task(&id).unwrap().unwrap();

@@ -13,6 +13,7 @@ mod complete;
 mod control;
 mod distribution;
 mod endings;
+mod extent;
 mod failover;
 mod faults;
 mod handover;
@@ -86,6 +87,7 @@ const ESSENTIAL: &[&[Test]] = &[
     handover::TESTS,
     distribution::TESTS,
     endings::TESTS,
+    extent::TESTS,
     push::TESTS,
     records::TESTS,
     results::TESTS,

@@ -11,7 +11,8 @@ use scan::claim_table::{
     Ending, Ingest, Ingested, LiveProgress, Load, NewTask, Order, Outcome, Past, Reaped, Refused,
     Release, Renewal, Start,
 };
-use scan::model::{FoundByPass, Lineage, Progress, Resume, State, Task, TaskId};
+use scan::model::resume::Position;
+use scan::model::{Extent, FoundByPass, Lineage, Progress, Resume, State, Task, TaskId};
 use scan::scand::DISPATCH_IDLE_TICK;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +58,16 @@ pub const TESTS: &[Test] = &[
         "attempts_are_counted_at_the_claim_and_given_back_by_a_drain",
         Needs::KafkaAndRedis,
         attempts,
+    ),
+    (
+        "a_scan_begins_again_only_without_a_checkpoint",
+        Needs::KafkaAndRedis,
+        begun,
+    ),
+    (
+        "an_end_taken_over_from_a_lost_server_says_what_was_scanned",
+        Needs::KafkaAndRedis,
+        extent_of_a_reaped_end,
     ),
     (
         "lost_servers_are_counted_separately_from_failures",
@@ -203,6 +214,18 @@ impl Table {
             found: FoundByPass::default().with(1, 1),
             resume: Resume::default(),
             sends_no_more,
+        };
+        self.claim_table.progress(&[update]).unwrap();
+    }
+
+    /// Notes a checkpoint at this index.
+    fn checkpoint(&mut self, claim: &Claim, index: u64) {
+        let update = LiveProgress {
+            claim: claim.clone(),
+            progress: Progress::default(),
+            found: FoundByPass::default(),
+            resume: resume_at(index),
+            sends_no_more: false,
         };
         self.claim_table.progress(&[update]).unwrap();
     }
@@ -426,6 +449,7 @@ fn ending(claim: &Claim) -> Ending {
         error: None,
         found: FoundByPass::default().with(1, 1),
         resume: Resume::default(),
+        extent: Extent::default(),
     }
 }
 
@@ -711,6 +735,95 @@ fn attempts() {
         2,
         "a failure did not"
     );
+}
+
+fn resume_at(index: u64) -> Resume {
+    Resume {
+        position: Position { pass: 1, index },
+        ..Resume::default()
+    }
+}
+
+/// `begun_ms` is the start of the first claim whose probes count.
+fn begun() {
+    let mut table = Table::new("begun");
+    table.add("t", 5);
+    let first = table.claim().unwrap();
+    let of_first = first.begun_ms.unwrap();
+    assert_eq!(
+        Some(of_first.to_string()),
+        table.hash("t").get("started_ms").cloned()
+    );
+    std::thread::sleep(Duration::from_millis(5));
+    table.expire("t");
+    table.claim_table.reap("b", LEASE, 10, true).unwrap();
+    let second = table.claim().unwrap();
+    let of_second = second.begun_ms.unwrap();
+    assert!(of_second > of_first, "no probe of the first one counts");
+
+    table.checkpoint(&second.claim(), 7);
+    std::thread::sleep(Duration::from_millis(5));
+    table.expire("t");
+    table.claim_table.reap("b", LEASE, 10, true).unwrap();
+    let third = table.claim().unwrap();
+    assert_eq!(third.begun_ms, Some(of_second), "continued");
+    let failed = Ending {
+        status: State::Failed,
+        ..ending(&third.claim())
+    };
+    assert_eq!(table.end_as(&failed), ClaimState::Ok);
+
+    let cursor = table.cursor();
+    let mut retried = new_task("t", cursor.next, 5);
+    retried.task.as_mut().unwrap().retry = 1;
+    retried.disposition = Disposition::Ready(Past {
+        resume: resume_at(7),
+        ..Past::default()
+    });
+    table.ingest_at(&cursor, &[retried]);
+    let claimed = table.claim().unwrap();
+    assert_eq!(claimed.begun_ms, Some(of_second), "by another run");
+
+    // As after a rebuild.
+    let cursor = table.cursor();
+    let mut rebuilt = new_task("u", cursor.next, 5);
+    rebuilt.disposition = Disposition::Ready(Past {
+        attempt: 1,
+        resume: resume_at(7),
+        ..Past::default()
+    });
+    table.ingest_at(&cursor, &[rebuilt]);
+    let claimed = table.claim().unwrap();
+    assert_eq!(claimed.begun_ms, None, "nobody knows it any more");
+}
+
+/// The server that sends the terminal record may not be the one that scanned.
+fn extent_of_a_reaped_end() {
+    let mut table = Table::new("reaped-end");
+    table.add("t", 5);
+    let claimed = table.claim().unwrap();
+    let targets = claimed.task.targets();
+    let extent = Extent::new(
+        claimed.begun_ms,
+        &targets,
+        &"172.16.0.7,172.16.0.128/25".parse().unwrap(),
+    );
+    let decided = Ending {
+        extent: extent.clone(),
+        ..ending(&claimed.claim())
+    };
+    assert_eq!(
+        table.claim_table.decide_end(&decided).unwrap(),
+        ClaimState::Ok
+    );
+    table.expire("t");
+    let reaped = table.claim_table.reap("b", LEASE, 10, true).unwrap();
+    let [Reaped::Ending { task, .. }] = &reaped[..] else {
+        panic!("{reaped:?}")
+    };
+    assert_eq!((task.status, &task.extent), (State::Completed, &extent));
+    assert_eq!(table.end_as(task), ClaimState::Ok);
+    assert_eq!(table.hash("t").get("server_exclude"), None, "not kept");
 }
 
 fn lost_servers() {

@@ -210,7 +210,7 @@ local deferred = false
 for _, id in ipairs(found) do
   local key = task_key(id)
   local task = redis.call('HMGET', key, 'band_width', 'ready_ms', 'failed_server', 'fence', 'attempt', 'status', 'job_id',
-    'refused_by')
+    'refused_by', 'resume_pass', 'resume_index')
   if task[6] ~= 'queued' then
     redis.call('ZREM', ready_key, id)
     return {'vanished', id}
@@ -230,6 +230,10 @@ for _, id in ipairs(found) do
     redis.call('ZADD', running_key, now_ms + args.lease_ms, id)
     redis.call('HSET', key, 'status', 'running', 'server', server, 'fence', fence, 'attempt', attempt,
       'started_ms', whole(now_ms), 'updated_ms', whole(now_ms))
+    -- Without a checkpoint no probe of an earlier attempt counts. With one, the beginning stays what it was, or unknown.
+    if tonumber(task[9] or 1) == 1 and tonumber(task[10] or 0) == 0 then
+      redis.call('HSET', key, 'begun_ms', whole(now_ms))
+    end
     redis.call('HDEL', key, 'error', 'order', 'retry_ms', 'rate_pps', 'remaining_s', 'sends_no_more')
     -- Already a member; but the job's limit must hold even if Redis lost the key.
     if task[7] then redis.call('SADD', job_key(task[7]), id) end

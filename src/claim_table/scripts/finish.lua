@@ -15,7 +15,7 @@ redis.call('HSET', key, 'status', ending, 'found', args.found, 'found_by_pass', 
   'finished_ms', whole(now_ms), 'updated_ms', whole(now_ms))
 if args.error then redis.call('HSET', key, 'error', args.error) end
 if ending == 'completed' then redis.call('HSET', key, 'progress', '100') end
-redis.call('HDEL', key, 'ending', 'order', 'rate_pps', 'remaining_s', 'retry_ms')
+redis.call('HDEL', key, 'ending', 'order', 'rate_pps', 'remaining_s', 'retry_ms', 'server_exclude')
 redis.call('ZREM', running_key, id)
 redis.call('ZREM', open_key(task[4]), id)
 redis.call('PEXPIRE', key, args.kept_ms)

@@ -11,7 +11,7 @@
 --   read again); duplicate (another record has this id); ended; or the fence of a rejected one.
 -- Changes: the cursor, and the tasks of the records that are added. A record with a higher `retry` than the task of its id, which has
 --   failed, was cancelled, or was rejected because no server may run it, starts that task again with the new record's offset, so that no
---   crash loses it. Its progress stays visible.
+--   crash loses it. Its progress stays visible, and it is known when the scan began that its checkpoint continues.
 local partition, next_cursor = args.partition, args.next
 if not intact(partition) then return {'moved'} end
 local now_at = redis.call('HMGET', cursor_key, partition, partition .. ':epoch')
@@ -45,7 +45,8 @@ local arrival = tonumber(redis.call('HGET', cursor_key, 'arrival') or 0)
 for _, record in ipairs(args.records) do
   local id, offset = record.task_id, record.offset
   local key = task_key(id)
-  local known = redis.call('HMGET', key, 'partition', 'offset', 'finished_ms', 'status', 'retry', 'progress', 'fence', 'job_id', 'record')
+  local known = redis.call('HMGET', key, 'partition', 'offset', 'finished_ms', 'status', 'retry', 'progress', 'fence', 'job_id', 'record',
+    'begun_ms')
   -- A task that was never valid has no record.
   local may_retry = known[4] == 'failed' or known[4] == 'cancelled' or (known[4] == 'rejected' and known[9])
   local again = known[3] and may_retry
@@ -77,7 +78,7 @@ for _, record in ipairs(args.records) do
     end
     if again then
       redis.call('DEL', key)
-      for name, value in pairs({progress = known[6] or '0', fence = known[7] or '0'}) do
+      for name, value in pairs({progress = known[6] or '0', fence = known[7] or '0', begun_ms = known[10] or nil}) do
         hash[#hash + 1] = name
         hash[#hash + 1] = value
       end

@@ -242,6 +242,46 @@ impl ProducerClient for Producer {
         let outcome = self.send_all(messages, &mut tally);
         tally.finish(outcome, &self.topic, messages)
     }
+
+    fn end_offsets(&mut self, topic: &str, wait: Duration) -> Result<Vec<i64>, KafkaError> {
+        let client = self.take_client()?;
+        let ends =
+            end_offsets(Served::client(&client), topic, Instant::now() + wait).map_err(|error| {
+                let doing = format!("look up the ends of {topic}");
+                call_error(client.context(), &self.settings, &doing, &error)
+            });
+        // An error says nothing about the connections to the leaders of the own topic.
+        self.client = Some(client);
+        ends
+    }
+}
+
+/// The next offset of each partition. Errs if a partition has no leader, or not every answer has arrived at `deadline`.
+fn end_offsets(
+    client: &Client<Context>,
+    topic: &str,
+    deadline: Instant,
+) -> Result<Vec<i64>, Error> {
+    let left = || deadline.saturating_duration_since(Instant::now());
+    let metadata = client.fetch_metadata(Some(topic), left())?;
+    let mut topics = metadata.topics().iter();
+    let partitions = topics
+        .find(|known| known.name() == topic)
+        .map_or(&[][..], |known| known.partitions());
+    if partitions.is_empty() {
+        return Err(Error::MetadataFetch(Code::UnknownTopic));
+    }
+    // The question would wait until there is one.
+    if partitions.iter().any(|partition| partition.leader() < 0) {
+        return Err(Error::MetadataFetch(Code::LeaderNotAvailable));
+    }
+    (0..)
+        .take(partitions.len())
+        .map(|partition| {
+            let (_, end) = client.fetch_watermarks(topic, partition, left())?;
+            Ok(end)
+        })
+        .collect()
 }
 
 /// How long delivery reports are waited for.

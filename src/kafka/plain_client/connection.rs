@@ -141,14 +141,26 @@ impl Client {
         T: Send + 'static,
         W: FnOnce(&mut KafkaClient) -> Result<T, Error> + Send + 'static,
     {
+        self.call_within(doing, wait + KAFKA_ANSWER_WAIT, work)
+    }
+
+    /// As [`Client::call`], but waits for `wait` only, once connected.
+    pub(in crate::kafka) fn call_within<T, W>(
+        &mut self,
+        doing: &str,
+        wait: Duration,
+        work: W,
+    ) -> Result<T, KafkaError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut KafkaClient) -> Result<T, Error> + Send + 'static,
+    {
         let mut open = self.take_or_connect()?;
         let asked = format!("{}: {doing}", self.brokers);
-        let (open, result) = self
-            .caller
-            .within(wait + KAFKA_ANSWER_WAIT, &asked, move || {
-                let result = work(&mut open.kafka);
-                Ok((open, result))
-            })?;
+        let (open, result) = self.caller.within(wait, &asked, move || {
+            let result = work(&mut open.kafka);
+            Ok((open, result))
+        })?;
         let value = result.map_err(|error| KafkaError::client(&self.brokers, doing, &error))?;
         self.open = Some(open);
         Ok(value)

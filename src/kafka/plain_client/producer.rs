@@ -12,8 +12,8 @@ use crate::kafka::error::{KafkaError, SendError};
 use crate::kafka::messages::{Message, Messages, PRODUCE_REQUEST_BYTES};
 use crate::kafka::send_tally::SendTally;
 use crate::model::Backoff;
-use kafka::client::{Compression, KafkaClient, ProduceMessage, RequiredAcks};
-use kafka::error::KafkaCode;
+use kafka::client::{Compression, FetchOffset, KafkaClient, ProduceMessage, RequiredAcks};
+use kafka::error::{Error, KafkaCode};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -197,6 +197,30 @@ impl ProducerClient for Producer {
         let mut tally = SendTally::default();
         let outcome = self.send_all(messages, &mut tally);
         tally.finish(outcome, self.client.topic(), messages)
+    }
+
+    fn end_offsets(&mut self, topic: &str, wait: Duration) -> Result<Vec<i64>, KafkaError> {
+        let doing = format!("look up the ends of {topic}");
+        let topic = topic.to_owned();
+        self.client.call_within(&doing, wait, move |kafka| {
+            // Asked again each time: partitions may have been added.
+            kafka.load_metadata(&[&topic])?;
+            let topics = kafka.topics();
+            let partitions = topics.partitions(&topic).map_or(0, |known| known.len());
+            let ends: BTreeMap<i32, i64> = kafka
+                .fetch_topic_offsets(&topic, FetchOffset::Latest)?
+                .iter()
+                // The crate uses -1 for an answer without an offset.
+                .filter(|end| end.offset >= 0)
+                .map(|end| (end.partition, end.offset))
+                .collect();
+            // The crate leaves out partitions without a leader.
+            (0..)
+                .take(partitions)
+                .map(|partition| ends.get(&partition).copied())
+                .collect::<Option<Vec<i64>>>()
+                .ok_or(Error::Kafka(KafkaCode::LeaderNotAvailable))
+        })
     }
 }
 

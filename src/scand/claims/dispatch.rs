@@ -5,7 +5,9 @@ use crate::claim_table::{
 };
 use crate::masscan::{MasscanBinary, MasscanInfo, unfit_for_shards};
 use crate::model::lease::renew_every;
-use crate::model::{FoundByPass, Lineage, Resume, Scope, State, StatusRecord, Targets, Task};
+use crate::model::{
+    Extent, FoundByPass, Lineage, Resume, Scope, State, StatusRecord, Targets, Task,
+};
 use crate::scand::check;
 use crate::scand::claims::budget::{Budget, Permit};
 use crate::scand::claims::health::Health;
@@ -386,6 +388,7 @@ impl Dispatch {
                     error: Some(error),
                     found: claimed.resume.found,
                     resume: claimed.resume,
+                    extent: Extent::default(),
                 };
                 let _ = self.finalize.send(StateChange::End(ending));
             }
@@ -441,6 +444,7 @@ impl Dispatch {
             error: Some(error.to_string()),
             found: FoundByPass::default(),
             resume: Resume::default(),
+            extent: Extent::default(),
         };
         let _ = self.finalize.send(StateChange::End(ending));
     }

@@ -2,15 +2,17 @@
 //!
 //! The order for an end: decided in Redis (from then on the task cannot end in another way) → terminal record on `scan-status` acknowledged
 //! → finished in Redis. For a release the record comes first too, so that no other server's record can overtake it. A task's findings were
-//! acknowledged before its end gets here.
+//! acknowledged before its end gets here, so what Kafka then says about the ends of `scan-results` holds for all of them.
 //!
 //! **Invariant:** no record that a task runs or has ended is sent under a claim that cannot be trusted.
 
 pub mod commit;
 mod record;
+mod results_end;
 mod steps;
 
 pub use record::{record_of, state_record};
+pub use results_end::ResultsEnd;
 pub use steps::StateChange;
 
 use crate::claim_table::{Claim, ClaimState, ClaimTable, ClaimTableError, Ending};
@@ -44,6 +46,8 @@ pub struct Finalizer {
     pub table: ClaimTable,
     /// Its own connection to `scan-status`.
     pub producer: Producer,
+    /// Where the findings of completed tasks end.
+    pub results_end: ResultsEnd,
     /// State changes of the other threads; closed: end once all are finalized.
     pub inbox: Receiver<StateChange>,
     /// Wakes `commit` when a task has ended.
@@ -131,7 +135,7 @@ impl Finalizer {
                     let record = state_record(&self.server, ending);
                     Step::Publish {
                         record: Box::new(record),
-                        after: After::Finish(ending.clone()),
+                        after: After::Finish(Box::new(ending.clone())),
                     }
                 }
                 ClaimState::Gone if self.may_come_back(*since) => return Ok(None),
@@ -195,6 +199,8 @@ impl Finalizer {
         steps: &mut VecDeque<Step>,
         retry_log: &mut RetryLog,
     ) -> Option<Duration> {
+        self.results_end.note(steps, &mut self.producer);
+        // Afterwards, because it may have waited.
         hold_back(steps, &self.held_claims, Instant::now());
         let mut messages = Messages::default();
         for step in steps.iter() {

@@ -1,7 +1,7 @@
 //! Records of `scan-status`.
 
 use crate::claim_table::Ending;
-use crate::model::{FoundByPass, Lineage, Resume, State, StatusRecord, TaskId};
+use crate::model::{Extent, FoundByPass, Lineage, Resume, State, StatusRecord, TaskId};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The record of an end, or of a change by an order.
@@ -10,6 +10,7 @@ pub fn state_record(server: &str, ending: &Ending) -> StatusRecord {
         status: ending.status,
         error: ending.error.clone(),
         resume: ending.resume,
+        extent: ending.extent.clone(),
         ..record_of(&ending.task_id, server, ending.lineage)
     }
     .with_found(ending.found)
@@ -26,6 +27,7 @@ pub fn record_of(task_id: &TaskId, server: &str, lineage: Lineage) -> StatusReco
         found_by_pass: FoundByPass::default(),
         error: None,
         resume: Resume::default(),
+        extent: Extent::default(),
         at_ms: unix_ms(),
     }
 }

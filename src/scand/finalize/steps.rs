@@ -83,8 +83,8 @@ pub(super) enum Step {
 pub(super) enum After {
     /// None, but somebody may wait for the acknowledgement.
     Nothing(Option<Sender<()>>),
-    Finish(Ending),
-    Release(Claim, Release),
+    Finish(Box<Ending>),
+    Release(Claim, Box<Release>),
     Published(Claim),
 }
 
@@ -108,7 +108,10 @@ pub(super) fn hold_back(steps: &mut VecDeque<Step>, held_claims: &HeldClaims, no
                 Step::Publish {
                     after: After::Finish(ending),
                     ..
-                } => Step::DecideEnd { ending, since: now },
+                } => Step::DecideEnd {
+                    ending: *ending,
+                    since: now,
+                },
                 _ => Step::Done,
             };
         }
@@ -135,12 +138,15 @@ pub(super) fn after_send_failure(steps: &mut VecDeque<Step>) {
             Step::Publish {
                 after: After::Release(claim, release),
                 ..
-            } => Step::Release { claim, release },
+            } => Step::Release {
+                claim,
+                release: *release,
+            },
             Step::Publish {
                 after: After::Finish(ending),
                 ..
             } => Step::DecideEnd {
-                ending,
+                ending: *ending,
                 since: Instant::now(),
             },
             Step::Publish {
@@ -176,7 +182,7 @@ pub(super) fn begin(state_change: StateChange) -> Step {
             record,
         } => Step::Publish {
             record,
-            after: After::Release(claim, release),
+            after: After::Release(claim, Box::new(release)),
         },
     }
 }
@@ -189,12 +195,15 @@ pub(super) fn after_acknowledgement(after: After) -> Step {
             Step::Done
         }
         After::Nothing(None) => Step::Done,
-        After::Release(claim, release) => Step::Release { claim, release },
+        After::Release(claim, release) => Step::Release {
+            claim,
+            release: *release,
+        },
         After::Published(change) => Step::Published { change },
         After::Finish(ending) => {
             log_end(&ending);
             Step::Finish {
-                ending,
+                ending: *ending,
                 since: Instant::now(),
             }
         }
@@ -220,7 +229,7 @@ fn log_end(ending: &Ending) {
 mod tests {
     use super::super::record::{record_of, state_record};
     use super::*;
-    use crate::model::{FoundByPass, Lineage, Resume};
+    use crate::model::{Extent, FoundByPass, Lineage, Resume};
     use crossbeam_channel::{TryRecvError, bounded};
     use std::time::Duration;
 
@@ -239,10 +248,11 @@ mod tests {
             error: None,
             found: FoundByPass::default(),
             resume: Resume::default(),
+            extent: Extent::default(),
         };
         Step::Publish {
             record: Box::new(state_record("a", &ending)),
-            after: After::Finish(ending),
+            after: After::Finish(Box::new(ending)),
         }
     }
 
@@ -320,6 +330,7 @@ mod tests {
             error: None,
             found: FoundByPass::default(),
             resume: Resume::default(),
+            extent: Extent::default(),
         };
         let release = || Release {
             delay: Duration::ZERO,
@@ -381,7 +392,7 @@ mod tests {
         }
         let end = begin(StateChange::End(ending()));
         assert!(matches!(end, Step::DecideEnd { .. }));
-        let finish = after_acknowledgement(After::Finish(ending()));
+        let finish = after_acknowledgement(After::Finish(Box::new(ending())));
         assert!(matches!(finish, Step::Finish { .. }));
     }
 }

@@ -7,7 +7,7 @@ use crate::claim_table::{
     Claim, Cursor, Disposition, Ending, Ingest, Ingested, NewTask, Outcome, Past,
 };
 use crate::kafka::{Fetched, Reader, Record};
-use crate::model::{FoundByPass, Lineage, Resume, State, StatusRecord};
+use crate::model::{Extent, FoundByPass, Lineage, Resume, State, StatusRecord};
 use crate::scand::finalize::{StateChange, record_of};
 use crate::scand::logging::with_task;
 use crate::scand::peer_error::PeerError;
@@ -127,6 +127,7 @@ impl Poll {
                     error: Some(reason.clone()),
                     found: FoundByPass::default(),
                     resume: Resume::default(),
+                    extent: Extent::default(),
                 }));
             }
             (Outcome::Duplicate, _) => {

@@ -5,8 +5,9 @@ use super::outcome::Outcome;
 use crate::claim_table::{Ending, Release};
 use crate::masscan;
 use crate::model::lease::retry_delay;
-use crate::model::{State, StatusRecord};
+use crate::model::{Extent, State, StatusRecord};
 use crate::scand::check;
+use crate::scand::claims::dispatch::Assignment;
 use crate::scand::finalize::{StateChange, record_of};
 use log::{error, info, warn};
 use std::time::{Duration, Instant};
@@ -121,7 +122,19 @@ impl Scan<'_> {
             error: error.or_else(|| self.notes()),
             found: self.found(),
             resume: self.resume(),
+            extent: match status {
+                State::Completed => self.extent(),
+                _ => Extent::default(),
+            },
         }
+    }
+
+    /// What the whole scan covered. Earlier attempts that count left out the same addresses: a checkpoint is valid for one probe order.
+    fn extent(&self) -> Extent {
+        let Assignment {
+            claimed, denied, ..
+        } = &self.assignment;
+        Extent::new(claimed.begun_ms, &claimed.task.targets(), denied)
     }
 
     /// What people should know about a scan that did not fail.

@@ -71,6 +71,7 @@ impl Server {
             task,
             lineage: Lineage::unclaimed(0, 0),
             resume: Resume::default(),
+            begun_ms: Some(1),
         };
         let (held_claim, orders) =
             self.scans

@@ -17,6 +17,7 @@ pub mod time;
 mod xml;
 
 pub use port_names::PortNames;
+pub use time::date_form;
 
 use crate::model::ports::PortRange;
 use crate::model::{FindingRecord, Invalid};

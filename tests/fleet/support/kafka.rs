@@ -12,10 +12,15 @@ use std::process::{Command, Stdio};
 impl Fleet {
     /// Creates the task topic with this many partitions; otherwise Kafka creates it with one.
     pub fn with_partitions(self, count: u32) -> Fleet {
+        self.with_topic("tasks", count)
+    }
+
+    /// Creates one of this fleet's topics with this many partitions.
+    pub fn with_topic(self, kind: &str, count: u32) -> Fleet {
         let words = [
             "--create",
             "--topic",
-            &self.topic("tasks"),
+            &self.topic(kind),
             "--partitions",
             &count.to_string(),
         ];
@@ -75,6 +80,28 @@ impl Fleet {
                 None
             }
         })
+    }
+
+    /// The partition, offset and task of each finding.
+    pub fn places_of_findings(&self) -> Vec<(usize, i64, String)> {
+        let output = Command::new("kcat")
+            .args(["-C", "-q", "-e", "-o", "beginning", "-f", "%p\\t%o\\t%s\\n"])
+            .args(["-b", &self.kafka, "-t", &self.topic("results")])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let place = |line: &str| {
+            let (partition, rest) = line.split_once('\t')?;
+            let (offset, value) = rest.split_once('\t')?;
+            let record: Value = serde_json::from_str(value).ok()?;
+            let task = record["task_id"].as_str()?.to_owned();
+            Some((partition.parse().ok()?, offset.parse().ok()?, task))
+        };
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(|line| place(line).unwrap_or_else(|| panic!("{line}")))
+            .collect()
     }
 
     fn read_all(&self, kind: &str) -> Result<Vec<Value>, KafkaError> {

@@ -90,6 +90,17 @@ CREATE TABLE tasks (
 CREATE INDEX tasks_by_job ON tasks (job_id);
 CREATE INDEX tasks_by_change ON tasks (changed_ms);
 
+-- Records of tasks as they were read, because the end of a task names the record that was scanned: a later one may have the same id.
+CREATE TABLE task_records (
+    topic_partition INTEGER NOT NULL,
+    topic_offset BIGINT NOT NULL,
+    task_id TEXT NOT NULL,
+    record TEXT NOT NULL,
+    read_ms BIGINT NOT NULL,
+    PRIMARY KEY (topic_partition, topic_offset)
+);
+CREATE INDEX task_records_by_time ON task_records (read_ms);
+
 CREATE TABLE findings (
     task_id TEXT NOT NULL,
     address BYTEA NOT NULL,

@@ -1,0 +1,212 @@
+//! Reads one topic from offsets that the database has. What cannot be read is passed on as lost, never left out silently.
+
+use super::merge::{Offsets, Portion};
+use crate::kafka::{Fetched, KafkaError, KafkaSettings, LogRange, Reader, Record};
+use crossbeam_channel::Receiver;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A parsed record, or the reason why it changes nothing.
+pub type Parsed<T> = Result<T, &'static str>;
+
+/// Turns a record of a partition into a value. The last argument is the present time, in unix seconds.
+pub type Parse<T> = fn(i32, &Record, u64) -> Parsed<T>;
+
+/// How a topic is read.
+pub struct Topic<T> {
+    name: String,
+    reader: Reader,
+    parse: Parse<T>,
+    /// The time of a finding, in unix seconds; none in topics whose gaps have no time.
+    time: fn(&T) -> Option<u64>,
+    cursors: Offsets,
+    /// Records that are lost and were not passed on yet, by partition.
+    losses: BTreeMap<i32, u64>,
+    /// Lines for the log.
+    notices: Vec<String>,
+}
+
+/// A finding that was sent to Kafka this much later than it was found is not expected: findings before a gap's end less this may be missing.
+/// In seconds.
+const SENDING_DELAY_MAX_S: u64 = 3600;
+
+impl<T> Topic<T> {
+    /// Connects, and continues at `cursors`; partitions without one at their beginning. Errs if the topic is missing or no broker answers.
+    pub fn open(
+        kafka: &KafkaSettings,
+        name: &str,
+        cursors: Offsets,
+        parse: Parse<T>,
+        time: fn(&T) -> Option<u64>,
+        stop: &Receiver<()>,
+    ) -> Result<Topic<T>, String> {
+        Ok(Topic {
+            reader: Reader::connect_until(kafka, name, stop).map_err(one_line)?,
+            name: name.to_owned(),
+            parse,
+            time,
+            cursors,
+            losses: BTreeMap::new(),
+            notices: Vec::new(),
+        })
+    }
+
+    /// The topic's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Lines for the log since the last call.
+    pub fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// The offset after the last record of each partition; partitions without a leader are absent. Moves cursors that are outside of the log.
+    pub fn ends(&mut self) -> Result<Offsets, String> {
+        let ranges = self.reader.log_ranges().map_err(one_line)?;
+        for (&partition, range) in &ranges {
+            self.adjust(partition, *range);
+        }
+        Ok(ranges
+            .into_iter()
+            .map(|(partition, range)| (partition, range.next))
+            .collect())
+    }
+
+    /// Whether everything below `ends` was read.
+    pub fn has_reached(&self, ends: &Offsets) -> bool {
+        ends.iter()
+            .all(|(partition, end)| self.cursor(*partition) >= *end)
+    }
+
+    /// The next offset that is read.
+    pub fn cursor(&self, partition: i32) -> i64 {
+        self.cursors.get(&partition).copied().unwrap_or(0)
+    }
+
+    /// Moves the cursor into the log, and notes what is lost.
+    fn adjust(&mut self, partition: i32, range: LogRange) {
+        let cursor = self.cursor(partition);
+        if cursor > range.next {
+            self.cursors.insert(partition, range.first);
+            self.lose(partition, range.first);
+            self.notices.push(format!(
+                "{} partition {partition} ends at offset {}, but was read up to {cursor}: the topic was recreated, and is read from its beginning",
+                self.name, range.next
+            ));
+        } else if cursor < range.first {
+            self.cursors.insert(partition, range.first);
+            self.lose(partition, range.first - cursor);
+            self.notices.push(format!(
+                "{} partition {partition}: {} records were removed by Kafka before they were read (offsets {cursor} to {})",
+                self.name,
+                range.first - cursor,
+                range.first - 1
+            ));
+        }
+    }
+
+    fn lose(&mut self, partition: i32, count: i64) {
+        *self.losses.entry(partition).or_default() += u64::try_from(count).unwrap_or(0);
+    }
+
+    /// The next records of each partition, of those in `ends` only if they have not reached their offset there. Waits up to `wait` for a record.
+    /// `now`: unix seconds.
+    pub fn read(
+        &mut self,
+        ends: Option<&Offsets>,
+        wait: Duration,
+        now: u64,
+    ) -> Result<Vec<Portion<T>>, String> {
+        for partition in self.reader.partitions() {
+            self.cursors.entry(partition).or_insert(0);
+        }
+        let mut wanted = self.cursors.clone();
+        if let Some(ends) = ends {
+            wanted.retain(|partition, next| ends.get(partition).is_some_and(|end| *next < *end));
+        }
+        let mut portions = Vec::new();
+        let mut trouble = None;
+        for (partition, fetched) in self.reader.fetch(&wanted, wait).map_err(one_line)? {
+            match fetched {
+                Fetched::Records(records) => portions.push(self.portion(partition, &records, now)),
+                Fetched::Gap { next } => portions.push(self.skip(partition, next, 0, now)),
+                Fetched::OutOfRange => {
+                    let ranges = self.reader.log_ranges().map_err(one_line)?;
+                    if let Some(range) = ranges.get(&partition) {
+                        self.adjust(partition, *range);
+                        if range.first == range.next {
+                            portions.push(self.skip(partition, range.next, 0, now));
+                        }
+                    }
+                }
+                Fetched::Unreadable { reason, next } => {
+                    let lost = next - self.cursor(partition);
+                    self.notices.push(format!(
+                        "{} partition {partition}: {lost} records are skipped: {reason}",
+                        self.name
+                    ));
+                    portions.push(self.skip(partition, next, lost, now));
+                }
+                Fetched::Away { reason } => trouble = Some(reason),
+                Fetched::Gone => {
+                    trouble = Some(format!(
+                        "partition {partition} of {} no longer exists",
+                        self.name
+                    ));
+                }
+            }
+        }
+        match trouble {
+            Some(reason) if portions.is_empty() => Err(reason),
+            _ => Ok(portions),
+        }
+    }
+
+    fn portion(&mut self, partition: i32, records: &[Record], now: u64) -> Portion<T> {
+        let next_offset = records
+            .last()
+            .map_or(self.cursor(partition), |last| last.offset + 1);
+        self.cursors.insert(partition, next_offset);
+        let parse = self.parse;
+        let records: Vec<(i64, Parsed<T>)> = records
+            .iter()
+            .map(|record| (record.offset, parse(partition, record, now)))
+            .collect();
+        let first_time = || {
+            let valid = records.iter().find_map(|(_, record)| record.as_ref().ok());
+            valid
+                .and_then(self.time)
+                .map(|time| time + SENDING_DELAY_MAX_S)
+        };
+        let loss = self.losses.remove(&partition);
+        let gap_until = loss.map_or(0, |_| first_time().unwrap_or(now));
+        Portion {
+            partition,
+            records,
+            next_offset,
+            lost: loss.unwrap_or(0),
+            gap_until,
+        }
+    }
+
+    /// Moves on without records.
+    fn skip(&mut self, partition: i32, next: i64, lost: i64, now: u64) -> Portion<T> {
+        self.cursors.insert(partition, next);
+        if lost > 0 {
+            self.lose(partition, lost);
+        }
+        let loss = self.losses.remove(&partition);
+        Portion {
+            partition,
+            records: Vec::new(),
+            next_offset: next,
+            lost: loss.unwrap_or(0),
+            gap_until: loss.map_or(0, |_| now),
+        }
+    }
+}
+
+fn one_line(error: KafkaError) -> String {
+    format!("Kafka: {error}")
+}
