@@ -212,7 +212,80 @@ impl History {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{COMMAND, resolve};
     use super::*;
+    use crate::flags;
+    use crate::model::State;
+    use crate::scanpush::ids::FoundTasks;
+    use crate::scanpush::sample_store::SampleStore;
+
+    /// What is found for a command line of which Redis knows nothing: ids with their states, and names that stay unknown.
+    fn found(store: &SampleStore, line: &[&str]) -> (Vec<String>, Vec<String>) {
+        let url = store.url();
+        let line = [line, &["-db", &url]].concat();
+        let options = flags::read_line(&line, COMMAND.flags, resolve).unwrap();
+        let mut listing = Listing {
+            found: FoundTasks {
+                unknown: options.tasks.names.ids.clone(),
+                ..FoundTasks::default()
+            },
+            ..Listing::default()
+        };
+        let past = look_up(&options, &mut listing).unwrap();
+        let shown = |task: &PastTask| format!("{} {}", task.task_id, task.status);
+        let unknown = listing.found.unknown.iter().map(TaskId::to_string);
+        (
+            past.tasks.iter().map(shown).collect(),
+            unknown.chain(listing.found.problems).collect(),
+        )
+    }
+
+    #[test]
+    fn tasks_and_jobs_are_found_in_the_database() {
+        let mut store = SampleStore::new();
+        for (id, status) in [
+            ("night-a", State::Completed),
+            ("night-b", State::Failed),
+            ("night_c", State::Cancelled),
+            ("NIGHT-a", State::Completed),
+        ] {
+            store.push(id, "10.0.0.1", "22", r#","job_id":"job-1""#);
+            store.end(id, status, 1, 10, 20);
+        }
+        let expected = |tasks: &[&str], others: &[&str]| {
+            let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+            (owned(tasks), owned(others))
+        };
+        for (line, tasks, others) in [
+            (
+                &["night-b", "nobody"][..],
+                &["night-b failed"][..],
+                &["nobody"][..],
+            ),
+            // Neither a pattern nor another case.
+            (&["night_"], &["night_c cancelled"], &[]),
+            (&["NIGH"], &["NIGHT-a completed"], &[]),
+            (&["nigh%"], &[], &["nigh%"]),
+            (
+                &["night-"],
+                &[],
+                &["\"night-\" is ambiguous: 2 tasks begin with it: night-a, night-b"],
+            ),
+            (
+                &["-job", "job-"],
+                &[
+                    "NIGHT-a completed",
+                    "night-a completed",
+                    "night-b failed",
+                    "night_c cancelled",
+                ],
+                &[],
+            ),
+            (&["-job", "other"], &[], &["other"]),
+        ] {
+            assert_eq!(found(&store, line), expected(tasks, others), "{line:?}");
+        }
+    }
 
     fn record(id: &str, status: &str, retry: u32, fence: u64) -> Vec<u8> {
         format!(
