@@ -590,6 +590,20 @@ mod tests {
     }
 
     #[test]
+    fn findings_that_are_gone_are_not_waited_for() {
+        let mut merge = Merge::new(&Offsets::new(), &Offsets::from([(0, 3)]));
+        merge.add_status(statuses(0, 0, vec![status("a", 1, &[7])]));
+        merge.add_findings(Portion {
+            lost: 6,
+            gap_until: 99,
+            ..findings(0, 9..11)
+        });
+        assert_eq!(drain(&mut merge).0, ["a", "9", "10"]);
+        let (_, findings, _) = merge.take_positions();
+        assert_eq!((findings[&0].next_offset, findings[&0].lost), (11, 6));
+    }
+
+    #[test]
     fn too_many_waiting_findings_are_applied_early() {
         let mut merge = merge();
         merge.add_status(statuses(0, 0, vec![status("a", 1, &[0, 1])]));

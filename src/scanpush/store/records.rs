@@ -111,3 +111,28 @@ fn shortened(text: &str, max_chars: usize) -> String {
     let start: String = text.chars().take(max_chars).collect();
     one_line(&start)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn record(value: &Value) -> Record {
+        Record {
+            offset: 0,
+            value: value.to_string().into_bytes(),
+        }
+    }
+
+    #[test]
+    fn a_scan_that_began_after_its_end_began_at_its_end() {
+        let completed = |begun_ms: u64| {
+            let value = json!({"task_id": "t", "status": "completed", "server": "s", "attempt": 1, "partition": 0, "offset": 0, "found": 0,
+                "at_ms": 5000, "begun_ms": begun_ms, "results_end": []});
+            let awaited = status(0, &record(&value), 5).unwrap();
+            awaited.change.completion.unwrap().begun_ms
+        };
+        assert_eq!(completed(4000), Some(4000));
+        assert_eq!(completed(253_402_300_799_999), Some(5000));
+    }
+}

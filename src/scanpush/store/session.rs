@@ -293,6 +293,8 @@ struct Session<'a> {
     goal: Goal,
     /// When `ends` were asked for.
     ends_at: Option<Instant>,
+    /// When a status record was last read.
+    status_read_at: Option<Instant>,
     /// Since when the end of a task waits for its findings.
     awaiting_since: Option<Instant>,
     outage: Outage,
@@ -329,6 +331,7 @@ impl<'a> Session<'a> {
                 tasks: None,
             },
             ends_at: None,
+            status_read_at: None,
             awaiting_since: None,
             outage: Outage::default(),
             written_at: Instant::now(),
@@ -346,8 +349,9 @@ impl<'a> Session<'a> {
             match all.and_then(|at_end| self.read_status_and_tasks().map(|()| at_end)) {
                 Ok(at_end) => {
                     self.outage.over(self.reports);
-                    let is_drained = self.merge(at_end)?;
+                    let is_drained = self.merge()?;
                     if is_drained && self.is_done() {
+                        self.delete_old()?;
                         self.writer.give_lease_back()?;
                         return Ok(End::Done);
                     }
@@ -429,6 +433,9 @@ impl<'a> Session<'a> {
             }
             let portions = status.read(Some(&wanted), FETCH_WAIT, now_ms() / 1000)?;
             patience.check(portions.is_empty(), self.stop)?;
+            if !portions.is_empty() {
+                self.status_read_at = Some(Instant::now());
+            }
             for portion in portions {
                 merge.add_status(portion);
             }
@@ -471,8 +478,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Applies what can be applied. `at_end`: the topic of findings had been read to its end. Returns whether everything that was read is applied.
-    fn merge(&mut self, at_end: bool) -> Result<bool, StoreError> {
+    /// Applies what can be applied. Returns whether everything that was read is applied.
+    fn merge(&mut self) -> Result<bool, StoreError> {
         loop {
             if !self.may_judge() {
                 self.write()?;
@@ -492,9 +499,8 @@ impl<'a> Session<'a> {
                         self.write()?;
                     }
                 }
-                Next::NeedFindings if at_end && self.is_hopeless() => self.merge.give_up_waiting(),
+                Next::NeedFindings if self.is_hopeless() => self.merge.give_up_waiting(),
                 Next::NeedFindings => {
-                    self.awaiting_since.get_or_insert_with(Instant::now);
                     self.write()?;
                     return Ok(false);
                 }
@@ -526,14 +532,18 @@ impl<'a> Session<'a> {
     }
 
     /// Whether the findings that the next status record waits for do not exist. Only offsets say so that were asked for after the record was read.
-    fn is_hopeless(&self) -> bool {
-        let (Some(since), Some(awaited)) = (self.awaiting_since, self.merge.awaits()) else {
+    fn is_hopeless(&mut self) -> bool {
+        let since = *self.awaiting_since.get_or_insert_with(Instant::now);
+        let Some(awaited) = self.merge.awaits() else {
             return false;
         };
         let knows_all = (0..)
             .zip(&awaited.results_end)
             .all(|(partition, end)| *end == 0 || self.ends.contains_key(&partition));
-        let is_answered = self.ends_at.is_some_and(|asked_at| asked_at > since);
+        // If no status record was read since, one answer is enough for all that wait.
+        let is_answered = self
+            .ends_at
+            .is_some_and(|asked_at| asked_at > since || Some(asked_at) > self.status_read_at);
         (is_answered && self.merge.awaits_more_than(&self.ends))
             || (!knows_all && since.elapsed() >= NEW_PARTITION_WAIT)
     }
