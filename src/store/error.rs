@@ -6,6 +6,9 @@ use diesel::result::{ConnectionError, DatabaseErrorKind, Error as DieselError};
 use std::error::Error;
 use std::fmt;
 
+/// How the cause begins if another process holds a lock.
+const LOCKED: &str = "it is locked by";
+
 /// A failed call.
 #[derive(Debug)]
 pub enum StoreError {
@@ -72,6 +75,11 @@ impl StoreError {
             at: at.to_string(),
             cause: cause.into(),
         }
+    }
+
+    /// Whether another process holds a lock.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, StoreError::Failed { cause, .. } if cause.starts_with(LOCKED))
     }
 
     /// Whether the call may succeed if it is repeated.
@@ -147,9 +155,9 @@ fn by_text(at: &impl fmt::Display, text: &str) -> StoreError {
         return unusable(&text);
     }
     let cause = if has("database is locked") {
-        "it is locked by another program".to_owned()
+        format!("{LOCKED} another program")
     } else if has("lock timeout") {
-        "it is locked by another transaction".to_owned()
+        format!("{LOCKED} another transaction")
     } else if has("disk is full") || has("No space left on device") {
         "no space left on the disk".to_owned()
     } else {

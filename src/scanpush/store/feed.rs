@@ -1,12 +1,12 @@
 //! The thread `findings`: reads the topic of findings ahead of the database.
 
 use super::merge::{Offsets, Portion};
-use super::topic::Topic;
+use super::topic::{Answer, Topic};
 use crate::kafka::FETCH_WAIT;
 use crate::model::Backoff;
 use crate::scanpush::tasks::now_ms;
 use crate::store::StoredFinding;
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -19,10 +19,21 @@ const ENDS_INTERVAL: Duration = Duration::from_secs(2);
 pub enum Read {
     /// Findings, and lines for the log.
     Portions(Vec<Portion<StoredFinding>>, Vec<String>),
-    /// The ends of the topic, and when they were asked for.
-    Ends(Offsets, Instant),
+    /// The ends of the topic.
+    Ends(Ends),
     /// Kafka could not be read; the thread tries again.
     Failed(String),
+}
+
+/// The ends of the topic of findings.
+#[derive(Clone, Debug, Default)]
+pub struct Ends {
+    /// The offset after the last record of each partition that has a leader.
+    pub offsets: Offsets,
+    /// A partition without a leader.
+    pub leaderless: Option<i32>,
+    /// When they were asked for; none: never.
+    pub asked_at: Option<Instant>,
 }
 
 /// The running thread.
@@ -62,30 +73,34 @@ fn run(mut topic: Topic<StoredFinding>, sender: &Sender<Read>, stop: &Receiver<(
     let mut backoff = Backoff::new();
     let mut ends_at: Option<Instant> = None;
     while stop.try_recv() == Err(TryRecvError::Empty) {
-        let read = topic.read(None, FETCH_WAIT, now_ms() / 1000);
-        let is_end = read.as_ref().is_ok_and(Vec::is_empty);
-        let message = match read {
-            Ok(portions) => Read::Portions(portions, topic.take_notices()),
-            Err(line) => Read::Failed(line),
+        let (portions, trouble) = match topic.read(None, FETCH_WAIT, now_ms() / 1000) {
+            Ok(Answer { portions, trouble }) => (portions, trouble),
+            Err(line) => (Vec::new(), Some(line)),
         };
-        let has_failed = matches!(message, Read::Failed(_));
-        if sender.send(message).is_err() {
+        let is_end = portions.is_empty();
+        if sender
+            .send(Read::Portions(portions, topic.take_notices()))
+            .is_err()
+        {
             return;
         }
-        if has_failed {
-            let pause = crossbeam_channel::after(backoff.pause());
-            crossbeam_channel::select! {
-                recv(pause) -> _ => {}
-                recv(stop) -> _ => return,
+        match trouble {
+            None => backoff.reset(),
+            Some(line) => {
+                if sender.send(Read::Failed(line)).is_err() || pauses(&mut backoff, stop) {
+                    return;
+                }
             }
-            continue;
         }
-        backoff.reset();
         if is_end || ends_at.is_none_or(|at| at.elapsed() >= ENDS_INTERVAL) {
             let asked_at = Instant::now();
             ends_at = Some(asked_at);
             let message = match topic.ends() {
-                Ok(ends) => Read::Ends(ends, asked_at),
+                Ok(offsets) => Read::Ends(Ends {
+                    leaderless: topic.leaderless(&offsets),
+                    offsets,
+                    asked_at: Some(asked_at),
+                }),
                 Err(line) => Read::Failed(line),
             };
             if sender.send(message).is_err() {
@@ -93,4 +108,9 @@ fn run(mut topic: Topic<StoredFinding>, sender: &Sender<Read>, stop: &Receiver<(
             }
         }
     }
+}
+
+/// Waits for a moment after an error. Returns true if the thread has to stop.
+fn pauses(backoff: &mut Backoff, stop: &Receiver<()>) -> bool {
+    stop.recv_timeout(backoff.pause()) != Err(RecvTimeoutError::Timeout)
 }

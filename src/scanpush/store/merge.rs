@@ -156,6 +156,11 @@ impl Merge {
         self.status_ends = ends;
     }
 
+    /// Whether so many findings wait that no more should be read until some are applied.
+    pub fn is_full(&self) -> bool {
+        self.waiting_findings > 2 * WAITING_FINDINGS_MAX
+    }
+
     /// Status records of a partition that are not applied yet.
     pub fn waiting_status(&self, partition: i32) -> usize {
         self.status

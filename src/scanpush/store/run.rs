@@ -3,7 +3,7 @@
 
 use super::options::{self, Options};
 use super::progress::{Progress, Report};
-use super::session::{self, End};
+use super::session::{self, End, Failures};
 use crate::exit::Failure;
 use crate::flags::Reader;
 use crate::model::Backoff;
@@ -50,7 +50,12 @@ pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
             Ok(report) => progress.take(report, output)?,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
-                break done.recv().unwrap_or(Ok(End::Stopped));
+                let died = || {
+                    Ok(End::Unreadable(
+                        "the thread `store` has ended unexpectedly".to_owned(),
+                    ))
+                };
+                break done.recv().unwrap_or_else(|_| died());
             }
         }
         if interrupt.came() {
@@ -81,33 +86,23 @@ fn work(
 ) -> Result<End, StoreError> {
     let (first, max) = DATABASE_BACKOFF;
     let mut backoff = Backoff::between(first, max);
-    let mut has_worked = false;
-    let mut last_line = String::new();
-    let mut said_at: Option<Instant> = None;
+    let mut failures = Failures::default();
     loop {
-        let began = Instant::now();
-        let error = match session::run(options, !last_line.is_empty(), reports, stop) {
+        let error = match session::run(options, &mut failures, reports, stop) {
             Ok(end) => return Ok(end),
             Err(error) => error,
         };
-        has_worked |= began.elapsed() > max;
         let is_lease = matches!(error, StoreError::LeaseLost { .. });
         // What cannot be mended by repeating ends the command, unless it worked before: then somebody is changing the database.
-        if !(error.may_be_repeated() || is_lease || has_worked) || options.once {
+        let may_be_repeated = error.may_be_repeated() || is_lease || failures.has_worked();
+        if !may_be_repeated || options.once {
             return Err(error);
         }
-        if began.elapsed() > max {
-            backoff.reset();
-            last_line.clear();
-            said_at = None;
-        }
         let line = format!("{error}; trying again");
-        let is_due = said_at.is_none_or(|at| at.elapsed() >= session::OTHER_ERROR_INTERVAL);
-        if is_due && line != last_line {
-            said_at = Some(Instant::now());
+        if failures.note(&line) {
+            backoff.reset();
             // Without a reader the process is ending.
-            let _ = reports.send(Report::Line(line.clone()));
-            last_line = line;
+            let _ = reports.send(Report::Line(line));
         }
         if stop.recv_timeout(backoff.pause()) != Err(RecvTimeoutError::Timeout) {
             return Ok(End::Stopped);

@@ -3,15 +3,15 @@
 //! Order of a round: findings are read, then status records up to the present end of their topic, then tasks up to theirs. So a status record is
 //! never behind findings that came after it, and a task never behind its status.
 
-use super::feed::{Feed, Read};
+use super::feed::{Ends, Feed, Read};
 use super::merge::{Awaited, Merge, Next, Offsets};
 use super::options::Options;
 use super::progress::Report;
 use super::records;
 use super::topic::Topic;
 use crate::kafka::FETCH_WAIT;
-use crate::model::Backoff;
 use crate::model::backoff::CLIENT_WAIT;
+use crate::model::{Backoff, TaskId};
 use crate::scanpush::tasks::now_ms;
 use crate::store::{
     Batch, Event, Lease, Position, StoreError, StoreWriter, StoredFinding, TaskAt, WriterOptions,
@@ -23,19 +23,23 @@ use std::time::{Duration, Instant};
 /// Findings that are written in one transaction, if there are so many.
 const BATCH_FINDINGS: usize = 20_000;
 /// Events other than findings that are written in one transaction.
-const BATCH_EVENTS_MAX: usize = 5_000;
+const BATCH_EVENTS_MAX: usize = 1_000;
 /// Status records of a partition that may wait.
-const WAITING_STATUS_MAX: usize = 5_000;
+const WAITING_STATUS_MAX: usize = 1_000;
+/// The pause before findings are read again after too many wait.
+const FULL_PAUSE: Duration = Duration::from_millis(200);
 /// How long records are waited for that a topic has, in one round.
 const RECORDS_WAIT: Duration = Duration::from_secs(5);
 /// How often the lease is renewed if nothing is written.
 const LEASE_INTERVAL: Duration = Duration::from_secs(3);
+/// How long `-once` waits for the lease: a little longer than that of a process that was killed lasts.
+const ONCE_LEASE_WAIT: Duration = Duration::from_secs(12);
 /// How often a store that stands by asks for the lease.
 const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often old rows are deleted.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 /// An outage's further errors are printed at this interval, if they are others.
-pub const OTHER_ERROR_INTERVAL: Duration = Duration::from_secs(60);
+const OTHER_ERROR_INTERVAL: Duration = Duration::from_secs(60);
 /// How long the end of a task waits for a partition of its findings that this program does not know yet.
 const NEW_PARTITION_WAIT: Duration = Duration::from_secs(120);
 
@@ -45,14 +49,49 @@ pub enum End {
     Done,
     /// The process has to end.
     Stopped,
-    /// `-once`: Kafka could not be read for [`CLIENT_WAIT`]; its error.
+    /// `-once`: Kafka could not be read for [`CLIENT_WAIT`]; its error. Or a thread has ended unexpectedly.
     Unreadable(String),
 }
 
-/// Runs until it is done, has to stop, or the database fails. `has_failed`: the database failed before, and its return is worth a line.
+/// Failures of the database in a row.
+#[derive(Default)]
+pub struct Failures {
+    has_worked: bool,
+    last_line: String,
+    said_at: Option<Instant>,
+}
+
+impl Failures {
+    /// Whether the database could be used before.
+    pub fn has_worked(&self) -> bool {
+        self.has_worked
+    }
+
+    /// Notes a failure. Returns true if its line should be printed: the first one, and others that come much later.
+    pub fn note(&mut self, line: &str) -> bool {
+        let is_due = self
+            .said_at
+            .is_none_or(|at| at.elapsed() >= OTHER_ERROR_INTERVAL);
+        if !is_due || line == self.last_line {
+            return false;
+        }
+        self.said_at = Some(Instant::now());
+        self.last_line = line.to_owned();
+        true
+    }
+
+    /// The database can be used. Returns true if it had failed.
+    fn is_over(&mut self) -> bool {
+        self.has_worked = true;
+        self.said_at = None;
+        !std::mem::take(&mut self.last_line).is_empty()
+    }
+}
+
+/// Runs until it is done, has to stop, or the database fails. `failure` is over once the database can be used.
 pub fn run(
     options: &Options,
-    has_failed: bool,
+    failure: &mut Failures,
     reports: &Sender<Report>,
     stop: &Receiver<()>,
 ) -> Result<End, StoreError> {
@@ -66,7 +105,7 @@ pub fn run(
         return Ok(End::Stopped);
     }
     let positions = writer.positions()?;
-    if has_failed {
+    if failure.is_over() {
         say(
             reports,
             format!("database {} can be used again", options.database.url),
@@ -90,30 +129,35 @@ pub fn run(
     }
 }
 
-/// Waits until this process may write. Returns false if it has to stop before. With `-once` another writer is an error.
+/// Waits until this process may write. Returns false if it has to stop before. With `-once` it waits only as long as the lease of a process that was
+/// killed lasts.
 fn wait_for_lease(
     writer: &mut StoreWriter,
     options: &Options,
     reports: &Sender<Report>,
     stop: &Receiver<()>,
 ) -> Result<bool, StoreError> {
-    let mut told = false;
+    let began = Instant::now();
+    let mut is_said = false;
     loop {
-        match writer.take_lease()? {
-            Lease::Held => return Ok(true),
-            Lease::HeldBy(holder) if options.once => return Err(StoreError::LeaseLost { holder }),
-            Lease::HeldBy(holder) => {
-                if !told {
-                    told = true;
-                    say(
-                        reports,
-                        format!(
-                            "standing by: another scanpush store ({holder}) works on {}",
-                            options.database.url
-                        ),
-                    );
+        let why = match writer.take_lease() {
+            Ok(Lease::Held) => return Ok(true),
+            Ok(Lease::HeldBy(holder)) => {
+                if options.once && began.elapsed() >= ONCE_LEASE_WAIT {
+                    return Err(StoreError::LeaseLost { holder });
                 }
+                format!(
+                    "another scanpush store ({holder}) works on {}",
+                    options.database.url
+                )
             }
+            // The other one is in the middle of a long transaction.
+            Err(error) if error.is_locked() && !options.once => error.to_string(),
+            Err(error) => return Err(error),
+        };
+        if !is_said && !options.once {
+            is_said = true;
+            say(reports, format!("standing by: {why}"));
         }
         if stopped_after(stop, STANDBY_INTERVAL) {
             return Ok(false);
@@ -260,7 +304,12 @@ impl Patience {
     }
 
     /// After a read. Errs if reads have been empty for [`RECORDS_WAIT`], or the process has to stop.
-    fn check(&mut self, is_empty: bool, stop: &Receiver<()>) -> Result<(), String> {
+    fn check(
+        &mut self,
+        is_empty: bool,
+        trouble: Option<String>,
+        stop: &Receiver<()>,
+    ) -> Result<(), String> {
         if stop.try_recv() != Err(TryRecvError::Empty) {
             return Err("stopped".to_owned());
         }
@@ -271,7 +320,10 @@ impl Patience {
         let since = *self.empty_since.get_or_insert_with(Instant::now);
         match since.elapsed() < RECORDS_WAIT {
             true => Ok(()),
-            false => Err(format!("Kafka: no records of {} arrive", self.topic)),
+            false => {
+                Err(trouble
+                    .unwrap_or_else(|| format!("Kafka: no records of {} arrive", self.topic)))
+            }
         }
     }
 }
@@ -281,6 +333,29 @@ struct Goal {
     findings: Option<Offsets>,
     status: Option<Offsets>,
     tasks: Option<Offsets>,
+}
+
+/// Whether Kafka has answered about findings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    Answered,
+    Quiet,
+}
+
+/// Why a round could not read everything.
+enum Trouble {
+    /// Kafka, or one of its partitions, cannot be read now.
+    Kafka(String),
+    /// A thread of this program has ended.
+    Dead(String),
+}
+
+fn leaderless(topic: &str, partition: i32) -> String {
+    format!("Kafka: partition {partition} of {topic} has no leader")
+}
+
+fn no_leader(topic: &str, partition: i32) -> Trouble {
+    Trouble::Kafka(leaderless(topic, partition))
 }
 
 struct Session<'a> {
@@ -296,15 +371,15 @@ struct Session<'a> {
     /// How far the topic of findings was applied.
     applied: Offsets,
     /// The ends of the topic of findings when they were last asked for.
-    ends: Offsets,
+    ends: Ends,
     task_ends: Offsets,
     goal: Goal,
-    /// When `ends` were asked for.
-    ends_at: Option<Instant>,
     /// When a status record was last read.
     status_read_at: Option<Instant>,
-    /// Since when the end of a task waits for its findings.
-    awaiting_since: Option<Instant>,
+    /// The task whose end waits for its findings, and since when.
+    awaiting: Option<(TaskId, Instant)>,
+    /// Since when partitions are awaited that are not known, or have no leader.
+    unknown_since: BTreeMap<i32, Instant>,
     outage: Outage,
     written_at: Instant,
     deleted_at: Option<Instant>,
@@ -331,16 +406,16 @@ impl<'a> Session<'a> {
             batch: Batch::default(),
             batch_findings: 0,
             applied,
-            ends: Offsets::new(),
+            ends: Ends::default(),
             task_ends: Offsets::new(),
             goal: Goal {
                 findings: None,
                 status: None,
                 tasks: None,
             },
-            ends_at: None,
             status_read_at: None,
-            awaiting_since: None,
+            awaiting: None,
+            unknown_since: BTreeMap::new(),
             outage: Outage::default(),
             written_at: Instant::now(),
             deleted_at: None,
@@ -353,28 +428,30 @@ impl<'a> Session<'a> {
                 self.writer.give_lease_back()?;
                 return Ok(End::Stopped);
             }
-            let all = self.read_findings();
-            match all.and_then(|at_end| self.read_status_and_tasks().map(|()| at_end)) {
-                Ok(at_end) => {
-                    self.outage.over(self.reports);
-                    let is_drained = self.merge()?;
-                    if is_drained && self.is_done() {
-                        self.delete_old()?;
-                        self.writer.give_lease_back()?;
-                        return Ok(End::Done);
+            match self.read() {
+                Ok(round) => {
+                    if round == Round::Answered {
+                        self.outage.over(self.reports);
                     }
-                    if is_drained && at_end {
+                    if self.merge()? {
                         self.delete_old()?;
+                        if self.is_done() {
+                            self.writer.give_lease_back()?;
+                            return Ok(End::Done);
+                        }
                     }
                 }
-                Err(_) if self.stop.try_recv() != Err(TryRecvError::Empty) => continue,
-                Err(line) if self.options.once && self.outage.is_long() => {
+                Err(Trouble::Dead(line)) => return Ok(End::Unreadable(line)),
+                Err(Trouble::Kafka(_)) if self.stop.try_recv() != Err(TryRecvError::Empty) => {}
+                Err(Trouble::Kafka(line)) if self.options.once && self.outage.is_long() => {
                     self.writer.give_lease_back()?;
                     return Ok(End::Unreadable(line));
                 }
-                Err(line) => {
+                Err(Trouble::Kafka(line)) => {
                     let pause = self.outage.note(line, self.reports);
                     stopped_after(self.stop, pause);
+                    // What was read of other partitions is applied nevertheless.
+                    self.merge()?;
                 }
             }
             if self.written_at.elapsed() >= LEASE_INTERVAL {
@@ -389,48 +466,65 @@ impl<'a> Session<'a> {
         self.writer.renew_lease()
     }
 
-    /// Takes what the thread has read, up to a full batch. Returns whether it had reached the end of the topic.
-    fn read_findings(&mut self) -> Result<bool, String> {
+    fn read(&mut self) -> Result<Round, Trouble> {
+        let round = match self.merge.is_full() {
+            true => {
+                stopped_after(self.stop, FULL_PAUSE);
+                Round::Quiet
+            }
+            false => self.read_findings()?,
+        };
+        self.read_status_and_tasks().map_err(Trouble::Kafka)?;
+        Ok(round)
+    }
+
+    /// Takes what the thread has read, up to a full batch.
+    fn read_findings(&mut self) -> Result<Round, Trouble> {
         let mut wait = FETCH_WAIT;
-        let mut at_end = false;
+        let mut round = Round::Quiet;
         let mut received = 0;
         while received < BATCH_FINDINGS {
             match self.topics.findings.reads.recv_timeout(wait) {
                 Ok(Read::Portions(portions, notices)) => {
-                    at_end = portions.is_empty();
                     for notice in notices {
                         say(self.reports, notice);
                     }
                     for portion in portions {
+                        round = Round::Answered;
                         received += portion.records.len();
                         self.merge.add_findings(portion);
                     }
-                    // After the end of the topic its offsets follow at once.
-                    wait = if at_end { FETCH_WAIT } else { Duration::ZERO };
+                    wait = Duration::ZERO;
                 }
-                Ok(Read::Ends(ends, asked_at)) => {
-                    self.ends_at = Some(asked_at);
-                    if self.goal.findings.is_none() {
-                        self.goal.findings = Some(ends.clone());
-                    }
+                Ok(Read::Ends(ends)) => {
+                    round = Round::Answered;
+                    self.unknown_since
+                        .retain(|partition, _| !ends.offsets.contains_key(partition));
                     self.ends = ends;
-                    if at_end {
-                        return Ok(true);
-                    }
+                    match (self.options.once, self.ends.leaderless) {
+                        (true, Some(partition)) => {
+                            return Err(no_leader(self.options.topics().2, partition));
+                        }
+                        _ => self.goal.findings.get_or_insert(self.ends.offsets.clone()),
+                    };
                 }
-                Ok(Read::Failed(line)) => return Err(line),
-                Err(RecvTimeoutError::Timeout) => return Ok(false),
+                Ok(Read::Failed(line)) => return Err(Trouble::Kafka(line)),
+                Err(RecvTimeoutError::Timeout) => return Ok(round),
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err("the thread `findings` has ended".to_owned());
+                    let line = "the thread `findings` has ended unexpectedly".to_owned();
+                    return Err(Trouble::Dead(line));
                 }
             }
         }
-        Ok(false)
+        Ok(round)
     }
 
     fn read_status_and_tasks(&mut self) -> Result<(), String> {
         let (status, merge) = (&mut self.topics.status, &mut self.merge);
         let ends = status.ends()?;
+        if let (true, Some(partition)) = (self.options.once, status.leaderless(&ends)) {
+            return Err(leaderless(status.name(), partition));
+        }
         let mut patience = Patience::new(status.name());
         loop {
             // A partition with many waiting records must not keep the others from being read.
@@ -439,8 +533,9 @@ impl<'a> Session<'a> {
             if status.has_reached(&wanted) {
                 break;
             }
-            let portions = status.read(Some(&wanted), FETCH_WAIT, now_ms() / 1000)?;
-            patience.check(portions.is_empty(), self.stop)?;
+            let answer = status.read(Some(&wanted), FETCH_WAIT, now_ms() / 1000)?;
+            let portions = answer.portions;
+            patience.check(portions.is_empty(), answer.trouble, self.stop)?;
             if !portions.is_empty() {
                 self.status_read_at = Some(Instant::now());
             }
@@ -456,11 +551,15 @@ impl<'a> Session<'a> {
 
         let tasks = &mut self.topics.tasks;
         let ends = tasks.ends()?;
+        if let (true, Some(partition)) = (self.options.once, tasks.leaderless(&ends)) {
+            return Err(leaderless(tasks.name(), partition));
+        }
         let name = tasks.name().to_owned();
         let mut patience = Patience::new(&name);
         while !tasks.has_reached(&ends) && self.batch.events.len() < BATCH_EVENTS_MAX {
-            let portions = tasks.read(Some(&ends), FETCH_WAIT, now_ms() / 1000)?;
-            patience.check(portions.is_empty(), self.stop)?;
+            let answer = tasks.read(Some(&ends), FETCH_WAIT, now_ms() / 1000)?;
+            let portions = answer.portions;
+            patience.check(portions.is_empty(), answer.trouble, self.stop)?;
             for portion in portions {
                 let position = self
                     .batch
@@ -497,8 +596,7 @@ impl<'a> Session<'a> {
                 Next::Apply(event) => {
                     match &event {
                         Event::Findings(findings) => self.batch_findings += findings.len(),
-                        Event::Status(_) => self.awaiting_since = None,
-                        Event::Task(_) => {}
+                        Event::Status(_) | Event::Task(_) => {}
                     }
                     self.batch.events.push(event);
                     if self.batch_findings >= BATCH_FINDINGS
@@ -541,19 +639,31 @@ impl<'a> Session<'a> {
 
     /// Whether the findings that the next status record waits for do not exist. Only offsets say so that were asked for after the record was read.
     fn is_hopeless(&mut self) -> bool {
-        let since = *self.awaiting_since.get_or_insert_with(Instant::now);
         let Some(awaited) = self.merge.awaits() else {
             return false;
         };
-        let knows_all = (0..)
-            .zip(&awaited.results_end)
-            .all(|(partition, end)| *end == 0 || self.ends.contains_key(&partition));
+        let now = Instant::now();
+        let since = match &self.awaiting {
+            Some((task_id, since)) if *task_id == awaited.change.task_id => *since,
+            _ => {
+                self.awaiting = Some((awaited.change.task_id.clone(), now));
+                now
+            }
+        };
         // If no status record was read since, one answer is enough for all that wait.
         let is_answered = self
-            .ends_at
+            .ends
+            .asked_at
             .is_some_and(|asked_at| asked_at > since || Some(asked_at) > self.status_read_at);
-        (is_answered && self.merge.awaits_more_than(&self.ends))
-            || (!knows_all && since.elapsed() >= NEW_PARTITION_WAIT)
+        if is_answered && self.merge.awaits_more_than(&self.ends.offsets) {
+            return true;
+        }
+        (0..).zip(&awaited.results_end).any(|(partition, end)| {
+            let is_unknown = *end > 0 && !self.ends.offsets.contains_key(&partition);
+            is_unknown
+                && self.unknown_since.entry(partition).or_insert(now).elapsed()
+                    >= NEW_PARTITION_WAIT
+        })
     }
 
     /// Writes the batch.
@@ -634,6 +744,7 @@ impl<'a> Session<'a> {
     fn report(&self) {
         let behind = self
             .ends
+            .offsets
             .iter()
             .map(|(partition, end)| end - self.applied.get(partition).copied().unwrap_or(0))
             .filter(|behind| *behind > 0)

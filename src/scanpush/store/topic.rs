@@ -12,6 +12,14 @@ pub type Parsed<T> = Result<T, &'static str>;
 /// Turns a record of a partition into a value. The last argument is the present time, in unix seconds.
 pub type Parse<T> = fn(i32, &Record, u64) -> Parsed<T>;
 
+/// What one read yields.
+pub struct Answer<T> {
+    /// Records, and what is lost.
+    pub portions: Vec<Portion<T>>,
+    /// Why some partitions could not be read now.
+    pub trouble: Option<String>,
+}
+
 /// How a topic is read.
 pub struct Topic<T> {
     name: String,
@@ -23,7 +31,7 @@ pub struct Topic<T> {
     /// Records that are lost and were not passed on yet, by partition.
     losses: BTreeMap<i32, u64>,
     /// Partitions whose log was found to be empty behind the cursor, and its end. No record tells what was lost.
-    is_empty_at: Offsets,
+    emptied: Offsets,
     /// Lines for the log.
     notices: Vec<String>,
 }
@@ -49,7 +57,7 @@ impl<T> Topic<T> {
             time,
             cursors,
             losses: BTreeMap::new(),
-            is_empty_at: Offsets::new(),
+            emptied: Offsets::new(),
             notices: Vec::new(),
         })
     }
@@ -78,8 +86,17 @@ impl<T> Topic<T> {
 
     /// Whether everything below `ends` was read.
     pub fn has_reached(&self, ends: &Offsets) -> bool {
-        ends.iter()
-            .all(|(partition, end)| self.cursor(*partition) >= *end)
+        // What was emptied is passed on by the next read.
+        self.emptied.is_empty()
+            && ends
+                .iter()
+                .all(|(partition, end)| self.cursor(*partition) >= *end)
+    }
+
+    /// A partition that has no end in `ends`, because it has no leader.
+    pub fn leaderless(&self, ends: &Offsets) -> Option<i32> {
+        let mut partitions = self.reader.partitions().into_iter();
+        partitions.find(|partition| !ends.contains_key(partition))
     }
 
     /// The next offset that is read.
@@ -91,9 +108,9 @@ impl<T> Topic<T> {
     fn adjust(&mut self, partition: i32, range: LogRange) {
         let cursor = self.cursor(partition);
         if cursor > range.next || cursor < range.first {
-            self.is_empty_at.remove(&partition);
+            self.emptied.remove(&partition);
             if range.first == range.next {
-                self.is_empty_at.insert(partition, range.next);
+                self.emptied.insert(partition, range.next);
             }
         }
         if cursor > range.next {
@@ -120,13 +137,13 @@ impl<T> Topic<T> {
     }
 
     /// The next records of each partition, of those in `ends` only if they have not reached their offset there. Waits up to `wait` for a record.
-    /// `now`: unix seconds.
+    /// `now`: unix seconds. The answer has the records of some partitions even if others cannot be read.
     pub fn read(
         &mut self,
         ends: Option<&Offsets>,
         wait: Duration,
         now: u64,
-    ) -> Result<Vec<Portion<T>>, String> {
+    ) -> Result<Answer<T>, String> {
         for partition in self.reader.partitions() {
             self.cursors.entry(partition).or_insert(0);
         }
@@ -135,13 +152,13 @@ impl<T> Topic<T> {
             wanted.retain(|partition, next| ends.get(partition).is_some_and(|end| *next < *end));
         }
         let mut portions = Vec::new();
-        for (partition, next) in std::mem::take(&mut self.is_empty_at) {
+        for (partition, next) in std::mem::take(&mut self.emptied) {
             portions.push(self.skip(partition, next, 0, now));
         }
-        if !portions.is_empty() {
-            return Ok(portions);
-        }
         let mut trouble = None;
+        if !portions.is_empty() {
+            return Ok(Answer { portions, trouble });
+        }
         for (partition, fetched) in self.reader.fetch(&wanted, wait).map_err(one_line)? {
             match fetched {
                 Fetched::Records(records) => portions.push(self.portion(partition, &records, now)),
@@ -160,19 +177,18 @@ impl<T> Topic<T> {
                     ));
                     portions.push(self.skip(partition, next, lost, now));
                 }
-                Fetched::Away { reason } => trouble = Some(reason),
+                Fetched::Away { reason } => trouble = Some(format!("Kafka: {reason}")),
                 Fetched::Gone => {
-                    trouble = Some(format!(
-                        "partition {partition} of {} no longer exists",
+                    self.cursors.remove(&partition);
+                    self.lose(partition, 0);
+                    self.notices.push(format!(
+                        "{} partition {partition} no longer exists: the topic was deleted, or recreated with fewer partitions",
                         self.name
                     ));
                 }
             }
         }
-        match trouble {
-            Some(reason) if portions.is_empty() => Err(reason),
-            _ => Ok(portions),
-        }
+        Ok(Answer { portions, trouble })
     }
 
     fn portion(&mut self, partition: i32, records: &[Record], now: u64) -> Portion<T> {
