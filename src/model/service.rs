@@ -18,6 +18,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
+/// How much the clocks of servers and Redis may differ, in seconds, without a scan missing what it found itself.
+const CLOCK_SKEW_MAX_S: u64 = 24 * 3600;
+
 /// What identifies a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceKey {
@@ -202,6 +205,8 @@ pub enum Seen {
 pub struct CoveringScan {
     /// The task; of a sharded job, the shard that completed last.
     pub task_id: TaskId,
+    /// The other shards of a sharded job.
+    pub other_shards: Vec<TaskId>,
     /// When it began.
     pub begun: u64,
     /// When it ended.
@@ -267,7 +272,10 @@ impl Service {
     /// Takes a completed scan that covered the service, after all of its findings. The service closes with the scan number `closed_after`, from
     /// 1, that missed it in a row.
     pub fn miss(&mut self, scan: &CoveringScan, closed_after: u32) -> Missed {
-        let was_found = self.last_task == scan.task_id || self.last_seen >= scan.begun;
+        // A server whose clock is behind may have found it before the scan began. An id may have been used for an earlier scan too.
+        let is_own = self.last_task == scan.task_id || scan.other_shards.contains(&self.last_task);
+        let was_found = self.last_seen >= scan.begun
+            || (is_own && self.last_seen + CLOCK_SKEW_MAX_S >= scan.begun);
         if self.state == ServiceState::Closed || was_found {
             return Missed::Unchanged;
         }
@@ -331,6 +339,7 @@ mod tests {
     fn scan(task: &str, begun: u64, ended: u64) -> CoveringScan {
         CoveringScan {
             task_id: id(task),
+            other_shards: vec![id("shard-1")],
             begun,
             ended,
         }
@@ -399,6 +408,15 @@ mod tests {
             ),
             // It found the service, but with an earlier time by the clock of another server.
             (&["s a 10", "m a 20 29", "m a 20 29"], &["opened a 10"]),
+            (
+                &["s shard-1 10", "m b 20 29", "m b 20 29"],
+                &["opened shard-1 10"],
+            ),
+            // The same id was used for an earlier scan.
+            (
+                &["s a 10", "m a 600000 600009", "m a 700000 700009"],
+                &["opened a 10", "closed a 700009"],
+            ),
         ] {
             assert_eq!(history(events, 2).1, changes, "{events:?}");
         }

@@ -3,11 +3,20 @@
 use super::error::StoreError;
 use super::url::{DatabaseUrl, sqlite_uri, with_password};
 use crate::credentials::Password;
+use diesel::connection::LoadConnection;
 use diesel::deserialize::QueryableByName;
 use diesel::migration::MigrationSource;
+use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool};
+use diesel::query_builder::SqlQuery;
+use diesel::query_dsl::LoadQuery;
+use diesel::result::ConnectionError;
+use diesel::sql_types::{BigInt, Bool, Text};
+use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A function, because running migrations consumes their list.
@@ -20,6 +29,11 @@ const POSTGRES_MIGRATIONS: Migrations = || {
     const EMBEDDED: EmbeddedMigrations = embed_migrations!("src/store/migrations/postgres");
     EMBEDDED
 };
+
+/// Whether the table with the versions of the schema exists, as 0 or 1.
+const SQLITE_HAS_VERSIONS: &str = "SELECT COUNT(*) AS number FROM sqlite_master WHERE type = 'table' AND name = '__diesel_schema_migrations'";
+const POSTGRES_HAS_VERSIONS: &str =
+    "SELECT CAST(COUNT(to_regclass('__diesel_schema_migrations')) AS BIGINT) AS number";
 
 /// Marks an SQLite file as ours (`PRAGMA application_id`): "SCAN".
 const APPLICATION_ID: i64 = 0x5343_414e;
@@ -76,6 +90,9 @@ pub(super) fn open(
                 let cause = "the file does not exist; `scanpush store` creates it";
                 return Err(StoreError::unusable(at, cause));
             }
+            if purpose == Purpose::Writing {
+                create_private(file);
+            }
             let mode = match purpose {
                 Purpose::Writing => "rwc",
                 Purpose::Reading => "rw",
@@ -94,17 +111,30 @@ pub(super) fn open(
                     url += &format!("{separator}{name}={value}");
                 }
             }
+            let without_password = url.clone();
             if let Some(password) = &settings.password {
                 let secret = password.read().map_err(StoreError::Credentials)?;
                 url = with_password(&url, secret.reveal());
             }
-            let connection =
-                PgConnection::establish(&url).map_err(|e| StoreError::connecting(at, &e))?;
+            let connection = PgConnection::establish(&url).map_err(|error| {
+                // libpq quotes a URL that it cannot parse.
+                let text = error.to_string().replace(&url, &without_password);
+                StoreError::connecting(at, &ConnectionError::BadConnection(text))
+            })?;
             AnyConnection::Postgres(connection)
         }
     };
     prepare(&mut connection, at, purpose).map_err(|error| error.of(at))?;
     Ok(connection)
+}
+
+/// Creates the file so that other users cannot read it. Whatever is wrong with it is found when it is opened.
+fn create_private(file: &Path) {
+    let _ = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o640)
+        .open(file);
 }
 
 fn prepare(
@@ -116,6 +146,12 @@ fn prepare(
         AnyConnection::Sqlite(connection) => {
             run(connection, &format!("PRAGMA busy_timeout = {LOCK_WAIT_MS}"))?;
             check_owner_of_file(connection, at)?;
+            let known = known_versions::<Sqlite>(SQLITE_MIGRATIONS);
+            check_not_newer(
+                &applied_versions(connection, SQLITE_HAS_VERSIONS)?,
+                &known,
+                at,
+            )?;
             if purpose == Purpose::Writing {
                 // Readers do not block the writer, nor it them. A crash of the machine may lose the last transactions, with their offsets.
                 run(connection, "PRAGMA journal_mode = WAL")?;
@@ -133,12 +169,22 @@ fn prepare(
                 &format!("PRAGMA cache_size = -{SQLITE_CACHE_KIB}"),
             )?;
             run(connection, "PRAGMA temp_store = MEMORY")?;
-            check_schema(connection, SQLITE_MIGRATIONS, at)
+            check_schema(
+                &applied_versions(connection, SQLITE_HAS_VERSIONS)?,
+                &known,
+                at,
+            )
         }
         AnyConnection::Postgres(connection) => {
             run(connection, "SET client_min_messages = warning")?;
             run(connection, &format!("SET lock_timeout = {LOCK_WAIT_MS}"))?;
             check_owner_of_schema(connection, at)?;
+            let known = known_versions::<Pg>(POSTGRES_MIGRATIONS);
+            check_not_newer(
+                &applied_versions(connection, POSTGRES_HAS_VERSIONS)?,
+                &known,
+                at,
+            )?;
             if purpose == Purpose::Writing {
                 connection.transaction(|connection| {
                     run(
@@ -148,7 +194,11 @@ fn prepare(
                     migrate(connection, POSTGRES_MIGRATIONS, at)
                 })?;
             }
-            check_schema(connection, POSTGRES_MIGRATIONS, at)
+            check_schema(
+                &applied_versions(connection, POSTGRES_HAS_VERSIONS)?,
+                &known,
+                at,
+            )
         }
     }
 }
@@ -215,66 +265,71 @@ where
     B: diesel::backend::Backend,
     EmbeddedMigrations: MigrationSource<B>,
 {
-    check_not_newer(connection, migrations, at)?;
     connection
         .run_pending_migrations(migrations())
         .map_err(|error| StoreError::unusable(at, one_cause(&*error)))?;
     Ok(())
 }
 
-/// Errs if a newer program has changed the schema.
-fn check_not_newer<C, B>(
-    connection: &mut C,
-    migrations: Migrations,
-    at: &DatabaseUrl,
-) -> Result<(), StoreError>
+/// The versions of the schema that this program knows.
+fn known_versions<B>(migrations: Migrations) -> Vec<String>
 where
-    C: MigrationHarness<B>,
     B: diesel::backend::Backend,
     EmbeddedMigrations: MigrationSource<B>,
 {
-    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-        StoreError::unusable(at, one_cause(&*error))
-    };
-    let known: Vec<String> = MigrationSource::<B>::migrations(&migrations())
-        .map_err(failed)?
+    let embedded = MigrationSource::<B>::migrations(&migrations());
+    embedded
+        .expect("embedded migrations are always readable")
         .iter()
         .map(|migration| migration.name().version().to_string())
-        .collect();
-    let applied = connection.applied_migrations().map_err(failed)?;
-    match applied
-        .iter()
-        .any(|version| !known.contains(&version.to_string()))
-    {
-        true => Err(StoreError::unusable(
+        .collect()
+}
+
+#[derive(QueryableByName)]
+struct Version {
+    #[diesel(sql_type = Text)]
+    version: String,
+}
+
+/// The versions of the schema that were applied. diesel's own function would create the table in which they are, which a reader may not do.
+fn applied_versions<C>(connection: &mut C, table_count: &str) -> Result<Vec<String>, StoreError>
+where
+    C: LoadConnection,
+    SqlQuery: for<'a> LoadQuery<'a, C, Number> + for<'a> LoadQuery<'a, C, Version>,
+{
+    let tables: Number = diesel::sql_query(table_count).get_result(connection)?;
+    if tables.number == 0 {
+        return Ok(Vec::new());
+    }
+    let versions: Vec<Version> =
+        diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load(connection)?;
+    Ok(versions.into_iter().map(|row| row.version).collect())
+}
+
+/// Errs if a newer program has changed the schema.
+fn check_not_newer(
+    applied: &[String],
+    known: &[String],
+    at: &DatabaseUrl,
+) -> Result<(), StoreError> {
+    match applied.iter().all(|version| known.contains(version)) {
+        true => Ok(()),
+        false => Err(StoreError::unusable(
             at,
             "its schema is newer than this program: install the newer version",
         )),
-        false => Ok(()),
     }
 }
 
 /// Errs if the schema is not exactly the one of this program.
-fn check_schema<C, B>(
-    connection: &mut C,
-    migrations: Migrations,
-    at: &DatabaseUrl,
-) -> Result<(), StoreError>
-where
-    C: MigrationHarness<B>,
-    B: diesel::backend::Backend,
-    EmbeddedMigrations: MigrationSource<B>,
-{
-    check_not_newer(connection, migrations, at)?;
-    let is_old = connection
-        .has_pending_migration(migrations())
-        .map_err(|error| StoreError::unusable(at, one_cause(&*error)))?;
-    match is_old {
-        true => Err(StoreError::unusable(
+fn check_schema(applied: &[String], known: &[String], at: &DatabaseUrl) -> Result<(), StoreError> {
+    check_not_newer(applied, known, at)?;
+    match known.iter().all(|version| applied.contains(version)) {
+        true => Ok(()),
+        false => Err(StoreError::unusable(
             at,
             "its schema is missing or old; `scanpush store` creates or changes it",
         )),
-        false => Ok(()),
     }
 }
 

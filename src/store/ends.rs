@@ -1,5 +1,6 @@
 //! What the end of a task proves: services that a completed scan covered and did not find have been missed by it.
 
+use super::conditions::{has_port, ports_in_sql};
 use super::connection::AnyConnection;
 use super::error::StoreError;
 use super::schema::{ServiceRow, TaskRow, services, signed, tasks, unsigned};
@@ -66,6 +67,7 @@ pub(super) fn prove(
     let Some(mut begun_ms) = row.begun_ms.filter(|_| is_conclusive) else {
         return nothing(Proof::Inconclusive);
     };
+    let mut other_shards: Vec<TaskId> = Vec::new();
     if let Some(shard) = &row.shard {
         let Some(job_id) = &row.job_id else {
             return nothing(Proof::ShardWithoutJob);
@@ -85,6 +87,7 @@ pub(super) fn prove(
             return nothing(Proof::WaitsForShards);
         }
         for other in same {
+            other_shards.extend(other.task_id.parse());
             begun_ms = begun_ms.min(other.begun_ms);
             set_proof(connection, &other.task_id, Proof::Covered)?;
         }
@@ -98,6 +101,7 @@ pub(super) fn prove(
     };
     let scan = CoveringScan {
         task_id,
+        other_shards,
         begun,
         ended: unsigned(row.ended_ms.unwrap_or_default()) / 1000,
     };
@@ -169,7 +173,7 @@ pub(super) fn miss_services(
         let mut after: Option<(Vec<u8>, i32, i16)> = None;
         loop {
             stop.check()?;
-            let page = open_services(connection, range, &proven.scan, after.take())?;
+            let page = open_services(connection, range, proven, after.take())?;
             let Some(last) = page.last() else { break };
             after = Some((last.address.clone(), last.port, last.protocol));
             let is_last = (page.len() as i64) < PAGE_ROWS;
@@ -212,17 +216,20 @@ fn judge(
 fn open_services(
     connection: &mut AnyConnection,
     range: &AddressRange,
-    scan: &CoveringScan,
+    proven: &ProvenScan,
     after: Option<(Vec<u8>, i32, i16)>,
 ) -> Result<Vec<ServiceRow>, StoreError> {
     let mut query = services::table
         .filter(services::address.le(ordered_bytes(range.last()).to_vec()))
         .filter(services::state.eq(ServiceState::Open.as_str()))
-        .filter(services::last_seen.lt(signed(scan.begun)))
+        .filter(services::last_seen.lt(signed(proven.scan.begun)))
         .order((services::address, services::port, services::protocol))
         .limit(PAGE_ROWS)
         .select(ServiceRow::as_select())
         .into_boxed();
+    if let [_, ..] = ports_in_sql(Some(&proven.coverage.ports)) {
+        query = query.filter(has_port(proven.coverage.ports.ranges()));
+    }
     query = match after {
         None => query.filter(services::address.ge(ordered_bytes(range.first()).to_vec())),
         Some((address, port, protocol)) => {

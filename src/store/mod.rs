@@ -16,9 +16,11 @@
 //! | `tasks.rs` | tasks, as records and status records describe them |
 //! | `stop.rs` | tells long work that the process has to end |
 //! | `retention.rs` | deletes what is old |
+//! | `conditions.rs` | conditions that several queries have in common |
 //! | `reader.rs`, `filter.rs` | queries |
 
 mod batch;
+mod conditions;
 mod connection;
 mod ends;
 mod error;

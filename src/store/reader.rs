@@ -1,5 +1,6 @@
 //! Queries. All lists are read in pages, so that memory does not grow with the answer.
 
+use super::conditions::{has_port, ports_in_sql};
 use super::connection::{AnyConnection, DatabaseSettings, Purpose, open};
 use super::error::StoreError;
 use super::filter::{ChangeFilter, ServiceFilter};
@@ -30,8 +31,6 @@ const FEW_RANGES_MAX: usize = 16;
 const NETWORKS_IN_SQL_MAX: usize = 1_000;
 /// Ids that an abbreviated one is compared with at most.
 const CANDIDATES_MAX: usize = 1_000;
-/// A filter with more port ranges than this is applied to the rows instead of by the database, which bounds the size of an expression.
-const PORT_RANGES_IN_SQL_MAX: usize = 64;
 
 /// The columns of the primary key of `services`, whose order is that of the services.
 type ServiceColumns = (Vec<u8>, i32, i16);
@@ -577,35 +576,4 @@ fn ranges_of(networks: Option<&Targets>) -> Vec<(Vec<u8>, Vec<u8>)> {
         return vec![(first.clone(), last.clone())];
     }
     ranges
-}
-
-/// The port ranges that the database filters by.
-fn ports_in_sql(ports: Option<&Ports>) -> &[PortRange] {
-    ports
-        .map(Ports::ranges)
-        .filter(|ranges| ranges.len() <= PORT_RANGES_IN_SQL_MAX)
-        .unwrap_or_default()
-}
-
-type ServiceCondition = Box<
-    dyn BoxableExpression<
-            services::table,
-            <AnyConnection as diesel::Connection>::Backend,
-            SqlType = Bool,
-        >,
->;
-
-fn has_port(ranges: &[PortRange]) -> ServiceCondition {
-    let condition = |range: &PortRange| -> ServiceCondition {
-        Box::new(
-            services::protocol
-                .eq(number_of(range.proto))
-                .and(services::port.between(i32::from(range.first), i32::from(range.last))),
-        )
-    };
-    let mut conditions = ranges.iter().map(condition);
-    let first = conditions
-        .next()
-        .unwrap_or_else(|| Box::new(services::port.ge(0)));
-    conditions.fold(first, |all, one| Box::new(all.or(one)))
 }

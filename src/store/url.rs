@@ -33,8 +33,9 @@ impl FromStr for DatabaseUrl {
             .strip_prefix("postgres://")
             .or_else(|| text.strip_prefix("postgresql://"))
             .ok_or_else(|| Invalid::new(text, EXPECTED))?;
-        let authority = rest.split(['/', '?']).next().unwrap_or_default();
-        let user = authority.rsplit_once('@').map(|(user, _)| user);
+        // A password may contain a slash.
+        let before_parameters = rest.split('?').next().unwrap_or_default();
+        let user = before_parameters.rsplit_once('@').map(|(user, _)| user);
         let parameters = rest
             .split_once('?')
             .map_or("", |(_, parameters)| parameters);
@@ -130,7 +131,7 @@ mod tests {
         ] {
             let error = text.parse::<DatabaseUrl>().unwrap_err().to_string();
             assert!(
-                error.contains("-db-password-file") && !error.contains("hidden"),
+                error.contains("-db-password-file") && !error.contains("hid"),
                 "{error}"
             );
         }

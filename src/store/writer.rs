@@ -136,7 +136,9 @@ impl StoreWriter {
                 }
                 stop.check()?;
             }
-            sightings.write(connection)
+            sightings.write(connection)?;
+            // A long transaction must not leave a lease that is over already.
+            renew_lease(connection, &options.holder)
         })
     }
 

@@ -12,6 +12,10 @@ use crate::store::{Completion, StatusChange, StoredFinding, TaskAt};
 const STORED_RECORD_MAX_BYTES: usize = 256 * 1024;
 /// A record with a time later than this after now is not valid, in seconds: servers' clocks may differ a little.
 const FUTURE_MAX_S: u64 = 24 * 3600;
+/// Findings before this time have a wrong time: the year 2000, in unix seconds.
+const EARLIEST_S: u64 = 946_684_800;
+/// Highest number of findings of a task that is stored. Sums of it fit into 64 bits.
+const FOUND_MAX: u64 = 1 << 40;
 /// Longest server name and error text that are stored, in characters.
 const STORED_SERVER_MAX_CHARS: usize = 64;
 const STORED_ERROR_MAX_CHARS: usize = 500;
@@ -28,6 +32,9 @@ pub fn finding(_partition: i32, record: &Record, now: u64) -> Parsed<StoredFindi
     }
     if found.finding.timestamp > now + FUTURE_MAX_S {
         return Err("findings from the future");
+    }
+    if found.finding.timestamp < EARLIEST_S {
+        return Err("findings from before the year 2000");
     }
     let task_id = found.task_id.parse().map_err(|_| INVALID)?;
     if found.finding.port == 0 {
@@ -82,7 +89,7 @@ pub fn status(_partition: i32, record: &Record, now: u64) -> Parsed<Awaited> {
             fence: status.lineage.fence,
             retry: status.lineage.retry,
             record: (status.lineage.partition, status.lineage.offset),
-            found: status.found,
+            found: status.found.min(FOUND_MAX),
             found_by_pass,
             error: status
                 .error

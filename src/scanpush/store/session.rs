@@ -105,6 +105,17 @@ pub fn run(
         return Ok(End::Stopped);
     }
     let positions = writer.positions()?;
+    let (tasks, status, results) = options.topics();
+    let mut topics = positions.keys().map(|(topic, _)| topic.as_str());
+    if let Some(other) = topics.find(|topic| ![tasks, status, results].contains(topic)) {
+        writer.give_lease_back()?;
+        return Err(StoreError::Unusable {
+            at: options.database.url.to_string(),
+            cause: format!(
+                "it was filled from other topics (such as {other}): use another database, or -topic, -status-topic and -results-topic"
+            ),
+        });
+    }
     if failure.is_over() {
         say(
             reports,
