@@ -83,6 +83,7 @@ fn work(
     let mut backoff = Backoff::between(first, max);
     let mut has_worked = false;
     let mut last_line = String::new();
+    let mut said_at: Option<Instant> = None;
     loop {
         let began = Instant::now();
         let error = match session::run(options, !last_line.is_empty(), reports, stop) {
@@ -98,9 +99,12 @@ fn work(
         if began.elapsed() > max {
             backoff.reset();
             last_line.clear();
+            said_at = None;
         }
         let line = format!("{error}; trying again");
-        if line != last_line {
+        let is_due = said_at.is_none_or(|at| at.elapsed() >= session::OTHER_ERROR_INTERVAL);
+        if is_due && line != last_line {
+            said_at = Some(Instant::now());
             // Without a reader the process is ending.
             let _ = reports.send(Report::Line(line.clone()));
             last_line = line;

@@ -34,6 +34,8 @@ const LEASE_INTERVAL: Duration = Duration::from_secs(3);
 const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often old rows are deleted.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+/// An outage's further errors are printed at this interval, if they are others.
+pub const OTHER_ERROR_INTERVAL: Duration = Duration::from_secs(60);
 /// How long the end of a task waits for a partition of its findings that this program does not know yet.
 const NEW_PARTITION_WAIT: Duration = Duration::from_secs(120);
 
@@ -207,17 +209,22 @@ fn offsets_of(positions: &BTreeMap<(String, i32), Position>, topic: &str) -> Off
 #[derive(Default)]
 struct Outage {
     error: Option<String>,
+    said_at: Option<Instant>,
     since: Option<Instant>,
     backoff: Backoff,
 }
 
 impl Outage {
-    /// Prints a new error. Returns the pause before the next attempt.
+    /// Prints the first error, and another one if it comes much later: a broker that stops and starts gives several. Returns the pause before the next attempt.
     fn note(&mut self, line: String, reports: &Sender<Report>) -> Duration {
         self.since.get_or_insert_with(Instant::now);
-        if self.error.as_ref() != Some(&line) {
+        let is_due = self
+            .said_at
+            .is_none_or(|at| at.elapsed() >= OTHER_ERROR_INTERVAL);
+        if is_due && self.error.as_ref() != Some(&line) {
             say(reports, format!("{line}; trying again"));
             self.error = Some(line);
+            self.said_at = Some(Instant::now());
         }
         self.backoff.pause()
     }
@@ -230,6 +237,7 @@ impl Outage {
 
     fn over(&mut self, reports: &Sender<Report>) {
         self.since = None;
+        self.said_at = None;
         self.backoff.reset();
         if self.error.take().is_some() {
             say(reports, "Kafka can be read again".to_owned());
