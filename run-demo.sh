@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the whole system on one machine: Kafka, Redis, a lab with a network to scan, two servers, two pushes, a live view, and a check of the
-# results. Exits with 0 only if each server completed one task and every address was found.
+# Runs the whole system on one machine: Kafka, Redis, a lab with a network to scan, two servers, two pushes, a live view, a check of the results,
+# and a database with them. Exits with 0 only if each server completed one task and every address was found.
 # scand and scanpush connect with KAFKA_FLAGS and REDIS_FLAGS. The script's own reads, with redis-cli and kcat, use the plaintext ports.
 # It must not scan outside the lab, use a port or container that it did not create, or leave anything behind, however it ends.
 set -euo pipefail
@@ -21,6 +21,7 @@ RATE_PPS=800
 REGISTER_SECONDS=30 # until both servers are registered in Redis
 SCAN_SECONDS=120    # until both tasks have ended
 DRAIN_SECONDS=10    # until a server has drained
+SERVICES_SHOWN=4    # of each network, from the database
 PLAIN_SECONDS=3     # between two progress lines of a task if stdout is not a terminal
 BIN=${CARGO_TARGET_DIR:-target}/release
 
@@ -305,12 +306,13 @@ check_result() {
     printf '\n'
     check_servers || wrong=yes
     check_findings || wrong=yes
+    check_database || wrong=yes
     if $KEEP; then
         STAYS=true
         print_commands
     fi
     [[ -z $wrong ]] || fail "the result is wrong: see above"
-    printf '\nOK: each server completed one task, and scan-results has exactly the 256 addresses of each network.\n'
+    printf '\nOK: each server completed one task, and scan-results and the database have exactly the 256 addresses of each network.\n'
 }
 
 table() {
@@ -362,6 +364,25 @@ check_findings() {
     $good
 }
 
+# Writes the findings into a database, and shows the first services of each network.
+check_database() {
+    local network count good=true db="sqlite:$DIR/findings.db"
+    step "The findings in a database"
+    printf '$ scanpush store -once -db %s\n' "$db"
+    timeout 60 "$BIN/scanpush" store -once -db "$db" "${KAFKA_FLAGS[@]}" || {
+        complain "scanpush store failed; its error is above"
+        return 1
+    }
+    for network in "${NETWORKS[@]}"; do
+        printf '\n$ scanpush services -net %s -state open -limit %s -db %s\n' "$network" "$SERVICES_SHOWN" "$db"
+        "$BIN/scanpush" services -net "$network" -state open -limit "$SERVICES_SHOWN" -db "$db" || good=false
+        count=$("$BIN/scanpush" services -net "$network" -port "$PORT" -state open -format addresses -db "$db" | wc -l)
+        printf '(%s services)\n' "$count"
+        [[ $count -eq 256 ]] || { complain "the database has $count open services of $network instead of 256" && good=false; }
+    done
+    $good
+}
+
 # addresses NETWORK PREFIX: the 256 addresses of a /24 in the form of the findings above, each after the prefix.
 addresses() {
     local last
@@ -397,6 +418,8 @@ Commands to try:
   scanpush -ip 172.16.16.0/20 -ports $PORT -bandwidth 2000
   scanpush status
   scanpush watch
+  scanpush store -once -db sqlite:$DIR/findings.db
+  scanpush services -db sqlite:$DIR/findings.db
   redis-cli -p $REDIS_PORT --scan --pattern 'scan:*'
   kcat -C -q -e -b 127.0.0.1:$KAFKA_PORT -t scan-results -o beginning | jq -c .
   tail -F $DIR/scand-a.log $DIR/scand-b.log

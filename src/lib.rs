@@ -30,7 +30,8 @@
 //! The path of a task: `scanpush/push/` → Kafka `scan-tasks` → `poll` → claim table → `dispatch` → `scan-N` → masscan → `finalize` → Kafka
 //! `scan-status` and claim table → `commit`.
 //!
-//! The path of a finding: masscan's standard output → `scan-N-reader` → `scan-N` → `publish-N` → Kafka `scan-results` → `scanpush/results/`.
+//! The path of a finding: masscan's standard output → `scan-N-reader` → `scan-N` → `publish-N` → Kafka `scan-results` → `scanpush/results/`, or
+//! `scanpush/store/` → `store/` → the database → `scanpush/queries/`.
 //!
 //! # Invariants
 //!

@@ -23,7 +23,13 @@ fn scanpush<A: Into<OsString>>(line: impl IntoIterator<Item = A>) -> Output {
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_scanpush"));
     command.stdin(Stdio::null());
-    for name in ["SCAN_KAFKA", "SCAN_REDIS", "SCAN_GROUP"] {
+    for name in [
+        "SCAN_KAFKA",
+        "SCAN_REDIS",
+        "SCAN_GROUP",
+        "SCAN_DB",
+        "SCAN_DB_PASSWORD",
+    ] {
         command.env_remove(name);
     }
     command
@@ -517,4 +523,42 @@ fn a_closed_pipe_is_not_an_error() {
     let status = child.wait().expect("the child was started here");
     assert_eq!((status.code(), err.as_str()), (Some(0), ""));
     assert_eq!(stderr.fill_buf().expect("stderr is at its end").len(), 0);
+}
+
+#[test]
+fn a_missing_or_foreign_database_is_one_line() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let foreign = folder.path().join("foreign.db");
+    std::fs::write(
+        &foreign,
+        "not a database, but a text that is long enough to be read",
+    )
+    .expect("the folder is new");
+    let missing = format!("sqlite:{}", folder.path().join("none.db").display());
+    let foreign = format!("sqlite:{}", foreign.display());
+    for line in [
+        &["services"][..],
+        &["changes"],
+        &["host", "10.0.0.1"],
+        &["diff", "a", "b"],
+        &["status", "abcd", "-redis", "redis://127.0.0.1:1"],
+    ] {
+        for (url, cause) in [
+            (&missing, "the file does not exist"),
+            (&foreign, "the file is not an SQLite database"),
+        ] {
+            let output = scanpush([line, &["-db", url]].concat());
+            let err = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{line:?}: {err}");
+            assert_eq!(text(&output.stdout), "", "{line:?}");
+            let last = err.lines().last().unwrap_or_default();
+            assert!(
+                last.starts_with("scanpush: database sqlite:") && last.contains(cause),
+                "{line:?}: {err}"
+            );
+            let lines = if line[0] == "status" { 2 } else { 1 };
+            assert_eq!(err.lines().count(), lines, "{line:?}: {err}");
+        }
+    }
+    assert!(!folder.path().join("none.db").exists());
 }

@@ -23,13 +23,27 @@ const BELOW_THE_PROGRAMS: &[&str] = &[
     "connection",
 ];
 
+/// The client keeps a database too, and checks the file with its password.
+const BELOW_THE_CLIENT: &[&str] = &[
+    "model",
+    "masscan",
+    "kafka",
+    "claim_table",
+    "flags",
+    "exit",
+    "connection",
+    "store",
+    "credentials",
+];
+
 /// Each room with the other rooms that it may use.
-const ROOMS: [(&str, &[&str]); 10] = [
+const ROOMS: [(&str, &[&str]); 11] = [
     ("model", &[]),
     ("masscan", &["model"]),
     ("credentials", &["model"]),
     ("kafka", &["model", "credentials"]),
     ("claim_table", &["model", "credentials"]),
+    ("store", &["model", "credentials"]),
     ("flags", &["model", "credentials"]),
     ("exit", &["model"]),
     (
@@ -37,7 +51,7 @@ const ROOMS: [(&str, &[&str]); 10] = [
         &["model", "credentials", "kafka", "claim_table", "flags"],
     ),
     ("scand", BELOW_THE_PROGRAMS),
-    ("scanpush", BELOW_THE_PROGRAMS),
+    ("scanpush", BELOW_THE_CLIENT),
 ];
 /// Maximum length of a line, in characters. rustfmt limits code to less, but not strings and comments.
 const LINE_MAX_CHARS: usize = 180;

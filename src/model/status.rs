@@ -39,6 +39,19 @@ pub struct StatusRecord {
 }
 
 impl StatusRecord {
+    /// Whether this record, which was read after `known` of the same task, says more about it. Servers write independently, so a record of an
+    /// older claim may follow that of a newer one; a terminal state is final until a retry.
+    pub fn replaces(&self, known: &StatusRecord) -> bool {
+        let (retry, fence) = (self.lineage.retry, self.lineage.fence);
+        match retry == known.lineage.retry {
+            false => retry > known.lineage.retry,
+            true => {
+                let is_older_claim = fence < known.lineage.fence && !self.status.is_terminal();
+                !known.status.is_terminal() && !is_older_claim
+            }
+        }
+    }
+
     /// The same with these findings.
     pub fn with_found(self, found: FoundByPass) -> StatusRecord {
         StatusRecord {

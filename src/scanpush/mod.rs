@@ -7,7 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | `push/` | pushes tasks; the default command |
-//! | `status.rs` | shows tasks from Redis |
+//! | `status/` | shows tasks from Redis, or from the database or Kafka if Redis no longer knows them |
 //! | `watch.rs`, `watched.rs`, `screen.rs` | follows tasks until they have ended; what is drawn |
 //! | `ids/` | the tasks that a command line names |
 //! | `control/`, `retry.rs` | cancel, pause and resume tasks; start them again |
@@ -16,6 +16,7 @@
 //! | `completion/` | completion scripts for shells, generated from the commands' tables |
 //! | `results/`, `formats/` | writes findings; the output formats |
 //! | `queries/` | services, changes and hosts in the database |
+//! | `diff/` | compares two tasks or jobs in the database |
 //! | `tags.rs` | reads the file of tagged networks |
 //! | `input_source.rs` | reads a file or standard input up to a bound |
 //! | `store/` | writes findings into a database |
@@ -30,6 +31,7 @@
 mod completion;
 mod control;
 mod database;
+mod diff;
 mod formats;
 mod ids;
 mod input_source;
@@ -42,6 +44,8 @@ mod push;
 mod queries;
 mod results;
 mod retry;
+#[cfg(test)]
+mod sample_store;
 mod screen;
 mod servers;
 mod status;
@@ -81,6 +85,7 @@ const COMMANDS: &[Command] = &[
     queries::SERVICES,
     queries::CHANGES,
     queries::HOST,
+    diff::COMMAND,
 ];
 
 /// A command of scanpush.

@@ -4,7 +4,7 @@ use super::connection::AnyConnection;
 use super::error::StoreError;
 use super::schema::{ServiceRow, TaskRow, services, signed, tasks, unsigned};
 use super::sightings::{add_changes, put_services};
-use super::writer::Stop;
+use super::stop::Stop;
 use crate::model::coverage::{Coverage, ScanParameters, are_complete};
 use crate::model::service::{Change, CoveringScan, Missed, Service, ServiceState, ordered_bytes};
 use crate::model::targets::AddressRange;

@@ -148,6 +148,8 @@ fn by_text(at: &impl fmt::Display, text: &str) -> StoreError {
     }
     let cause = if has("database is locked") {
         "it is locked by another program".to_owned()
+    } else if has("lock timeout") {
+        "it is locked by another transaction".to_owned()
     } else if has("disk is full") || has("No space left on device") {
         "no space left on the disk".to_owned()
     } else {

@@ -14,6 +14,7 @@
 //! | `sightings.rs` | services that findings of a batch are about |
 //! | `ends.rs` | what the end of a task proves |
 //! | `tasks.rs` | tasks, as records and status records describe them |
+//! | `stop.rs` | tells long work that the process has to end |
 //! | `retention.rs` | deletes what is old |
 //! | `reader.rs`, `filter.rs` | queries |
 
@@ -28,6 +29,7 @@ mod retention;
 mod schema;
 mod sightings;
 mod sqlite;
+mod stop;
 mod tasks;
 mod url;
 mod writer;

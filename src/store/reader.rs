@@ -22,7 +22,7 @@ use std::net::IpAddr;
 const PAGE_ROWS: usize = 2_000;
 /// Rows that are read without an order and sorted here. An index that finds them is faster than one that has them in order, if there are so few;
 /// no database knows that in advance.
-const FEW_ROWS: usize = 10_000;
+const FEW_ROWS: usize = 4_000;
 /// With more ranges than this, few rows are not searched for: each range is a query.
 const FEW_RANGES_MAX: usize = 16;
 /// With more networks than this, the database is asked for the range from the first to the last address, and the networks are applied to the rows:
@@ -149,8 +149,13 @@ impl StoreReader {
                 continue;
             }
             loop {
+                // One lower bound only: SQLite seeks to the first one that it finds, and would read the rows before `after` again.
+                let after_in_range = after.clone().filter(|(address, _, _)| *address >= first);
+                let lowest = after_in_range
+                    .as_ref()
+                    .map_or(&first, |(address, _, _)| address);
                 let mut query = services::table
-                    .filter(services::address.ge(first.clone()))
+                    .filter(services::address.ge(lowest.clone()))
                     .filter(services::address.le(last.clone()))
                     .order((services::address, services::port, services::protocol))
                     .limit(PAGE_ROWS as i64)
@@ -175,8 +180,8 @@ impl StoreReader {
                         .filter(services::protocol.eq(number_of(one.proto))),
                     several => query.filter(has_port(several)),
                 };
-                if let Some((address, port, protocol)) = after.clone() {
-                    query = query.filter(services::address.ge(address.clone())).filter(
+                if let Some((address, port, protocol)) = after_in_range {
+                    query = query.filter(
                         services::address.gt(address).or(services::port
                             .gt(port)
                             .or(services::port.eq(port).and(services::protocol.gt(protocol)))),
@@ -293,9 +298,6 @@ impl StoreReader {
             if let Some(since) = filter.since {
                 query = query.filter(changes::at.ge(signed(since)));
             }
-            if let Some(until) = filter.until {
-                query = query.filter(changes::at.lt(signed(until)));
-            }
             if let [one] = port_filter
                 && one.first == one.last
             {
@@ -303,13 +305,16 @@ impl StoreReader {
                     .filter(changes::port.eq(i32::from(one.first)))
                     .filter(changes::protocol.eq(number_of(one.proto)));
             }
-            if let Some((at, id)) = after {
-                query = query.filter(changes::at.le(at)).filter(
+            // One upper bound only, as for services.
+            query = match (after, filter.until) {
+                (Some((at, id)), _) => query.filter(changes::at.le(at)).filter(
                     changes::at
                         .lt(at)
                         .or(changes::at.eq(at).and(changes::id.lt(id))),
-                );
-            }
+                ),
+                (None, Some(until)) => query.filter(changes::at.lt(signed(until))),
+                (None, None) => query,
+            };
             let rows: Vec<ChangeRow> = query
                 .load(&mut self.connection)
                 .map_err(|error| StoreError::from(error).of(&self.settings.url))?;

@@ -3,7 +3,7 @@
 use super::connection::{AnyConnection, transaction};
 use super::error::StoreError;
 use super::schema::{changes, findings, services, signed, task_records, tasks};
-use super::writer::Stop;
+use super::stop::Stop;
 use crate::model::span::Retention;
 use diesel::prelude::*;
 

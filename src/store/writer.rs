@@ -8,14 +8,15 @@ use super::schema::{
     FindingRow, PositionRow, columns_of, counters, positions, signed, store_lease, unsigned,
 };
 use super::sightings::Sightings;
+use super::stop::Stop;
 use super::{postgres, retention, sqlite, tasks};
 use crate::model::State;
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::Receiver;
 use diesel::prelude::*;
 use std::collections::{BTreeMap, HashSet};
 
 /// How long a lease is valid without renewal, in milliseconds. Every batch renews it.
-const LEASE_MS: i64 = 10_000;
+const STORE_LEASE_MS: i64 = 10_000;
 
 /// How findings become services and changes.
 #[derive(Clone, Debug)]
@@ -37,20 +38,6 @@ pub enum Lease {
     HeldBy(String),
 }
 
-/// Tells long work that the process has to end.
-#[derive(Clone, Debug)]
-pub(super) struct Stop(Receiver<()>);
-
-impl Stop {
-    /// Errs once the channel is closed.
-    pub(super) fn check(&self) -> Result<(), StoreError> {
-        match self.0.try_recv() {
-            Err(TryRecvError::Empty) => Ok(()),
-            Ok(()) | Err(TryRecvError::Disconnected) => Err(StoreError::Stopped),
-        }
-    }
-}
-
 /// A database that is written to.
 pub struct StoreWriter {
     settings: DatabaseSettings,
@@ -70,7 +57,7 @@ impl StoreWriter {
             connection: open(settings, Purpose::Writing)?,
             settings: settings.clone(),
             options,
-            stop: Stop(stop.clone()),
+            stop: Stop::new(stop),
         })
     }
 
@@ -179,9 +166,9 @@ fn take_lease(connection: &mut AnyConnection, holder: &str) -> Result<Lease, Sto
     let may_be_taken = store_lease::holder
         .is_null()
         .or(store_lease::holder.eq(holder))
-        .or(store_lease::renewed_ms.lt(now - LEASE_MS))
+        .or(store_lease::renewed_ms.lt(now - STORE_LEASE_MS))
         // A clock that was set back: such a lease would last for ever.
-        .or(store_lease::renewed_ms.gt(now + LEASE_MS));
+        .or(store_lease::renewed_ms.gt(now + STORE_LEASE_MS));
     let taken = diesel::update(store_lease::table.filter(may_be_taken.assume_not_null()))
         .set((
             store_lease::holder.eq(Some(holder)),

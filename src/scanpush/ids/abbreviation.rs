@@ -77,7 +77,8 @@ fn unknown(id: &TaskId, what: &str, group: impl Display, why: &str) -> String {
     format!("{id} is not a {what} of group {group} ({why}{hint})")
 }
 
-fn is_too_short(name: &TaskId) -> bool {
+/// Whether a name is too short to be an abbreviated id.
+pub fn is_too_short(name: &TaskId) -> bool {
     name.as_str().len() < ID_PREFIX_MIN_BYTES
 }
 

@@ -12,6 +12,8 @@ mod abbreviation;
 mod find;
 mod options;
 
-pub use abbreviation::{UNKNOWN_TASK_REASON, unknown_task};
+pub use abbreviation::{
+    Match, UNKNOWN_TASK_REASON, ambiguous, complete, is_too_short, unknown_task, with_prefix,
+};
 pub use find::{FoundJob, FoundTasks, JobError, find_job};
 pub use options::{JOB, TaskNames, TaskOptions};

@@ -32,7 +32,7 @@ const NEW_SINCE: Flag = Flag::optional(
 pub(in crate::scanpush) const COMMAND: Command = Command {
     name: "services",
     about: "shows services in the database: which are open, since when",
-    usage: "services [-net TARGETS] [-port PORTS] [-state open|closed] [flags]",
+    usage: "services [-net TARGETS] [-port PORTS] [-state STATE] [flags]",
     flags: &[
         NET,
         PORT,

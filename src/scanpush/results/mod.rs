@@ -20,15 +20,15 @@
 
 mod collector;
 mod coverage;
-mod diff;
-mod endpoints;
+pub(super) mod diff;
+pub(super) mod endpoints;
 mod flags;
 mod follow;
 mod options;
 mod report;
 mod run;
 mod selected;
-mod topic_reader;
+pub(super) mod topic_reader;
 
 use super::Command;
 

@@ -19,8 +19,13 @@ const RATE_WINDOW: Duration = Duration::from_secs(10);
 pub enum Report {
     /// Something happened.
     Line(String),
-    /// A batch with so many findings was written.
-    Written(u64),
+    /// A batch was written.
+    Written {
+        /// Findings in it.
+        findings: u64,
+        /// Records that changed nothing.
+        ignored: u64,
+    },
     /// Findings that are left to read.
     Behind(u64),
 }
@@ -30,12 +35,14 @@ pub struct Progress {
     bar: Option<ProgressBar>,
     is_terminal: bool,
     findings: u64,
+    ignored: u64,
     behind: u64,
     /// Start of the window for the rate, and the findings at that time.
     window: (Instant, u64),
     rate: u64,
     line_at: Instant,
-    findings_at_line: u64,
+    /// Findings and ignored records at the last line.
+    counts_at_line: (u64, u64),
 }
 
 impl Progress {
@@ -45,11 +52,12 @@ impl Progress {
             bar: None,
             is_terminal: output.err_is_terminal(),
             findings: 0,
+            ignored: 0,
             behind: 0,
             window: (Instant::now(), 0),
             rate: 0,
             line_at: Instant::now(),
-            findings_at_line: 0,
+            counts_at_line: (0, 0),
         }
     }
 
@@ -62,8 +70,9 @@ impl Progress {
     pub fn take(&mut self, report: Report, output: &mut Output<'_>) -> Result<(), Failure> {
         match report {
             Report::Line(line) => self.line(&line, output),
-            Report::Written(findings) => {
+            Report::Written { findings, ignored } => {
                 self.findings += findings;
+                self.ignored += ignored;
                 Ok(())
             }
             Report::Behind(behind) => {
@@ -85,11 +94,11 @@ impl Progress {
         if self.is_terminal {
             self.draw();
         } else if self.line_at.elapsed() >= LINE_INTERVAL {
-            if self.findings > self.findings_at_line {
+            if (self.findings, self.ignored) != self.counts_at_line {
                 self.line(&self.status(), output)?;
             }
             self.line_at = Instant::now();
-            self.findings_at_line = self.findings;
+            self.counts_at_line = (self.findings, self.ignored);
         }
         Ok(())
     }
@@ -114,6 +123,9 @@ impl Progress {
     /// `1200000 findings written, 300000 left, 52000/s, about 6s`
     fn status(&self) -> String {
         let mut text = format!("{} findings written", self.findings);
+        if self.ignored > 0 {
+            text += &format!(", {} records ignored", self.ignored);
+        }
         if self.behind > 0 {
             text += &format!(", {} left, {}/s", self.behind, self.rate);
             if let Some(seconds) = self.behind.checked_div(self.rate) {

@@ -9,24 +9,24 @@ use crate::model::{FindingRecord, State, StatusRecord, Task};
 use crate::store::{Completion, StatusChange, StoredFinding, TaskAt};
 
 /// Longest record of a finding or of a state change, in bytes. A state change names at most 64 KiB of exclusions.
-const RECORD_MAX_BYTES: usize = 256 * 1024;
+const STORED_RECORD_MAX_BYTES: usize = 256 * 1024;
 /// A record with a time later than this after now is not valid, in seconds: servers' clocks may differ a little.
-const CLOCK_SKEW_MAX_S: u64 = 24 * 3600;
+const FUTURE_MAX_S: u64 = 24 * 3600;
 /// Longest server name and error text that are stored, in characters.
-const SERVER_MAX_CHARS: usize = 64;
-const ERROR_MAX_CHARS: usize = 500;
+const STORED_SERVER_MAX_CHARS: usize = 64;
+const STORED_ERROR_MAX_CHARS: usize = 500;
 
 /// A finding, if it says that a port is open.
 pub fn finding(_partition: i32, record: &Record, now: u64) -> Parsed<StoredFinding> {
     const INVALID: &str = "findings that are not valid";
-    if record.value.len() > RECORD_MAX_BYTES {
+    if record.value.len() > STORED_RECORD_MAX_BYTES {
         return Err(INVALID);
     }
     let found = FindingRecord::from_record(&record.value).map_err(|_| INVALID)?;
     if found.finding.status.as_str() != "open" {
         return Err("findings that are not open");
     }
-    if found.finding.timestamp > now + CLOCK_SKEW_MAX_S {
+    if found.finding.timestamp > now + FUTURE_MAX_S {
         return Err("findings from the future");
     }
     let task_id = found.task_id.parse().map_err(|_| INVALID)?;
@@ -41,7 +41,7 @@ pub fn finding(_partition: i32, record: &Record, now: u64) -> Parsed<StoredFindi
             reason: found.finding.reason,
             ttl: found.finding.ttl,
         },
-        server: shortened(&found.server, SERVER_MAX_CHARS),
+        server: shortened(&found.server, STORED_SERVER_MAX_CHARS),
         attempt: found.attempt,
         pass: found.pass,
     })
@@ -50,11 +50,11 @@ pub fn finding(_partition: i32, record: &Record, now: u64) -> Parsed<StoredFindi
 /// A change of a task's state.
 pub fn status(_partition: i32, record: &Record, now: u64) -> Parsed<Awaited> {
     const INVALID: &str = "status records that are not valid";
-    if record.value.len() > RECORD_MAX_BYTES {
+    if record.value.len() > STORED_RECORD_MAX_BYTES {
         return Err(INVALID);
     }
     let status: StatusRecord = serde_json::from_slice(&record.value).map_err(|_| INVALID)?;
-    if status.at_ms / 1000 > now + CLOCK_SKEW_MAX_S {
+    if status.at_ms / 1000 > now + FUTURE_MAX_S {
         return Err("status records from the future");
     }
     let found_by_pass = (!status.found_by_pass.is_empty())
@@ -76,7 +76,7 @@ pub fn status(_partition: i32, record: &Record, now: u64) -> Parsed<Awaited> {
         change: StatusChange {
             task_id: status.task_id.parse().map_err(|_| INVALID)?,
             status: status.status,
-            server: shortened(&status.server, SERVER_MAX_CHARS),
+            server: shortened(&status.server, STORED_SERVER_MAX_CHARS),
             attempt: status.lineage.attempt,
             lost: status.lineage.lost,
             fence: status.lineage.fence,
@@ -84,7 +84,9 @@ pub fn status(_partition: i32, record: &Record, now: u64) -> Parsed<Awaited> {
             record: (status.lineage.partition, status.lineage.offset),
             found: status.found,
             found_by_pass,
-            error: status.error.map(|error| shortened(&error, ERROR_MAX_CHARS)),
+            error: status
+                .error
+                .map(|error| shortened(&error, STORED_ERROR_MAX_CHARS)),
             at_ms: status.at_ms,
             completion,
         },

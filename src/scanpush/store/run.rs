@@ -19,7 +19,7 @@ const REPORTS_MAX: usize = 100;
 /// How often signals are looked for.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long the working thread may take to end after a signal. What it has not written then is rolled back by the database.
-const STOP_WAIT: Duration = Duration::from_millis(1500);
+const STORE_STOP_WAIT: Duration = Duration::from_secs(1);
 /// Pauses between attempts to use a database that has failed.
 const DATABASE_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
@@ -55,7 +55,7 @@ pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
         }
         if interrupt.came() {
             stop_sender.take();
-            let give_up_at = *stop_at.get_or_insert_with(|| Instant::now() + STOP_WAIT);
+            let give_up_at = *stop_at.get_or_insert_with(|| Instant::now() + STORE_STOP_WAIT);
             if Instant::now() >= give_up_at {
                 break Ok(End::Stopped);
             }

@@ -580,9 +580,10 @@ impl<'a> Session<'a> {
         self.writer.apply(&batch, results_name)?;
         self.written_at = Instant::now();
         // Without a reader the process is ending.
-        let _ = self
-            .reports
-            .send(Report::Written(self.batch_findings as u64));
+        let _ = self.reports.send(Report::Written {
+            findings: self.batch_findings as u64,
+            ignored: batch.ignored.values().sum(),
+        });
         self.batch_findings = 0;
         Ok(())
     }

@@ -30,7 +30,7 @@ pub struct Topic<T> {
 
 /// A finding that was sent to Kafka this much later than it was found is not expected: findings before a gap's end less this may be missing.
 /// In seconds.
-const DELAY_MAX_S: u64 = 3600;
+const SENDING_DELAY_MAX_S: u64 = 3600;
 
 impl<T> Topic<T> {
     /// Connects, and continues at `cursors`; partitions without one at their beginning. Errs if the topic is missing or no broker answers.
@@ -191,7 +191,7 @@ impl<T> Topic<T> {
                 .iter()
                 .filter_map(|(_, record)| record.as_ref().ok());
             let latest = valid.filter_map(self.time).max();
-            latest.map_or(now, |time| (time + DELAY_MAX_S).min(now))
+            latest.map_or(now, |time| (time + SENDING_DELAY_MAX_S).min(now))
         };
         let loss = self.losses.remove(&partition);
         let gap_until = loss.map_or(0, |_| time_after());

@@ -1,6 +1,15 @@
-//! `scanpush status`: tasks with their progress. Reads Redis only.
+//! `scanpush status`: tasks with their progress, from Redis. For tasks that Redis no longer knows, the database or Kafka says how they ended.
+//!
+//! | file | purpose |
+//! |---|---|
+//! | `past_task.rs` | a task as the database or Kafka knows it |
+//! | `past.rs` | looks such tasks up |
+
+mod past;
+mod past_task;
 
 use super::Command;
+use super::database::{self, DB_PASSWORD_FILE, OPTIONAL_DB};
 use super::ids::{FoundTasks, JOB, TaskNames, TaskOptions};
 use super::options::JSON;
 use super::output::Output;
@@ -9,6 +18,13 @@ use crate::claim_table::{ClaimTable, ClaimTableError, LiveTask};
 use crate::connection::Connection;
 use crate::exit::Failure;
 use crate::flags::Reader;
+use crate::flags::shared::STATUS_TOPIC;
+use crate::model::text::quoted;
+use crate::model::{Invalid, TaskId, TopicName};
+use crate::store::DatabaseSettings;
+use past::Past;
+use past_task::show_past;
+use std::collections::HashSet;
 
 /// Tasks that `scanpush status` shows without an id: the newest ones.
 const STATUS_TASKS_MAX: usize = 50;
@@ -17,35 +33,83 @@ pub(super) const COMMAND: Command = Command {
     name: "status",
     about: "shows tasks with their state, progress, rate and server",
     usage: "status [flags] [ID… | -job ID]",
-    flags: &[JOB, JSON],
+    flags: &[JOB, JSON, OPTIONAL_DB, DB_PASSWORD_FILE, STATUS_TOPIC],
     more: "\
 Without an ID it shows the 50 newest tasks, newest first. An ID may be
-abbreviated to its first characters, at least 4, if they are unique. Needs Redis
-only: -kafka and -topic are accepted but not used. DONE is the share of probes
-sent, LEFT the time until all are sent, RATE is in packets per second. -json
-prints more fields.
+abbreviated to its first characters, at least 4, if they are unique. DONE is the
+share of probes sent, LEFT the time until all are sent, RATE is in packets per
+second. -json prints more fields. Redis forgets a task 7 days after its end:
+then the last state comes from the database if -db or $SCAN_DB is given, else
+from Kafka (-status-topic, read for at most 10 s). It is shown separately, with
+its source; so it is while Redis is unreachable, from the database.
 Exit code 0: all were found; 1: an ID is unknown or Redis is unreachable; 2:
 invalid flags.
 
 examples:
   scanpush status
   scanpush status -group dmz Wb3ZtqLk9Xe_fJ2vR0yAc
+  scanpush status -db sqlite:findings.db Wb3ZtqLk
   scanpush status -json | jq -r 'select(.status == \"failed\") | .task_id'
 ",
     run,
 };
+
+/// What the command line asks for.
+#[derive(Debug)]
+struct Options {
+    tasks: TaskOptions,
+    database: Option<DatabaseSettings>,
+    status_topic: TopicName,
+}
 
 /// The tasks to show, and what was found for the names.
 #[derive(Default)]
 struct Listing {
     tasks: Vec<LiveTask>,
     found: FoundTasks,
+    /// Tasks of a job of which Redis has only the ids.
+    forgotten: Vec<TaskId>,
 }
 
 fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
-    let options = TaskOptions::read(reader, TaskNames::read_any)?;
-    let listing = read(&options).map_err(|error| Failure::Runtime(error.to_string()))?;
-    show(&options, &listing, now_ms(), output)
+    let options = resolve(reader)?;
+    let names = &options.tasks.names;
+    let (mut listing, redis_error) = match read(&options.tasks) {
+        Ok(listing) => (listing, None),
+        Err(error) if options.database.is_none() || names.is_empty() => {
+            return Err(Failure::Runtime(error.to_string()));
+        }
+        Err(error) => (Listing::all_unknown(names), Some(error)),
+    };
+    if let Some(error) = &redis_error {
+        output.problem(&format!("scanpush: {error}"));
+    }
+    let mut past = past::look_up(&options, &mut listing)?;
+    if redis_error.is_some() {
+        // Only the database was asked.
+        let unknown = std::mem::take(&mut listing.found.unknown);
+        let names = unknown.iter().map(|id| quoted(id.as_str()));
+        let url = options.database.as_ref().map(|settings| &settings.url);
+        let lines = names.zip(url.into_iter().cycle());
+        let lines = lines.map(|(name, url)| format!("{name} is not in {url}"));
+        listing.found.problems.extend(lines);
+        past.notes.clear();
+    }
+    show(&options.tasks, &listing, &past, now_ms(), output)?;
+    match redis_error {
+        Some(_) => Err(Failure::Said),
+        None => Ok(()),
+    }
+}
+
+fn resolve(mut reader: Reader) -> Result<Options, Invalid> {
+    let database = database::read_optional(&mut reader)?;
+    let status_topic = reader.value(&STATUS_TOPIC, str::parse)?;
+    Ok(Options {
+        tasks: TaskOptions::read(reader, TaskNames::read_any)?,
+        database,
+        status_topic,
+    })
 }
 
 fn read(options: &TaskOptions) -> Result<Listing, ClaimTableError> {
@@ -54,52 +118,87 @@ fn read(options: &TaskOptions) -> Result<Listing, ClaimTableError> {
     if options.names.is_empty() {
         return Ok(Listing {
             tasks: claim_table.tasks(&[], STATUS_TASKS_MAX)?,
-            found: FoundTasks::default(),
+            ..Listing::default()
         });
     }
     let found = options.names.find(&mut claim_table)?;
-    let tasks = claim_table.tasks_of(&found.tasks)?.into_iter().flatten();
+    let tasks: Vec<LiveTask> = claim_table
+        .tasks_of(&found.tasks)?
+        .into_iter()
+        .flatten()
+        .collect();
+    let known: HashSet<&str> = tasks.iter().map(|task| task.task_id.as_str()).collect();
+    let forgotten = found.tasks.iter();
+    let forgotten = forgotten.filter(|id| !known.contains(id.as_str()));
     Ok(Listing {
-        tasks: tasks.collect(),
+        forgotten: forgotten.cloned().collect(),
+        tasks,
         found,
     })
+}
+
+impl Listing {
+    /// If Redis cannot be asked.
+    fn all_unknown(names: &TaskNames) -> Listing {
+        Listing {
+            found: FoundTasks {
+                unknown: names.ids.clone(),
+                ..FoundTasks::default()
+            },
+            ..Listing::default()
+        }
+    }
 }
 
 fn show(
     options: &TaskOptions,
     listing: &Listing,
+    past: &Past,
     now_ms: u64,
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
     tasks::show(&listing.tasks, options.json, now_ms, output)?;
+    if !options.json && !listing.tasks.is_empty() && !past.tasks.is_empty() {
+        output.line("")?;
+    }
+    show_past(&past.tasks, options.json, now_ms, output)?;
     output.flush()?;
     let Connection { redis, group, .. } = &options.connection;
     if options.names.is_empty() && listing.tasks.is_empty() {
         output.remark(&format!("no tasks in group {group} at {redis}"));
     }
-    match listing.found.report(group, output) {
-        true => Ok(()),
-        false => Err(Failure::Said),
+    if listing.found.report(group, output) {
+        return Ok(());
     }
+    for line in &past.notes {
+        output.problem(&format!("scanpush: {line}"));
+    }
+    Err(Failure::Said)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tasks::sample::{NOW_MS, task};
     use super::*;
     use crate::flags;
-    use crate::model::Invalid;
+    use crate::scanpush::tasks::sample::{NOW_MS, task};
 
     fn options(line: &[&str]) -> Result<TaskOptions, Invalid> {
         flags::read_line(line, COMMAND.flags, |reader| {
-            TaskOptions::read(reader, TaskNames::read_any)
+            resolve(reader).map(|options| options.tasks)
         })
     }
 
     fn shown(line: &[&str], listing: &Listing) -> (bool, String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut output = Output::new(&mut out, &mut err, None, true);
-        let good = show(&options(line).unwrap(), listing, NOW_MS, &mut output).is_ok();
+        let good = show(
+            &options(line).unwrap(),
+            listing,
+            &Past::default(),
+            NOW_MS,
+            &mut output,
+        )
+        .is_ok();
         (
             good,
             String::from_utf8(out).unwrap(),
@@ -111,6 +210,7 @@ mod tests {
     fn an_unknown_id_is_reported_and_the_others_are_shown() {
         let listing = Listing {
             tasks: vec![task()],
+            forgotten: Vec::new(),
             found: FoundTasks {
                 unknown: vec!["nobody".parse().unwrap()],
                 problems: vec!["\"Wb\x1b\" is ambiguous".into()],
