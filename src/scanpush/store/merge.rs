@@ -235,14 +235,20 @@ impl Merge {
             Some((_, Ok(head))) => head.results_end.clone(),
             _ => Vec::new(),
         };
-        let is_full = self.waiting_findings > WAITING_FINDINGS_MAX;
-        if !results_end.is_empty() {
+        if !results_end.is_empty() && !self.has_read(&results_end) {
+            // Only once all of them are there: if the offsets are wrong, later findings must not be applied before other ends of tasks.
+            let is_full = self.waiting_findings > WAITING_FINDINGS_MAX;
+            if !self.is_available(&results_end) && !is_full {
+                return Next::NeedFindings;
+            }
             let up_to = |partition: i32| match usize::try_from(partition) {
-                _ if is_full => i64::MAX,
                 Ok(n) => results_end.get(n).copied().unwrap_or(i64::MAX),
                 Err(_) => i64::MAX,
             };
-            let findings = self.take_findings(&up_to);
+            let mut findings = self.take_findings(&up_to);
+            if findings.is_empty() && is_full {
+                findings = self.take_findings(&|_| i64::MAX);
+            }
             if !findings.is_empty() {
                 return Next::Apply(Event::Findings(findings));
             }
@@ -279,6 +285,14 @@ impl Merge {
                 .get(&partition)
                 .map_or(0, |queue| queue.applied);
             applied >= *end
+        })
+    }
+
+    /// Whether the findings below these offsets have all been read.
+    fn is_available(&self, results_end: &[i64]) -> bool {
+        (0..).zip(results_end).all(|(partition, end)| {
+            let read = self.findings.get(&partition).map_or(0, |queue| queue.read);
+            read >= *end
         })
     }
 
@@ -486,20 +500,30 @@ mod tests {
         let mut merge = merge();
         merge.add_findings(findings(0, 0..5));
         merge.add_status(statuses(0, 0, vec![status("a", 1, &[3, 2])]));
-        let (applied, next) = drain(&mut merge);
-        assert_eq!(
-            (applied.join(" ").as_str(), next),
-            ("0 1 2", Next::NeedFindings)
-        );
-        assert_eq!(merge.take_positions().1[&0].next_offset, 3);
+        assert_eq!(drain(&mut merge), (vec![], Next::NeedFindings));
         merge.add_findings(findings(1, 0..1));
-        assert_eq!(drain(&mut merge), (vec!["100".into()], Next::NeedFindings));
+        assert_eq!(drain(&mut merge), (vec![], Next::NeedFindings));
+        assert!(merge.take_positions().1.is_empty());
         merge.add_findings(findings(1, 1..3));
         let (applied, next) = drain(&mut merge);
         assert_eq!(
             (applied.join(" ").as_str(), next),
-            ("101 a 3 4 102", Next::Nothing)
+            ("0 1 2 100 101 a 3 4 102", Next::Nothing)
         );
+    }
+
+    #[test]
+    fn a_wrong_end_does_not_let_later_findings_pass() {
+        let mut merge = merge();
+        merge.add_findings(findings(0, 0..4));
+        merge.add_status(statuses(
+            0,
+            0,
+            vec![status("wrong", 1, &[i64::MAX]), status("a", 2, &[2])],
+        ));
+        assert_eq!(drain(&mut merge), (vec![], Next::NeedFindings));
+        merge.give_up_waiting();
+        assert_eq!(drain(&mut merge).0, ["wrong", "0", "1", "a", "2", "3"]);
     }
 
     #[test]

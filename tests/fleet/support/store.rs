@@ -7,8 +7,6 @@ use super::server::Scand;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
-use scan::credentials::{Password, Secret};
-use scan::store::DatabaseSettings;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -97,19 +95,6 @@ impl FindingsDb {
             flags.push(text(&database.password_file()).to_owned());
         }
         flags
-    }
-
-    /// The same for this program's library.
-    pub fn settings(&self) -> DatabaseSettings {
-        DatabaseSettings {
-            url: self.url().parse().unwrap(),
-            password: match self {
-                FindingsDb::Sqlite(_) => None,
-                FindingsDb::Postgres(_) => {
-                    Some(Password::Variable(Secret::new(&self.password()).unwrap()))
-                }
-            },
-        }
     }
 
     fn password(&self) -> String {
