@@ -36,6 +36,9 @@ const PORT_RANGES_IN_SQL_MAX: usize = 64;
 /// The columns of the primary key of `services`, whose order is that of the services.
 type ServiceColumns = (Vec<u8>, i32, i16);
 
+/// A change with what changes are ordered by: time and number.
+type PlacedChange = ((i64, i64), NumberedChange);
+
 /// A database that is read from.
 pub struct StoreReader {
     settings: DatabaseSettings,
@@ -336,7 +339,7 @@ impl StoreReader {
     fn few_changes(
         &mut self,
         filter: &ChangeFilter,
-    ) -> Result<Option<Vec<((i64, i64), NumberedChange)>>, StoreError> {
+    ) -> Result<Option<Vec<PlacedChange>>, StoreError> {
         let Some(networks) = &filter.networks else {
             return Ok(None);
         };
