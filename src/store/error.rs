@@ -117,9 +117,16 @@ fn classified(at: &impl fmt::Display, error: &DieselError) -> StoreError {
     }
 }
 
+/// libpq tries with TLS and without, and names both errors.
+fn without_repetition(text: &str) -> String {
+    let mut lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.dedup();
+    lines.join(" ")
+}
+
 /// SQLite's and libpq's causes reach us as texts only.
 fn by_text(at: &impl fmt::Display, text: &str) -> StoreError {
-    let text = one_line(text.trim());
+    let text = one_line(&without_repetition(text.trim()));
     let has = |part: &str| text.contains(part);
     let unusable = |cause: &str| StoreError::unusable(at, cause);
     if has("file is not a database") {

@@ -149,6 +149,14 @@ pub(super) fn with_status(
     Some(row)
 }
 
+fn is_without_parameters(row: &TaskRow) -> bool {
+    row.ip_range.is_none()
+}
+
+fn is_of(row: &TaskRow, record: &TaskAt) -> bool {
+    (row.topic_partition, row.topic_offset) == (Some(record.partition), Some(record.offset))
+}
+
 fn number(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
@@ -175,6 +183,13 @@ pub(super) fn put_record(
     record: &TaskAt,
     now_ms: i64,
 ) -> Result<(), StoreError> {
+    // A topic that was recreated has other records at the same offsets.
+    diesel::delete(
+        task_records::table
+            .filter(task_records::topic_partition.eq(record.partition))
+            .filter(task_records::topic_offset.eq(record.offset)),
+    )
+    .execute(connection)?;
     diesel::insert_into(task_records::table)
         .values((
             task_records::topic_partition.eq(record.partition),
@@ -186,6 +201,10 @@ pub(super) fn put_record(
         .execute(connection)?;
     match find(connection, &record.task.task_id)? {
         None => put(connection, &queued(record, now_ms)),
+        // A state change that names this record was read before it.
+        Some(row) if is_without_parameters(&row) && is_of(&row, record) => {
+            put(connection, &with_parameters(row, record))
+        }
         // Its state says which of the two records counts.
         Some(_) => Ok(()),
     }

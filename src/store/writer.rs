@@ -61,7 +61,13 @@ impl StoreWriter {
         })
     }
 
-    /// Takes the lease, or renews it.
+    /// Renews the lease. Errs with [`StoreError::LeaseLost`] if another process has had it since it was taken.
+    pub fn renew_lease(&mut self) -> Result<(), StoreError> {
+        let holder = self.options.holder.clone();
+        self.transaction(|connection| renew_lease(connection, &holder))
+    }
+
+    /// Takes the lease if no other process has it. What was read before, the positions above all, may be outdated then.
     pub fn take_lease(&mut self) -> Result<Lease, StoreError> {
         let holder = self.options.holder.clone();
         self.transaction(|connection| take_lease(connection, &holder))
@@ -101,10 +107,7 @@ impl StoreWriter {
     pub fn apply(&mut self, batch: &Batch, results_topic: &str) -> Result<(), StoreError> {
         let (options, stop) = (self.options.clone(), self.stop.clone());
         self.transaction(|connection| {
-            match take_lease(connection, &options.holder)? {
-                Lease::Held => {}
-                Lease::HeldBy(holder) => return Err(StoreError::LeaseLost { holder }),
-            }
+            renew_lease(connection, &options.holder)?;
             for ((topic, partition), change) in &batch.positions {
                 advance(connection, topic, *partition, change)?;
             }
@@ -141,10 +144,7 @@ impl StoreWriter {
     pub fn delete_old(&mut self, keep: &retention::Keep, now: u64) -> Result<u64, StoreError> {
         let (stop, holder) = (self.stop.clone(), self.options.holder.clone());
         let deleted = retention::delete_old(&mut self.connection, keep, now, &stop, |connection| {
-            match take_lease(connection, &holder)? {
-                Lease::Held => Ok(()),
-                Lease::HeldBy(holder) => Err(StoreError::LeaseLost { holder }),
-            }
+            renew_lease(connection, &holder)
         });
         deleted.map_err(|error| self.named(error))
     }
@@ -182,6 +182,24 @@ fn take_lease(connection: &mut AnyConnection, holder: &str) -> Result<Lease, Sto
         .select(store_lease::holder)
         .first(connection)?;
     Ok(Lease::HeldBy(other.unwrap_or_default()))
+}
+
+/// Renews the lease if nobody else has taken it, expired or not. A writer that merely took a free lease here would go on from positions that another
+/// one has moved in the meantime.
+fn renew_lease(connection: &mut AnyConnection, holder: &str) -> Result<(), StoreError> {
+    let now = now_ms(connection)?;
+    let renewed = diesel::update(store_lease::table.filter(store_lease::holder.eq(holder)))
+        .set(store_lease::renewed_ms.eq(now))
+        .execute(connection)?;
+    if renewed > 0 {
+        return Ok(());
+    }
+    let other: Option<String> = store_lease::table
+        .select(store_lease::holder)
+        .first(connection)?;
+    Err(StoreError::LeaseLost {
+        holder: other.unwrap_or_else(|| "it has ended since".to_owned()),
+    })
 }
 
 fn advance(

@@ -37,6 +37,7 @@ mod scope;
 mod secured;
 mod server_faults;
 mod servers;
+mod store;
 mod support;
 mod table;
 mod watch;
@@ -91,6 +92,7 @@ const ESSENTIAL: &[&[Test]] = &[
     push::TESTS,
     records::TESTS,
     results::TESTS,
+    store::TESTS,
     faults::TESTS,
     kafka_faults::TESTS,
     kafka_security::TESTS,

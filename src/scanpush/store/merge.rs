@@ -61,6 +61,16 @@ struct Queue<T> {
     waiting: VecDeque<(i64, Result<T, &'static str>)>,
 }
 
+impl<T> Queue<T> {
+    /// Offsets before the first record that waits have no record that could still come.
+    fn skip_absent(&mut self) {
+        self.applied = self
+            .waiting
+            .front()
+            .map_or(self.read, |(offset, _)| *offset);
+    }
+}
+
 /// Records that were read and are not applied yet.
 #[derive(Debug)]
 pub struct Merge {
@@ -114,9 +124,10 @@ impl Merge {
         note_loss(&mut self.findings_positions, queue, &portion);
         queue.read = portion.next_offset;
         queue.waiting.extend(portion.records);
-        if queue.waiting.is_empty() {
-            queue.applied = queue.read;
-            position(&mut self.findings_positions, portion.partition).next_offset = queue.read;
+        let applied = queue.applied;
+        queue.skip_absent();
+        if queue.applied != applied {
+            position(&mut self.findings_positions, portion.partition).next_offset = queue.applied;
         }
     }
 
@@ -133,9 +144,10 @@ impl Merge {
         note_loss(&mut self.status_positions, queue, &portion);
         queue.read = portion.next_offset;
         queue.waiting.extend(portion.records);
-        if queue.waiting.is_empty() {
-            queue.applied = queue.read;
-            position(&mut self.status_positions, portion.partition).next_offset = queue.read;
+        let applied = queue.applied;
+        queue.skip_absent();
+        if queue.applied != applied {
+            position(&mut self.status_positions, portion.partition).next_offset = queue.applied;
         }
     }
 
@@ -346,10 +358,7 @@ fn advance<T>(
     queue: &mut Queue<T>,
     count: u64,
 ) {
-    queue.applied = queue
-        .waiting
-        .front()
-        .map_or(queue.read, |(offset, _)| *offset);
+    queue.skip_absent();
     let position = position(positions, partition);
     position.next_offset = queue.applied;
     position.records += count;
@@ -578,6 +587,20 @@ mod tests {
             gap_until: 0,
         });
         assert_eq!(merge.take_positions().1[&0].next_offset, 30);
+    }
+
+    #[test]
+    fn findings_that_are_gone_are_not_waited_for() {
+        let mut merge = Merge::new(&Offsets::new(), &Offsets::from([(0, 3)]));
+        merge.add_status(statuses(0, 0, vec![status("a", 1, &[7])]));
+        merge.add_findings(Portion {
+            lost: 6,
+            gap_until: 99,
+            ..findings(0, 9..11)
+        });
+        assert_eq!(drain(&mut merge).0, ["a", "9", "10"]);
+        let (_, findings, _) = merge.take_positions();
+        assert_eq!((findings[&0].next_offset, findings[&0].lost), (11, 6));
     }
 
     #[test]

@@ -89,7 +89,8 @@ pub fn read(mut reader: Reader) -> Result<Options, Invalid> {
         results_topic: reader.value(&RESULTS_TOPIC, str::parse)?,
         status_topic: reader.value(&STATUS_TOPIC, str::parse)?,
         connection: Connection::read(&mut reader)?,
-        holder: holder.to_string(),
+        // Containers may have the same host name and the same process id.
+        holder: format!("{holder}-{}", nanoid::nanoid!(6)),
     };
     let (tasks, status, results) = options.topics();
     if tasks == status || status == results || tasks == results {

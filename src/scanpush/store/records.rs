@@ -63,7 +63,11 @@ pub fn status(_partition: i32, record: &Record, now: u64) -> Parsed<Awaited> {
     let extent = status.extent;
     // Without the offsets after its findings nobody knows whether all of them were read, and an error says that answers were lost.
     let is_conclusive = extent.results_end.is_some() && status.error.is_none();
-    let begun_ms = extent.begun_ms.filter(|_| is_conclusive);
+    // A scan cannot have begun after its end. An earlier beginning proves less, one in the future would outlive every sighting.
+    let begun_ms = extent
+        .begun_ms
+        .filter(|_| is_conclusive)
+        .map(|begun_ms| begun_ms.min(status.at_ms));
     let completion = is_completed.then_some(Completion {
         begun_ms,
         server_exclude: extent.server_exclude,
@@ -106,4 +110,29 @@ pub fn task(partition: i32, record: &Record, _now: u64) -> Parsed<TaskAt> {
 fn shortened(text: &str, max_chars: usize) -> String {
     let start: String = text.chars().take(max_chars).collect();
     one_line(&start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn record(value: &Value) -> Record {
+        Record {
+            offset: 0,
+            value: value.to_string().into_bytes(),
+        }
+    }
+
+    #[test]
+    fn a_scan_that_began_after_its_end_began_at_its_end() {
+        let completed = |begun_ms: u64| {
+            let value = json!({"task_id": "t", "status": "completed", "server": "s", "attempt": 1, "partition": 0, "offset": 0, "found": 0,
+                "at_ms": 5000, "begun_ms": begun_ms, "results_end": []});
+            let awaited = status(0, &record(&value), 5).unwrap();
+            awaited.change.completion.unwrap().begun_ms
+        };
+        assert_eq!(completed(4000), Some(4000));
+        assert_eq!(completed(253_402_300_799_999), Some(5000));
+    }
 }

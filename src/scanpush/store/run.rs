@@ -19,7 +19,7 @@ const REPORTS_MAX: usize = 100;
 /// How often signals are looked for.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long the working thread may take to end after a signal. What it has not written then is rolled back by the database.
-const STORE_STOP_WAIT: Duration = Duration::from_millis(1500);
+const STORE_STOP_WAIT: Duration = Duration::from_secs(1);
 /// Pauses between attempts to use a database that has failed.
 const DATABASE_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
@@ -83,6 +83,7 @@ fn work(
     let mut backoff = Backoff::between(first, max);
     let mut has_worked = false;
     let mut last_line = String::new();
+    let mut said_at: Option<Instant> = None;
     loop {
         let began = Instant::now();
         let error = match session::run(options, !last_line.is_empty(), reports, stop) {
@@ -98,9 +99,12 @@ fn work(
         if began.elapsed() > max {
             backoff.reset();
             last_line.clear();
+            said_at = None;
         }
         let line = format!("{error}; trying again");
-        if line != last_line {
+        let is_due = said_at.is_none_or(|at| at.elapsed() >= session::OTHER_ERROR_INTERVAL);
+        if is_due && line != last_line {
+            said_at = Some(Instant::now());
             // Without a reader the process is ending.
             let _ = reports.send(Report::Line(line.clone()));
             last_line = line;

@@ -34,6 +34,8 @@ const LEASE_INTERVAL: Duration = Duration::from_secs(3);
 const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often old rows are deleted.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+/// An outage's further errors are printed at this interval, if they are others.
+pub const OTHER_ERROR_INTERVAL: Duration = Duration::from_secs(60);
 /// How long the end of a task waits for a partition of its findings that this program does not know yet.
 const NEW_PARTITION_WAIT: Duration = Duration::from_secs(120);
 
@@ -77,9 +79,13 @@ pub fn run(
             return Ok(end);
         }
     };
-    let result = Session::new(options, topics, &positions, writer, reports, stop).run();
+    let result = Session::new(options, topics, &positions, &mut writer, reports, stop).run();
     match result {
-        Err(StoreError::Stopped) => Ok(End::Stopped),
+        // In the middle of a batch, which was rolled back.
+        Err(StoreError::Stopped) => {
+            writer.give_lease_back()?;
+            Ok(End::Stopped)
+        }
         other => other,
     }
 }
@@ -203,17 +209,22 @@ fn offsets_of(positions: &BTreeMap<(String, i32), Position>, topic: &str) -> Off
 #[derive(Default)]
 struct Outage {
     error: Option<String>,
+    said_at: Option<Instant>,
     since: Option<Instant>,
     backoff: Backoff,
 }
 
 impl Outage {
-    /// Prints a new error. Returns the pause before the next attempt.
+    /// Prints the first error, and another one if it comes much later: a broker that stops and starts gives several. Returns the pause before the next attempt.
     fn note(&mut self, line: String, reports: &Sender<Report>) -> Duration {
         self.since.get_or_insert_with(Instant::now);
-        if self.error.as_ref() != Some(&line) {
+        let is_due = self
+            .said_at
+            .is_none_or(|at| at.elapsed() >= OTHER_ERROR_INTERVAL);
+        if is_due && self.error.as_ref() != Some(&line) {
             say(reports, format!("{line}; trying again"));
             self.error = Some(line);
+            self.said_at = Some(Instant::now());
         }
         self.backoff.pause()
     }
@@ -226,6 +237,7 @@ impl Outage {
 
     fn over(&mut self, reports: &Sender<Report>) {
         self.since = None;
+        self.said_at = None;
         self.backoff.reset();
         if self.error.take().is_some() {
             say(reports, "Kafka can be read again".to_owned());
@@ -275,7 +287,7 @@ struct Session<'a> {
     options: &'a Options,
     topics: Topics,
     merge: Merge,
-    writer: StoreWriter,
+    writer: &'a mut StoreWriter,
     reports: &'a Sender<Report>,
     stop: &'a Receiver<()>,
     batch: Batch,
@@ -289,6 +301,8 @@ struct Session<'a> {
     goal: Goal,
     /// When `ends` were asked for.
     ends_at: Option<Instant>,
+    /// When a status record was last read.
+    status_read_at: Option<Instant>,
     /// Since when the end of a task waits for its findings.
     awaiting_since: Option<Instant>,
     outage: Outage,
@@ -301,7 +315,7 @@ impl<'a> Session<'a> {
         options: &'a Options,
         topics: Topics,
         positions: &BTreeMap<(String, i32), Position>,
-        writer: StoreWriter,
+        writer: &'a mut StoreWriter,
         reports: &'a Sender<Report>,
         stop: &'a Receiver<()>,
     ) -> Session<'a> {
@@ -325,6 +339,7 @@ impl<'a> Session<'a> {
                 tasks: None,
             },
             ends_at: None,
+            status_read_at: None,
             awaiting_since: None,
             outage: Outage::default(),
             written_at: Instant::now(),
@@ -342,8 +357,9 @@ impl<'a> Session<'a> {
             match all.and_then(|at_end| self.read_status_and_tasks().map(|()| at_end)) {
                 Ok(at_end) => {
                     self.outage.over(self.reports);
-                    let is_drained = self.merge(at_end)?;
+                    let is_drained = self.merge()?;
                     if is_drained && self.is_done() {
+                        self.delete_old()?;
                         self.writer.give_lease_back()?;
                         return Ok(End::Done);
                     }
@@ -370,10 +386,7 @@ impl<'a> Session<'a> {
 
     fn renew_lease(&mut self) -> Result<(), StoreError> {
         self.written_at = Instant::now();
-        match self.writer.take_lease()? {
-            Lease::Held => Ok(()),
-            Lease::HeldBy(holder) => Err(StoreError::LeaseLost { holder }),
-        }
+        self.writer.renew_lease()
     }
 
     /// Takes what the thread has read, up to a full batch. Returns whether it had reached the end of the topic.
@@ -428,6 +441,9 @@ impl<'a> Session<'a> {
             }
             let portions = status.read(Some(&wanted), FETCH_WAIT, now_ms() / 1000)?;
             patience.check(portions.is_empty(), self.stop)?;
+            if !portions.is_empty() {
+                self.status_read_at = Some(Instant::now());
+            }
             for portion in portions {
                 merge.add_status(portion);
             }
@@ -470,8 +486,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Applies what can be applied. `at_end`: the topic of findings had been read to its end. Returns whether everything that was read is applied.
-    fn merge(&mut self, at_end: bool) -> Result<bool, StoreError> {
+    /// Applies what can be applied. Returns whether everything that was read is applied.
+    fn merge(&mut self) -> Result<bool, StoreError> {
         loop {
             if !self.may_judge() {
                 self.write()?;
@@ -491,9 +507,8 @@ impl<'a> Session<'a> {
                         self.write()?;
                     }
                 }
-                Next::NeedFindings if at_end && self.is_hopeless() => self.merge.give_up_waiting(),
+                Next::NeedFindings if self.is_hopeless() => self.merge.give_up_waiting(),
                 Next::NeedFindings => {
-                    self.awaiting_since.get_or_insert_with(Instant::now);
                     self.write()?;
                     return Ok(false);
                 }
@@ -525,14 +540,18 @@ impl<'a> Session<'a> {
     }
 
     /// Whether the findings that the next status record waits for do not exist. Only offsets say so that were asked for after the record was read.
-    fn is_hopeless(&self) -> bool {
-        let (Some(since), Some(awaited)) = (self.awaiting_since, self.merge.awaits()) else {
+    fn is_hopeless(&mut self) -> bool {
+        let since = *self.awaiting_since.get_or_insert_with(Instant::now);
+        let Some(awaited) = self.merge.awaits() else {
             return false;
         };
         let knows_all = (0..)
             .zip(&awaited.results_end)
             .all(|(partition, end)| *end == 0 || self.ends.contains_key(&partition));
-        let is_answered = self.ends_at.is_some_and(|asked_at| asked_at > since);
+        // If no status record was read since, one answer is enough for all that wait.
+        let is_answered = self
+            .ends_at
+            .is_some_and(|asked_at| asked_at > since || Some(asked_at) > self.status_read_at);
         (is_answered && self.merge.awaits_more_than(&self.ends))
             || (!knows_all && since.elapsed() >= NEW_PARTITION_WAIT)
     }

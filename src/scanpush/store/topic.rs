@@ -22,6 +22,8 @@ pub struct Topic<T> {
     cursors: Offsets,
     /// Records that are lost and were not passed on yet, by partition.
     losses: BTreeMap<i32, u64>,
+    /// Partitions whose log was found to be empty behind the cursor, and its end. No record tells what was lost.
+    is_empty_at: Offsets,
     /// Lines for the log.
     notices: Vec<String>,
 }
@@ -47,6 +49,7 @@ impl<T> Topic<T> {
             time,
             cursors,
             losses: BTreeMap::new(),
+            is_empty_at: Offsets::new(),
             notices: Vec::new(),
         })
     }
@@ -87,6 +90,12 @@ impl<T> Topic<T> {
     /// Moves the cursor into the log, and notes what is lost.
     fn adjust(&mut self, partition: i32, range: LogRange) {
         let cursor = self.cursor(partition);
+        if cursor > range.next || cursor < range.first {
+            self.is_empty_at.remove(&partition);
+            if range.first == range.next {
+                self.is_empty_at.insert(partition, range.next);
+            }
+        }
         if cursor > range.next {
             self.cursors.insert(partition, range.first);
             self.lose(partition, range.first);
@@ -126,6 +135,12 @@ impl<T> Topic<T> {
             wanted.retain(|partition, next| ends.get(partition).is_some_and(|end| *next < *end));
         }
         let mut portions = Vec::new();
+        for (partition, next) in std::mem::take(&mut self.is_empty_at) {
+            portions.push(self.skip(partition, next, 0, now));
+        }
+        if !portions.is_empty() {
+            return Ok(portions);
+        }
         let mut trouble = None;
         for (partition, fetched) in self.reader.fetch(&wanted, wait).map_err(one_line)? {
             match fetched {
@@ -135,9 +150,6 @@ impl<T> Topic<T> {
                     let ranges = self.reader.log_ranges().map_err(one_line)?;
                     if let Some(range) = ranges.get(&partition) {
                         self.adjust(partition, *range);
-                        if range.first == range.next {
-                            portions.push(self.skip(partition, range.next, 0, now));
-                        }
                     }
                 }
                 Fetched::Unreadable { reason, next } => {
@@ -173,14 +185,16 @@ impl<T> Topic<T> {
             .iter()
             .map(|record| (record.offset, parse(partition, record, now)))
             .collect();
-        let first_time = || {
-            let valid = records.iter().find_map(|(_, record)| record.as_ref().ok());
-            valid
-                .and_then(self.time)
-                .map(|time| time + SENDING_DELAY_MAX_S)
+        // The latest one, because a single finding may have come late, or have a wrong time.
+        let time_after = || {
+            let valid = records
+                .iter()
+                .filter_map(|(_, record)| record.as_ref().ok());
+            let latest = valid.filter_map(self.time).max();
+            latest.map_or(now, |time| (time + SENDING_DELAY_MAX_S).min(now))
         };
         let loss = self.losses.remove(&partition);
-        let gap_until = loss.map_or(0, |_| first_time().unwrap_or(now));
+        let gap_until = loss.map_or(0, |_| time_after());
         Portion {
             partition,
             records,

@@ -48,7 +48,12 @@ impl Fleet {
         self.kcat_produce(kind, &["-p", &partition.to_string()], &[record.to_owned()]);
     }
 
-    fn kcat_produce(&self, kind: &str, words: &[&str], records: &[String]) {
+    /// Writes records of any bytes but line breaks to a partition of one of this fleet's topics.
+    pub fn produce_bytes_to(&self, kind: &str, partition: u32, records: &[Vec<u8>]) {
+        self.kcat_produce(kind, &["-p", &partition.to_string()], records);
+    }
+
+    fn kcat_produce(&self, kind: &str, words: &[&str], records: &[impl AsRef<[u8]>]) {
         let mut kcat = Command::new("kcat")
             .args(["-P", "-b", &self.kafka, "-t", &self.topic(kind)])
             .args(words)
@@ -57,8 +62,9 @@ impl Fleet {
             .unwrap();
         let mut input = kcat.stdin.take().unwrap();
         for record in records {
-            assert!(!record.contains('\n'), "kcat sends each line as a record");
-            std::io::Write::write_all(&mut input, format!("{record}\n").as_bytes()).unwrap();
+            let record = record.as_ref();
+            assert!(!record.contains(&b'\n'), "kcat sends each line as a record");
+            std::io::Write::write_all(&mut input, &[record, b"\n"].concat()).unwrap();
         }
         drop(input);
         assert!(kcat.wait().unwrap().success());

@@ -17,6 +17,7 @@ mod secure;
 mod secured_kafka;
 mod server;
 mod standin;
+mod store;
 mod wait;
 
 pub use client::shown;
@@ -37,6 +38,7 @@ pub use redis::{documented_user, run_command};
 pub use secure::words_of;
 pub use secured_kafka::SecuredKafka;
 pub use server::Scand;
+pub use store::{Dump, FindingsDb};
 pub use wait::{SOON, now_ms, span_ms, wait_for, wait_until};
 
 /// What libtest-mimic expects of a test.
