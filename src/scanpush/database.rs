@@ -1,9 +1,10 @@
-//! The flags that say where the findings' database is. The commands that write or read it all have them.
+//! The flags that say where the findings' database is, and its errors. The commands that write or read it have them in common.
 
 use crate::credentials::{CredentialFile, Password};
+use crate::exit::Failure;
 use crate::flags::{Flag, Reader};
 use crate::model::Invalid;
-use crate::store::{DatabaseSettings, DatabaseUrl};
+use crate::store::{DatabaseSettings, DatabaseUrl, StoreError};
 
 /// `-db` of commands that need a database.
 pub const DB: Flag = Flag::with_default(
@@ -51,6 +52,11 @@ pub fn read_optional(reader: &mut Reader) -> Result<Option<DatabaseSettings>, In
 pub fn permission_warning(reader: &Reader) -> Option<String> {
     let password = reader.clone().password(&DB_PASSWORD_FILE).ok()??;
     password.file().and_then(CredentialFile::permission_warning)
+}
+
+/// The error of a database that was asked, in one line.
+pub fn failure(error: StoreError) -> Failure {
+    Failure::Runtime(error.to_string())
 }
 
 fn with_password(reader: &mut Reader, url: DatabaseUrl) -> Result<DatabaseSettings, Invalid> {

@@ -32,8 +32,14 @@ const NETWORKS_IN_SQL_MAX: usize = 1_000;
 /// Ids that an abbreviated one is compared with at most.
 const CANDIDATES_MAX: usize = 1_000;
 
+/// The condition of the partial index of closed services. Not with a parameter: the database needs to see the value.
+const IS_CLOSED: &str = "state = 'closed'";
+
 /// The columns of the primary key of `services`, whose order is that of the services.
 type ServiceColumns = (Vec<u8>, i32, i16);
+
+/// A change with what changes are ordered by: time and number.
+type PlacedChange = ((i64, i64), NumberedChange);
 
 /// A database that is read from.
 pub struct StoreReader {
@@ -213,9 +219,12 @@ impl StoreReader {
         let rows = || services::table.select(ServiceRow::as_select()).into_boxed();
         let ports = filter.ports.as_ref().map(Ports::ranges).unwrap_or_default();
         let queries = if filter.state == Some(ServiceState::Closed) {
-            // Not as a parameter: a partial index needs to see the value.
-            let closed = rows().filter(sql::<Bool>("state = 'closed'"));
-            vec![closed.filter(services::state_since.ge(signed(filter.since.unwrap_or(0))))]
+            let since = signed(filter.since.unwrap_or(0));
+            if self.has_many_closed(since)? {
+                return Ok(None);
+            }
+            let closed = rows().filter(sql::<Bool>(IS_CLOSED));
+            vec![closed.filter(services::state_since.ge(since))]
         } else if (2..=FEW_RANGES_MAX).contains(&ports.len()) && filter.networks.is_none() {
             let of_port = |range: &PortRange| {
                 let ports = i32::from(range.first)..=i32::from(range.last);
@@ -247,6 +256,20 @@ impl StoreReader {
         }
         few.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         Ok(Some(few))
+    }
+
+    /// Whether more than [`FEW_ROWS`] services have closed since then. Reads only an index.
+    fn has_many_closed(&mut self, since: i64) -> Result<bool, StoreError> {
+        let beyond: Option<i64> = services::table
+            .filter(sql::<Bool>(IS_CLOSED))
+            .filter(services::state_since.ge(since))
+            .order(services::state_since)
+            .select(services::state_since)
+            .offset(FEW_ROWS as i64)
+            .first(&mut self.connection)
+            .optional()
+            .map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+        Ok(beyond.is_some())
     }
 
     /// Passes the changes that match to `each`, newest first, from the one after `after` on, until `each` returns false.
@@ -335,7 +358,7 @@ impl StoreReader {
     fn few_changes(
         &mut self,
         filter: &ChangeFilter,
-    ) -> Result<Option<Vec<((i64, i64), NumberedChange)>>, StoreError> {
+    ) -> Result<Option<Vec<PlacedChange>>, StoreError> {
         let Some(networks) = &filter.networks else {
             return Ok(None);
         };

@@ -13,10 +13,9 @@ mod side;
 mod tests;
 
 use super::Command;
-use super::database::{self, DB, DB_PASSWORD_FILE};
+use super::database::{self, DB, DB_PASSWORD_FILE, failure};
 use super::ids::{Match, ambiguous, complete};
 use super::output::Output;
-use super::queries::failure;
 use super::results::diff::{self, DiffForm};
 use super::results::endpoints::{Endpoint, EndpointSet};
 use crate::connection::Connection;

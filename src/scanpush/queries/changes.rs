@@ -1,6 +1,5 @@
 //! `scanpush changes`: what opened, closed and reopened, newest first.
 
-use super::failure;
 use super::options::{self, CSV, FORMAT, JSON, LIMIT, NET, PORT, Place, QueryFormat, TAG, moment};
 use super::rows::{ChangeLine, Look, QueryRow};
 use super::writer::RowWriter;
@@ -10,7 +9,7 @@ use crate::flags::{Flag, Reader};
 use crate::model::service::ChangeKind;
 use crate::model::{Invalid, Moment, Tags};
 use crate::scanpush::Command;
-use crate::scanpush::database::{self, DB, DB_PASSWORD_FILE};
+use crate::scanpush::database::{self, DB, DB_PASSWORD_FILE, failure};
 use crate::scanpush::output::Output;
 use crate::scanpush::tags::TAGS;
 use crate::scanpush::tasks::now_ms;

@@ -1,6 +1,5 @@
 //! `scanpush host ADDRESS`: the services of an address, and their history.
 
-use super::failure;
 use super::options::{self, CSV, JSON, QueryFormat};
 use super::rows::{ChangeLine, Look, QueryRow, ServiceLine};
 use super::writer::RowWriter;
@@ -11,7 +10,7 @@ use crate::model::service::Service;
 use crate::model::targets::AddressRange;
 use crate::model::{Invalid, Tags, Targets};
 use crate::scanpush::Command;
-use crate::scanpush::database::{self, DB, DB_PASSWORD_FILE};
+use crate::scanpush::database::{self, DB, DB_PASSWORD_FILE, failure};
 use crate::scanpush::formats::csv;
 use crate::scanpush::output::Output;
 use crate::scanpush::tags::TAGS;

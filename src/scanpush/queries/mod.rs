@@ -21,11 +21,3 @@ mod writer;
 pub(super) use changes::COMMAND as CHANGES;
 pub(super) use host::COMMAND as HOST;
 pub(super) use services::COMMAND as SERVICES;
-
-use crate::exit::Failure;
-use crate::store::StoreError;
-
-/// The error of a database that was asked, in one line.
-pub(super) fn failure(error: StoreError) -> Failure {
-    Failure::Runtime(error.to_string())
-}

@@ -1,6 +1,5 @@
 //! `scanpush services`: the services in the database.
 
-use super::failure;
 use super::options::{self, CSV, FORMAT, JSON, LIMIT, NET, PORT, Place, QueryFormat, TAG, moment};
 use super::rows::{Look, QueryRow, ServiceLine};
 use super::writer::RowWriter;
@@ -10,7 +9,7 @@ use crate::flags::{Flag, Reader};
 use crate::model::service::ServiceState;
 use crate::model::{Invalid, Tags};
 use crate::scanpush::Command;
-use crate::scanpush::database::{self, DB, DB_PASSWORD_FILE};
+use crate::scanpush::database::{self, DB, DB_PASSWORD_FILE, failure};
 use crate::scanpush::output::Output;
 use crate::scanpush::tags::TAGS;
 use crate::scanpush::tasks::now_ms;

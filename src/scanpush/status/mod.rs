@@ -2,32 +2,28 @@
 //!
 //! | file | purpose |
 //! |---|---|
+//! | `listing.rs` | the command line, and what Redis knows |
 //! | `past_task.rs` | a task as the database or Kafka knows it |
 //! | `past.rs` | looks such tasks up |
 
+mod listing;
 mod past;
 mod past_task;
 
 use super::Command;
-use super::database::{self, DB_PASSWORD_FILE, OPTIONAL_DB};
-use super::ids::{FoundTasks, JOB, TaskNames, TaskOptions};
+use super::database::{DB_PASSWORD_FILE, OPTIONAL_DB};
+use super::ids::{JOB, TaskOptions};
 use super::options::JSON;
 use super::output::Output;
 use super::tasks::{self, now_ms};
-use crate::claim_table::{ClaimTable, ClaimTableError, LiveTask};
 use crate::connection::Connection;
 use crate::exit::Failure;
 use crate::flags::Reader;
 use crate::flags::shared::STATUS_TOPIC;
 use crate::model::text::quoted;
-use crate::model::{Invalid, TaskId, TopicName};
-use crate::store::DatabaseSettings;
+use listing::{Listing, read, resolve};
 use past::Past;
 use past_task::show_past;
-use std::collections::HashSet;
-
-/// Tasks that `scanpush status` shows without an id: the newest ones.
-const STATUS_TASKS_MAX: usize = 50;
 
 pub(super) const COMMAND: Command = Command {
     name: "status",
@@ -53,23 +49,6 @@ examples:
 ",
     run,
 };
-
-/// What the command line asks for.
-#[derive(Debug)]
-struct Options {
-    tasks: TaskOptions,
-    database: Option<DatabaseSettings>,
-    status_topic: TopicName,
-}
-
-/// The tasks to show, and what was found for the names.
-#[derive(Default)]
-struct Listing {
-    tasks: Vec<LiveTask>,
-    found: FoundTasks,
-    /// Tasks of a job of which Redis has only the ids.
-    forgotten: Vec<TaskId>,
-}
 
 fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let options = resolve(reader)?;
@@ -102,54 +81,6 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     }
 }
 
-fn resolve(mut reader: Reader) -> Result<Options, Invalid> {
-    let database = database::read_optional(&mut reader)?;
-    let status_topic = reader.value(&STATUS_TOPIC, str::parse)?;
-    Ok(Options {
-        tasks: TaskOptions::read(reader, TaskNames::read_any)?,
-        database,
-        status_topic,
-    })
-}
-
-fn read(options: &TaskOptions) -> Result<Listing, ClaimTableError> {
-    let Connection { redis, group, .. } = &options.connection;
-    let mut claim_table = ClaimTable::connect(redis, group.as_str())?;
-    if options.names.is_empty() {
-        return Ok(Listing {
-            tasks: claim_table.tasks(&[], STATUS_TASKS_MAX)?,
-            ..Listing::default()
-        });
-    }
-    let found = options.names.find(&mut claim_table)?;
-    let tasks: Vec<LiveTask> = claim_table
-        .tasks_of(&found.tasks)?
-        .into_iter()
-        .flatten()
-        .collect();
-    let known: HashSet<&str> = tasks.iter().map(|task| task.task_id.as_str()).collect();
-    let forgotten = found.tasks.iter();
-    let forgotten = forgotten.filter(|id| !known.contains(id.as_str()));
-    Ok(Listing {
-        forgotten: forgotten.cloned().collect(),
-        tasks,
-        found,
-    })
-}
-
-impl Listing {
-    /// If Redis cannot be asked.
-    fn all_unknown(names: &TaskNames) -> Listing {
-        Listing {
-            found: FoundTasks {
-                unknown: names.ids.clone(),
-                ..FoundTasks::default()
-            },
-            ..Listing::default()
-        }
-    }
-}
-
 fn show(
     options: &TaskOptions,
     listing: &Listing,
@@ -178,8 +109,11 @@ fn show(
 
 #[cfg(test)]
 mod tests {
+    use super::listing::STATUS_TASKS_MAX;
     use super::*;
     use crate::flags;
+    use crate::model::Invalid;
+    use crate::scanpush::ids::FoundTasks;
     use crate::scanpush::tasks::sample::{NOW_MS, task};
 
     fn options(line: &[&str]) -> Result<TaskOptions, Invalid> {

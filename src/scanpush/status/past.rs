@@ -1,15 +1,15 @@
 //! Looks up tasks that Redis no longer knows: in the database if one is given, else in the topic of state changes.
 
+use super::listing::{Listing, Options};
 use super::past_task::PastTask;
-use super::{Listing, Options};
 use crate::exit::{Exit, Failure};
 use crate::kafka::FETCH_WAIT;
 use crate::model::backoff::CLIENT_WAIT;
 use crate::model::text::one_line;
 use crate::model::{StatusRecord, TaskId};
+use crate::scanpush::database::failure;
 use crate::scanpush::ids::{Match, ambiguous, complete, is_too_short, with_prefix};
 use crate::scanpush::interrupt::Interrupt;
-use crate::scanpush::queries::failure;
 use crate::scanpush::results::topic_reader::TopicReader;
 use crate::store::{StoreError, StoreReader};
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ pub struct Past {
 }
 
 /// Looks up what Redis does not know, and removes from `listing` what was found. Fails if the database cannot be read.
-pub(super) fn look_up(options: &Options, listing: &mut Listing) -> Result<Past, Failure> {
+pub fn look_up(options: &Options, listing: &mut Listing) -> Result<Past, Failure> {
     let job_is_unknown = options.tasks.names.job.is_some() && listing.found.job.is_none();
     let found = &listing.found;
     if found.unknown.is_empty() && listing.forgotten.is_empty() && !job_is_unknown {
@@ -212,7 +212,8 @@ impl History {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{COMMAND, resolve};
+    use super::super::COMMAND;
+    use super::super::listing::resolve;
     use super::*;
     use crate::flags;
     use crate::model::State;

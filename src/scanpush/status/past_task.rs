@@ -173,7 +173,8 @@ fn row(task: &PastTask, now_s: u64) -> Row {
 mod tests {
     use super::*;
 
-    const RECORD: &str = r#"{"task_id":"a\u001b[2J","status":"failed","server":"s","attempt":3,"fence":1,"found":7,"partition":0,"offset":1,"error":"masscan: no\u009b","at_ms":1795333296123}"#;
+    const RECORD: &str = r#"{"task_id":"a\u001b[2J","status":"failed","server":"s","attempt":3,"fence":1,"found":7,
+        "partition":0,"offset":1,"error":"masscan: no\u009b","at_ms":1795333296123}"#;
 
     #[test]
     fn the_source_and_the_end_are_shown_within_80_columns() {
