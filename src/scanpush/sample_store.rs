@@ -38,8 +38,10 @@ impl SampleStore {
             keeps_findings,
         };
         let (running, stop) = crossbeam_channel::bounded(0);
+        let mut writer = StoreWriter::open(&settings, options, &stop).unwrap();
+        writer.take_lease().unwrap();
         SampleStore {
-            writer: StoreWriter::open(&settings, options, &stop).unwrap(),
+            writer,
             folder,
             offsets: BTreeMap::new(),
             _running: running,
