@@ -52,6 +52,17 @@ pub enum Next {
     Nothing,
 }
 
+/// What was applied.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Of the status topic, by partition.
+    pub status: BTreeMap<i32, PositionChange>,
+    /// Of the topic of findings, by partition.
+    pub findings: BTreeMap<i32, PositionChange>,
+    /// Records that were not valid, by reason.
+    pub ignored: BTreeMap<&'static str, u64>,
+}
+
 #[derive(Debug, Default)]
 struct Queue<T> {
     /// The offset after everything that was applied.
@@ -263,18 +274,12 @@ impl Merge {
     }
 
     /// What was applied since the last call: positions of the status topic and of the results topic, and records that were not valid.
-    pub fn take_positions(
-        &mut self,
-    ) -> (
-        BTreeMap<i32, PositionChange>,
-        BTreeMap<i32, PositionChange>,
-        BTreeMap<&'static str, u64>,
-    ) {
-        (
-            std::mem::take(&mut self.status_positions),
-            std::mem::take(&mut self.findings_positions),
-            std::mem::take(&mut self.ignored),
-        )
+    pub fn take_positions(&mut self) -> Applied {
+        Applied {
+            status: std::mem::take(&mut self.status_positions),
+            findings: std::mem::take(&mut self.findings_positions),
+            ignored: std::mem::take(&mut self.ignored),
+        }
     }
 
     /// Whether the findings below these offsets have all been applied.
@@ -489,7 +494,9 @@ mod tests {
         let (applied, next) = drain(&mut merge);
         assert_eq!(applied, ["0", "1", "100", "a", "2", "b", "3", "101"]);
         assert_eq!(next, Next::Nothing);
-        let (status, findings, _) = merge.take_positions();
+        let Applied {
+            status, findings, ..
+        } = merge.take_positions();
         assert_eq!((status[&0].next_offset, status[&0].records), (2, 2));
         assert_eq!((findings[&0].next_offset, findings[&0].records), (4, 4));
         assert_eq!((findings[&1].next_offset, findings[&1].records), (2, 2));
@@ -503,7 +510,7 @@ mod tests {
         assert_eq!(drain(&mut merge), (vec![], Next::NeedFindings));
         merge.add_findings(findings(1, 0..1));
         assert_eq!(drain(&mut merge), (vec![], Next::NeedFindings));
-        assert!(merge.take_positions().1.is_empty());
+        assert!(merge.take_positions().findings.is_empty());
         merge.add_findings(findings(1, 1..3));
         let (applied, next) = drain(&mut merge);
         assert_eq!(
@@ -579,7 +586,11 @@ mod tests {
         bad.records[0].1 = Err("bad status");
         merge.add_status(bad);
         assert_eq!(drain(&mut merge).0, ["b", "0", "2"]);
-        let (status, findings, ignored) = merge.take_positions();
+        let Applied {
+            status,
+            findings,
+            ignored,
+        } = merge.take_positions();
         assert_eq!((status[&0].records, findings[&0].records), (2, 3));
         assert_eq!(
             ignored,
@@ -598,7 +609,7 @@ mod tests {
             gap_until: 99,
         });
         assert_eq!(drain(&mut merge).0, ["7"]);
-        let (_, findings, _) = merge.take_positions();
+        let findings = merge.take_positions().findings;
         assert_eq!(
             findings[&0],
             PositionChange {
@@ -615,7 +626,7 @@ mod tests {
             lost: 0,
             gap_until: 0,
         });
-        assert_eq!(merge.take_positions().1[&0].next_offset, 30);
+        assert_eq!(merge.take_positions().findings[&0].next_offset, 30);
     }
 
     #[test]
@@ -628,7 +639,7 @@ mod tests {
             ..findings(0, 9..11)
         });
         assert_eq!(drain(&mut merge).0, ["a", "9", "10"]);
-        let (_, findings, _) = merge.take_positions();
+        let findings = merge.take_positions().findings;
         assert_eq!((findings[&0].next_offset, findings[&0].lost), (11, 6));
     }
 

@@ -4,7 +4,7 @@
 //! never behind findings that came after it, and a task never behind its status.
 
 use super::feed::{Ends, Feed, Read};
-use super::merge::{Awaited, Merge, Next, Offsets};
+use super::merge::{Applied, Awaited, Merge, Next, Offsets};
 use super::options::Options;
 use super::progress::Report;
 use super::records;
@@ -680,7 +680,11 @@ impl<'a> Session<'a> {
     /// Writes the batch.
     fn write(&mut self) -> Result<(), StoreError> {
         let (_, status_name, results_name) = self.options.topics();
-        let (status, findings, ignored) = self.merge.take_positions();
+        let Applied {
+            status,
+            findings,
+            ignored,
+        } = self.merge.take_positions();
         for (partition, change) in &findings {
             self.applied.insert(*partition, change.next_offset);
         }
