@@ -31,6 +31,8 @@ mod sightings;
 mod sqlite;
 mod stop;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod url;
 mod writer;
 
