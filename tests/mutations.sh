@@ -132,6 +132,22 @@ mutation overrun src/masscan/overrun.rs \
     "s/^        was_full \&\& /        false \&\& was_full \&\& /" \
     "unit:answers_may_be_lost_only_if_the_output_was_full_for_longer_than_the_ring_lasts after_an_overrun_the_probes_are_sent_again"
 
+mutation store_lease src/store/writer.rs \
+    "s/diesel::update(store_lease::table.filter(store_lease::holder.eq(holder)))/diesel::update(store_lease::table)/" \
+    "unit:a_writer_that_had_lost_the_lease_does_not_go_on_from_old_positions"
+mutation store_offsets src/store/connection.rs \
+    's/let end = if result.is_ok() .*/let end = "COMMIT";/' \
+    "unit:a_failed_batch_moves_no_position"
+mutation store_results_end src/scanpush/store/merge.rs \
+    "s/^        if !results_end.is_empty() \&\& .*/        if false {/" \
+    "unit:a_task_is_judged_between_its_findings_and_later_ones unit:an_end_waits_for_its_findings_and_holds_later_ones_back"
+mutation store_began src/model/service.rs \
+    "s/ || self.last_seen >= scan.begun;/;/" \
+    "unit:a_service_closes_after_n_scans_in_a_row_that_missed_it"
+mutation store_exclusions src/model/coverage.rs \
+    "s/in \[&self.exclude, &self.server_exclude\]/in [\&self.exclude]/" \
+    "a_store_closes_only_what_completed_scans_covered unit:exclusions_of_task_and_server_are_not_covered"
+
 die() {
     printf 'mutations.sh: %s\n' "$*" >&2
     exit 1

@@ -33,6 +33,8 @@ mod sightings;
 mod sqlite;
 mod stop;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod url;
 mod writer;
 

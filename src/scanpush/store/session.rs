@@ -722,7 +722,12 @@ impl<'a> Session<'a> {
         };
         self.options.once
             && reached(&self.goal.findings, &|partition| {
-                self.applied.get(&partition).copied().unwrap_or(0)
+                let applied = self.applied.get(&partition).copied().unwrap_or(0);
+                // More than there is: the topic was recreated, and was not read yet.
+                match self.ends.get(&partition) {
+                    Some(end) if applied > *end => -1,
+                    _ => applied,
+                }
             })
             && reached(&self.goal.status, &|partition| {
                 self.topics.status.cursor(partition)
