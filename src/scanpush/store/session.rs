@@ -724,7 +724,7 @@ impl<'a> Session<'a> {
             && reached(&self.goal.findings, &|partition| {
                 let applied = self.applied.get(&partition).copied().unwrap_or(0);
                 // More than there is: the topic was recreated, and was not read yet.
-                match self.ends.get(&partition) {
+                match self.ends.offsets.get(&partition) {
                     Some(end) if applied > *end => -1,
                     _ => applied,
                 }
