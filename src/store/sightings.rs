@@ -3,15 +3,26 @@
 use super::connection::AnyConnection;
 use super::error::StoreError;
 use super::schema::{NewChangeRow, ServiceRow, changes, columns_of, signed};
+use super::stop::Stop;
 use super::{postgres, sqlite};
 use crate::model::service::{Change, ChangeKind, Seen, Service, ServiceKey, Sighting};
 use diesel::prelude::*;
 use std::collections::HashMap;
 
+/// Rows that are read or written together. Between them, the process can be stopped.
+pub(super) const ROWS_MAX: usize = 4_000;
+
+/// A service as it is in memory.
+struct Held {
+    service: Service,
+    /// The place in [`Sightings::changes`] of the change that opened it, if it is new.
+    opening: Option<usize>,
+}
+
 /// Services as they are in memory, and changes that are not written yet.
 #[derive(Default)]
 pub(super) struct Sightings {
-    services: HashMap<ServiceKey, Service>,
+    services: HashMap<ServiceKey, Held>,
     changes: Vec<Change>,
     opened_earlier: Vec<Change>,
 }
@@ -22,6 +33,7 @@ impl Sightings {
         &mut self,
         connection: &mut AnyConnection,
         sightings: impl Iterator<Item = &'a Sighting> + Clone,
+        stop: &Stop,
     ) -> Result<(), StoreError> {
         let mut missing: Vec<ServiceKey> = sightings
             .clone()
@@ -29,48 +41,61 @@ impl Sightings {
             .filter(|key| !self.services.contains_key(key))
             .collect();
         // Neighbours in the order of the table are in the same pages.
-        missing.sort_unstable_by_key(columns_of);
+        missing.sort_unstable();
         missing.dedup();
-        for row in services_of(connection, &missing)? {
-            let service = Service::try_from(row)?;
-            self.services.insert(service.key, service);
+        for keys in missing.chunks(ROWS_MAX) {
+            stop.check()?;
+            for row in services_of(connection, keys)? {
+                let service = Service::try_from(row)?;
+                let opening = None;
+                self.services.insert(service.key, Held { service, opening });
+            }
         }
         for sighting in sightings {
-            match self.services.get_mut(&sighting.key) {
-                None => {
-                    let (service, change) = Service::new(sighting);
-                    self.services.insert(service.key, service);
-                    self.changes.push(change);
-                }
-                Some(service) => match service.see(sighting) {
-                    Seen::Known => {}
-                    Seen::Changed(change) => self.changes.push(change),
-                    Seen::OpenedEarlier(change) => self.open_earlier(change),
-                },
-            }
+            self.see(sighting);
         }
         Ok(())
     }
 
-    /// Corrects the change that opened the service, in memory or in the database.
-    fn open_earlier(&mut self, earlier: Change) {
-        let in_memory = self
-            .changes
-            .iter_mut()
-            .find(|change| change.key == earlier.key && change.kind == ChangeKind::Opened);
-        match in_memory {
-            Some(change) => *change = earlier,
-            None => self.opened_earlier.push(earlier),
+    fn see(&mut self, sighting: &Sighting) {
+        let Some(held) = self.services.get_mut(&sighting.key) else {
+            let (service, change) = Service::new(sighting);
+            let opening = Some(self.changes.len());
+            self.services.insert(service.key, Held { service, opening });
+            self.changes.push(change);
+            return;
+        };
+        match held.service.see(sighting) {
+            Seen::Known => {}
+            Seen::Changed(change) => self.changes.push(change),
+            Seen::OpenedEarlier(change) => match held.opening {
+                Some(place) => self.changes[place] = change,
+                None => self.opened_earlier.push(change),
+            },
         }
     }
 
     /// Writes everything, and forgets it.
-    pub(super) fn write(&mut self, connection: &mut AnyConnection) -> Result<(), StoreError> {
+    pub(super) fn write(
+        &mut self,
+        connection: &mut AnyConnection,
+        stop: &Stop,
+    ) -> Result<(), StoreError> {
         for change in self.opened_earlier.drain(..) {
+            stop.check()?;
             correct_opening(connection, &change)?;
         }
-        put_services(connection, self.services.values())?;
-        add_changes(connection, &self.changes)?;
+        let mut services: Vec<&Service> =
+            self.services.values().map(|held| &held.service).collect();
+        services.sort_unstable_by_key(|service| service.key);
+        for services in services.chunks(ROWS_MAX) {
+            stop.check()?;
+            put_services(connection, services.iter().copied())?;
+        }
+        for changes in self.changes.chunks(ROWS_MAX) {
+            stop.check()?;
+            add_changes(connection, changes)?;
+        }
         *self = Sightings::default();
         Ok(())
     }
@@ -91,9 +116,7 @@ pub(super) fn put_services<'a>(
     connection: &mut AnyConnection,
     services: impl Iterator<Item = &'a Service>,
 ) -> Result<(), StoreError> {
-    let mut rows: Vec<ServiceRow> = services.map(ServiceRow::from).collect();
-    let key = |row: &ServiceRow| (row.address.clone(), row.port, row.protocol);
-    rows.sort_unstable_by_key(key);
+    let rows: Vec<ServiceRow> = services.map(ServiceRow::from).collect();
     match connection {
         AnyConnection::Sqlite(connection) => sqlite::put_services(connection, &rows)?,
         AnyConnection::Postgres(connection) => postgres::put_services(connection, &rows)?,

@@ -7,7 +7,7 @@ use super::error::StoreError;
 use super::schema::{
     FindingRow, PositionRow, columns_of, counters, positions, signed, store_lease, unsigned,
 };
-use super::sightings::Sightings;
+use super::sightings::{ROWS_MAX, Sightings};
 use super::stop::Stop;
 use super::{postgres, retention, sqlite, tasks};
 use crate::model::State;
@@ -121,22 +121,22 @@ impl StoreWriter {
                 match event {
                     Event::Findings(findings) => {
                         let all = findings.iter().map(|finding| &finding.sighting);
-                        sightings.take(connection, all)?;
+                        sightings.take(connection, all, &stop)?;
                         if options.keeps_findings {
-                            put_findings(connection, findings)?;
+                            put_findings(connection, findings, &stop)?;
                         }
                     }
                     Event::Task(record) => tasks::put_record(connection, record, now)?,
                     Event::Status(change) => {
                         if change.status == State::Completed {
-                            sightings.write(connection)?;
+                            sightings.write(connection, &stop)?;
                         }
                         change_status(connection, change, &options, gap_until, &stop)?;
                     }
                 }
                 stop.check()?;
             }
-            sightings.write(connection)?;
+            sightings.write(connection, &stop)?;
             // A long transaction must not leave a lease that is over already.
             renew_lease(connection, &options.holder)
         })
@@ -291,16 +291,25 @@ fn change_status(
 fn put_findings(
     connection: &mut AnyConnection,
     findings: &[StoredFinding],
+    stop: &Stop,
 ) -> Result<(), StoreError> {
     let mut seen = HashSet::with_capacity(findings.len());
-    let rows: Vec<FindingRow> = findings
+    let mut new: Vec<&StoredFinding> = findings
         .iter()
         .filter(|finding| seen.insert((&finding.sighting.task_id, finding.sighting.key)))
-        .map(finding_row)
         .collect();
-    match connection {
-        AnyConnection::Sqlite(connection) => sqlite::put_findings(connection, &rows)?,
-        AnyConnection::Postgres(connection) => postgres::put_findings(connection, &rows)?,
+    // Neighbours in the order of the table are in the same pages.
+    new.sort_unstable_by_key(|finding| (&finding.sighting.task_id, finding.sighting.key));
+    for findings in new.chunks(ROWS_MAX) {
+        stop.check()?;
+        let rows: Vec<FindingRow> = findings
+            .iter()
+            .map(|finding| finding_row(finding))
+            .collect();
+        match connection {
+            AnyConnection::Sqlite(connection) => sqlite::put_findings(connection, &rows)?,
+            AnyConnection::Postgres(connection) => postgres::put_findings(connection, &rows)?,
+        }
     }
     Ok(())
 }

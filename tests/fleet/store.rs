@@ -101,6 +101,7 @@ fn with(mut record: Value, more: &Value) -> Value {
 }
 
 impl Log {
+    #[allow(clippy::too_many_arguments)]
     /// A scan of `range` with port 80 from `at_s` on, that found these addresses. `task` is added to its record, `end` to its last status record.
     fn scan(
         &mut self,

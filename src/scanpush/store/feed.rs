@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// Answers of Kafka that wait for the database; each has at most a few MiB.
-const ANSWERS_MAX: usize = 2;
+const ANSWERS_MAX: usize = 4;
 /// How often the ends of the topic are asked for while it is read, to know what remains.
 const ENDS_INTERVAL: Duration = Duration::from_secs(2);
 

@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 
 /// Findings that are written in one transaction, if there are so many.
 const BATCH_FINDINGS: usize = 20_000;
+/// How long findings of one round are collected. Longer than [`FETCH_WAIT`], after which the thread that reads them says that there are none.
+const ROUND_MAX: Duration = Duration::from_secs(1);
 /// Events other than findings that are written in one transaction.
 const BATCH_EVENTS_MAX: usize = 1_000;
 /// Status records of a partition that may wait.
@@ -489,14 +491,16 @@ impl<'a> Session<'a> {
         Ok(round)
     }
 
-    /// Takes what the thread has read, up to a full batch.
+    /// Takes what the thread has read, until that is a full batch, or the thread has reached the end of the topic.
     fn read_findings(&mut self) -> Result<Round, Trouble> {
-        let mut wait = FETCH_WAIT;
+        let deadline = Instant::now() + ROUND_MAX;
+        let mut at_end = false;
         let mut round = Round::Quiet;
         let mut received = 0;
         while received < BATCH_FINDINGS {
-            match self.topics.findings.reads.recv_timeout(wait) {
+            match self.topics.findings.reads.recv_deadline(deadline) {
                 Ok(Read::Portions(portions, notices)) => {
+                    at_end = portions.is_empty();
                     for notice in notices {
                         say(self.reports, notice);
                     }
@@ -505,7 +509,6 @@ impl<'a> Session<'a> {
                         received += portion.records.len();
                         self.merge.add_findings(portion);
                     }
-                    wait = Duration::ZERO;
                 }
                 Ok(Read::Ends(ends)) => {
                     round = Round::Answered;
@@ -518,6 +521,9 @@ impl<'a> Session<'a> {
                         }
                         _ => self.goal.findings.get_or_insert(self.ends.offsets.clone()),
                     };
+                    if at_end {
+                        return Ok(round);
+                    }
                 }
                 Ok(Read::Failed(line)) => return Err(Trouble::Kafka(line)),
                 Err(RecvTimeoutError::Timeout) => return Ok(round),
