@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Compares scand with masscan alone, measures its memory with many findings, and compares the two Kafka clients; prints tables.
-#   benches/run.sh [speed|memory|burst|clients]…   default: speed and memory, about four minutes after the build; clients takes about three
-#   `FINDINGS=1000000 benches/run.sh memory` and `CLIENT_ROUNDS=1 CLIENT_IDLE_SECONDS=5 benches/run.sh clients` for shorter runs
+# Compares scand with masscan alone, measures its memory with many findings, compares the two Kafka clients, and measures `scanpush store` beside
+# the import of the same rows by the databases themselves; prints tables.
+#   benches/run.sh [speed|memory|burst|clients|store]…   default: speed and memory, about four minutes after the build; clients takes about three, store two
+#   `FINDINGS=1000000 benches/run.sh memory` and `CLIENT_ROUNDS=1 CLIENT_IDLE_SECONDS=5 benches/run.sh clients` for shorter runs;
+#   `STORE_FINDINGS=10000000 benches/run.sh store` for flat memory
 # It fails only if a scan fails, not because of the numbers: they depend on the machine and its load.
 # masscan runs in a lab; the many findings come from the stand-in, which sends nothing. Everything that it starts is stopped at the end.
 set -euo pipefail
@@ -27,13 +29,14 @@ CLIENT_FINDINGS=200000    # of each round; they fit into the buffer of scand (-b
 CLIENT_PPS=1000000        # more than any client can take
 CLIENT_PUSHES=${CLIENT_PUSHES:-10}
 CLIENT_IDLE_SECONDS=${CLIENT_IDLE_SECONDS:-30}
+STORE_FINDINGS=${STORE_FINDINGS:-1000000} # at most 16777216: one /8
 WAIT_S=2
 DONE_SECONDS=600          # timeout of a scan
 
 main() {
     local what
     [[ $# -gt 0 ]] || set -- speed memory
-    for what in "$@"; do [[ $what =~ ^(speed|memory|burst|clients)$ ]] || die "unknown measurement '$what': speed, memory, burst or clients"; done
+    for what in "$@"; do [[ $what =~ ^(speed|memory|burst|clients|store)$ ]] || die "unknown measurement '$what': speed, memory, burst, clients or store"; done
     "$SUPPORT/setup.sh"
     (cd "$ROOT" && cargo build --release --bins --examples)
     BIN=$(cd "$ROOT" && cargo metadata --no-deps --format-version 1 | jq -r .target_directory)/release
@@ -64,6 +67,8 @@ end() {
     [[ -z $SERVER ]] || end_pids 15 "$SERVER" || true
     "$SUPPORT/kafka.sh" kill "$DIR/kafka" || true
     [[ ! -d $DIR/kafka-4 ]] || "$SUPPORT/kafka.sh" kill "$DIR/kafka-4" || true
+    [[ ! -d $DIR/kafka-store ]] || "$SUPPORT/kafka.sh" kill "$DIR/kafka-store" || true
+    [[ ! -d $DIR/postgres ]] || "$SUPPORT/postgres.sh" kill "$DIR/postgres" || true
     "$SUPPORT/redis.sh" kill "$DIR/redis" || true
     [[ ! -d $DIR/lab ]] || "$SUPPORT/lab.sh" down "$LAB" "$DIR/lab" || true
     rm -rf "$DIR"
@@ -344,6 +349,130 @@ end_offset() {
 # address N: the N-th address after 10.0.0.0.
 address() {
     printf '10.%s.%s.%s\n' "$(($1 >> 16))" "$(($1 >> 8 & 255))" "$(($1 & 255))"
+}
+
+# --- findings into a database
+
+store() {
+    local port
+    local new=() again=() missed=() closed=() peak=() size=() peer=()
+    need sqlite3 kcat
+    KAFKA=$(free_port) # nothing is deleted there
+    "$SUPPORT/kafka.sh" start "$DIR/kafka-store" "$KAFKA"
+    port=$(free_port)
+    # As Postgres is configured when it has just been installed.
+    "$SUPPORT/postgres.sh" start "$DIR/postgres" "$port" shared_buffers=128MB max_wal_size=1GB >/dev/null
+    "$SUPPORT/kafka.sh" topic "$DIR/kafka-store" --create --topic store-results --partitions 4 >/dev/null
+    "$SUPPORT/kafka.sh" topic "$DIR/kafka-store" --create --topic store-status --partitions 1 >/dev/null
+    "$SUPPORT/kafka.sh" topic "$DIR/kafka-store" --create --topic store-tasks --partitions 1 >/dev/null
+    SQLITE=$DIR/findings.db POSTGRES=postgres://scan@127.0.0.1:$port/postgres
+
+    write_scan 1 "$STORE_FINDINGS"
+    new+=("$(rate_of sqlite)" "$(rate_of postgres)")
+    write_scan 2 "$STORE_FINDINGS"
+    again+=("$(rate_of sqlite)" "$(rate_of postgres)")
+    write_scan 3 0
+    missed+=("$(rate_of sqlite)" "$(rate_of postgres)")
+    write_scan 4 0
+    closed+=("$(rate_of sqlite)" "$(rate_of postgres)")
+    peak+=("$(cat "$DIR/sqlite.peak")" "$(cat "$DIR/postgres.peak")")
+    size+=("$(($(stat -c %s "$SQLITE") / 1048576))" "$(in_postgres -c 'SELECT pg_database_size(current_database()) / 1048576')")
+    peer+=("$(import_rate)" "$(copy_rate)")
+
+    printf '\nstore: %s findings at scattered addresses, from Kafka %s\n' "$STORE_FINDINGS" "${KAFKA_VERSIONS[0]}"
+    pair "" SQLite Postgres
+    pair "new services, findings per second (goal: 50000, 30000)" "${new[@]}"
+    pair "a second scan of the same services, findings per second (goal: 50000, 30000)" "${again[@]}"
+    pair "a scan that found none of them, services per second" "${missed[@]}"
+    pair "another one, which closes them, services per second" "${closed[@]}"
+    pair "maximum resident memory of scanpush, KiB" "${peak[@]}"
+    pair "size of the database, MiB" "${size[@]}"
+    pair "the same rows by sqlite3 .import, and by COPY, without indexes and changes" "${peer[@]}"
+}
+
+pair() {
+    printf '%-80s %12s %12s\n' "$@"
+}
+
+# write_scan N FOUND: the records of the N-th scan of a /8, which found so many services.
+write_scan() {
+    local task=store-$1 begun=$(($(date +%s) - 36000 + $1 * 3600)) partition ends=()
+    printf '{"task_id":"%s","ip_range":"10.0.0.0/8","ports":"443","band_width":"100000"}\n' "$task" | produce store-tasks
+    scattered "$2" | awk -v task="$task" -v begun="$begun" -v found="$2" '{
+        printf "%s/443/tcp\t{\"task_id\":\"%s\",\"ip\":\"%s\",\"port\":443,\"proto\":\"tcp\",\"status\":\"open\",\"reason\":\"syn-ack\",\"ttl\":54,", $1, task, $1
+        printf "\"timestamp\":%d,\"server\":\"bench\",\"attempt\":1,\"pass\":1}\n", begun + 1 + NR * 3000 / found
+    }' | produce store-results -K '\t'
+    for partition in 0 1 2 3; do ends+=("$(kcat -Q -b "localhost:$KAFKA" -t "store-results:$partition:-1" | sed 's/.* //')"); done
+    printf '{"task_id":"%s","status":"completed","server":"bench","attempt":1,"fence":1,"partition":0,"offset":%s,"found":%s,"begun_ms":%s000,"results_end":[%s],"at_ms":%s000}\n' \
+        "$task" "$(($1 - 1))" "$2" "$begun" "$(IFS=, && printf '%s' "${ends[*]}")" "$((begun + 3500))" | produce store-status
+}
+
+produce() {
+    local topic=$1
+    shift
+    kcat -P -b "localhost:$KAFKA" -t "$topic" -z snappy "$@"
+}
+
+# scattered COUNT: different addresses in 10.0.0.0/8 in pseudo-random order, as masscan probes them; each with its bytes in hexadecimal.
+scattered() {
+    awk -v count="$1" 'BEGIN {
+        for (n = x = 0; n < count; n++) {
+            x = (x * 16598013 + 12820163) % 16777216
+            printf "10.%d.%d.%d 00000000000000000000ffff0a%06x\n", x / 65536, x / 256 % 256, x % 256, x
+        }
+    }'
+}
+
+# rate_of DATABASE: runs `scanpush store -once` up to the end of the topics. Prints services per second.
+rate_of() {
+    local began pid peak=0 rss
+    local where=(-db "sqlite:$SQLITE")
+    [[ $1 == sqlite ]] || where=(-db "$POSTGRES" -db-password-file "$DIR/postgres/password")
+    [[ ! -r $DIR/$1.peak ]] || peak=$(<"$DIR/$1.peak")
+    began=$(date +%s%3N)
+    "$BIN/scanpush" store -once "${where[@]}" -kafka "localhost:$KAFKA" -topic store-tasks -results-topic store-results \
+        -status-topic store-status "${CLIENT[@]}" </dev/null >"$DIR/store.log" 2>&1 &
+    pid=$!
+    while alive "$pid"; do
+        rss=$(awk '$1 == "VmHWM:" { print $2 }' "/proc/$pid/status" 2>/dev/null) || true
+        [[ ${rss:-0} -le $peak ]] || peak=$rss
+        sleep 0.05
+    done
+    wait "$pid" || die "scanpush store has failed: $(tail -n 3 "$DIR/store.log")"
+    printf '%s\n' "$peak" >"$DIR/$1.peak"
+    printf '%s\n' "$((STORE_FINDINGS * 1000 / ($(date +%s%3N) - began)))"
+}
+
+in_postgres() {
+    "$SUPPORT/postgres.sh" psql "$DIR/postgres" -d postgres "$@"
+}
+
+# The columns of `services` but for the type of the address, in which sqlite3 cannot import bytes.
+readonly PEER_COLUMNS='port INTEGER, protocol SMALLINT, first_seen BIGINT, last_seen BIGINT, last_task TEXT, reason TEXT, ttl SMALLINT, state TEXT,
+    state_since BIGINT, misses INTEGER, missed_since BIGINT, PRIMARY KEY (address, port, protocol)'
+
+# peer_rows PREFIX: the same rows as CSV, in the same order. PREFIX: precedes the bytes of an address.
+peer_rows() {
+    scattered "$STORE_FINDINGS" | awk -v prefix="$1" '{ print prefix $2 ",443,6,1795531265,1795531265,store-1,syn-ack,54,open,1795531265,0,0" }'
+}
+
+import_rate() {
+    local began
+    peer_rows "" >"$DIR/peer.csv"
+    began=$(date +%s%3N)
+    sqlite3 "$DIR/peer.db" 'PRAGMA journal_mode = WAL' 'PRAGMA synchronous = NORMAL' \
+        "CREATE TABLE peer (address TEXT, $PEER_COLUMNS) WITHOUT ROWID" ".import --csv $DIR/peer.csv peer" >/dev/null
+    printf '%s\n' "$((STORE_FINDINGS * 1000 / ($(date +%s%3N) - began)))"
+    rm "$DIR/peer.db"
+}
+
+copy_rate() {
+    local began
+    peer_rows '\\x' >"$DIR/peer.csv"
+    in_postgres -c "CREATE TABLE peer (address BYTEA, $PEER_COLUMNS)"
+    began=$(date +%s%3N)
+    in_postgres -c '\copy peer FROM STDIN WITH (FORMAT csv)' <"$DIR/peer.csv"
+    printf '%s\n' "$((STORE_FINDINGS * 1000 / ($(date +%s%3N) - began)))"
 }
 
 main "$@"
