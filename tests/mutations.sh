@@ -142,7 +142,7 @@ mutation store_results_end src/scanpush/store/merge.rs \
     "s/^        if !results_end.is_empty() \&\& .*/        if false {/" \
     "unit:a_task_is_judged_between_its_findings_and_later_ones unit:an_end_waits_for_its_findings_and_holds_later_ones_back"
 mutation store_began src/model/service.rs \
-    "s/ || self.last_seen >= scan.begun;/;/" \
+    "s/let was_found = self.last_seen >= scan.begun/let was_found = false/" \
     "unit:a_service_closes_after_n_scans_in_a_row_that_missed_it"
 mutation store_exclusions src/model/coverage.rs \
     "s/in \[&self.exclude, &self.server_exclude\]/in [\&self.exclude]/" \
