@@ -43,6 +43,8 @@ const MIGRATION_LOCK: i64 = 0x5343_414e;
 const LOCK_WAIT_MS: u32 = 5_000;
 /// Memory for pages of SQLite, in KiB. Upserts at random places of a large table need its inner pages.
 const SQLITE_CACHE_KIB: u32 = 64 * 1024;
+/// Pages of 4 KiB after which SQLite copies its WAL into the file. The next batches change many of them again.
+const SQLITE_WAL_PAGES: u32 = 16_000;
 /// Added to a Postgres URL that does not set them: seconds until a server that does not answer counts as unreachable, and milliseconds until a
 /// connection does whose packets are not acknowledged.
 const POSTGRES_DEFAULTS: [(&str, &str); 3] = [
@@ -167,6 +169,10 @@ fn prepare(
             run(
                 connection,
                 &format!("PRAGMA cache_size = -{SQLITE_CACHE_KIB}"),
+            )?;
+            run(
+                connection,
+                &format!("PRAGMA wal_autocheckpoint = {SQLITE_WAL_PAGES}"),
             )?;
             run(connection, "PRAGMA temp_store = MEMORY")?;
             check_schema(

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Findings that are written in one transaction, if there are so many.
-const BATCH_FINDINGS: usize = 20_000;
+const BATCH_FINDINGS: usize = 50_000;
 /// How long findings of one round are collected. Longer than [`FETCH_WAIT`], after which the thread that reads them says that there are none.
 const ROUND_MAX: Duration = Duration::from_secs(1);
 /// Events other than findings that are written in one transaction.
