@@ -45,6 +45,8 @@ const LOCK_WAIT_MS: u32 = 5_000;
 const SQLITE_CACHE_KIB: u32 = 64 * 1024;
 /// Pages of 4 KiB after which SQLite copies its WAL into the file. The next batches change many of them again.
 const SQLITE_WAL_PAGES: u32 = 16_000;
+/// Bytes that SQLite's WAL keeps after it was copied.
+const SQLITE_WAL_BYTES_KEPT: u64 = 64 * 1024 * 1024;
 /// Added to a Postgres URL that does not set them: seconds until a server that does not answer counts as unreachable, and milliseconds until a
 /// connection does whose packets are not acknowledged.
 const POSTGRES_DEFAULTS: [(&str, &str); 3] = [
@@ -173,6 +175,11 @@ fn prepare(
             run(
                 connection,
                 &format!("PRAGMA wal_autocheckpoint = {SQLITE_WAL_PAGES}"),
+            )?;
+            // A batch of findings at scattered addresses may need a WAL of a gigabyte, which would stay that long.
+            run(
+                connection,
+                &format!("PRAGMA journal_size_limit = {SQLITE_WAL_BYTES_KEPT}"),
             )?;
             run(connection, "PRAGMA temp_store = MEMORY")?;
             check_schema(
