@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compares scand with masscan alone, measures its memory with many findings, compares the two Kafka clients, and measures `scanpush store` beside
 # the import of the same rows by the databases themselves; prints tables.
-#   benches/run.sh [speed|memory|burst|clients|store]…   default: speed and memory, about four minutes after the build; clients takes about three, store two
+#   benches/run.sh [speed|memory|burst|clients|store]…   default: speed and memory, about four minutes after the build; clients and store take about three
 #   `FINDINGS=1000000 benches/run.sh memory` and `CLIENT_ROUNDS=1 CLIENT_IDLE_SECONDS=5 benches/run.sh clients` for shorter runs;
 #   `STORE_FINDINGS=10000000 benches/run.sh store` for flat memory
 # It fails only if a scan fails, not because of the numbers: they depend on the machine and its load.
