@@ -394,7 +394,7 @@ pair() {
     printf '%-80s %12s %12s\n' "$@"
 }
 
-# write_scan N FOUND: the records of the N-th scan of a /8, which found so many services.
+# write_scan N FOUND: writes the records of the N-th scan of a /8, which found FOUND services.
 write_scan() {
     local task=store-$1 begun=$(($(date +%s) - 36000 + $1 * 3600)) partition ends=()
     printf '{"task_id":"%s","ip_range":"10.0.0.0/8","ports":"443","band_width":"100000"}\n' "$task" | produce store-tasks

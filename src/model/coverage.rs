@@ -9,6 +9,7 @@ use super::targets::Targets;
 use super::task::Shard;
 use super::text::Invalid;
 use std::collections::BTreeSet;
+use std::str::FromStr;
 
 /// What a completed scan probed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,58 @@ impl Coverage {
     /// Whether the scan probed this port.
     pub fn has_port(&self, proto: Proto, port: u16) -> bool {
         self.ports.contains(proto, port)
+    }
+}
+
+/// What a completed task proves, as the column `proof` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The services that it covered and did not find were missed.
+    Covered,
+    /// It is a shard, and others of its job have not completed.
+    WaitsForShards,
+    /// Nothing: what it scanned is unknown, because Kafka had removed its record before it was read.
+    UnknownRecord,
+    /// Nothing: its `completed` record does not say that all findings are there, or not when the scan began.
+    Inconclusive,
+    /// Nothing: Kafka had removed findings from its time before they were read.
+    FindingsLost,
+    /// Nothing: it is a shard without a job.
+    ShardWithoutJob,
+}
+
+impl Proof {
+    /// All of them.
+    const ALL: [Proof; 6] = [
+        Proof::Covered,
+        Proof::WaitsForShards,
+        Proof::UnknownRecord,
+        Proof::Inconclusive,
+        Proof::FindingsLost,
+        Proof::ShardWithoutJob,
+    ];
+
+    /// The text in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Proof::Covered => "covered",
+            Proof::WaitsForShards => "waits for shards",
+            Proof::UnknownRecord => "nothing: record unknown",
+            Proof::Inconclusive => "nothing: answers may be missing",
+            Proof::FindingsLost => "nothing: findings lost",
+            Proof::ShardWithoutJob => "nothing: shard without job",
+        }
+    }
+}
+
+impl FromStr for Proof {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Proof, Invalid> {
+        Proof::ALL
+            .into_iter()
+            .find(|proof| proof.as_str() == text)
+            .ok_or_else(|| Invalid::new(text, "is not a proof of a scan"))
     }
 }
 
@@ -129,6 +182,14 @@ mod tests {
             .map(|n| std::net::Ipv4Addr::from(n * 2).to_string())
             .collect();
         assert!(parameters(None, Some(&many.join(","))).coverage().is_ok());
+    }
+
+    #[test]
+    fn proofs_parse_back() {
+        for proof in Proof::ALL {
+            assert_eq!(proof.as_str().parse(), Ok(proof));
+        }
+        assert!("nothing".parse::<Proof>().is_err());
     }
 
     #[test]

@@ -16,7 +16,7 @@ const EXPECTED: &str = "is not a point in time: give a span back from now like 9
 /// A point in time, from 1970 to the end of 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// So many seconds before now, at most 100 years.
+    /// This many seconds before now, at most 100 years.
     Ago(u64),
     /// A time in unix seconds. It may be in the future.
     At(u64),

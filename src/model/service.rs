@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A scan misses a service if it completed, covered its address and port, began after the service was last seen, and did not find it. All times
-//! are unix seconds by the clocks of the servers that scanned.
+//! are unix seconds: those of sightings by the clock of the server that scanned, the beginning of a scan by that of Redis.
 
 use super::finding::{Finding, Word};
 use super::ports::Proto;
@@ -18,7 +18,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-/// How much the clocks of servers and Redis may differ, in seconds, without a scan missing what it found itself.
+/// Difference between the clocks of servers and Redis, in seconds, up to which a scan does not miss a service that it found itself.
 const CLOCK_SKEW_MAX_S: u64 = 24 * 3600;
 
 /// What identifies a service.

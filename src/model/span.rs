@@ -39,7 +39,7 @@ impl Retention {
         self.seconds
     }
 
-    /// What is older than this time is no longer kept at `now_s`; both in unix seconds. 0 if the span is longer than all time since 1970.
+    /// The time before which nothing is kept at `now_s`; both in unix seconds. 0 if that would be before 1970.
     pub fn cutoff_s(self, now_s: u64) -> u64 {
         now_s.saturating_sub(self.seconds)
     }

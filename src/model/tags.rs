@@ -112,7 +112,7 @@ impl Tags {
         self.indices.keys().map(Arc::as_ref)
     }
 
-    /// Whether there is no network.
+    /// Whether the file names no network.
     pub fn is_empty(&self) -> bool {
         self.networks.is_empty()
     }

@@ -42,22 +42,14 @@ const INDENT: usize = 2;
 /// Text is not wrapped to less than this many characters.
 const WIDTH_MIN: usize = 20;
 
-const fn column(header: &'static str, side: Side, least: Option<usize>) -> Column {
-    Column {
-        header,
-        side,
-        least,
-    }
-}
-
 const COLUMNS: &[Column] = &[
-    column("SERVER", Side::Left, Some(20)),
-    column("TASKS", Side::Right, None),
-    column("SENDING", Side::Right, None),
-    column("RATE", Side::Right, None),
-    column("MAX", Side::Right, None),
-    column("SEEN", Side::Right, None),
-    column("VERSION", Side::Left, Some(7)),
+    Column::new("SERVER", Side::Left, Some(20)),
+    Column::new("TASKS", Side::Right, None),
+    Column::new("SENDING", Side::Right, None),
+    Column::new("RATE", Side::Right, None),
+    Column::new("MAX", Side::Right, None),
+    Column::new("SEEN", Side::Right, None),
+    Column::new("VERSION", Side::Left, Some(7)),
 ];
 
 fn run(mut reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {

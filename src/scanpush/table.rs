@@ -1,4 +1,7 @@
-//! Rows of text in columns that fit a width. Pure: what it returns is printed elsewhere.
+//! Rows of text in columns that fit a width.
+
+use super::output::Output;
+use crate::exit::Failure;
 
 /// A column of a table.
 pub struct Column {
@@ -8,6 +11,17 @@ pub struct Column {
     pub side: Side,
     /// How narrow it may become if the table is too wide, in characters; none: it keeps its width.
     pub least: Option<usize>,
+}
+
+impl Column {
+    /// A column with these values.
+    pub const fn new(header: &'static str, side: Side, least: Option<usize>) -> Column {
+        Column {
+            header,
+            side,
+            least,
+        }
+    }
 }
 
 /// The alignment of a column's cells.
@@ -31,6 +45,16 @@ pub struct Row {
 /// shortened first; text is cut in the middle, because names differ at their ends.
 pub fn lines(columns: &[Column], rows: &[Row], width: usize) -> Vec<String> {
     Layout::new(columns, width).lines(rows)
+}
+
+/// Prints a table that fits the output; nothing if there are no rows.
+pub fn print(columns: &[Column], rows: &[Row], output: &mut Output<'_>) -> Result<(), Failure> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    lines(columns, rows, output.columns())
+        .iter()
+        .try_for_each(|line| output.line(line))
 }
 
 /// A table that is made piece by piece. Columns become wider, but never narrower, as longer cells come.

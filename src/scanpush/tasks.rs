@@ -11,46 +11,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// If the table is too wide, long ids are shortened first (ours have 21 characters), then servers, then targets; other columns are not
 /// shortened.
 const COLUMNS: &[Column] = &[
-    Column {
-        header: "ID",
-        side: Side::Left,
-        least: Some(21),
-    },
-    Column {
-        header: "STATE",
-        side: Side::Left,
-        least: None,
-    },
-    Column {
-        header: "DONE",
-        side: Side::Right,
-        least: None,
-    },
-    Column {
-        header: "LEFT",
-        side: Side::Right,
-        least: None,
-    },
-    Column {
-        header: "RATE",
-        side: Side::Right,
-        least: None,
-    },
-    Column {
-        header: "FOUND",
-        side: Side::Right,
-        least: None,
-    },
-    Column {
-        header: "SERVER",
-        side: Side::Left,
-        least: Some(10),
-    },
-    Column {
-        header: "TARGET",
-        side: Side::Left,
-        least: Some(13),
-    },
+    Column::new("ID", Side::Left, Some(21)),
+    Column::new("STATE", Side::Left, None),
+    Column::new("DONE", Side::Right, None),
+    Column::new("LEFT", Side::Right, None),
+    Column::new("RATE", Side::Right, None),
+    Column::new("FOUND", Side::Right, None),
+    Column::new("SERVER", Side::Left, Some(10)),
+    Column::new("TARGET", Side::Left, Some(13)),
 ];
 
 /// Prints tasks in order; nothing if there are none.
@@ -63,13 +31,8 @@ pub fn show(
     if json {
         return tasks.iter().try_for_each(|task| output.json(task));
     }
-    if tasks.is_empty() {
-        return Ok(());
-    }
     let rows: Vec<Row> = tasks.iter().map(|task| row(task, now_ms)).collect();
-    table::lines(COLUMNS, &rows, output.columns())
-        .iter()
-        .try_for_each(|line| output.line(line))
+    table::print(COLUMNS, &rows, output)
 }
 
 /// The state for people; it shows an order that is not in force yet.

@@ -1,7 +1,7 @@
 //! Conditions on services that queries and the ends of tasks have in common.
 
 use super::connection::AnyConnection;
-use super::schema::{number_of, services};
+use super::schema::{ServiceColumns, number_of, services};
 use crate::model::Ports;
 use crate::model::ports::PortRange;
 use diesel::prelude::*;
@@ -41,4 +41,15 @@ pub(super) fn has_port(ranges: &[PortRange]) -> ServiceCondition {
         .next()
         .unwrap_or_else(|| Box::new(services::port.ge(0)));
     conditions.fold(first, |all, one| Box::new(all.or(one)))
+}
+
+/// Whether a service comes after this one in the order of the primary key. The first condition is the one that an index can seek to.
+pub(super) fn is_after((address, port, protocol): ServiceColumns) -> ServiceCondition {
+    Box::new(
+        services::address.ge(address.clone()).and(
+            services::address.gt(address).or(services::port
+                .gt(port)
+                .or(services::port.eq(port).and(services::protocol.gt(protocol)))),
+        ),
+    )
 }

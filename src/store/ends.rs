@@ -1,12 +1,12 @@
 //! What the end of a task proves: services that a completed scan covered and did not find have been missed by it.
 
-use super::conditions::{has_port, ports_in_sql};
+use super::conditions::{has_port, is_after, ports_in_sql};
 use super::connection::AnyConnection;
 use super::error::StoreError;
-use super::schema::{ServiceRow, TaskRow, services, signed, tasks, unsigned};
+use super::schema::{ServiceColumns, ServiceRow, TaskRow, services, signed, tasks, unsigned};
 use super::sightings::{add_changes, put_services};
 use super::stop::Stop;
-use crate::model::coverage::{Coverage, ScanParameters, are_complete};
+use crate::model::coverage::{Coverage, Proof, are_complete};
 use crate::model::service::{Change, CoveringScan, Missed, Service, ServiceState, ordered_bytes};
 use crate::model::targets::AddressRange;
 use crate::model::task::Shard;
@@ -16,44 +16,14 @@ use diesel::prelude::*;
 /// Services that are read and judged together.
 const PAGE_ROWS: i64 = 5_000;
 
-/// What a completed task proves, as the column `proof` says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Proof {
-    /// The services that it covered and did not find were missed.
-    Covered,
-    /// It is a shard, and others of its job have not completed.
-    WaitsForShards,
-    /// Nothing: what it scanned is unknown, because Kafka had removed its record before it was read.
-    UnknownRecord,
-    /// Nothing: its `completed` record does not say that all findings are there, or not when the scan began.
-    Inconclusive,
-    /// Nothing: Kafka had removed findings from its time before they were read.
-    FindingsLost,
-    /// Nothing: it is a shard without a job.
-    ShardWithoutJob,
-}
-
-impl Proof {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Proof::Covered => "covered",
-            Proof::WaitsForShards => "waits for shards",
-            Proof::UnknownRecord => "nothing: record unknown",
-            Proof::Inconclusive => "nothing: answers may be missing",
-            Proof::FindingsLost => "nothing: findings lost",
-            Proof::ShardWithoutJob => "nothing: shard without job",
-        }
-    }
-}
-
 /// What a scan covered, and when.
 pub(super) struct ProvenScan {
     pub scan: CoveringScan,
     pub coverage: Coverage,
 }
 
-/// The proof of a task that has just completed. If it covers, alone or with the other shards of its job, also what. `gap_until`: findings before
-/// this time may be missing, in unix seconds.
+/// The proof of a task that has just completed, and what it covered, alone or with the other shards of its job, if it is [`Proof::Covered`].
+/// `gap_until`: findings before this time may be missing, in unix seconds.
 pub(super) fn prove(
     connection: &mut AnyConnection,
     row: &TaskRow,
@@ -61,7 +31,7 @@ pub(super) fn prove(
     gap_until: u64,
 ) -> Result<(Proof, Option<ProvenScan>), StoreError> {
     let nothing = |proof| Ok((proof, None));
-    let Some(parameters) = parameters(row) else {
+    let Some(parameters) = row.parameters() else {
         return nothing(Proof::UnknownRecord);
     };
     let Some(mut begun_ms) = row.begun_ms.filter(|_| is_conclusive) else {
@@ -78,7 +48,7 @@ pub(super) fn prove(
         let others = completed_shards(connection, job_id, &row.task_id)?;
         let same: Vec<CompletedShard> = others
             .iter()
-            .filter(|other| self::parameters(other).as_ref() == Some(&parameters))
+            .filter(|other| other.parameters().as_ref() == Some(&parameters))
             .filter_map(CompletedShard::of)
             .filter(|other| other.shard.count == shard.count)
             .collect();
@@ -86,10 +56,9 @@ pub(super) fn prove(
         if !are_complete(shard.count, shards) {
             return nothing(Proof::WaitsForShards);
         }
-        for other in same {
+        for other in &same {
             other_shards.extend(other.task_id.parse());
             begun_ms = begun_ms.min(other.begun_ms);
-            set_proof(connection, &other.task_id, Proof::Covered)?;
         }
     }
     let begun = unsigned(begun_ms) / 1000;
@@ -99,6 +68,9 @@ pub(super) fn prove(
     let (Ok(coverage), Ok(task_id)) = (parameters.coverage(), row.task_id.parse::<TaskId>()) else {
         return nothing(Proof::UnknownRecord);
     };
+    for shard in &other_shards {
+        set_proof(connection, shard, Proof::Covered)?;
+    }
     let scan = CoveringScan {
         task_id,
         other_shards,
@@ -127,26 +99,16 @@ impl CompletedShard {
 
 fn set_proof(
     connection: &mut AnyConnection,
-    task_id: &str,
+    task_id: &TaskId,
     proof: Proof,
 ) -> Result<(), StoreError> {
-    diesel::update(tasks::table.filter(tasks::task_id.eq(task_id)))
+    diesel::update(tasks::table.filter(tasks::task_id.eq(task_id.as_str())))
         .set(tasks::proof.eq(proof.as_str()))
         .execute(connection)?;
     Ok(())
 }
 
-fn parameters(row: &TaskRow) -> Option<ScanParameters> {
-    Some(ScanParameters {
-        ip_range: row.ip_range.clone()?,
-        ports: row.ports.clone()?,
-        exclude: row.exclude.clone(),
-        server_exclude: row.server_exclude.clone(),
-        seed: row.seed?,
-    })
-}
-
-/// The completed shards of a job without `task_id`, of which none proved less than a shard can.
+/// The other completed shards of the job of `task_id` that wait for shards.
 fn completed_shards(
     connection: &mut AnyConnection,
     job_id: &str,
@@ -170,14 +132,14 @@ pub(super) fn miss_services(
     stop: &Stop,
 ) -> Result<(), StoreError> {
     for range in proven.coverage.targets.ranges() {
-        let mut after: Option<(Vec<u8>, i32, i16)> = None;
+        let mut after: Option<ServiceColumns> = None;
         loop {
             stop.check()?;
             let page = open_services(connection, range, proven, after.take())?;
             let Some(last) = page.last() else { break };
             after = Some((last.address.clone(), last.port, last.protocol));
             let is_last = (page.len() as i64) < PAGE_ROWS;
-            judge(connection, page, proven, closed_after)?;
+            miss_page(connection, page, proven, closed_after)?;
             if is_last {
                 break;
             }
@@ -186,7 +148,7 @@ pub(super) fn miss_services(
     Ok(())
 }
 
-fn judge(
+fn miss_page(
     connection: &mut AnyConnection,
     page: Vec<ServiceRow>,
     proven: &ProvenScan,
@@ -217,7 +179,7 @@ fn open_services(
     connection: &mut AnyConnection,
     range: &AddressRange,
     proven: &ProvenScan,
-    after: Option<(Vec<u8>, i32, i16)>,
+    after: Option<ServiceColumns>,
 ) -> Result<Vec<ServiceRow>, StoreError> {
     let mut query = services::table
         .filter(services::address.le(ordered_bytes(range.last()).to_vec()))
@@ -232,13 +194,7 @@ fn open_services(
     }
     query = match after {
         None => query.filter(services::address.ge(ordered_bytes(range.first()).to_vec())),
-        Some((address, port, protocol)) => {
-            query.filter(services::address.ge(address.clone())).filter(
-                services::address.gt(address).or(services::port
-                    .gt(port)
-                    .or(services::port.eq(port).and(services::protocol.gt(protocol)))),
-            )
-        }
+        Some(after) => query.filter(is_after(after)),
     };
     Ok(query.load(connection)?)
 }

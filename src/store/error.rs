@@ -31,8 +31,8 @@ pub enum StoreError {
     Credentials(Invalid),
     /// Another `scanpush store` has taken the lease over.
     LeaseLost {
-        /// Its name.
-        holder: String,
+        /// Its name; none if it has ended in the meantime.
+        holder: Option<String>,
     },
     /// A value in the database that this program did not write.
     Malformed {
@@ -101,8 +101,13 @@ impl fmt::Display for StoreError {
                 write!(f, "database {at}: {cause}")
             }
             StoreError::Credentials(error) => error.fmt(f),
-            StoreError::LeaseLost { holder } => {
+            StoreError::LeaseLost {
+                holder: Some(holder),
+            } => {
                 write!(f, "another scanpush store works on the database: {holder}")
+            }
+            StoreError::LeaseLost { holder: None } => {
+                f.write_str("another scanpush store has worked on the database in the meantime")
             }
             StoreError::Malformed { what, value } => {
                 write!(f, "unexpected data in the database: {what} is {value}")

@@ -1,14 +1,15 @@
 //! Queries. All lists are read in pages, so that memory does not grow with the answer.
 
-use super::conditions::{has_port, ports_in_sql};
+use super::conditions::{has_port, is_after, ports_in_sql};
 use super::connection::{AnyConnection, DatabaseSettings, Purpose, open};
 use super::error::StoreError;
 use super::filter::{ChangeFilter, ServiceFilter};
 use super::schema::{
-    ChangeRow, FindingRow, ServiceRow, TaskRow, changes, columns_of, counters, findings, key_of,
-    number_of, parsed, services, signed, tasks, unsigned,
+    ChangeRow, FindingRow, ServiceColumns, ServiceRow, TaskRow, changes, columns_of, counters,
+    findings, key_of, number_of, parsed, services, signed, tasks, unsigned,
 };
-use crate::model::coverage::ScanParameters;
+use super::tasks::find;
+use crate::model::coverage::{Proof, ScanParameters};
 use crate::model::ports::PortRange;
 use crate::model::service::{Change, Service, ServiceKey, ServiceState, Sighting, ordered_bytes};
 use crate::model::{Ports, State, Targets, TaskId};
@@ -34,9 +35,6 @@ const CANDIDATES_MAX: usize = 1_000;
 
 /// The condition of the partial index of closed services. Not with a parameter: the database needs to see the value.
 const IS_CLOSED: &str = "state = 'closed'";
-
-/// The columns of the primary key of `services`, whose order is that of the services.
-type ServiceColumns = (Vec<u8>, i32, i16);
 
 /// A change with what changes are ordered by: time and number.
 type PlacedChange = ((i64, i64), NumberedChange);
@@ -90,7 +88,7 @@ pub struct StoredTask {
     /// When it ended, in unix milliseconds.
     pub ended_ms: Option<u64>,
     /// What it proves about services that it did not find, once it has completed.
-    pub proof: Option<String>,
+    pub proof: Option<Proof>,
 }
 
 /// How much the database has.
@@ -114,7 +112,7 @@ pub struct StoredJob {
 }
 
 impl StoreReader {
-    /// Connects. Errs if there is no database of this program and version.
+    /// Connects. Errs if the database does not exist, or was not made by this version of the program.
     pub fn open(settings: &DatabaseSettings) -> Result<StoreReader, StoreError> {
         Ok(StoreReader {
             connection: open(settings, Purpose::Reading)?,
@@ -122,9 +120,14 @@ impl StoreReader {
         })
     }
 
+    /// The error with the database's name.
+    fn named(&self, error: impl Into<StoreError>) -> StoreError {
+        error.into().of(&self.settings.url)
+    }
+
     /// How much the database has. Reads every service.
     pub fn counts(&mut self) -> Result<Counts, StoreError> {
-        counts(&mut self.connection).map_err(|error| error.of(&self.settings.url))
+        counts(&mut self.connection).map_err(|error| self.named(error))
     }
 
     /// Passes the services that match to `each`, ordered by address, port and protocol, from the one after `after` on, until `each` returns false.
@@ -154,13 +157,9 @@ impl StoreReader {
                 continue;
             }
             loop {
-                // One lower bound only: SQLite seeks to the first one that it finds, and would read the rows before `after` again.
+                // Only one lower bound: SQLite seeks to the first one that it finds, and would read the rows before `after` again.
                 let after_in_range = after.clone().filter(|(address, _, _)| *address >= first);
-                let lowest = after_in_range
-                    .as_ref()
-                    .map_or(&first, |(address, _, _)| address);
                 let mut query = services::table
-                    .filter(services::address.ge(lowest.clone()))
                     .filter(services::address.le(last.clone()))
                     .order((services::address, services::port, services::protocol))
                     .limit(PAGE_ROWS as i64)
@@ -185,16 +184,13 @@ impl StoreReader {
                         .filter(services::protocol.eq(number_of(one.proto))),
                     several => query.filter(has_port(several)),
                 };
-                if let Some((address, port, protocol)) = after_in_range {
-                    query = query.filter(
-                        services::address.gt(address).or(services::port
-                            .gt(port)
-                            .or(services::port.eq(port).and(services::protocol.gt(protocol)))),
-                    );
-                }
+                query = match after_in_range {
+                    None => query.filter(services::address.ge(first.clone())),
+                    Some(after) => query.filter(is_after(after)),
+                };
                 let rows: Vec<ServiceRow> = query
                     .load(&mut self.connection)
-                    .map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+                    .map_err(|error| self.named(error))?;
                 let is_last = rows.len() < PAGE_ROWS;
                 for row in rows {
                     let service = Service::try_from(row)?;
@@ -242,7 +238,7 @@ impl StoreReader {
             let rows: Vec<ServiceRow> = query
                 .limit(left as i64)
                 .load(&mut self.connection)
-                .map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+                .map_err(|error| self.named(error))?;
             candidates += rows.len();
             if candidates > FEW_ROWS {
                 return Ok(None);
@@ -268,7 +264,7 @@ impl StoreReader {
             .offset(FEW_ROWS as i64)
             .first(&mut self.connection)
             .optional()
-            .map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+            .map_err(|error| self.named(error))?;
         Ok(beyond.is_some())
     }
 
@@ -292,7 +288,7 @@ impl StoreReader {
         // One range is a condition for the database; several are tested here.
         let ranges = ranges_of(filter.networks.as_ref());
         let hull = ranges.first().zip(ranges.last());
-        // SQLite would use the index of addresses and sort all rows: it does not know that they are many.
+        // The unary plus keeps SQLite from using the index of addresses, after which it would sort every row that matches.
         let address = match self.connection {
             AnyConnection::Sqlite(_) => "+changes.address",
             AnyConnection::Postgres(_) => "changes.address",
@@ -339,7 +335,7 @@ impl StoreReader {
             };
             let rows: Vec<ChangeRow> = query
                 .load(&mut self.connection)
-                .map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+                .map_err(|error| self.named(error))?;
             let is_last = rows.len() < PAGE_ROWS;
             for row in rows {
                 after = Some((row.at, row.id));
@@ -375,7 +371,7 @@ impl StoreReader {
                 .limit(left as i64)
                 .select(ChangeRow::as_select())
                 .load(&mut self.connection)
-                .map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+                .map_err(|error| self.named(error))?;
             candidates += rows.len();
             if candidates > FEW_ROWS {
                 return Ok(None);
@@ -399,18 +395,13 @@ impl StoreReader {
             .order((changes::at, changes::id))
             .select(ChangeRow::as_select())
             .load(&mut self.connection)
-            .map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+            .map_err(|error| self.named(error))?;
         rows.into_iter().map(numbered).collect()
     }
 
     /// A task.
     pub fn task(&mut self, task_id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
-        let row: Option<TaskRow> = tasks::table
-            .filter(tasks::task_id.eq(task_id.as_str()))
-            .select(TaskRow::as_select())
-            .first(&mut self.connection)
-            .optional()
-            .map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+        let row = find(&mut self.connection, task_id).map_err(|error| self.named(error))?;
         row.map(StoredTask::try_from).transpose()
     }
 
@@ -421,7 +412,7 @@ impl StoreReader {
             .order(tasks::task_id)
             .select(TaskRow::as_select())
             .load(&mut self.connection)
-            .map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+            .map_err(|error| self.named(error))?;
         let tasks: Vec<StoredTask> = rows
             .into_iter()
             .map(StoredTask::try_from)
@@ -436,7 +427,7 @@ impl StoreReader {
             .select(tasks::task_id)
             .limit(CANDIDATES_MAX as i64)
             .load(&mut self.connection);
-        let ids = ids.map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+        let ids = ids.map_err(|error| self.named(error))?;
         Ok(ids_beginning(prefix, ids))
     }
 
@@ -448,7 +439,7 @@ impl StoreReader {
             .distinct()
             .limit(CANDIDATES_MAX as i64)
             .load(&mut self.connection);
-        let ids = ids.map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+        let ids = ids.map_err(|error| self.named(error))?;
         Ok(ids_beginning(prefix, ids.into_iter().flatten()))
     }
 
@@ -458,7 +449,7 @@ impl StoreReader {
         task_id: &TaskId,
         mut each: impl FnMut(Sighting),
     ) -> Result<(), StoreError> {
-        let mut after: Option<(Vec<u8>, i32, i16)> = None;
+        let mut after: Option<ServiceColumns> = None;
         loop {
             let mut query = findings::table
                 .filter(findings::task_id.eq(task_id.as_str()))
@@ -475,7 +466,7 @@ impl StoreReader {
             }
             let rows: Vec<FindingRow> = query
                 .load(&mut self.connection)
-                .map_err(|error| StoreError::from(error).of(&self.settings.url))?;
+                .map_err(|error| self.named(error))?;
             let is_last = rows.len() < PAGE_ROWS;
             for row in rows {
                 let key = key_of(&row.address, row.port, row.protocol)?;
@@ -499,18 +490,12 @@ impl TryFrom<TaskRow> for StoredTask {
     type Error = StoreError;
 
     fn try_from(row: TaskRow) -> Result<StoredTask, StoreError> {
-        let parameters = row.ip_range.zip(row.ports).zip(row.seed);
+        let parameters = row.parameters();
         Ok(StoredTask {
             task_id: parsed("tasks.task_id", &row.task_id)?,
             job_id: row.job_id,
             state: parsed("tasks.state", &row.state)?,
-            parameters: parameters.map(|((ip_range, ports), seed)| ScanParameters {
-                ip_range,
-                ports,
-                exclude: row.exclude,
-                server_exclude: row.server_exclude,
-                seed,
-            }),
+            parameters,
             band_width: row.band_width.map(unsigned),
             shard: row.shard,
             server: row.server,
@@ -522,7 +507,10 @@ impl TryFrom<TaskRow> for StoredTask {
             changed_ms: unsigned(row.changed_ms),
             begun_ms: row.begun_ms.map(unsigned),
             ended_ms: row.ended_ms.map(unsigned),
-            proof: row.proof,
+            proof: row
+                .proof
+                .map(|proof| parsed("tasks.proof", &proof))
+                .transpose()?,
         })
     }
 }

@@ -7,7 +7,7 @@ use super::stop::Stop;
 use crate::model::span::Retention;
 use diesel::prelude::*;
 
-/// Rows that one transaction looks at.
+/// Maximum number of rows that one transaction selects.
 const PAGE_ROWS: i64 = 5_000;
 
 /// How long things are kept.
@@ -28,7 +28,7 @@ pub(super) fn delete_old(
     mut begin: impl FnMut(&mut AnyConnection) -> Result<(), StoreError>,
 ) -> Result<u64, StoreError> {
     let history = signed(keep.history.cutoff_s(now));
-    let of_findings = keep
+    let findings_before = keep
         .findings
         .map_or(i64::MAX, |findings| signed(findings.cutoff_s(now)));
     let mut deleted = 0;
@@ -45,12 +45,12 @@ pub(super) fn delete_old(
             }
         }
     };
-    repeat(&mut |connection| old_changes(connection, history))?;
-    repeat(&mut |connection| old_tasks(connection, history.saturating_mul(1000)))?;
-    repeat(&mut |connection| old_task_records(connection, history.saturating_mul(1000)))?;
-    repeat(&mut |connection| old_findings(connection, of_findings))?;
+    repeat(&mut |connection| delete_old_changes(connection, history))?;
+    repeat(&mut |connection| delete_old_tasks(connection, history.saturating_mul(1000)))?;
+    repeat(&mut |connection| delete_old_task_records(connection, history.saturating_mul(1000)))?;
+    repeat(&mut |connection| delete_old_findings(connection, findings_before))?;
     let mut after = Vec::new();
-    repeat(&mut |connection| old_services(connection, history, &mut after))?;
+    repeat(&mut |connection| delete_old_services(connection, history, &mut after))?;
     Ok(deleted)
 }
 
@@ -61,15 +61,16 @@ struct Page {
 }
 
 impl Page {
-    fn of(deleted: usize) -> Page {
+    /// After `read` rows of at most [`PAGE_ROWS`].
+    fn new(read: usize, deleted: usize) -> Page {
         Page {
             deleted,
-            is_last: (deleted as i64) < PAGE_ROWS,
+            is_last: (read as i64) < PAGE_ROWS,
         }
     }
 }
 
-fn old_changes(connection: &mut AnyConnection, before: i64) -> Result<Page, StoreError> {
+fn delete_old_changes(connection: &mut AnyConnection, before: i64) -> Result<Page, StoreError> {
     let ids: Vec<i64> = changes::table
         .filter(changes::at.lt(before))
         .order((changes::at, changes::id))
@@ -78,10 +79,10 @@ fn old_changes(connection: &mut AnyConnection, before: i64) -> Result<Page, Stor
         .load(connection)?;
     let deleted =
         diesel::delete(changes::table.filter(changes::id.eq_any(ids))).execute(connection)?;
-    Ok(Page::of(deleted))
+    Ok(Page::new(deleted, deleted))
 }
 
-fn old_tasks(connection: &mut AnyConnection, before_ms: i64) -> Result<Page, StoreError> {
+fn delete_old_tasks(connection: &mut AnyConnection, before_ms: i64) -> Result<Page, StoreError> {
     let ids: Vec<String> = tasks::table
         .filter(tasks::changed_ms.lt(before_ms))
         .order(tasks::changed_ms)
@@ -90,10 +91,13 @@ fn old_tasks(connection: &mut AnyConnection, before_ms: i64) -> Result<Page, Sto
         .load(connection)?;
     let deleted =
         diesel::delete(tasks::table.filter(tasks::task_id.eq_any(ids))).execute(connection)?;
-    Ok(Page::of(deleted))
+    Ok(Page::new(deleted, deleted))
 }
 
-fn old_task_records(connection: &mut AnyConnection, before_ms: i64) -> Result<Page, StoreError> {
+fn delete_old_task_records(
+    connection: &mut AnyConnection,
+    before_ms: i64,
+) -> Result<Page, StoreError> {
     let times: Vec<i64> = task_records::table
         .filter(task_records::read_ms.lt(before_ms))
         .order(task_records::read_ms)
@@ -101,18 +105,15 @@ fn old_task_records(connection: &mut AnyConnection, before_ms: i64) -> Result<Pa
         .select(task_records::read_ms)
         .load(connection)?;
     let Some(last) = times.last().copied() else {
-        return Ok(Page::of(0));
+        return Ok(Page::new(0, 0));
     };
     let deleted = diesel::delete(task_records::table.filter(task_records::read_ms.le(last)))
         .execute(connection)?;
-    Ok(Page {
-        deleted,
-        is_last: (times.len() as i64) < PAGE_ROWS,
-    })
+    Ok(Page::new(times.len(), deleted))
 }
 
-/// All findings of the last of these seconds are deleted with it.
-fn old_findings(connection: &mut AnyConnection, before: i64) -> Result<Page, StoreError> {
+/// All findings of the last selected second are deleted too, so it may be more than [`PAGE_ROWS`].
+fn delete_old_findings(connection: &mut AnyConnection, before: i64) -> Result<Page, StoreError> {
     let times: Vec<i64> = findings::table
         .filter(findings::at.lt(before))
         .order(findings::at)
@@ -120,19 +121,15 @@ fn old_findings(connection: &mut AnyConnection, before: i64) -> Result<Page, Sto
         .select(findings::at)
         .load(connection)?;
     let Some(last) = times.last().copied() else {
-        return Ok(Page::of(0));
+        return Ok(Page::new(0, 0));
     };
     let deleted =
         diesel::delete(findings::table.filter(findings::at.le(last))).execute(connection)?;
-    Ok(Page {
-        deleted,
-        is_last: (times.len() as i64) < PAGE_ROWS,
-    })
+    Ok(Page::new(times.len(), deleted))
 }
 
-/// Looks at the addresses after `after` and moves it on: there is no index for the time that a service was last seen, because each scan would
-/// change it.
-fn old_services(
+/// Scans the addresses after `after`, and advances it. `last_seen` has no index, because every scan would update it.
+fn delete_old_services(
     connection: &mut AnyConnection,
     before: i64,
     after: &mut Vec<u8>,
@@ -144,14 +141,12 @@ fn old_services(
         .select(services::address)
         .load(connection)?;
     let Some(last) = addresses.last().cloned() else {
-        return Ok(Page::of(0));
+        return Ok(Page::new(0, 0));
     };
     let old = services::table
         .filter(services::address.gt(std::mem::replace(after, last.clone())))
         .filter(services::address.le(last))
         .filter(services::last_seen.lt(before));
-    Ok(Page {
-        deleted: diesel::delete(old).execute(connection)?,
-        is_last: (addresses.len() as i64) < PAGE_ROWS,
-    })
+    let deleted = diesel::delete(old).execute(connection)?;
+    Ok(Page::new(addresses.len(), deleted))
 }

@@ -1,6 +1,7 @@
 //! The tables as diesel's types, the same for both databases, and their rows. `migrations/` creates them and says what the columns mean.
 
 use super::error::StoreError;
+use crate::model::coverage::ScanParameters;
 use crate::model::ports::Proto;
 use crate::model::service::{
     Change, ChangeKind, Misses, Service, ServiceKey, ServiceState, address_of, ordered_bytes,
@@ -225,6 +226,19 @@ pub(super) struct TaskRow {
     pub proof: Option<String>,
 }
 
+impl TaskRow {
+    /// What decides which probes it sends; none if its record was not read.
+    pub(super) fn parameters(&self) -> Option<ScanParameters> {
+        Some(ScanParameters {
+            ip_range: self.ip_range.clone()?,
+            ports: self.ports.clone()?,
+            exclude: self.exclude.clone(),
+            server_exclude: self.server_exclude.clone(),
+            seed: self.seed?,
+        })
+    }
+}
+
 /// A row of `positions`.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = positions, treat_none_as_default_value = false)]
@@ -237,8 +251,11 @@ pub(super) struct PositionRow {
     pub gap_until: i64,
 }
 
-/// The columns of the primary key of `services`.
-pub(super) fn columns_of(key: &ServiceKey) -> (Vec<u8>, i32, i16) {
+/// The columns of the primary key of `services`: address, port and protocol. Their order is that of the services.
+pub(super) type ServiceColumns = (Vec<u8>, i32, i16);
+
+/// The columns of a key.
+pub(super) fn columns_of(key: &ServiceKey) -> ServiceColumns {
     (
         ordered_bytes(key.ip).to_vec(),
         i32::from(key.port),

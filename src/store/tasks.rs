@@ -1,5 +1,5 @@
-//! Tasks as their records and status records describe them. Each status record names the task's record that it is about, so a task that was retried,
-//! or whose id was used again, has the parameters of the record that was scanned last.
+//! Tasks as their records and status records describe them. Each status record names the task's record, so a task that was retried, or whose id was used
+//! again, has the parameters of the record that was scanned last.
 
 use super::batch::{StatusChange, TaskAt};
 use super::connection::AnyConnection;
@@ -46,7 +46,7 @@ fn queued(record: &TaskAt, now_ms: i64) -> TaskRow {
     with_parameters(unknown(&record.task.task_id, now_ms), record)
 }
 
-/// The same with what the record says.
+/// `row` with the parameters of the record.
 fn with_parameters(row: TaskRow, record: &TaskAt) -> TaskRow {
     let task = &record.task;
     TaskRow {
@@ -65,39 +65,41 @@ fn with_parameters(row: TaskRow, record: &TaskAt) -> TaskRow {
     }
 }
 
-/// What a status record is about, compared with what is known of the task.
+/// A status record compared with what is known of its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Run {
-    /// The record that is known, and its state has not ended.
-    Known,
-    /// A later record with the same id: a retry, or an id that is used again.
+enum Recency {
+    /// About the known record, which has not ended.
+    Current,
+    /// About a later record with this id: a retry, or an id that is used again.
     Later,
-    /// A change that is known, or an earlier one.
-    Old,
+    /// Already applied, or older.
+    Outdated,
 }
 
-fn run_of(row: &TaskRow, change: &StatusChange) -> Run {
+fn recency_of(row: &TaskRow, change: &StatusChange) -> Recency {
     let (partition, offset) = change.record;
     let order = match row.topic_partition.zip(row.topic_offset) {
         None => Ordering::Equal,
         Some((known, known_offset)) if known == partition => offset.cmp(&known_offset),
         // Partitions were added: the fence says which is later.
-        Some(_) => (number(change.retry), signed(change.fence)).cmp(&(row.retry, row.fence)),
+        Some(_) => {
+            (saturating_i32(change.retry), signed(change.fence)).cmp(&(row.retry, row.fence))
+        }
     };
     match order {
-        Ordering::Less => Run::Old,
-        Ordering::Greater => Run::Later,
+        Ordering::Less => Recency::Outdated,
+        Ordering::Greater => Recency::Later,
         Ordering::Equal => {
             let is_older_claim = signed(change.fence) < row.fence && !change.status.is_terminal();
             match is_terminal(row) || is_older_claim {
-                true => Run::Old,
-                false => Run::Known,
+                true => Recency::Outdated,
+                false => Recency::Current,
             }
         }
     }
 }
 
-/// The task after a change of its state; none if the change is known, or older than what is known. `record`: the task's record that the change
+/// The task after a change of its state; none if the change was already applied, or is outdated. `record`: the task's record that the change
 /// names, if it was read.
 pub(super) fn with_status(
     row: Option<TaskRow>,
@@ -119,19 +121,19 @@ pub(super) fn with_status(
     };
     let row = match row {
         None => of_record(),
-        Some(row) => match run_of(&row, change) {
-            Run::Known => row,
-            Run::Later => of_record(),
-            Run::Old => return None,
+        Some(row) => match recency_of(&row, change) {
+            Recency::Current => row,
+            Recency::Later => of_record(),
+            Recency::Outdated => return None,
         },
     };
     let is_running = change.status == State::Running;
     let mut row = TaskRow {
-        retry: number(change.retry),
+        retry: saturating_i32(change.retry),
         state: change.status.as_str().to_owned(),
         server: Some(change.server.clone()),
-        attempt: number(change.attempt),
-        lost: number(change.lost),
+        attempt: saturating_i32(change.attempt),
+        lost: saturating_i32(change.lost),
         fence: signed(change.fence),
         found: signed(change.found),
         found_by_pass: change.found_by_pass.clone(),
@@ -153,11 +155,11 @@ fn is_without_parameters(row: &TaskRow) -> bool {
     row.ip_range.is_none()
 }
 
-fn is_of(row: &TaskRow, record: &TaskAt) -> bool {
+fn is_at(row: &TaskRow, record: &TaskAt) -> bool {
     (row.topic_partition, row.topic_offset) == (Some(record.partition), Some(record.offset))
 }
 
-fn number(number: u32) -> i32 {
+fn saturating_i32(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
@@ -202,10 +204,10 @@ pub(super) fn put_record(
     match find(connection, &record.task.task_id)? {
         None => put(connection, &queued(record, now_ms)),
         // A state change that names this record was read before it.
-        Some(row) if is_without_parameters(&row) && is_of(&row, record) => {
+        Some(row) if is_without_parameters(&row) && is_at(&row, record) => {
             put(connection, &with_parameters(row, record))
         }
-        // Its state says which of the two records counts.
+        // The next status record decides which of the two is current.
         Some(_) => Ok(()),
     }
 }
@@ -311,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_record_with_the_same_id_begins_anew_with_its_own_parameters() {
+    fn a_later_record_with_the_same_id_replaces_the_task() {
         let failed = with_status(Some(pushed()), None, &change(State::Failed, 0, 5, 9)).unwrap();
         let other = record(7, 0, "198.51.100.1");
         let running = at(7, State::Running, 8, 50);

@@ -23,7 +23,7 @@ const STORE_LEASE_MS: i64 = 10_000;
 pub struct WriterOptions {
     /// The name of this process in the lease.
     pub holder: String,
-    /// A service is closed by so many completed scans in a row that missed it.
+    /// How many completed scans in a row must miss a service to close it.
     pub closed_after: u32,
     /// Whether findings are kept besides services.
     pub keeps_findings: bool,
@@ -180,10 +180,14 @@ fn take_lease(connection: &mut AnyConnection, holder: &str) -> Result<Lease, Sto
     if taken > 0 {
         return Ok(Lease::Held);
     }
-    let other: Option<String> = store_lease::table
+    let holder = holder_of_lease(connection)?;
+    Ok(Lease::HeldBy(holder.unwrap_or_default()))
+}
+
+fn holder_of_lease(connection: &mut AnyConnection) -> Result<Option<String>, StoreError> {
+    Ok(store_lease::table
         .select(store_lease::holder)
-        .first(connection)?;
-    Ok(Lease::HeldBy(other.unwrap_or_default()))
+        .first(connection)?)
 }
 
 /// Renews the lease if nobody else has taken it, expired or not. A writer that merely took a free lease here would go on from positions that another
@@ -196,11 +200,8 @@ fn renew_lease(connection: &mut AnyConnection, holder: &str) -> Result<(), Store
     if renewed > 0 {
         return Ok(());
     }
-    let other: Option<String> = store_lease::table
-        .select(store_lease::holder)
-        .first(connection)?;
     Err(StoreError::LeaseLost {
-        holder: other.unwrap_or_else(|| "it has ended since".to_owned()),
+        holder: holder_of_lease(connection)?,
     })
 }
 

@@ -17,11 +17,11 @@ use super::database::{self, DB, DB_PASSWORD_FILE, failure};
 use super::ids::{Match, ambiguous, complete};
 use super::output::Output;
 use super::results::diff::{self, DiffForm};
-use super::results::endpoints::{Endpoint, EndpointSet};
+use super::results::endpoints::EndpointSet;
 use crate::connection::Connection;
 use crate::exit::Failure;
 use crate::flags::{Flag, Reader};
-use crate::model::service::{ServiceKey, Sighting};
+use crate::model::service::Sighting;
 use crate::model::text::quoted;
 use crate::model::{Invalid, TaskId};
 use crate::store::{DatabaseSettings, StoreReader};
@@ -167,8 +167,7 @@ fn with_findings(store: &mut StoreReader, side: Side) -> Result<(Side, EndpointS
         let mut of_task = 0;
         let take = |sighting: Sighting| {
             of_task += 1;
-            let ServiceKey { ip, port, proto } = sighting.key;
-            found.insert(Endpoint { ip, port, proto }, 1);
+            found.insert(sighting.key, 1);
         };
         store.findings_of(&task.task_id, take).map_err(failure)?;
         kept.push(of_task);

@@ -1,11 +1,10 @@
 //! One of the two that are compared: its tasks, and what they covered. Pure.
 
-use crate::model::coverage::{Coverage, ScanParameters, are_complete};
+use crate::model::coverage::{Coverage, Proof, ScanParameters, are_complete};
 use crate::model::service::ServiceKey;
 use crate::model::task::Shard;
 use crate::model::{Ports, State, Targets, TaskId};
 use crate::scanpush::formats::time::date_form;
-use crate::scanpush::results::endpoints::Endpoint;
 use crate::store::{StoredJob, StoredTask};
 use std::collections::BTreeMap;
 
@@ -57,7 +56,7 @@ impl Side {
         self.tasks.iter().map(|task| task.found).sum()
     }
 
-    /// The same, of which the database has so many findings of each task. Without this it covers nothing.
+    /// The same, with the number of findings of each task in the database, from which follows what it covered. Until then it covers nothing.
     pub fn with_kept(self, kept: Vec<u64>) -> Side {
         Side {
             covered: covered(&self.tasks, &kept),
@@ -67,10 +66,8 @@ impl Side {
     }
 
     /// Whether it would have found this service.
-    pub fn covers(&self, endpoint: &Endpoint) -> bool {
-        let Endpoint { ip, port, proto } = *endpoint;
-        let key = ServiceKey { ip, port, proto };
-        self.covered.iter().any(|coverage| coverage.contains(&key))
+    pub fn covers(&self, key: &ServiceKey) -> bool {
+        self.covered.iter().any(|coverage| coverage.contains(key))
     }
 
     /// `task a` or `job a`.
@@ -178,7 +175,7 @@ fn covered(tasks: &[StoredTask], kept: &[u64]) -> Vec<Coverage> {
             continue;
         };
         // Other proofs: what it scanned is unknown, or findings were lost.
-        let has_proof = matches!(task.proof.as_deref(), Some("covered" | "waits for shards"));
+        let has_proof = matches!(task.proof, Some(Proof::Covered | Proof::WaitsForShards));
         if task.state != State::Completed || !has_proof || !has_enough(task, *kept) {
             continue;
         }

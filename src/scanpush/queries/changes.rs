@@ -1,19 +1,19 @@
 //! `scanpush changes`: what opened, closed and reopened, newest first.
 
-use super::options::{self, CSV, FORMAT, JSON, LIMIT, NET, PORT, Place, QueryFormat, TAG, moment};
-use super::rows::{ChangeLine, Look, QueryRow};
+use super::options::{CSV, FORMAT, JSON, LIMIT, ListOptions, NET, PORT, TAG, moment};
+use super::rows::{ChangeLine, QueryRow};
 use super::writer::RowWriter;
 use crate::connection::Connection;
 use crate::exit::Failure;
 use crate::flags::{Flag, Reader};
 use crate::model::service::ChangeKind;
-use crate::model::{Invalid, Moment, Tags};
+use crate::model::{Invalid, Moment};
 use crate::scanpush::Command;
-use crate::scanpush::database::{self, DB, DB_PASSWORD_FILE, failure};
+use crate::scanpush::database::{DB, DB_PASSWORD_FILE, failure};
 use crate::scanpush::output::Output;
 use crate::scanpush::tags::TAGS;
 use crate::scanpush::tasks::now_ms;
-use crate::store::{ChangeFilter, DatabaseSettings, StoreReader};
+use crate::store::{ChangeFilter, StoreReader};
 
 const SINCE: Flag = Flag::with_default(
     "--since",
@@ -72,19 +72,16 @@ examples:
 /// What the command line asks for.
 #[derive(Debug)]
 struct Options {
-    database: DatabaseSettings,
+    list: ListOptions,
     filter: ChangeFilter,
-    tags: Option<Tags>,
-    limit: Option<u64>,
-    format: QueryFormat,
 }
 
 fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let now_s = now_ms() / 1000;
     let options = resolve(reader, now_s)?;
-    let mut store = StoreReader::open(&options.database).map_err(failure)?;
+    let mut store = StoreReader::open(&options.list.database).map_err(failure)?;
     if show(&mut store, &options, now_s, output)? == 0 {
-        output.remark(&format!("no such changes in {}", options.database.url));
+        output.remark(&format!("no such changes in {}", options.list.database.url));
     }
     Ok(())
 }
@@ -99,23 +96,17 @@ fn resolve(mut reader: Reader, now_s: u64) -> Result<Options, Invalid> {
         return Err(Invalid::about(wrong).of(UNTIL.shown()));
     }
     let kinds = reader.optional(&KIND, parse_kinds)?.unwrap_or_default();
-    let limit = options::limit(&mut reader)?;
-    let format = QueryFormat::read(&mut reader)?;
-    let database = database::read(&mut reader)?;
-    let place = Place::read(&mut reader)?;
+    let mut list = ListOptions::read(&mut reader)?;
     reader.finish()?;
     Ok(Options {
-        database,
         filter: ChangeFilter {
-            networks: place.networks,
-            ports: place.ports,
+            networks: list.networks.take(),
+            ports: list.ports.take(),
             kinds,
             since: Some(since),
             until,
         },
-        tags: place.tags,
-        limit,
-        format,
+        list,
     })
 }
 
@@ -137,14 +128,10 @@ fn show(
     now_s: u64,
     output: &mut Output<'_>,
 ) -> Result<u64, Failure> {
-    let look = Look {
-        tags: options.tags.as_ref(),
-        columns: output.columns(),
-        now_s,
-    };
+    let look = options.list.look(output.columns(), now_s);
     let columns = ChangeLine::columns(&look);
-    let mut writer = RowWriter::new(options.format, look, &columns, output);
-    let mut left = options.limit.unwrap_or(u64::MAX);
+    let mut writer = RowWriter::new(options.list.format, look, &columns, output);
+    let mut left = options.list.limit.unwrap_or(u64::MAX);
     let mut written = Ok(());
     store
         .changes(&options.filter, None, |found| {
@@ -168,7 +155,8 @@ pub(super) mod for_tests {
     pub fn shown(line: &[&str], now_s: u64) -> Result<String, String> {
         let options = flags::read_line(line, COMMAND.flags, |reader| resolve(reader, now_s))
             .map_err(|error| error.to_string())?;
-        let mut store = StoreReader::open(&options.database).map_err(|error| error.to_string())?;
+        let mut store =
+            StoreReader::open(&options.list.database).map_err(|error| error.to_string())?;
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut output = Output::new(&mut out, &mut err, None, true);
         show(&mut store, &options, now_s, &mut output).map_err(|error| format!("{error:?}"))?;

@@ -1,9 +1,12 @@
 //! The flags that the commands have in common, parsed and checked. Opens no connection; reads the file of `-tags`.
 
+use super::rows::Look;
 use crate::flags::{Flag, Reader, values};
 use crate::model::{Invalid, Moment, Ports, Tags, Targets};
+use crate::scanpush::database;
 use crate::scanpush::input_source::InputSource;
 use crate::scanpush::tags::{TAGS, networks_of, read_tags};
+use crate::store::DatabaseSettings;
 use std::str::FromStr;
 
 /// Largest `-limit`.
@@ -97,20 +100,29 @@ impl FromStr for QueryFormat {
     }
 }
 
-/// Which services, by address and port; and their tags.
-#[derive(Debug, Default)]
-pub struct Place {
+/// What `services` and `changes` have in common.
+#[derive(Debug)]
+pub struct ListOptions {
+    /// The database.
+    pub database: DatabaseSettings,
     /// Only these addresses.
     pub networks: Option<Targets>,
     /// Only these ports.
     pub ports: Option<Ports>,
     /// The tags to show; none without `-tags`.
     pub tags: Option<Tags>,
+    /// Rows at most; none: all.
+    pub limit: Option<u64>,
+    /// The form of the output.
+    pub format: QueryFormat,
 }
 
-impl Place {
-    /// Takes [`NET`], [`PORT`], [`TAG`] and [`TAGS`].
-    pub fn read(reader: &mut Reader) -> Result<Place, Invalid> {
+impl ListOptions {
+    /// Takes [`NET`], [`PORT`], [`TAG`], [`TAGS`], [`LIMIT`], the flags of the format and those of the database.
+    pub fn read(reader: &mut Reader) -> Result<ListOptions, Invalid> {
+        let limit = limit(reader)?;
+        let format = QueryFormat::read(reader)?;
+        let database = database::read(reader)?;
         let networks = reader.optional(&NET, str::parse::<Targets>)?;
         let ports = reader.optional(&PORT, str::parse)?;
         let names = reader.optional(&TAG, |text| Ok(text.to_owned()))?;
@@ -123,14 +135,26 @@ impl Place {
                 return Err(Invalid::about(wrong).of(TAG.shown()));
             }
         };
-        Ok(Place {
+        Ok(ListOptions {
+            database,
             networks: match (networks, tagged) {
                 (Some(networks), Some(tagged)) => Some(networks.intersection(&tagged)),
                 (networks, tagged) => networks.or(tagged),
             },
             ports,
             tags,
+            limit,
+            format,
         })
+    }
+
+    /// What rows are made for.
+    pub fn look(&self, columns: usize, now_s: u64) -> Look<'_> {
+        Look {
+            tags: self.tags.as_ref(),
+            columns,
+            now_s,
+        }
     }
 }
 
@@ -151,7 +175,7 @@ fn tagged(tags: &Tags, names: &str) -> Result<Targets, Invalid> {
 }
 
 /// Takes [`LIMIT`].
-pub fn limit(reader: &mut Reader) -> Result<Option<u64>, Invalid> {
+fn limit(reader: &mut Reader) -> Result<Option<u64>, Invalid> {
     let limit = reader.optional(&LIMIT, values::number(1, QUERY_ROWS_MAX))?;
     Ok(limit.map(u64::from))
 }

@@ -104,7 +104,7 @@ impl QueryRow for ServiceLine<'_> {
         "tags",
     ];
 
-    /// In 80 columns there is no room for both tags and tasks.
+    /// 80 columns have room for the tags or for the task, not for both.
     fn columns(look: &Look<'_>) -> Vec<Column> {
         let is_wide = look.columns >= WIDE_COLUMNS;
         let mut columns = vec![

@@ -2,9 +2,10 @@
 //!
 //! **Invariant:** whatever a record contains, its findings are parsed types and text without control characters.
 
-use super::endpoints::{Endpoint, EndpointSet};
+use super::endpoints::EndpointSet;
 use crate::kafka::Record;
 use crate::model::finding::task_of_record;
+use crate::model::service::ServiceKey;
 use crate::model::text::one_line;
 use crate::model::{Finding, FindingRecord, TaskId};
 use std::borrow::Cow;
@@ -60,7 +61,7 @@ impl Collector {
         };
         found.server = printable(found.server);
         let is_new = accept(&found.finding)
-            && self.endpoints[n].insert(Endpoint::of(&found.finding), found.pass);
+            && self.endpoints[n].insert(ServiceKey::of(&found.finding), found.pass);
         is_new.then_some(found)
     }
 

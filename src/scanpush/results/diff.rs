@@ -2,15 +2,16 @@
 //! report those by default.
 
 use super::super::formats::Format;
-use super::endpoints::{Endpoint, EndpointSet};
+use super::endpoints::EndpointSet;
 use crate::model::Invalid;
+use crate::model::service::ServiceKey;
 use std::fmt::Write;
 
 /// A difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
     /// What opened or closed.
-    pub endpoint: Endpoint,
+    pub endpoint: ServiceKey,
     /// True if only the second task found it, false if only the first did.
     pub opened: bool,
 }
@@ -88,7 +89,7 @@ pub fn write<E>(
 }
 
 fn push_change(text: &mut String, form: DiffForm, change: &Change) {
-    let Endpoint { ip, port, proto } = change.endpoint;
+    let ServiceKey { ip, port, proto } = change.endpoint;
     let proto = proto.as_str();
     let _ = match form {
         DiffForm::Lines => {
@@ -113,7 +114,7 @@ mod tests {
     fn seen(endpoints: &[(&str, u16)]) -> EndpointSet {
         let mut seen = EndpointSet::default();
         for (ip, port) in endpoints {
-            let endpoint = Endpoint {
+            let endpoint = ServiceKey {
                 ip: ip.parse().unwrap(),
                 port: *port,
                 proto: Proto::Tcp,

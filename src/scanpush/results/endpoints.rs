@@ -1,32 +1,10 @@
 //! The endpoints that were found already, and by which passes. Pure. Only this grows with the number of findings: by about 30 bytes for an
 //! IPv4 address, 50 for an IPv6 address.
 
-use crate::model::Finding;
 use crate::model::ports::Proto;
+use crate::model::service::ServiceKey;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-/// What answered. Together with the task it identifies a finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Endpoint {
-    /// The address.
-    pub ip: IpAddr,
-    /// The port.
-    pub port: u16,
-    /// The transport protocol.
-    pub proto: Proto,
-}
-
-impl Endpoint {
-    /// The endpoint of a finding.
-    pub fn of(finding: &Finding) -> Endpoint {
-        Endpoint {
-            ip: finding.ip,
-            port: finding.port,
-            proto: finding.proto,
-        }
-    }
-}
 
 /// A set of passes; each is from 1 to [`PASSES_MAX`](crate::model::found_by_pass::PASSES_MAX).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,7 +40,7 @@ pub struct EndpointSet {
 
 impl EndpointSet {
     /// Adds an endpoint that `pass` found. Returns true if no pass had found it before.
-    pub fn insert(&mut self, endpoint: Endpoint, pass: u32) -> bool {
+    pub fn insert(&mut self, endpoint: ServiceKey, pass: u32) -> bool {
         let port = u32::from(endpoint.port) << 8 | endpoint.proto as u32;
         let passes = match endpoint.ip {
             IpAddr::V4(ip) => {
@@ -87,7 +65,7 @@ impl EndpointSet {
     }
 
     /// Those that are not in `other`, in arbitrary order.
-    pub fn without<'a>(&'a self, other: &'a EndpointSet) -> impl Iterator<Item = Endpoint> + 'a {
+    pub fn without<'a>(&'a self, other: &'a EndpointSet) -> impl Iterator<Item = ServiceKey> + 'a {
         let v4 = self.v4.keys().filter(|key| !other.v4.contains_key(key));
         let v4 = v4.map(|&key| {
             let [a, b, c, d, .., port_high, port_low, proto] = key.to_be_bytes();
@@ -108,12 +86,12 @@ impl EndpointSet {
     }
 }
 
-fn endpoint(ip: IpAddr, [port_high, port_low, proto]: [u8; 3]) -> Endpoint {
+fn endpoint(ip: IpAddr, [port_high, port_low, proto]: [u8; 3]) -> ServiceKey {
     let proto = [Proto::Tcp, Proto::Udp, Proto::Sctp]
         .into_iter()
         .find(|known| *known as u8 == proto)
         .expect("`insert` made it of one of these");
-    Endpoint {
+    ServiceKey {
         ip,
         port: u16::from_be_bytes([port_high, port_low]),
         proto,
@@ -125,13 +103,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn endpoints() -> impl Strategy<Value = Endpoint> {
+    fn endpoints() -> impl Strategy<Value = ServiceKey> {
         let ip = prop_oneof![
             any::<[u8; 4]>().prop_map(IpAddr::from),
             any::<[u8; 16]>().prop_map(IpAddr::from),
         ];
         let proto = prop::sample::select(vec![Proto::Tcp, Proto::Udp, Proto::Sctp]);
-        (ip, any::<u16>(), proto).prop_map(|(ip, port, proto)| Endpoint { ip, port, proto })
+        (ip, any::<u16>(), proto).prop_map(|(ip, port, proto)| ServiceKey { ip, port, proto })
     }
 
     proptest! {
@@ -144,7 +122,7 @@ mod tests {
             }
             prop_assert_eq!(seen.len(), kept.len());
             prop_assert!(seen.passes().all(|passes| passes == PassSet::default().with(17).with(1)));
-            let mut back: Vec<Endpoint> = seen.without(&EndpointSet::default()).collect();
+            let mut back: Vec<ServiceKey> = seen.without(&EndpointSet::default()).collect();
             back.sort();
             prop_assert_eq!(back, kept.into_iter().collect::<Vec<_>>());
             prop_assert_eq!(seen.without(&seen).count(), 0);
@@ -153,7 +131,7 @@ mod tests {
 
     #[test]
     fn address_port_and_protocol_each_distinguish_endpoints() {
-        let endpoint = Endpoint {
+        let endpoint = ServiceKey {
             ip: "192.0.2.1".parse().unwrap(),
             port: 80,
             proto: Proto::Tcp,
@@ -161,15 +139,15 @@ mod tests {
         let mut seen = EndpointSet::default();
         for other in [
             endpoint,
-            Endpoint {
+            ServiceKey {
                 port: 81,
                 ..endpoint
             },
-            Endpoint {
+            ServiceKey {
                 proto: Proto::Udp,
                 ..endpoint
             },
-            Endpoint {
+            ServiceKey {
                 ip: "::192.0.2.1".parse().unwrap(),
                 ..endpoint
             },

@@ -115,22 +115,14 @@ impl From<StatusRecord> for PastTask {
     }
 }
 
-const fn column(header: &'static str, side: Side, least: Option<usize>) -> Column {
-    Column {
-        header,
-        side,
-        least,
-    }
-}
-
 const COLUMNS: &[Column] = &[
-    column("ID", Side::Left, Some(21)),
-    column("STATE", Side::Left, None),
-    column("FOUND", Side::Right, None),
-    column("ATTEMPT", Side::Right, None),
-    column("BEGUN (UTC)", Side::Left, None),
-    column("ENDED (UTC)", Side::Left, None),
-    column("FROM", Side::Left, None),
+    Column::new("ID", Side::Left, Some(21)),
+    Column::new("STATE", Side::Left, None),
+    Column::new("FOUND", Side::Right, None),
+    Column::new("ATTEMPT", Side::Right, None),
+    Column::new("BEGUN (UTC)", Side::Left, None),
+    Column::new("ENDED (UTC)", Side::Left, None),
+    Column::new("FROM", Side::Left, None),
 ];
 
 /// Prints such tasks; nothing if there are none.
@@ -143,13 +135,8 @@ pub fn show_past(
     if json {
         return tasks.iter().try_for_each(|task| output.json(task));
     }
-    if tasks.is_empty() {
-        return Ok(());
-    }
     let rows: Vec<Row> = tasks.iter().map(|task| row(task, now_ms / 1000)).collect();
-    table::lines(COLUMNS, &rows, output.columns())
-        .iter()
-        .try_for_each(|line| output.line(line))
+    table::print(COLUMNS, &rows, output)
 }
 
 fn row(task: &PastTask, now_s: u64) -> Row {

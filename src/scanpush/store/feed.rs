@@ -1,12 +1,13 @@
 //! The thread `findings`: reads the topic of findings ahead of the database.
 
 use super::merge::{Offsets, Portion};
+use super::stop::{is_stopped, stopped_after};
 use super::topic::{Answer, Topic};
 use crate::kafka::FETCH_WAIT;
 use crate::model::Backoff;
 use crate::scanpush::tasks::now_ms;
 use crate::store::StoredFinding;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -38,7 +39,7 @@ pub struct Ends {
 
 /// The running thread.
 pub struct Feed {
-    /// What it has read, in order.
+    /// What the thread has read, in order.
     pub reads: Receiver<Read>,
     handle: Option<JoinHandle<()>>,
 }
@@ -72,7 +73,7 @@ impl Drop for Feed {
 fn run(mut topic: Topic<StoredFinding>, sender: &Sender<Read>, stop: &Receiver<()>) {
     let mut backoff = Backoff::new();
     let mut ends_at: Option<Instant> = None;
-    while stop.try_recv() == Err(TryRecvError::Empty) {
+    while !is_stopped(stop) {
         let (portions, trouble) = match topic.read(None, FETCH_WAIT, now_ms() / 1000) {
             Ok(Answer { portions, trouble }) => (portions, trouble),
             Err(line) => (Vec::new(), Some(line)),
@@ -87,7 +88,8 @@ fn run(mut topic: Topic<StoredFinding>, sender: &Sender<Read>, stop: &Receiver<(
         match trouble {
             None => backoff.reset(),
             Some(line) => {
-                if sender.send(Read::Failed(line)).is_err() || pauses(&mut backoff, stop) {
+                if sender.send(Read::Failed(line)).is_err() || stopped_after(stop, backoff.pause())
+                {
                     return;
                 }
             }
@@ -108,9 +110,4 @@ fn run(mut topic: Topic<StoredFinding>, sender: &Sender<Read>, stop: &Receiver<(
             }
         }
     }
-}
-
-/// Waits for a moment after an error. Returns true if the thread has to stop.
-fn pauses(backoff: &mut Backoff, stop: &Receiver<()>) -> bool {
-    stop.recv_timeout(backoff.pause()) != Err(RecvTimeoutError::Timeout)
 }

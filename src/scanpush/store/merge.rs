@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, VecDeque};
 /// Offsets by partition.
 pub type Offsets = BTreeMap<i32, i64>;
 
-/// Findings that may wait for a status record. With more, those of other partitions are applied before the end of the task that waits.
+/// Findings that may wait for a status record. With more, later findings are applied before the end of the task that waits.
 const WAITING_FINDINGS_MAX: usize = 200_000;
 
-/// A part of a partition, in ascending order.
+/// Consecutive records of one partition, in the order of their offsets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Portion<T> {
     /// The partition.
@@ -26,7 +26,7 @@ pub struct Portion<T> {
     pub next_offset: i64,
     /// Records before them that could not be read.
     pub lost: u64,
-    /// If some could not be read: findings before this time may be missing, in unix seconds; 0: none are.
+    /// If records were lost: findings before this time may be missing, in unix seconds. 0 if none were lost.
     pub gap_until: u64,
 }
 
@@ -39,7 +39,7 @@ pub struct Awaited {
     pub results_end: Vec<i64>,
 }
 
-/// What comes next.
+/// What the caller has to do next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
     /// An event to apply.
@@ -73,8 +73,17 @@ struct Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// Offsets before the first record that waits have no record that could still come.
-    fn skip_absent(&mut self) {
+    /// Everything before `offset` was applied.
+    fn at(offset: i64) -> Queue<T> {
+        Queue {
+            applied: offset,
+            read: offset,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Moves `applied` to the first waiting record, or to the end of what was read: no record can come any more for the offsets in between.
+    fn skip_missing_offsets(&mut self) {
         self.applied = self
             .waiting
             .front()
@@ -88,9 +97,9 @@ pub struct Merge {
     status: BTreeMap<i32, Queue<Awaited>>,
     findings: BTreeMap<i32, Queue<StoredFinding>>,
     waiting_findings: usize,
-    /// How far the status topic has to be read before findings are applied that no status record waits for.
+    /// End offsets of the status topic. It must be read up to here before findings are applied that no status record waits for.
     status_ends: Offsets,
-    /// What has been applied or lost since it was taken, of the status topic and of the results topic.
+    /// Changes of the positions since the last [`Merge::take_positions`]: of the status topic, and of the topic of findings.
     status_positions: BTreeMap<i32, PositionChange>,
     findings_positions: BTreeMap<i32, PositionChange>,
     ignored: BTreeMap<&'static str, u64>,
@@ -100,14 +109,7 @@ impl Merge {
     /// Begins at these offsets.
     pub fn new(status: &Offsets, findings: &Offsets) -> Merge {
         fn queues<T>(offsets: &Offsets) -> BTreeMap<i32, Queue<T>> {
-            let queue = |(&partition, &offset): (&i32, &i64)| {
-                let queue = Queue {
-                    applied: offset,
-                    read: offset,
-                    waiting: VecDeque::new(),
-                };
-                (partition, queue)
-            };
+            let queue = |(&partition, &offset): (&i32, &i64)| (partition, Queue::at(offset));
             offsets.iter().map(queue).collect()
         }
         Merge {
@@ -124,42 +126,12 @@ impl Merge {
     /// Findings were read.
     pub fn add_findings(&mut self, portion: Portion<StoredFinding>) {
         self.waiting_findings += portion.records.len();
-        let queue = self
-            .findings
-            .entry(portion.partition)
-            .or_insert_with(|| Queue {
-                applied: 0,
-                read: 0,
-                waiting: VecDeque::new(),
-            });
-        note_loss(&mut self.findings_positions, queue, &portion);
-        queue.read = portion.next_offset;
-        queue.waiting.extend(portion.records);
-        let applied = queue.applied;
-        queue.skip_absent();
-        if queue.applied != applied {
-            position(&mut self.findings_positions, portion.partition).next_offset = queue.applied;
-        }
+        add(&mut self.findings, &mut self.findings_positions, portion);
     }
 
     /// Status records were read.
     pub fn add_status(&mut self, portion: Portion<Awaited>) {
-        let queue = self
-            .status
-            .entry(portion.partition)
-            .or_insert_with(|| Queue {
-                applied: 0,
-                read: 0,
-                waiting: VecDeque::new(),
-            });
-        note_loss(&mut self.status_positions, queue, &portion);
-        queue.read = portion.next_offset;
-        queue.waiting.extend(portion.records);
-        let applied = queue.applied;
-        queue.skip_absent();
-        if queue.applied != applied {
-            position(&mut self.status_positions, portion.partition).next_offset = queue.applied;
-        }
+        add(&mut self.status, &mut self.status_positions, portion);
     }
 
     /// The ends of the status topic, which were asked for after the findings in `self` had been read.
@@ -167,7 +139,7 @@ impl Merge {
         self.status_ends = ends;
     }
 
-    /// Whether so many findings wait that no more should be read until some are applied.
+    /// Whether no more findings should be read until some of those that wait are applied.
     pub fn is_full(&self) -> bool {
         self.waiting_findings > 2 * WAITING_FINDINGS_MAX
     }
@@ -179,25 +151,34 @@ impl Merge {
             .map_or(0, |queue| queue.waiting.len())
     }
 
-    /// The status record that waits for findings, and up to which offsets.
-    pub fn awaits(&self) -> Option<&Awaited> {
-        let partition = self.earliest_status()?;
-        let (_, head) = self.status.get(&partition)?.waiting.front()?;
-        head.as_ref()
-            .ok()
-            .filter(|head| !self.has_read(&head.results_end))
+    /// How far the findings of a partition were applied.
+    pub fn applied(&self, partition: i32) -> i64 {
+        self.findings
+            .get(&partition)
+            .map_or(0, |queue| queue.applied)
     }
 
-    /// Where the record of the task is whose end comes next: partition and offset.
-    pub fn next_ended_record(&self) -> Option<(i32, i64)> {
+    /// The status record that is applied next.
+    fn next_status(&self) -> Option<&Awaited> {
         let partition = self.earliest_status()?;
         let (_, head) = self.status.get(&partition)?.waiting.front()?;
-        let change = &head.as_ref().ok()?.change;
+        head.as_ref().ok()
+    }
+
+    /// The status record that waits for findings, and up to which offsets.
+    pub fn awaits(&self) -> Option<&Awaited> {
+        self.next_status()
+            .filter(|next| !self.is_applied(&next.results_end))
+    }
+
+    /// Partition and offset of the record of the task whose completion is next.
+    pub fn next_completed_record(&self) -> Option<(i32, i64)> {
+        let change = &self.next_status()?.change;
         change.completion.as_ref().map(|_| change.record)
     }
 
-    /// Whether the offsets that the next status record waits for are beyond `ends`, the ends of the results topic, which were asked for after it
-    /// had been read. Then it is wrong, or Kafka has lost findings.
+    /// Whether the next status record waits for offsets beyond `ends`, the end offsets of the results topic, which were requested after the record
+    /// was read. Then the record is wrong, or Kafka has lost findings.
     pub fn awaits_more_than(&self, ends: &Offsets) -> bool {
         self.awaits().is_some_and(|awaited| {
             let wanted = (0..).zip(&awaited.results_end);
@@ -224,7 +205,7 @@ impl Merge {
         }
     }
 
-    /// The next event. What it says was applied is in the next [`Merge::take_positions`].
+    /// The next event. The following [`Merge::take_positions`] includes it.
     pub fn next(&mut self) -> Next {
         self.drop_invalid();
         let is_behind = self.status_ends.iter().any(|(partition, end)| {
@@ -242,14 +223,14 @@ impl Merge {
                 false => Next::Apply(Event::Findings(findings)),
             };
         };
-        let results_end = match self.status[&partition].waiting.front() {
-            Some((_, Ok(head))) => head.results_end.clone(),
-            _ => Vec::new(),
-        };
-        if !results_end.is_empty() && !self.has_read(&results_end) {
-            // Only once all of them are there: if the offsets are wrong, later findings must not be applied before other ends of tasks.
+        let results_end = self
+            .next_status()
+            .map(|next| next.results_end.clone())
+            .unwrap_or_default();
+        if !results_end.is_empty() && !self.is_applied(&results_end) {
+            // Not before all of them have been read: if the offsets are wrong, later findings must not be applied before the ends of other tasks.
             let is_full = self.waiting_findings > WAITING_FINDINGS_MAX;
-            if !self.is_available(&results_end) && !is_full {
+            if !self.is_read(&results_end) && !is_full {
                 return Next::NeedFindings;
             }
             let up_to = |partition: i32| match usize::try_from(partition) {
@@ -263,7 +244,7 @@ impl Merge {
             if !findings.is_empty() {
                 return Next::Apply(Event::Findings(findings));
             }
-            if !self.has_read(&results_end) {
+            if !self.is_applied(&results_end) {
                 return Next::NeedFindings;
             }
         }
@@ -283,21 +264,23 @@ impl Merge {
     }
 
     /// Whether the findings below these offsets have all been applied.
-    fn has_read(&self, results_end: &[i64]) -> bool {
-        (0..).zip(results_end).all(|(partition, end)| {
-            let applied = self
-                .findings
-                .get(&partition)
-                .map_or(0, |queue| queue.applied);
-            applied >= *end
-        })
+    fn is_applied(&self, results_end: &[i64]) -> bool {
+        self.have_reached(results_end, |queue| queue.applied)
     }
 
     /// Whether the findings below these offsets have all been read.
-    fn is_available(&self, results_end: &[i64]) -> bool {
+    fn is_read(&self, results_end: &[i64]) -> bool {
+        self.have_reached(results_end, |queue| queue.read)
+    }
+
+    fn have_reached(
+        &self,
+        results_end: &[i64],
+        offset: impl Fn(&Queue<StoredFinding>) -> i64,
+    ) -> bool {
         (0..).zip(results_end).all(|(partition, end)| {
-            let read = self.findings.get(&partition).map_or(0, |queue| queue.read);
-            read >= *end
+            let reached = self.findings.get(&partition).map_or(0, &offset);
+            reached >= *end
         })
     }
 
@@ -358,6 +341,25 @@ impl Merge {
     }
 }
 
+/// Adds what was read of a partition to its queue.
+fn add<T>(
+    queues: &mut BTreeMap<i32, Queue<T>>,
+    positions: &mut BTreeMap<i32, PositionChange>,
+    portion: Portion<T>,
+) {
+    let queue = queues
+        .entry(portion.partition)
+        .or_insert_with(|| Queue::at(0));
+    note_loss(positions, queue, &portion);
+    queue.read = portion.next_offset;
+    queue.waiting.extend(portion.records);
+    let applied = queue.applied;
+    queue.skip_missing_offsets();
+    if queue.applied != applied {
+        position(positions, portion.partition).next_offset = queue.applied;
+    }
+}
+
 fn position(positions: &mut BTreeMap<i32, PositionChange>, partition: i32) -> &mut PositionChange {
     positions.entry(partition).or_default()
 }
@@ -375,14 +377,14 @@ fn note_loss<T>(
     }
 }
 
-/// `count` records of the queue were taken: it is applied up to its next record, or to everything that was read.
+/// Accounts for `count` records that were taken from the queue.
 fn advance<T>(
     positions: &mut BTreeMap<i32, PositionChange>,
     partition: i32,
     queue: &mut Queue<T>,
     count: u64,
 ) {
-    queue.skip_absent();
+    queue.skip_missing_offsets();
     let position = position(positions, partition);
     position.next_offset = queue.applied;
     position.records += count;

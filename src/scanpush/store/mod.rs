@@ -10,15 +10,19 @@
 //! | `merge.rs` | the order in which records of three topics are applied |
 //! | `topic.rs`, `feed.rs` | read a topic; the thread that reads findings |
 //! | `records.rs` | records as values for the database |
+//! | `stop.rs` | whether the process has to end |
+//! | `outage.rs` | which errors of an outage are printed |
 //! | `progress.rs` | what is printed |
 
 mod feed;
 mod merge;
 mod options;
+mod outage;
 mod progress;
 mod records;
 mod run;
 mod session;
+mod stop;
 mod topic;
 
 use super::Command;

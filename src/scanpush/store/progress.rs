@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// Without a terminal a line is printed at this interval, if something was read.
 const LINE_INTERVAL: Duration = Duration::from_secs(60);
-/// With fewer findings than this left to read there is no bar: the topic is read as it is written.
+/// A bar is shown only if at least this many findings are left to read; otherwise the store keeps up with the topic.
 const BAR_FINDINGS_MIN: u64 = 50_000;
 /// The rate is that of the last seconds.
 const RATE_WINDOW: Duration = Duration::from_secs(10);

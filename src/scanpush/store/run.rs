@@ -2,8 +2,10 @@
 //! the positions in the database.
 
 use super::options::{self, Options};
+use super::outage::Outage;
 use super::progress::{Progress, Report};
-use super::session::{self, End, Failures};
+use super::session::{self, End};
+use super::stop::stopped_after;
 use crate::exit::Failure;
 use crate::flags::Reader;
 use crate::model::Backoff;
@@ -18,7 +20,7 @@ use std::time::{Duration, Instant};
 const REPORTS_MAX: usize = 100;
 /// How often signals are looked for.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
-/// How long the working thread may take to end after a signal. What it has not written then is rolled back by the database.
+/// How long the working thread may take to end after a signal. Then the process ends, and the database rolls its transaction back.
 const STORE_STOP_WAIT: Duration = Duration::from_secs(1);
 /// Pauses between attempts to use a database that has failed.
 const DATABASE_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -85,26 +87,23 @@ fn work(
     stop: &Receiver<()>,
 ) -> Result<End, StoreError> {
     let (first, max) = DATABASE_BACKOFF;
-    let mut backoff = Backoff::between(first, max);
-    let mut failures = Failures::default();
+    let mut outage = Outage::new(Backoff::between(first, max));
+    let mut has_worked = false;
     loop {
-        let error = match session::run(options, &mut failures, reports, stop) {
+        let error = match session::run(options, &mut outage, &mut has_worked, reports, stop) {
             Ok(end) => return Ok(end),
             Err(error) => error,
         };
         let is_lease = matches!(error, StoreError::LeaseLost { .. });
         // What cannot be mended by repeating ends the command, unless it worked before: then somebody is changing the database.
-        let may_be_repeated = error.may_be_repeated() || is_lease || failures.has_worked();
-        if !may_be_repeated || options.once {
+        if !(error.may_be_repeated() || is_lease || has_worked) || options.once {
             return Err(error);
         }
-        let line = format!("{error}; trying again");
-        if failures.note(&line) {
-            backoff.reset();
+        if let Some(line) = outage.note(error.to_string()) {
             // Without a reader the process is ending.
             let _ = reports.send(Report::Line(line));
         }
-        if stop.recv_timeout(backoff.pause()) != Err(RecvTimeoutError::Timeout) {
+        if stopped_after(stop, outage.pause()) {
             return Ok(End::Stopped);
         }
     }

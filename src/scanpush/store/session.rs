@@ -6,8 +6,10 @@
 use super::feed::{Ends, Feed, Read};
 use super::merge::{Applied, Awaited, Merge, Next, Offsets};
 use super::options::Options;
+use super::outage::Outage;
 use super::progress::Report;
 use super::records;
+use super::stop::{is_stopped, stopped_after};
 use super::topic::Topic;
 use crate::kafka::FETCH_WAIT;
 use crate::model::backoff::CLIENT_WAIT;
@@ -16,33 +18,31 @@ use crate::scanpush::tasks::now_ms;
 use crate::store::{
     Batch, Event, Lease, Position, StoreError, StoreWriter, StoredFinding, TaskAt, WriterOptions,
 };
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Findings that are written in one transaction, if there are so many.
+/// A batch is written once it has this many findings.
 const BATCH_FINDINGS: usize = 50_000;
-/// How long findings of one round are collected. Longer than [`FETCH_WAIT`], after which the thread that reads them says that there are none.
+/// How long one round collects findings. Longer than [`FETCH_WAIT`], after which an idle `findings` thread sends an empty read.
 const ROUND_MAX: Duration = Duration::from_secs(1);
-/// Events other than findings that are written in one transaction.
+/// A batch is written once it has this many events.
 const BATCH_EVENTS_MAX: usize = 1_000;
 /// Status records of a partition that may wait.
 const WAITING_STATUS_MAX: usize = 1_000;
 /// The pause before findings are read again after too many wait.
 const FULL_PAUSE: Duration = Duration::from_millis(200);
-/// How long records are waited for that a topic has, in one round.
+/// How long a round waits for records that are known to exist.
 const RECORDS_WAIT: Duration = Duration::from_secs(5);
 /// How often the lease is renewed if nothing is written.
 const LEASE_INTERVAL: Duration = Duration::from_secs(3);
-/// How long `-once` waits for the lease: a little longer than that of a process that was killed lasts.
+/// How long `-once` waits for the lease: slightly longer than the lease of a killed process stays valid.
 const ONCE_LEASE_WAIT: Duration = Duration::from_secs(12);
 /// How often a store that stands by asks for the lease.
 const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often old rows are deleted.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(6 * 3600);
-/// An outage's further errors are printed at this interval, if they are others.
-const OTHER_ERROR_INTERVAL: Duration = Duration::from_secs(60);
-/// How long the end of a task waits for a partition of its findings that this program does not know yet.
+/// How long the end of a task waits for findings in a partition whose end offset is unknown: it is new, or has no leader.
 const NEW_PARTITION_WAIT: Duration = Duration::from_secs(120);
 
 /// Why a session ended.
@@ -55,45 +55,11 @@ pub enum End {
     Unreadable(String),
 }
 
-/// Failures of the database in a row.
-#[derive(Default)]
-pub struct Failures {
-    has_worked: bool,
-    last_line: String,
-    said_at: Option<Instant>,
-}
-
-impl Failures {
-    /// Whether the database could be used before.
-    pub fn has_worked(&self) -> bool {
-        self.has_worked
-    }
-
-    /// Notes a failure. Returns true if its line should be printed: the first one, and others that come much later.
-    pub fn note(&mut self, line: &str) -> bool {
-        let is_due = self
-            .said_at
-            .is_none_or(|at| at.elapsed() >= OTHER_ERROR_INTERVAL);
-        if !is_due || line == self.last_line {
-            return false;
-        }
-        self.said_at = Some(Instant::now());
-        self.last_line = line.to_owned();
-        true
-    }
-
-    /// The database can be used. Returns true if it had failed.
-    fn is_over(&mut self) -> bool {
-        self.has_worked = true;
-        self.said_at = None;
-        !std::mem::take(&mut self.last_line).is_empty()
-    }
-}
-
-/// Runs until it is done, has to stop, or the database fails. `failure` is over once the database can be used.
+/// Runs until it is done, has to stop, or the database fails. `database_outage` is over once the database can be used.
 pub fn run(
     options: &Options,
-    failure: &mut Failures,
+    database_outage: &mut Outage,
+    has_worked: &mut bool,
     reports: &Sender<Report>,
     stop: &Receiver<()>,
 ) -> Result<End, StoreError> {
@@ -106,6 +72,37 @@ pub fn run(
     if !wait_for_lease(&mut writer, options, reports, stop)? {
         return Ok(End::Stopped);
     }
+    let result = work(
+        options,
+        database_outage,
+        has_worked,
+        &mut writer,
+        reports,
+        stop,
+    );
+    match result {
+        Ok(end) => {
+            writer.give_lease_back()?;
+            Ok(end)
+        }
+        // In the middle of a batch, which was rolled back.
+        Err(StoreError::Stopped) => {
+            writer.give_lease_back()?;
+            Ok(End::Stopped)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What is done while this process has the lease.
+fn work(
+    options: &Options,
+    database_outage: &mut Outage,
+    has_worked: &mut bool,
+    writer: &mut StoreWriter,
+    reports: &Sender<Report>,
+    stop: &Receiver<()>,
+) -> Result<End, StoreError> {
     let positions = writer.positions()?;
     let (tasks, status, results) = options.topics();
     let mut topics = positions.keys().map(|(topic, _)| topic.as_str());
@@ -118,32 +115,20 @@ pub fn run(
             ),
         });
     }
-    if failure.is_over() {
+    *has_worked = true;
+    if database_outage.end() {
         say(
             reports,
             format!("database {} can be used again", options.database.url),
         );
     }
-    let topics = match Topics::open(options, &positions, reports, stop) {
-        Ok(topics) => topics,
-        Err(end) => {
-            writer.give_lease_back()?;
-            return Ok(end);
-        }
-    };
-    let result = Session::new(options, topics, &positions, &mut writer, reports, stop).run();
-    match result {
-        // In the middle of a batch, which was rolled back.
-        Err(StoreError::Stopped) => {
-            writer.give_lease_back()?;
-            Ok(End::Stopped)
-        }
-        other => other,
+    match Topics::open(options, &positions, reports, stop) {
+        Ok(topics) => Session::new(options, topics, &positions, writer, reports, stop).run(),
+        Err(end) => Ok(end),
     }
 }
 
-/// Waits until this process may write. Returns false if it has to stop before. With `-once` it waits only as long as the lease of a process that was
-/// killed lasts.
+/// Waits until this process may write. Returns false if it has to stop before. With `-once` it waits for [`ONCE_LEASE_WAIT`] at most.
 fn wait_for_lease(
     writer: &mut StoreWriter,
     options: &Options,
@@ -157,7 +142,9 @@ fn wait_for_lease(
             Ok(Lease::Held) => return Ok(true),
             Ok(Lease::HeldBy(holder)) => {
                 if options.once && began.elapsed() >= ONCE_LEASE_WAIT {
-                    return Err(StoreError::LeaseLost { holder });
+                    return Err(StoreError::LeaseLost {
+                        holder: Some(holder),
+                    });
                 }
                 format!(
                     "another scanpush store ({holder}) works on {}",
@@ -183,9 +170,10 @@ fn say(reports: &Sender<Report>, line: String) {
     let _ = reports.send(Report::Line(line));
 }
 
-/// Waits; returns true if the process has to stop.
-fn stopped_after(stop: &Receiver<()>, pause: Duration) -> bool {
-    stop.recv_timeout(pause) != Err(RecvTimeoutError::Timeout)
+fn say_all(reports: &Sender<Report>, lines: Vec<String>) {
+    for line in lines {
+        say(reports, line);
+    }
 }
 
 /// The three topics.
@@ -205,10 +193,9 @@ impl Topics {
     ) -> Result<Topics, End> {
         let kafka = &options.connection.kafka;
         let cursors = |topic: &str| offsets_of(positions, topic);
-        let mut outage = Outage::default();
+        let mut outage = Outage::new(Backoff::new());
         loop {
             let open = || -> Result<Topics, String> {
-                let no_time = |_: &_| None;
                 let (tasks, status, results) = options.topics();
                 let findings = Topic::open(
                     kafka,
@@ -223,12 +210,11 @@ impl Topics {
                     status,
                     cursors(status),
                     records::status,
-                    no_time,
+                    |_| None,
                     stop,
                 )?;
-                let no_time = |_: &_| None;
                 let tasks =
-                    Topic::open(kafka, tasks, cursors(tasks), records::task, no_time, stop)?;
+                    Topic::open(kafka, tasks, cursors(tasks), records::task, |_| None, stop)?;
                 let findings = Feed::start(findings, stop)
                     .map_err(|error| format!("a thread cannot be started: {error}"))?;
                 Ok(Topics {
@@ -239,13 +225,15 @@ impl Topics {
             };
             match open() {
                 Ok(topics) => {
-                    outage.over(reports);
+                    end(&mut outage, reports);
                     return Ok(topics);
                 }
-                Err(_) if stop.try_recv() != Err(TryRecvError::Empty) => return Err(End::Stopped),
-                Err(line) if options.once && outage.is_long() => return Err(End::Unreadable(line)),
+                Err(_) if is_stopped(stop) => return Err(End::Stopped),
+                Err(line) if options.once && outage.is_longer_than(CLIENT_WAIT) => {
+                    return Err(End::Unreadable(line));
+                }
                 Err(line) => {
-                    if stopped_after(stop, outage.note(line, reports)) {
+                    if stopped_after(stop, note(&mut outage, line, reports)) {
                         return Err(End::Stopped);
                     }
                 }
@@ -262,55 +250,30 @@ fn offsets_of(positions: &BTreeMap<(String, i32), Position>, topic: &str) -> Off
         .collect()
 }
 
-/// An outage of Kafka: its error is printed once, and its end.
-#[derive(Default)]
-struct Outage {
-    error: Option<String>,
-    said_at: Option<Instant>,
-    since: Option<Instant>,
-    backoff: Backoff,
+/// Notes an error of Kafka, and prints it if it is due. Returns the pause before the next attempt.
+fn note(outage: &mut Outage, line: String, reports: &Sender<Report>) -> Duration {
+    if let Some(line) = outage.note(line) {
+        say(reports, line);
+    }
+    outage.pause()
 }
 
-impl Outage {
-    /// Prints the first error, and another one if it comes much later: a broker that stops and starts gives several. Returns the pause before the next attempt.
-    fn note(&mut self, line: String, reports: &Sender<Report>) -> Duration {
-        self.since.get_or_insert_with(Instant::now);
-        let is_due = self
-            .said_at
-            .is_none_or(|at| at.elapsed() >= OTHER_ERROR_INTERVAL);
-        if is_due && self.error.as_ref() != Some(&line) {
-            say(reports, format!("{line}; trying again"));
-            self.error = Some(line);
-            self.said_at = Some(Instant::now());
-        }
-        self.backoff.pause()
-    }
-
-    /// Whether it is longer than a command waits for Kafka.
-    fn is_long(&self) -> bool {
-        self.since
-            .is_some_and(|since| since.elapsed() >= CLIENT_WAIT)
-    }
-
-    fn over(&mut self, reports: &Sender<Report>) {
-        self.since = None;
-        self.said_at = None;
-        self.backoff.reset();
-        if self.error.take().is_some() {
-            say(reports, "Kafka can be read again".to_owned());
-        }
+/// Kafka can be read.
+fn end(outage: &mut Outage, reports: &Sender<Report>) {
+    if outage.end() {
+        say(reports, "Kafka can be read again".to_owned());
     }
 }
 
-/// Bounds the wait for records that a topic has.
-struct Patience {
+/// Limits how long a round waits for records that are known to exist.
+struct ReadTimeout {
     topic: String,
     empty_since: Option<Instant>,
 }
 
-impl Patience {
-    fn new(topic: &str) -> Patience {
-        Patience {
+impl ReadTimeout {
+    fn new(topic: &str) -> ReadTimeout {
+        ReadTimeout {
             topic: topic.to_owned(),
             empty_since: None,
         }
@@ -323,7 +286,7 @@ impl Patience {
         trouble: Option<String>,
         stop: &Receiver<()>,
     ) -> Result<(), String> {
-        if stop.try_recv() != Err(TryRecvError::Empty) {
+        if is_stopped(stop) {
             return Err("stopped".to_owned());
         }
         if !is_empty {
@@ -333,10 +296,9 @@ impl Patience {
         let since = *self.empty_since.get_or_insert_with(Instant::now);
         match since.elapsed() < RECORDS_WAIT {
             true => Ok(()),
-            false => {
-                Err(trouble
-                    .unwrap_or_else(|| format!("Kafka: no records of {} arrive", self.topic)))
-            }
+            false => Err(trouble.unwrap_or_else(|| {
+                format!("Kafka: timed out waiting for records of {}", self.topic)
+            })),
         }
     }
 }
@@ -348,7 +310,7 @@ struct Goal {
     tasks: Option<Offsets>,
 }
 
-/// Whether Kafka has answered about findings.
+/// Whether a round got an answer about findings from Kafka, which ends an outage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Round {
     Answered,
@@ -367,10 +329,6 @@ fn leaderless(topic: &str, partition: i32) -> String {
     format!("Kafka: partition {partition} of {topic} has no leader")
 }
 
-fn no_leader(topic: &str, partition: i32) -> Trouble {
-    Trouble::Kafka(leaderless(topic, partition))
-}
-
 struct Session<'a> {
     options: &'a Options,
     topics: Topics,
@@ -381,8 +339,6 @@ struct Session<'a> {
     batch: Batch,
     /// Findings of `batch`.
     batch_findings: usize,
-    /// How far the topic of findings was applied.
-    applied: Offsets,
     /// The ends of the topic of findings when they were last asked for.
     ends: Ends,
     task_ends: Offsets,
@@ -391,7 +347,7 @@ struct Session<'a> {
     status_read_at: Option<Instant>,
     /// The task whose end waits for its findings, and since when.
     awaiting: Option<(TaskId, Instant)>,
-    /// Since when partitions are awaited that are not known, or have no leader.
+    /// Since when each partition with an unknown end offset has been awaited.
     unknown_since: BTreeMap<i32, Instant>,
     outage: Outage,
     written_at: Instant,
@@ -408,9 +364,11 @@ impl<'a> Session<'a> {
         stop: &'a Receiver<()>,
     ) -> Session<'a> {
         let (_, status, results) = options.topics();
-        let applied = offsets_of(positions, results);
         Session {
-            merge: Merge::new(&offsets_of(positions, status), &applied),
+            merge: Merge::new(
+                &offsets_of(positions, status),
+                &offsets_of(positions, results),
+            ),
             options,
             topics,
             writer,
@@ -418,7 +376,6 @@ impl<'a> Session<'a> {
             stop,
             batch: Batch::default(),
             batch_findings: 0,
-            applied,
             ends: Ends::default(),
             task_ends: Offsets::new(),
             goal: Goal {
@@ -429,7 +386,7 @@ impl<'a> Session<'a> {
             status_read_at: None,
             awaiting: None,
             unknown_since: BTreeMap::new(),
-            outage: Outage::default(),
+            outage: Outage::new(Backoff::new()),
             written_at: Instant::now(),
             deleted_at: None,
         }
@@ -437,31 +394,30 @@ impl<'a> Session<'a> {
 
     fn run(mut self) -> Result<End, StoreError> {
         loop {
-            if self.stop.try_recv() != Err(TryRecvError::Empty) {
-                self.writer.give_lease_back()?;
+            if is_stopped(self.stop) {
                 return Ok(End::Stopped);
             }
             match self.read() {
                 Ok(round) => {
                     if round == Round::Answered {
-                        self.outage.over(self.reports);
+                        end(&mut self.outage, self.reports);
                     }
                     if self.merge()? {
                         self.delete_old()?;
                         if self.is_done() {
-                            self.writer.give_lease_back()?;
                             return Ok(End::Done);
                         }
                     }
                 }
                 Err(Trouble::Dead(line)) => return Ok(End::Unreadable(line)),
-                Err(Trouble::Kafka(_)) if self.stop.try_recv() != Err(TryRecvError::Empty) => {}
-                Err(Trouble::Kafka(line)) if self.options.once && self.outage.is_long() => {
-                    self.writer.give_lease_back()?;
+                Err(Trouble::Kafka(_)) if is_stopped(self.stop) => {}
+                Err(Trouble::Kafka(line))
+                    if self.options.once && self.outage.is_longer_than(CLIENT_WAIT) =>
+                {
                     return Ok(End::Unreadable(line));
                 }
                 Err(Trouble::Kafka(line)) => {
-                    let pause = self.outage.note(line, self.reports);
+                    let pause = note(&mut self.outage, line, self.reports);
                     stopped_after(self.stop, pause);
                     // What was read of other partitions is applied nevertheless.
                     self.merge()?;
@@ -487,7 +443,9 @@ impl<'a> Session<'a> {
             }
             false => self.read_findings()?,
         };
-        self.read_status_and_tasks().map_err(Trouble::Kafka)?;
+        self.read_status()
+            .and_then(|()| self.read_tasks())
+            .map_err(Trouble::Kafka)?;
         Ok(round)
     }
 
@@ -501,9 +459,7 @@ impl<'a> Session<'a> {
             match self.topics.findings.reads.recv_deadline(deadline) {
                 Ok(Read::Portions(portions, notices)) => {
                     at_end = portions.is_empty();
-                    for notice in notices {
-                        say(self.reports, notice);
-                    }
+                    say_all(self.reports, notices);
                     for portion in portions {
                         round = Round::Answered;
                         received += portion.records.len();
@@ -515,12 +471,13 @@ impl<'a> Session<'a> {
                     self.unknown_since
                         .retain(|partition, _| !ends.offsets.contains_key(partition));
                     self.ends = ends;
-                    match (self.options.once, self.ends.leaderless) {
-                        (true, Some(partition)) => {
-                            return Err(no_leader(self.options.topics().2, partition));
-                        }
-                        _ => self.goal.findings.get_or_insert(self.ends.offsets.clone()),
-                    };
+                    if let (true, Some(partition)) = (self.options.once, self.ends.leaderless) {
+                        let line = leaderless(self.options.topics().2, partition);
+                        return Err(Trouble::Kafka(line));
+                    }
+                    self.goal
+                        .findings
+                        .get_or_insert_with(|| self.ends.offsets.clone());
                     if at_end {
                         return Ok(round);
                     }
@@ -536,13 +493,14 @@ impl<'a> Session<'a> {
         Ok(round)
     }
 
-    fn read_status_and_tasks(&mut self) -> Result<(), String> {
+    /// Reads status records up to the present end of their topic, as far as they may wait.
+    fn read_status(&mut self) -> Result<(), String> {
         let (status, merge) = (&mut self.topics.status, &mut self.merge);
         let ends = status.ends()?;
         if let (true, Some(partition)) = (self.options.once, status.leaderless(&ends)) {
             return Err(leaderless(status.name(), partition));
         }
-        let mut patience = Patience::new(status.name());
+        let mut timeout = ReadTimeout::new(status.name());
         loop {
             // A partition with many waiting records must not keep the others from being read.
             let mut wanted = ends.clone();
@@ -552,7 +510,7 @@ impl<'a> Session<'a> {
             }
             let answer = status.read(Some(&wanted), FETCH_WAIT, now_ms() / 1000)?;
             let portions = answer.portions;
-            patience.check(portions.is_empty(), answer.trouble, self.stop)?;
+            timeout.check(portions.is_empty(), answer.trouble, self.stop)?;
             if !portions.is_empty() {
                 self.status_read_at = Some(Instant::now());
             }
@@ -560,23 +518,25 @@ impl<'a> Session<'a> {
                 merge.add_status(portion);
             }
         }
-        for notice in status.take_notices() {
-            say(self.reports, notice);
-        }
+        say_all(self.reports, status.take_notices());
         self.goal.status.get_or_insert_with(|| ends.clone());
         merge.set_status_ends(ends);
+        Ok(())
+    }
 
+    /// Reads tasks up to the present end of their topic, as far as they fit into the batch.
+    fn read_tasks(&mut self) -> Result<(), String> {
         let tasks = &mut self.topics.tasks;
         let ends = tasks.ends()?;
         if let (true, Some(partition)) = (self.options.once, tasks.leaderless(&ends)) {
             return Err(leaderless(tasks.name(), partition));
         }
         let name = tasks.name().to_owned();
-        let mut patience = Patience::new(&name);
+        let mut timeout = ReadTimeout::new(&name);
         while !tasks.has_reached(&ends) && self.batch.events.len() < BATCH_EVENTS_MAX {
             let answer = tasks.read(Some(&ends), FETCH_WAIT, now_ms() / 1000)?;
             let portions = answer.portions;
-            patience.check(portions.is_empty(), answer.trouble, self.stop)?;
+            timeout.check(portions.is_empty(), answer.trouble, self.stop)?;
             for portion in portions {
                 let position = self
                     .batch
@@ -594,9 +554,7 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        for notice in tasks.take_notices() {
-            say(self.reports, notice);
-        }
+        say_all(self.reports, tasks.take_notices());
         self.goal.tasks.get_or_insert_with(|| ends.clone());
         self.task_ends = ends;
         Ok(())
@@ -604,58 +562,50 @@ impl<'a> Session<'a> {
 
     /// Applies what can be applied. Returns whether everything that was read is applied.
     fn merge(&mut self) -> Result<bool, StoreError> {
-        loop {
+        let is_drained = loop {
             if !self.may_judge() {
-                self.write()?;
-                return Ok(false);
+                break false;
             }
             match self.merge.next() {
-                Next::Apply(event) => {
-                    match &event {
-                        Event::Findings(findings) => self.batch_findings += findings.len(),
-                        Event::Status(_) | Event::Task(_) => {}
-                    }
-                    self.batch.events.push(event);
-                    if self.batch_findings >= BATCH_FINDINGS
-                        || self.batch.events.len() >= BATCH_EVENTS_MAX
-                    {
-                        self.write()?;
-                    }
-                }
-                Next::NeedFindings if self.is_hopeless() => self.merge.give_up_waiting(),
-                Next::NeedFindings => {
-                    self.write()?;
-                    return Ok(false);
-                }
-                Next::NeedStatus => {
-                    self.write()?;
-                    return Ok(false);
-                }
-                Next::Nothing => {
-                    self.write()?;
-                    return Ok(true);
-                }
+                Next::Apply(event) => self.add(event)?,
+                Next::NeedFindings if self.findings_never_come() => self.merge.give_up_waiting(),
+                Next::NeedFindings | Next::NeedStatus => break false,
+                Next::Nothing => break true,
             }
+        };
+        self.write()?;
+        Ok(is_drained)
+    }
+
+    /// Adds an event to the batch, and writes the batch if it is full.
+    fn add(&mut self, event: Event) -> Result<(), StoreError> {
+        if let Event::Findings(findings) = &event {
+            self.batch_findings += findings.len();
+        }
+        self.batch.events.push(event);
+        match self.batch_findings >= BATCH_FINDINGS || self.batch.events.len() >= BATCH_EVENTS_MAX {
+            true => self.write(),
+            false => Ok(()),
         }
     }
 
-    /// Whether the record of the task whose end comes next has been read, or does not exist.
+    /// Whether the record of the task that completed next has been read, or cannot be read.
     fn may_judge(&self) -> bool {
-        let Some((partition, offset)) = self.merge.next_ended_record() else {
+        let Some((partition, offset)) = self.merge.next_completed_record() else {
             return true;
         };
-        let has_read = self.topics.tasks.cursor(partition) > offset;
-        // If the partition has a leader, it was read to its end.
-        let is_read = self
-            .task_ends
-            .get(&partition)
-            .is_some_and(|end| self.topics.tasks.cursor(partition) >= *end);
-        let is_known = self.task_ends.contains_key(&partition);
-        has_read || is_read || (!is_known && self.topics.tasks.cursor(partition) == 0)
+        let cursor = self.topics.tasks.cursor(partition);
+        let is_at_end = match self.task_ends.get(&partition) {
+            Some(end) => cursor >= *end,
+            // A partition without a leader is waited for; one that does not exist is not.
+            None => cursor == 0,
+        };
+        cursor > offset || is_at_end
     }
 
-    /// Whether the findings that the next status record waits for do not exist. Only offsets say so that were asked for after the record was read.
-    fn is_hopeless(&mut self) -> bool {
+    /// Whether the findings that the next status record waits for will never come. Only end offsets that were requested after the record was read can
+    /// show this.
+    fn findings_never_come(&mut self) -> bool {
         let Some(awaited) = self.merge.awaits() else {
             return false;
         };
@@ -667,7 +617,7 @@ impl<'a> Session<'a> {
                 now
             }
         };
-        // If no status record was read since, one answer is enough for all that wait.
+        // One answer serves every waiting record if no status record was read after the request.
         let is_answered = self
             .ends
             .asked_at
@@ -691,9 +641,6 @@ impl<'a> Session<'a> {
             findings,
             ignored,
         } = self.merge.take_positions();
-        for (partition, change) in &findings {
-            self.applied.insert(*partition, change.next_offset);
-        }
         for (name, positions) in [(status_name, status), (results_name, findings)] {
             for (partition, change) in positions {
                 self.batch
@@ -728,8 +675,8 @@ impl<'a> Session<'a> {
         };
         self.options.once
             && reached(&self.goal.findings, &|partition| {
-                let applied = self.applied.get(&partition).copied().unwrap_or(0);
-                // More than there is: the topic was recreated, and was not read yet.
+                let applied = self.merge.applied(partition);
+                // Past the end: the topic was recreated and has not been read yet.
                 match self.ends.offsets.get(&partition) {
                     Some(end) if applied > *end => -1,
                     _ => applied,
@@ -758,10 +705,7 @@ impl<'a> Session<'a> {
         if deleted > 0 {
             say(
                 self.reports,
-                format!(
-                    "deleted {deleted} old rows (-keep {})",
-                    self.options.keep.history
-                ),
+                format!("deleted {deleted} rows that were older than -keep or -keep-findings"),
             );
         }
         Ok(())
@@ -772,7 +716,7 @@ impl<'a> Session<'a> {
             .ends
             .offsets
             .iter()
-            .map(|(partition, end)| end - self.applied.get(partition).copied().unwrap_or(0))
+            .map(|(partition, end)| end - self.merge.applied(*partition))
             .filter(|behind| *behind > 0)
             .sum::<i64>();
         let _ = self

@@ -1,4 +1,4 @@
-//! Reads one topic from offsets that the database has. What cannot be read is passed on as lost, never left out silently.
+//! Reads one topic from the offsets in the database. Records that cannot be read are reported as lost, never left out silently.
 
 use super::merge::{Offsets, Portion};
 use crate::kafka::{Fetched, KafkaError, KafkaSettings, LogRange, Reader, Record};
@@ -36,8 +36,8 @@ pub struct Topic<T> {
     notices: Vec<String>,
 }
 
-/// A finding that was sent to Kafka this much later than it was found is not expected: findings before a gap's end less this may be missing.
-/// In seconds.
+/// Longest expected delay between finding a service and sending the finding to Kafka, in seconds. A gap is taken to end this much after the latest
+/// finding that follows it.
 const SENDING_DELAY_MAX_S: u64 = 3600;
 
 impl<T> Topic<T> {
@@ -51,7 +51,7 @@ impl<T> Topic<T> {
         stop: &Receiver<()>,
     ) -> Result<Topic<T>, String> {
         Ok(Topic {
-            reader: Reader::connect_until(kafka, name, stop).map_err(one_line)?,
+            reader: Reader::connect_until(kafka, name, stop).map_err(kafka_message)?,
             name: name.to_owned(),
             parse,
             time,
@@ -72,9 +72,9 @@ impl<T> Topic<T> {
         std::mem::take(&mut self.notices)
     }
 
-    /// The offset after the last record of each partition; partitions without a leader are absent. Moves cursors that are outside of the log.
+    /// The offset after the last record of each partition; partitions without a leader are absent. Also moves cursors that are outside of the log, and notes the loss.
     pub fn ends(&mut self) -> Result<Offsets, String> {
-        let ranges = self.reader.log_ranges().map_err(one_line)?;
+        let ranges = self.reader.log_ranges().map_err(kafka_message)?;
         for (&partition, range) in &ranges {
             self.adjust(partition, *range);
         }
@@ -136,8 +136,8 @@ impl<T> Topic<T> {
         *self.losses.entry(partition).or_default() += u64::try_from(count).unwrap_or(0);
     }
 
-    /// The next records of each partition, of those in `ends` only if they have not reached their offset there. Waits up to `wait` for a record.
-    /// `now`: unix seconds. The answer has the records of some partitions even if others cannot be read.
+    /// Reads the next records of each partition, waiting up to `wait` for one. With `ends`, only partitions that have not reached their offset there.
+    /// `now`: unix seconds. Returns what could be read even if some partitions cannot be read.
     pub fn read(
         &mut self,
         ends: Option<&Offsets>,
@@ -159,12 +159,12 @@ impl<T> Topic<T> {
         if !portions.is_empty() {
             return Ok(Answer { portions, trouble });
         }
-        for (partition, fetched) in self.reader.fetch(&wanted, wait).map_err(one_line)? {
+        for (partition, fetched) in self.reader.fetch(&wanted, wait).map_err(kafka_message)? {
             match fetched {
                 Fetched::Records(records) => portions.push(self.portion(partition, &records, now)),
                 Fetched::Gap { next } => portions.push(self.skip(partition, next, 0, now)),
                 Fetched::OutOfRange => {
-                    let ranges = self.reader.log_ranges().map_err(one_line)?;
+                    let ranges = self.reader.log_ranges().map_err(kafka_message)?;
                     if let Some(range) = ranges.get(&partition) {
                         self.adjust(partition, *range);
                     }
@@ -201,7 +201,7 @@ impl<T> Topic<T> {
             .iter()
             .map(|record| (record.offset, parse(partition, record, now)))
             .collect();
-        // The latest one, because a single finding may have come late, or have a wrong time.
+        // The latest time, because a single finding may be late or have a wrong time.
         let time_after = || {
             let valid = records
                 .iter()
@@ -237,6 +237,6 @@ impl<T> Topic<T> {
     }
 }
 
-fn one_line(error: KafkaError) -> String {
+fn kafka_message(error: KafkaError) -> String {
     format!("Kafka: {error}")
 }
