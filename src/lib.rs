@@ -11,6 +11,7 @@
 //! | [`scand`] | the daemon: options and threads | be used by any other room |
 //! | [`connection`] | the flags for Kafka and Redis as values | connect |
 //! | [`exit`], [`flags`] | exit codes; Go-style flags | know Kafka, Redis, masscan |
+//! | [`http_server`] | an HTTP server with bounded threads, sizes and times | know what is served |
 //! | [`claim_table`] | the one place that knows Redis; the Lua scripts | know Kafka |
 //! | [`kafka`] | the one place that knows Kafka | know Redis |
 //! | [`store`] | the one place that knows SQL: findings in a database | know Kafka or Redis |
@@ -60,6 +61,7 @@ pub mod connection;
 pub mod credentials;
 pub mod exit;
 pub mod flags;
+pub mod http_server;
 pub mod kafka;
 pub mod masscan;
 pub mod model;

@@ -21,6 +21,7 @@ const BELOW_THE_PROGRAMS: &[&str] = &[
     "flags",
     "exit",
     "connection",
+    "http_server",
 ];
 
 /// The client keeps a database too, and checks the file with its password.
@@ -34,11 +35,13 @@ const BELOW_THE_CLIENT: &[&str] = &[
     "connection",
     "store",
     "credentials",
+    "http_server",
 ];
 
 /// Each room with the other rooms that it may use.
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     ("model", &[]),
+    ("http_server", &["model"]),
     ("masscan", &["model"]),
     ("credentials", &["model"]),
     ("kafka", &["model", "credentials"]),
