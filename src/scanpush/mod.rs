@@ -20,6 +20,7 @@
 //! | `tags.rs` | reads the file of tagged networks |
 //! | `input_source.rs` | reads a file or standard input up to a bound |
 //! | `store/` | writes findings into a database |
+//! | `serve/` | the web page and the API |
 //! | `interrupt.rs` | Ctrl-C for a command that has something to finish |
 //! | `database.rs` | the flags for the findings' database |
 //! | `options.rs` | flags that every command takes |
@@ -47,6 +48,7 @@ mod retry;
 #[cfg(test)]
 mod sample_store;
 mod screen;
+mod serve;
 mod servers;
 mod status;
 mod store;
@@ -82,6 +84,7 @@ const COMMANDS: &[Command] = &[
     completion::COMMAND,
     results::COMMAND,
     store::COMMAND,
+    serve::COMMAND,
     queries::SERVICES,
     queries::CHANGES,
     queries::HOST,

@@ -25,6 +25,10 @@ mod session;
 mod stop;
 mod topic;
 
+pub use options::{CLOSED_AFTER, KEEP, KEEP_FINDINGS, Options};
+pub use progress::Report;
+pub use run::Work;
+
 use super::Command;
 
 pub(super) const COMMAND: Command = Command {

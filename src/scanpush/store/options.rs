@@ -10,19 +10,22 @@ use crate::store::{DatabaseSettings, Keep};
 /// Highest value of `-closed-after`.
 const CLOSED_AFTER_MAX: u32 = 100;
 
-const CLOSED_AFTER: Flag = Flag::with_default(
+/// `-closed-after`
+pub const CLOSED_AFTER: Flag = Flag::with_default(
     "--closed-after",
     "N",
     "2",
     "a service is closed after N completed scans in a row that did not find it",
 );
-const KEEP: Flag = Flag::with_default(
+/// `-keep`
+pub const KEEP: Flag = Flag::with_default(
     "--keep",
     "SPAN",
     "400d",
     "delete changes, tasks, and services that were not seen, after this time: 90d, 2y",
 );
-const KEEP_FINDINGS: Flag = Flag::optional(
+/// `-keep-findings`
+pub const KEEP_FINDINGS: Flag = Flag::optional(
     "--keep-findings",
     "SPAN",
     "keep each task's findings for this time too, which scanpush diff needs: 30d",
@@ -61,6 +64,36 @@ pub struct Options {
 }
 
 impl Options {
+    /// Takes all flags but [`ONCE`].
+    pub fn read(reader: &mut Reader) -> Result<Options, Invalid> {
+        let host = rustix::system::uname();
+        let holder = ServerName::of_host(
+            &host.nodename().to_string_lossy(),
+            &std::process::id().to_string(),
+        );
+        let options = Options {
+            database: database::read(reader)?,
+            closed_after: reader.value(&CLOSED_AFTER, values::number(1, CLOSED_AFTER_MAX))?,
+            keep: Keep {
+                history: reader.value(&KEEP, str::parse)?,
+                findings: reader.optional(&KEEP_FINDINGS, str::parse)?,
+            },
+            once: false,
+            results_topic: reader.value(&RESULTS_TOPIC, str::parse)?,
+            status_topic: reader.value(&STATUS_TOPIC, str::parse)?,
+            connection: Connection::read(reader)?,
+            // Containers may have the same host name and the same process id.
+            holder: format!("{holder}-{}", nanoid::nanoid!(6)),
+        };
+        let (tasks, status, results) = options.topics();
+        if tasks == status || status == results || tasks == results {
+            return Err(Invalid::about(
+                "-topic, -status-topic and -results-topic must be three different topics",
+            ));
+        }
+        Ok(options)
+    }
+
     /// The topics of tasks, state changes and findings.
     pub fn topics(&self) -> (&str, &str, &str) {
         (
@@ -73,31 +106,11 @@ impl Options {
 
 /// Reads the command line.
 pub fn read(mut reader: Reader) -> Result<Options, Invalid> {
-    let host = rustix::system::uname();
-    let holder = ServerName::of_host(
-        &host.nodename().to_string_lossy(),
-        &std::process::id().to_string(),
-    );
+    let once = reader.switch(&ONCE);
     let options = Options {
-        database: database::read(&mut reader)?,
-        closed_after: reader.value(&CLOSED_AFTER, values::number(1, CLOSED_AFTER_MAX))?,
-        keep: Keep {
-            history: reader.value(&KEEP, str::parse)?,
-            findings: reader.optional(&KEEP_FINDINGS, str::parse)?,
-        },
-        once: reader.switch(&ONCE),
-        results_topic: reader.value(&RESULTS_TOPIC, str::parse)?,
-        status_topic: reader.value(&STATUS_TOPIC, str::parse)?,
-        connection: Connection::read(&mut reader)?,
-        // Containers may have the same host name and the same process id.
-        holder: format!("{holder}-{}", nanoid::nanoid!(6)),
+        once,
+        ..Options::read(&mut reader)?
     };
-    let (tasks, status, results) = options.topics();
-    if tasks == status || status == results || tasks == results {
-        return Err(Invalid::about(
-            "-topic, -status-topic and -results-topic must be three different topics",
-        ));
-    }
     reader.finish()?;
     Ok(options)
 }

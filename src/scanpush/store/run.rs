@@ -13,6 +13,7 @@ use crate::scanpush::interrupt::Interrupt;
 use crate::scanpush::output::Output;
 use crate::store::{Counts, StoreError, StoreReader};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,40 +26,55 @@ const STORE_STOP_WAIT: Duration = Duration::from_secs(1);
 /// Pauses between attempts to use a database that has failed.
 const DATABASE_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
+/// The working thread.
+pub struct Work {
+    /// What it tells. Closed when it has ended.
+    pub reports: Receiver<Report>,
+    done: Receiver<Result<End, StoreError>>,
+}
+
+impl Work {
+    /// Starts the thread, which works until `stop` is closed.
+    pub fn start(options: &Options, stop: Receiver<()>) -> io::Result<Work> {
+        let (reports_sender, reports) = bounded(REPORTS_MAX);
+        let (done_sender, done) = bounded(1);
+        let options = options.clone();
+        let worker = move || {
+            let result = work(&options, &reports_sender, &stop);
+            // If the main thread is gone, nobody needs the result.
+            let _ = done_sender.send(result);
+        };
+        thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(worker)?;
+        Ok(Work { reports, done })
+    }
+
+    /// Why the thread has ended, after `reports` was closed.
+    pub fn end(&self) -> Result<End, StoreError> {
+        self.done.recv().unwrap_or_else(|_| {
+            Ok(End::Unreadable(
+                "the thread `store` has ended unexpectedly".to_owned(),
+            ))
+        })
+    }
+}
+
 /// Runs the command.
 pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let options = options::read(reader)?;
     let interrupt = Interrupt::catch()?;
     let (stop_sender, stop) = bounded(0);
-    let (reports_sender, reports) = bounded(REPORTS_MAX);
     let mut progress = Progress::new(output);
-    let (done_sender, done) = bounded(1);
-    let worker = {
-        let options = options.clone();
-        move || {
-            let result = work(&options, &reports_sender, &stop);
-            // If the main thread is gone, nobody needs the result.
-            let _ = done_sender.send(result);
-        }
-    };
-    thread::Builder::new()
-        .name("store".to_owned())
-        .spawn(worker)
+    let work = Work::start(&options, stop)
         .map_err(|error| Failure::Runtime(format!("a thread cannot be started: {error}")))?;
     let mut stop_sender = Some(stop_sender);
     let mut stop_at: Option<Instant> = None;
     let result = loop {
-        match reports.recv_timeout(SIGNAL_INTERVAL) {
+        match work.reports.recv_timeout(SIGNAL_INTERVAL) {
             Ok(report) => progress.take(report, output)?,
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => {
-                let died = || {
-                    Ok(End::Unreadable(
-                        "the thread `store` has ended unexpectedly".to_owned(),
-                    ))
-                };
-                break done.recv().unwrap_or_else(|_| died());
-            }
+            Err(RecvTimeoutError::Disconnected) => break work.end(),
         }
         if interrupt.came() {
             stop_sender.take();

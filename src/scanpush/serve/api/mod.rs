@@ -1,0 +1,23 @@
+//! The API, `/api/v1/…`. Each file has the addresses of one thing.
+
+mod servers;
+
+use super::route::Route;
+use crate::http_server::Response;
+use http::StatusCode;
+use serde::Serialize;
+
+/// The routes of the API.
+pub const ROUTES: &[&[Route]] = &[servers::ROUTES];
+
+/// A response with a JSON document.
+pub fn json(document: &impl Serialize) -> Response {
+    match serde_json::to_vec(document) {
+        Ok(body) => Response::new(StatusCode::OK, "application/json", body),
+        Err(error) => Response::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "text/plain; charset=utf-8",
+            format!("the answer cannot be written: {error}\n"),
+        ),
+    }
+}

@@ -1,0 +1,71 @@
+//! The command line of `scanpush serve`.
+
+use crate::flags::{Flag, Reader, shared};
+use crate::model::{Invalid, Tags};
+use crate::scanpush::database::{DB, DB_PASSWORD_FILE};
+use crate::scanpush::input_source::InputSource;
+use crate::scanpush::store::{self, CLOSED_AFTER, KEEP, KEEP_FINDINGS};
+use crate::scanpush::tags::{TAGS, read_tags};
+use std::net::SocketAddr;
+
+const HTTP: Flag = Flag::with_default(
+    "--http",
+    "ADDRESS",
+    "127.0.0.1:8080",
+    "address and port of the page and the API",
+);
+const READ_ONLY: Flag = Flag::switch(
+    "--read-only",
+    "nothing can be pushed, cancelled or changed on the page",
+);
+
+/// Its flags.
+pub const FLAGS: &[Flag] = &[
+    HTTP,
+    DB,
+    DB_PASSWORD_FILE,
+    READ_ONLY,
+    TAGS,
+    CLOSED_AFTER,
+    KEEP,
+    KEEP_FINDINGS,
+    shared::RESULTS_TOPIC,
+    shared::STATUS_TOPIC,
+];
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub struct Options {
+    /// Kafka, Redis, the database, and what is kept there.
+    pub store: store::Options,
+    /// Where the page is.
+    pub http: SocketAddr,
+    /// Nothing can be changed.
+    pub read_only: bool,
+    /// The tagged networks; none without `-tags`.
+    pub tags: Option<Tags>,
+}
+
+/// Reads the command line, and the file of `-tags`.
+pub fn read(mut reader: Reader) -> Result<Options, Invalid> {
+    let http = reader.value(&HTTP, parse_address)?;
+    let read_only = reader.switch(&READ_ONLY);
+    let tags = reader.optional(&TAGS, InputSource::parse)?;
+    let store = store::Options::read(&mut reader)?;
+    reader.finish()?;
+    Ok(Options {
+        http,
+        read_only,
+        tags: tags.as_ref().map(read_tags).transpose()?,
+        store,
+    })
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, Invalid> {
+    text.parse().map_err(|_| {
+        Invalid::new(
+            text,
+            "is not an address and port like 127.0.0.1:8080 or [::1]:8080",
+        )
+    })
+}

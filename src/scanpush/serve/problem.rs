@@ -1,0 +1,101 @@
+//! Errors of requests, in the API as RFC 9457 problems.
+
+use crate::http_server::Response;
+use crate::model::Invalid;
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+/// Why a request cannot be answered.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// The status.
+    pub status: StatusCode,
+    /// One line for people: what is wrong, and what would be right.
+    pub detail: String,
+    /// The methods that the address has, if the request's is not among them.
+    allow: Option<String>,
+}
+
+impl Problem {
+    /// A problem with this status.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
+        Problem {
+            status,
+            detail: detail.into(),
+            allow: None,
+        }
+    }
+
+    /// 400: the request is wrong.
+    pub fn bad_request(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 403: this user may not do this.
+    pub fn forbidden(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, detail)
+    }
+
+    /// 404: there is no such thing.
+    pub fn not_found(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// 405: the address has other methods.
+    pub fn method_not_allowed(allowed: &[&str]) -> Problem {
+        let allow = allowed.join(", ");
+        Problem {
+            allow: Some(allow.clone()),
+            ..Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                format!("this address accepts {allow}"),
+            )
+        }
+    }
+
+    /// 409: the state of the thing does not allow it.
+    pub fn conflict(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::CONFLICT, detail)
+    }
+
+    /// 503: Kafka, Redis or the database is away.
+    pub fn unavailable(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    /// The name of the status.
+    pub fn title(&self) -> &'static str {
+        self.status.canonical_reason().unwrap_or("Error")
+    }
+
+    /// The response of the API.
+    pub fn as_json(&self) -> Response {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            title: &'a str,
+            status: u16,
+            detail: &'a str,
+        }
+        let document = Document {
+            title: self.title(),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+        };
+        let body = serde_json::to_vec(&document).unwrap_or_default();
+        self.headed(Response::new(self.status, "application/problem+json", body))
+    }
+
+    /// The response with the header fields that belong to the problem.
+    pub fn headed(&self, response: Response) -> Response {
+        match self.allow.as_deref().map(HeaderValue::from_str) {
+            Some(Ok(allow)) => response.with(header::ALLOW, allow),
+            _ => response,
+        }
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(error: Invalid) -> Problem {
+        Problem::bad_request(error.to_string())
+    }
+}
