@@ -452,7 +452,8 @@ fn the_flag_table_of_push_matches_its_help() {
 
 #[test]
 fn the_documentation_names_every_command_and_flag_of_scanpush() {
-    let page = [read(&root().join("docs/scanpush.md")), connections()].concat();
+    let web = read(&root().join("docs/web.md"));
+    let page = [read(&root().join("docs/scanpush.md")), connections(), web].concat();
     let commands = commands();
     assert!(commands.contains("push"), "{commands:?}");
     let mut missing = BTreeSet::new();
