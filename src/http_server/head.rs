@@ -220,7 +220,7 @@ mod tests {
         let table = [
             ("GET  / HTTP/1.1", Refusal::Target),
             ("GET /  HTTP/1.1", Refusal::Version),
-            ("GET /", Refusal::Version),
+            ("GET /", Refusal::RequestLine),
             ("GET / HTTP/1.2", Refusal::Version),
             ("GET / HTTP/2.0", Refusal::Version),
             ("GET / HTTP/0.9", Refusal::Version),

@@ -18,7 +18,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct HttpServer {
     address: SocketAddr,
-    is_stopping: Arc<AtomicBool>,
+    pub(super) is_stopping: Arc<AtomicBool>,
     wake: Arc<Wake>,
     threads: Vec<JoinHandle<()>>,
     /// Disconnected as soon as all threads have ended, those of streams too.
