@@ -52,6 +52,8 @@ mod site;
 mod store_thread;
 mod tables;
 mod task_list;
+#[cfg(test)]
+mod tests;
 
 use super::Command;
 
