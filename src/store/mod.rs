@@ -18,6 +18,7 @@
 //! | `retention.rs` | deletes what is old |
 //! | `conditions.rs` | conditions that several queries have in common |
 //! | `reader.rs`, `filter.rs` | queries |
+//! | `lists.rs` | lists of tasks and jobs |
 
 mod batch;
 mod conditions;
@@ -25,6 +26,7 @@ mod connection;
 mod ends;
 mod error;
 mod filter;
+mod lists;
 mod postgres;
 mod reader;
 mod retention;
@@ -44,6 +46,7 @@ pub use batch::{
 pub use connection::DatabaseSettings;
 pub use error::StoreError;
 pub use filter::{ChangeFilter, ServiceFilter};
+pub use lists::{JobSummary, ListPlace, TaskListFilter};
 pub use reader::{Counts, NumberedChange, StoreReader, StoredJob, StoredTask};
 pub use retention::Keep;
 pub use url::DatabaseUrl;

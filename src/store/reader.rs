@@ -12,10 +12,11 @@ use super::tasks::find;
 use crate::model::coverage::{Proof, ScanParameters};
 use crate::model::ports::PortRange;
 use crate::model::service::{Change, Service, ServiceKey, ServiceState, Sighting, ordered_bytes};
-use crate::model::{Ports, State, Targets, TaskId};
-use diesel::dsl::sql;
+use crate::model::{Finding, FindingRecord, Ports, State, Targets, TaskId};
+use diesel::dsl::{max, sql};
 use diesel::prelude::*;
 use diesel::sql_types::{Binary, Bool};
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -42,7 +43,7 @@ type PlacedChange = ((i64, i64), NumberedChange);
 /// A database that is read from.
 pub struct StoreReader {
     settings: DatabaseSettings,
-    connection: AnyConnection,
+    pub(super) connection: AnyConnection,
 }
 
 /// A change with its number, which increases in the order in which changes were noticed.
@@ -121,13 +122,21 @@ impl StoreReader {
     }
 
     /// The error with the database's name.
-    fn named(&self, error: impl Into<StoreError>) -> StoreError {
+    pub(super) fn named(&self, error: impl Into<StoreError>) -> StoreError {
         error.into().of(&self.settings.url)
     }
 
     /// How much the database has. Reads every service.
     pub fn counts(&mut self) -> Result<Counts, StoreError> {
         counts(&mut self.connection).map_err(|error| self.named(error))
+    }
+
+    /// The number of the newest change; none if there is none.
+    pub fn newest_change(&mut self) -> Result<Option<i64>, StoreError> {
+        let newest = changes::table.select(max(changes::id));
+        newest
+            .first(&mut self.connection)
+            .map_err(|error| self.named(error))
     }
 
     /// Passes the services that match to `each`, ordered by address, port and protocol, from the one after `after` on, until `each` returns false.
@@ -449,6 +458,59 @@ impl StoreReader {
         task_id: &TaskId,
         mut each: impl FnMut(Sighting),
     ) -> Result<(), StoreError> {
+        self.finding_rows(task_id, |row| {
+            each(Sighting {
+                key: key_of(&row.address, row.port, row.protocol)?,
+                at: unsigned(row.at),
+                task_id: task_id.clone(),
+                reason: parsed("findings.reason", &row.reason)?,
+                ttl: u8::try_from(row.ttl).unwrap_or_default(),
+            });
+            Ok(true)
+        })
+    }
+
+    /// Passes the kept findings of a task to `each` as their records, in the same order, until `each` returns false.
+    pub fn finding_records_of(
+        &mut self,
+        task_id: &TaskId,
+        mut each: impl FnMut(&FindingRecord<'_>) -> bool,
+    ) -> Result<(), StoreError> {
+        self.finding_rows(task_id, |row| {
+            let key = key_of(&row.address, row.port, row.protocol)?;
+            Ok(each(&FindingRecord {
+                task_id: Cow::Borrowed(&row.task_id),
+                finding: Finding {
+                    ip: key.ip,
+                    port: key.port,
+                    proto: key.proto,
+                    status: parsed("findings.status", "open")?,
+                    reason: parsed("findings.reason", &row.reason)?,
+                    ttl: u8::try_from(row.ttl).unwrap_or_default(),
+                    timestamp: unsigned(row.at),
+                },
+                server: Cow::Borrowed(&row.server),
+                attempt: u32::try_from(row.attempt).unwrap_or_default(),
+                pass: u32::try_from(row.pass).unwrap_or_default(),
+            }))
+        })
+    }
+
+    /// The number of kept findings of a task.
+    pub fn count_findings_of(&mut self, task_id: &TaskId) -> Result<u64, StoreError> {
+        let kept: i64 = findings::table
+            .filter(findings::task_id.eq(task_id.as_str()))
+            .count()
+            .get_result(&mut self.connection)
+            .map_err(|error| self.named(error))?;
+        Ok(unsigned(kept))
+    }
+
+    fn finding_rows(
+        &mut self,
+        task_id: &TaskId,
+        mut each: impl FnMut(&FindingRow) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
         let mut after: Option<ServiceColumns> = None;
         loop {
             let mut query = findings::table
@@ -468,17 +530,15 @@ impl StoreReader {
                 .load(&mut self.connection)
                 .map_err(|error| self.named(error))?;
             let is_last = rows.len() < PAGE_ROWS;
-            for row in rows {
-                let key = key_of(&row.address, row.port, row.protocol)?;
-                after = Some((row.address, row.port, row.protocol));
-                each(Sighting {
-                    key,
-                    at: unsigned(row.at),
-                    task_id: task_id.clone(),
-                    reason: parsed("findings.reason", &row.reason)?,
-                    ttl: u8::try_from(row.ttl).unwrap_or_default(),
-                });
+            for row in &rows {
+                if !each(row)? {
+                    return Ok(());
+                }
             }
+            after = rows
+                .into_iter()
+                .next_back()
+                .map(|row| (row.address, row.port, row.protocol));
             if is_last {
                 return Ok(());
             }
@@ -544,7 +604,7 @@ fn numbered(row: ChangeRow) -> Result<NumberedChange, StoreError> {
 }
 
 /// A pattern of LIKE for what begins with `prefix`.
-fn pattern_of(prefix: &str) -> String {
+pub(super) fn pattern_of(prefix: &str) -> String {
     let mut pattern = String::with_capacity(prefix.len() + 1);
     for c in prefix.chars() {
         if matches!(c, '%' | '_' | '\\') {

@@ -9,6 +9,15 @@
 //! | `run.rs` | starts and stops the threads |
 //! | `site.rs` | what all requests share |
 //! | `live.rs` | the thread that reads the claim table, and what it saw last |
+//! | `found_rate.rs` | findings per minute |
+//! | `events.rs` | tells open pages that something has changed |
+//! | `tables.rs` | connections to Redis for requests |
+//! | `known_task.rs` | a task as Redis or the database knows it |
+//! | `known_job.rs` | a job, the same |
+//! | `task_list.rs` | lists of tasks and jobs: filter and cursor |
+//! | `orders.rs` | cancel, pause, resume, retry, priority |
+//! | `new_scan.rs` | pushes tasks |
+//! | `exports.rs` | findings of tasks in the formats of `scanpush results` |
 //! | `store_thread.rs` | the thread that fills the database, and how it is doing |
 //! | `readers.rs` | connections to the database for requests |
 //! | `route.rs`, `router.rs` | an address with its handler; finds the handler of a request |
@@ -22,10 +31,17 @@
 mod access;
 mod api;
 mod assets;
+mod events;
+mod exports;
 mod fields;
+mod found_rate;
+mod known_job;
+mod known_task;
 mod layout;
 mod live;
+mod new_scan;
 mod options;
+mod orders;
 mod pages;
 mod problem;
 mod readers;
@@ -34,6 +50,10 @@ mod router;
 mod run;
 mod site;
 mod store_thread;
+mod tables;
+mod task_list;
+#[cfg(test)]
+mod tests;
 
 use super::Command;
 

@@ -4,7 +4,9 @@ use super::live::Live;
 use super::options::Options;
 use super::readers::Readers;
 use super::store_thread::StoreState;
+use super::tables::Tables;
 use crate::connection::Connection;
+use crate::scanpush::interrupt::Interrupt;
 use std::sync::Arc;
 
 /// What all requests share.
@@ -15,6 +17,10 @@ pub struct Site {
     pub live: Arc<Live>,
     /// Connections to the database.
     pub readers: Readers,
+    /// Connections to Redis.
+    pub tables: Tables,
+    /// Whether this process is to end.
+    pub interrupt: Interrupt,
     /// How the thread that fills the database is doing.
     pub store: Arc<StoreState>,
 }

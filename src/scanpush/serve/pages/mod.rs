@@ -1,14 +1,29 @@
 //! The pages. Each file has the pages of one thing, with their exports.
 
+mod jobs;
+mod overview;
 pub mod problem;
+mod push;
 mod servers;
+mod shared;
+mod tasks;
 
+use super::events;
 use super::route::{Answer, Context, Route};
 use crate::http_server::Response;
 use http::{HeaderValue, StatusCode, header};
+use shared::{Action, Fact, Message, StateCount, TaskTable, given, next_page, sent_or};
 
 /// The routes of every page.
-pub const ROUTES: &[&[Route]] = &[&[Route::read("/", home)], servers::ROUTES];
+pub const ROUTES: &[&[Route]] = &[
+    &[Route::read("/", home)],
+    servers::ROUTES,
+    events::ROUTES,
+    overview::ROUTES,
+    tasks::ROUTES,
+    jobs::ROUTES,
+    push::ROUTES,
+];
 
 /// The changes are what people look at most.
 fn home(_: &Context<'_>) -> Answer {
