@@ -105,6 +105,7 @@ fn resolve(mut reader: Reader, now_s: u64) -> Result<Options, Invalid> {
             kinds,
             since: Some(since),
             until,
+            ..ChangeFilter::default()
         },
         list,
     })

@@ -99,6 +99,7 @@ fn resolve(mut reader: Reader, now_s: u64) -> Result<Options, Invalid> {
             state,
             since,
             new_since,
+            ..ServiceFilter::default()
         },
         list,
     })
