@@ -14,6 +14,10 @@
 //! | `route.rs`, `router.rs` | an address with its handler; finds the handler of a request |
 //! | `access.rs` | who may do what |
 //! | `fields.rs` | the fields of queries and forms |
+//! | `lists.rs` | services and changes, a page at a time |
+//! | `export.rs` | documents that are streamed |
+//! | `kept_pages.rs` | pages as they were last, for when the database is away |
+//! | `links.rs` | addresses of pages |
 //! | `problem.rs` | errors, as RFC 9457 problems |
 //! | `layout.rs`, `templates/`, `assets/` | what all pages have in common; their HTML; style sheet and script |
 //! | `pages/` | the pages |
@@ -22,8 +26,14 @@
 mod access;
 mod api;
 mod assets;
+mod export;
 mod fields;
+#[cfg(test)]
+mod for_tests;
+mod kept_pages;
 mod layout;
+mod links;
+mod lists;
 mod live;
 mod options;
 mod pages;

@@ -1,5 +1,6 @@
 //! Starts the threads, waits for a signal, and stops them.
 
+use super::kept_pages::KeptPages;
 use super::live::Live;
 use super::options;
 use super::readers::Readers;
@@ -29,6 +30,7 @@ pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let site = Arc::new(Site {
         live: Arc::new(Live::default()),
         readers: Readers::new(options.store.database.clone()),
+        kept_pages: KeptPages::default(),
         store: Arc::new(StoreState::default()),
         options,
     });

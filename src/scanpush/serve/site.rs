@@ -1,5 +1,6 @@
 //! What all requests share.
 
+use super::kept_pages::KeptPages;
 use super::live::Live;
 use super::options::Options;
 use super::readers::Readers;
@@ -15,6 +16,8 @@ pub struct Site {
     pub live: Arc<Live>,
     /// Connections to the database.
     pub readers: Readers,
+    /// What pages from the database showed last.
+    pub kept_pages: KeptPages,
     /// How the thread that fills the database is doing.
     pub store: Arc<StoreState>,
 }

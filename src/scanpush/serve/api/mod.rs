@@ -1,6 +1,9 @@
 //! The API, `/api/v1/…`. Each file has the addresses of one thing.
 
+mod changes;
+mod hosts;
 mod servers;
+mod services;
 
 use super::route::Route;
 use crate::http_server::Response;
@@ -8,7 +11,12 @@ use http::StatusCode;
 use serde::Serialize;
 
 /// The routes of the API.
-pub const ROUTES: &[&[Route]] = &[servers::ROUTES];
+pub const ROUTES: &[&[Route]] = &[
+    changes::ROUTES,
+    services::ROUTES,
+    hosts::ROUTES,
+    servers::ROUTES,
+];
 
 /// A response with a JSON document.
 pub fn json(document: &impl Serialize) -> Response {

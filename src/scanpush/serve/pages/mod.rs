@@ -1,14 +1,26 @@
 //! The pages. Each file has the pages of one thing, with their exports.
 
+mod changes;
+mod hosts;
 pub mod problem;
+mod rows;
 mod servers;
+mod services;
+#[cfg(test)]
+mod tests;
 
 use super::route::{Answer, Context, Route};
 use crate::http_server::Response;
 use http::{HeaderValue, StatusCode, header};
 
 /// The routes of every page.
-pub const ROUTES: &[&[Route]] = &[&[Route::read("/", home)], servers::ROUTES];
+pub const ROUTES: &[&[Route]] = &[
+    &[Route::read("/", home)],
+    changes::ROUTES,
+    services::ROUTES,
+    hosts::ROUTES,
+    servers::ROUTES,
+];
 
 /// The changes are what people look at most.
 fn home(_: &Context<'_>) -> Answer {
