@@ -100,7 +100,7 @@ fn show(
 ) -> Result<(), Failure> {
     let [first, second] = &options.names;
     let report = Report::read(store, [first, second], None).map_err(|error| match error {
-        DiffError::Refused(line) => Failure::Runtime(line),
+        DiffError::Unknown(line) | DiffError::Refused(line) => Failure::Runtime(line),
         DiffError::Store(error) => failure(error),
     })?;
     output.notice(&report.before.line());

@@ -23,7 +23,9 @@ pub struct Report {
 /// Why two tasks or jobs cannot be compared.
 #[derive(Debug)]
 pub enum DiffError {
-    /// An id is unknown or ambiguous, or the findings are not there: one line.
+    /// An id is unknown or ambiguous: one line.
+    Unknown(String),
+    /// They are known, but cannot be compared: one line.
     Refused(String),
     /// The database cannot be read.
     Store(StoreError),
@@ -45,7 +47,7 @@ impl Report {
         let (before, after) = (find(store, first)?, find(store, second)?);
         if before.name() == after.name() {
             let name = before.name();
-            return Err(DiffError::Refused(format!("both ids stand for {name}")));
+            return Err(DiffError::Unknown(format!("both ids stand for {name}")));
         }
         let found = before.found().saturating_add(after.found());
         if let Some(most) = findings_max.filter(|most| found > *most) {
@@ -102,7 +104,7 @@ impl Report {
 /// The task or job with this id, complete or abbreviated.
 fn find(store: &mut StoreReader, name: &TaskId) -> Result<Side, DiffError> {
     match (store.task(name)?, store.job(name)?) {
-        (Some(_), Some(_)) => Err(DiffError::Refused(format!(
+        (Some(_), Some(_)) => Err(DiffError::Unknown(format!(
             "{} is both a task and a job of the database: give the ids of single tasks",
             quoted(name.as_str())
         ))),
@@ -122,14 +124,14 @@ fn find_abbreviated(store: &mut StoreReader, name: &TaskId) -> Result<Side, Diff
     });
     let unknown = || {
         let name = quoted(name.as_str());
-        DiffError::Refused(format!(
+        DiffError::Unknown(format!(
             "{name} is neither a task nor a job of the database"
         ))
     };
     match matched? {
         // A complete id: this does not come back here.
         Match::One(id) if id != *name => find(store, &id),
-        Match::Several(ids) => Err(DiffError::Refused(ambiguous(name, "tasks or jobs", &ids))),
+        Match::Several(ids) => Err(DiffError::Unknown(ambiguous(name, "tasks or jobs", &ids))),
         Match::One(_) | Match::None => Err(unknown()),
     }
 }

@@ -15,7 +15,7 @@ use crate::store::{ChangeFilter, NumberedChange, ServiceFilter};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// `after`
-pub const AFTER: Flag = Flag::optional(
+const AFTER: Flag = Flag::optional(
     "--after",
     "POSITION",
     "continue there: what an answer named next",
@@ -35,17 +35,21 @@ const LIST_ROWS_MAX: u64 = 1_000;
 
 /// The part of a query that says which rows are shown, and how.
 #[derive(Debug)]
-struct Paging {
+pub struct Paging {
     /// The position.
     after: Option<String>,
     /// Rows at most, if a limit is given.
     limit: Option<u64>,
     /// None: a page.
-    format: Option<QueryFormat>,
+    pub format: Option<QueryFormat>,
 }
 
 impl Paging {
-    fn read(reader: &mut Reader) -> Result<Paging, Invalid> {
+    /// Its fields.
+    pub const FIELDS: &[Flag] = &[LIMIT, AFTER, FORMAT];
+
+    /// Takes [`Paging::FIELDS`].
+    pub fn read(reader: &mut Reader) -> Result<Paging, Invalid> {
         let paging = Paging {
             after: reader.optional(&AFTER, |text| Ok(text.to_owned()))?,
             limit: limit(reader)?,
@@ -61,12 +65,13 @@ impl Paging {
         }
     }
 
-    fn rows(&self) -> usize {
+    /// Rows of a page.
+    pub fn rows(&self) -> usize {
         usize::try_from(self.limit.unwrap_or(LIST_ROWS)).unwrap_or(usize::MAX)
     }
 
     /// The position, as parsed by `parse`.
-    fn position<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Invalid> {
+    pub fn position<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Invalid> {
         let Some(text) = &self.after else {
             return Ok(None);
         };
@@ -87,7 +92,7 @@ pub struct Rows<T> {
 
 impl<T> Rows<T> {
     /// `rows` has one more than `most` if there are others after them.
-    fn cut(mut rows: Vec<T>, most: usize, position: impl FnOnce(&T) -> String) -> Rows<T> {
+    pub fn cut(mut rows: Vec<T>, most: usize, position: impl FnOnce(&T) -> String) -> Rows<T> {
         let has_more = rows.len() > most;
         rows.truncate(most);
         Rows {
@@ -109,7 +114,7 @@ pub struct ServiceQuery {
 impl ServiceQuery {
     /// Reads the query of a request.
     pub fn read(context: &Context<'_>) -> Result<ServiceQuery, Problem> {
-        let table = [services::FILTER, &[LIMIT, AFTER, FORMAT]].concat();
+        let table = [services::FILTER, Paging::FIELDS].concat();
         let mut reader = context.query(&table)?;
         let paging = Paging::read(&mut reader)?;
         let filter = services::filter(
@@ -166,7 +171,7 @@ pub struct ChangeQuery {
 impl ChangeQuery {
     /// Reads the query of a request.
     pub fn read(context: &Context<'_>) -> Result<ChangeQuery, Problem> {
-        let table = [changes::FILTER, &[LIMIT, AFTER, FORMAT]].concat();
+        let table = [changes::FILTER, Paging::FIELDS].concat();
         let mut reader = context.query(&table)?;
         let paging = Paging::read(&mut reader)?;
         let filter = changes::filter(

@@ -15,6 +15,7 @@
 //! | `access.rs` | who may do what |
 //! | `fields.rs` | the fields of queries and forms |
 //! | `lists.rs` | services and changes, a page at a time |
+//! | `comparison.rs` | the differences of two tasks or jobs |
 //! | `export.rs` | documents that are streamed |
 //! | `kept_pages.rs` | pages as they were last, for when the database is away |
 //! | `links.rs` | addresses of pages |
@@ -26,6 +27,7 @@
 mod access;
 mod api;
 mod assets;
+mod comparison;
 mod export;
 mod fields;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The API, `/api/v1/…`. Each file has the addresses of one thing.
 
 mod changes;
+mod diff;
 mod hosts;
 mod servers;
 mod services;
@@ -15,6 +16,7 @@ pub const ROUTES: &[&[Route]] = &[
     changes::ROUTES,
     services::ROUTES,
     hosts::ROUTES,
+    diff::ROUTES,
     servers::ROUTES,
 ];
 

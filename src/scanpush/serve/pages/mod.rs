@@ -1,6 +1,8 @@
 //! The pages. Each file has the pages of one thing, with their exports.
 
 mod changes;
+mod diff;
+mod find;
 mod hosts;
 pub mod problem;
 mod rows;
@@ -19,6 +21,8 @@ pub const ROUTES: &[&[Route]] = &[
     changes::ROUTES,
     services::ROUTES,
     hosts::ROUTES,
+    diff::ROUTES,
+    find::ROUTES,
     servers::ROUTES,
 ];
 

@@ -73,7 +73,8 @@ fn fields_are_the_flags_of_the_command() {
         let document = ok(&site, &format!("/api/v1/changes?{query}")).json();
         document["changes"].as_array().unwrap().len()
     };
-    assert_eq!(change(""), 0);
+    assert_eq!(change("since=12h"), 0);
+    assert_eq!(change("since=5d"), 2);
     assert_eq!(change("since=30d"), 7);
     assert_eq!(change("since=30d&kind=closed,reopened&net=10.1.0.10"), 2);
     assert_eq!(change("since=30d&until=5d"), 5);
@@ -114,7 +115,7 @@ fn wrong_fields_are_named_and_stay_in_the_form() {
 #[test]
 fn hostile_text_stays_text() {
     let (_store, site) = sample();
-    let hostile = "%22%3E%3Cscript%3Ealert(1)%3C/script%3E";
+    let hostile = "%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E";
     for target in [
         format!("/services?net={hostile}"),
         format!("/services?{hostile}=1"),
@@ -125,7 +126,7 @@ fn hostile_text_stays_text() {
         let got = get(&site, &target);
         assert_eq!(got.status, 400, "{target}");
         assert!(!got.body.contains("<script>"), "{target}: {}", got.body);
-        assert!(!got.body.contains("\"><"), "{target}: {}", got.body);
+        assert!(!got.body.contains("\"\"><"), "{target}: {}", got.body);
     }
 }
 
@@ -245,7 +246,7 @@ fn while_the_database_is_away_the_last_page_is_shown_with_its_age() {
     };
     let kept = away("/services?port=443");
     assert_eq!(kept.status, 200);
-    assert!(kept.body.contains("This page is 0s old."), "{}", kept.body);
+    assert!(kept.body.contains("This page is 0"), "{}", kept.body);
     assert!(kept.body.contains("10.1.0.9"), "{}", kept.body);
     let other = away("/services?port=22");
     assert_eq!(other.status, 503);
@@ -261,4 +262,84 @@ fn while_the_database_is_away_the_last_page_is_shown_with_its_age() {
     ] {
         assert_eq!(away(target).status, 503, "{target}");
     }
+}
+
+#[test]
+fn two_tasks_are_compared_with_how_complete_they_are() {
+    let (_store, site) = sample();
+    assert!(ok(&site, "/diff").body.contains("Enter the ids"));
+    let page = ok(&site, "/diff?a=a&b=b").body;
+    assert!(page.contains("badge completed\">complete"), "{page}");
+    let document = ok(&site, "/api/v1/diff?a=a&b=b").json();
+    assert_eq!(
+        (&document["opened"], &document["closed"], &document["same"]),
+        (&0.into(), &2.into(), &1.into())
+    );
+    assert_eq!(document["changes"][0]["ip"], "10.1.0.9");
+    assert_eq!(document["before"]["complete"], true);
+    let first = ok(&site, "/api/v1/diff?a=a&b=b&limit=1").json();
+    let next = first["next"].as_str().unwrap();
+    let second = ok(&site, &format!("/api/v1/diff?a=a&b=b&limit=1&after={next}")).json();
+    assert_eq!(second["changes"][0]["ip"], "10.1.0.10");
+    assert_eq!(second["next"], serde_json::Value::Null);
+    let csv = ok(&site, "/diff?a=a&b=b&format=csv").body;
+    assert_eq!(
+        csv,
+        "change,ip,port,proto\nclosed,10.1.0.9,22,tcp\nclosed,10.1.0.10,22,tcp\n"
+    );
+    for (query, status, wrong) in [
+        ("a=a", 400, "give two ids"),
+        ("", 400, "give two ids"),
+        ("a=a&b=a", 404, "both ids stand for task a"),
+        ("a=a&b=nope", 404, "\"nope\" is neither a task nor a job"),
+        ("a=a&b=x%20y", 400, "-b: \"x y\" is not an id"),
+    ] {
+        let got = get(&site, &format!("/api/v1/diff?{query}"));
+        assert_eq!(got.status, status, "{query}: {}", got.body);
+        assert!(
+            got.json()["detail"].as_str().unwrap().starts_with(wrong),
+            "{}",
+            got.body
+        );
+        let page = get(&site, &format!("/diff?{query}"));
+        assert_eq!(page.status == 200, query.is_empty(), "{query}");
+    }
+}
+
+#[test]
+fn the_field_at_the_top_finds_addresses_networks_tasks_and_jobs() {
+    let mut store = SampleStore::new();
+    for task in ["nightly-1", "nightly-2"] {
+        store.push(task, "10.1.0.0/24", "22", r#","job_id":"office""#);
+    }
+    store.push("officer", "10.1.0.0/24", "22", "");
+    let site = site(&["-db", &store.url()]);
+    for (text, location) in [
+        ("10.1.2.3", "/hosts/10.1.2.3"),
+        ("%20fd00::1%20", "/hosts/fd00::1"),
+        ("10.1.0.0/16", "/services?net=10.1.0.0%2F16"),
+        ("10.1.0.1-10.1.0.9", "/services?net=10.1.0.1-10.1.0.9"),
+        ("nightly-1", "/tasks/nightly-1"),
+        // A complete id wins.
+        ("office", "/jobs/office"),
+        ("officer", "/tasks/officer"),
+        ("443", "/services?port=443&state=open"),
+    ] {
+        let got = get(&site, &format!("/find?q={text}"));
+        assert_eq!(
+            (got.status, got.header("location")),
+            (303, location),
+            "{text}: {}",
+            got.body
+        );
+    }
+    let list = ok(&site, "/find?q=nightly").body;
+    assert!(
+        list.contains("/tasks/nightly-1") && list.contains("/tasks/nightly-2"),
+        "{list}"
+    );
+    assert!(ok(&site, "/find?q=").body.contains("Type an address"));
+    let hostile = get(&site, "/find?q=%3Cb%3E%0d%0aSet-Cookie:x");
+    assert_eq!(hostile.status, 404);
+    assert!(hostile.body.contains("&#60;b&#62;"), "{}", hostile.body);
 }
