@@ -1,7 +1,6 @@
 //! The last rendering of pages from the database, shown with its age while the database is away.
 
-use super::layout::escaped;
-use super::route::{Answer, Context};
+use super::html::escaped;
 use crate::http_server::{Body, Response};
 use crate::scanpush::tasks::{now_ms, span};
 use http::{HeaderValue, StatusCode, header};
@@ -28,32 +27,13 @@ struct KeptPage {
     html: String,
 }
 
-/// What `render` answers, or, if it answers 503, the page as it was last, if it is kept.
-pub fn or_last(context: &Context<'_>, render: fn(&Context<'_>) -> Answer) -> Answer {
-    let pages = &context.site.kept_pages;
-    let key = [
-        context.user.name.clone(),
-        context.request.path.clone(),
-        context.request.query.clone(),
-    ];
-    match render(context) {
-        Ok(response) => {
-            pages.keep(key, &response);
-            Ok(response)
-        }
-        Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE => {
-            pages.last(&key, &problem.detail).ok_or(problem)
-        }
-        Err(problem) => Err(problem),
-    }
-}
-
 impl KeptPages {
     fn lock(&self) -> MutexGuard<'_, VecDeque<KeptPage>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep(&self, key: [String; 3], response: &Response) {
+    /// Keeps a page. The key is the user, the path and the query.
+    pub fn keep(&self, key: [String; 3], response: &Response) {
         let Body::Complete(body) = &response.body else {
             return;
         };
@@ -75,7 +55,8 @@ impl KeptPages {
         });
     }
 
-    fn last(&self, key: &[String; 3], why: &str) -> Option<Response> {
+    /// The page as it was last, with its age and why there is no newer one.
+    pub fn last(&self, key: &[String; 3], why: &str) -> Option<Response> {
         let pages = self.lock();
         let page = pages.iter().find(|page| page.key == *key)?;
         let age_s = now_ms().saturating_sub(page.rendered_ms) / 1000;

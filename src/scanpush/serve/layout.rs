@@ -137,22 +137,6 @@ fn notices(site: &Site) -> Vec<Notice> {
     [database, kafka, redis].into_iter().flatten().collect()
 }
 
-/// A text with the characters escaped that mean something in HTML, for the few places that no template writes.
-pub fn escaped(text: &str) -> String {
-    let mut html = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => html.push_str("&amp;"),
-            '<' => html.push_str("&lt;"),
-            '>' => html.push_str("&gt;"),
-            '"' => html.push_str("&quot;"),
-            '\'' => html.push_str("&#39;"),
-            c => html.push(c),
-        }
-    }
-    html
-}
-
 /// The response with a page.
 pub fn page(template: &impl Template) -> Response {
     match template.render() {

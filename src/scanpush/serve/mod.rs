@@ -18,6 +18,7 @@
 //! | `comparison.rs` | the differences of two tasks or jobs |
 //! | `export.rs` | documents that are streamed |
 //! | `kept_pages.rs` | pages as they were last, for when the database is away |
+//! | `html.rs` | escapes text |
 //! | `links.rs` | addresses of pages |
 //! | `problem.rs` | errors, as RFC 9457 problems |
 //! | `layout.rs`, `templates/`, `assets/` | what all pages have in common; their HTML; style sheet and script |
@@ -32,6 +33,7 @@ mod export;
 mod fields;
 #[cfg(test)]
 mod for_tests;
+mod html;
 mod kept_pages;
 mod layout;
 mod links;

@@ -1,8 +1,8 @@
 //! The page of the changes: what opened, closed and reopened, by day, newest first.
 
+use super::kept::or_last;
 use super::rows::{Day, Pager, by_day, suggested};
 use crate::http_server::Response;
-use crate::scanpush::serve::kept_pages::or_last;
 use crate::scanpush::serve::layout::{Layout, page};
 use crate::scanpush::serve::links::{Values, changed};
 use crate::scanpush::serve::lists::ChangeQuery;

@@ -1,10 +1,10 @@
 //! The page that compares two tasks or jobs.
 
+use super::kept::or_last;
 use super::rows::Pager;
 use crate::http_server::Response;
 use crate::scanpush::diff::{Report, Side};
 use crate::scanpush::serve::comparison::{DiffLine, DiffQuery};
-use crate::scanpush::serve::kept_pages::or_last;
 use crate::scanpush::serve::layout::{Layout, page};
 use crate::scanpush::serve::links::{self, Values};
 use crate::scanpush::serve::problem::Problem;

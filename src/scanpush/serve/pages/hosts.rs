@@ -1,10 +1,10 @@
 //! The page of an address: its services and what became of them.
 
+use super::kept::or_last;
 use super::rows::{Day, ServiceRow, Time, by_day};
 use crate::model::service::{Service, ServiceState};
 use crate::scanpush::queries::host::{self, Host, parse_address};
 use crate::scanpush::serve::export;
-use crate::scanpush::serve::kept_pages::or_last;
 use crate::scanpush::serve::layout::{Layout, page};
 use crate::scanpush::serve::links;
 use crate::scanpush::serve::lists::FORMAT;

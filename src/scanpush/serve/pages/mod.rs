@@ -4,6 +4,7 @@ mod changes;
 mod diff;
 mod find;
 mod hosts;
+mod kept;
 pub mod problem;
 mod rows;
 mod servers;

@@ -1,8 +1,8 @@
 //! The page of the services: a search whose fields are the flags of `scanpush services`.
 
+use super::kept::or_last;
 use super::rows::{Pager, ServiceRow, suggested};
 use crate::http_server::Response;
-use crate::scanpush::serve::kept_pages::or_last;
 use crate::scanpush::serve::layout::{Layout, page};
 use crate::scanpush::serve::links::Values;
 use crate::scanpush::serve::lists::ServiceQuery;
