@@ -1,5 +1,6 @@
 //! Starts the threads, waits for a signal, and stops them.
 
+use super::kept_pages::KeptPages;
 use super::live::Live;
 use super::options;
 use super::readers::Readers;
@@ -32,6 +33,7 @@ pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
         readers: Readers::new(options.store.database.clone()),
         tables: Tables::default(),
         interrupt: interrupt.clone(),
+        kept_pages: KeptPages::default(),
         store: Arc::new(StoreState::default()),
         options,
     });

@@ -1,5 +1,6 @@
 //! What all requests share.
 
+use super::kept_pages::KeptPages;
 use super::live::Live;
 use super::options::Options;
 use super::readers::Readers;
@@ -21,6 +22,8 @@ pub struct Site {
     pub tables: Tables,
     /// Whether this process is to end.
     pub interrupt: Interrupt,
+    /// What pages from the database showed last.
+    pub kept_pages: KeptPages,
     /// How the thread that fills the database is doing.
     pub store: Arc<StoreState>,
 }
