@@ -29,6 +29,19 @@ pub struct Site {
 }
 
 impl Site {
+    /// Connects to nothing yet.
+    pub fn new(options: Options, interrupt: Interrupt) -> Arc<Site> {
+        Arc::new(Site {
+            live: Arc::new(Live::default()),
+            readers: Readers::new(options.store.database.clone()),
+            tables: Tables::default(),
+            interrupt,
+            kept_pages: KeptPages::default(),
+            store: Arc::new(StoreState::default()),
+            options,
+        })
+    }
+
     /// Kafka, Redis and the group.
     pub fn connection(&self) -> &Connection {
         &self.options.store.connection
