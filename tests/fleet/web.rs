@@ -1,11 +1,13 @@
 //! `scanpush serve`: what a browser and a client of the API can push, see and order, with real servers.
 
-use crate::support::{FindingsDb, Fleet, SOON, Scand, masscans, wait_for, wait_until};
+use crate::support::{
+    FindingsDb, Fleet, Reply, SOON, Serve, masscans, post_form, post_json, wait_for, wait_until,
+};
 use crate::{Needs, Test};
 use scan::model::State;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,62 +42,24 @@ pub const TESTS: &[Test] = &[
     ),
 ];
 
-/// A running `scanpush serve`.
-struct Web {
-    address: SocketAddr,
-    _process: Scand,
-}
-
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
+/// A running `scanpush serve` and what the tests send to it.
+struct Web(Serve);
 
 impl Web {
     fn start(fleet: &Fleet) -> Web {
-        let (process, address) = fleet.start_serve("web", &FindingsDb::file(fleet, "web.db"), &[]);
-        wait_until("the page", SOON, || TcpStream::connect(address).is_ok());
-        Web {
-            address,
-            _process: process,
-        }
+        Web(fleet.start_serve("web", &FindingsDb::file(fleet, "web.db"), &[]))
     }
 
-    fn send(&self, head: &str, body: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        let address = self.address;
-        write!(
-            stream,
-            "{head}\r\nHost: {address}\r\nOrigin: http://{address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let answer = String::from_utf8(answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        Answer {
-            status: head.split_whitespace().nth(1).unwrap().parse().unwrap(),
-            head: head.to_owned(),
-            body: body.to_owned(),
-        }
+    fn get(&self, target: &str) -> Reply {
+        self.0.get(target)
     }
 
-    fn get(&self, target: &str) -> Answer {
-        self.send(&format!("GET {target} HTTP/1.1"), "")
+    fn post_form(&self, target: &str, fields: &[(&str, &str)]) -> Reply {
+        post_form(&self.0.url(target), fields)
     }
 
-    fn post_form(&self, target: &str, form: &str) -> Answer {
-        let head =
-            format!("POST {target} HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded");
-        self.send(&head, form)
-    }
-
-    fn post(&self, target: &str, body: &Value) -> Answer {
-        let head = format!("POST {target} HTTP/1.1\r\nContent-Type: application/json");
-        self.send(&head, &body.to_string())
+    fn post(&self, target: &str, body: &Value) -> Reply {
+        post_json(&self.0.url(target), body)
     }
 
     /// Pushes a network through the API. Returns the id of the task.
@@ -106,21 +70,8 @@ impl Web {
             body[name] = value.clone();
         }
         let answer = self.post("/api/v1/tasks", &body);
-        assert_eq!(answer.status, 201, "{}", answer.body);
+        assert_eq!(answer.status, 201, "{}", answer.text);
         answer.json()["task_ids"][0].as_str().unwrap().to_owned()
-    }
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{}", self.body))
-    }
-
-    fn field(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| {
-            let (found, value) = line.split_once(':')?;
-            found.eq_ignore_ascii_case(name).then(|| value.trim())
-        })
     }
 }
 
@@ -139,49 +90,55 @@ fn push_and_cancel() {
     let _server = fleet.ready_scand("a", &[]);
     let web = Web::start(&fleet);
     let network = fleet.network(0);
-    let fields = format!("ip={network}&ports=443&bandwidth=20&wait=1&attempts=");
+    let fields = [
+        ("ip", network.as_str()),
+        ("ports", "443"),
+        ("bandwidth", "20"),
+        ("wait", "1"),
+        ("attempts", ""),
+    ];
     let page = web.post_form("/push", &fields);
-    assert_eq!(page.status, 200, "{}", page.body);
-    assert!(page.body.contains(">256<"), "the size: {}", page.body);
-    let form = format!("{fields}&push={}", hidden(&page.body, "push"));
-    let id = hidden(&page.body, "push").to_owned();
+    assert_eq!(page.status, 200, "{}", page.text);
+    assert!(page.text.contains(">256<"), "the size: {}", page.text);
+    let id = hidden(&page.text, "push").to_owned();
+    let form = [&fields[..], &[("push", &id)]].concat();
     // Somebody presses twice.
     for _ in 0..2 {
         let sent = web.post_form("/push/send", &form);
-        assert_eq!(sent.status, 303, "{}", sent.body);
-        let place = sent.field("location").unwrap();
+        assert_eq!(sent.status, 303, "{}", sent.text);
+        let place = sent.header("location");
         assert!(place.starts_with("/tasks/") && place.ends_with("?result=sent"));
         assert_eq!(web.get(place).status, 200);
     }
     fleet.wait_progress(&id, 1.0);
     wait_until("the overview to show the task as running", SOON, || {
-        let page = web.get("/overview").body;
+        let page = web.get("/overview").text;
         page.contains(&id) && page.contains("badge running")
     });
     let task = format!("/tasks/{}", id.replace('-', "%2D").replace('_', "%5F"));
-    assert!(web.get(&task).body.contains("Cancel task"));
+    assert!(web.get(&task).text.contains("Cancel task"));
     let began = Instant::now();
-    let answer = web.post_form(&format!("{task}/cancel"), "");
+    let answer = web.post_form(&format!("{task}/cancel"), &[]);
     assert!(
         began.elapsed() < ORDER_ANSWERED_WITHIN,
         "{:?}",
         began.elapsed()
     );
-    assert_eq!(answer.status, 303, "{}", answer.body);
-    let shown = web.get(answer.field("location").unwrap());
+    assert_eq!(answer.status, 303, "{}", answer.text);
+    let shown = web.get(answer.header("location"));
     assert!(
-        shown.body.contains("The task is cancelled.")
-            || shown.body.contains("The task is being cancelled."),
+        shown.text.contains("The task is cancelled.")
+            || shown.text.contains("The task is being cancelled."),
         "{}",
-        shown.body
+        shown.text
     );
     assert_eq!(fleet.wait_ended(&id, SOON).status, State::Cancelled);
-    let again = web.post_form(&format!("{task}/cancel"), "");
+    let again = web.post_form(&format!("{task}/cancel"), &[]);
     assert_eq!(again.status, 409);
     assert!(
-        again.body.contains("already ended: cancelled"),
+        again.text.contains("already ended: cancelled"),
         "{}",
-        again.body
+        again.text
     );
     wait_until("the database to have the end", SOON, || {
         let tasks = web.get("/api/v1/tasks?state=cancelled").json();
@@ -207,7 +164,7 @@ fn control() {
         &format!("/api/v1/tasks/{id}/priority"),
         &json!({"priority": 9}),
     );
-    assert_eq!(refused.status, 409, "{}", refused.body);
+    assert_eq!(refused.status, 409, "{}", refused.text);
     assert!(
         refused.json()["detail"]
             .as_str()
@@ -215,7 +172,7 @@ fn control() {
             .contains("a server runs it")
     );
     let paused = order("pause");
-    assert!([200, 202].contains(&paused.status), "{}", paused.body);
+    assert!([200, 202].contains(&paused.status), "{}", paused.text);
     wait_until("the pause", SOON, || {
         fleet
             .task(&id)
@@ -227,7 +184,7 @@ fn control() {
         &format!("/api/v1/tasks/{id}/priority"),
         &json!({"priority": 9}),
     );
-    assert_eq!(changed.status, 200, "{}", changed.body);
+    assert_eq!(changed.status, 200, "{}", changed.text);
     assert_eq!(order("resume").status, 200);
     wait_until("the task to run again", SOON, || {
         fleet
@@ -236,10 +193,10 @@ fn control() {
     });
     assert_eq!(order("retry").status, 409, "it has not ended");
     let cancelled = order("cancel");
-    assert!([200, 202].contains(&cancelled.status), "{}", cancelled.body);
+    assert!([200, 202].contains(&cancelled.status), "{}", cancelled.text);
     fleet.wait_ended(&id, SOON);
     let retried = order("retry");
-    assert!([200, 202].contains(&retried.status), "{}", retried.body);
+    assert!([200, 202].contains(&retried.status), "{}", retried.text);
     wait_until("the retry", SOON, || {
         fleet.task(&id).is_some_and(|task| task.retry == 1)
     });
@@ -257,7 +214,7 @@ fn control() {
     });
     assert_eq!(job["job_id"], "both-web");
     let cancelled = web.post("/api/v1/jobs/both-web/cancel", &json!({}));
-    assert!([200, 202].contains(&cancelled.status), "{}", cancelled.body);
+    assert!([200, 202].contains(&cancelled.status), "{}", cancelled.text);
     wait_until("the job's end", SOON, || {
         web.get("/api/v1/jobs/both-web").json()["state"] == "cancelled"
     });
@@ -286,7 +243,7 @@ fn cancel_and_retry() {
             (cancel.join().unwrap(), retry.join().unwrap())
         });
         for answer in [&cancel, &retry] {
-            assert!([200, 202, 409].contains(&answer.status), "{}", answer.body);
+            assert!([200, 202, 409].contains(&answer.status), "{}", answer.text);
             if answer.status == 409 {
                 let detail = answer.json()["detail"].as_str().unwrap().to_owned();
                 let says_state = State::ALL
@@ -332,7 +289,7 @@ fn priority() {
         &format!("/api/v1/tasks/{second}/priority"),
         &json!({"priority": 9}),
     );
-    assert_eq!(raised.status, 200, "{}", raised.body);
+    assert_eq!(raised.status, 200, "{}", raised.text);
     assert_eq!(fleet.task(&second).unwrap().priority, 9);
     web.post(&format!("/api/v1/tasks/{running}/cancel"), &json!({}));
     wait_until("the second task to run", SOON, || {
@@ -346,14 +303,10 @@ fn priority() {
 fn events() {
     let fleet = Fleet::new("web-events");
     let web = Web::start(&fleet);
-    let mut stream = TcpStream::connect(web.address).unwrap();
+    let address = web.0.origin.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
-    write!(
-        stream,
-        "GET /events HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n\r\n",
-        web.address
-    )
-    .unwrap();
+    write!(stream, "GET /events HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
     let mut seen = String::new();
     let mut read_until = |count: usize| {
         while seen.matches("event: changed").count() < count {
@@ -362,11 +315,7 @@ fn events() {
             assert!(read > 0, "the stream ended: {seen}");
             seen += &String::from_utf8_lossy(&bytes[..read]);
         }
-        assert!(
-            seen.to_ascii_lowercase()
-                .contains("content-type: text/event-stream"),
-            "{seen}"
-        );
+        assert!(seen.contains("text/event-stream"), "{seen}");
         seen.matches("event: changed").count()
     };
     let before = read_until(1);

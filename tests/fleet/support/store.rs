@@ -2,7 +2,6 @@
 
 use super::environment::{park_if_cancelled, text};
 use super::fleet::Fleet;
-use super::peer::free_port;
 use super::postgres::Database;
 use super::server::Scand;
 use diesel::connection::SimpleConnection;
@@ -10,9 +9,8 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 /// A database of findings.
 #[derive(Clone)]
@@ -193,20 +191,6 @@ fn open_file(file: &std::path::Path) -> Result<SqliteConnection, String> {
 impl Fleet {
     /// Starts `scanpush store` on this fleet's topics.
     pub fn start_store(&self, name: &str, db: &FindingsDb, words: &[&str]) -> Scand {
-        self.start_logged(name, self.store_command(&db.flags(), words))
-    }
-
-    /// Starts `scanpush serve` on this fleet's topics, on a free port.
-    pub fn start_serve(&self, name: &str, db: &FindingsDb, words: &[&str]) -> (Scand, SocketAddr) {
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let http = address.to_string();
-        let words = [&["-http", &http], words].concat();
-        let command = self.database_command("serve", &db.flags(), &words);
-        (self.start_logged(name, command), address)
-    }
-
-    /// Starts a program that writes its stderr to a log.
-    fn start_logged(&self, name: &str, mut command: Command) -> Scand {
         park_if_cancelled();
         let log = self.folder.join(format!("{name}.log"));
         let file = File::options()
@@ -214,7 +198,12 @@ impl Fleet {
             .append(true)
             .open(&log)
             .unwrap();
-        let child = command.stdout(Stdio::null()).stderr(file).spawn().unwrap();
+        let child = self
+            .store_command(&db.flags(), words)
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .unwrap();
         Scand {
             name: name.to_owned(),
             child,
@@ -237,14 +226,10 @@ impl Fleet {
     }
 
     /// `scanpush store` with these flags.
-    pub fn store_command(&self, db: &[String], words: &[&str]) -> Command {
-        self.database_command("store", db, words)
-    }
-
-    fn database_command(&self, name: &str, db: &[String], words: &[&str]) -> Command {
+    pub fn store_command(&self, db: &[String], words: &[&str]) -> std::process::Command {
         let (results, status) = (self.topic("results"), self.topic("status"));
         let db: Vec<&str> = db.iter().map(String::as_str).collect();
         let topics = ["-results-topic", &results, "-status-topic", &status];
-        self.scanpush_command(&[&[name], &db[..], &topics, words].concat())
+        self.scanpush_command(&[&["store"], &db[..], &topics, words].concat())
     }
 }
