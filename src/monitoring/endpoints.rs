@@ -48,10 +48,7 @@ impl Endpoints {
             );
             return Some(refusal.with(header::ALLOW, HeaderValue::from_static("GET, HEAD")));
         }
-        let response = self
-            .access
-            .refusal(request)
-            .unwrap_or_else(|| answer(self));
+        let response = self.access.refusal(request).unwrap_or_else(|| answer(self));
         Some(response.with(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
     }
 
@@ -67,8 +64,13 @@ impl Endpoints {
         })
     }
 
+    /// All metrics as text.
+    pub fn scrape(&self) -> Result<String, std::fmt::Error> {
+        self.registry.encode()
+    }
+
     fn metrics(&self) -> Response {
-        match self.registry.encode() {
+        match self.scrape() {
             Ok(body) => Response::new(StatusCode::OK, CONTENT_TYPE, body),
             Err(_) => {
                 error!("the metrics cannot be written as text");

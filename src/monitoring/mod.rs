@@ -20,6 +20,6 @@ mod registry;
 pub use access::{Access, parse_address};
 pub use endpoints::Endpoints;
 pub use readiness::Part;
-pub use registry::{CounterBy, HistogramBy, Registry, counters_by, histograms_by};
+pub use registry::{CounterBy, HistogramBy, Registry, Values, counters_by, histograms_by};
 
 pub use prometheus_client::metrics::{counter::Counter, gauge::Gauge, histogram::Histogram};

@@ -89,7 +89,7 @@ impl Registry {
         &mut self,
         name: &'static str,
         help: &'static str,
-        read: impl Fn() -> Vec<(Vec<(&'static str, String)>, f64)> + Send + Sync + 'static,
+        read: impl Fn() -> Values + Send + Sync + 'static,
     ) {
         self.0.register_collector(Box::new(Derived {
             name,
@@ -107,7 +107,7 @@ impl Registry {
 }
 
 /// Values with their labels.
-type Values = Vec<(Vec<(&'static str, String)>, f64)>;
+pub type Values = Vec<(Vec<(&'static str, String)>, f64)>;
 
 /// A gauge that is read at each scrape.
 struct Derived {
@@ -128,10 +128,7 @@ impl Collector for Derived {
             encoder.encode_descriptor(self.name, self.help, None, MetricType::Gauge)?;
         for (labels, value) in (self.read)() {
             let gauge = ConstGauge::new(value);
-            match labels.is_empty() {
-                true => gauge.encode(metric.encode_family(&())?)?,
-                false => gauge.encode(metric.encode_family(&labels)?)?,
-            }
+            gauge.encode(metric.encode_family(&labels)?)?;
         }
         Ok(())
     }
