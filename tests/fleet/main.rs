@@ -23,6 +23,7 @@ mod kafka_cluster;
 mod kafka_faults;
 mod kafka_security;
 mod librdkafka;
+mod monitoring;
 mod passes;
 mod postgres;
 mod push;
@@ -63,6 +64,8 @@ enum Needs {
     Lab,
     /// The programs that parse the output of scanpush.
     Parsers,
+    /// Kafka, Redis, and the programs of Prometheus.
+    Prometheus,
 }
 
 /// A test: name, requirement, function.
@@ -120,6 +123,7 @@ const OTHERS: &[&[Test]] = &[
     check::TESTS,
     interrupted_run::TESTS,
     postgres::TESTS,
+    monitoring::TESTS,
 ];
 
 fn main() -> ExitCode {
@@ -157,6 +161,11 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         eprintln!("tests are ignored: {reason} (tests/run.sh installs what is missing)");
         Some(reason)
     });
+    let no_prometheus = no_services.clone().or_else(|| {
+        let reason = monitoring::find_prometheus().err()?;
+        eprintln!("tests are ignored: {reason} (tests/run.sh installs what is missing)");
+        Some(reason)
+    });
     let asked_for = |variable: &str| std::env::var_os(variable).is_some();
     let mut tests = Vec::new();
     if !asked_for("SCAN_NO_CLUSTER_TESTS") {
@@ -176,6 +185,7 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
                 Needs::Postgres => &no_postgres,
                 Needs::Lab => &no_lab,
                 Needs::Parsers => &no_parsers,
+                Needs::Prometheus => &no_prometheus,
             };
             Trial::test(name, move || -> TestResult {
                 test();
