@@ -6,6 +6,7 @@ use super::options;
 use super::readers::Readers;
 use super::router;
 use super::site::Site;
+use super::statistics::LatestStatistics;
 use super::store_thread::StoreState;
 use crate::flags;
 use crate::http_server::{Body, BodyStream, Request};
@@ -55,6 +56,7 @@ pub fn site(line: &[&str]) -> Arc<Site> {
         live: Arc::new(Live::default()),
         readers: Readers::new(options.store.database.clone()),
         kept_pages: KeptPages::default(),
+        statistics: LatestStatistics::default(),
         store: Arc::new(StoreState::default()),
         options,
     })

@@ -6,6 +6,7 @@ use super::options;
 use super::readers::Readers;
 use super::router;
 use super::site::Site;
+use super::statistics::LatestStatistics;
 use super::store_thread::{self, StoreState};
 use crate::exit::Failure;
 use crate::flags::Reader;
@@ -31,6 +32,7 @@ pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
         live: Arc::new(Live::default()),
         readers: Readers::new(options.store.database.clone()),
         kept_pages: KeptPages::default(),
+        statistics: LatestStatistics::default(),
         store: Arc::new(StoreState::default()),
         options,
     });
@@ -38,8 +40,17 @@ pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let store = store_thread::start(&site.options.store, stop.clone()).map_err(failed)?;
     let live = {
         let site = Arc::clone(&site);
+        let stop = stop.clone();
         let read = move || site.live.run(site.connection(), &stop);
         thread::Builder::new().name("live".to_owned()).spawn(read)
+    }
+    .map_err(failed)?;
+    let statistics = {
+        let site = Arc::clone(&site);
+        let count = move || site.statistics.run(&site.readers, &stop);
+        thread::Builder::new()
+            .name("statistics".to_owned())
+            .spawn(count)
     }
     .map_err(failed)?;
     let http = {
@@ -62,6 +73,7 @@ pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     drop(http);
     drop(stop_sender);
     let _ = live.join();
+    let _ = statistics.join();
     Ok(())
 }
 

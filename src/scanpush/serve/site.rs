@@ -4,6 +4,7 @@ use super::kept_pages::KeptPages;
 use super::live::Live;
 use super::options::Options;
 use super::readers::Readers;
+use super::statistics::LatestStatistics;
 use super::store_thread::StoreState;
 use crate::connection::Connection;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub struct Site {
     pub readers: Readers,
     /// What pages from the database showed last.
     pub kept_pages: KeptPages,
+    /// What the database has.
+    pub statistics: LatestStatistics,
     /// How the thread that fills the database is doing.
     pub store: Arc<StoreState>,
 }

@@ -5,6 +5,7 @@ mod diff;
 mod hosts;
 mod servers;
 mod services;
+mod statistics;
 
 use super::route::Route;
 use crate::http_server::Response;
@@ -17,6 +18,7 @@ pub const ROUTES: &[&[Route]] = &[
     services::ROUTES,
     hosts::ROUTES,
     diff::ROUTES,
+    statistics::ROUTES,
     servers::ROUTES,
 ];
 

@@ -5,6 +5,8 @@ mod diff;
 mod find;
 mod hosts;
 mod kept;
+mod network;
+mod plots;
 pub mod problem;
 mod rows;
 mod servers;
@@ -24,6 +26,7 @@ pub const ROUTES: &[&[Route]] = &[
     hosts::ROUTES,
     diff::ROUTES,
     find::ROUTES,
+    network::ROUTES,
     servers::ROUTES,
 ];
 
