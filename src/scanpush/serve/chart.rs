@@ -196,7 +196,10 @@ pub fn map(what: &str, cells: &[Cell]) -> String {
     if cells.is_empty() {
         return String::new();
     }
-    let columns = (1..).find(|n| n * n >= cells.len()).unwrap_or(1).next_power_of_two();
+    let columns = (1..)
+        .find(|n| n * n >= cells.len())
+        .unwrap_or(1)
+        .next_power_of_two();
     let rows = cells.len().div_ceil(columns);
     let most = cells.iter().map(|cell| cell.value).max().unwrap_or(0);
     let used = cells.iter().filter(|cell| cell.value > 0).count();
@@ -257,14 +260,23 @@ mod tests {
             assert_eq!(rounded_up(value), round);
         }
         assert_eq!(rounded_up(u64::MAX), u64::MAX);
-        assert_eq!([short(9999), short(10_000), short(2_500_000)], ["9999", "10k", "2M"]);
+        assert_eq!(
+            [short(9999), short(10_000), short(2_500_000)],
+            ["9999", "10k", "2M"]
+        );
     }
 
     #[test]
     fn a_curve_is_inside_its_box_and_says_its_ends() {
         let svg = curve("Open", &[point("a", 0), point("b", 50), point("<c>", 100)]);
-        assert!(svg.contains("<title>Open: 0 on a, 100 on &lt;c&gt;</title>"), "{svg}");
-        assert!(svg.contains("points=\"44,132.0 282,70.0 520,8.0\""), "{svg}");
+        assert!(
+            svg.contains("<title>Open: 0 on a, 100 on &lt;c&gt;</title>"),
+            "{svg}"
+        );
+        assert!(
+            svg.contains("points=\"44,132.0 282,70.0 520,8.0\""),
+            "{svg}"
+        );
         assert_eq!(curve("Open", &[]), "");
         assert!(curve("Open", &[point("a", 0)]).contains("44,132.0"));
     }
@@ -279,8 +291,14 @@ mod tests {
         };
         let svg = changes(&[day(10, 0), day(0, 10)]);
         assert!(svg.contains("10 opened, 0 reopened, 10 closed"), "{svg}");
-        assert!(svg.contains("class=\"opened\" x=\"79.7\" y=\"8.0\""), "{svg}");
-        assert!(svg.contains("class=\"closed\" x=\"317.7\" y=\"70.0\""), "{svg}");
+        assert!(
+            svg.contains("class=\"opened\" x=\"79.7\" y=\"8.0\""),
+            "{svg}"
+        );
+        assert!(
+            svg.contains("class=\"closed\" x=\"317.7\" y=\"70.0\""),
+            "{svg}"
+        );
         assert_eq!(changes(&[day(0, 0)]).matches("<rect").count(), 0);
     }
 
