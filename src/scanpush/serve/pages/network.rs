@@ -3,7 +3,9 @@
 use super::kept::or_last;
 use crate::flags::Flag;
 use crate::http_server::Response;
+use crate::model::Targets;
 use crate::scanpush::serve::chart::{Cell, map};
+use crate::scanpush::serve::completeness::Completeness;
 use crate::scanpush::serve::layout::{Layout, page};
 use crate::scanpush::serve::links::{self, Values};
 use crate::scanpush::serve::problem::Problem;
@@ -26,12 +28,19 @@ struct NetworkPage {
     layout: Layout,
     values: Values,
     error: Option<String>,
-    /// The network and its map, if one is asked for.
-    map: Option<(String, String)>,
+    /// What is asked for.
+    map: Option<Mapped>,
     /// The parts with the most open services.
     most: Vec<Cell>,
     /// All open services.
     open: u64,
+}
+
+/// A network and its map.
+struct Mapped {
+    name: String,
+    svg: String,
+    completeness: Completeness,
 }
 
 fn network(context: &Context<'_>) -> Answer {
@@ -48,11 +57,13 @@ fn network(context: &Context<'_>) -> Answer {
         .site
         .readers
         .ask(|store| store.open_by_cell(network))?;
-    let prefix = counts.first().map_or(24, |(cell, _)| cell.prefix_len());
+    // The parts have one size. Without open services none are drawn.
+    let prefix = counts.first().map(|(cell, _)| cell.prefix_len());
     let counts: HashMap<_, _> = counts.into_iter().collect();
-    let parts = network.subnets(prefix.max(network.prefix_len()));
+    let parts = prefix.map(|prefix| network.subnets(prefix));
     let cells: Vec<Cell> = parts
         .into_iter()
+        .flatten()
         .flatten()
         .map(|part| {
             let name = match part.prefix_len() {
@@ -71,12 +82,19 @@ fn network(context: &Context<'_>) -> Answer {
         .collect();
     let name = network.to_string();
     let svg = map(&name, &cells);
-    Ok(show(context, Some((name, svg)), cells, None))
+    let targets: Targets = name.parse()?;
+    let completeness = Completeness::read(context, (Some(&targets), None))?;
+    let mapped = Mapped {
+        name,
+        svg,
+        completeness,
+    };
+    Ok(show(context, Some(mapped), cells, None))
 }
 
 fn show(
     context: &Context<'_>,
-    map: Option<(String, String)>,
+    map: Option<Mapped>,
     mut cells: Vec<Cell>,
     problem: Option<Problem>,
 ) -> Response {

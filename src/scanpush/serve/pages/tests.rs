@@ -356,7 +356,13 @@ fn beside_a_result_stands_which_scans_are_incomplete() {
         r#","shard":"1/2","job_id":"office""#,
     );
     store.end("broken", State::Completed, 0, now_s - 60, now_s - 30);
-    for path in ["/services?net=10.1.0.9", "/changes?since=30d", "/services"] {
+    for path in [
+        "/services?net=10.1.0.9",
+        "/hosts/10.1.0.9",
+        "/network?net=10.1.0.0/16",
+        "/changes?since=30d",
+        "/services",
+    ] {
         let page = ok(&site, path).body;
         assert!(page.contains("href=\"/tasks/broken\""), "{page}");
         assert!(page.contains("waits for shards"), "{page}");
@@ -419,5 +425,7 @@ fn a_network_has_a_map() {
             .body
             .contains("/network?net=")
     );
+    // Nothing is open: nothing is drawn, however large it is.
+    assert!(ok(&site, "/network?net=128.0.0.0/1").body.len() < 9_000);
     assert_eq!(get(&site, "/network?net=fd00::/8").status, 400);
 }
