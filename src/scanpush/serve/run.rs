@@ -29,6 +29,7 @@ pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let store = store_thread::start(&site.options.store, stop.clone()).map_err(failed)?;
     let live = {
         let site = Arc::clone(&site);
+        let stop = stop.clone();
         let read = move || {
             let newest_change = || {
                 let newest = site.readers.try_ask(|reader| reader.newest_change());
@@ -37,6 +38,14 @@ pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
             site.live.run(site.connection(), newest_change, &stop);
         };
         thread::Builder::new().name("live".to_owned()).spawn(read)
+    }
+    .map_err(failed)?;
+    let statistics = {
+        let site = Arc::clone(&site);
+        let count = move || site.statistics.run(&site.readers, &stop);
+        thread::Builder::new()
+            .name("statistics".to_owned())
+            .spawn(count)
     }
     .map_err(failed)?;
     let http = {
@@ -59,6 +68,7 @@ pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     drop(http);
     drop(stop_sender);
     let _ = live.join();
+    let _ = statistics.join();
     Ok(())
 }
 

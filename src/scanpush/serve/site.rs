@@ -4,6 +4,7 @@ use super::kept_pages::KeptPages;
 use super::live::Live;
 use super::options::Options;
 use super::readers::Readers;
+use super::statistics::LatestStatistics;
 use super::store_thread::StoreState;
 use super::tables::Tables;
 use crate::connection::Connection;
@@ -24,6 +25,8 @@ pub struct Site {
     pub interrupt: Interrupt,
     /// What pages from the database showed last.
     pub kept_pages: KeptPages,
+    /// What the database has.
+    pub statistics: LatestStatistics,
     /// How the thread that fills the database is doing.
     pub store: Arc<StoreState>,
 }
@@ -37,6 +40,7 @@ impl Site {
             tables: Tables::default(),
             interrupt,
             kept_pages: KeptPages::default(),
+            statistics: LatestStatistics::default(),
             store: Arc::new(StoreState::default()),
             options,
         })

@@ -6,6 +6,7 @@ mod hosts;
 mod jobs;
 mod servers;
 mod services;
+mod statistics;
 mod tasks;
 
 use super::problem::Problem;
@@ -23,6 +24,7 @@ pub const ROUTES: &[&[Route]] = &[
     diff::ROUTES,
     tasks::ROUTES,
     jobs::ROUTES,
+    statistics::ROUTES,
     servers::ROUTES,
 ];
 
