@@ -38,8 +38,8 @@ pub const CONFIRM: Flag = Flag::optional(
 pub const SCAN_FIELDS: &[Flag] = &[
     flags::IP,
     flags::PORTS,
-    flags::BAND_WIDTH,
     flags::EXCLUDE,
+    flags::BAND_WIDTH,
     flags::PRIORITY,
     flags::RETRIES,
     flags::WAIT,
@@ -56,8 +56,8 @@ pub const SCAN_FIELDS: &[Flag] = &[
 pub const FIELDS: &[Flag] = &[
     flags::IP,
     flags::PORTS,
-    flags::BAND_WIDTH,
     flags::EXCLUDE,
+    flags::BAND_WIDTH,
     flags::PRIORITY,
     flags::RETRIES,
     flags::WAIT,

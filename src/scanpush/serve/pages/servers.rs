@@ -57,6 +57,8 @@ pub struct ServerRow {
     pub class: &'static str,
     /// Why it takes no tasks.
     pub idle: Option<String>,
+    /// Whether it does not take any for now only because it has enough.
+    pub is_busy: bool,
 }
 
 fn servers(context: &Context<'_>) -> Answer {
@@ -117,6 +119,7 @@ impl From<&LiveServer> for ServerRow {
             state,
             class,
             idle,
+            is_busy: !is_late && server.fault.is_none(),
         }
     }
 }
