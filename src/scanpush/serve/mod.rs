@@ -23,6 +23,12 @@
 //! | `route.rs`, `router.rs` | an address with its handler; finds the handler of a request |
 //! | `access.rs` | who may do what |
 //! | `fields.rs` | the fields of queries and forms |
+//! | `lists.rs` | services and changes, a page at a time |
+//! | `comparison.rs` | the differences of two tasks or jobs |
+//! | `export.rs` | documents that are streamed |
+//! | `kept_pages.rs` | pages as they were last, for when the database is away |
+//! | `html.rs` | escapes text |
+//! | `links.rs` | addresses of pages |
 //! | `problem.rs` | errors, as RFC 9457 problems |
 //! | `layout.rs`, `templates/`, `assets/` | what all pages have in common; their HTML; style sheet and script |
 //! | `pages/` | the pages |
@@ -31,13 +37,21 @@
 mod access;
 mod api;
 mod assets;
+mod comparison;
 mod events;
+mod export;
 mod exports;
 mod fields;
+#[cfg(test)]
+mod for_tests;
 mod found_rate;
+mod html;
+mod kept_pages;
 mod known_job;
 mod known_task;
 mod layout;
+mod links;
+mod lists;
 mod live;
 mod new_scan;
 mod options;

@@ -1,5 +1,6 @@
 //! What all requests share.
 
+use super::kept_pages::KeptPages;
 use super::live::Live;
 use super::options::Options;
 use super::readers::Readers;
@@ -21,11 +22,26 @@ pub struct Site {
     pub tables: Tables,
     /// Whether this process is to end.
     pub interrupt: Interrupt,
+    /// What pages from the database showed last.
+    pub kept_pages: KeptPages,
     /// How the thread that fills the database is doing.
     pub store: Arc<StoreState>,
 }
 
 impl Site {
+    /// Connects to nothing yet.
+    pub fn new(options: Options, interrupt: Interrupt) -> Arc<Site> {
+        Arc::new(Site {
+            live: Arc::new(Live::default()),
+            readers: Readers::new(options.store.database.clone()),
+            tables: Tables::default(),
+            interrupt,
+            kept_pages: KeptPages::default(),
+            store: Arc::new(StoreState::default()),
+            options,
+        })
+    }
+
     /// Kafka, Redis and the group.
     pub fn connection(&self) -> &Connection {
         &self.options.store.connection

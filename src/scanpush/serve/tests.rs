@@ -1,10 +1,6 @@
 //! Requests to the pages and the API of tasks and jobs, answered from a database while Redis and Kafka are away.
 
-use super::live::Live;
-use super::readers::Readers;
 use super::site::Site;
-use super::store_thread::StoreState;
-use super::tables::Tables;
 use super::{options, router};
 use crate::flags;
 use crate::http_server::{Body, BodyStream, Request, Response};
@@ -29,14 +25,7 @@ impl Served {
         let url = store.url();
         let line = [&NOWHERE[..], &["-db", &url], more].concat();
         let options = flags::read_line(&line, options::FLAGS, options::read).unwrap();
-        let site = Arc::new(Site {
-            live: Arc::new(Live::default()),
-            readers: Readers::new(options.store.database.clone()),
-            tables: Tables::default(),
-            interrupt: Interrupt::default(),
-            store: Arc::new(StoreState::default()),
-            options,
-        });
+        let site = Site::new(options, Interrupt::default());
         Served { site, store }
     }
 

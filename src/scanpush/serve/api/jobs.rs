@@ -46,7 +46,11 @@ fn list(context: &Context<'_>) -> Answer {
     reader.finish()?;
     let items = page.entries.into_iter().map(|job| Summary {
         job_id: job.job_id.to_string(),
-        states: job.states,
+        states: job
+            .by_state
+            .iter()
+            .map(|(state, count)| (state.as_str(), *count))
+            .collect(),
         found: job.found,
         updated_ms: job.changed_ms,
     });

@@ -1,7 +1,11 @@
 //! The API, `/api/v1/…`. Each file has the addresses of one thing.
 
+mod changes;
+mod diff;
+mod hosts;
 mod jobs;
 mod servers;
+mod services;
 mod tasks;
 
 use super::problem::Problem;
@@ -12,7 +16,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The routes of the API.
-pub const ROUTES: &[&[Route]] = &[servers::ROUTES, tasks::ROUTES, jobs::ROUTES];
+pub const ROUTES: &[&[Route]] = &[
+    changes::ROUTES,
+    services::ROUTES,
+    hosts::ROUTES,
+    diff::ROUTES,
+    tasks::ROUTES,
+    jobs::ROUTES,
+    servers::ROUTES,
+];
 
 /// A page of a list.
 #[derive(Serialize)]

@@ -39,7 +39,6 @@ pub const ROUTES: &[Route] = &[
 #[template(path = "jobs.html", config = "src/scanpush/serve/askama.toml")]
 struct JobsPage {
     layout: Layout,
-    text: String,
     rows: Vec<JobRow>,
     next: Option<String>,
 }
@@ -57,8 +56,13 @@ impl From<&JobSummary> for JobRow {
     fn from(job: &JobSummary) -> JobRow {
         JobRow {
             link: job_link(job.job_id.as_str()),
-            tasks: job.states.values().sum(),
-            states: StateCount::all(|state| job.states.get(state).copied()),
+            tasks: job.tasks,
+            states: StateCount::all(|wanted| {
+                let mut counts = job.by_state.iter();
+                counts
+                    .find(|(state, _)| state.as_str() == wanted)
+                    .map(|(_, count)| *count)
+            }),
             found: job.found,
             changed: shown_time(Some(job.changed_ms)),
         }
@@ -71,7 +75,6 @@ fn jobs(context: &Context<'_>) -> Answer {
     reader.finish()?;
     Ok(page(&JobsPage {
         layout: Layout::new(context, "Jobs", "/jobs"),
-        text: super::given(context, &task_list::TEXT),
         rows: page_of_jobs.entries.iter().map(JobRow::from).collect(),
         next: page_of_jobs
             .next

@@ -1,12 +1,21 @@
 //! The pages. Each file has the pages of one thing, with their exports.
 
+mod changes;
+mod diff;
+mod find;
+mod hosts;
 mod jobs;
+mod kept;
 mod overview;
 pub mod problem;
 mod push;
+mod rows;
 mod servers;
+mod services;
 mod shared;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 use super::events;
 use super::route::{Answer, Context, Route};
@@ -23,6 +32,11 @@ pub const ROUTES: &[&[Route]] = &[
     tasks::ROUTES,
     jobs::ROUTES,
     push::ROUTES,
+    changes::ROUTES,
+    services::ROUTES,
+    hosts::ROUTES,
+    diff::ROUTES,
+    find::ROUTES,
 ];
 
 /// The changes are what people look at most.

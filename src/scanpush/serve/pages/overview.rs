@@ -9,7 +9,7 @@ use crate::scanpush::serve::known_task::{TaskRow, ago, with_live};
 use crate::scanpush::serve::layout::{Layout, page};
 use crate::scanpush::serve::route::{Answer, Context, Route};
 use crate::scanpush::tasks::short;
-use crate::store::{ChangeFilter, TaskListFilter};
+use crate::store::{ChangeFilter, TaskFilter};
 use askama::Template;
 
 /// Running tasks that are shown.
@@ -108,18 +108,18 @@ fn overview(context: &Context<'_>) -> Answer {
         .iter()
         .map(|task| task.rate_pps.max(0.0))
         .sum();
-    let filter = TaskListFilter {
+    let filter = TaskFilter {
         states: State::ALL
             .into_iter()
             .filter(|state| state.is_terminal())
             .collect(),
-        ..TaskListFilter::default()
+        ..TaskFilter::default()
     };
     // The page shows the rest without the database, and says that it is away.
     let ended = site
         .readers
-        .try_ask(|reader| reader.latest_tasks(&filter, None, OVERVIEW_ROWS_MAX));
-    let ended = with_live(context, ended.unwrap_or_default());
+        .try_ask(|reader| reader.tasks_page(&filter, None, OVERVIEW_ROWS_MAX));
+    let ended = with_live(context, ended.map(|page| page.rows).unwrap_or_default());
     let mut changes = Vec::new();
     let _ = site.readers.try_ask(|reader| {
         reader.changes(&ChangeFilter::default(), None, |change| {
