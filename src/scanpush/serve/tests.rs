@@ -168,8 +168,9 @@ fn a_task_shows_what_it_proves_and_its_text_stays_text() {
     for part in [
         "10.0.0.0/30",
         "counts as missed in this scan",
-        "/tasks/night%2D1/findings?format=csv",
+        "/tasks/night-1/findings?format=csv",
         "/jobs/night",
+        "Changes of its state",
     ] {
         assert!(page.text.contains(part), "{part}: {}", page.text);
     }
