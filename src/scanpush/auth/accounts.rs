@@ -218,7 +218,12 @@ pub fn user_line(name: &UserName, password: &StoredPassword, right: Right) -> St
 /// The line of a token.
 pub fn token_line(name: &UserName, token: &str, right: Right) -> String {
     let digest = Digest::of(token.as_bytes());
-    format!("token {} {} {}", name.as_str(), digest.to_hex(), right.word())
+    format!(
+        "token {} {} {}",
+        name.as_str(),
+        digest.to_hex(),
+        right.word()
+    )
 }
 
 #[cfg(test)]
@@ -265,10 +270,22 @@ mod tests {
             ("\nuser anna".into(), "line 2: is not user NAME HASH"),
             (format!("user anna {digest} read x"), "line 1: is not user"),
             (format!("usr anna {digest}"), "line 1: \"usr\" is unknown"),
-            (format!("token an/na {digest}"), "line 1: \"an/na\" is not a name"),
-            (format!("token a {digest} all"), "line 1: \"all\" is not a right"),
-            (format!("user a {digest}"), "line 1: the hash of the password is not"),
-            (format!("token a {}", &digest[1..]), "line 1: the token's SHA-256"),
+            (
+                format!("token an/na {digest}"),
+                "line 1: \"an/na\" is not a name",
+            ),
+            (
+                format!("token a {digest} all"),
+                "line 1: \"all\" is not a right",
+            ),
+            (
+                format!("user a {digest}"),
+                "line 1: the hash of the password is not",
+            ),
+            (
+                format!("token a {}", &digest[1..]),
+                "line 1: the token's SHA-256",
+            ),
             (
                 format!("token a {digest}\ntoken a {digest}"),
                 "line 2: the name \"a\" is given twice",

@@ -111,7 +111,10 @@ mod tests {
     fn a_command_line_is_a_kind_and_a_name() {
         let read = |line: &[&str]| read_line(line, COMMAND.flags, resolve);
         let (kind, name, right) = read(&["user", "anna"]).unwrap();
-        assert_eq!((kind, name.as_str(), right), (Kind::User, "anna", Right::Change));
+        assert_eq!(
+            (kind, name.as_str(), right),
+            (Kind::User, "anna", Right::Change)
+        );
         let (kind, _, right) = read(&["token", "ci", "-right", "read"]).unwrap();
         assert_eq!((kind, right), (Kind::Token, Right::Read));
         for (line, wrong) in [
@@ -119,7 +122,10 @@ mod tests {
             (&["user"], "write scanpush auth user NAME"),
             (&["usr", "anna"], "did you mean user?"),
             (&["user", "an na"], "is not a name"),
-            (&["user", "anna", "-right", "all"], "-right: \"all\" is not a right"),
+            (
+                &["user", "anna", "-right", "all"],
+                "-right: \"all\" is not a right",
+            ),
         ] {
             let error = read(line).unwrap_err().to_string();
             assert!(error.contains(wrong), "{line:?}: {error}");

@@ -107,6 +107,10 @@ mod tests {
             assert_eq!(read.as_deref(), password, "{input:?}");
         }
         let long = "x".repeat(PASSWORD_MAX_BYTES + 100);
-        assert!(line(&mut long.as_bytes()).and_then(|line| checked(&line)).is_err());
+        assert!(
+            line(&mut long.as_bytes())
+                .and_then(|line| checked(&line))
+                .is_err()
+        );
     }
 }

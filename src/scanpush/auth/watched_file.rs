@@ -104,12 +104,14 @@ mod tests {
         let digest = "0".repeat(64);
         let write = |text: &str| fs::write(&path, text).unwrap();
         write(&format!("token a {digest}\n"));
-        let watched =
-            WatchedFile::open(CredentialFile::new("-auth-file", path.clone())).unwrap();
+        let watched = WatchedFile::open(CredentialFile::new("-auth-file", path.clone())).unwrap();
         let start = Instant::now();
         let names = |after_ms: u64| {
             let accounts = watched.accounts_at(start + Duration::from_millis(after_ms));
-            let names = accounts.tokens.iter().map(|token| token.name.as_str().to_owned());
+            let names = accounts
+                .tokens
+                .iter()
+                .map(|token| token.name.as_str().to_owned());
             names.collect::<Vec<_>>()
         };
         write(&format!("token a {digest}\ntoken b {digest}\n"));

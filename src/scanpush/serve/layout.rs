@@ -66,12 +66,14 @@ pub struct Layout {
     pub current: &'static str,
     /// What is away.
     pub notices: Vec<Notice>,
-    /// Nothing can be changed.
+    /// This user can change nothing.
     pub read_only: bool,
     /// The group whose tasks are shown.
     pub group: String,
     /// The name of the user.
     pub user: String,
+    /// The user has logged in here.
+    pub may_log_out: bool,
 }
 
 impl Layout {
@@ -80,20 +82,24 @@ impl Layout {
         Layout {
             title: title.into(),
             current,
+            notices: notices(context.site),
+            read_only: context.site.options.read_only || !context.user.may_change,
             user: context.user.name.clone(),
+            may_log_out: context.user.may_log_out(),
             ..Layout::of_problem(context.site, "")
         }
     }
 
-    /// The frame of an error.
+    /// The frame of an error, which may be shown to somebody who is not known.
     pub fn of_problem(site: &Site, title: &str) -> Layout {
         Layout {
             title: title.to_owned(),
             current: "",
-            notices: notices(site),
+            notices: Vec::new(),
             read_only: site.options.read_only,
             group: site.connection().group.to_string(),
             user: String::new(),
+            may_log_out: false,
         }
     }
 

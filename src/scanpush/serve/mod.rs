@@ -12,7 +12,8 @@
 //! | `store_thread.rs` | the thread that fills the database, and how it is doing |
 //! | `readers.rs` | connections to the database for requests |
 //! | `route.rs`, `router.rs` | an address with its handler; finds the handler of a request |
-//! | `access.rs` | who may do what |
+//! | `access/` | who may do what |
+//! | `redirect.rs` | sends a browser to another page |
 //! | `fields.rs` | the fields of queries and forms |
 //! | `problem.rs` | errors, as RFC 9457 problems |
 //! | `layout.rs`, `templates/`, `assets/` | what all pages have in common; their HTML; style sheet and script |
@@ -29,11 +30,14 @@ mod options;
 mod pages;
 mod problem;
 mod readers;
+mod redirect;
 mod route;
 mod router;
 mod run;
 mod site;
 mod store_thread;
+
+pub(super) use access::permission_warning;
 
 use super::Command;
 
@@ -51,10 +55,14 @@ it, all serve the page. docs/web.md has more. Runs until SIGTERM or Ctrl-C.
 Exit code 0: ended by a signal; 1: the address or the database cannot be used;
 2: invalid flags.
 
+Without -auth-file and -trust-header only this machine can reach the page, and
+everybody there can use it.
+
 examples:
   scanpush serve
   scanpush serve -db sqlite:/var/lib/scan/findings.db -http 127.0.0.1:8080
   scanpush serve -read-only -tags sites.txt
+  scanpush serve -http 0.0.0.0:8080 -auth-file scanpush.auth
 ",
     run: run::run,
 };

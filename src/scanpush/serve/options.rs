@@ -1,5 +1,6 @@
 //! The command line of `scanpush serve`.
 
+use super::access::{self, AUTH_FILE, AccessOptions, TRUST_HEADER, TRUST_PROXY};
 use crate::flags::{Flag, Reader, shared};
 use crate::model::{Invalid, Tags};
 use crate::scanpush::database::{DB, DB_PASSWORD_FILE};
@@ -22,6 +23,9 @@ const READ_ONLY: Flag = Flag::switch(
 /// Its flags.
 pub const FLAGS: &[Flag] = &[
     HTTP,
+    AUTH_FILE,
+    TRUST_HEADER,
+    TRUST_PROXY,
     DB,
     DB_PASSWORD_FILE,
     READ_ONLY,
@@ -40,6 +44,8 @@ pub struct Options {
     pub store: store::Options,
     /// Where the page is.
     pub http: SocketAddr,
+    /// How users are known.
+    pub access: AccessOptions,
     /// Nothing can be changed.
     pub read_only: bool,
     /// The tagged networks; none without `-tags`.
@@ -49,12 +55,14 @@ pub struct Options {
 /// Reads the command line, and the file of `-tags`.
 pub fn read(mut reader: Reader) -> Result<Options, Invalid> {
     let http = reader.value(&HTTP, parse_address)?;
+    let access = access::read(&mut reader, http)?;
     let read_only = reader.switch(&READ_ONLY);
     let tags = reader.optional(&TAGS, InputSource::parse)?;
     let store = store::Options::read(&mut reader)?;
     reader.finish()?;
     Ok(Options {
         http,
+        access,
         read_only,
         tags: tags.as_ref().map(read_tags).transpose()?,
         store,

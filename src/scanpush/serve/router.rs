@@ -17,12 +17,15 @@ pub fn answer(site: &Arc<Site>, request: &Request) -> Response {
     let (route, answer) = match find(request) {
         Ok((route, parameters)) => {
             let answer = access::check(site, request, route).and_then(|user| {
-                (route.answer)(&Context {
+                let context = Context {
                     site,
                     request,
                     user,
                     parameters,
-                })
+                };
+                let answer = (route.answer)(&context);
+                access::note_change(site, request, &context.user, &answer);
+                answer
             });
             (Some(route), answer)
         }
@@ -31,7 +34,8 @@ pub fn answer(site: &Arc<Site>, request: &Request) -> Response {
     let is_api = route.map_or(request.path.starts_with("/api/"), Route::is_api);
     let mut response = answer.unwrap_or_else(|problem| match is_api {
         true => problem.as_json(),
-        false => pages::problem::answer(site, &problem),
+        false => access::challenge(site, request, &problem)
+            .unwrap_or_else(|| pages::problem::answer(site, &problem)),
     });
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
@@ -55,7 +59,7 @@ pub fn answer(site: &Arc<Site>, request: &Request) -> Response {
 
 /// Every route.
 fn routes() -> impl Iterator<Item = &'static Route> {
-    [assets::ROUTES, pages::ROUTES, api::ROUTES]
+    [assets::ROUTES, access::ROUTES, pages::ROUTES, api::ROUTES]
         .into_iter()
         .flatten()
         .flat_map(|routes| routes.iter())

@@ -1,5 +1,6 @@
 //! Starts the threads, waits for a signal, and stops them.
 
+use super::access::Guard;
 use super::live::Live;
 use super::options;
 use super::readers::Readers;
@@ -23,10 +24,12 @@ const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 /// Runs the command.
 pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let options = options::read(reader)?;
+    let guard = Guard::new(options.access.clone(), options.http)?;
     let interrupt = Interrupt::catch()?;
     start_logging()?;
     let (stop_sender, stop) = bounded::<()>(0);
     let site = Arc::new(Site {
+        guard,
         live: Arc::new(Live::default()),
         readers: Readers::new(options.store.database.clone()),
         store: Arc::new(StoreState::default()),

@@ -1,5 +1,6 @@
 //! What all requests share.
 
+use super::access::Guard;
 use super::live::Live;
 use super::options::Options;
 use super::readers::Readers;
@@ -11,6 +12,8 @@ use std::sync::Arc;
 pub struct Site {
     /// The command line.
     pub options: Options,
+    /// Who may use it.
+    pub guard: Guard,
     /// What the claim table showed last.
     pub live: Arc<Live>,
     /// Connections to the database.

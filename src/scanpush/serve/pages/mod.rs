@@ -3,9 +3,10 @@
 pub mod problem;
 mod servers;
 
+pub use super::redirect::see_other;
+
 use super::route::{Answer, Context, Route};
-use crate::http_server::Response;
-use http::{HeaderValue, StatusCode, header};
+use http::HeaderValue;
 
 /// The routes of every page.
 pub const ROUTES: &[&[Route]] = &[&[Route::read("/", home)], servers::ROUTES];
@@ -13,10 +14,4 @@ pub const ROUTES: &[&[Route]] = &[&[Route::read("/", home)], servers::ROUTES];
 /// The changes are what people look at most.
 fn home(_: &Context<'_>) -> Answer {
     Ok(see_other(HeaderValue::from_static("/changes")))
-}
-
-/// Sends the browser to another page.
-pub fn see_other(location: HeaderValue) -> Response {
-    Response::new(StatusCode::SEE_OTHER, "text/plain; charset=utf-8", "")
-        .with(header::LOCATION, location)
 }
