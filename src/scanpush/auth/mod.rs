@@ -9,11 +9,13 @@
 //! | `watched_file.rs` | reads the file again when it has changed |
 //! | `terminal.rs` | reads a new password |
 
-mod accounts;
+pub mod accounts;
 mod secrets;
 mod terminal;
 mod watched_file;
 
+#[cfg(test)]
+pub use accounts as lines;
 pub use accounts::{Accounts, Right, UserName};
 pub use secrets::{Digest, StoredPassword, hex, random};
 pub use watched_file::WatchedFile;

@@ -28,6 +28,8 @@ mod origin;
 #[cfg(test)]
 pub mod sample;
 mod sessions;
+#[cfg(test)]
+mod tests;
 mod user;
 
 pub use guard::Guard;
