@@ -8,6 +8,7 @@
     reason = "a test that meets what it did not expect fails with a panic"
 )]
 
+mod browser;
 mod check;
 mod complete;
 mod control;
@@ -61,6 +62,8 @@ enum Needs {
     Postgres,
     /// The lab.
     Lab,
+    /// The lab and Chromium.
+    Browser,
     /// The programs that parse the output of scanpush.
     Parsers,
 }
@@ -120,6 +123,7 @@ const OTHERS: &[&[Test]] = &[
     check::TESTS,
     interrupted_run::TESTS,
     postgres::TESTS,
+    browser::TESTS,
 ];
 
 fn main() -> ExitCode {
@@ -149,6 +153,11 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         eprintln!("a test is ignored: {reason} (tests/run.sh installs what is missing)");
         Some(reason)
     });
+    let no_browser = no_lab.clone().or_else(|| {
+        let reason = support::find_browser().err()?;
+        eprintln!("tests are ignored: {reason} (tests/run.sh installs what is missing)");
+        Some(reason)
+    });
     let no_crate = no_services.clone().or_else(|| {
         support::is_kafka_4().then(|| "the kafka crate cannot speak to Kafka 4".to_owned())
     });
@@ -175,6 +184,7 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
                 Needs::KafkaCrate => &no_crate,
                 Needs::Postgres => &no_postgres,
                 Needs::Lab => &no_lab,
+                Needs::Browser => &no_browser,
                 Needs::Parsers => &no_parsers,
             };
             Trial::test(name, move || -> TestResult {

@@ -1,10 +1,12 @@
 //! Support for the fleet tests: one Kafka, one Redis, one lab and, once a test needs it, one Postgres for each run; one fleet (group, topics,
 //! folder, networks) for each test.
 
+mod browser;
 pub mod checker;
 mod client;
 pub mod environment;
 mod fleet;
+pub mod http;
 mod kafka;
 mod lab;
 mod peer;
@@ -19,7 +21,9 @@ mod server;
 mod standin;
 mod store;
 mod wait;
+mod web;
 
+pub use browser::{Browser, find_browser};
 pub use client::shown;
 pub use environment::{
     cancel, is_kafka_4, lab, report, script, secured_kafka, shared_kafka, start, start_lab, stop,
