@@ -13,8 +13,8 @@ use subtle::ConstantTimeEq;
 const TOKEN_PREFIX: &str = "scanpush_";
 /// Bytes of a password's salt.
 const SALT_BYTES: usize = 16;
-/// Memory of one verification at most, in KiB. [`Params::DEFAULT`] has 19 MiB.
-const HASH_MEMORY_MAX_KIB: u32 = 256 * 1024;
+/// Memory of one verification at most, in bytes. [`Params::DEFAULT`] has 19 MiB.
+const HASH_MEMORY_MAX_BYTES: u64 = 256 * 1024 * 1024;
 /// Passes over the memory at most.
 const HASH_PASSES_MAX: u32 = 20;
 /// Lanes at most.
@@ -99,12 +99,13 @@ impl StoredPassword {
             return Err(wrong("is not complete"));
         }
         let params = Params::try_from(&hash).map_err(|_| wrong("has invalid parameters"))?;
-        let is_expensive = params.m_cost() > HASH_MEMORY_MAX_KIB
+        let is_expensive = u64::from(params.m_cost()) * 1024 > HASH_MEMORY_MAX_BYTES
             || params.t_cost() > HASH_PASSES_MAX
             || params.p_cost() > HASH_LANES_MAX;
         match is_expensive {
             true => Err(wrong(&format!(
-                "needs too much: at most m={HASH_MEMORY_MAX_KIB},t={HASH_PASSES_MAX},p={HASH_LANES_MAX}"
+                "needs too much: at most m={},t={HASH_PASSES_MAX},p={HASH_LANES_MAX}",
+                HASH_MEMORY_MAX_BYTES / 1024
             ))),
             false => Ok(StoredPassword(hash)),
         }
