@@ -1,12 +1,14 @@
 //! Starts the threads, waits for a signal, and stops them.
 
 use super::access::Guard;
+use super::kept_pages::KeptPages;
 use super::live::Live;
 use super::options;
 use super::readers::Readers;
 use super::router;
 use super::site::Site;
 use super::store_thread::{self, StoreState};
+use super::tables::Tables;
 use crate::exit::Failure;
 use crate::flags::Reader;
 use crate::http_server::HttpServer;
@@ -32,6 +34,9 @@ pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
         guard,
         live: Arc::new(Live::default()),
         readers: Readers::new(options.store.database.clone()),
+        tables: Tables::default(),
+        interrupt: interrupt.clone(),
+        kept_pages: KeptPages::default(),
         store: Arc::new(StoreState::default()),
         options,
     });
@@ -39,7 +44,13 @@ pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let store = store_thread::start(&site.options.store, stop.clone()).map_err(failed)?;
     let live = {
         let site = Arc::clone(&site);
-        let read = move || site.live.run(site.connection(), &stop);
+        let read = move || {
+            let newest_change = || {
+                let newest = site.readers.try_ask(|reader| reader.newest_change());
+                newest.ok().flatten()
+            };
+            site.live.run(site.connection(), newest_change, &stop);
+        };
         thread::Builder::new().name("live".to_owned()).spawn(read)
     }
     .map_err(failed)?;

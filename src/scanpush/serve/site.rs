@@ -1,11 +1,14 @@
 //! What all requests share.
 
 use super::access::Guard;
+use super::kept_pages::KeptPages;
 use super::live::Live;
 use super::options::Options;
 use super::readers::Readers;
 use super::store_thread::StoreState;
+use super::tables::Tables;
 use crate::connection::Connection;
+use crate::scanpush::interrupt::Interrupt;
 use std::sync::Arc;
 
 /// What all requests share.
@@ -18,6 +21,12 @@ pub struct Site {
     pub live: Arc<Live>,
     /// Connections to the database.
     pub readers: Readers,
+    /// Connections to Redis.
+    pub tables: Tables,
+    /// Whether this process is to end.
+    pub interrupt: Interrupt,
+    /// What pages from the database showed last.
+    pub kept_pages: KeptPages,
     /// How the thread that fills the database is doing.
     pub store: Arc<StoreState>,
 }

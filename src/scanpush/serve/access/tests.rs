@@ -1,16 +1,11 @@
 //! Requests through the router: who may do what.
 
 use super::sample::{request, with_body};
-use crate::flags::read_line;
 use crate::http_server::{Body, Request, Response};
 use crate::scanpush::auth::{Right, StoredPassword, lines};
-use crate::scanpush::serve::access::Guard;
-use crate::scanpush::serve::live::Live;
-use crate::scanpush::serve::options::{self, FLAGS};
-use crate::scanpush::serve::readers::Readers;
+use crate::scanpush::serve::for_tests::site;
 use crate::scanpush::serve::router;
 use crate::scanpush::serve::site::Site;
-use crate::scanpush::serve::store_thread::StoreState;
 use http::{HeaderValue, header};
 use std::fs;
 use std::sync::Arc;
@@ -39,14 +34,7 @@ fn server(line: &[&str], with_users: bool) -> Server {
     let path = path.to_string_lossy().into_owned();
     let users = ["-auth-file", &path];
     let line = [line, if with_users { &users } else { &[] }].concat();
-    let options = read_line(&line, FLAGS, options::read).unwrap();
-    let site = Arc::new(Site {
-        guard: Guard::new(options.access.clone(), options.http).unwrap(),
-        live: Arc::new(Live::default()),
-        readers: Readers::new(options.store.database.clone()),
-        store: Arc::new(StoreState::default()),
-        options,
-    });
+    let site = site(&line);
     Server {
         site,
         _folder: folder,
