@@ -129,17 +129,29 @@ fn notices(site: &Site) -> Vec<Notice> {
         },
         cause: away.cause,
     });
-    let kafka = site.store.away().map(|away| Notice {
+    let kafka = site.store.kafka_away().map(|away| Notice {
         text: format!(
-            "The database has not been filled for {}: findings and changes may be missing.",
+            "Kafka has been away for {}: findings, changes and ends of tasks since then are missing.",
             since(&away)
         ),
         cause: away.cause,
     });
-    let database = site.readers.away().map(|away| Notice {
-        text: format!("The database has been away for {}.", since(&away)),
+    let unread = site.readers.away().map(|away| Notice {
+        text: format!(
+            "The database has been away for {}: only pages that were shown before are there.",
+            since(&away)
+        ),
         cause: away.cause,
     });
+    let unwritten = site.store.database_away().map(|away| Notice {
+        text: format!(
+            "The database has not been written for {}: findings, changes and ends of tasks since then are missing.",
+            since(&away)
+        ),
+        cause: away.cause,
+    });
+    // If it can't be read, it can't be written.
+    let database = unread.or(unwritten);
     [database, kafka, redis].into_iter().flatten().collect()
 }
 
