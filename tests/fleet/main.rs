@@ -42,6 +42,7 @@ mod store;
 mod support;
 mod table;
 mod watch;
+mod web;
 
 use libtest_mimic::{Arguments, Trial};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -119,6 +120,7 @@ const OTHERS: &[&[Test]] = &[
     jobs::TESTS,
     control::TESTS,
     watch::TESTS,
+    web::TESTS,
     scope::TESTS,
     check::TESTS,
     interrupted_run::TESTS,

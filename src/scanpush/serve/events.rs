@@ -5,7 +5,6 @@ use crate::http_server::{BodyStream, Response};
 use crate::scanpush::serve::site::Site;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// At most one event in this time.
@@ -31,14 +30,14 @@ fn send(site: &Site, stream: &mut BodyStream<'_>) -> io::Result<()> {
     while let Some(version) = site.live.version() {
         if sent != Some(version) {
             write!(stream, "event: changed\nid: {version}\ndata: {version}\n\n")?;
-            stream.flush()?;
             (sent, written_at) = (Some(version), Instant::now());
         } else if written_at.elapsed() >= COMMENT_INTERVAL {
             stream.write_all(b": nothing has changed\n\n")?;
-            stream.flush()?;
             written_at = Instant::now();
         }
-        thread::sleep(EVENT_INTERVAL);
+        if !stream.pause(EVENT_INTERVAL) {
+            break;
+        }
     }
     Ok(())
 }

@@ -1,14 +1,8 @@
 //! For tests: the handler of the server over a sample database, without Kafka and Redis.
 
-use super::access::Guard;
-use super::kept_pages::KeptPages;
-use super::live::Live;
 use super::options;
-use super::readers::Readers;
 use super::router;
 use super::site::Site;
-use super::store_thread::StoreState;
-use super::tables::Tables;
 use crate::flags;
 use crate::http_server::{Body, BodyStream, Request};
 use crate::scanpush::interrupt::Interrupt;
@@ -54,16 +48,7 @@ pub fn request(target: &str) -> Request {
 /// A site with the flags of a command line.
 pub fn site(line: &[&str]) -> Arc<Site> {
     let options = flags::read_line(line, options::FLAGS, options::read).unwrap();
-    Arc::new(Site {
-        guard: Guard::new(options.access.clone(), options.http).unwrap(),
-        live: Arc::new(Live::default()),
-        readers: Readers::new(options.store.database.clone()),
-        tables: Tables::default(),
-        interrupt: Interrupt::default(),
-        kept_pages: KeptPages::default(),
-        store: Arc::new(StoreState::default()),
-        options,
-    })
+    Site::new(options, Interrupt::default()).unwrap()
 }
 
 /// The answer to a GET request.

@@ -1,14 +1,9 @@
 //! Starts the threads, waits for a signal, and stops them.
 
-use super::access::Guard;
-use super::kept_pages::KeptPages;
-use super::live::Live;
 use super::options;
-use super::readers::Readers;
 use super::router;
 use super::site::Site;
-use super::store_thread::{self, StoreState};
-use super::tables::Tables;
+use super::store_thread;
 use crate::exit::Failure;
 use crate::flags::Reader;
 use crate::http_server::HttpServer;
@@ -26,20 +21,10 @@ const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 /// Runs the command.
 pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let options = options::read(reader)?;
-    let guard = Guard::new(options.access.clone(), options.http)?;
     let interrupt = Interrupt::catch()?;
     start_logging()?;
     let (stop_sender, stop) = bounded::<()>(0);
-    let site = Arc::new(Site {
-        guard,
-        live: Arc::new(Live::default()),
-        readers: Readers::new(options.store.database.clone()),
-        tables: Tables::default(),
-        interrupt: interrupt.clone(),
-        kept_pages: KeptPages::default(),
-        store: Arc::new(StoreState::default()),
-        options,
-    });
+    let site = Site::new(options, interrupt.clone())?;
     let failed = |error| Failure::Runtime(format!("a thread cannot be started: {error}"));
     let store = store_thread::start(&site.options.store, stop.clone()).map_err(failed)?;
     let live = {

@@ -8,6 +8,7 @@ use super::readers::Readers;
 use super::store_thread::StoreState;
 use super::tables::Tables;
 use crate::connection::Connection;
+use crate::model::Invalid;
 use crate::scanpush::interrupt::Interrupt;
 use std::sync::Arc;
 
@@ -32,6 +33,20 @@ pub struct Site {
 }
 
 impl Site {
+    /// Connects to nothing yet. Errs if the file of users is invalid.
+    pub fn new(options: Options, interrupt: Interrupt) -> Result<Arc<Site>, Invalid> {
+        Ok(Arc::new(Site {
+            guard: Guard::new(options.access.clone(), options.http)?,
+            live: Arc::new(Live::default()),
+            readers: Readers::new(options.store.database.clone()),
+            tables: Tables::default(),
+            interrupt,
+            kept_pages: KeptPages::default(),
+            store: Arc::new(StoreState::default()),
+            options,
+        }))
+    }
+
     /// Kafka, Redis and the group.
     pub fn connection(&self) -> &Connection {
         &self.options.store.connection

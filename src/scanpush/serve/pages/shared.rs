@@ -221,7 +221,7 @@ struct WaitingPage {
     part: &'static str,
 }
 
-/// What was found; or, if it is unknown but was just sent, the page that waits for it.
+/// What was found; or, if it was just sent and is still unknown or cannot be read, the page that waits for it.
 pub fn sent_or<T>(
     context: &Context<'_>,
     found: Result<T, Problem>,
@@ -233,7 +233,9 @@ pub fn sent_or<T>(
     match found {
         Ok(found) => Ok(Ok(found)),
         Err(problem)
-            if problem.status == StatusCode::NOT_FOUND && message == Some(Message::Sent) =>
+            if message == Some(Message::Sent)
+                && [StatusCode::NOT_FOUND, StatusCode::SERVICE_UNAVAILABLE]
+                    .contains(&problem.status) =>
         {
             Ok(Err(page(&WaitingPage {
                 layout: Layout::new(context, title, current),
