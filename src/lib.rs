@@ -12,6 +12,7 @@
 //! | [`connection`] | the flags for Kafka and Redis as values | connect |
 //! | [`exit`], [`flags`] | exit codes; Go-style flags | know Kafka, Redis, masscan |
 //! | [`http_server`] | an HTTP server with bounded threads, sizes and times | know what is served |
+//! | [`monitoring`] | metrics and health over HTTP | know what is measured |
 //! | [`claim_table`] | the one place that knows Redis; the Lua scripts | know Kafka |
 //! | [`kafka`] | the one place that knows Kafka | know Redis |
 //! | [`store`] | the one place that knows SQL: findings in a database | know Kafka or Redis |
@@ -65,6 +66,7 @@ pub mod http_server;
 pub mod kafka;
 pub mod masscan;
 pub mod model;
+pub mod monitoring;
 pub mod scand;
 pub mod scanpush;
 pub mod store;

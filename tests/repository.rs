@@ -22,6 +22,7 @@ const BELOW_THE_PROGRAMS: &[&str] = &[
     "exit",
     "connection",
     "http_server",
+    "monitoring",
 ];
 
 /// The client keeps a database too, and checks the file with its password.
@@ -36,12 +37,14 @@ const BELOW_THE_CLIENT: &[&str] = &[
     "store",
     "credentials",
     "http_server",
+    "monitoring",
 ];
 
 /// Each room with the other rooms that it may use.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("model", &[]),
     ("http_server", &["model"]),
+    ("monitoring", &["model", "http_server", "credentials"]),
     ("masscan", &["model"]),
     ("credentials", &["model"]),
     ("kafka", &["model", "credentials"]),

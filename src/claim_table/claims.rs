@@ -87,6 +87,8 @@ pub struct Claimed {
     /// When the scan began that this claim begins or continues, in unix milliseconds by Redis' clock. None if that is unknown: it continues a
     /// scan that began before Redis lost its data.
     pub begun_ms: Option<u64>,
+    /// How long the task was ready to run before this claim, by Redis' clock. None if that is unknown.
+    pub waited: Option<Duration>,
 }
 
 impl Claimed {
@@ -666,6 +668,7 @@ fn claimed_task(claim: &Claim, fields: &Fields) -> Result<Claimed, ClaimTableErr
         },
         resume: resume(fields)?,
         begun_ms: begun_ms(fields),
+        waited: waited(fields),
         task,
     })
 }
@@ -716,6 +719,13 @@ fn extent(fields: &Fields) -> Extent {
         Some(server_exclude) => Extent::kept(begun_ms(fields), server_exclude),
         None => Extent::default(),
     }
+}
+
+/// From the time when the task became ready to the claim.
+fn waited(fields: &Fields) -> Option<Duration> {
+    let ready_ms: u64 = fields.text("ready_ms")?.parse().ok()?;
+    let started_ms: u64 = fields.text("started_ms")?.parse().ok()?;
+    Some(Duration::from_millis(started_ms.saturating_sub(ready_ms)))
 }
 
 /// Unknown rather than an error: a task does not fail because of it.

@@ -138,6 +138,14 @@ pub const REDIS_PASSWORD_FILE: Flag = Flag::optional(
 )
 .or_secret_variable("SCAN_REDIS_PASSWORD");
 
+/// The token for metrics and health. It is apart from the credentials of the web page.
+pub const METRICS_TOKEN_FILE: Flag = Flag::optional(
+    "--metrics-token-file",
+    "FILE",
+    "file with the token that readers of /metrics, /healthz and /readyz must send (Authorization: Bearer)",
+)
+.or_secret_variable("SCAN_METRICS_TOKEN");
+
 /// The flags of both programs. Every command of `scanpush` accepts them, even if it does not need them, and also before its own name: so they can
 /// be part of a shell alias.
 pub const CONNECTION: &[Flag] = &[

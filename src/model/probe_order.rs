@@ -103,6 +103,12 @@ impl ProbeOrder {
         left / f64::from(self.shard.count) / self.name.rate_pps.max(1) as f64
     }
 
+    /// Probes of a pass that began at `index`, when masscan shows `percent`.
+    pub fn probes_between(&self, index: u64, percent: f64) -> u64 {
+        let reached = (self.range() as f64 * percent.clamp(0.0, 100.0) / 100.0) as u64;
+        reached.saturating_sub(index) / u64::from(self.shard.count)
+    }
+
     /// An index that was reached when masscan showed `percent` (below 100).
     pub fn index_at(&self, percent: f64) -> u64 {
         let reached = (percent - PERCENT_ROUNDING).clamp(0.0, 100.0);

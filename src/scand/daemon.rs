@@ -22,6 +22,7 @@ use crate::scand::finalize::FINALIZE_QUEUE_MAX;
 use crate::scand::finalize::commit::Commit;
 use crate::scand::finalize::{Finalizer, ResultsEnd, StateChange};
 use crate::scand::ingest::Poll;
+use crate::scand::metrics::{self, Operation, REACH_KAFKA, REACH_REDIS, ServerMetrics, Sources};
 use crate::scand::options::Options;
 use crate::scand::retry_log::{RetryLog, Stop};
 use crate::scand::scan::offloads::Offloads;
@@ -74,10 +75,25 @@ pub fn run(options: &Options) -> Exit {
             return Exit::Failed;
         }
     };
-    if !wait_for_peers(options, &signals.ends) {
+    let sources = Sources {
+        metrics: Arc::default(),
+        health: Arc::default(),
+        buffer: Arc::new(FindingsBuffer::new(options.buffer_bytes)),
+        budget: Arc::default(),
+    };
+    // Until this function returns, so that the drain is seen too.
+    let _http = match metrics::start(options, &sources) {
+        Ok(http) => http,
+        Err(error) => {
+            let address = options.http.map_or(String::new(), |http| http.to_string());
+            error!("-http: cannot listen on {address}: {error}");
+            return Exit::Failed;
+        }
+    };
+    if !wait_for_peers(options, &sources.metrics, &signals.ends) {
         return Exit::Success;
     }
-    match Server::start(options, &scope, &masscan, masscan_info) {
+    match Server::start(options, &scope, &masscan, masscan_info, &sources) {
         Ok(server) => serve(server, options, &scope, &signals),
         Err(error) => {
             error!("cannot start a thread: {error}");
@@ -90,6 +106,7 @@ pub fn run(options: &Options) -> Exit {
 fn start_logging(options: &Options) -> Result<Scope, Invalid> {
     let scope = options.scope.read()?;
     kafka::check_settings(&options.connection.kafka)?;
+    options.check_http()?;
     logging::start(
         options.name.as_str(),
         options.debug,
@@ -99,7 +116,7 @@ fn start_logging(options: &Options) -> Result<Scope, Invalid> {
     if !scope.tag().is_empty() {
         info!("{}", scope.summary());
     }
-    for warning in options.connection.permission_warnings() {
+    for warning in options.permission_warnings() {
         warn!("{warning}");
     }
     Ok(scope)
@@ -126,13 +143,17 @@ fn serve(
 }
 
 /// Waits until Kafka and Redis have answered once, and logs what it is waiting for. Returns false if a signal came first.
-fn wait_for_peers(options: &Options, signals: &Receiver<&'static str>) -> bool {
+fn wait_for_peers(
+    options: &Options,
+    metrics: &Arc<ServerMetrics>,
+    signals: &Receiver<&'static str>,
+) -> bool {
     // A thread waits, so that a signal ends the process even during a call.
     let (ready, done) = bounded(1);
-    let options = options.clone();
+    let (options, metrics) = (options.clone(), metrics.clone());
     let waiting = thread::Builder::new().name("start".into()).spawn(move || {
-        wait_for_redis(&options);
-        wait_for_kafka(&options);
+        wait_for_redis(&options, &metrics);
+        wait_for_kafka(&options, &metrics);
         let _ = ready.send(());
     });
     if let Err(error) = waiting {
@@ -148,8 +169,8 @@ fn wait_for_peers(options: &Options, signals: &Receiver<&'static str>) -> bool {
     }
 }
 
-fn wait_for_redis(options: &Options) {
-    let mut retry_log = RetryLog::new("reach Redis");
+fn wait_for_redis(options: &Options, metrics: &Arc<ServerMetrics>) {
+    let mut retry_log = RetryLog::new(REACH_REDIS, Operation::Connect, metrics);
     loop {
         let info =
             ClaimTable::connect(&options.connection.redis, options.connection.group.as_str())
@@ -165,11 +186,12 @@ fn wait_for_redis(options: &Options) {
         }
     }
     retry_log.over();
+    metrics.call_succeeded(REACH_REDIS);
 }
 
 /// Reads the metadata of all three topics, which creates them if the broker creates topics automatically.
-fn wait_for_kafka(options: &Options) {
-    let mut retry_log = RetryLog::new("reach Kafka");
+fn wait_for_kafka(options: &Options, metrics: &Arc<ServerMetrics>) {
+    let mut retry_log = RetryLog::new(REACH_KAFKA, Operation::Connect, metrics);
     let client = loop {
         match kafka::preflight(&options.connection.kafka, CLIENT_WAIT) {
             Ok(client) => break client,
@@ -190,6 +212,7 @@ fn wait_for_kafka(options: &Options) {
         }
     }
     retry_log.over();
+    metrics.call_succeeded(REACH_KAFKA);
 }
 
 /// A running server: its threads, and the ends of the channels that stop them.
@@ -213,8 +236,9 @@ impl Server {
         scope: &Arc<ScopeInForce>,
         masscan: &Arc<MasscanBinary>,
         masscan_info: Result<MasscanInfo, String>,
+        sources: &Sources,
     ) -> io::Result<Server> {
-        let parts = Parts::new(options, scope, masscan);
+        let parts = Parts::new(options, scope, masscan, sources);
         parts.offloads.check_at_start();
         let (stop_intake, intake_stop) = bounded(0);
         let (stop_lease, lease_stop) = bounded(0);
@@ -228,6 +252,7 @@ impl Server {
             work.clone(),
         );
         let (assignments, assigned) = bounded(budget.scans_max());
+        let for_metrics = budget.clone();
 
         let mut delivery = Vec::new();
         let outlets =
@@ -251,6 +276,8 @@ impl Server {
                 intake_stop,
             )?,
         ];
+        // Only now: `dispatch` has tested this server.
+        sources.budget.get_or_init(|| for_metrics);
         Ok(Server {
             held_claims: parts.held_claims,
             intake,
@@ -324,6 +351,7 @@ struct Parts<'a> {
     held_claims: Arc<HeldClaims>,
     health: Arc<Health>,
     buffer: Arc<FindingsBuffer>,
+    metrics: Arc<ServerMetrics>,
     scope: Arc<ScopeInForce>,
     masscan: Arc<MasscanBinary>,
     offloads: Arc<Offloads>,
@@ -334,13 +362,15 @@ impl Parts<'_> {
         options: &'a Options,
         scope: &Arc<ScopeInForce>,
         masscan: &Arc<MasscanBinary>,
+        sources: &Sources,
     ) -> Parts<'a> {
         Parts {
             options,
             caller: CallingServer::new(options.name.as_str()),
             held_claims: Arc::default(),
-            health: Arc::default(),
-            buffer: Arc::new(FindingsBuffer::new(options.buffer_bytes)),
+            health: sources.health.clone(),
+            buffer: sources.buffer.clone(),
+            metrics: sources.metrics.clone(),
             scope: scope.clone(),
             masscan: masscan.clone(),
             offloads: Offloads::new(&options.masscan, options.source.interface.clone()),
@@ -380,9 +410,9 @@ impl Parts<'_> {
         for n in 1..=PUBLISH_THREADS {
             let (publish, batches) = bounded::<Batch>(PUBLISH_QUEUE_MAX);
             let producer = self.producer(&self.options.results_topic, true);
-            let buffer = self.buffer.clone();
+            let (buffer, metrics) = (self.buffer.clone(), self.metrics.clone());
             threads.push(spawn(format!("publish-{n}"), move || {
-                publish::run(producer, batches, &buffer);
+                publish::run(producer, batches, &buffer, &metrics);
             })?);
             outlets.push(Outlets {
                 publish,
@@ -391,11 +421,12 @@ impl Parts<'_> {
                 source: self.options.source.clone(),
             });
         }
-        let table = self.table();
+        let (table, metrics) = (self.table(), self.metrics.clone());
         threads.push(spawn("progress".to_owned(), move || {
-            progress::run(table, updates);
+            progress::run(table, updates, &metrics);
         })?);
         let finalizer = Finalizer {
+            metrics: self.metrics.clone(),
             server: self.options.name.to_string(),
             lease: self.options.lease,
             held_claims: self.held_claims.clone(),
@@ -425,6 +456,7 @@ impl Parts<'_> {
     ) -> io::Result<Vec<JoinHandle<()>>> {
         self.log_stdout_mode();
         let scans = Arc::new(Scans {
+            metrics: self.metrics.clone(),
             server: self.options.name.to_string(),
             options: self.options.clone(),
             health: self.health.clone(),
@@ -461,6 +493,7 @@ impl Parts<'_> {
         stop: Stop,
     ) -> io::Result<JoinHandle<()>> {
         let lease = Lease {
+            metrics: self.metrics.clone(),
             server: self.options.name.to_string(),
             lease: self.options.lease,
             held_claims: self.held_claims.clone(),
@@ -475,6 +508,7 @@ impl Parts<'_> {
 
     fn start_commit(&self, ended: Receiver<()>, stop: Stop) -> io::Result<JoinHandle<()>> {
         let commit = Commit {
+            metrics: self.metrics.clone(),
             table: self.table(),
             group_offsets: self.group_offsets(),
             ended,
@@ -490,6 +524,7 @@ impl Parts<'_> {
         stop: Stop,
     ) -> io::Result<JoinHandle<()>> {
         let poll = Poll {
+            metrics: self.metrics.clone(),
             server: self.options.name.to_string(),
             lease: self.options.lease,
             kafka: self.options.connection.kafka.clone(),
@@ -515,6 +550,7 @@ impl Parts<'_> {
         stop: Stop,
     ) -> io::Result<JoinHandle<()>> {
         let mut dispatch = Dispatch {
+            metrics: self.metrics.clone(),
             server: self.options.name.to_string(),
             lease: self.options.lease,
             table: self.table(),

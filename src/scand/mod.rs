@@ -23,6 +23,7 @@ mod daemon;
 mod finalize;
 mod ingest;
 mod logging;
+mod metrics;
 mod options;
 mod peer_error;
 mod retry_log;

@@ -1,8 +1,57 @@
 //! An error of Kafka or of Redis, for threads that use both.
 
 use crate::claim_table::ClaimTableError;
-use crate::kafka::KafkaError;
+use crate::kafka::{KafkaError, SendError};
+use crate::scand::metrics::Peer;
 use std::fmt;
+
+/// Why a call failed, and which of the two is to blame.
+pub(in crate::scand) trait Cause: fmt::Display {
+    /// Kafka or Redis.
+    fn peer(&self) -> Peer;
+}
+
+impl Cause for KafkaError {
+    fn peer(&self) -> Peer {
+        Peer::Kafka
+    }
+}
+
+impl Cause for SendError {
+    fn peer(&self) -> Peer {
+        Peer::Kafka
+    }
+}
+
+impl Cause for ClaimTableError {
+    fn peer(&self) -> Peer {
+        Peer::Redis
+    }
+}
+
+impl Cause for PeerError {
+    fn peer(&self) -> Peer {
+        match self {
+            PeerError::Kafka(_) => Peer::Kafka,
+            PeerError::ClaimTable(_) => Peer::Redis,
+        }
+    }
+}
+
+/// Why a partition of Kafka cannot be read, as a text.
+pub(in crate::scand) struct PartitionTrouble<'a>(pub &'a str);
+
+impl fmt::Display for PartitionTrouble<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Cause for PartitionTrouble<'_> {
+    fn peer(&self) -> Peer {
+        Peer::Kafka
+    }
+}
 
 /// It ends what the thread was doing; the thread starts over after a pause.
 pub(in crate::scand) enum PeerError {

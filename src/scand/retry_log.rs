@@ -1,9 +1,11 @@
 //! Retries while Kafka or Redis is unreachable: one log line at the beginning, one from time to time, one at the end.
 
 use crate::model::backoff::Backoff;
+use crate::scand::metrics::{Operation, ServerMetrics};
+use crate::scand::peer_error::Cause;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use log::{info, warn};
-use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -17,16 +19,24 @@ pub type Stop = Receiver<()>;
 #[derive(Debug)]
 pub struct RetryLog {
     purpose: String,
+    operation: Operation,
+    metrics: Arc<ServerMetrics>,
     backoff: Backoff,
     since: Option<Instant>,
     logged: Option<Instant>,
 }
 
 impl RetryLog {
-    /// `purpose` completes "cannot …" in the log: `read tasks`.
-    pub fn new(purpose: impl Into<String>) -> RetryLog {
+    /// `purpose` completes "cannot …" in the log: `read tasks`. Failures are counted in `metrics` under `operation`.
+    pub fn new(
+        purpose: impl Into<String>,
+        operation: Operation,
+        metrics: &Arc<ServerMetrics>,
+    ) -> RetryLog {
         RetryLog {
             purpose: purpose.into(),
+            operation,
+            metrics: metrics.clone(),
             backoff: Backoff::default(),
             since: None,
             logged: None,
@@ -34,7 +44,7 @@ impl RetryLog {
     }
 
     /// Logs a failure (not too often), then pauses. Returns false if `stop` closed in the meantime.
-    pub fn pause(&mut self, error: &dyn fmt::Display, stop: &Stop) -> bool {
+    pub fn pause(&mut self, error: &impl Cause, stop: &Stop) -> bool {
         let pause = self.note(error);
         !matches!(
             stop.recv_timeout(pause),
@@ -43,7 +53,9 @@ impl RetryLog {
     }
 
     /// As [`RetryLog::pause`], for a thread that must not stop before its work is done: returns the pause to make.
-    pub fn note(&mut self, error: &dyn fmt::Display) -> std::time::Duration {
+    pub fn note(&mut self, error: &impl Cause) -> std::time::Duration {
+        self.metrics
+            .call_failed(&self.purpose, self.operation, error.peer(), error);
         let now = Instant::now();
         self.since.get_or_insert(now);
         if self
@@ -63,6 +75,7 @@ impl RetryLog {
         if let Some(since) = self.since.take() {
             let lasted = since.elapsed().as_secs_f64();
             info!("can {} again after {lasted:.1} s", self.purpose);
+            self.metrics.call_succeeded(&self.purpose);
         }
     }
 }

@@ -40,6 +40,8 @@ PROGRAMS=(
     flock:util-linux
     zsh:zsh
     fish:fish
+    prometheus:prometheus
+    promtool:prometheus
 )
 
 # The same for the programs with which the tests read scanpush's output and its page.
@@ -170,7 +172,7 @@ allow_services() {
 forget_services() {
     local service
     have systemctl || return 0
-    for service in redis-server postgresql; do
+    for service in redis-server postgresql prometheus prometheus-node-exporter; do
         [[ " $* " != *" $service "* ]] || "${as_root[@]}" systemctl disable --quiet "$service" 2>/dev/null || true
     done
 }

@@ -208,7 +208,7 @@ fn check_redis(options: &Options) -> Vec<Line> {
 
 /// No line without a file that others can read.
 fn check_secrets(options: &Options) -> Vec<Line> {
-    let warnings = options.connection.permission_warnings();
+    let warnings = options.permission_warnings();
     warnings
         .into_iter()
         .map(|warning| warn("secrets", warning))

@@ -16,6 +16,7 @@ use crate::scand::claims::reach::ReachWatch;
 use crate::scand::claims::scope::ScopeInForce;
 use crate::scand::finalize::{StateChange, record_of};
 use crate::scand::logging::with_task;
+use crate::scand::metrics::{Operation, ServerMetrics};
 use crate::scand::options::Options;
 use crate::scand::retry_log::{RetryLog, Stop, stopped};
 use crate::scand::scan::publish::FindingsBuffer;
@@ -81,6 +82,8 @@ pub struct Dispatch {
     pub masscan: Arc<MasscanBinary>,
     /// What is known about it; logged when it changes.
     pub masscan_info: Result<MasscanInfo, String>,
+    /// Counts what happens.
+    pub metrics: Arc<ServerMetrics>,
     /// To the scan threads.
     pub assignments: Sender<Assignment>,
     /// To `finalize`: the ends of tasks that cannot be read or that no server may run, and releases while Redis does not answer.
@@ -100,7 +103,7 @@ impl Dispatch {
 
     /// Runs until `stop` is closed, then leaves the group.
     pub fn run(mut self) {
-        let mut retry_log = RetryLog::new("claim tasks");
+        let mut retry_log = RetryLog::new("claim tasks", Operation::Claim, &self.metrics);
         let mut pending_call = None;
         while !stopped(&self.stop) {
             if self.health.test_in(Instant::now()) == Some(Duration::ZERO) {
@@ -413,6 +416,7 @@ impl Dispatch {
             load.held,
             load.rate_used
         );
+        self.metrics.claimed(claimed.task.priority, claimed.waited);
         let claim = claimed.claim();
         let assignment = Assignment {
             claimed,

@@ -11,6 +11,7 @@ use crate::model::{State, StatusRecord};
 use crate::scand::claims::held_claims::{HeldClaim, HeldClaims, Order};
 use crate::scand::finalize::{StateChange, record_of, state_record};
 use crate::scand::logging::with_task;
+use crate::scand::metrics::{Operation, ServerMetrics};
 use crate::scand::retry_log::{RetryLog, Stop, stopped};
 use crossbeam_channel::{RecvTimeoutError, Sender};
 use log::{error, info, warn};
@@ -34,6 +35,8 @@ pub struct Lease {
     pub held_claims: Arc<HeldClaims>,
     /// Its own connection to Redis.
     pub table: ClaimTable,
+    /// Counts what happens.
+    pub metrics: Arc<ServerMetrics>,
     /// Receives the state changes of reaped claims and of the outbox. None once the drain has begun: `finalize` ends when its last sender is
     /// dropped.
     pub finalize: Option<Sender<StateChange>>,
@@ -48,7 +51,11 @@ pub struct Lease {
 impl Lease {
     /// Runs until `stop` is closed.
     pub fn run(mut self) {
-        let mut retry_log = RetryLog::new("renew leases in Redis");
+        let mut retry_log = RetryLog::new(
+            "renew leases in Redis",
+            Operation::RenewLeases,
+            &self.metrics,
+        );
         // After Redis was unreachable, every lease looks expired. Servers that can renew theirs get one whole lease to do so.
         let mut reaps_all_from = Instant::now() + self.lease;
         loop {
@@ -99,6 +106,7 @@ impl Lease {
             .collect();
         let sent = Instant::now();
         let found = self.table.renew(self.lease, &claims, all_expired)?;
+        self.metrics.leases_renewed(sent.elapsed());
         for (held_claim, &renewal) in held.iter().zip(&found.claims) {
             self.apply(renewal, held_claim, sent);
         }
@@ -123,6 +131,7 @@ impl Lease {
             Renewal::Lost => {
                 let _task = with_task(&held_claim.claim.task_id);
                 warn!("claim lost: it belongs to another server or to none");
+                self.metrics.claim_lost();
                 held_claim.lost(Instant::now());
                 self.held_claims.drop_claim(&held_claim.claim);
             }

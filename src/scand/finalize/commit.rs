@@ -6,11 +6,13 @@
 use crate::claim_table::ClaimTable;
 use crate::kafka::GroupOffsets;
 use crate::model::group_position::GroupPosition;
+use crate::scand::metrics::{Operation, ServerMetrics};
 use crate::scand::peer_error::PeerError;
 use crate::scand::retry_log::{RetryLog, Stop, stopped};
 use crossbeam_channel::{Receiver, select};
 use log::debug;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -26,6 +28,8 @@ pub struct Commit {
     pub table: ClaimTable,
     /// Its own connection to Kafka.
     pub group_offsets: GroupOffsets,
+    /// Counts what happens.
+    pub metrics: Arc<ServerMetrics>,
     /// Gets a message when a task has ended.
     pub ended: Receiver<()>,
     /// Closed: commit once more, then end.
@@ -35,7 +39,11 @@ pub struct Commit {
 impl Commit {
     /// Runs until `stop` is closed.
     pub fn run(mut self) {
-        let mut retry_log = RetryLog::new("commit the group's offsets");
+        let mut retry_log = RetryLog::new(
+            "commit the group's offsets",
+            Operation::Commit,
+            &self.metrics,
+        );
         let mut committed = Committed::default();
         loop {
             let stopping = stopped(&self.stop);

@@ -15,10 +15,11 @@ pub use record::{record_of, state_record};
 pub use results_end::ResultsEnd;
 pub use steps::StateChange;
 
-use crate::claim_table::{Claim, ClaimState, ClaimTable, ClaimTableError, Ending};
+use crate::claim_table::{ClaimState, ClaimTable, ClaimTableError, Ending};
 use crate::kafka::{Messages, Producer};
 use crate::scand::claims::held_claims::HeldClaims;
 use crate::scand::logging::with_task;
+use crate::scand::metrics::{Operation, ServerMetrics};
 use crate::scand::retry_log::RetryLog;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use log::{debug, warn};
@@ -50,6 +51,8 @@ pub struct Finalizer {
     pub results_end: ResultsEnd,
     /// State changes of the other threads; closed: end once all are finalized.
     pub inbox: Receiver<StateChange>,
+    /// Counts what happens.
+    pub metrics: Arc<ServerMetrics>,
     /// Wakes `commit` when a task has ended.
     pub ended: Sender<()>,
 }
@@ -58,8 +61,12 @@ impl Finalizer {
     /// Runs until the inbox is closed and every state change is finalized.
     pub fn run(mut self) {
         let mut steps: VecDeque<Step> = VecDeque::new();
-        let mut kafka = RetryLog::new("write scan-status");
-        let mut redis = RetryLog::new("write state changes to Redis");
+        let mut kafka = RetryLog::new("write scan-status", Operation::WriteStatus, &self.metrics);
+        let mut redis = RetryLog::new(
+            "write state changes to Redis",
+            Operation::WriteStatus,
+            &self.metrics,
+        );
         let mut open = true;
         while open || !steps.is_empty() {
             open = self.receive(&mut steps, open);
@@ -142,10 +149,10 @@ impl Finalizer {
                 state => self.drop_ending(ending, state),
             },
             Step::Finish { ending, since } => match self.table.finish(ending)? {
-                ClaimState::Ok => self.finished(&ending.claim()),
+                ClaimState::Ok => self.finished(ending),
                 ClaimState::Gone if self.may_come_back(*since) => return Ok(None),
                 // Its record is on Kafka, so a rebuilt Redis will know that it has ended.
-                ClaimState::Gone => self.finished(&ending.claim()),
+                ClaimState::Gone => self.finished(ending),
                 ClaimState::Lost => self.drop_ending(ending, ClaimState::Lost),
             },
             Step::Release { claim, release } => {
@@ -169,10 +176,11 @@ impl Finalizer {
         since.elapsed() < self.lease * GONE_WAIT_LEASES
     }
 
-    fn finished(&mut self, claim: &Claim) -> Step {
-        let _task = with_task(&claim.task_id);
+    fn finished(&mut self, ending: &Ending) -> Step {
+        let _task = with_task(&ending.task_id);
         debug!("ended in Redis");
-        self.held_claims.drop_claim(claim);
+        self.metrics.task_ended(ending.status);
+        self.held_claims.drop_claim(&ending.claim());
         // If the channel is full, a wake-up is already pending.
         let _ = self.ended.try_send(());
         Step::Done

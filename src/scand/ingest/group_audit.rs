@@ -33,6 +33,7 @@ impl Poll {
             }
         };
         self.warn_about_retention(&positions, &ranges, &mut last.warned);
+        self.metrics.ingest_lag(lag(cursors, &ranges));
         let moved = |partition: &i32, position: GroupPosition| {
             position.moved(in_kafka.get(partition).copied())
         };
@@ -134,4 +135,13 @@ impl Poll {
             .note_committed(&BTreeMap::from([(partition, to)]))?;
         Ok(())
     }
+}
+
+/// Records that are not ingested yet.
+fn lag(cursors: &BTreeMap<i32, Cursor>, ranges: &BTreeMap<i32, LogRange>) -> u64 {
+    let of_partition = |(partition, cursor): (&i32, &Cursor)| {
+        let range = ranges.get(partition)?;
+        u64::try_from(range.next - cursor.next.max(range.first)).ok()
+    };
+    cursors.iter().filter_map(of_partition).sum()
 }

@@ -27,7 +27,8 @@ use crate::kafka::{Fetched, GroupOffsets, KafkaError, KafkaSettings, Reader};
 use crate::model::lease::renew_every;
 use crate::scand::claims::held_claims::HeldClaims;
 use crate::scand::finalize::StateChange;
-use crate::scand::peer_error::PeerError;
+use crate::scand::metrics::{Operation, ServerMetrics};
+use crate::scand::peer_error::{PartitionTrouble, PeerError};
 use crate::scand::retry_log::{RetryLog, Stop, stopped};
 use audit_schedule::{AuditSchedule, GroupAudit};
 use crossbeam_channel::Sender;
@@ -64,6 +65,8 @@ pub struct Poll {
     pub table: ClaimTable,
     /// The claims of this server.
     pub held_claims: Arc<HeldClaims>,
+    /// Counts what happens.
+    pub metrics: Arc<ServerMetrics>,
     /// Where state changes and rejected records go.
     pub finalize: Sender<StateChange>,
     /// Wakes `dispatch`: there may be work.
@@ -97,7 +100,7 @@ fn fetch_wait(lease: Duration, brokers: usize) -> Duration {
 impl Poll {
     /// Runs until `stop` is closed.
     pub fn run(mut self) {
-        let mut retry_log = RetryLog::new("read tasks");
+        let mut retry_log = RetryLog::new("read tasks", Operation::ReadTasks, &self.metrics);
         let mut state = RoundState::default();
         while !stopped(&self.stop) {
             match self.round(&mut state) {
@@ -219,8 +222,8 @@ impl Poll {
         let purpose = || format!("read {} partition {partition}", self.topic);
         let trouble = troubles
             .entry(partition)
-            .or_insert_with(|| RetryLog::new(purpose()));
-        trouble.note(reason);
+            .or_insert_with(|| RetryLog::new(purpose(), Operation::ReadTasks, &self.metrics));
+        trouble.note(&PartitionTrouble(&reason.to_string()));
     }
 
     fn on_fetched(

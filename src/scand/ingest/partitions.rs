@@ -117,6 +117,7 @@ impl Poll {
     }
 
     fn log_lost(&self, partition: i32, from: i64, first: i64) {
+        self.metrics.records_lost((first - from).unsigned_abs());
         error!(
             "{} partition {partition}: Kafka no longer has offsets {from} to {}: {} records are lost (its retention is too short)",
             self.topic,

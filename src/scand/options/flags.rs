@@ -1,6 +1,6 @@
 //! scand's flags and its help text. Pure.
 
-use crate::flags::shared::{RESULTS_TOPIC, STATUS_TOPIC};
+use crate::flags::shared::{METRICS_TOKEN_FILE, RESULTS_TOPIC, STATUS_TOPIC};
 use crate::flags::{self, Flag};
 
 pub(super) const NAME: Flag = Flag::optional(
@@ -77,6 +77,11 @@ pub(super) const ROUTER_MAC: Flag = Flag::optional(
     "MAC",
     "hardware address of the router to scan through (default masscan resolves it)",
 );
+pub(super) const HTTP: Flag = Flag::optional(
+    "--http",
+    "ADDRESS",
+    "address and port of /metrics for Prometheus, /healthz and /readyz, like 127.0.0.1:9101 (default none)",
+);
 pub(super) const LOG_FILE: Flag =
     Flag::optional("--log-file", "FILE", "also write the log to this file");
 pub(super) const CHECK: Flag = Flag::switch(
@@ -103,6 +108,8 @@ pub(super) const FLAGS: &[Flag] = &[
     SOURCE_IP,
     SOURCE_PORT,
     ROUTER_MAC,
+    HTTP,
+    METRICS_TOKEN_FILE,
     LOG_FILE,
     CHECK,
     DEBUG,

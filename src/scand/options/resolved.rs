@@ -1,17 +1,21 @@
 //! scand's validated settings. Pure.
 
 use super::flags::{
-    ALLOW, ALLOW_FILE, BUFFER, CHECK, DEBUG, EXCLUDE, EXCLUDE_FILE, INTERFACE, LEASE, LOG_FILE,
-    MASSCAN, MAX_RATE, NAME, ROUTER_MAC, SLOTS, SOURCE_IP, SOURCE_PORT,
+    ALLOW, ALLOW_FILE, BUFFER, CHECK, DEBUG, EXCLUDE, EXCLUDE_FILE, HTTP, INTERFACE, LEASE,
+    LOG_FILE, MASSCAN, MAX_RATE, NAME, ROUTER_MAC, SLOTS, SOURCE_IP, SOURCE_PORT,
 };
 use crate::connection::Connection;
-use crate::flags::shared::{GROUP, KAFKA, REDIS, RESULTS_TOPIC, STATUS_TOPIC, TOPIC};
+use crate::flags::shared::{
+    GROUP, KAFKA, METRICS_TOKEN_FILE, REDIS, RESULTS_TOPIC, STATUS_TOPIC, TOPIC,
+};
 use crate::flags::{Reader, values};
 use crate::model::source::Source;
 use crate::model::task::BandWidth;
 use crate::model::{Invalid, ServerName, TopicName};
+use crate::monitoring::{self, Access};
 use crate::scand::claims::scope::ScopeOptions;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,12 +53,37 @@ pub struct Options {
     pub scope: ScopeOptions,
     /// Where masscan sends from.
     pub source: Source,
+    /// Where metrics and health are served; none means nowhere.
+    pub http: Option<SocketAddr>,
+    /// Who may read them.
+    pub http_access: Access,
     /// A file to which the log is written besides stderr.
     pub log_file: Option<PathBuf>,
     /// Whether to check what a scan needs instead of running (`-check`).
     pub check: bool,
     /// Whether debug lines are logged.
     pub debug: bool,
+}
+
+impl Options {
+    /// Errs if metrics would be served to other machines without a token, or the token cannot be read.
+    pub fn check_http(&self) -> Result<(), Invalid> {
+        let flag = METRICS_TOKEN_FILE.shown();
+        match self.http {
+            Some(address) => self
+                .http_access
+                .check_start(address, flag)
+                .map_err(|error| error.of(HTTP.shown())),
+            None => Ok(()),
+        }
+    }
+
+    /// One warning for each secret file that every user of this machine can read.
+    pub fn permission_warnings(&self) -> Vec<String> {
+        let mut warnings = self.connection.permission_warnings();
+        warnings.extend(self.http_access.permission_warning());
+        warnings
+    }
 }
 
 impl fmt::Display for Options {
@@ -81,6 +110,7 @@ impl fmt::Display for Options {
             (SOURCE_IP, text(&source.addresses)),
             (SOURCE_PORT, text(&source.ports)),
             (ROUTER_MAC, text(&source.router_mac)),
+            (HTTP, text(&self.http)),
             (LOG_FILE, path(&self.log_file)),
         ];
         let mut words: Vec<String> = flags
@@ -129,6 +159,8 @@ pub(super) fn resolve(
             ports: reader.optional(&SOURCE_PORT, str::parse)?,
             router_mac: reader.optional(&ROUTER_MAC, str::parse)?,
         },
+        http: reader.optional(&HTTP, monitoring::parse_address)?,
+        http_access: Access::with(reader.password(&METRICS_TOKEN_FILE)?),
         log_file: reader.optional(&LOG_FILE, path)?,
         check: reader.switch(&CHECK),
         debug: reader.switch(&DEBUG),

@@ -5,6 +5,7 @@ use crate::model::TaskId;
 use crate::model::source::Interface;
 use crate::scand::claims::held_claims::lock;
 use crate::scand::logging::with_task;
+use crate::scand::metrics::ServerMetrics;
 use log::{debug, warn};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -15,6 +16,7 @@ pub(super) struct DropsWatch {
     task_id: TaskId,
     interface: Option<Interface>,
     seen: Arc<Mutex<Readings>>,
+    metrics: Arc<ServerMetrics>,
 }
 
 #[derive(Default)]
@@ -26,8 +28,13 @@ struct Readings {
 }
 
 impl DropsWatch {
-    pub(super) fn new(task_id: &TaskId, interface: Option<Interface>) -> DropsWatch {
+    pub(super) fn new(
+        task_id: &TaskId,
+        interface: Option<Interface>,
+        metrics: &Arc<ServerMetrics>,
+    ) -> DropsWatch {
         DropsWatch {
+            metrics: metrics.clone(),
             task_id: task_id.clone(),
             interface,
             seen: Arc::default(),
@@ -58,6 +65,9 @@ impl DropsWatch {
         };
         if let Some(note) = now.since(before) {
             warn!("{note}");
+            if seen.note.is_none() {
+                self.metrics.packets_dropped();
+            }
             seen.note = Some(note);
         }
     }

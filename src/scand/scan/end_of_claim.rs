@@ -9,6 +9,7 @@ use crate::model::{Extent, State, StatusRecord};
 use crate::scand::check;
 use crate::scand::claims::dispatch::Assignment;
 use crate::scand::finalize::{StateChange, record_of};
+use crate::scand::metrics::{AttemptEnd, FailureReason};
 use log::{error, info, warn};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,7 @@ impl Scan<'_> {
             Outcome::NotStarted(cause) => self.blame(cause),
             other => other,
         };
+        self.count(&outcome);
         let state_change = self.state_change(outcome);
         let claim = self.assignment.claimed.claim();
         let is_handed_over =
@@ -43,12 +45,29 @@ impl Scan<'_> {
         }
     }
 
+    /// Counts the end of this attempt.
+    fn count(&self, outcome: &Outcome) {
+        let metrics = &self.scans.metrics;
+        let end = match outcome {
+            Outcome::Completed => AttemptEnd::Completed,
+            Outcome::Failed(reason, _) => {
+                metrics.attempt_failed(*reason);
+                AttemptEnd::Failed
+            }
+            Outcome::NotStarted(_) => AttemptEnd::Failed,
+            Outcome::Cancelled => AttemptEnd::Cancelled,
+            Outcome::Released { .. } | Outcome::ServerFault(_) => AttemptEnd::Released,
+            Outcome::Abandoned => AttemptEnd::Abandoned,
+        };
+        metrics.attempt_ended(end, self.assigned_at.elapsed());
+    }
+
     /// Decides whether the task or this server is to blame that masscan did not start.
     fn blame(&self, cause: String) -> Outcome {
         match check::first_fault(&self.scans.options, true) {
             Some(fault) => Outcome::ServerFault(fault),
             None if masscan::is_fault_of_network(&cause) => Outcome::ServerFault(cause),
-            None => Outcome::Failed(cause),
+            None => Outcome::Failed(FailureReason::NotStarted, cause),
         }
     }
 
@@ -68,13 +87,13 @@ impl Scan<'_> {
                 let error = format!("{} cannot scan: {fault}", self.scans.server);
                 self.release(Duration::ZERO, GivenBackAfter::ServerFault, error)
             }
-            Outcome::Failed(cause) | Outcome::NotStarted(cause)
+            Outcome::Failed(_, cause) | Outcome::NotStarted(cause)
                 if claimed.lineage.failed_attempts() >= claimed.task.attempts =>
             {
                 error!("attempt {attempt} failed, the last one: {cause}");
                 StateChange::End(self.ending(State::Failed, Some(cause)))
             }
-            Outcome::Failed(cause) | Outcome::NotStarted(cause) => {
+            Outcome::Failed(_, cause) | Outcome::NotStarted(cause) => {
                 let delay = retry_delay(claimed.lineage.failed_attempts(), fastrand::f64());
                 warn!(
                     "attempt {attempt} failed after {seconds:.1} s, the next one begins in {:.1} s: {cause}",

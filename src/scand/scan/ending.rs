@@ -117,7 +117,7 @@ impl Scan<'_> {
                 Some(Instant::now() + RELEASE_FLUSH_WAIT)
             }
             Outcome::Completed
-            | Outcome::Failed(_)
+            | Outcome::Failed(..)
             | Outcome::NotStarted(_)
             | Outcome::Cancelled => None,
         };

@@ -49,6 +49,7 @@ use crate::scand::claims::held_claims::{HeldClaims, Order};
 use crate::scand::claims::scope::ScopeInForce;
 use crate::scand::finalize::StateChange;
 use crate::scand::logging;
+use crate::scand::metrics::{CheckpointAge, ServerMetrics};
 use crate::scand::options::Options;
 use crossbeam_channel::{Receiver, RecvError, Sender, never, select_biased};
 use drops::DropsWatch;
@@ -78,6 +79,8 @@ pub struct Scans {
     pub health: Arc<Health>,
     /// The program.
     pub masscan: Arc<MasscanBinary>,
+    /// Counts what happens.
+    pub metrics: Arc<ServerMetrics>,
     /// The claims of this server.
     pub held_claims: Arc<HeldClaims>,
     /// Findings that wait for Kafka.
@@ -146,6 +149,9 @@ struct Scan<'a> {
     drops: DropsWatch,
     findings: OutgoingFindings<'a>,
     checkpoint: Checkpoint,
+    checkpoint_age: CheckpointAge,
+    /// Where the checkpoint was when `checkpoint_age` last looked.
+    noted_position: Position,
     pass: CurrentPass,
     /// masscan's last progress; the percentage is that of the whole task.
     progress: Progress,
@@ -204,7 +210,11 @@ impl<'a> Scan<'a> {
                 claimed.task.targets().without(&assignment.denied),
                 claimed.task.ports.clone(),
             ),
-            drops: DropsWatch::new(&claimed.task.task_id, outlets.source.interface.clone()),
+            drops: DropsWatch::new(
+                &claimed.task.task_id,
+                outlets.source.interface.clone(),
+                &scans.metrics,
+            ),
             findings: OutgoingFindings::new(
                 claimed,
                 &scans.server,
@@ -218,6 +228,8 @@ impl<'a> Scan<'a> {
                 begin,
                 plan.found_before,
             ),
+            checkpoint_age: scans.metrics.begin_scan(),
+            noted_position: begin,
             pass: CurrentPass::new(probe_order, &claimed.task, begin, plan.found_before, 0),
             progress: Progress {
                 percent: probe_order.percent_at(begin),
@@ -295,6 +307,7 @@ impl<'a> Scan<'a> {
                 (Stage::Ending { .. }, _) => self.on_ending(running, event),
                 // The event still counts: it may be a finding, or say that the claim is lost.
                 (_, Some(reason)) => {
+                    self.scans.metrics.stood_still();
                     let running = self.end_masscan(running, reason);
                     self.on_ending(running, event)
                 }

@@ -5,6 +5,7 @@
 
 use crate::masscan::Exit;
 use crate::scand::claims::held_claims::Order;
+use crate::scand::metrics::FailureReason;
 use std::time::Duration;
 
 /// masscan counts its wait in whole seconds of the wall clock, so it may wait this much less than `wait_s`.
@@ -91,8 +92,8 @@ pub struct Run {
 pub enum Outcome {
     /// The scan is complete. Once its findings are acknowledged, the task is completed.
     Completed,
-    /// This attempt failed.
-    Failed(String),
+    /// This attempt failed, for this reason; the text has the details.
+    Failed(FailureReason, String),
     /// masscan ended before it printed any progress. If this server fails its self-test, the server is to blame, else the attempt has failed.
     NotStarted(String),
     /// This server is not able to run scans: the task goes back to the queue, and the attempt does not count.
@@ -119,9 +120,10 @@ pub fn decide(end: RunEnd, run: &Run) -> Outcome {
             run,
             "it ended before it printed any progress".to_owned(),
         )),
-        RunEnd::WhileSending => {
-            Outcome::Failed(exited(run, format!("stopped at {:.2} %", run.percent)))
-        }
+        RunEnd::WhileSending => Outcome::Failed(
+            FailureReason::Exited,
+            exited(run, format!("stopped at {:.2} %", run.percent)),
+        ),
         RunEnd::WhileWaiting {
             waited,
             has_counted_down,
@@ -135,7 +137,7 @@ pub fn decide(end: RunEnd, run: &Run) -> Outcome {
                 waited.as_secs_f64(),
                 run.wait.as_secs()
             );
-            Outcome::Failed(exited(run, cause))
+            Outcome::Failed(FailureReason::Exited, exited(run, cause))
         }
     }
 }
@@ -160,7 +162,7 @@ fn stopped(reason: StopReason, run: &Run) -> Outcome {
         ),
         // A busy moment costs no attempt. A scan that gets no further because of it does, so that it ends.
         StopReason::Overrun if run.has_advanced => released(OVERRUN, false),
-        StopReason::Overrun => Outcome::Failed(OVERRUN.to_owned()),
+        StopReason::Overrun => Outcome::Failed(FailureReason::Overrun, OVERRUN.to_owned()),
         StopReason::BufferFull => released(
             "suspended: Kafka accepts findings too slowly and the buffer is full",
             true,
@@ -169,25 +171,32 @@ fn stopped(reason: StopReason, run: &Run) -> Outcome {
             "the server may no longer scan all of the targets; the scan starts again without them",
             false,
         ),
-        StopReason::Mismatch(why) => Outcome::Failed(why),
-        StopReason::TimedOut => Outcome::Failed(format!(
-            "timed out after {} s at {:.2} %",
-            run.timeout.unwrap_or_default().as_secs(),
-            run.percent
-        )),
+        StopReason::Mismatch(why) => Outcome::Failed(FailureReason::Mismatch, why),
+        StopReason::TimedOut => Outcome::Failed(
+            FailureReason::TimedOut,
+            format!(
+                "timed out after {} s at {:.2} %",
+                run.timeout.unwrap_or_default().as_secs(),
+                run.percent
+            ),
+        ),
         StopReason::Interrupted => interrupted(run),
-        StopReason::Silent => {
-            Outcome::Failed("masscan printed no progress and was killed".to_owned())
-        }
+        StopReason::Silent => Outcome::Failed(
+            FailureReason::Silent,
+            "masscan printed no progress and was killed".to_owned(),
+        ),
         StopReason::Hung => Outcome::Completed,
     }
 }
 
 fn interrupted(run: &Run) -> Outcome {
-    Outcome::Failed(format!(
-        "masscan was interrupted from outside at {:.2} %",
-        run.percent
-    ))
+    Outcome::Failed(
+        FailureReason::Interrupted,
+        format!(
+            "masscan was interrupted from outside at {:.2} %",
+            run.percent
+        ),
+    )
 }
 
 /// The error text for a masscan that exited unexpectedly; `cause` is used if masscan gave none.
@@ -222,7 +231,7 @@ mod tests {
 
     fn failure(end: RunEnd, run: &Run) -> String {
         match decide(end, run) {
-            Outcome::Failed(cause) => cause,
+            Outcome::Failed(_, cause) => cause,
             other => panic!("{other:?}"),
         }
     }
@@ -301,19 +310,28 @@ mod tests {
         }
         assert_eq!(
             stopped(StopReason::TimedOut),
-            Outcome::Failed("timed out after 60 s at 12.00 %".to_owned())
+            Outcome::Failed(
+                FailureReason::TimedOut,
+                "timed out after 60 s at 12.00 %".to_owned()
+            )
         );
-        assert!(matches!(stopped(StopReason::Silent), Outcome::Failed(_)));
+        assert!(matches!(
+            stopped(StopReason::Silent),
+            Outcome::Failed(FailureReason::Silent, _)
+        ));
         assert_eq!(
             stopped(StopReason::Mismatch(OTHER_VERSION.to_owned())),
-            Outcome::Failed(OTHER_VERSION.to_owned())
+            Outcome::Failed(FailureReason::Mismatch, OTHER_VERSION.to_owned())
         );
     }
 
     #[test]
     fn an_overrun_costs_an_attempt_only_if_the_scan_got_no_further() {
         let overrun = || RunEnd::Stopped(StopReason::Overrun);
-        assert!(matches!(decide(overrun(), &run()), Outcome::Failed(_)));
+        assert!(matches!(
+            decide(overrun(), &run()),
+            Outcome::Failed(FailureReason::Overrun, _)
+        ));
         let further = Run {
             has_advanced: true,
             ..run()

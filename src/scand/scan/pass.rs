@@ -12,6 +12,8 @@ pub(super) struct CurrentPass {
     pub(super) begin_index: u64,
     /// The highest percentage that masscan has shown in it.
     pub(super) percent: f64,
+    /// Probes that were counted as sent in it.
+    sent: u64,
     pub(super) estimate: Estimate,
     /// Findings before it began, those of earlier attempts in it included.
     found_before: FoundByPass,
@@ -32,11 +34,20 @@ impl CurrentPass {
             number: begin.pass,
             begin_index: begin.index,
             percent: 0.0,
+            sent: 0,
             estimate: Estimate::new(probe_order, task, begin.pass),
             // A pass without findings is listed too.
             found_before: found_before.with(begin.pass, found_before.of(begin.pass)),
             printed_before,
         }
+    }
+
+    /// Probes that masscan has sent since the last call, by its own percentage.
+    pub(super) fn newly_sent(&mut self, probe_order: &ProbeOrder) -> u64 {
+        let sent = probe_order.probes_between(self.begin_index, self.percent);
+        let newly = sent.saturating_sub(self.sent);
+        self.sent += newly;
+        newly
     }
 
     /// Findings of each pass when this attempt has printed `printed`, of at most `range` probes in a pass. An answer that was on its way at a

@@ -3,15 +3,17 @@
 
 use crate::claim_table::{Claim, ClaimTable, LiveProgress};
 use crate::model::progress::PROGRESS_EVERY;
+use crate::scand::metrics::{Operation, ServerMetrics};
 use crate::scand::retry_log::RetryLog;
 use crossbeam_channel::Receiver;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 /// Runs until the channel is closed.
-pub fn run(mut table: ClaimTable, updates: Receiver<LiveProgress>) {
-    let mut retry_log = RetryLog::new("write progress");
+pub fn run(mut table: ClaimTable, updates: Receiver<LiveProgress>, metrics: &Arc<ServerMetrics>) {
+    let mut retry_log = RetryLog::new("write progress", Operation::WriteProgress, metrics);
     let mut due = Instant::now();
     // Not woken by every update: with many scans only the newest update of each matters.
     while let Ok(first) = updates.recv() {

@@ -4,6 +4,7 @@
 //! this. Nothing is ever dropped here; scans limit the memory by checking [`FindingsBuffer::has_room`].
 
 use crate::kafka::{Messages, Producer};
+use crate::scand::metrics::{Operation, ServerMetrics};
 use crate::scand::retry_log::RetryLog;
 use crossbeam_channel::Receiver;
 use std::sync::Arc;
@@ -39,6 +40,16 @@ impl FindingsBuffer {
         }
     }
 
+    /// Bytes that are held now.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Bytes at which scans are suspended.
+    pub fn bound(&self) -> usize {
+        self.bound
+    }
+
     /// Whether scans may continue.
     pub fn has_room(&self) -> bool {
         self.held.load(Ordering::Relaxed) < self.bound
@@ -70,8 +81,13 @@ pub struct Batch {
 }
 
 /// Sends every batch until the channel is closed and empty. If Kafka is unreachable, retries for ever.
-pub fn run(mut producer: Producer, batches: Receiver<Batch>, buffer: &FindingsBuffer) {
-    let mut retry_log = RetryLog::new("write findings");
+pub fn run(
+    mut producer: Producer,
+    batches: Receiver<Batch>,
+    buffer: &FindingsBuffer,
+    metrics: &Arc<ServerMetrics>,
+) {
+    let mut retry_log = RetryLog::new("write findings", Operation::WriteFindings, metrics);
     while let Ok(first) = batches.recv() {
         let mut together = vec![first];
         let mut count = together[0].messages.len();
@@ -82,6 +98,7 @@ pub fn run(mut producer: Producer, batches: Receiver<Batch>, buffer: &FindingsBu
             together.push(next);
         }
         deliver(&mut producer, together, buffer, &mut retry_log);
+        metrics.acknowledged(count as u64);
     }
 }
 

@@ -45,6 +45,7 @@ impl Scan<'_> {
             Output::Findings(findings) => {
                 self.take_findings(findings);
                 if !self.scans.buffer.has_room() {
+                    self.scans.metrics.suspended();
                     return self.stop(running, StopReason::BufferFull);
                 }
             }
@@ -60,7 +61,12 @@ impl Scan<'_> {
 
     /// Findings of the task go to Kafka; others are dropped.
     pub(super) fn take_findings(&mut self, mut findings: Vec<Finding>) {
-        if let Some(first) = self.filter.retain(&mut findings) {
+        let printed = findings.len();
+        let first = self.filter.retain(&mut findings);
+        let metrics = &self.scans.metrics;
+        metrics.foreign_findings((printed - findings.len()) as u64);
+        metrics.found(&findings);
+        if let Some(first) = first {
             error!(
                 "masscan reports {} port {} ({}), which does not belong to the task: such findings are dropped",
                 first.ip,
@@ -77,6 +83,7 @@ impl Scan<'_> {
         let (probe_order, pass) = (&self.plan.probe_order, &mut self.pass);
         progress.percent = progress.percent.max(pass.percent);
         pass.percent = progress.percent;
+        self.scans.metrics.probes_sent(pass.newly_sent(probe_order));
         self.progress = Progress {
             percent: probe_order.percent_of_task(pass.number, progress.percent),
             // masscan has an estimate of its own while it sends, but not a good one.
@@ -93,6 +100,7 @@ impl Scan<'_> {
             self.findings.printed(),
             self.findings.acknowledged(),
         );
+        self.note_checkpoint();
         self.log_milestone();
         self.reporter.note_reading(read_at);
         if running.stage == Stage::Starting {
@@ -165,6 +173,7 @@ impl Scan<'_> {
     fn on_tick(&mut self, running: Running) -> Phase {
         self.findings.hand_over(self.is_trusted());
         self.checkpoint.acknowledge(self.findings.acknowledged());
+        self.note_checkpoint();
         self.report_if_due(&running);
         match self.reason_to_stop(&running) {
             Some(reason) => self.stop(running, reason),
@@ -200,6 +209,14 @@ impl Scan<'_> {
         let targets = self.assignment.claimed.task.targets();
         let denied = self.scans.scope.now().denied(&targets);
         !denied.without(&self.assignment.denied).is_empty()
+    }
+
+    /// Notes for the metrics if the checkpoint has moved.
+    fn note_checkpoint(&mut self) {
+        let position = self.checkpoint.resume().position;
+        if std::mem::replace(&mut self.noted_position, position) != position {
+            self.checkpoint_age.moved();
+        }
     }
 
     fn log_milestone(&mut self) {

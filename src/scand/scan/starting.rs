@@ -9,6 +9,7 @@ use crate::model::text::one_line;
 use crate::scand::claims::held_claims::Order;
 use crate::scand::claims::lease::running_record;
 use crate::scand::finalize::StateChange;
+use crate::scand::metrics::FailureReason;
 use crossbeam_channel::{Receiver, bounded};
 use log::{info, warn};
 use std::time::Instant;
@@ -59,7 +60,7 @@ impl Scan<'_> {
     /// Starts the masscan of the current pass.
     pub(super) fn start_pass(&mut self) -> Phase {
         if let Some(why) = self.plan.unfit.take() {
-            return self.flushing(Outcome::Failed(why));
+            return self.flushing(Outcome::Failed(FailureReason::Mismatch, why));
         }
         match self.start_masscan() {
             Ok(child) => {
@@ -69,7 +70,7 @@ impl Scan<'_> {
             }
             Err(error) => self.flushing(match error.is_fault_of_server() {
                 true => Outcome::ServerFault(one_line(&error.to_string())),
-                false => Outcome::Failed(one_line(&error.to_string())),
+                false => Outcome::Failed(FailureReason::NotStarted, one_line(&error.to_string())),
             }),
         }
     }

@@ -40,6 +40,7 @@ impl Server {
             server: "a".to_owned(),
             options: options_of(&program),
             health: Arc::default(),
+            metrics: Arc::default(),
             masscan: Arc::new(MasscanBinary::new(&program)),
             held_claims: Arc::default(),
             buffer: Arc::new(FindingsBuffer::new(1 << 20)),
@@ -72,6 +73,7 @@ impl Server {
             lineage: Lineage::unclaimed(0, 0),
             resume: Resume::default(),
             begun_ms: Some(1),
+            waited: None,
         };
         let (held_claim, orders) =
             self.scans
