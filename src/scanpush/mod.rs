@@ -145,7 +145,7 @@ fn warn_of_permissions(reader: &Reader, output: &mut Output<'_>) {
     let connection = Connection::read(&mut reader.clone()).ok();
     let warnings = connection.map(|connection| connection.permission_warnings());
     let of_database = database::permission_warning(reader);
-    let of_users = serve::permission_warning(reader);
+    let of_users = serve::permission_warnings(reader);
     for warning in warnings
         .into_iter()
         .flatten()

@@ -19,6 +19,7 @@
 //! | `new_scan.rs` | pushes tasks |
 //! | `exports.rs` | findings of tasks in the formats of `scanpush results` |
 //! | `store_thread.rs` | the thread that fills the database, and how it is doing |
+//! | `metrics.rs` | metrics and health |
 //! | `readers.rs` | connections to the database for requests |
 //! | `route.rs`, `router.rs` | an address with its handler; finds the handler of a request |
 //! | `access/` | who may do what |
@@ -54,6 +55,7 @@ mod layout;
 mod links;
 mod lists;
 mod live;
+mod metrics;
 mod new_scan;
 mod options;
 mod orders;
@@ -71,7 +73,7 @@ mod task_list;
 #[cfg(test)]
 mod tests;
 
-pub(super) use access::permission_warning;
+pub(super) use access::permission_warnings;
 
 use super::Command;
 

@@ -34,7 +34,7 @@ mod user;
 
 pub use guard::Guard;
 pub use login::{ROUTES, challenge};
-pub use options::{AUTH_FILE, AccessOptions, TRUST_HEADER, TRUST_PROXY, permission_warning, read};
+pub use options::{AUTH_FILE, AccessOptions, TRUST_HEADER, TRUST_PROXY, permission_warnings, read};
 pub use user::{By, User};
 
 use super::problem::Problem;

@@ -1,6 +1,7 @@
 //! The flags for who may use the page.
 
 use crate::credentials::CredentialFile;
+use crate::flags::shared::METRICS_TOKEN_FILE;
 use crate::flags::{Flag, Reader};
 use crate::model::Invalid;
 use http::HeaderName;
@@ -53,6 +54,13 @@ pub struct AccessOptions {
     pub header: Option<HeaderName>,
     /// The reverse proxies.
     pub proxies: Proxies,
+}
+
+impl AccessOptions {
+    /// Whether only users may use the page. If not, every program of this machine may.
+    pub fn has_users(&self) -> bool {
+        self.auth_file.is_some() || self.header.is_some()
+    }
 }
 
 /// The addresses of reverse proxies.
@@ -127,7 +135,7 @@ pub fn read(reader: &mut Reader, address: SocketAddr) -> Result<AccessOptions, I
         return Err(Invalid::about(wrong).of(TRUST_PROXY.shown()));
     }
     let is_local = address.ip().to_canonical().is_loopback();
-    if !is_local && options.auth_file.is_none() && options.header.is_none() {
+    if !is_local && !options.has_users() {
         return Err(Invalid::new(
             &address.to_string(),
             "can be reached from other machines: use -auth-file FILE (scanpush auth makes it), or -trust-header NAME and -trust-proxy ADDRESS behind a reverse proxy",
@@ -137,10 +145,14 @@ pub fn read(reader: &mut Reader, address: SocketAddr) -> Result<AccessOptions, I
     Ok(options)
 }
 
-/// The warning if every user of this machine can read the file of `-auth-file`.
-pub fn permission_warning(reader: &Reader) -> Option<String> {
-    let file = reader.clone().credential_file(&AUTH_FILE).ok()??;
-    file.permission_warning()
+/// The warnings about files with secrets that every user of this machine can read.
+pub fn permission_warnings(reader: &Reader) -> impl Iterator<Item = String> {
+    let mut reader = reader.clone();
+    let users = reader.credential_file(&AUTH_FILE).ok().flatten();
+    let token = reader.password(&METRICS_TOKEN_FILE).ok().flatten();
+    let token = token.and_then(|token| token.file().cloned());
+    let files = users.into_iter().chain(token);
+    files.filter_map(|file| file.permission_warning())
 }
 
 #[cfg(test)]
