@@ -614,6 +614,77 @@ fn each_mutation_applies_and_its_tests_exist() {
     assert!(output.status.success(), "{stderr}");
 }
 
+/// Where the metrics of each program are registered, by their whole names. The second file belongs to scanpush serve: until it exists, the names that
+/// begin with `scanpush_` are not compared.
+const METRICS: [(&str, &str); 2] = [
+    ("scand_", "src/scand/metrics"),
+    ("scanpush_", "src/scanpush/serve/metrics"),
+];
+
+/// The words of `text` that are names of metrics with this prefix.
+fn metrics_in(text: &str, prefix: &str) -> BTreeSet<String> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| word.starts_with(prefix))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The metrics that the source files register: string literals that are names of metrics.
+fn registered_metrics(place: &str, prefix: &str) -> BTreeSet<String> {
+    let mut sources = files(place, &[".rs"]);
+    sources.extend(Some(root().join(format!("{place}.rs"))).filter(|path| path.exists()));
+    let mut found = BTreeSet::new();
+    for path in sources {
+        let code = own_code(&path);
+        let literals = code.split('"').skip(1).step_by(2);
+        found.extend(
+            literals
+                .filter(|text| text.starts_with(prefix) && !text.contains(' '))
+                .map(str::to_owned),
+        );
+    }
+    found
+}
+
+#[test]
+fn alerts_dashboard_and_documentation_name_metrics_that_exist() {
+    let page = read(&root().join("docs/monitoring.md"));
+    let queries = ["alerts.yml", "grafana-dashboard.json"]
+        .map(|name| read(&root().join("docs/monitoring").join(name)))
+        .concat();
+    for (prefix, place) in METRICS {
+        let rows = page.lines().filter(|line| line.starts_with("| `"));
+        let documented: BTreeSet<String> = rows
+            .filter_map(|row| row.strip_prefix("| `")?.split(['`', '{']).next())
+            .filter(|name| name.starts_with(prefix))
+            .map(str::to_owned)
+            .collect();
+        assert!(documented.len() > 5, "{documented:?}");
+        let registered = registered_metrics(place, prefix);
+        if !registered.is_empty() {
+            assert_eq!(registered, documented, "docs/monitoring.md and {place}");
+        }
+        for name in metrics_in(&queries, prefix) {
+            let base = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|suffix| name.strip_suffix(suffix));
+            let is_known =
+                documented.contains(&name) || base.is_some_and(|base| documented.contains(base));
+            assert!(is_known, "docs/monitoring.md does not list {name}");
+        }
+    }
+    let alerts = read(&root().join("docs/monitoring/alerts.yml"));
+    let mut count = 0;
+    for line in alerts.lines() {
+        if let Some(name) = line.trim().strip_prefix("- alert: ") {
+            count += 1;
+            let row = format!("| `{name}` |");
+            assert!(page.contains(&row), "docs/monitoring.md lacks {name}");
+        }
+    }
+    assert!(count >= 8, "only {count} alerts");
+}
+
 fn compose() -> Yaml {
     let text = read(&root().join("docker-compose.yml"));
     YamlLoader::load_from_str(&text).unwrap().remove(0)
@@ -667,6 +738,34 @@ fn compose_starts_kafka_and_a_persistent_redis_on_localhost() {
             );
         }
     }
+}
+
+#[test]
+fn compose_has_prometheus_and_grafana_behind_a_profile() {
+    let file = compose();
+    for (name, port) in [("prometheus", "9090"), ("grafana", "3000")] {
+        let service = &file["services"][name];
+        assert_eq!(service["profiles"][0].as_str(), Some("monitoring"));
+        let ports = service["ports"].as_vec().unwrap();
+        for address in ports {
+            let address = address.as_str().unwrap();
+            assert!(address.starts_with("127.0.0.1:") && address.ends_with(port));
+        }
+        for config in service["configs"].as_vec().unwrap() {
+            let source = config["source"].as_str().unwrap();
+            let known = &file["configs"][source];
+            assert!(!known.is_badvalue(), "{name}: {source}");
+            if let Some(path) = known["file"].as_str() {
+                assert!(root().join(path).exists(), "{path}");
+            }
+        }
+    }
+    let text = file["configs"]["prometheus"]["content"].as_str().unwrap();
+    let config = YamlLoader::load_from_str(text).unwrap().remove(0);
+    assert_eq!(
+        config["scrape_configs"][0]["job_name"].as_str(),
+        Some("scand")
+    );
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod kafka_cluster;
 mod kafka_faults;
 mod kafka_security;
 mod librdkafka;
+mod monitoring;
 mod passes;
 mod postgres;
 mod push;
@@ -67,6 +68,8 @@ enum Needs {
     Browser,
     /// The programs that parse the output of scanpush.
     Parsers,
+    /// Kafka, Redis, and the programs of Prometheus.
+    Prometheus,
 }
 
 /// A test: name, requirement, function.
@@ -126,6 +129,7 @@ const OTHERS: &[&[Test]] = &[
     interrupted_run::TESTS,
     postgres::TESTS,
     browser::TESTS,
+    monitoring::TESTS,
 ];
 
 fn main() -> ExitCode {
@@ -168,6 +172,11 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
         eprintln!("tests are ignored: {reason} (tests/run.sh installs what is missing)");
         Some(reason)
     });
+    let no_prometheus = no_services.clone().or_else(|| {
+        let reason = monitoring::find_prometheus().err()?;
+        eprintln!("tests are ignored: {reason} (tests/run.sh installs what is missing)");
+        Some(reason)
+    });
     let asked_for = |variable: &str| std::env::var_os(variable).is_some();
     let mut tests = Vec::new();
     if !asked_for("SCAN_NO_CLUSTER_TESTS") {
@@ -188,6 +197,7 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
                 Needs::Lab => &no_lab,
                 Needs::Browser => &no_browser,
                 Needs::Parsers => &no_parsers,
+                Needs::Prometheus => &no_prometheus,
             };
             Trial::test(name, move || -> TestResult {
                 test();

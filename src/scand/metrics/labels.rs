@@ -31,13 +31,10 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// All values of the label.
-    pub const ALL: [Operation; 8] = [
+    /// Those that use Kafka: the values of the label.
+    pub const OF_KAFKA: [Operation; 5] = [
         Operation::Connect,
         Operation::ReadTasks,
-        Operation::Claim,
-        Operation::RenewLeases,
-        Operation::WriteProgress,
         Operation::WriteFindings,
         Operation::WriteStatus,
         Operation::Commit,

@@ -70,7 +70,7 @@ impl Default for ServerMetrics {
             with_drops: Counter::default(),
             claims_lost: Counter::default(),
             records_lost: Counter::default(),
-            kafka_errors: counters_by("operation", Operation::ALL.map(Operation::as_str)),
+            kafka_errors: counters_by("operation", Operation::OF_KAFKA.map(Operation::as_str)),
             redis_errors: Counter::default(),
             lease_renewal: of_calls(),
             attempts: histograms_by("end", AttemptEnd::ALL.map(AttemptEnd::as_str), of_tasks),

@@ -11,6 +11,7 @@ mod kafka;
 mod lab;
 mod peer;
 mod postgres;
+mod prometheus;
 mod proof;
 mod proxy;
 mod rack;
@@ -36,6 +37,7 @@ pub use lab::{
 };
 pub use peer::{OwnPeer, ReplicatedRedis, free_port};
 pub use postgres::Database;
+pub use prometheus::{Prometheus, http_get};
 pub use proof::{Proof, a_reused_process_id_is_another_run, offsets};
 pub use proxy::Proxy;
 pub use rack::{Rack, SESSION_WAIT};
