@@ -2,10 +2,10 @@
 //! unreachable.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::ffi::OsStringExt;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a command may take to report that a peer refuses the connection or does not answer, with a margin for a busy machine.
@@ -407,8 +407,8 @@ fn a_large_push_without_a_terminal_needs_a_flag() {
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
 }
 
-/// Runs scanpush on a terminal and types `answer`. Returns what the terminal shows, and the exit code.
-fn on_a_terminal(line: &[&str], answer: &str) -> (String, Option<i32>) {
+/// Starts scanpush on a terminal.
+fn start_on_a_terminal(line: &[&str]) -> (Child, std::fs::File) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there is a pseudo-terminal");
     grantpt(&ours)
@@ -420,15 +420,20 @@ fn on_a_terminal(line: &[&str], answer: &str) -> (String, Option<i32>) {
         let opened = std::fs::File::options().read(true).write(true).open(name);
         Stdio::from(opened.expect("the other end is there"))
     };
-    let mut child = command()
+    let child = command()
         .args(line)
         .stdin(theirs())
         .stdout(theirs())
         .stderr(theirs())
         .spawn()
         .expect("the binary that cargo just built starts");
-    let mut ours = std::fs::File::from(ours);
-    std::io::Write::write_all(&mut ours, answer.as_bytes())
+    (child, std::fs::File::from(ours))
+}
+
+/// Runs scanpush on a terminal and types `answer`. Returns what the terminal shows, and the exit code.
+fn on_a_terminal(line: &[&str], answer: &str) -> (String, Option<i32>) {
+    let (mut child, mut ours) = start_on_a_terminal(line);
+    ours.write_all(answer.as_bytes())
         .expect("a terminal takes what is typed");
     let status = child.wait().expect("the child was started here");
     let mut shown = Vec::new();
@@ -561,4 +566,97 @@ fn a_missing_or_foreign_database_is_one_line() {
         }
     }
     assert!(!folder.path().join("none.db").exists());
+}
+
+#[test]
+fn the_page_is_not_for_everybody_on_other_machines() {
+    let remedy = "-auth-file FILE";
+    for (words, named) in [
+        (
+            &["-http", "0.0.0.0:0"][..],
+            &["-http: \"0.0.0.0:0\"", remedy][..],
+        ),
+        (
+            &["-http", "[::]:0"],
+            &[remedy, "-trust-header NAME", "-trust-proxy ADDRESS"],
+        ),
+        (
+            &["-trust-header", "X-User"],
+            &["-trust-header: needs -trust-proxy"],
+        ),
+        (
+            &["-trust-proxy", "::1"],
+            &["-trust-proxy: needs -trust-header"],
+        ),
+        (
+            &["-auth-file", "none.auth"],
+            &["-auth-file: \"none.auth\" does not exist"],
+        ),
+    ] {
+        assert_usage_error([&["serve"], words].concat(), named);
+    }
+    let (_folder, path) = file("auth", "# people\nanna:secret\n");
+    let output = scanpush(["serve", "-auth-file", &path]);
+    let err = text(&output.stderr);
+    assert!(err.contains("every user of this machine can read"), "{err}");
+    assert!(
+        err.contains("line 2: is not user NAME HASH") && !err.contains("secret"),
+        "{err}"
+    );
+}
+
+#[test]
+fn users_and_tokens_are_made_without_a_terminal() {
+    let mut child = command()
+        .args(["auth", "user", "anna", "-right", "read"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"correct horse\n").unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    let line = text(&output.stdout);
+    assert!(
+        output.status.success() && line.starts_with("user anna $argon2id$v=19$"),
+        "{line}"
+    );
+    assert!(
+        line.ends_with(" read\n") && !line.contains("horse"),
+        "{line}"
+    );
+
+    let output = scanpush(["auth", "token", "ci"]);
+    let (line, token) = (text(&output.stdout), text(&output.stderr));
+    assert!(
+        line.starts_with("token ci ") && line.ends_with(" change\n"),
+        "{line}"
+    );
+    let token = token.split("scanpush_").nth(1).unwrap().trim();
+    assert!(token.len() == 64 && !line.contains(token), "{token}");
+    assert_usage_error(["auth", "user", "an na"], &["\"an na\" is not a name"]);
+    // Standard input is empty.
+    assert_usage_error(["auth", "user", "anna"], &["less than 8 characters"]);
+}
+
+#[test]
+fn a_password_is_not_shown_on_a_terminal() {
+    for (second, code) in [("correct horse", 0), ("correct house", 2)] {
+        let (mut child, mut ours) = start_on_a_terminal(&["auth", "user", "anna"]);
+        let mut shown = Vec::new();
+        for (question, answer) in [("Password: ", "correct horse"), ("Again: ", second)] {
+            while !String::from_utf8_lossy(&shown).ends_with(question) {
+                let mut byte = [0];
+                ours.read_exact(&mut byte).unwrap();
+                shown.push(byte[0]);
+            }
+            ours.write_all(format!("{answer}\n").as_bytes()).unwrap();
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        let _ = ours.read_to_end(&mut shown);
+        let shown = String::from_utf8_lossy(&shown);
+        assert!(!shown.contains("correct"), "{shown}");
+        assert_eq!(shown.contains("user anna $argon2id$"), code == 0, "{shown}");
+    }
 }

@@ -21,6 +21,7 @@
 //! | `input_source.rs` | reads a file or standard input up to a bound |
 //! | `store/` | writes findings into a database |
 //! | `serve/` | the web page and the API |
+//! | `auth/` | users and tokens of the web page and the API |
 //! | `interrupt.rs` | Ctrl-C for a command that has something to finish |
 //! | `database.rs` | the flags for the findings' database |
 //! | `options.rs` | flags that every command takes |
@@ -29,6 +30,7 @@
 //!
 //! A new command is a file with a `COMMAND`, and its line in `COMMANDS`.
 
+mod auth;
 mod completion;
 mod control;
 mod database;
@@ -85,6 +87,7 @@ const COMMANDS: &[Command] = &[
     results::COMMAND,
     store::COMMAND,
     serve::COMMAND,
+    auth::COMMAND,
     queries::SERVICES,
     queries::CHANGES,
     queries::HOST,
@@ -142,7 +145,13 @@ fn warn_of_permissions(reader: &Reader, output: &mut Output<'_>) {
     let connection = Connection::read(&mut reader.clone()).ok();
     let warnings = connection.map(|connection| connection.permission_warnings());
     let of_database = database::permission_warning(reader);
-    for warning in warnings.into_iter().flatten().chain(of_database) {
+    let of_users = serve::permission_warnings(reader);
+    for warning in warnings
+        .into_iter()
+        .flatten()
+        .chain(of_database)
+        .chain(of_users)
+    {
         output.notice(&warning);
     }
 }

@@ -3,7 +3,7 @@
 use super::connection::AnyConnection;
 use super::error::StoreError;
 use super::reader::StoreReader;
-use super::schema::{key_of, positions, signed, unsigned};
+use super::schema::{changes, key_of, positions, signed, unsigned};
 use crate::model::service::{ChangeKind, ServiceState, ordered_bytes};
 use crate::model::{Invalid, State};
 use diesel::deserialize::QueryableByName;
@@ -143,6 +143,21 @@ impl StoreReader {
                     .map(port_count)
                     .collect::<Result<_, _>>()?,
             })
+        })
+    }
+
+    /// How many changes of each kind there are, in the order of [`ChangeKind::ALL`].
+    pub fn changes_by_kind(&mut self) -> Result<[u64; 3], StoreError> {
+        self.run(|connection| {
+            let mut counts = [0; 3];
+            for (count, kind) in counts.iter_mut().zip(ChangeKind::ALL) {
+                let rows: i64 = changes::table
+                    .filter(changes::kind.eq(kind.as_str()))
+                    .count()
+                    .get_result(connection)?;
+                *count = unsigned(rows);
+            }
+            Ok(counts)
         })
     }
 

@@ -6,7 +6,7 @@ use super::site::Site;
 use crate::flags;
 use crate::http_server::{Body, BodyStream, Request};
 use crate::scanpush::interrupt::Interrupt;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method, header};
 use std::sync::Arc;
 
 /// What a client gets.
@@ -39,7 +39,7 @@ pub fn request(target: &str) -> Request {
         method: Method::GET,
         path: path.to_owned(),
         query: query.to_owned(),
-        headers: HeaderMap::new(),
+        headers: HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("localhost"))]),
         body: Vec::new(),
         peer: "127.0.0.1:9".parse().unwrap(),
     }
@@ -48,7 +48,7 @@ pub fn request(target: &str) -> Request {
 /// A site with the flags of a command line.
 pub fn site(line: &[&str]) -> Arc<Site> {
     let options = flags::read_line(line, options::FLAGS, options::read).unwrap();
-    Site::new(options, Interrupt::default())
+    Site::new(options, Interrupt::default()).unwrap()
 }
 
 /// The answer to a GET request.

@@ -66,12 +66,14 @@ pub struct Layout {
     pub current: &'static str,
     /// What is away.
     pub notices: Vec<Notice>,
-    /// Nothing can be changed.
+    /// This user can change nothing.
     pub read_only: bool,
     /// The group whose tasks are shown.
     pub group: String,
     /// The name of the user.
     pub user: String,
+    /// The user has logged in here.
+    pub may_log_out: bool,
 }
 
 impl Layout {
@@ -80,20 +82,24 @@ impl Layout {
         Layout {
             title: title.into(),
             current,
+            notices: notices(context.site),
+            read_only: context.site.options.read_only || !context.user.may_change,
             user: context.user.name.clone(),
+            may_log_out: context.user.may_log_out(),
             ..Layout::of_problem(context.site, "")
         }
     }
 
-    /// The frame of an error.
+    /// The frame of an error, which may be shown to somebody who is not known.
     pub fn of_problem(site: &Site, title: &str) -> Layout {
         Layout {
             title: title.to_owned(),
             current: "",
-            notices: notices(site),
+            notices: Vec::new(),
             read_only: site.options.read_only,
             group: site.connection().group.to_string(),
             user: String::new(),
+            may_log_out: false,
         }
     }
 
@@ -123,17 +129,29 @@ fn notices(site: &Site) -> Vec<Notice> {
         },
         cause: away.cause,
     });
-    let kafka = site.store.away().map(|away| Notice {
+    let kafka = site.store.kafka_away().map(|away| Notice {
         text: format!(
-            "The database has not been filled for {}: findings and changes may be missing.",
+            "Kafka has been away for {}: findings, changes and ends of tasks since then are missing.",
             since(&away)
         ),
         cause: away.cause,
     });
-    let database = site.readers.away().map(|away| Notice {
-        text: format!("The database has been away for {}.", since(&away)),
+    let unread = site.readers.away().map(|away| Notice {
+        text: format!(
+            "The database has been away for {}: only pages that were shown before are there.",
+            since(&away)
+        ),
         cause: away.cause,
     });
+    let unwritten = site.store.database_away().map(|away| Notice {
+        text: format!(
+            "The database has not been written for {}: findings, changes and ends of tasks since then are missing.",
+            since(&away)
+        ),
+        cause: away.cause,
+    });
+    // If it can't be read, it can't be written.
+    let database = unread.or(unwritten);
     [database, kafka, redis].into_iter().flatten().collect()
 }
 

@@ -19,9 +19,11 @@
 //! | `new_scan.rs` | pushes tasks |
 //! | `exports.rs` | findings of tasks in the formats of `scanpush results` |
 //! | `store_thread.rs` | the thread that fills the database, and how it is doing |
+//! | `metrics.rs` | metrics and health |
 //! | `readers.rs` | connections to the database for requests |
 //! | `route.rs`, `router.rs` | an address with its handler; finds the handler of a request |
-//! | `access.rs` | who may do what |
+//! | `access/` | who may do what |
+//! | `redirect.rs` | sends a browser to another page |
 //! | `fields.rs` | the fields of queries and forms |
 //! | `lists.rs` | services and changes, a page at a time |
 //! | `comparison.rs` | the differences of two tasks or jobs |
@@ -57,12 +59,14 @@ mod layout;
 mod links;
 mod lists;
 mod live;
+mod metrics;
 mod new_scan;
 mod options;
 mod orders;
 mod pages;
 mod problem;
 mod readers;
+mod redirect;
 mod route;
 mod router;
 mod run;
@@ -73,6 +77,8 @@ mod tables;
 mod task_list;
 #[cfg(test)]
 mod tests;
+
+pub(super) use access::permission_warnings;
 
 use super::Command;
 
@@ -90,10 +96,14 @@ it, all serve the page. docs/web.md has more. Runs until SIGTERM or Ctrl-C.
 Exit code 0: ended by a signal; 1: the address or the database cannot be used;
 2: invalid flags.
 
+Without -auth-file and -trust-header only this machine can reach the page, and
+everybody there can use it.
+
 examples:
   scanpush serve
   scanpush serve -db sqlite:/var/lib/scan/findings.db -http 127.0.0.1:8080
   scanpush serve -read-only -tags sites.txt
+  scanpush serve -http 0.0.0.0:8080 -auth-file scanpush.auth
 ",
     run: run::run,
 };

@@ -1,7 +1,10 @@
 //! The command line of `scanpush serve`.
 
+use super::access::{self, AUTH_FILE, AccessOptions, TRUST_HEADER, TRUST_PROXY};
+use crate::flags::shared::METRICS_TOKEN_FILE;
 use crate::flags::{Flag, Reader, shared};
 use crate::model::{Invalid, Tags};
+use crate::monitoring;
 use crate::scanpush::database::{DB, DB_PASSWORD_FILE};
 use crate::scanpush::input_source::InputSource;
 use crate::scanpush::store::{self, CLOSED_AFTER, KEEP, KEEP_FINDINGS};
@@ -22,9 +25,13 @@ const READ_ONLY: Flag = Flag::switch(
 /// Its flags.
 pub const FLAGS: &[Flag] = &[
     HTTP,
+    AUTH_FILE,
+    TRUST_HEADER,
+    TRUST_PROXY,
     DB,
     DB_PASSWORD_FILE,
     READ_ONLY,
+    shared::METRICS_TOKEN_FILE,
     TAGS,
     CLOSED_AFTER,
     KEEP,
@@ -40,6 +47,10 @@ pub struct Options {
     pub store: store::Options,
     /// Where the page is.
     pub http: SocketAddr,
+    /// How users are known.
+    pub access: AccessOptions,
+    /// Who may read metrics and health; none: nobody.
+    pub metrics: Option<monitoring::Access>,
     /// Nothing can be changed.
     pub read_only: bool,
     /// The tagged networks; none without `-tags`.
@@ -49,12 +60,21 @@ pub struct Options {
 /// Reads the command line, and the file of `-tags`.
 pub fn read(mut reader: Reader) -> Result<Options, Invalid> {
     let http = reader.value(&HTTP, parse_address)?;
+    let access = access::read(&mut reader, http)?;
+    let token = reader.password(&METRICS_TOKEN_FILE)?;
+    if let Some(token) = &token {
+        token.read()?;
+    }
+    // Without users only programs of this machine can connect.
+    let metrics = (token.is_some() || !access.has_users()).then(|| monitoring::Access::with(token));
     let read_only = reader.switch(&READ_ONLY);
     let tags = reader.optional(&TAGS, InputSource::parse)?;
     let store = store::Options::read(&mut reader)?;
     reader.finish()?;
     Ok(Options {
         http,
+        access,
+        metrics,
         read_only,
         tags: tags.as_ref().map(read_tags).transpose()?,
         store,

@@ -2,7 +2,7 @@
 
 use crate::http_server::Response;
 use crate::model::Invalid;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 /// Why a request cannot be answered.
@@ -12,8 +12,8 @@ pub struct Problem {
     pub status: StatusCode,
     /// One line for people: what is wrong, and what would be right.
     pub detail: String,
-    /// The methods that the address has, if the request's is not among them.
-    allow: Option<String>,
+    /// A header field of the response.
+    field: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
@@ -22,13 +22,22 @@ impl Problem {
         Problem {
             status,
             detail: detail.into(),
-            allow: None,
+            field: None,
         }
     }
 
     /// 400: the request is wrong.
     pub fn bad_request(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 401: nobody knows who sent the request.
+    pub fn unauthorized(detail: impl Into<String>) -> Problem {
+        let scheme = HeaderValue::from_static("Bearer realm=\"scanpush\"");
+        Problem {
+            field: Some((header::WWW_AUTHENTICATE, scheme)),
+            ..Problem::new(StatusCode::UNAUTHORIZED, detail)
+        }
     }
 
     /// 403: this user may not do this.
@@ -45,7 +54,7 @@ impl Problem {
     pub fn method_not_allowed(allowed: &[&str]) -> Problem {
         let allow = allowed.join(", ");
         Problem {
-            allow: Some(allow.clone()),
+            field: allow.parse().ok().map(|allow| (header::ALLOW, allow)),
             ..Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 format!("this address accepts {allow}"),
@@ -87,9 +96,9 @@ impl Problem {
 
     /// The response with the header fields that belong to the problem.
     pub fn headed(&self, response: Response) -> Response {
-        match self.allow.as_deref().map(HeaderValue::from_str) {
-            Some(Ok(allow)) => response.with(header::ALLOW, allow),
-            _ => response,
+        match &self.field {
+            Some((name, value)) => response.with(name.clone(), value.clone()),
+            None => response,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! An address with its handler, and what a handler gets.
 
+use super::access::User;
 use super::fields;
 use super::problem::Problem;
 use super::site::Site;
@@ -20,13 +21,6 @@ pub enum Access {
     Read,
     /// Every user, if the server was not started with `-read-only`.
     Change,
-}
-
-/// Who sent a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
-    /// The name, for the log and the page.
-    pub name: String,
 }
 
 /// An address with its handler.

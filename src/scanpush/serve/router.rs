@@ -7,32 +7,66 @@ use super::{access, api, assets, pages};
 use crate::http_server::{Request, Response};
 use http::{HeaderName, HeaderValue, Method, header};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Only our own style sheet and script, forms only to this server, no frame around the page.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/// The label `route` of metrics for addresses that do not exist, and for metrics and health.
+const NO_ROUTE: &str = "none";
+const MONITORING: &str = "/metrics";
+
 /// Answers a request.
 pub fn answer(site: &Arc<Site>, request: &Request) -> Response {
+    let began = Instant::now();
+    let (pattern, mut response) = match metrics(site, request) {
+        Some(response) => (MONITORING, response),
+        None => page_or_document(site, request),
+    };
+    let code = response.status;
+    site.metrics.note_request(pattern, code, began.elapsed());
+    protect(&mut response);
+    response
+}
+
+/// The response to a request for metrics or health.
+fn metrics(site: &Site, request: &Request) -> Option<Response> {
+    let response = site.metrics.answer(request)?;
+    let refused = site.guard.check_host(request).err();
+    Some(refused.map_or(response, |problem| problem.as_json()))
+}
+
+/// The response to any other request, and the pattern of its route.
+fn page_or_document(site: &Arc<Site>, request: &Request) -> (&'static str, Response) {
     let (route, answer) = match find(request) {
         Ok((route, parameters)) => {
             let answer = access::check(site, request, route).and_then(|user| {
-                (route.answer)(&Context {
+                let context = Context {
                     site,
                     request,
                     user,
                     parameters,
-                })
+                };
+                let answer = (route.answer)(&context);
+                access::note_change(site, request, &context.user, &answer);
+                answer
             });
             (Some(route), answer)
         }
         Err(problem) => (None, Err(problem)),
     };
     let is_api = route.map_or(request.path.starts_with("/api/"), Route::is_api);
-    let mut response = answer.unwrap_or_else(|problem| match is_api {
+    let response = answer.unwrap_or_else(|problem| match is_api {
         true => problem.as_json(),
-        false => pages::problem::answer(site, &problem),
+        false => access::challenge(site, request, &problem)
+            .unwrap_or_else(|| pages::problem::answer(site, &problem)),
     });
+    (route.map_or(NO_ROUTE, |route| route.pattern), response)
+}
+
+/// Adds the header fields that protect a browser.
+fn protect(response: &mut Response) {
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -50,12 +84,11 @@ pub fn answer(site: &Arc<Site>, request: &Request) -> Response {
         let entry = response.headers.entry(name);
         entry.or_insert(HeaderValue::from_static(value));
     }
-    response
 }
 
 /// Every route.
 fn routes() -> impl Iterator<Item = &'static Route> {
-    [assets::ROUTES, pages::ROUTES, api::ROUTES]
+    [assets::ROUTES, access::ROUTES, pages::ROUTES, api::ROUTES]
         .into_iter()
         .flatten()
         .flat_map(|routes| routes.iter())

@@ -9,11 +9,15 @@ use crate::flags::Reader;
 use crate::http_server::HttpServer;
 use crate::scanpush::interrupt::Interrupt;
 use crate::scanpush::output::Output;
-use crossbeam_channel::{RecvTimeoutError, bounded};
+use crate::scanpush::store::{End, STORE_STOP_WAIT, Work};
+use crate::store::StoreError;
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use simplelog::{ColorChoice, ConfigBuilder, LevelFilter, TermLogger, TerminalMode};
+use std::io;
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use time::macros::format_description;
 
 /// How often signals are looked for.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
@@ -22,14 +26,46 @@ const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let options = options::read(reader)?;
     let interrupt = Interrupt::catch()?;
-    start_logging()?;
+    let site = Site::new(options, interrupt.clone())?;
+    start_logging(output)?;
+    let address = site.options.http;
+    let http = {
+        let site = Arc::clone(&site);
+        HttpServer::start(
+            address,
+            Arc::new(move |request| router::answer(&site, &request)),
+        )
+        .map_err(|error| Failure::Runtime(format!("cannot listen on {address}: {error}")))?
+    };
     let (stop_sender, stop) = bounded::<()>(0);
-    let site = Site::new(options, interrupt.clone());
     let failed = |error| Failure::Runtime(format!("a thread cannot be started: {error}"));
     let store = store_thread::start(&site.options.store, stop.clone()).map_err(failed)?;
+    let threads = start_threads(&site, &stop).map_err(failed)?;
+    log::info!("the page is at http://{}/", http.address());
+    let end = work(&site, &store, &interrupt);
+    // Streams end first, with the thread that they follow.
+    drop(stop_sender);
+    drop(http);
+    let deadline = Instant::now() + STORE_STOP_WAIT;
+    let end = end.or_else(|| ended_until(&site, &store, deadline));
+    // A thread that still waits for Redis ends with the process.
+    while !threads.iter().all(JoinHandle::is_finished) && Instant::now() < deadline {
+        thread::sleep(SIGNAL_INTERVAL);
+    }
+    match end {
+        None | Some(Ok(End::Stopped | End::Done)) => {
+            log::info!("stopped");
+            Ok(())
+        }
+        Some(Ok(End::Unreadable(line))) => Err(Failure::Runtime(line)),
+        Some(Err(error)) => Err(Failure::Runtime(error.to_string())),
+    }
+}
+
+/// Starts the threads that read Redis and the database until `stop` is closed.
+fn start_threads(site: &Arc<Site>, stop: &Receiver<()>) -> io::Result<[JoinHandle<()>; 3]> {
     let live = {
-        let site = Arc::clone(&site);
-        let stop = stop.clone();
+        let (site, stop) = (Arc::clone(site), stop.clone());
         let read = move || {
             let newest_change = || {
                 let newest = site.readers.try_ask(|reader| reader.newest_change());
@@ -37,51 +73,79 @@ pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
             };
             site.live.run(site.connection(), newest_change, &stop);
         };
-        thread::Builder::new().name("live".to_owned()).spawn(read)
-    }
-    .map_err(failed)?;
+        thread::Builder::new().name("live".to_owned()).spawn(read)?
+    };
+    let counts = {
+        let (site, stop) = (Arc::clone(site), stop.clone());
+        let count = move || site.metrics.run(&site.readers, &stop);
+        thread::Builder::new()
+            .name("counts".to_owned())
+            .spawn(count)?
+    };
     let statistics = {
-        let site = Arc::clone(&site);
+        let (site, stop) = (Arc::clone(site), stop.clone());
         let count = move || site.statistics.run(&site.readers, &stop);
         thread::Builder::new()
             .name("statistics".to_owned())
-            .spawn(count)
-    }
-    .map_err(failed)?;
-    let http = {
-        let site = Arc::clone(&site);
-        let address = site.options.http;
-        HttpServer::start(
-            address,
-            Arc::new(move |request| router::answer(&site, &request)),
-        )
-        .map_err(|error| Failure::Runtime(format!("cannot listen on {address}: {error}")))?
+            .spawn(count)?
     };
-    output.notice(&format!("the page is at http://{}/", http.address()));
-    while !interrupt.came() {
-        match store.reports.recv_timeout(SIGNAL_INTERVAL) {
-            Ok(report) => store_thread::note(&site.store, report),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-    }
-    drop(http);
-    drop(stop_sender);
-    let _ = live.join();
-    let _ = statistics.join();
-    Ok(())
+    Ok([live, counts, statistics])
 }
 
-fn start_logging() -> Result<(), Failure> {
+/// Why the thread `store` has ended.
+type StoreEnd = Result<End, StoreError>;
+
+/// Takes what the thread `store` reports until a signal comes, or the thread has ended.
+fn work(site: &Site, store: &Work, interrupt: &Interrupt) -> Option<StoreEnd> {
+    while !interrupt.came() {
+        let end = take_report(site, store);
+        if end.is_some() {
+            return end;
+        }
+    }
+    None
+}
+
+/// Waits until the thread `store` has ended. None if that takes longer than until `deadline`: then the database rolls its transaction back.
+fn ended_until(site: &Site, store: &Work, deadline: Instant) -> Option<StoreEnd> {
+    while Instant::now() < deadline {
+        let end = take_report(site, store);
+        if end.is_some() {
+            return end;
+        }
+    }
+    None
+}
+
+fn take_report(site: &Site, store: &Work) -> Option<StoreEnd> {
+    match store.reports.recv_timeout(SIGNAL_INTERVAL) {
+        Ok(report) => {
+            store_thread::note(&site.store, &report, &*site.metrics);
+            None
+        }
+        Err(RecvTimeoutError::Timeout) => None,
+        Err(RecvTimeoutError::Disconnected) => Some(store.end()),
+    }
+}
+
+/// From now on lines go to standard error, with time and level; in colours only on a terminal.
+fn start_logging(output: &Output<'_>) -> Result<(), Failure> {
     let config = ConfigBuilder::new()
         .add_filter_allow_str("scan")
-        .set_time_format_rfc3339()
+        .set_time_format_custom(format_description!(
+            "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
+        ))
+        .set_time_level(LevelFilter::Error)
+        .set_level_padding(simplelog::LevelPadding::Right)
+        .set_thread_level(LevelFilter::Off)
+        .set_target_level(LevelFilter::Off)
+        .set_location_level(LevelFilter::Off)
         .build();
-    TermLogger::init(
-        LevelFilter::Info,
-        config,
-        TerminalMode::Stderr,
-        ColorChoice::Auto,
-    )
-    .map_err(|error| Failure::Runtime(format!("the log cannot be opened: {error}")))
+    let wants_colours = output.err_is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colours = match wants_colours {
+        true => ColorChoice::Auto,
+        false => ColorChoice::Never,
+    };
+    TermLogger::init(LevelFilter::Info, config, TerminalMode::Stderr, colours)
+        .map_err(|error| Failure::Runtime(format!("the log cannot be opened: {error}")))
 }

@@ -1,13 +1,16 @@
 //! What all requests share.
 
+use super::access::Guard;
 use super::kept_pages::KeptPages;
 use super::live::Live;
+use super::metrics::{Metrics, Watched};
 use super::options::Options;
 use super::readers::Readers;
 use super::statistics::LatestStatistics;
 use super::store_thread::StoreState;
 use super::tables::Tables;
 use crate::connection::Connection;
+use crate::model::Invalid;
 use crate::scanpush::interrupt::Interrupt;
 use std::sync::Arc;
 
@@ -15,10 +18,14 @@ use std::sync::Arc;
 pub struct Site {
     /// The command line.
     pub options: Options,
+    /// Metrics and health.
+    pub metrics: Arc<Metrics>,
+    /// Who may use it.
+    pub guard: Guard,
     /// What the claim table showed last.
     pub live: Arc<Live>,
     /// Connections to the database.
-    pub readers: Readers,
+    pub readers: Arc<Readers>,
     /// Connections to Redis.
     pub tables: Tables,
     /// Whether this process is to end.
@@ -32,18 +39,28 @@ pub struct Site {
 }
 
 impl Site {
-    /// Connects to nothing yet.
-    pub fn new(options: Options, interrupt: Interrupt) -> Arc<Site> {
-        Arc::new(Site {
-            live: Arc::new(Live::default()),
-            readers: Readers::new(options.store.database.clone()),
+    /// Connects to nothing yet. Errs if the file of users is invalid.
+    pub fn new(options: Options, interrupt: Interrupt) -> Result<Arc<Site>, Invalid> {
+        let live = Arc::new(Live::default());
+        let readers = Arc::new(Readers::new(options.store.database.clone()));
+        let store = Arc::new(StoreState::default());
+        let watched = Watched {
+            live: Arc::clone(&live),
+            readers: Arc::clone(&readers),
+            store: Arc::clone(&store),
+        };
+        Ok(Arc::new(Site {
+            metrics: Arc::new(Metrics::new(watched, options.metrics.clone())),
+            guard: Guard::new(options.access.clone(), options.http)?,
+            live,
+            readers,
             tables: Tables::default(),
             interrupt,
             kept_pages: KeptPages::default(),
             statistics: LatestStatistics::default(),
-            store: Arc::new(StoreState::default()),
+            store,
             options,
-        })
+        }))
     }
 
     /// Kafka, Redis and the group.

@@ -1,11 +1,10 @@
 //! Requests to the pages and the API of tasks and jobs, answered from a database while Redis and Kafka are away.
 
+use super::for_tests::site;
+use super::router;
 use super::site::Site;
-use super::{options, router};
-use crate::flags;
 use crate::http_server::{Body, BodyStream, Request, Response};
 use crate::model::State;
-use crate::scanpush::interrupt::Interrupt;
 use crate::scanpush::sample_store::SampleStore;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
@@ -24,8 +23,7 @@ impl Served {
         let store = SampleStore::new();
         let url = store.url();
         let line = [&NOWHERE[..], &["-db", &url], more].concat();
-        let options = flags::read_line(&line, options::FLAGS, options::read).unwrap();
-        let site = Site::new(options, Interrupt::default());
+        let site = site(&line);
         Served { site, store }
     }
 
@@ -53,6 +51,8 @@ impl Served {
         if method == Method::POST {
             let content_type = HeaderValue::from_str(content_type).unwrap();
             headers.insert(header::CONTENT_TYPE, content_type);
+            let origin = HeaderValue::from_static("http://localhost");
+            headers.insert(header::ORIGIN, origin);
         }
         let request = Request {
             method,

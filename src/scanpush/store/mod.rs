@@ -26,8 +26,9 @@ mod stop;
 mod topic;
 
 pub use options::{CLOSED_AFTER, KEEP, KEEP_FINDINGS, Options};
-pub use progress::Report;
-pub use run::Work;
+pub use progress::{Lag, Need, Report};
+pub use run::{STORE_STOP_WAIT, Work};
+pub use session::End;
 
 use super::Command;
 

@@ -25,9 +25,42 @@ pub enum Report {
         findings: u64,
         /// Records that changed nothing.
         ignored: u64,
+        /// How long the database took.
+        took: Duration,
     },
-    /// Findings that are left to read.
-    Behind(u64),
+    /// What is left to read.
+    Behind {
+        /// Findings in all partitions.
+        findings: u64,
+        /// Records of each partition of each topic.
+        partitions: Vec<Lag>,
+    },
+    /// The work waits for this. Reported again while it does.
+    Awaits(Need, String),
+    /// This is there, or there again. Reported again while it is.
+    Has(Need),
+}
+
+/// What the work needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The topics can be read.
+    Kafka,
+    /// The database can be written.
+    Database,
+    /// No other process writes into the database.
+    Lease,
+}
+
+/// How much of a partition is left to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lag {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// Records.
+    pub records: u64,
 }
 
 /// What has been printed.
@@ -70,15 +103,19 @@ impl Progress {
     pub fn take(&mut self, report: Report, output: &mut Output<'_>) -> Result<(), Failure> {
         match report {
             Report::Line(line) => self.line(&line, output),
-            Report::Written { findings, ignored } => {
+            Report::Written {
+                findings, ignored, ..
+            } => {
                 self.findings += findings;
                 self.ignored += ignored;
                 Ok(())
             }
-            Report::Behind(behind) => {
-                self.behind = behind;
+            Report::Behind { findings, .. } => {
+                self.behind = findings;
                 self.update(output)
             }
+            // There are lines about these.
+            Report::Awaits(..) | Report::Has(_) => Ok(()),
         }
     }
 

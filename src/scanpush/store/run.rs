@@ -3,7 +3,7 @@
 
 use super::options::{self, Options};
 use super::outage::Outage;
-use super::progress::{Progress, Report};
+use super::progress::{Need, Progress, Report};
 use super::session::{self, End};
 use super::stop::stopped_after;
 use crate::exit::Failure;
@@ -22,7 +22,7 @@ const REPORTS_MAX: usize = 100;
 /// How often signals are looked for.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long the working thread may take to end after a signal. Then the process ends, and the database rolls its transaction back.
-const STORE_STOP_WAIT: Duration = Duration::from_secs(1);
+pub const STORE_STOP_WAIT: Duration = Duration::from_secs(1);
 /// Pauses between attempts to use a database that has failed.
 const DATABASE_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
@@ -115,8 +115,14 @@ fn work(
         if !(error.may_be_repeated() || is_lease || has_worked) || options.once {
             return Err(error);
         }
+        let need = if is_lease {
+            Need::Lease
+        } else {
+            Need::Database
+        };
+        // Without a reader the process is ending.
+        let _ = reports.send(Report::Awaits(need, error.to_string()));
         if let Some(line) = outage.note(error.to_string()) {
-            // Without a reader the process is ending.
             let _ = reports.send(Report::Line(line));
         }
         if stopped_after(stop, outage.pause()) {

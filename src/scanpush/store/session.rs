@@ -7,7 +7,7 @@ use super::feed::{Ends, Feed, Read};
 use super::merge::{Applied, Awaited, Merge, Next, Offsets};
 use super::options::Options;
 use super::outage::Outage;
-use super::progress::Report;
+use super::progress::{Lag, Need, Report};
 use super::records;
 use super::stop::{is_stopped, stopped_after};
 use super::topic::Topic;
@@ -116,6 +116,7 @@ fn work(
         });
     }
     *has_worked = true;
+    has(Need::Database, reports);
     if database_outage.end() {
         say(
             reports,
@@ -139,13 +140,17 @@ fn wait_for_lease(
     let mut is_said = false;
     loop {
         let why = match writer.take_lease() {
-            Ok(Lease::Held) => return Ok(true),
+            Ok(Lease::Held) => {
+                has(Need::Lease, reports);
+                return Ok(true);
+            }
             Ok(Lease::HeldBy(holder)) => {
                 if options.once && began.elapsed() >= ONCE_LEASE_WAIT {
                     return Err(StoreError::LeaseLost {
                         holder: Some(holder),
                     });
                 }
+                has(Need::Database, reports);
                 format!(
                     "another scanpush store ({holder}) works on {}",
                     options.database.url
@@ -155,6 +160,7 @@ fn wait_for_lease(
             Err(error) if error.is_locked() && !options.once => error.to_string(),
             Err(error) => return Err(error),
         };
+        let _ = reports.send(Report::Awaits(Need::Lease, why.clone()));
         if !is_said && !options.once {
             is_said = true;
             say(reports, format!("standing by: {why}"));
@@ -225,7 +231,7 @@ impl Topics {
             };
             match open() {
                 Ok(topics) => {
-                    end(&mut outage, reports);
+                    kafka_answered(&mut outage, reports);
                     return Ok(topics);
                 }
                 Err(_) if is_stopped(stop) => return Err(End::Stopped),
@@ -250,8 +256,15 @@ fn offsets_of(positions: &BTreeMap<(String, i32), Position>, topic: &str) -> Off
         .collect()
 }
 
+/// Reports that something which the work needs is there.
+fn has(need: Need, reports: &Sender<Report>) {
+    // Without a reader the process is ending.
+    let _ = reports.send(Report::Has(need));
+}
+
 /// Notes an error of Kafka, and prints it if it is due. Returns the pause before the next attempt.
 fn note(outage: &mut Outage, line: String, reports: &Sender<Report>) -> Duration {
+    let _ = reports.send(Report::Awaits(Need::Kafka, line.clone()));
     if let Some(line) = outage.note(line) {
         say(reports, line);
     }
@@ -259,7 +272,8 @@ fn note(outage: &mut Outage, line: String, reports: &Sender<Report>) -> Duration
 }
 
 /// Kafka can be read.
-fn end(outage: &mut Outage, reports: &Sender<Report>) {
+fn kafka_answered(outage: &mut Outage, reports: &Sender<Report>) {
+    has(Need::Kafka, reports);
     if outage.end() {
         say(reports, "Kafka can be read again".to_owned());
     }
@@ -341,6 +355,7 @@ struct Session<'a> {
     batch_findings: usize,
     /// The ends of the topic of findings when they were last asked for.
     ends: Ends,
+    status_ends: Offsets,
     task_ends: Offsets,
     goal: Goal,
     /// When a status record was last read.
@@ -377,6 +392,7 @@ impl<'a> Session<'a> {
             batch: Batch::default(),
             batch_findings: 0,
             ends: Ends::default(),
+            status_ends: Offsets::new(),
             task_ends: Offsets::new(),
             goal: Goal {
                 findings: None,
@@ -400,7 +416,7 @@ impl<'a> Session<'a> {
             match self.read() {
                 Ok(round) => {
                     if round == Round::Answered {
-                        end(&mut self.outage, self.reports);
+                        kafka_answered(&mut self.outage, self.reports);
                     }
                     if self.merge()? {
                         self.delete_old()?;
@@ -520,6 +536,7 @@ impl<'a> Session<'a> {
         }
         say_all(self.reports, status.take_notices());
         self.goal.status.get_or_insert_with(|| ends.clone());
+        self.status_ends.clone_from(&ends);
         merge.set_status_ends(ends);
         Ok(())
     }
@@ -655,12 +672,15 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let batch = std::mem::take(&mut self.batch);
+        let began = Instant::now();
         self.writer.apply(&batch, results_name)?;
+        let took = began.elapsed();
         self.written_at = Instant::now();
         // Without a reader the process is ending.
         let _ = self.reports.send(Report::Written {
             findings: self.batch_findings as u64,
             ignored: batch.ignored.values().sum(),
+            took,
         });
         self.batch_findings = 0;
         Ok(())
@@ -712,15 +732,30 @@ impl<'a> Session<'a> {
     }
 
     fn report(&self) {
-        let behind = self
-            .ends
-            .offsets
-            .iter()
-            .map(|(partition, end)| end - self.merge.applied(*partition))
-            .filter(|behind| *behind > 0)
-            .sum::<i64>();
-        let _ = self
-            .reports
-            .send(Report::Behind(u64::try_from(behind).unwrap_or(0)));
+        let (tasks, status, results) = self.options.topics();
+        let lags = |topic: &str, ends: &Offsets, applied: &dyn Fn(i32) -> i64| -> Vec<Lag> {
+            let lag = |(&partition, end): (&i32, &i64)| Lag {
+                topic: topic.to_owned(),
+                partition,
+                // Past the end: the topic was recreated and has not been read yet.
+                records: u64::try_from(end - applied(partition)).unwrap_or(0),
+            };
+            ends.iter().map(lag).collect()
+        };
+        let of_results = lags(results, &self.ends.offsets, &|partition| {
+            self.merge.applied(partition)
+        });
+        let findings = of_results.iter().map(|lag| lag.records).sum();
+        let of_status = lags(status, &self.status_ends, &|partition| {
+            self.topics.status.cursor(partition)
+        });
+        let of_tasks = lags(tasks, &self.task_ends, &|partition| {
+            self.topics.tasks.cursor(partition)
+        });
+        let partitions = [of_results, of_status, of_tasks].concat();
+        let _ = self.reports.send(Report::Behind {
+            findings,
+            partitions,
+        });
     }
 }

@@ -30,7 +30,9 @@
     busy = true;
     try {
       const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-      if (!answer.ok) return;
+      // The session has ended.
+      if (answer.redirected) location.reload();
+      if (!answer.ok || answer.redirected) return;
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       for (const part of parts()) {
         const other = fresh.getElementById(part.id);

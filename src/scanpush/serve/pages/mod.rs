@@ -19,10 +19,11 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 
+pub use super::redirect::see_other;
+
 use super::events;
 use super::route::{Answer, Context, Route};
-use crate::http_server::Response;
-use http::{HeaderValue, StatusCode, header};
+use http::HeaderValue;
 use shared::{Action, Fact, Message, StateCount, TaskTable, given, next_page, sent_or};
 
 /// The routes of every page.
@@ -45,10 +46,4 @@ pub const ROUTES: &[&[Route]] = &[
 /// The changes are what people look at most.
 fn home(_: &Context<'_>) -> Answer {
     Ok(see_other(HeaderValue::from_static("/changes")))
-}
-
-/// Sends the browser to another page.
-pub fn see_other(location: HeaderValue) -> Response {
-    Response::new(StatusCode::SEE_OTHER, "text/plain; charset=utf-8", "")
-        .with(header::LOCATION, location)
 }

@@ -1,0 +1,436 @@
+//! Metrics and health of `scanpush serve`. Reading them asks neither Redis nor the database.
+
+use super::live::Live;
+use super::readers::Readers;
+use super::store_thread::{CountsBatches, StoreState};
+use crate::claim_table::{HEARTBEAT_FRESH, LiveServer};
+use crate::http_server::{Request, Response};
+use crate::model::service::ChangeKind;
+use crate::monitoring::{
+    self, Counter, CounterBy, Endpoints, Histogram, Part, Registry, counters_by,
+};
+use crate::scanpush::tasks::now_ms;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use http::StatusCode;
+use prometheus_client::metrics::family::Family;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often the rows of the database are counted, if somebody has read the metrics since.
+const COUNT_INTERVAL: Duration = Duration::from_secs(60);
+/// How often it is checked whether somebody has.
+const COUNT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Upper bounds of durations, in seconds.
+const DURATIONS_S: [f64; 11] = [
+    0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// Durations by the pattern of the route and the status.
+type Requests = Family<[(&'static str, String); 2], Histogram, fn() -> Histogram>;
+
+/// What metrics and health are read from.
+#[derive(Clone)]
+pub struct Watched {
+    /// What the claim table showed last.
+    pub live: Arc<Live>,
+    /// Connections to the database.
+    pub readers: Arc<Readers>,
+    /// How the thread that fills the database is doing.
+    pub store: Arc<StoreState>,
+}
+
+impl Watched {
+    /// The parts that a complete page needs.
+    fn parts(&self) -> Vec<Part> {
+        let (snapshot, away) = self.live.latest();
+        let redis = match away {
+            Some(away) => Some(away.cause),
+            None => (snapshot.at_ms == 0).then(|| "not read yet".to_owned()),
+        };
+        let database = self.readers.away().map(|away| away.cause);
+        [
+            ("redis", redis),
+            ("database", database),
+            ("store", self.store.fault()),
+        ]
+        .map(|(name, fault)| Part { name, fault })
+        .into()
+    }
+
+    /// A value of the claim table; nothing while that is away.
+    fn of_redis<T>(&self, read: impl FnOnce(&super::live::Snapshot) -> Vec<T>) -> Vec<T> {
+        match self.live.latest() {
+            (snapshot, None) if snapshot.at_ms > 0 => read(&snapshot),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Rows of the database when they were last counted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rows {
+    open: u64,
+    closed: u64,
+    tasks: u64,
+    changes: [u64; 3],
+}
+
+/// Metrics and health.
+pub struct Metrics {
+    /// None: nobody may read them.
+    endpoints: Option<Endpoints>,
+    requests: Requests,
+    batches: Histogram,
+    findings: Counter,
+    ignored: Counter,
+    changes: CounterBy,
+    rows: Arc<Mutex<Option<Rows>>>,
+    was_read: Arc<AtomicBool>,
+}
+
+impl Metrics {
+    /// All metrics, at their beginning. `access`: who may read them; none: nobody.
+    pub fn new(watched: Watched, access: Option<monitoring::Access>) -> Metrics {
+        let durations: fn() -> Histogram = || Histogram::new(DURATIONS_S);
+        let mut metrics = Metrics {
+            endpoints: None,
+            requests: Requests::new_with_constructor(durations),
+            batches: durations(),
+            findings: Counter::default(),
+            ignored: Counter::default(),
+            changes: counters_by("kind", ChangeKind::ALL.map(ChangeKind::as_str)),
+            rows: Arc::default(),
+            was_read: Arc::default(),
+        };
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        register_watched(&mut registry, &watched);
+        metrics.endpoints =
+            access.map(|access| Endpoints::new(registry, move || watched.parts(), access));
+        metrics
+    }
+
+    /// The response to a request for metrics or health; none for any other, and if nobody may read them.
+    pub fn answer(&self, request: &Request) -> Option<Response> {
+        self.endpoints.as_ref()?.answer(request)
+    }
+
+    /// Notes how long a request took. `route` is the pattern of its route.
+    pub fn note_request(&self, route: &'static str, code: StatusCode, took: Duration) {
+        let labels = [
+            ("route", route.to_owned()),
+            ("code", code.as_u16().to_string()),
+        ];
+        let histogram = self.requests.get_or_create(&labels);
+        histogram.observe(took.as_secs_f64());
+    }
+
+    /// Counts the rows of the database now and then, until `stop` is closed.
+    pub fn run(&self, readers: &Readers, stop: &Receiver<()>) {
+        let mut counted_at: Option<Instant> = None;
+        while stop.recv_timeout(COUNT_CHECK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+            let is_due = counted_at.is_none_or(|at| at.elapsed() >= COUNT_INTERVAL);
+            if is_due && self.was_read.swap(false, Ordering::Relaxed) {
+                counted_at = Some(Instant::now());
+                self.count(readers);
+            }
+        }
+    }
+
+    fn count(&self, readers: &Readers) {
+        let counted = readers.try_ask(|reader| Ok((reader.counts()?, reader.changes_by_kind()?)));
+        // The error is on the page and in /readyz.
+        let Ok((counts, changes)) = counted else {
+            return;
+        };
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = rows.unwrap_or_default();
+        *rows = Some(Rows {
+            open: counts.open,
+            closed: counts.closed,
+            tasks: counts.tasks,
+            changes,
+        });
+        for ((kind, now), before) in ChangeKind::ALL.iter().zip(changes).zip(before.changes) {
+            // Fewer: old ones were deleted.
+            let counter = self.changes.get_or_create(&[("kind", kind.as_str())]);
+            counter.inc_by(now.saturating_sub(before));
+        }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        registry.register_info(
+            "scanpush_build_info",
+            "The version of this program.",
+            vec![("version", env!("CARGO_PKG_VERSION"))],
+        );
+        registry.register(
+            "scanpush_http_request_duration_seconds",
+            "Time until the response to a request began, by the pattern of its address and its status.",
+            self.requests.clone(),
+        );
+        registry.register(
+            "scanpush_store_batch_seconds",
+            "Time that the database took for a batch of records.",
+            self.batches.clone(),
+        );
+        registry.register(
+            "scanpush_store_findings_total",
+            "Findings that this process has written into the database.",
+            self.findings.clone(),
+        );
+        registry.register(
+            "scanpush_store_ignored_total",
+            "Records that this process has read and that changed nothing.",
+            self.ignored.clone(),
+        );
+        registry.register(
+            "scanpush_changes_total",
+            "Changes of services in the database, counted once a minute.",
+            self.changes.clone(),
+        );
+        let (rows, was_read) = (Arc::clone(&self.rows), Arc::clone(&self.was_read));
+        registry.register_derived_by(
+            "scanpush_services",
+            "Services in the database, counted once a minute.",
+            move || {
+                was_read.store(true, Ordering::Relaxed);
+                let rows = *rows.lock().unwrap_or_else(PoisonError::into_inner);
+                let by_state = |rows: Rows| [("open", rows.open), ("closed", rows.closed)];
+                labelled("state", rows.map(by_state).into_iter().flatten())
+            },
+        );
+        let rows = Arc::clone(&self.rows);
+        registry.register_derived_by(
+            "scanpush_stored_tasks",
+            "Tasks in the database, counted once a minute.",
+            move || {
+                let rows = *rows.lock().unwrap_or_else(PoisonError::into_inner);
+                let rows = rows.into_iter();
+                rows.map(|rows| (Vec::new(), rows.tasks as f64)).collect()
+            },
+        );
+    }
+}
+
+impl CountsBatches for Metrics {
+    fn count(&self, findings: u64, ignored: u64, took: Duration) {
+        self.batches.observe(took.as_secs_f64());
+        self.findings.inc_by(findings);
+        self.ignored.inc_by(ignored);
+    }
+}
+
+/// Gauges of what the threads have seen last.
+fn register_watched(registry: &mut Registry, watched: &Watched) {
+    let of = watched.clone();
+    registry.register_derived_by(
+        "scanpush_ready",
+        "Whether a part that a complete page needs is ready, as in /readyz.",
+        move || {
+            let parts = of.parts().into_iter();
+            let ready = parts.map(|part| (part.name, u64::from(part.fault.is_none())));
+            labelled("part", ready)
+        },
+    );
+    let of = watched.clone();
+    registry.register_derived_by(
+        "scanpush_queue_tasks",
+        "Tasks of the group that have not ended; none while Redis is away.",
+        move || {
+            of.of_redis(|snapshot| {
+                let queue = &snapshot.queue;
+                let counts = [
+                    ("ready", queue.ready),
+                    ("throttled", queue.throttled),
+                    ("delayed", queue.delayed),
+                    ("running", queue.running),
+                    ("paused", queue.paused),
+                ];
+                labelled("state", counts)
+            })
+        },
+    );
+    let of = watched.clone();
+    registry.register_derived_by(
+        "scanpush_oldest_queued_seconds",
+        "For how long the oldest task that may be claimed has been queued, 0 without one; none while Redis is away.",
+        move || {
+            of.of_redis(|snapshot| {
+                let age_ms = |at_ms| now_ms().saturating_sub(at_ms);
+                let age_ms = snapshot.queue.oldest_queued_ms.map_or(0, age_ms);
+                vec![(Vec::new(), age_ms as f64 / 1000.0)]
+            })
+        },
+    );
+    let of = watched.clone();
+    registry.register_derived_by(
+        "scanpush_servers",
+        "Servers of the group by their state: ready, faulty (cannot scan), late (no heartbeat); none while Redis is away.",
+        move || {
+            of.of_redis(|snapshot| {
+                let count = |state: &'static str| {
+                    let servers = snapshot.servers.iter();
+                    let count = servers.filter(|server| state_of(server) == state).count();
+                    (state, count as u64)
+                };
+                labelled("state", ["ready", "faulty", "late"].map(count))
+            })
+        },
+    );
+    let of = watched.clone();
+    registry.register_derived_by(
+        "scanpush_store_lag_records",
+        "Records of Kafka that are not in the database yet; none while another process fills it.",
+        move || {
+            let lag = of.store.lag().into_iter();
+            lag.map(|lag| {
+                let labels = vec![
+                    ("topic", lag.topic),
+                    ("partition", lag.partition.to_string()),
+                ];
+                (labels, lag.records as f64)
+            })
+            .collect()
+        },
+    );
+    let of = watched.clone();
+    registry.register_derived(
+        "scanpush_store_standing_by",
+        "1 while another process fills the database.",
+        move || f64::from(u8::from(of.store.standing_by().is_some())),
+    );
+}
+
+fn state_of(server: &LiveServer) -> &'static str {
+    match (&server.fault, u128::from(server.age_ms)) {
+        (_, age_ms) if age_ms > HEARTBEAT_FRESH.as_millis() => "late",
+        (Some(_), _) => "faulty",
+        (None, _) => "ready",
+    }
+}
+
+fn labelled(
+    label: &'static str,
+    values: impl IntoIterator<Item = (&'static str, u64)>,
+) -> monitoring::Values {
+    let values = values.into_iter();
+    values
+        .map(|(name, value)| (vec![(label, name.to_owned())], value as f64))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::access::sample::request;
+    use super::super::for_tests::site;
+    use super::super::router;
+    use super::super::site::Site;
+    use super::*;
+    use crate::http_server::Body;
+    use crate::scanpush::sample_store::SampleStore;
+    use crate::scanpush::store::{Lag, Need, Report};
+    use std::collections::BTreeSet;
+
+    fn answered(site: &Arc<Site>, path: &str, fields: &[(&str, &str)]) -> (u16, String) {
+        let response = router::answer(site, &request("GET", path, fields));
+        let Body::Complete(body) = response.body else {
+            panic!("it is not streamed");
+        };
+        (response.status.as_u16(), String::from_utf8(body).unwrap())
+    }
+
+    #[test]
+    fn the_documentation_lists_the_metrics() {
+        let mut store = SampleStore::new();
+        store.push("a", "10.0.0.0/30", "80", "");
+        store.find("a", &[("10.0.0.1", 80, 15)]);
+        store.end("a", crate::model::State::Completed, 1, 10, 20);
+        let site = site(&["-db", &store.url()]);
+        site.metrics
+            .note_request("/tasks/{task_id}", StatusCode::OK, Duration::from_millis(3));
+        Metrics::count(&site.metrics, &site.readers);
+        for report in [
+            Report::Has(Need::Database),
+            Report::Behind {
+                findings: 7,
+                partitions: vec![Lag {
+                    topic: "scan-results".to_owned(),
+                    partition: 3,
+                    records: 7,
+                }],
+            },
+            Report::Written {
+                findings: 5,
+                ignored: 1,
+                took: Duration::from_millis(20),
+            },
+        ] {
+            super::super::store_thread::note(&site.store, &report, &*site.metrics);
+        }
+        let local = [("host", "127.0.0.1:8080")];
+        let (status, text) = answered(&site, "/metrics", &local);
+        assert_eq!(status, 200);
+        for line in [
+            "scanpush_services{state=\"open\"} 1.0",
+            "scanpush_changes_total{kind=\"opened\"} 1",
+            "scanpush_store_lag_records{topic=\"scan-results\",partition=\"3\"} 7.0",
+            "scanpush_store_findings_total 5",
+            "scanpush_store_batch_seconds_count 1",
+            "scanpush_ready{part=\"redis\"} 0.0",
+            "scanpush_http_request_duration_seconds_count{route=\"/tasks/{task_id}\",code=\"200\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        let documented: BTreeSet<&str> = include_str!("../../../docs/web.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `scanpush_"))
+            .filter_map(|row| row.split(['`', '{']).next())
+            .collect();
+        let scraped: BTreeSet<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE scanpush_"))
+            .filter_map(|row| row.split(' ').next())
+            .collect();
+        assert_eq!(documented, scraped);
+        assert_eq!(answered(&site, "/healthz", &local).0, 200);
+        let (status, text) = answered(&site, "/readyz", &local);
+        assert!(
+            status == 503 && text.contains("FAIL  redis: not read yet"),
+            "{text}"
+        );
+        assert!(text.contains("FAIL  store: not read yet"), "{text}");
+    }
+
+    #[test]
+    fn metrics_have_credentials_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.to_string_lossy().into_owned()
+        };
+        let digest = crate::scanpush::auth::Digest::of(b"of-the-page").to_hex();
+        let users = path("auth", &format!("token page {digest}\n"));
+        let token = path("token", "of-metrics\n");
+        let without = site(&["-auth-file", &users]);
+        let with = site(&["-auth-file", &users, "-metrics-token-file", &token]);
+        let local = site(&[]);
+        for (site, fields, status) in [
+            (&without, &[][..], 404),
+            (&without, &[("authorization", "Bearer of-the-page")], 404),
+            (&with, &[], 401),
+            (&with, &[("authorization", "Bearer of-the-page")], 401),
+            (&with, &[("authorization", "Bearer of-metrics")], 200),
+            (&local, &[("host", "localhost")], 200),
+            (&local, &[("host", "evil.example")], 403),
+        ] {
+            for path in ["/metrics", "/healthz"] {
+                assert_eq!(answered(site, path, fields).0, status, "{path} {fields:?}");
+            }
+        }
+        let fields = [("authorization", "Bearer of-metrics")];
+        assert_eq!(answered(&with, "/api/v1/servers", &fields).0, 401);
+    }
+}
