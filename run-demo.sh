@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the whole system on one machine: Kafka, Redis, a lab with a network to scan, two servers, two pushes, a live view, a check of the results,
-# and a database with them. Exits with 0 only if each server completed one task and every address was found.
+# Runs the whole system on one machine: Kafka, Redis, a lab with a network to scan, two servers, a web page with a database, two pushes, a live
+# view, and a check of the results. Exits with 0 only if each server completed one task and every address was found.
 # scand and scanpush connect with KAFKA_FLAGS and REDIS_FLAGS. The script's own reads, with redis-cli and kcat, use the plaintext ports.
 # It must not scan outside the lab, use a port or container that it did not create, or leave anything behind, however it ends.
 set -euo pipefail
@@ -21,11 +21,13 @@ RATE_PPS=800
 REGISTER_SECONDS=30 # until both servers are registered in Redis
 SCAN_SECONDS=120    # until both tasks have ended
 DRAIN_SECONDS=10    # until a server has drained
+PAGE_SECONDS=20     # until the web page answers
+STORE_SECONDS=30    # until the database has what the finished tasks have found
 SERVICES_SHOWN=4    # of each network, from the database
 PLAIN_SECONDS=3     # between two progress lines of a task if stdout is not a terminal
 BIN=${CARGO_TARGET_DIR:-target}/release
 
-DIR="" KAFKA_PORT="" REDIS_PORT="" KEEP=false NATIVE=false SECURE=false STAYS=false DRAWN=false
+DIR="" KAFKA_PORT="" REDIS_PORT="" PAGE="" KEEP=false NATIVE=false SECURE=false STAYS=false DRAWN=false
 KAFKA_FLAGS=() REDIS_FLAGS=() # how scand and scanpush connect
 IDS=()
 # For kafka.sh and docker-compose.yml.
@@ -105,6 +107,7 @@ demo() {
     start_services
     start_lab
     start_servers
+    start_page
     push_tasks
     watch_tasks
     check_result
@@ -226,6 +229,22 @@ servers_alive() {
     for server in "${SERVERS[@]}"; do
         alive "$(pid_in "$DIR/$server.pid")" || fail "$server has ended: $(tail -n 1 "$DIR/$server.out")"
     done
+}
+
+# In its own session, as the servers.
+start_page() {
+    local end=$((SECONDS + PAGE_SECONDS))
+    step "The web page, which also fills a database with the findings"
+    PAGE=127.0.0.1:$(free_port)
+    printf '$ scanpush serve -group %s -db sqlite:%s -http %s\n' "$GROUP" "$DIR/findings.db" "$PAGE"
+    start_detached "$DIR/serve.pid" "$DIR/serve.log" "$BIN/scanpush" serve -group "$GROUP" -db "sqlite:$DIR/findings.db" \
+        -http "$PAGE" "${KAFKA_FLAGS[@]}" "${REDIS_FLAGS[@]}"
+    until grep -q 'the page is at' "$DIR/serve.log"; do
+        alive "$(pid_in "$DIR/serve.pid")" || fail "scanpush serve has ended: $(tail -n 1 "$DIR/serve.log")"
+        ((SECONDS < end)) || fail "scanpush serve has not started within $PAGE_SECONDS s; its log: $DIR/serve.log"
+        sleep 0.1
+    done
+    printf 'Open http://%s/overview to see both scans\n' "$PAGE"
 }
 
 push_tasks() {
@@ -364,23 +383,26 @@ check_findings() {
     $good
 }
 
-# Writes the findings into a database, and shows the first services of each network.
+# Waits until the database has the findings, and shows the first services of each network.
 check_database() {
-    local network count good=true db="sqlite:$DIR/findings.db"
-    step "The findings in a database"
-    printf '$ scanpush store -once -db %s\n' "$db"
-    timeout 60 "$BIN/scanpush" store -once -db "$db" "${KAFKA_FLAGS[@]}" || {
-        complain "scanpush store failed; its error is above"
-        return 1
-    }
+    local network count good=true db="sqlite:$DIR/findings.db" end=$((SECONDS + STORE_SECONDS))
+    step "The findings in the database"
     for network in "${NETWORKS[@]}"; do
+        until count=$(services_of "$network" "$db") && [[ $count -eq 256 ]]; do
+            ((SECONDS < end)) || break
+            sleep 0.2
+        done
         printf '\n$ scanpush services -net %s -state open -limit %s -db %s\n' "$network" "$SERVICES_SHOWN" "$db"
         "$BIN/scanpush" services -net "$network" -state open -limit "$SERVICES_SHOWN" -db "$db" || good=false
-        count=$("$BIN/scanpush" services -net "$network" -port "$PORT" -state open -format addresses -db "$db" | wc -l)
         printf '(%s services)\n' "$count"
         [[ $count -eq 256 ]] || { complain "the database has $count open services of $network instead of 256" && good=false; }
     done
     $good
+}
+
+# services_of NETWORK DATABASE: the number of open services.
+services_of() {
+    "$BIN/scanpush" services -net "$1" -port "$PORT" -state open -format addresses -db "$2" 2>>"$DIR/services.err" | wc -l
 }
 
 # addresses NETWORK PREFIX: the 256 addresses of a /24 in the form of the findings above, each after the prefix.
@@ -411,18 +433,18 @@ fail() {
 print_commands() {
     cat <<TEXT
 
-Everything is still running. In the lab, all of 172.16.0.0/12 answers on port $PORT. The alias contains the connection flags.
+Everything is still running. The web page: http://$PAGE/overview
+In the lab, all of 172.16.0.0/12 answers on port $PORT. The alias contains the connection flags.
 Commands to try:
 
   alias scanpush='$(cd "$BIN" && pwd)/scanpush ${KAFKA_FLAGS[*]} ${REDIS_FLAGS[*]}'
   scanpush -ip 172.16.16.0/20 -ports $PORT -bandwidth 2000
   scanpush status
   scanpush watch
-  scanpush store -once -db sqlite:$DIR/findings.db
   scanpush services -db sqlite:$DIR/findings.db
   redis-cli -p $REDIS_PORT --scan --pattern 'scan:*'
   kcat -C -q -e -b 127.0.0.1:$KAFKA_PORT -t scan-results -o beginning | jq -c .
-  tail -F $DIR/scand-a.log $DIR/scand-b.log
+  tail -F $DIR/scand-a.log $DIR/scand-b.log $DIR/serve.log
 
 To stop everything:
 
@@ -462,6 +484,8 @@ stop_all() {
         pid=$(pid_in "$dir/$server.pid")
         [[ -z $pid ]] || ! has_word "$pid" "$dir/$server.log" || pids+=("$pid")
     done
+    pid=$(pid_in "$dir/serve.pid")
+    [[ -z $pid ]] || ! has_word "$pid" "sqlite:$dir/findings.db" || pids+=("$pid")
     end_pids "$DRAIN_SECONDS" "${pids[@]}"
     [[ ! -f $dir/lab.name ]] || tests/support/lab.sh down "$(cat "$dir/lab.name")" "$dir/lab"
     [[ ! -f $dir/compose ]] || compose "$dir" down -v

@@ -17,6 +17,7 @@
 //! | `claims.rs` | claim, renew, progress, decide_end, finish, release, refuse, reap |
 //! | `control.rs` | cancel, pause, resume, retry; the outbox |
 //! | `order.rs` | an operator's order |
+//! | `queue.rs` | counts of the queues; the priority of a task |
 //! | `view.rs` | reads tasks and servers for display |
 
 mod access;
@@ -28,6 +29,7 @@ mod error;
 mod fields;
 mod ingest;
 mod order;
+mod queue;
 mod replicas;
 mod replication;
 mod sentinel;
@@ -48,6 +50,7 @@ pub use ingest::{
     Audit, Beginning, Cursor, Disposition, Ingest, Ingested, NewTask, Outcome, Past, Start,
 };
 pub use order::Order;
+pub use queue::{Prioritised, QueueCounts};
 pub use settings::RedisSettings;
 pub use url::RedisUrl;
 pub use view::{LiveServer, LiveTask};

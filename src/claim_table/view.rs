@@ -92,6 +92,22 @@ impl ClaimTable {
             .collect()
     }
 
+    /// The tasks that a server runs or ends, at most `limit`, those that started last first. Its cost does not depend on the number of other tasks.
+    pub fn running(&mut self, limit: usize) -> Result<Vec<LiveTask>, ClaimTableError> {
+        let key = self.key("running");
+        let ids: Vec<String> = self.run(|connection| {
+            redis::cmd("ZRANGE")
+                .arg(&key)
+                .arg(0)
+                .arg(limit.saturating_sub(1))
+                .query(connection)
+        })?;
+        let ids: Vec<TaskId> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+        let mut tasks: Vec<LiveTask> = self.tasks_of(&ids)?.into_iter().flatten().collect();
+        tasks.sort_by(|a, b| (b.started_ms, &b.task_id).cmp(&(a.started_ms, &a.task_id)));
+        Ok(tasks)
+    }
+
     /// The newest `limit` tasks in one of `states` (empty: in any state), newest first. Examines every task's key, [`VIEW_PIPELINE`] in one
     /// round trip.
     pub fn tasks(

@@ -1,18 +1,50 @@
 //! A small HTTP/1.1 server with a fixed number of threads: the web page and API of scanpush, metrics and health of both programs.
 //!
 //! A handler gets a complete [`Request`] and returns a [`Response`]. It runs on one of a few worker threads; a client that sends or
-//! reads slowly never occupies one.
+//! reads slowly never occupies one. A streamed body is written by a thread of its own, of which there is a limited number.
+//!
+//! The thread `http-io` polls all connections. A complete request goes over a bounded channel to one of the threads `http-N`, its response
+//! over another one back; a streamed response goes with its socket to a thread `http-stream-N`. If there is no room for a request or a
+//! stream, the answer is status 503. If there are too many connections, the one that has waited longest without a complete request is
+//! closed in favour of the new one, so that a flood of connections does not lock others out.
 //!
 //! | file | what |
 //! |---|---|
 //! | `request.rs` | a request, checked and bounded |
 //! | `response.rs` | a response; the writer of a streamed one |
-//! | `server.rs` | the threads and connections |
+//! | `limits.rs` | the bounds: sizes, numbers, times |
+//! | `server.rs` | starts and stops the threads |
+//! | `io_loop.rs` | the thread `http-io` |
+//! | `workers.rs` | the threads that run the handler |
+//! | `streams.rs`, `stream_socket.rs`, `chunks.rs` | the threads of streamed responses, their sockets and their framing |
+//! | `connections.rs`, `connection.rs`, `state.rs` | the open connections; one; its states and deadlines |
+//! | `inbound.rs`, `head.rs`, `refusal.rs` | received bytes; the strict parser; why a request is refused |
+//! | `outbound.rs` | a response as bytes |
+//! | `polling.rs`, `log_gate.rs` | poll(2) and the event that ends it; bounded logging |
 
+mod chunks;
+mod connection;
+mod connections;
+mod head;
+mod inbound;
+mod io_loop;
+mod limits;
+mod log_gate;
+mod outbound;
+mod polling;
+mod refusal;
 mod request;
 mod response;
 mod server;
+mod state;
+mod stream_socket;
+mod streams;
+#[cfg(test)]
+mod tests;
+mod workers;
 
+pub use limits::Limits;
 pub use request::Request;
 pub use response::{Body, BodyStream, Response};
-pub use server::{Handler, HttpServer};
+pub use server::HttpServer;
+pub use workers::Handler;

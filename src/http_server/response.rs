@@ -1,28 +1,72 @@
 //! A response, complete or streamed.
 
+use super::stream_socket::StreamSocket;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::fmt;
 use std::io::{self, Write};
+use std::thread;
+use std::time::Duration;
 
 /// Writes a streamed body. It errs if the client has gone, reads too slowly, or the server stops.
+///
+/// What is written is collected up to 16 KiB; `flush` sends it at once.
 pub struct BodyStream<'a> {
     out: &'a mut dyn Write,
+    client: Option<&'a StreamSocket>,
+    has_failed: bool,
 }
 
 impl<'a> BodyStream<'a> {
-    /// A stream that writes to `out`.
+    /// A stream that writes to `out`. It is open until `out` errs.
     pub fn new(out: &'a mut dyn Write) -> BodyStream<'a> {
-        BodyStream { out }
+        BodyStream {
+            out,
+            client: None,
+            has_failed: false,
+        }
+    }
+
+    /// A stream that writes to `out`, which sends to `client`.
+    pub(super) fn to_client(out: &'a mut dyn Write, client: &'a StreamSocket) -> BodyStream<'a> {
+        BodyStream {
+            out,
+            client: Some(client),
+            has_failed: false,
+        }
+    }
+
+    /// Whether the client is still connected and the server runs. To be asked from time to time while nothing is to be written.
+    pub fn is_open(&self) -> bool {
+        !self.has_failed && self.client.is_none_or(StreamSocket::is_open)
+    }
+
+    /// Sends what was written, and waits for `duration`, or less if the client disconnects or the server stops. Returns whether the
+    /// stream is still open.
+    pub fn pause(&mut self, duration: Duration) -> bool {
+        if self.flush().is_err() {
+            return false;
+        }
+        match self.client {
+            Some(client) => client.wait(duration),
+            None => {
+                thread::sleep(duration);
+                true
+            }
+        }
     }
 }
 
 impl Write for BodyStream<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.out.write(bytes)
+        let written = self.out.write(bytes);
+        self.has_failed |= written.is_err();
+        written
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        let flushed = self.out.flush();
+        self.has_failed |= flushed.is_err();
+        flushed
     }
 }
 

@@ -1,87 +1,120 @@
-//! The threads and connections of the server.
+//! Starts and stops the server's threads.
 
-use super::{Body, BodyStream, Request, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use super::io_loop::{IoLoop, Links};
+use super::limits::{HTTP_BACKLOG, Limits};
+use super::polling::Wake;
+use super::streams::Streams;
+use super::workers::{Handler, Reports, work};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::thread;
-
-/// Answers requests. It is called on several threads at a time.
-pub type Handler = Arc<dyn Fn(Request) -> Response + Send + Sync>;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// A running server. Dropping it stops it and joins its threads.
+#[derive(Debug)]
 pub struct HttpServer {
     address: SocketAddr,
+    pub(super) is_stopping: Arc<AtomicBool>,
+    wake: Arc<Wake>,
+    threads: Vec<JoinHandle<()>>,
+    /// Disconnected as soon as all threads have ended, those of streams too.
+    alive: Receiver<Infallible>,
+    stop_wait: Duration,
 }
 
 impl HttpServer {
     /// Listens on `address` and starts the threads. Errs if the address cannot be used.
     pub fn start(address: SocketAddr, handler: Handler) -> io::Result<HttpServer> {
+        HttpServer::start_with(address, handler, Limits::default())
+    }
+
+    /// The same with other limits.
+    pub fn start_with(
+        address: SocketAddr,
+        handler: Handler,
+        limits: Limits,
+    ) -> io::Result<HttpServer> {
         let listener = TcpListener::bind(address)?;
-        let address = listener.local_addr()?;
-        thread::Builder::new()
-            .name("http".to_owned())
-            .spawn(move || {
-                for stream in listener.incoming().flatten() {
-                    let handler = Arc::clone(&handler);
-                    thread::spawn(move || serve(stream, &handler));
-                }
+        listener.set_nonblocking(true)?;
+        // A longer queue than the standard library asks for.
+        rustix::net::listen(&listener, HTTP_BACKLOG)?;
+        let (is_alive, alive) = bounded(0);
+        let mut server = HttpServer {
+            address: listener.local_addr()?,
+            is_stopping: Arc::new(AtomicBool::new(false)),
+            wake: Arc::new(Wake::new()?),
+            threads: Vec::new(),
+            alive,
+            stop_wait: limits.stop_wait,
+        };
+        let (jobs, waiting_jobs) = bounded(limits.queue);
+        // Each worker, each waiting request and each stream reports once.
+        let (sender, receiver) = bounded(limits.workers + limits.queue + limits.streams);
+        let reports = Reports {
+            sender,
+            wake: Arc::clone(&server.wake),
+        };
+        for number in 1..=limits.workers {
+            let (jobs, reports) = (waiting_jobs.clone(), reports.clone());
+            let (handler, is_alive) = (Arc::clone(&handler), is_alive.clone());
+            server.spawn(format!("http-{number}"), move || {
+                let _is_alive = is_alive;
+                work(&jobs, &reports, &handler);
             })?;
-        Ok(HttpServer { address })
+        }
+        let links = Links {
+            listener,
+            wake: Arc::clone(&server.wake),
+            is_stopping: Arc::clone(&server.is_stopping),
+            jobs,
+            waiting_jobs,
+            reports: receiver,
+        };
+        let is_stopping = Arc::clone(&server.is_stopping);
+        let streams = Streams::new(&limits, is_stopping, reports, is_alive);
+        let io_loop = IoLoop::new(links, limits, streams);
+        server.spawn("http-io".to_owned(), move || io_loop.run())?;
+        Ok(server)
+    }
+
+    fn spawn(&mut self, name: String, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let thread = thread::Builder::new().name(name).spawn(run)?;
+        self.threads.push(thread);
+        Ok(())
     }
 
     /// Where it listens; with the port that the system chose if port 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// Stops the server: requests that are being answered have half a second, streams are ended at once. Waits up to a second for the
+    /// threads; one whose handler takes longer is left to end by itself.
+    pub fn stop(&mut self) {
+        if self.threads.is_empty() {
+            return;
+        }
+        self.is_stopping.store(true, Ordering::Relaxed);
+        self.wake.raise();
+        let is_late = self.alive.recv_timeout(self.stop_wait) == Err(RecvTimeoutError::Timeout);
+        if is_late {
+            log::warn!("an HTTP request is still being answered: its thread is abandoned");
+        }
+        for thread in self.threads.drain(..) {
+            if !is_late || thread.is_finished() {
+                // A panic was logged where it happened.
+                let _ = thread.join();
+            }
+        }
+    }
 }
 
-fn serve(stream: TcpStream, handler: &Handler) -> io::Result<()> {
-    let peer = stream.peer_addr()?;
-    let mut out = stream.try_clone()?;
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    let mut words = line.split_whitespace();
-    let method = words.next().unwrap_or_default();
-    let target = words.next().unwrap_or("/").to_owned();
-    let method = Method::from_bytes(method.as_bytes()).map_err(io::Error::other)?;
-    let mut headers = HeaderMap::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let Some((name, value)) = line.trim_end().split_once(':') else {
-            break;
-        };
-        let name: HeaderName = name.parse().map_err(io::Error::other)?;
-        let value: HeaderValue = value.trim().parse().map_err(io::Error::other)?;
-        headers.append(name, value);
-    }
-    let length = headers
-        .get("content-length")
-        .and_then(|value| value.to_str().ok()?.parse().ok())
-        .unwrap_or(0);
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    let response = handler(Request {
-        method,
-        path: path.to_owned(),
-        query: query.to_owned(),
-        headers,
-        body,
-        peer,
-    });
-    write!(out, "HTTP/1.1 {}\r\nconnection: close\r\n", response.status)?;
-    for (name, value) in &response.headers {
-        write!(out, "{name}: ")?;
-        out.write_all(value.as_bytes())?;
-        out.write_all(b"\r\n")?;
-    }
-    out.write_all(b"\r\n")?;
-    match response.body {
-        Body::Complete(bytes) => out.write_all(&bytes),
-        Body::Streamed(writer) => writer(&mut BodyStream::new(&mut out)),
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        self.stop();
     }
 }

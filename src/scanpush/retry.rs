@@ -19,7 +19,7 @@ use crate::model::text::quoted;
 use crate::model::{GroupName, ProbeOrder, State, Targets, Task, TaskId};
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(super) const COMMAND: Command = Command {
     name: "retry",
@@ -63,7 +63,7 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
         return Err(Failure::Said);
     }
     send(&tasks, &options, output)?;
-    let late = wait_ingested(&tasks, &mut claim_table).map_err(runtime)?;
+    let late = wait_ingested(&tasks, &mut claim_table, CONTROL_WAIT).map_err(runtime)?;
     if late > 0 {
         output.problem(&format!(
             "scanpush: Kafka has the records, but no server has ingested {late} of them yet; they are not lost"
@@ -94,24 +94,37 @@ fn choose(
 
 /// The task with which `id` starts again, or the line that says why it cannot.
 fn task_of(id: &TaskId, retry: Retry, group: &GroupName) -> Result<Task, String> {
-    let why = match retry {
+    match startable(retry) {
+        Ok(task) => Ok(task),
+        Err(None) => Err(unknown_task(id, group)),
+        Err(Some(why)) => Err(format!("retry: {}: {why}", quoted(id.as_str()))),
+    }
+}
+
+/// The task with which a task starts again, or why it cannot; no reason for an unknown task.
+pub(super) fn startable(retry: Retry) -> Result<Task, Option<String>> {
+    Err(Some(match retry {
         Retry::Task(task) => return Ok(*task),
-        Retry::Unknown => return Err(unknown_task(id, group)),
+        Retry::Unknown => return Err(None),
         Retry::Open(state) => format!("it has not ended: {state}"),
         Retry::Ended(State::Rejected) => "it was rejected: not a valid task".to_owned(),
         Retry::Ended(state) => format!("it is {state}: push it again to scan again"),
         Retry::TooOften => format!("it was retried {RETRY_MAX} times: push it again"),
-    };
-    Err(format!("retry: {}: {why}", quoted(id.as_str())))
+    }))
 }
 
-/// Sends the records and prints those that Kafka has acknowledged. Fails if it has not acknowledged all.
-fn send(tasks: &[Task], options: &TaskOptions, output: &mut Output<'_>) -> Result<(), Failure> {
+/// The messages with which these tasks start again.
+pub(super) fn messages_of(tasks: &[Task]) -> Arc<Messages> {
     let mut messages = Messages::default();
     for task in tasks {
         messages.push_task(task);
     }
-    let sent = task_topic::connect(&options.connection, output)?.send(&Arc::new(messages));
+    Arc::new(messages)
+}
+
+/// Sends the records and prints those that Kafka has acknowledged. Fails if it has not acknowledged all.
+fn send(tasks: &[Task], options: &TaskOptions, output: &mut Output<'_>) -> Result<(), Failure> {
+    let sent = task_topic::connect(&options.connection, output)?.send(&messages_of(tasks));
     let Err(error) = sent else {
         return show(tasks, options.json, output);
     };
@@ -145,9 +158,13 @@ fn show<'a>(
     output.flush()
 }
 
-/// Waits up to [`CONTROL_WAIT`] until a server has ingested the records. Returns the number of those that were not.
-fn wait_ingested(tasks: &[Task], claim_table: &mut ClaimTable) -> Result<usize, ClaimTableError> {
-    let give_up_at = Instant::now() + CONTROL_WAIT;
+/// Waits up to `wait` until a server has ingested the records. Returns the number of those that were not.
+pub(super) fn wait_ingested(
+    tasks: &[Task],
+    claim_table: &mut ClaimTable,
+    wait: Duration,
+) -> Result<usize, ClaimTableError> {
+    let give_up_at = Instant::now() + wait;
     let ids: Vec<TaskId> = tasks.iter().map(|task| task.task_id.clone()).collect();
     loop {
         let states = claim_table.tasks_of(&ids)?;

@@ -17,21 +17,33 @@
 //! | `stop.rs` | tells long work that the process has to end |
 //! | `retention.rs` | deletes what is old |
 //! | `conditions.rs` | conditions that several queries have in common |
-//! | `reader.rs`, `filter.rs` | queries |
+//! | `merge.rs`, `places.rs` | pages of lists: which part was read, and where the next one begins |
+//! | `services.rs`, `changes.rs`, `task_list.rs`, `jobs.rs` | the lists |
+//! | `filter.rs`, `ranges.rs` | what a list is restricted to |
+//! | `statistics.rs` | counts for plots and maps |
+//! | `reader.rs` | single tasks, jobs and addresses |
 
 mod batch;
+mod changes;
 mod conditions;
 mod connection;
 mod ends;
 mod error;
 mod filter;
+mod jobs;
+mod merge;
+mod places;
 mod postgres;
+mod ranges;
 mod reader;
 mod retention;
 mod schema;
+mod services;
 mod sightings;
 mod sqlite;
+mod statistics;
 mod stop;
+mod task_list;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -43,8 +55,13 @@ pub use batch::{
 };
 pub use connection::DatabaseSettings;
 pub use error::StoreError;
-pub use filter::{ChangeFilter, ServiceFilter};
+pub use filter::{ChangeFilter, ServiceFilter, TaskFilter};
+pub use jobs::JobSummary;
+pub use merge::Page;
+pub use places::{ChangePlace, ServicePlace, TaskPlace};
 pub use reader::{Counts, NumberedChange, StoreReader, StoredJob, StoredTask};
 pub use retention::Keep;
+pub use statistics::{DayCount, PortCount, StateCount, Statistics, map_network};
+pub use task_list::{IncompleteScans, TaskEvent};
 pub use url::DatabaseUrl;
 pub use writer::{Lease, StoreWriter, WriterOptions};

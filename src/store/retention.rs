@@ -2,7 +2,7 @@
 
 use super::connection::{AnyConnection, transaction};
 use super::error::StoreError;
-use super::schema::{changes, findings, services, signed, task_records, tasks};
+use super::schema::{changes, findings, services, signed, task_events, task_records, tasks};
 use super::stop::Stop;
 use crate::model::span::Retention;
 use diesel::prelude::*;
@@ -48,6 +48,7 @@ pub(super) fn delete_old(
     repeat(&mut |connection| delete_old_changes(connection, history))?;
     repeat(&mut |connection| delete_old_tasks(connection, history.saturating_mul(1000)))?;
     repeat(&mut |connection| delete_old_task_records(connection, history.saturating_mul(1000)))?;
+    repeat(&mut |connection| delete_old_events(connection, history.saturating_mul(1000)))?;
     repeat(&mut |connection| delete_old_findings(connection, findings_before))?;
     let mut after = Vec::new();
     repeat(&mut |connection| delete_old_services(connection, history, &mut after))?;
@@ -108,6 +109,21 @@ fn delete_old_task_records(
         return Ok(Page::new(0, 0));
     };
     let deleted = diesel::delete(task_records::table.filter(task_records::read_ms.le(last)))
+        .execute(connection)?;
+    Ok(Page::new(times.len(), deleted))
+}
+
+fn delete_old_events(connection: &mut AnyConnection, before_ms: i64) -> Result<Page, StoreError> {
+    let times: Vec<i64> = task_events::table
+        .filter(task_events::at_ms.lt(before_ms))
+        .order(task_events::at_ms)
+        .limit(PAGE_ROWS)
+        .select(task_events::at_ms)
+        .load(connection)?;
+    let Some(last) = times.last().copied() else {
+        return Ok(Page::new(0, 0));
+    };
+    let deleted = diesel::delete(task_events::table.filter(task_events::at_ms.le(last)))
         .execute(connection)?;
     Ok(Page::new(times.len(), deleted))
 }

@@ -107,6 +107,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    task_events (task_id, at_ms, retry, fence, state) {
+        task_id -> Text,
+        at_ms -> BigInt,
+        retry -> Integer,
+        fence -> BigInt,
+        state -> Text,
+        server -> Text,
+        attempt -> Integer,
+        found -> BigInt,
+        error -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     findings (task_id, address, port, protocol) {
         task_id -> Text,
         address -> Binary,
@@ -237,6 +251,21 @@ impl TaskRow {
             seed: self.seed?,
         })
     }
+}
+
+/// A row of `task_events`.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = task_events, treat_none_as_default_value = false)]
+pub(super) struct TaskEventRow {
+    pub task_id: String,
+    pub at_ms: i64,
+    pub retry: i32,
+    pub fence: i64,
+    pub state: String,
+    pub server: String,
+    pub attempt: i32,
+    pub found: i64,
+    pub error: Option<String>,
 }
 
 /// A row of `positions`.

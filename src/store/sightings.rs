@@ -101,7 +101,8 @@ impl Sightings {
     }
 }
 
-fn services_of(
+/// The services with these keys that exist.
+pub(super) fn services_of(
     connection: &mut AnyConnection,
     keys: &[ServiceKey],
 ) -> Result<Vec<ServiceRow>, StoreError> {

@@ -4,7 +4,7 @@
 use super::batch::{StatusChange, TaskAt};
 use super::connection::AnyConnection;
 use super::error::StoreError;
-use super::schema::{TaskRow, signed, task_records, tasks};
+use super::schema::{TaskEventRow, TaskRow, signed, task_events, task_records, tasks};
 use crate::model::{State, Task, TaskId};
 use diesel::prelude::*;
 use std::cmp::Ordering;
@@ -239,6 +239,37 @@ pub(super) fn put(connection: &mut AnyConnection, row: &TaskRow) -> Result<(), S
     if diesel::update(same).set(row).execute(connection)? == 0 {
         diesel::insert_into(tasks::table)
             .values(row)
+            .execute(connection)?;
+    }
+    Ok(())
+}
+
+/// Keeps a change of a task's state. One that is there already, because the record was repeated, stays as it is.
+pub(super) fn put_event(
+    connection: &mut AnyConnection,
+    change: &StatusChange,
+) -> Result<(), StoreError> {
+    let event = TaskEventRow {
+        task_id: change.task_id.to_string(),
+        at_ms: signed(change.at_ms),
+        retry: saturating_i32(change.retry),
+        fence: signed(change.fence),
+        state: change.status.as_str().to_owned(),
+        server: change.server.clone(),
+        attempt: saturating_i32(change.attempt),
+        found: signed(change.found),
+        error: change.error.clone(),
+    };
+    let same = task_events::table
+        .filter(task_events::task_id.eq(&event.task_id))
+        .filter(task_events::at_ms.eq(event.at_ms))
+        .filter(task_events::retry.eq(event.retry))
+        .filter(task_events::fence.eq(event.fence))
+        .filter(task_events::state.eq(&event.state));
+    let known: i64 = same.count().get_result(connection)?;
+    if known == 0 {
+        diesel::insert_into(task_events::table)
+            .values(&event)
             .execute(connection)?;
     }
     Ok(())

@@ -276,6 +276,7 @@ fn change_status(
     let Some(mut row) = tasks::with_status(known, record.as_ref(), change) else {
         return add_to_counter(connection, "late or repeated status records", 1);
     };
+    tasks::put_event(connection, change)?;
     let completion = change.completion.as_ref();
     if let Some(completion) = completion {
         let is_conclusive = completion.begun_ms.is_some();

@@ -8,6 +8,7 @@
     reason = "a test that meets what it did not expect fails with a panic"
 )]
 
+mod browser;
 mod check;
 mod complete;
 mod control;
@@ -42,6 +43,7 @@ mod store;
 mod support;
 mod table;
 mod watch;
+mod web;
 
 use libtest_mimic::{Arguments, Trial};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -62,6 +64,8 @@ enum Needs {
     Postgres,
     /// The lab.
     Lab,
+    /// The lab and Chromium.
+    Browser,
     /// The programs that parse the output of scanpush.
     Parsers,
     /// Kafka, Redis, and the programs of Prometheus.
@@ -119,10 +123,12 @@ const OTHERS: &[&[Test]] = &[
     jobs::TESTS,
     control::TESTS,
     watch::TESTS,
+    web::TESTS,
     scope::TESTS,
     check::TESTS,
     interrupted_run::TESTS,
     postgres::TESTS,
+    browser::TESTS,
     monitoring::TESTS,
 ];
 
@@ -151,6 +157,11 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
     let no_parsers = no_lab.clone().or_else(|| {
         let reason = results::find_parsers().err()?;
         eprintln!("a test is ignored: {reason} (tests/run.sh installs what is missing)");
+        Some(reason)
+    });
+    let no_browser = no_lab.clone().or_else(|| {
+        let reason = support::find_browser().err()?;
+        eprintln!("tests are ignored: {reason} (tests/run.sh installs what is missing)");
         Some(reason)
     });
     let no_crate = no_services.clone().or_else(|| {
@@ -184,6 +195,7 @@ fn trials(no_services: Option<String>, no_lab: Option<String>) -> Vec<Trial> {
                 Needs::KafkaCrate => &no_crate,
                 Needs::Postgres => &no_postgres,
                 Needs::Lab => &no_lab,
+                Needs::Browser => &no_browser,
                 Needs::Parsers => &no_parsers,
                 Needs::Prometheus => &no_prometheus,
             };

@@ -44,8 +44,10 @@ PROGRAMS=(
     promtool:prometheus
 )
 
-# The same for the programs with which the tests read scanpush's output.
+# The same for the programs with which the tests read scanpush's output and its page.
 PARSERS=(
+    chromium:chromium
+    chromedriver:chromium-driver
     xmllint:libxml2-utils
     python3:python3
 )

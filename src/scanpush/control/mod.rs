@@ -15,6 +15,9 @@ mod run;
 mod show;
 mod steer;
 
+pub use report::{Outcome, Report};
+pub use steer::{CONTROL_REQUEST_WAIT, Patience, steer, steer_late};
+
 use super::Command;
 use super::ids::JOB;
 use crate::claim_table::Order;

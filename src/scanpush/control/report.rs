@@ -1,11 +1,11 @@
 //! What became of an order about one task, decided from Redis' answer and the state of the task. Pure.
 
-use super::CONTROL_WAIT;
 use crate::claim_table::{LiveTask, Order, Steered};
 use crate::model::{State, TaskId};
 use crate::scanpush::ids::UNKNOWN_TASK_REASON;
 use crate::scanpush::tasks::state_of;
 use serde::Serialize;
+use std::time::Duration;
 
 /// The result for one task. Field names are those of `-json`.
 #[derive(Debug, Serialize)]
@@ -134,13 +134,14 @@ pub fn in_force(
     }
 }
 
-/// The report at the end of the wait; `alone` if no server is running.
+/// The report at the end of the wait, which was `waited` long; `alone` if no server is running.
 pub fn not_yet(
     order: Order,
     id: &TaskId,
     answer: Steered,
     task: Option<&LiveTask>,
     alone: bool,
+    waited: Duration,
 ) -> Report {
     let refused = |status, note| Report::refused(order, id, status, note, Outcome::NotInForce);
     let Some(task) = task else {
@@ -171,7 +172,7 @@ pub fn not_yet(
             state_of(task),
             format!(
                 "not in force within {} s: its server is unreachable or waits for Kafka; the order remains pending",
-                CONTROL_WAIT.as_secs()
+                waited.as_secs()
             ),
         ),
     }
@@ -179,6 +180,7 @@ pub fn not_yet(
 
 #[cfg(test)]
 mod tests {
+    use super::super::CONTROL_WAIT;
     use super::*;
     use crate::scanpush::tasks::sample::task;
 
@@ -275,7 +277,7 @@ mod tests {
             order: pending.then_some(order),
             ..now(state, false)
         };
-        let report = not_yet(order, &id(), answer, Some(&task), alone);
+        let report = not_yet(order, &id(), answer, Some(&task), alone, CONTROL_WAIT);
         (report.outcome, report.status, report.note.unwrap())
     }
 
@@ -317,7 +319,7 @@ mod tests {
             assert_eq!((report.0, report.1), (outcome, status), "{note}");
             assert!(report.2.starts_with(note), "{note}: {}", report.2);
         }
-        let lost = not_yet(Order::Pause, &id(), Ordered, None, false);
+        let lost = not_yet(Order::Pause, &id(), Ordered, None, false, CONTROL_WAIT);
         assert_eq!((lost.outcome, lost.status), (NotInForce, "unknown"));
     }
 }

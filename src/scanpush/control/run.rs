@@ -2,7 +2,7 @@
 
 use super::report::Outcome;
 use super::show;
-use super::steer::{steer, steer_late};
+use super::steer::{Patience, steer, steer_late};
 use crate::claim_table::{ClaimTable, ClaimTableError, Order};
 use crate::connection::Connection;
 use crate::exit::Failure;
@@ -18,11 +18,23 @@ pub fn run(order: Order, reader: Reader, output: &mut Output<'_>) -> Result<(), 
     let mut claim_table = ClaimTable::connect(redis, group.as_str()).map_err(trouble)?;
     let found = options.names.find(&mut claim_table).map_err(trouble)?;
     let all_found = found.report(group, output);
-    let mut reports = steer(order, &found.tasks, &mut claim_table, output).map_err(trouble)?;
+    let patience = Patience::OF_COMMAND;
+    let mut progress = |line: &str| output.remark(line);
+    let tasks = &found.tasks;
+    let mut reports =
+        steer(order, tasks, &mut claim_table, patience, &mut progress).map_err(trouble)?;
     let mut job_steered = true;
     if let Some(job) = &found.job {
-        let late =
-            steer_late(order, job, &mut reports, &mut claim_table, output).map_err(trouble)?;
+        let mut progress = |line: &str| output.remark(line);
+        let late = steer_late(
+            order,
+            job,
+            &mut reports,
+            &mut claim_table,
+            patience,
+            &mut progress,
+        )
+        .map_err(trouble)?;
         job_steered = show::leave_out_ended(&mut reports, output) && !late.go_on;
         show::late_tasks(order, job, &late, output);
     }

@@ -4,7 +4,6 @@ use super::report::{Report, at_once, in_force, not_yet};
 use super::{CONTROL_POLL_INTERVAL, CONTROL_WAIT};
 use crate::claim_table::{ClaimTable, ClaimTableError, HEARTBEAT_FRESH, LiveTask, Order};
 use crate::model::TaskId;
-use crate::scanpush::output::Output;
 use std::collections::HashSet;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,20 +13,49 @@ use std::time::{Duration, Instant};
 const CONTROL_QUIET: Duration = Duration::from_secs(1);
 /// How long an order about a job is repeated for tasks that are ingested meanwhile.
 const CONTROL_JOB_MAX: Duration = Duration::from_secs(600);
+/// How long a request to the web page or the API waits for an order to come into force.
+pub const CONTROL_REQUEST_WAIT: Duration = Duration::from_secs(2);
 /// Until a cancel is in force, it is repeated this often: Redis may have lost it. A pause is not, because somebody may have withdrawn it.
 const CANCEL_REPEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval between two progress messages while a person waits for an order.
 const CONTROL_PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Gives the order about all tasks, waits until it is in force, and reports the results. Gives up [`CONTROL_WAIT`] after the last task for
-/// which it came into force.
+/// How long to wait for an order to come into force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Counted from the last task for which it came into force.
+    wait: Duration,
+    /// Whether each task for which it came into force begins the wait again.
+    extends: bool,
+    /// How long an order about a job is repeated for tasks that are ingested meanwhile.
+    job: Duration,
+}
+
+impl Patience {
+    /// That of a command.
+    pub const OF_COMMAND: Patience = Patience {
+        wait: CONTROL_WAIT,
+        extends: true,
+        job: CONTROL_JOB_MAX,
+    };
+    /// That of a request.
+    pub const OF_REQUEST: Patience = Patience {
+        wait: CONTROL_REQUEST_WAIT,
+        extends: false,
+        job: CONTROL_REQUEST_WAIT,
+    };
+}
+
+/// Gives the order about all tasks, waits until it is in force, and reports the results. Gives up when `patience` is at its end. `progress` gets a
+/// line now and then while it waits.
 pub fn steer(
     order: Order,
     tasks: &[TaskId],
     claim_table: &mut ClaimTable,
-    output: &mut Output<'_>,
+    patience: Patience,
+    progress: &mut dyn FnMut(&str),
 ) -> Result<Vec<Report>, ClaimTableError> {
-    let mut give_up_at = Instant::now() + CONTROL_WAIT;
+    let mut give_up_at = Instant::now() + patience.wait;
     let mut progress_at = Instant::now() + CONTROL_PROGRESS_INTERVAL;
     let mut repeat_at = Instant::now() + CANCEL_REPEAT_INTERVAL;
     let answers = claim_table.control(order, tasks)?;
@@ -57,17 +85,20 @@ pub fn steer(
         };
         let alone = late && !has_fresh_server(claim_table)?;
         for ((&i, task), unpublished) in open.iter().zip(states).zip(unpublished) {
-            let not_yet = || not_yet(order, &tasks[i], answers[i], task.as_ref(), alone);
+            let not_yet = || {
+                let waited = patience.wait;
+                not_yet(order, &tasks[i], answers[i], task.as_ref(), alone, waited)
+            };
             reports[i] = in_force(order, &tasks[i], task.as_ref(), unpublished)
                 .or_else(|| late.then(not_yet));
         }
         if began >= progress_at {
             progress_at = began + CONTROL_PROGRESS_INTERVAL;
             let reported = reports.iter().flatten().count();
-            output.remark(&format!("{order}: {reported} of {} tasks", tasks.len()));
+            progress(&format!("{order}: {reported} of {} tasks", tasks.len()));
         }
-        if open.iter().any(|&i| reports[i].is_some()) {
-            give_up_at = Instant::now() + CONTROL_WAIT;
+        if patience.extends && open.iter().any(|&i| reports[i].is_some()) {
+            give_up_at = Instant::now() + patience.wait;
         }
         if !late {
             thread::sleep(CONTROL_POLL_INTERVAL.max(began.elapsed()));
@@ -101,7 +132,7 @@ fn has_fresh_server(claim_table: &mut ClaimTable) -> Result<bool, ClaimTableErro
 pub struct LateTasks {
     /// Tasks that got the order too.
     pub steered: usize,
-    /// Whether tasks were still being ingested after [`CONTROL_JOB_MAX`]; these did not get the order.
+    /// Whether tasks were still being ingested when the patience was at its end; these did not get the order.
     pub go_on: bool,
 }
 
@@ -112,9 +143,10 @@ pub fn steer_late(
     job: &TaskId,
     reports: &mut Vec<Report>,
     claim_table: &mut ClaimTable,
-    output: &mut Output<'_>,
+    patience: Patience,
+    progress: &mut dyn FnMut(&str),
 ) -> Result<LateTasks, ClaimTableError> {
-    let give_up_at = Instant::now() + CONTROL_JOB_MAX;
+    let give_up_at = Instant::now() + patience.job;
     let mut known: HashSet<TaskId> = reports.iter().map(|one| one.task_id.clone()).collect();
     let mut late = LateTasks {
         steered: 0,
@@ -136,7 +168,7 @@ pub fn steer_late(
             }
             (false, _) => {
                 late.steered += new.len();
-                reports.extend(steer(order, &new, claim_table, output)?);
+                reports.extend(steer(order, &new, claim_table, patience, progress)?);
                 quiet = false;
             }
         }

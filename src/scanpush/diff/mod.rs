@@ -6,27 +6,25 @@
 //! |---|---|
 //! | `side.rs` | one of the two: its tasks and what they covered |
 //! | `compare.rs` | the comparison |
+//! | `report.rs` | finds both in the database and compares them |
 
 mod compare;
+mod report;
 mod side;
 #[cfg(test)]
 mod tests;
 
 use super::Command;
 use super::database::{self, DB, DB_PASSWORD_FILE, failure};
-use super::ids::{Match, ambiguous, complete};
 use super::output::Output;
 use super::results::diff::{self, DiffForm};
-use super::results::endpoints::EndpointSet;
 use crate::connection::Connection;
 use crate::exit::Failure;
 use crate::flags::{Flag, Reader};
-use crate::model::service::Sighting;
-use crate::model::text::quoted;
 use crate::model::{Invalid, TaskId};
 use crate::store::{DatabaseSettings, StoreReader};
-use compare::{Comparison, compare};
-use side::Side;
+pub(super) use report::{DiffError, Report};
+pub(super) use side::Side;
 
 const JSON: Flag = Flag::switch("--json", "print each difference as one line of JSON");
 
@@ -101,112 +99,18 @@ fn show(
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
     let [first, second] = &options.names;
-    let (before, after) = (find(store, first)?, find(store, second)?);
-    if before.name() == after.name() {
-        let name = before.name();
-        return Err(Failure::Runtime(format!("both ids stand for {name}")));
-    }
-    let (before, found_before) = with_findings(store, before)?;
-    let (after, found_after) = with_findings(store, after)?;
-    output.notice(&before.line());
-    output.notice(&after.line());
-    let comparison = compare(&found_before, &found_after, &before, &after);
-    diff::write(options.form, &comparison.changes, |piece| {
+    let report = Report::read(store, [first, second], None).map_err(|error| match error {
+        DiffError::Unknown(line) | DiffError::Refused(line) => Failure::Runtime(line),
+        DiffError::Store(error) => failure(error),
+    })?;
+    output.notice(&report.before.line());
+    output.notice(&report.after.line());
+    diff::write(options.form, &report.comparison.changes, |piece| {
         output.text(piece)
     })?;
     output.flush()?;
-    for line in summary(&comparison, &before, &after) {
+    for line in report.summary() {
         output.notice(&line);
     }
     Ok(())
-}
-
-/// The task or job with this id, complete or abbreviated.
-fn find(store: &mut StoreReader, name: &TaskId) -> Result<Side, Failure> {
-    let (task, job) = (
-        store.task(name).map_err(failure)?,
-        store.job(name).map_err(failure)?,
-    );
-    match (task, job) {
-        (Some(_), Some(_)) => Err(Failure::Runtime(format!(
-            "{} is both a task and a job of the database: give the ids of single tasks",
-            quoted(name.as_str())
-        ))),
-        (Some(task), None) => Ok(Side::of_task(task)),
-        (None, Some(job)) => Ok(Side::of_job(name.clone(), job)),
-        (None, None) => find_abbreviated(store, name),
-    }
-}
-
-fn find_abbreviated(store: &mut StoreReader, name: &TaskId) -> Result<Side, Failure> {
-    let matched = complete(name, false, |prefix| {
-        let mut ids = store.tasks_beginning(prefix)?;
-        ids.extend(store.jobs_beginning(prefix)?);
-        ids.sort();
-        ids.dedup();
-        Ok(ids)
-    });
-    let unknown = || {
-        let name = quoted(name.as_str());
-        Failure::Runtime(format!(
-            "{name} is neither a task nor a job of the database"
-        ))
-    };
-    match matched.map_err(failure)? {
-        // A complete id: this does not come back here.
-        Match::One(id) if id != *name => find(store, &id),
-        Match::Several(ids) => Err(Failure::Runtime(ambiguous(name, "tasks or jobs", &ids))),
-        Match::One(_) | Match::None => Err(unknown()),
-    }
-}
-
-/// Reads the kept findings of a side. Fails if none are kept, although there were some.
-fn with_findings(store: &mut StoreReader, side: Side) -> Result<(Side, EndpointSet), Failure> {
-    let (mut found, mut kept) = (EndpointSet::default(), Vec::new());
-    for task in side.tasks() {
-        let mut of_task = 0;
-        let take = |sighting: Sighting| {
-            of_task += 1;
-            found.insert(sighting.key, 1);
-        };
-        store.findings_of(&task.task_id, take).map_err(failure)?;
-        kept.push(of_task);
-    }
-    if found.len() == 0 && side.found() > 0 {
-        return Err(Failure::Runtime(format!(
-            "the database has no findings of {}, which found {}: scanpush store keeps them only with -keep-findings; \
-             scanpush results -diff compares two tasks from Kafka",
-            side.name(),
-            side.found()
-        )));
-    }
-    Ok((side.with_kept(kept), found))
-}
-
-/// What the differences do not say, a line each.
-fn summary(comparison: &Comparison, before: &Side, after: &Side) -> Vec<String> {
-    let count = |opened| {
-        let changes = comparison.changes.iter();
-        changes.filter(|change| change.opened == opened).count()
-    };
-    let mut lines = vec![format!(
-        "{} opened, {} closed, {} the same, {} not comparable",
-        count(true),
-        count(false),
-        comparison.same,
-        comparison.only_before + comparison.only_after
-    )];
-    for (not_comparable, finder, other) in [
-        (comparison.only_before, before, after),
-        (comparison.only_after, after, before),
-    ] {
-        if not_comparable > 0 {
-            lines.push(format!(
-                "not comparable: {not_comparable} that only {} found and {} did not cover",
-                finder.name(),
-                other.name()
-            ));
-        }
-    }
-    lines
 }

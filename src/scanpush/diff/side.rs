@@ -51,6 +51,17 @@ impl Side {
         &self.tasks
     }
 
+    /// Findings in the database.
+    pub fn kept(&self) -> u64 {
+        self.kept.iter().sum()
+    }
+
+    /// Whether all of its tasks have completed and it covered something.
+    pub fn is_complete(&self) -> bool {
+        let mut tasks = self.tasks.iter();
+        tasks.all(|task| task.state == State::Completed) && !self.covered.is_empty()
+    }
+
     /// Findings of all tasks, as their last states say.
     pub fn found(&self) -> u64 {
         self.tasks.iter().map(|task| task.found).sum()
@@ -89,7 +100,7 @@ impl Side {
             [] => format!("covered nothing{}", self.why_nothing()),
             _ => format!("covered {}", self.shown_coverage()),
         };
-        let (kept, found) = (self.kept.iter().sum::<u64>(), self.found());
+        let (kept, found) = (self.kept(), self.found());
         let missing = match kept < found {
             true => format!(" (the database has {kept} findings of {found})"),
             false => String::new(),

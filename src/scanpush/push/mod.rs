@@ -21,7 +21,7 @@
 
 mod confirm;
 mod dry_run;
-mod flags;
+pub mod flags;
 mod input_files;
 mod options;
 mod plan;
@@ -30,6 +30,11 @@ mod send;
 mod size;
 mod split;
 mod unacknowledged;
+
+pub use confirm::{UNCONFIRMED_ADDRESSES_MAX, is_needed as needs_confirmation};
+pub use options::read_scan;
+pub use send::deliver;
+pub use size::Size;
 
 use super::Command;
 

@@ -83,6 +83,8 @@ pub struct ScanOptions {
     pub id: Option<TaskId>,
     /// `-job`
     pub job: Option<TaskId>,
+    /// From which the ids of tasks and job are made that no flag names, so that the same push again has the same ids; none: random ids.
+    pub id_base: Option<TaskId>,
 }
 
 impl Options {
@@ -140,7 +142,8 @@ fn refuse_task_flags(reader: &Reader) -> Result<(), Invalid> {
     }
 }
 
-fn read_scan(reader: &mut Reader) -> Result<ScanOptions, Invalid> {
+/// Reads and checks the flags that describe tasks.
+pub fn read_scan(reader: &mut Reader) -> Result<ScanOptions, Invalid> {
     let targets = reader.optional(&IP, parse_list)?;
     let list = reader.optional(&LIST, InputSource::parse)?;
     let scan = ScanOptions {
@@ -170,6 +173,7 @@ fn read_scan(reader: &mut Reader) -> Result<ScanOptions, Invalid> {
         timeout_s: reader.optional(&TIMEOUT, values::seconds(1, TIMEOUT_MAX_S))?,
         id: reader.optional(&ID, str::parse)?,
         job: reader.optional(&JOB, str::parse)?,
+        id_base: None,
     };
     check_combinations(&scan)?;
     Ok(scan)

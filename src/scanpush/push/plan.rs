@@ -35,7 +35,7 @@ pub fn tasks(source: &TaskSource, output: &mut Output<'_>) -> Result<Vec<Task>, 
 
 impl ScanOptions {
     /// Reads the files and makes the tasks. Reports merged and excluded targets.
-    fn plan(&self, output: &mut Output<'_>) -> Result<Vec<Task>, Failure> {
+    pub fn plan(&self, output: &mut Output<'_>) -> Result<Vec<Task>, Failure> {
         let (targets, exclude) = self.read_lists(output)?;
         let grouping = match (self.shards, self.pack) {
             (Some(_), _) => Grouping::Minimal,
@@ -91,8 +91,19 @@ impl ScanOptions {
             .sum();
         self.check_count(count)?;
         let parallel = self.parallel_tasks(count);
-        let random_job = || (count > 1 || parallel.is_some()).then(TaskId::random);
+        let new_job = || self.id_base.clone().unwrap_or_else(TaskId::random);
+        let random_job = || (count > 1 || parallel.is_some()).then(new_job);
         let job_id = self.job.clone().or_else(random_job);
+        let mut number = 0;
+        let mut new_id = || -> Result<TaskId, Invalid> {
+            number += 1;
+            match (&self.id, &self.id_base) {
+                (Some(id), _) => Ok(id.clone()),
+                (None, None) => Ok(TaskId::random()),
+                (None, Some(base)) if count == 1 => Ok(base.clone()),
+                (None, Some(base)) => format!("{base}-{number}").parse(),
+            }
+        };
         let band_width = bandwidth_share(self.band_width, parallel.unwrap_or(1))?;
         let mut tasks = Vec::with_capacity(count);
         for targets in all_targets {
@@ -106,17 +117,20 @@ impl ScanOptions {
                 exclude: targets.exclude,
                 job_id: job_id.clone(),
                 parallel,
-                ..Task::new(
-                    self.id.clone().unwrap_or_else(TaskId::random),
-                    targets.ip_range,
-                    self.ports.clone(),
-                    band_width,
-                )
+                ..Task::new(new_id()?, targets.ip_range, self.ports.clone(), band_width)
             };
             self.check(&task)?;
             match self.shards {
                 None => tasks.push(task),
-                Some(_) => tasks.extend(shards_of(&task, shards)),
+                Some(_) => {
+                    for shard in shards_of(&task, shards) {
+                        let task_id = match shards {
+                            1 => shard.task_id.clone(),
+                            _ => new_id()?,
+                        };
+                        tasks.push(Task { task_id, ..shard });
+                    }
+                }
             }
         }
         Ok(tasks)
@@ -218,13 +232,9 @@ fn bandwidth_share(band_width: BandWidth, parallel: u32) -> Result<BandWidth, In
     })
 }
 
-/// The tasks that share the probes of `task`. They need the same seed: otherwise they would overlap and leave gaps.
+/// The tasks that share the probes of `task`, all with its id. They need the same seed: otherwise they would overlap and leave gaps.
 fn shards_of(task: &Task, count: u32) -> impl Iterator<Item = Task> {
     (1..=count).map(move |index| Task {
-        task_id: match count {
-            1 => task.task_id.clone(),
-            _ => TaskId::random(),
-        },
         shard: Some(Shard { index, count }),
         ..task.clone()
     })
@@ -307,6 +317,45 @@ mod tests {
             (YES, UNCONFIRMED_ADDRESSES_MAX.to_string()),
         ] {
             assert!(flag.help().contains(&bounds), "{}", flag.shown());
+        }
+    }
+
+    #[test]
+    fn the_same_base_gives_the_same_tasks() {
+        let made = |line: &[&str]| {
+            let line = [line, &["-ports", "80"]].concat();
+            let TaskSource::Flags(scan) = options(&line).unwrap().source else {
+                panic!("not flags");
+            };
+            let scan = ScanOptions {
+                id_base: Some("base".parse().unwrap()),
+                ..*scan
+            };
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let mut output = Output::new(&mut out, &mut err, None, false);
+            scan.plan(&mut output).unwrap()
+        };
+        for (line, ids, job) in [
+            (&["-ip=10.0.0.1"][..], &["base"][..], None),
+            (&["-ip=10.0.0.1", "-id=a"], &["a"], None),
+            (
+                &["-ip=10.0.0.1,10.0.0.2"],
+                &["base-1", "base-2"],
+                Some("base"),
+            ),
+            (
+                &["-ip=10.0.0.0/30", "-shards=2", "-job=j"],
+                &["base-2", "base-3"],
+                Some("j"),
+            ),
+        ] {
+            let tasks = made(line);
+            let task_ids: Vec<&str> = tasks.iter().map(|task| task.task_id.as_str()).collect();
+            assert_eq!(task_ids, ids, "{line:?}");
+            for task in &tasks {
+                assert_eq!(task.job_id.as_ref().map(TaskId::as_str), job);
+            }
+            assert_eq!(tasks, made(line));
         }
     }
 

@@ -37,14 +37,37 @@ pub struct Sender<'a> {
 
 /// The result for each task, as indexes into the tasks of the push.
 #[derive(Debug, Default, PartialEq)]
-struct Outcome {
-    acknowledged: usize,
+pub struct Outcome {
+    /// How many are acknowledged.
+    pub acknowledged: usize,
     /// Larger than the topic allows: certainly not in the topic.
-    too_large: Vec<usize>,
+    pub too_large: Vec<usize>,
     /// Not acknowledged: they may be in the topic or may never have been sent.
-    unacknowledged: Vec<usize>,
+    pub unacknowledged: Vec<usize>,
     /// The last error.
-    error: Option<String>,
+    pub error: Option<String>,
+}
+
+/// Sends all tasks, batch by batch. `acknowledged` gets the indexes of the tasks of each batch that are acknowledged.
+pub fn deliver(
+    producer: &mut Producer,
+    tasks: &[Task],
+    mut acknowledged: impl FnMut(&[usize]),
+) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut first = 0;
+    while first < tasks.len() {
+        // After a task that is too large the others can still be sent; after any other error they can't.
+        if !outcome.unacknowledged.is_empty() {
+            outcome.unacknowledged.extend(first..tasks.len());
+            break;
+        }
+        let messages = next_batch(&tasks[first..]);
+        let result = send_batch(producer, &messages);
+        acknowledged(&outcome.add(first, messages.len(), result));
+        first += messages.len();
+    }
+    outcome
 }
 
 impl Sender<'_> {
@@ -52,22 +75,13 @@ impl Sender<'_> {
     pub fn send(&self, tasks: &[Task], output: &mut Output<'_>) -> Result<(), Failure> {
         let mut producer = task_topic::connect(self.connection, output)?;
         let mut printed = Ok(());
-        let mut outcome = Outcome::default();
-        let mut first = 0;
-        while first < tasks.len() {
-            // After a task that is too large the others can still be sent; after any other error they can't.
-            if !outcome.unacknowledged.is_empty() {
-                outcome.unacknowledged.extend(first..tasks.len());
-                break;
-            }
-            let messages = next_batch(&tasks[first..]);
-            let result = send_batch(&mut producer, &messages);
-            let acknowledged = outcome.add(first, messages.len(), result);
+        let outcome = deliver(&mut producer, tasks, |acknowledged| {
             // If stdout is closed, the remaining tasks are sent all the same.
             let lines = acknowledged.iter().map(|&index| &tasks[index]);
-            printed = printed.and(self.print(lines, output));
-            first += messages.len();
-        }
+            if printed.is_ok() {
+                printed = self.print(lines, output);
+            }
+        });
         match outcome.error {
             None => printed,
             Some(_) => self.report_failure(tasks, &outcome, output),

@@ -19,6 +19,11 @@ pub struct Size {
 }
 
 impl Size {
+    /// The duration in its two largest units.
+    pub fn duration(&self) -> String {
+        format_duration(self.duration_s)
+    }
+
     /// The size of one task.
     pub fn of_task(task: &Task) -> Size {
         let (addresses, probes) = (

@@ -1,13 +1,15 @@
 //! `scanpush changes`: what opened, closed and reopened, newest first.
 
-use super::options::{CSV, FORMAT, JSON, LIMIT, ListOptions, NET, PORT, TAG, moment};
-use super::rows::{ChangeLine, QueryRow};
+use super::options::{
+    CSV, FORMAT, JSON, LIMIT, ListOptions, NET, PORT, PROTO, QueryFormat, Scope, TAG, moment,
+};
+use super::rows::{ChangeLine, Look, QueryRow};
 use super::writer::RowWriter;
 use crate::connection::Connection;
 use crate::exit::Failure;
 use crate::flags::{Flag, Reader};
 use crate::model::service::ChangeKind;
-use crate::model::{Invalid, Moment};
+use crate::model::{Invalid, Moment, Tags};
 use crate::scanpush::Command;
 use crate::scanpush::database::{DB, DB_PASSWORD_FILE, failure};
 use crate::scanpush::output::Output;
@@ -33,6 +35,9 @@ const KIND: Flag = Flag::optional(
 )
 .one_of(&["opened", "closed", "reopened"]);
 
+/// The flags that say which changes are asked for.
+pub const FILTER: &[Flag] = &[SINCE, UNTIL, KIND, NET, PORT, PROTO, TAG];
+
 pub(in crate::scanpush) const COMMAND: Command = Command {
     name: "changes",
     about: "shows what opened and closed, newest first",
@@ -43,6 +48,7 @@ pub(in crate::scanpush) const COMMAND: Command = Command {
         KIND,
         NET,
         PORT,
+        PROTO,
         TAG,
         TAGS,
         LIMIT,
@@ -88,25 +94,38 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
 
 fn resolve(mut reader: Reader, now_s: u64) -> Result<Options, Invalid> {
     Connection::read(&mut reader)?;
+    let list = ListOptions::read(&mut reader)?;
+    let filter = filter(&mut reader, list.tags.as_ref(), now_s)?;
+    reader.finish()?;
+    Ok(Options { list, filter })
+}
+
+/// Takes the flags of [`FILTER`].
+pub fn filter(
+    reader: &mut Reader,
+    tags: Option<&Tags>,
+    now_s: u64,
+) -> Result<ChangeFilter, Invalid> {
     let since = reader.value(&SINCE, str::parse::<Moment>)?.unix_s(now_s);
-    let until = moment(&mut reader, &UNTIL, now_s)?;
+    let until = moment(reader, &UNTIL, now_s)?;
     if until.is_some_and(|until| until <= since) {
         let default = SINCE.default().unwrap_or_default();
         let wrong = format!("is not after -since (default {default}): give an earlier -since");
         return Err(Invalid::about(wrong).of(UNTIL.shown()));
     }
     let kinds = reader.optional(&KIND, parse_kinds)?.unwrap_or_default();
-    let mut list = ListOptions::read(&mut reader)?;
-    reader.finish()?;
-    Ok(Options {
-        filter: ChangeFilter {
-            networks: list.networks.take(),
-            ports: list.ports.take(),
-            kinds,
-            since: Some(since),
-            until,
-        },
-        list,
+    let Scope {
+        networks,
+        ports,
+        proto,
+    } = Scope::read(reader, tags)?;
+    Ok(ChangeFilter {
+        networks,
+        ports,
+        proto,
+        kinds,
+        since: Some(since),
+        until,
     })
 }
 
@@ -121,20 +140,39 @@ fn parse_kinds(text: &str) -> Result<Vec<ChangeKind>, Invalid> {
     Ok(kinds)
 }
 
-/// Writes the changes. Returns their number.
 fn show(
     store: &mut StoreReader,
     options: &Options,
     now_s: u64,
     output: &mut Output<'_>,
 ) -> Result<u64, Failure> {
-    let look = options.list.look(output.columns(), now_s);
+    let list = &options.list;
+    let look = list.look(output.columns(), now_s);
+    write(
+        store,
+        &options.filter,
+        list.limit,
+        list.format,
+        look,
+        output,
+    )
+}
+
+/// Writes the changes that match, at most `limit`. Returns their number.
+pub fn write(
+    store: &mut StoreReader,
+    filter: &ChangeFilter,
+    limit: Option<u64>,
+    format: QueryFormat,
+    look: Look<'_>,
+    output: &mut Output<'_>,
+) -> Result<u64, Failure> {
     let columns = ChangeLine::columns(&look);
-    let mut writer = RowWriter::new(options.list.format, look, &columns, output);
-    let mut left = options.list.limit.unwrap_or(u64::MAX);
+    let mut writer = RowWriter::new(format, look, &columns, output);
+    let mut left = limit.unwrap_or(u64::MAX);
     let mut written = Ok(());
     store
-        .changes(&options.filter, None, |found| {
+        .changes(filter, None, |found| {
             written = writer.row(&ChangeLine::new(&found.change, &look));
             left -= 1;
             written.is_ok() && left > 0

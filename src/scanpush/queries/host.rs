@@ -15,7 +15,7 @@ use crate::scanpush::formats::csv;
 use crate::scanpush::output::Output;
 use crate::scanpush::tags::TAGS;
 use crate::scanpush::tasks::now_ms;
-use crate::store::{DatabaseSettings, NumberedChange, ServiceFilter, StoreReader};
+use crate::store::{DatabaseSettings, NumberedChange, ServiceFilter, StoreError, StoreReader};
 use serde::Serialize;
 use std::net::IpAddr;
 
@@ -110,7 +110,7 @@ fn read_format(reader: &mut Reader) -> Result<QueryFormat, Invalid> {
     }
 }
 
-fn parse_address(word: &str) -> Result<AddressRange, Invalid> {
+pub fn parse_address(word: &str) -> Result<AddressRange, Invalid> {
     match word.parse::<AddressRange>() {
         Ok(range) if range.first() == range.last() => Ok(range),
         Ok(_) => {
@@ -124,7 +124,32 @@ fn parse_address(word: &str) -> Result<AddressRange, Invalid> {
     }
 }
 
-/// Writes what is known. Returns the number of rows.
+/// What the database knows about an address.
+#[derive(Debug)]
+pub struct Host {
+    /// Its services, by port; at most 3 × 65 535.
+    pub services: Vec<Service>,
+    /// Their changes, oldest first.
+    pub changes: Vec<NumberedChange>,
+}
+
+impl Host {
+    /// Asks the database. `address` is one address.
+    pub fn read(store: &mut StoreReader, address: AddressRange) -> Result<Host, StoreError> {
+        let mut services = Vec::new();
+        let filter = ServiceFilter {
+            networks: Some(Targets::from_ranges(vec![address])),
+            ..ServiceFilter::default()
+        };
+        store.services(&filter, None, |service| {
+            services.push(service);
+            true
+        })?;
+        let changes = store.changes_of(address.first())?;
+        Ok(Host { services, changes })
+    }
+}
+
 fn show(
     store: &mut StoreReader,
     options: &Options,
@@ -136,29 +161,28 @@ fn show(
         columns: output.columns(),
         now_s,
     };
-    // An address has at most 3 × 65 535 services.
-    let mut services = Vec::new();
-    let filter = ServiceFilter {
-        networks: Some(Targets::from_ranges(vec![options.address])),
-        ..ServiceFilter::default()
-    };
-    store
-        .services(&filter, None, |service| {
-            services.push(service);
-            true
-        })
-        .map_err(failure)?;
-    let changes = store.changes_of(options.ip()).map_err(failure)?;
-    match options.format {
+    let host = Host::read(store, options.address).map_err(failure)?;
+    write(&host, options.format, look, output)
+}
+
+/// Writes what is known. Returns the number of rows.
+pub fn write(
+    host: &Host,
+    format: QueryFormat,
+    look: Look<'_>,
+    output: &mut Output<'_>,
+) -> Result<usize, Failure> {
+    let Host { services, changes } = host;
+    match format {
         QueryFormat::Ndjson => {
-            for service in &services {
+            for service in services {
                 let row = &ServiceLine::new(service, &look);
                 output.json(&Record {
                     record: "service",
                     row,
                 })?;
             }
-            for found in &changes {
+            for found in changes {
                 let row = &ChangeLine::new(&found.change, &look);
                 output.json(&Record {
                     record: "change",
@@ -166,9 +190,9 @@ fn show(
                 })?;
             }
         }
-        QueryFormat::Csv => write_csv(&services, &changes, &look, output)?,
+        QueryFormat::Csv => write_csv(services, changes, &look, output)?,
         QueryFormat::Table | QueryFormat::Addresses => {
-            write_tables(&services, &changes, look, output)?;
+            write_tables(services, changes, look, output)?;
         }
     }
     output.flush()?;

@@ -1,7 +1,9 @@
-//! The flags that the commands have in common, parsed and checked. Opens no connection; reads the file of `-tags`.
+//! The flags that the commands have in common, parsed and checked: those that say what is asked for, which are also the fields of the web page and
+//! the API, and those that only a command line has. Opens no connection; reads the file of `-tags`.
 
 use super::rows::Look;
 use crate::flags::{Flag, Reader, values};
+use crate::model::ports::Proto;
 use crate::model::{Invalid, Moment, Ports, Tags, Targets};
 use crate::scanpush::database;
 use crate::scanpush::input_source::InputSource;
@@ -24,6 +26,9 @@ pub const PORT: Flag = Flag::optional(
     "PORTS",
     "only these ports, like 80,443,8000-8100; UDP after U:, SCTP after S:",
 );
+/// `-proto`
+pub const PROTO: Flag = Flag::optional("--proto", "NAME", "only this protocol: tcp, udp or sctp")
+    .one_of(&["tcp", "udp", "sctp"]);
 /// `-tag`
 pub const TAG: Flag = Flag::optional(
     "--tag",
@@ -100,15 +105,49 @@ impl FromStr for QueryFormat {
     }
 }
 
-/// What `services` and `changes` have in common.
+/// Which addresses and ports are asked for.
 #[derive(Debug)]
-pub struct ListOptions {
-    /// The database.
-    pub database: DatabaseSettings,
+pub struct Scope {
     /// Only these addresses.
     pub networks: Option<Targets>,
     /// Only these ports.
     pub ports: Option<Ports>,
+    /// Only this protocol.
+    pub proto: Option<Proto>,
+}
+
+impl Scope {
+    /// Takes [`NET`], [`PORT`], [`PROTO`] and [`TAG`], whose names are those of `tags`.
+    pub fn read(reader: &mut Reader, tags: Option<&Tags>) -> Result<Scope, Invalid> {
+        let networks = reader.optional(&NET, str::parse::<Targets>)?;
+        let ports = reader.optional(&PORT, str::parse)?;
+        let proto = reader.optional(&PROTO, parse_proto)?;
+        let names = reader.optional(&TAG, |text| Ok(text.to_owned()))?;
+        let tagged = match (tags, names) {
+            (_, None) => None,
+            (Some(tags), Some(names)) => Some(tagged(tags, &names)?),
+            (None, Some(_)) => {
+                let wrong = "needs -tags FILE too: the networks with their tags";
+                return Err(Invalid::about(wrong).of(TAG.shown()));
+            }
+        };
+        let networks = match (networks, tagged) {
+            (Some(networks), Some(tagged)) => Some(networks.intersection(&tagged)),
+            (networks, tagged) => networks.or(tagged),
+        };
+        Ok(Scope {
+            networks,
+            ports,
+            proto,
+        })
+    }
+}
+
+/// What the command lines of `services` and `changes` have in common, beside what they ask for.
+#[derive(Debug)]
+pub struct ListOptions {
+    /// The database.
+    pub database: DatabaseSettings,
     /// The tags to show; none without `-tags`.
     pub tags: Option<Tags>,
     /// Rows at most; none: all.
@@ -118,33 +157,13 @@ pub struct ListOptions {
 }
 
 impl ListOptions {
-    /// Takes [`NET`], [`PORT`], [`TAG`], [`TAGS`], [`LIMIT`], the flags of the format and those of the database.
+    /// Takes [`TAGS`], [`LIMIT`], the flags of the format and those of the database.
     pub fn read(reader: &mut Reader) -> Result<ListOptions, Invalid> {
-        let limit = limit(reader)?;
-        let format = QueryFormat::read(reader)?;
-        let database = database::read(reader)?;
-        let networks = reader.optional(&NET, str::parse::<Targets>)?;
-        let ports = reader.optional(&PORT, str::parse)?;
-        let names = reader.optional(&TAG, |text| Ok(text.to_owned()))?;
-        let tags = tags(reader)?;
-        let tagged = match (&tags, names) {
-            (_, None) => None,
-            (Some(tags), Some(names)) => Some(tagged(tags, &names)?),
-            (None, Some(_)) => {
-                let wrong = "needs -tags FILE too: the networks with their tags";
-                return Err(Invalid::about(wrong).of(TAG.shown()));
-            }
-        };
         Ok(ListOptions {
-            database,
-            networks: match (networks, tagged) {
-                (Some(networks), Some(tagged)) => Some(networks.intersection(&tagged)),
-                (networks, tagged) => networks.or(tagged),
-            },
-            ports,
-            tags,
-            limit,
-            format,
+            limit: limit(reader)?,
+            format: QueryFormat::read(reader)?,
+            database: database::read(reader)?,
+            tags: tags(reader)?,
         })
     }
 
@@ -156,6 +175,12 @@ impl ListOptions {
             now_s,
         }
     }
+}
+
+fn parse_proto(text: &str) -> Result<Proto, Invalid> {
+    let mut all = [Proto::Tcp, Proto::Udp, Proto::Sctp].into_iter();
+    all.find(|proto| proto.as_str() == text)
+        .ok_or_else(|| Invalid::new(text, "is not a protocol: tcp, udp or sctp"))
 }
 
 /// Takes [`TAGS`] and reads the file; none without the flag.
@@ -175,7 +200,7 @@ fn tagged(tags: &Tags, names: &str) -> Result<Targets, Invalid> {
 }
 
 /// Takes [`LIMIT`].
-fn limit(reader: &mut Reader) -> Result<Option<u64>, Invalid> {
+pub fn limit(reader: &mut Reader) -> Result<Option<u64>, Invalid> {
     let limit = reader.optional(&LIMIT, values::number(1, QUERY_ROWS_MAX))?;
     Ok(limit.map(u64::from))
 }

@@ -1,13 +1,15 @@
 //! `scanpush services`: the services in the database.
 
-use super::options::{CSV, FORMAT, JSON, LIMIT, ListOptions, NET, PORT, TAG, moment};
-use super::rows::{QueryRow, ServiceLine};
+use super::options::{
+    CSV, FORMAT, JSON, LIMIT, ListOptions, NET, PORT, PROTO, QueryFormat, Scope, TAG, moment,
+};
+use super::rows::{Look, QueryRow, ServiceLine};
 use super::writer::RowWriter;
 use crate::connection::Connection;
 use crate::exit::Failure;
 use crate::flags::{Flag, Reader};
-use crate::model::Invalid;
 use crate::model::service::ServiceState;
+use crate::model::{Invalid, Tags};
 use crate::scanpush::Command;
 use crate::scanpush::database::{DB, DB_PASSWORD_FILE, failure};
 use crate::scanpush::output::Output;
@@ -28,6 +30,9 @@ const NEW_SINCE: Flag = Flag::optional(
     "only those that were seen for the first time since then",
 );
 
+/// The flags that say which services are asked for.
+pub const FILTER: &[Flag] = &[NET, PORT, PROTO, STATE, SINCE, NEW_SINCE, TAG];
+
 pub(in crate::scanpush) const COMMAND: Command = Command {
     name: "services",
     about: "shows services in the database: which are open, since when",
@@ -35,6 +40,7 @@ pub(in crate::scanpush) const COMMAND: Command = Command {
     flags: &[
         NET,
         PORT,
+        PROTO,
         STATE,
         SINCE,
         NEW_SINCE,
@@ -87,37 +93,70 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
 
 fn resolve(mut reader: Reader, now_s: u64) -> Result<Options, Invalid> {
     Connection::read(&mut reader)?;
-    let state = reader.optional(&STATE, str::parse::<ServiceState>)?;
-    let since = moment(&mut reader, &SINCE, now_s)?;
-    let new_since = moment(&mut reader, &NEW_SINCE, now_s)?;
-    let mut list = ListOptions::read(&mut reader)?;
+    let list = ListOptions::read(&mut reader)?;
+    let filter = filter(&mut reader, list.tags.as_ref(), now_s)?;
     reader.finish()?;
-    Ok(Options {
-        filter: ServiceFilter {
-            networks: list.networks.take(),
-            ports: list.ports.take(),
-            state,
-            since,
-            new_since,
-        },
-        list,
+    Ok(Options { list, filter })
+}
+
+/// Takes the flags of [`FILTER`].
+pub fn filter(
+    reader: &mut Reader,
+    tags: Option<&Tags>,
+    now_s: u64,
+) -> Result<ServiceFilter, Invalid> {
+    let state = reader.optional(&STATE, str::parse::<ServiceState>)?;
+    let since = moment(reader, &SINCE, now_s)?;
+    let new_since = moment(reader, &NEW_SINCE, now_s)?;
+    let Scope {
+        networks,
+        ports,
+        proto,
+    } = Scope::read(reader, tags)?;
+    Ok(ServiceFilter {
+        networks,
+        ports,
+        proto,
+        state,
+        since,
+        new_since,
+        ..ServiceFilter::default()
     })
 }
 
-/// Writes the services. Returns their number.
 fn show(
     store: &mut StoreReader,
     options: &Options,
     now_s: u64,
     output: &mut Output<'_>,
 ) -> Result<u64, Failure> {
-    let look = options.list.look(output.columns(), now_s);
+    let list = &options.list;
+    let look = list.look(output.columns(), now_s);
+    write(
+        store,
+        &options.filter,
+        list.limit,
+        list.format,
+        look,
+        output,
+    )
+}
+
+/// Writes the services that match, at most `limit`. Returns their number.
+pub fn write(
+    store: &mut StoreReader,
+    filter: &ServiceFilter,
+    limit: Option<u64>,
+    format: QueryFormat,
+    look: Look<'_>,
+    output: &mut Output<'_>,
+) -> Result<u64, Failure> {
     let columns = ServiceLine::columns(&look);
-    let mut writer = RowWriter::new(options.list.format, look, &columns, output);
-    let mut left = options.list.limit.unwrap_or(u64::MAX);
+    let mut writer = RowWriter::new(format, look, &columns, output);
+    let mut left = limit.unwrap_or(u64::MAX);
     let mut written = Ok(());
     store
-        .services(&options.filter, None, |service| {
+        .services(filter, None, |service| {
             written = writer.row(&ServiceLine::new(&service, &look));
             left -= 1;
             written.is_ok() && left > 0

@@ -30,6 +30,8 @@ mod run;
 mod selected;
 pub(super) mod topic_reader;
 
+pub use run::Findings;
+
 use super::Command;
 
 pub(super) const COMMAND: Command = Command {

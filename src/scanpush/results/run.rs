@@ -14,7 +14,7 @@ use crate::flags::Reader;
 use crate::kafka::FETCH_WAIT;
 use crate::model::backoff::CLIENT_WAIT;
 use crate::model::ports::PortRange;
-use crate::model::{Finding, FindingRecord, Invalid, Ports};
+use crate::model::{Finding, FindingRecord, Invalid, Ports, TaskId};
 use crate::scanpush::formats::{Context, Format, PortNames, Printer};
 use crate::scanpush::interrupt::Interrupt;
 use crate::scanpush::output::Output;
@@ -274,6 +274,59 @@ impl Session {
         list.parse::<Ports>()
             .map(|ports| ports.ranges().to_vec())
             .unwrap_or_default()
+    }
+}
+
+/// The findings of tasks on Kafka, for another command.
+pub struct Findings(Session);
+
+impl Findings {
+    /// Connects, and starts at the beginning of the topic. Fails if Kafka cannot be read. `interrupt` ends the reading.
+    pub fn open(
+        connection: &Connection,
+        topic: &str,
+        ids: Vec<TaskId>,
+        interrupt: &Interrupt,
+    ) -> Result<Findings, Failure> {
+        let mut collector = Collector::default();
+        for id in &ids {
+            collector.add(id);
+        }
+        let topic = TopicReader::open(&connection.kafka, topic, interrupt, CLIENT_WAIT)?;
+        Ok(Findings(Session {
+            selected: SelectedTasks::of_ids(ids, connection),
+            topic,
+            collector,
+            interrupt: interrupt.clone(),
+        }))
+    }
+
+    /// Passes each finding to `each` once, up to the present end of the topic. Returns what may be missing, a line each.
+    pub fn read(
+        mut self,
+        each: &mut dyn FnMut(&FindingRecord<'_>) -> Result<(), Failure>,
+    ) -> Result<Vec<String>, Failure> {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut output = Output::new(&mut out, &mut err, None, false);
+        let completion = self.0.read(
+            false,
+            |_| true,
+            &mut output,
+            |event, _| match event {
+                ReadEvent::Finding(found) => each(&found),
+                ReadEvent::BatchEnd => Ok(()),
+            },
+        )?;
+        if completion == Completion::Interrupted {
+            return Err(Failure::Found(Exit::Interrupted));
+        }
+        Ok(report::gaps(
+            self.0.topic.name(),
+            self.0.topic.starts(),
+            self.0.topic.losses(),
+            &self.0.collector,
+            &self.0.selected.tasks,
+        ))
     }
 }
 

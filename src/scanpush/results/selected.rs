@@ -108,6 +108,16 @@ impl SelectedTasks {
         Ok(selected)
     }
 
+    /// Tasks whose states are not asked for.
+    pub fn of_ids(ids: Vec<TaskId>, connection: &Connection) -> SelectedTasks {
+        SelectedTasks {
+            claim_table: ClaimTable::new(&connection.redis, connection.group.as_str()),
+            names: TaskNames::default(),
+            tasks: ids.into_iter().map(SelectedTask::new).collect(),
+            redis_error: None,
+        }
+    }
+
     fn resolve(&mut self) -> Result<Vec<String>, ClaimTableError> {
         let mut problems = Vec::new();
         for id in self.names.ids.clone() {

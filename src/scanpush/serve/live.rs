@@ -1,27 +1,34 @@
 //! What the claim table shows: read by one thread for all requests, so that Redis' load does not depend on the number of readers.
 
-use crate::claim_table::{ClaimTable, ClaimTableError, LiveServer, LiveTask};
+use super::found_rate::FoundRate;
+use crate::claim_table::{ClaimTable, ClaimTableError, LiveServer, LiveTask, QueueCounts};
 use crate::connection::Connection;
-use crate::model::State;
+use crate::model::TaskId;
 use crate::scanpush::tasks::now_ms;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use serde::Serialize;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How often the claim table is read.
 const LIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// Running tasks that are shown live at most.
-const LIVE_TASKS_MAX: usize = 500;
+pub const LIVE_TASKS_MAX: usize = 500;
 
 /// The claim table at one time.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// When it was read, in unix milliseconds; 0: never.
     pub at_ms: u64,
-    /// The running tasks, at most [`LIVE_TASKS_MAX`].
+    /// The running tasks, at most [`LIVE_TASKS_MAX`], those that started last first.
     pub running: Vec<LiveTask>,
     /// The servers, by name.
     pub servers: Vec<LiveServer>,
+    /// How many tasks wait for what.
+    pub queue: QueueCounts,
+    /// Findings per minute since the start of this process, the present minute last.
+    pub found_per_minute: Vec<u64>,
 }
 
 /// Why the claim table cannot be read, and since when.
@@ -35,57 +42,152 @@ pub struct Away {
 
 /// The latest snapshot.
 #[derive(Debug, Default)]
-pub struct Live(Mutex<(Arc<Snapshot>, Option<Away>)>);
+pub struct Live(Mutex<LiveState>);
+
+#[derive(Debug, Default)]
+struct LiveState {
+    snapshot: Arc<Snapshot>,
+    away: Option<Away>,
+    version: u64,
+    digest: u64,
+    has_stopped: bool,
+}
 
 impl Live {
     /// The latest snapshot, and why there is no newer one.
     pub fn latest(&self) -> (Arc<Snapshot>, Option<Away>) {
-        self.lock().clone()
+        let state = self.lock();
+        (Arc::clone(&state.snapshot), state.away.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, (Arc<Snapshot>, Option<Away>)> {
+    /// A number that increases whenever something that pages show may have changed; none once nothing is read any more.
+    pub fn version(&self) -> Option<u64> {
+        let state = self.lock();
+        (!state.has_stopped).then_some(state.version)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LiveState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the claim table until `stop` is closed.
-    pub fn run(&self, connection: &Connection, stop: &Receiver<()>) {
-        let mut table = None;
+    /// Reads the claim table until `stop` is closed. `newest_change` returns the number of the newest change in the database.
+    pub fn run(
+        &self,
+        connection: &Connection,
+        newest_change: impl Fn() -> Option<i64>,
+        stop: &Receiver<()>,
+    ) {
+        let (mut table, mut found_rate) = (None, FoundRate::default());
         loop {
-            let read = read(connection, &mut table);
-            self.note(read);
+            let read = read(connection, &mut table, &mut found_rate);
+            self.note(read, newest_change());
             match stop.recv_timeout(LIVE_INTERVAL) {
                 Err(RecvTimeoutError::Timeout) => {}
-                _ => return,
+                _ => break,
             }
         }
+        self.lock().has_stopped = true;
     }
 
-    fn note(&self, read: Result<Snapshot, ClaimTableError>) {
+    fn note(&self, read: Result<Snapshot, ClaimTableError>, newest_change: Option<i64>) {
         let mut latest = self.lock();
         match read {
-            Ok(snapshot) => *latest = (Arc::new(snapshot), None),
+            Ok(snapshot) => {
+                latest.snapshot = Arc::new(snapshot);
+                latest.away = None;
+            }
             Err(error) => {
                 let cause = error.to_string();
-                let since_ms = latest.1.as_ref().map_or_else(now_ms, |away| away.since_ms);
-                latest.1 = Some(Away { since_ms, cause });
+                let since_ms = latest
+                    .away
+                    .as_ref()
+                    .map_or_else(now_ms, |away| away.since_ms);
+                latest.away = Some(Away { since_ms, cause });
             }
         }
+        let digest = digest(&latest.snapshot, latest.away.is_some(), newest_change);
+        if digest != latest.digest {
+            latest.digest = digest;
+            latest.version += 1;
+        }
     }
+}
+
+/// What differs whenever a page would, except for ages.
+fn digest(snapshot: &Snapshot, is_away: bool, newest_change: Option<i64>) -> u64 {
+    #[derive(Serialize)]
+    struct Shown<'a> {
+        running: &'a [LiveTask],
+        servers: Vec<LiveServer>,
+        queue: &'a QueueCounts,
+    }
+    let servers = snapshot.servers.iter().cloned();
+    let shown = Shown {
+        running: &snapshot.running,
+        servers: servers
+            .map(|server| LiveServer {
+                seen_ms: 0,
+                age_ms: 0,
+                ..server
+            })
+            .collect(),
+        queue: &snapshot.queue,
+    };
+    let mut hasher = DefaultHasher::new();
+    (is_away, newest_change).hash(&mut hasher);
+    serde_json::to_string(&shown)
+        .unwrap_or_default()
+        .hash(&mut hasher);
+    hasher.finish()
 }
 
 fn read(
     connection: &Connection,
     table: &mut Option<ClaimTable>,
+    found_rate: &mut FoundRate,
 ) -> Result<Snapshot, ClaimTableError> {
     let mut used = match table.take() {
         Some(table) => table,
         None => ClaimTable::connect(&connection.redis, connection.group.as_str())?,
     };
+    let running = used.running(LIVE_TASKS_MAX)?;
+    let gone = found_rate.gone(&running);
+    let gone: Vec<TaskId> = gone.iter().filter_map(|id| id.parse().ok()).collect();
+    let gone: Vec<LiveTask> = used.tasks_of(&gone)?.into_iter().flatten().collect();
+    let at_ms = now_ms();
+    found_rate.note(at_ms, &running, &gone);
     let snapshot = Snapshot {
-        running: used.tasks(&[State::Running], LIVE_TASKS_MAX)?,
         servers: used.servers()?,
-        at_ms: now_ms(),
+        queue: used.queue()?,
+        found_per_minute: found_rate.minutes(),
+        running,
+        at_ms,
     };
     *table = Some(used);
     Ok(snapshot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scanpush::tasks::sample::task;
+
+    #[test]
+    fn the_version_increases_only_if_something_changed() {
+        let live = Live::default();
+        let snapshot = |progress| Snapshot {
+            running: vec![LiveTask { progress, ..task() }],
+            at_ms: now_ms(),
+            ..Snapshot::default()
+        };
+        live.note(Ok(snapshot(1.0)), None);
+        let first = live.version();
+        live.note(Ok(snapshot(1.0)), None);
+        assert_eq!(live.version(), first);
+        live.note(Ok(snapshot(2.0)), None);
+        let second = live.version();
+        assert!(second > first);
+        live.note(Ok(snapshot(2.0)), Some(7));
+        assert!(live.version() > second);
+    }
 }

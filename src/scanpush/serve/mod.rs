@@ -9,11 +9,28 @@
 //! | `run.rs` | starts and stops the threads |
 //! | `site.rs` | what all requests share |
 //! | `live.rs` | the thread that reads the claim table, and what it saw last |
+//! | `found_rate.rs` | findings per minute |
+//! | `events.rs` | tells open pages that something has changed |
+//! | `tables.rs` | connections to Redis for requests |
+//! | `known_task.rs` | a task as Redis or the database knows it |
+//! | `known_job.rs` | a job, the same |
+//! | `task_list.rs` | lists of tasks and jobs: filter and cursor |
+//! | `orders.rs` | cancel, pause, resume, retry, priority |
+//! | `new_scan.rs` | pushes tasks |
+//! | `exports.rs` | findings of tasks in the formats of `scanpush results` |
 //! | `store_thread.rs` | the thread that fills the database, and how it is doing |
 //! | `readers.rs` | connections to the database for requests |
 //! | `route.rs`, `router.rs` | an address with its handler; finds the handler of a request |
 //! | `access.rs` | who may do what |
 //! | `fields.rs` | the fields of queries and forms |
+//! | `lists.rs` | services and changes, a page at a time |
+//! | `comparison.rs` | the differences of two tasks or jobs |
+//! | `completeness.rs` | the scans that prove nothing about a result |
+//! | `statistics.rs`, `chart.rs` | the thread that counts, and plots as SVG |
+//! | `export.rs` | documents that are streamed |
+//! | `kept_pages.rs` | pages as they were last, for when the database is away |
+//! | `html.rs` | escapes text |
+//! | `links.rs` | addresses of pages |
 //! | `problem.rs` | errors, as RFC 9457 problems |
 //! | `layout.rs`, `templates/`, `assets/` | what all pages have in common; their HTML; style sheet and script |
 //! | `pages/` | the pages |
@@ -22,10 +39,27 @@
 mod access;
 mod api;
 mod assets;
+mod chart;
+mod comparison;
+mod completeness;
+mod events;
+mod export;
+mod exports;
 mod fields;
+#[cfg(test)]
+mod for_tests;
+mod found_rate;
+mod html;
+mod kept_pages;
+mod known_job;
+mod known_task;
 mod layout;
+mod links;
+mod lists;
 mod live;
+mod new_scan;
 mod options;
+mod orders;
 mod pages;
 mod problem;
 mod readers;
@@ -33,7 +67,12 @@ mod route;
 mod router;
 mod run;
 mod site;
+mod statistics;
 mod store_thread;
+mod tables;
+mod task_list;
+#[cfg(test)]
+mod tests;
 
 use super::Command;
 

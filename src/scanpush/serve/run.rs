@@ -1,11 +1,9 @@
 //! Starts the threads, waits for a signal, and stops them.
 
-use super::live::Live;
 use super::options;
-use super::readers::Readers;
 use super::router;
 use super::site::Site;
-use super::store_thread::{self, StoreState};
+use super::store_thread;
 use crate::exit::Failure;
 use crate::flags::Reader;
 use crate::http_server::HttpServer;
@@ -26,18 +24,28 @@ pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let interrupt = Interrupt::catch()?;
     start_logging()?;
     let (stop_sender, stop) = bounded::<()>(0);
-    let site = Arc::new(Site {
-        live: Arc::new(Live::default()),
-        readers: Readers::new(options.store.database.clone()),
-        store: Arc::new(StoreState::default()),
-        options,
-    });
+    let site = Site::new(options, interrupt.clone());
     let failed = |error| Failure::Runtime(format!("a thread cannot be started: {error}"));
     let store = store_thread::start(&site.options.store, stop.clone()).map_err(failed)?;
     let live = {
         let site = Arc::clone(&site);
-        let read = move || site.live.run(site.connection(), &stop);
+        let stop = stop.clone();
+        let read = move || {
+            let newest_change = || {
+                let newest = site.readers.try_ask(|reader| reader.newest_change());
+                newest.ok().flatten()
+            };
+            site.live.run(site.connection(), newest_change, &stop);
+        };
         thread::Builder::new().name("live".to_owned()).spawn(read)
+    }
+    .map_err(failed)?;
+    let statistics = {
+        let site = Arc::clone(&site);
+        let count = move || site.statistics.run(&site.readers, &stop);
+        thread::Builder::new()
+            .name("statistics".to_owned())
+            .spawn(count)
     }
     .map_err(failed)?;
     let http = {
@@ -60,6 +68,7 @@ pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     drop(http);
     drop(stop_sender);
     let _ = live.join();
+    let _ = statistics.join();
     Ok(())
 }
 

@@ -23,6 +23,7 @@ use crate::flags::shared::STATUS_TOPIC;
 use crate::model::text::quoted;
 use listing::{Listing, read, resolve};
 use past::Past;
+pub use past_task::PastTask;
 use past_task::show_past;
 
 pub(super) const COMMAND: Command = Command {

@@ -1,10 +1,12 @@
 //! Support for the fleet tests: one Kafka, one Redis, one lab and, once a test needs it, one Postgres for each run; one fleet (group, topics,
 //! folder, networks) for each test.
 
+mod browser;
 pub mod checker;
 mod client;
 pub mod environment;
 mod fleet;
+pub mod http;
 mod kafka;
 mod lab;
 mod peer;
@@ -20,12 +22,15 @@ mod server;
 mod standin;
 mod store;
 mod wait;
+mod web;
 
+pub use browser::{Browser, find_browser};
 pub use client::shown;
 pub use environment::{
     cancel, is_kafka_4, lab, report, script, secured_kafka, shared_kafka, start, start_lab, stop,
 };
 pub use fleet::Fleet;
+pub use http::{Reply, post_form, post_json};
 pub use lab::{
     OwnLab, addresses, count_probes, count_probes_of_silent, drop_some_probes, findings_of,
     masscan_of, masscans, peak_probe_rate, probes_counted,
@@ -42,6 +47,7 @@ pub use secured_kafka::SecuredKafka;
 pub use server::Scand;
 pub use store::{Dump, FindingsDb};
 pub use wait::{SOON, now_ms, span_ms, wait_for, wait_until};
+pub use web::Serve;
 
 /// What libtest-mimic expects of a test.
 pub type TestResult = Result<(), libtest_mimic::Failed>;

@@ -1,0 +1,321 @@
+//! The thread `http-io`: accepts connections, receives requests and sends complete responses, for all connections at once.
+
+use super::connection::{Connection, Step};
+use super::connections::{ConnectionId, Connections};
+use super::limits::{HTTP_ACCEPT_BATCH, HTTP_RETRY_AFTER_S, Limits};
+use super::log_gate::LogGate;
+use super::outbound::{Encoded, Framing, Outbound, encode_text};
+use super::polling::{Wake, poll_all};
+use super::streams::{Stream, Streams};
+use super::workers::{Job, Report};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use http::StatusCode;
+use rustix::event::{PollFd, PollFlags};
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Instant, SystemTime};
+
+/// Size of the space for one read, in bytes.
+const READ_BYTES: usize = 64 << 10;
+
+/// What the loop is connected to.
+pub struct Links {
+    /// Accepts connections, in non-blocking mode.
+    pub listener: TcpListener,
+    /// Raised by other threads after they have reported or asked the server to stop.
+    pub wake: Arc<Wake>,
+    /// Set when the server is to stop.
+    pub is_stopping: Arc<AtomicBool>,
+    /// Requests for the workers.
+    pub jobs: Sender<Job>,
+    /// The other end of `jobs`, to withdraw requests that no worker has begun.
+    pub waiting_jobs: Receiver<Job>,
+    /// What the workers and streams report.
+    pub reports: Receiver<Report>,
+}
+
+/// What was ready when the loop woke up.
+struct Ready {
+    accepts: bool,
+    connections: Vec<ConnectionId>,
+}
+
+/// The state of the thread.
+pub struct IoLoop {
+    links: Links,
+    limits: Limits,
+    streams: Streams,
+    connections: Connections,
+    space: Vec<u8>,
+    /// After an error nothing is accepted until then.
+    accept_after: Option<Instant>,
+    /// When the server began to stop.
+    stop_began: Option<Instant>,
+    accept_errors: LogGate,
+    closed_early: LogGate,
+}
+
+impl IoLoop {
+    /// A loop without connections.
+    pub fn new(links: Links, limits: Limits, streams: Streams) -> IoLoop {
+        IoLoop {
+            links,
+            limits,
+            streams,
+            connections: Connections::default(),
+            space: vec![0; READ_BYTES],
+            accept_after: None,
+            stop_began: None,
+            accept_errors: LogGate::default(),
+            closed_early: LogGate::default(),
+        }
+    }
+
+    /// Serves until the server stops; then until all requests are answered, at most for the time that the limits allow.
+    pub fn run(mut self) {
+        loop {
+            if self.links.is_stopping.load(Ordering::Relaxed) && self.stop_is_complete() {
+                break;
+            }
+            let ready = self.wait();
+            self.take_reports();
+            // Before new connections are accepted, for which others may be closed.
+            for id in ready.connections {
+                self.proceed(id);
+            }
+            if ready.accepts {
+                self.accept();
+            }
+            self.expire();
+            let closed = self.connections.free_memory(self.limits.buffers_bytes);
+            for _ in 0..closed {
+                self.note_closed_early("too much memory was used");
+            }
+        }
+        self.streams.abort();
+        for job in self.links.waiting_jobs.try_iter() {
+            drop(job);
+        }
+    }
+
+    fn stop_is_complete(&mut self) -> bool {
+        let now = Instant::now();
+        let began = *self.stop_began.get_or_insert(now);
+        self.streams.abort();
+        !self.connections.retain_answering() || now >= began + self.limits.stop_grace
+    }
+
+    /// Waits until a socket is ready, another thread has something to say, or a deadline has passed.
+    fn wait(&mut self) -> Ready {
+        let now = Instant::now();
+        if self.accept_after.is_some_and(|after| after <= now) {
+            self.accept_after = None;
+        }
+        let accepts = self.accept_after.is_none() && self.stop_began.is_none();
+        let stop_deadline = self.stop_began.map(|began| began + self.limits.stop_grace);
+        let deadlines = [
+            self.connections.next_deadline(&self.limits),
+            self.accept_after,
+            stop_deadline,
+        ];
+        let deadline = deadlines.into_iter().flatten().min();
+        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(now));
+        let polled_connections: Vec<_> = self
+            .connections
+            .iter()
+            .filter_map(|(id, one)| Some((id, one.socket(), one.state().interest()?)))
+            .collect();
+        let mut polled = vec![PollFd::new(&self.links.wake, PollFlags::IN)];
+        polled.extend(
+            polled_connections
+                .iter()
+                .map(|(_, socket, interest)| PollFd::new(*socket, *interest)),
+        );
+        if accepts {
+            polled.push(PollFd::new(&self.links.listener, PollFlags::IN));
+        }
+        if poll_all(&mut polled, timeout).is_err() {
+            // For lack of memory. It must not keep a processor busy.
+            thread::sleep(self.limits.accept_pause);
+            return Ready {
+                accepts: false,
+                connections: Vec::new(),
+            };
+        }
+        let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        if is_ready(&polled[0]) {
+            self.links.wake.clear();
+        }
+        Ready {
+            accepts: accepts && polled.last().is_some_and(is_ready),
+            connections: polled_connections
+                .iter()
+                .zip(&polled[1..])
+                .filter(|(_, fd)| is_ready(fd))
+                .map(|((id, _, _), _)| *id)
+                .collect(),
+        }
+    }
+
+    fn take_reports(&mut self) {
+        while let Ok(report) = self.links.reports.try_recv() {
+            match report {
+                Report::Answered {
+                    id,
+                    framing,
+                    encoded,
+                } => self.take_response(id, &framing, encoded),
+                Report::StreamEnded(socket, peer) => {
+                    if self.has_room() {
+                        let connection = Connection::closing(socket, peer, Instant::now());
+                        self.connections.add(connection);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_response(&mut self, id: ConnectionId, framing: &Framing, encoded: Encoded) {
+        match encoded {
+            Encoded::Complete(outbound) => self.respond(id, outbound),
+            Encoded::Streamed { .. } if !self.streams.has_room() => {
+                self.respond(id, busy(framing));
+            }
+            Encoded::Streamed {
+                head,
+                writer,
+                is_chunked,
+            } => {
+                let Some(connection) = self.connections.remove(id) else {
+                    return;
+                };
+                let (socket, peer) = connection.into_socket();
+                let stream = Stream {
+                    head,
+                    writer,
+                    is_chunked,
+                };
+                if let Err(error) = self.streams.start(socket, peer, stream) {
+                    self.note_error("a stream cannot be started", &error);
+                }
+            }
+        }
+    }
+
+    fn respond(&mut self, id: ConnectionId, outbound: Outbound) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            let step = connection.respond(outbound, &self.limits, Instant::now());
+            self.take(id, step);
+        }
+    }
+
+    fn proceed(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            let step = connection.proceed(&mut self.space, &self.limits, Instant::now());
+            self.take(id, step);
+        }
+    }
+
+    fn expire(&mut self) {
+        let now = Instant::now();
+        for id in self.connections.expired(&self.limits, now) {
+            if let Some(connection) = self.connections.get_mut(id) {
+                let step = connection.expire(&self.limits, now);
+                self.take(id, step);
+            }
+        }
+    }
+
+    /// Does what a connection needs. A request that finds no room in the queue is answered at once, after which the next one may follow.
+    fn take(&mut self, id: ConnectionId, mut step: Step) {
+        loop {
+            let (request, framing) = match step {
+                Step::Stay => return,
+                Step::Close => {
+                    self.connections.remove(id);
+                    return;
+                }
+                Step::Dispatch(request, framing) => (request, framing),
+            };
+            let job = Job {
+                id,
+                request,
+                framing,
+            };
+            let refused = match self.links.jobs.try_send(job) {
+                Ok(()) => return,
+                Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => job,
+            };
+            let Some(connection) = self.connections.get_mut(id) else {
+                return;
+            };
+            step = connection.respond(busy(&refused.framing), &self.limits, Instant::now());
+        }
+    }
+
+    fn accept(&mut self) {
+        for _ in 0..HTTP_ACCEPT_BATCH {
+            match self.links.listener.accept() {
+                Ok((socket, peer)) => {
+                    // Without them the connection still works, more slowly; or not, and the next read says so.
+                    let _ = socket.set_nodelay(true);
+                    if socket.set_nonblocking(true).is_err() || !self.has_room() {
+                        continue;
+                    }
+                    let connection = Connection::new(socket, peer, Instant::now());
+                    self.connections.add(connection);
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return,
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
+                    _ => {
+                        // Mostly for lack of file descriptors. Without a pause, poll would report the listener again at once.
+                        self.note_error("a connection cannot be accepted", &error);
+                        self.connections.close_one();
+                        self.accept_after = Some(Instant::now() + self.limits.accept_pause);
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Makes room for one more connection.
+    fn has_room(&mut self) -> bool {
+        if self.connections.len() < self.limits.connections {
+            return true;
+        }
+        self.note_closed_early("there were too many connections");
+        self.connections.close_one()
+    }
+
+    fn note_error(&mut self, what: &str, error: &io::Error) {
+        if let Some(suppressed) = self.accept_errors.pass(Instant::now()) {
+            log::warn!("{what}: {error} ({suppressed} more since the last such line)");
+        }
+    }
+
+    fn note_closed_early(&mut self, why: &str) {
+        if let Some(suppressed) = self.closed_early.pass(Instant::now()) {
+            log::warn!(
+                "an HTTP connection was closed since {why} ({suppressed} more since the last such line)"
+            );
+        }
+    }
+}
+
+/// The answer while all threads are occupied.
+fn busy(framing: &Framing) -> Outbound {
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let text = "the server is busy";
+    encode_text(
+        status,
+        text,
+        Some(HTTP_RETRY_AFTER_S),
+        framing,
+        SystemTime::now(),
+    )
+}

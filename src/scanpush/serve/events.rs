@@ -1,0 +1,43 @@
+//! `/events`: server-sent events, by which an open page learns that something may have changed.
+
+use super::route::{Answer, Context, Route};
+use crate::http_server::{BodyStream, Response};
+use crate::scanpush::serve::site::Site;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// At most one event in this time.
+const EVENT_INTERVAL: Duration = Duration::from_secs(1);
+/// Without an event, a comment shows this often that the connection is open.
+const COMMENT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// `/events`
+pub const ROUTES: &[Route] = &[Route::read("/events", events)];
+
+fn events(context: &Context<'_>) -> Answer {
+    let site = Arc::clone(context.site);
+    Ok(Response::streamed("text/event-stream", move |stream| {
+        send(&site, stream)
+    }))
+}
+
+/// Writes an event whenever something has changed, until the client or this process ends.
+fn send(site: &Site, stream: &mut BodyStream<'_>) -> io::Result<()> {
+    // A browser that reconnects may have missed something: the first event is for that.
+    let mut sent = None;
+    let mut written_at = Instant::now();
+    while let Some(version) = site.live.version() {
+        if sent != Some(version) {
+            write!(stream, "event: changed\nid: {version}\ndata: {version}\n\n")?;
+            (sent, written_at) = (Some(version), Instant::now());
+        } else if written_at.elapsed() >= COMMENT_INTERVAL {
+            stream.write_all(b": nothing has changed\n\n")?;
+            written_at = Instant::now();
+        }
+        if !stream.pause(EVENT_INTERVAL) {
+            break;
+        }
+    }
+    Ok(())
+}

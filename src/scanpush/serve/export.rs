@@ -1,0 +1,76 @@
+//! Documents that are streamed: memory does not grow with them, and nothing is held open in the database between two pages of rows, however slowly
+//! the other end reads.
+
+use super::problem::Problem;
+use super::route::{Answer, Context};
+use super::site::Site;
+use crate::exit::Failure;
+use crate::http_server::Response;
+use crate::model::Invalid;
+use crate::scanpush::output::Output;
+use crate::scanpush::queries::options::QueryFormat;
+use crate::scanpush::queries::rows::Look;
+use crate::scanpush::tasks::now_ms;
+use crate::store::StoreReader;
+use http::{HeaderValue, header};
+use std::io::{self, BufWriter};
+use std::sync::Arc;
+
+/// Bytes that are sent together.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Parses the name of a format for download.
+pub fn parse_format(text: &str) -> Result<QueryFormat, Invalid> {
+    match text.parse() {
+        Ok(QueryFormat::Table) | Err(_) => {
+            let wrong = "is not a format: use one of csv, ndjson, addresses";
+            Err(Invalid::new(text, wrong))
+        }
+        Ok(format) => Ok(format),
+    }
+}
+
+/// What rows are made for.
+pub fn look(site: &Site) -> Look<'_> {
+    Look {
+        tags: site.options.tags.as_ref(),
+        columns: 0,
+        now_s: now_ms() / 1000,
+    }
+}
+
+/// The document that `write` makes from the database. `name` is that of the file, without its ending.
+pub fn stream(
+    context: &Context<'_>,
+    name: &str,
+    format: QueryFormat,
+    write: impl FnOnce(Look<'_>, &mut StoreReader, &mut Output<'_>) -> Result<(), Failure>
+    + Send
+    + 'static,
+) -> Answer {
+    let site = Arc::clone(context.site);
+    // A connection of its own, since a slow client may take hours. Opened here, so that a database that is away is a 503.
+    let mut store = StoreReader::open(&site.options.store.database)
+        .map_err(|error| Problem::unavailable(format!("the database cannot be read: {error}")))?;
+    let (content_type, ending) = match format {
+        QueryFormat::Csv => ("text/csv; charset=utf-8; header=present", "csv"),
+        QueryFormat::Ndjson => ("application/x-ndjson", "ndjson"),
+        QueryFormat::Table | QueryFormat::Addresses => ("text/plain; charset=utf-8", "txt"),
+    };
+    let response = Response::streamed(content_type, move |stream| {
+        let (mut out, mut err) = (BufWriter::with_capacity(PIECE_BYTES, stream), io::sink());
+        let mut output = Output::new(&mut out, &mut err, None, false);
+        write(look(&site), &mut store, &mut output).map_err(|failure| match failure {
+            Failure::Runtime(line) => {
+                log::warn!("a download was cut off: {line}");
+                io::Error::other(line)
+            }
+            _ => io::ErrorKind::BrokenPipe.into(),
+        })
+    });
+    let file = format!("attachment; filename=\"{name}.{ending}\"");
+    Ok(match HeaderValue::try_from(file) {
+        Ok(file) => response.with(header::CONTENT_DISPOSITION, file),
+        Err(_) => response,
+    })
+}

@@ -1,0 +1,301 @@
+//! What a user orders about a task or a job: cancel, pause, resume, retry, priority. The page and the API share this, and it uses the code of the
+//! commands.
+//!
+//! **Invariants:** a request waits at most a few seconds for an order to come into force. Each order is a line of the log that says who gave it and
+//! what became of it.
+
+use super::problem::Problem;
+use super::route::Context;
+use crate::claim_table::{Order, Prioritised};
+use crate::model::task::Priority;
+use crate::model::text::{one_line, quoted};
+use crate::model::{State, TaskId};
+use crate::scanpush::control::{
+    CONTROL_REQUEST_WAIT, Outcome, Patience, Report, steer, steer_late,
+};
+use crate::scanpush::retry::{messages_of, startable, wait_ingested};
+use crate::scanpush::task_topic;
+use serde::Serialize;
+
+/// What became of an order about a task. Field names are those of `-json`.
+#[derive(Debug, Serialize)]
+pub struct TaskOrder {
+    /// The task.
+    pub task_id: TaskId,
+    /// The order.
+    pub order: &'static str,
+    /// The task's state; `cancelling` and `pausing` if the order is not in force yet.
+    pub status: String,
+    /// Why it is not in force yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The new priority, if that was ordered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u8>,
+    /// Whether it is in force.
+    #[serde(skip)]
+    pub is_in_force: bool,
+}
+
+/// What became of an order about a job.
+#[derive(Debug, Serialize)]
+pub struct JobOrder {
+    /// The job.
+    pub job_id: TaskId,
+    /// The order.
+    pub order: &'static str,
+    /// Tasks for which it is in force.
+    pub in_force: usize,
+    /// Tasks for which it is not in force yet.
+    pub pending: usize,
+    /// Tasks that had ended before.
+    pub ended: usize,
+    /// Whether servers were still ingesting tasks of the job, to which the order may not apply.
+    pub is_ingesting: bool,
+}
+
+/// The parameter of the path as an id. Errs with 404 if it cannot be one.
+pub fn id_of(context: &Context<'_>) -> Result<TaskId, Problem> {
+    let text = context.parameters.first().map_or("", String::as_str);
+    text.parse()
+        .map_err(|_| Problem::not_found(format!("{} is not an id", quoted(text))))
+}
+
+/// Cancels, pauses or resumes a task. Errs with 409 if its state does not allow that, and says the state.
+pub fn steer_task(context: &Context<'_>, order: Order) -> Result<TaskOrder, Problem> {
+    let id = id_of(context)?;
+    let done = give(context, &id, order);
+    audit(context, order.as_str(), &format!("task {id}"), &done);
+    done
+}
+
+fn give(context: &Context<'_>, id: &TaskId, order: Order) -> Result<TaskOrder, Problem> {
+    let site = context.site;
+    let reports = site.tables.ask(site.connection(), |table| {
+        let ids = std::slice::from_ref(id);
+        steer(order, ids, table, Patience::OF_REQUEST, &mut |_| ())
+    })?;
+    let Some(report) = reports.into_iter().next() else {
+        return Err(Problem::unavailable("Redis gave no answer"));
+    };
+    let is_pending = is_pending(&report);
+    match report.outcome {
+        Outcome::UnknownTask => Err(unknown(context, id)),
+        Outcome::Accepted | Outcome::NotInForce
+            if report.outcome == Outcome::Accepted || is_pending =>
+        {
+            Ok(TaskOrder {
+                task_id: id.clone(),
+                order: order.as_str(),
+                status: report.status.to_owned(),
+                note: report.note,
+                priority: None,
+                is_in_force: !is_pending,
+            })
+        }
+        _ => Err(Problem::conflict(format!(
+            "task {id} is {}: {}",
+            report.status,
+            report.note.unwrap_or_default()
+        ))),
+    }
+}
+
+/// Whether the order will come into force without another one.
+fn is_pending(report: &Report) -> bool {
+    matches!(report.status, "cancelling" | "pausing")
+}
+
+/// Starts a task again from its checkpoint. Errs with 409 if its state does not allow that, and says the state.
+pub fn retry_task(context: &Context<'_>) -> Result<TaskOrder, Problem> {
+    let id = id_of(context)?;
+    let done = retry(context, &id);
+    audit(context, "retry", &format!("task {id}"), &done);
+    done
+}
+
+fn retry(context: &Context<'_>, id: &TaskId) -> Result<TaskOrder, Problem> {
+    let site = context.site;
+    let ids = std::slice::from_ref(id);
+    let retries = site
+        .tables
+        .ask(site.connection(), |table| table.retries(ids))?;
+    let Some(retry) = retries.into_iter().next() else {
+        return Err(Problem::unavailable("Redis gave no answer"));
+    };
+    let tasks = match startable(retry) {
+        Ok(task) => [task],
+        Err(None) => return Err(unknown(context, id)),
+        Err(Some(why)) => {
+            return Err(Problem::conflict(format!(
+                "task {id} cannot be retried: {why}"
+            )));
+        }
+    };
+    let kafka = |error: &dyn std::fmt::Display| {
+        Problem::unavailable(format!("Kafka has not acknowledged the retry: {error}"))
+    };
+    let mut producer =
+        task_topic::connect_for_request(site.connection()).map_err(|error| kafka(&error))?;
+    producer
+        .send(&messages_of(&tasks))
+        .map_err(|error| kafka(&error))?;
+    // The record is on Kafka: what follows only waits to show it.
+    let late = site.tables.ask(site.connection(), |table| {
+        wait_ingested(&tasks, table, CONTROL_REQUEST_WAIT)
+    });
+    let is_late = late.unwrap_or(1) > 0;
+    Ok(TaskOrder {
+        task_id: id.clone(),
+        order: "retry",
+        status: State::Queued.to_string(),
+        note: is_late.then(|| "Kafka has the retry, but no server has ingested it yet".to_owned()),
+        priority: None,
+        is_in_force: !is_late,
+    })
+}
+
+/// Changes the priority of a task that no server runs. Errs with 409 if its state does not allow that, and says the state.
+pub fn prioritise_task(context: &Context<'_>, priority: Priority) -> Result<TaskOrder, Problem> {
+    let id = id_of(context)?;
+    let done = prioritise(context, &id, priority);
+    let what = format!("priority {}", priority.get());
+    audit(context, &what, &format!("task {id}"), &done);
+    done
+}
+
+fn prioritise(
+    context: &Context<'_>,
+    id: &TaskId,
+    priority: Priority,
+) -> Result<TaskOrder, Problem> {
+    let site = context.site;
+    let results = site.tables.ask(site.connection(), |table| {
+        table.prioritise(priority, std::slice::from_ref(id))
+    })?;
+    let why = match results.first() {
+        Some(Prioritised::Done(state)) => {
+            return Ok(TaskOrder {
+                task_id: id.clone(),
+                order: "priority",
+                status: state.to_string(),
+                note: None,
+                priority: Some(priority.get()),
+                is_in_force: true,
+            });
+        }
+        Some(Prioritised::Unknown) | None => return Err(unknown(context, id)),
+        Some(Prioritised::Running) => {
+            "a server runs it, so that its priority no longer matters".to_owned()
+        }
+        Some(Prioritised::Ending(state)) => format!("it is about to end: {state}"),
+        Some(Prioritised::Ended(state)) => format!("it has ended: {state}"),
+    };
+    Err(Problem::conflict(format!(
+        "the priority of task {id} cannot be changed: {why}"
+    )))
+}
+
+/// Why an order about a task that Redis does not know is refused.
+fn unknown(context: &Context<'_>, id: &TaskId) -> Problem {
+    let stored = context.site.readers.try_ask(|reader| reader.task(id));
+    match stored {
+        Ok(Some(task)) if task.state.is_terminal() => Problem::conflict(format!(
+            "task {id} is {}: it ended so long ago that only the database knows it",
+            task.state
+        )),
+        Ok(Some(_)) => Problem::conflict(format!(
+            "task {id} is in Kafka, but no server has ingested it yet"
+        )),
+        Ok(None) | Err(_) => Problem::not_found(format!("task {id} is unknown")),
+    }
+}
+
+/// Cancels, pauses or resumes the tasks of a job that have not ended. Errs with 409 if all have.
+pub fn steer_job(context: &Context<'_>, order: Order) -> Result<JobOrder, Problem> {
+    let id = id_of(context)?;
+    let done = give_job(context, &id, order);
+    audit(context, order.as_str(), &format!("job {id}"), &done);
+    done
+}
+
+fn give_job(context: &Context<'_>, id: &TaskId, order: Order) -> Result<JobOrder, Problem> {
+    let site = context.site;
+    let (reports, late) = site.tables.ask(site.connection(), |table| {
+        let ids = table.job(id)?;
+        let (patience, progress) = (Patience::OF_REQUEST, &mut |_: &str| ());
+        let mut reports = steer(order, &ids, table, patience, progress)?;
+        let late = steer_late(order, id, &mut reports, table, patience, progress)?;
+        Ok((reports, late))
+    })?;
+    let ended = reports.iter().filter(|report| report.outcome.has_ended());
+    let pending = reports.iter().filter(|report| {
+        !report.outcome.has_ended() && (report.outcome == Outcome::NotInForce || is_pending(report))
+    });
+    let (ended, pending) = (ended.count(), pending.count());
+    if reports.is_empty() {
+        let stored = site.readers.try_ask(|reader| reader.job(id));
+        return Err(match stored {
+            Ok(Some(_)) => Problem::conflict(format!(
+                "Redis does not know job {id}: all its tasks ended long ago, or no server has ingested them yet"
+            )),
+            _ => Problem::not_found(format!("job {id} is unknown")),
+        });
+    }
+    if ended == reports.len() {
+        return Err(Problem::conflict(format!(
+            "all tasks of job {id} that servers have ingested have ended already"
+        )));
+    }
+    Ok(JobOrder {
+        job_id: id.clone(),
+        order: order.as_str(),
+        in_force: reports.len() - ended - pending,
+        pending,
+        ended,
+        is_ingesting: late.go_on,
+    })
+}
+
+/// What the log says about the result of an order.
+trait Audited {
+    fn shown(&self) -> String;
+}
+
+impl Audited for TaskOrder {
+    fn shown(&self) -> String {
+        self.status.clone()
+    }
+}
+
+impl Audited for JobOrder {
+    fn shown(&self) -> String {
+        format!(
+            "{} in force, {} pending, {} had ended",
+            self.in_force, self.pending, self.ended
+        )
+    }
+}
+
+fn audit<T: Audited>(
+    context: &Context<'_>,
+    what: &str,
+    subject: &str,
+    result: &Result<T, Problem>,
+) {
+    let result = match result {
+        Ok(done) => done.shown(),
+        Err(problem) => format!("refused: {}", problem.detail),
+    };
+    note(context, &format!("{what} of {subject}: {result}"));
+}
+
+/// Writes a line to the log about something that a user changed.
+pub fn note(context: &Context<'_>, what: &str) {
+    log::info!(
+        "{} at {}: {}",
+        one_line(&context.user.name),
+        context.request.peer,
+        one_line(what)
+    );
+}

@@ -1,0 +1,229 @@
+//! The form of a push, its confirmation, and sending.
+//!
+//! **Invariant:** what is sent is what the confirmation showed: its form carries the same fields and the id of the push, from which the ids of the
+//! tasks follow. So a form that is sent twice scans nothing twice.
+
+use super::see_other;
+use crate::flags::Flag;
+use crate::scanpush::push::flags;
+use crate::scanpush::serve::fields;
+use crate::scanpush::serve::layout::{Layout, page};
+use crate::scanpush::serve::new_scan::{CONFIRMATION, FIELDS, Plan, SCAN_FIELDS};
+use crate::scanpush::serve::problem::Problem;
+use crate::scanpush::serve::route::{Answer, Context, Route};
+use askama::Template;
+use http::{HeaderValue, StatusCode};
+use std::borrow::Cow;
+
+/// `/push` and what is below it.
+pub const ROUTES: &[Route] = &[
+    Route::read("/push", form),
+    Route::change("/push", confirm),
+    Route::change("/push/send", send),
+];
+
+#[derive(Template)]
+#[template(path = "push.html", config = "src/scanpush/serve/askama.toml")]
+struct PushPage {
+    layout: Layout,
+    error: Option<String>,
+    fields: Vec<Field>,
+}
+
+/// A field of the form.
+struct Field {
+    name: &'static str,
+    label: &'static str,
+    value: String,
+    default: &'static str,
+    hint: String,
+    is_required: bool,
+    is_wide: bool,
+}
+
+#[derive(Template)]
+#[template(path = "confirm.html", config = "src/scanpush/serve/askama.toml")]
+struct ConfirmPage {
+    layout: Layout,
+    error: Option<String>,
+    size: ShownSize,
+    warnings: Vec<String>,
+    given: Vec<Field>,
+    push_id: String,
+    needs_confirmation: bool,
+    confirmation: &'static str,
+    edit: String,
+}
+
+struct ShownSize {
+    addresses: String,
+    probes: String,
+    duration: String,
+    rate_pps: u64,
+    tasks: usize,
+}
+
+/// Fields with their values.
+type Values<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
+/// The label of a field, and whether it takes a long text.
+fn label(flag: &Flag) -> (&'static str, bool) {
+    match flag.name() {
+        "ip" => ("Targets", true),
+        "ports" => ("Ports", true),
+        "bandwidth" => ("Packets per second", false),
+        "exclude" => ("Leave out", true),
+        "priority" => ("Priority", false),
+        "retries" => ("Further passes", false),
+        "wait" => ("Wait for late answers", false),
+        "timeout" => ("Time limit of an attempt", false),
+        "attempts" => ("Attempts", false),
+        "shards" => ("Shards", false),
+        "parallel" => ("Tasks at a time", false),
+        "pack" => ("Addresses of a task", false),
+        "job" => ("Job", false),
+        name => (name, false),
+    }
+}
+
+fn field(flag: &Flag, values: &Values<'_>) -> Field {
+    let (label, is_wide) = label(flag);
+    let value = values.iter().find(|(name, _)| name == flag.name());
+    Field {
+        name: flag.name(),
+        label: if label == "id" { "Id" } else { label },
+        value: value.map_or(String::new(), |(_, value)| value.to_string()),
+        default: flag.default().unwrap_or_default(),
+        // The help of the command speaks of files, which a form has not.
+        hint: flag.help().replace(" (this or -iL is required)", ""),
+        is_required: flag.is_required() || flag.name() == flags::IP.name(),
+        is_wide,
+    }
+}
+
+fn form(context: &Context<'_>) -> Answer {
+    if context.site.options.read_only {
+        return Err(Problem::forbidden(
+            "this server was started with -read-only",
+        ));
+    }
+    let values: Values<'_> = context.request.query_fields().collect();
+    Ok(form_page(context, &values, None))
+}
+
+fn form_page(
+    context: &Context<'_>,
+    values: &Values<'_>,
+    error: Option<Problem>,
+) -> crate::http_server::Response {
+    let mut response = page(&PushPage {
+        layout: Layout::new(context, "New scan", "/push"),
+        fields: SCAN_FIELDS.iter().map(|flag| field(flag, values)).collect(),
+        error: error.as_ref().map(|problem| problem.detail.clone()),
+    });
+    response.status = error.map_or(StatusCode::OK, |problem| problem.status);
+    response
+}
+
+/// The plan of the fields of the form.
+fn plan(values: &Values<'_>) -> Result<Plan, Problem> {
+    fields::reader(values.iter().cloned(), FIELDS).and_then(Plan::read)
+}
+
+fn confirm(context: &Context<'_>) -> Answer {
+    let values: Values<'_> = context.request.form_fields().collect();
+    match plan(&values) {
+        Ok(plan) => Ok(confirm_page(context, &values, &plan, None)),
+        Err(problem) => Ok(form_page(context, &values, Some(problem))),
+    }
+}
+
+fn confirm_page(
+    context: &Context<'_>,
+    values: &Values<'_>,
+    plan: &Plan,
+    error: Option<Problem>,
+) -> crate::http_server::Response {
+    let given = SCAN_FIELDS.iter().map(|flag| field(flag, values));
+    let given: Vec<Field> = given.filter(|field| !field.value.is_empty()).collect();
+    let query = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(given.iter().map(|field| (field.name, &field.value)))
+        .finish();
+    let mut response = page(&ConfirmPage {
+        layout: Layout::new(context, "New scan: confirm", "/push"),
+        size: ShownSize {
+            addresses: grouped(plan.size.addresses),
+            probes: grouped(plan.size.probes),
+            duration: plan.size.duration(),
+            rate_pps: plan.size.rate_pps,
+            tasks: plan.tasks.len(),
+        },
+        warnings: plan.warnings.clone(),
+        given,
+        push_id: plan.push_id.to_string(),
+        needs_confirmation: plan.needs_confirmation(),
+        confirmation: CONFIRMATION,
+        edit: format!("/push?{query}"),
+        error: error.as_ref().map(|problem| problem.detail.clone()),
+    });
+    response.status = error.map_or(StatusCode::OK, |problem| problem.status);
+    response
+}
+
+fn send(context: &Context<'_>) -> Answer {
+    let values: Values<'_> = context.request.form_fields().collect();
+    let plan = match plan(&values) {
+        Ok(plan) => plan,
+        Err(problem) => return Ok(form_page(context, &values, Some(problem))),
+    };
+    if let Err(problem) = plan.send(context) {
+        return Ok(confirm_page(context, &values, &plan, Some(problem)));
+    }
+    let place = plan.place().unwrap_or_else(|| "/tasks".to_owned());
+    let place = HeaderValue::from_str(&format!("{place}?result=sent"))
+        .map_err(|_| Problem::not_found("no such page"))?;
+    Ok(see_other(place))
+}
+
+/// A number with thin spaces between groups of three digits.
+fn grouped(number: u128) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 2);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push('\u{2009}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1\u{2009}000"),
+            (16_777_216, "16\u{2009}777\u{2009}216"),
+        ] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn every_field_has_a_label_and_a_hint() {
+        for flag in SCAN_FIELDS {
+            let field = field(flag, &Vec::new());
+            assert!(
+                field.label.starts_with(char::is_uppercase),
+                "{}",
+                field.name
+            );
+            assert!(!field.hint.contains("-iL"), "{}", field.hint);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Connections to Redis for requests.
+
+use super::problem::Problem;
+use crate::claim_table::{ClaimTable, ClaimTableError};
+use crate::connection::Connection;
+use std::sync::{Mutex, PoisonError};
+
+/// Connections that are kept open while nobody uses them.
+const IDLE_TABLES_MAX: usize = 8;
+
+/// Connections to Redis.
+#[derive(Default)]
+pub struct Tables(Mutex<Vec<ClaimTable>>);
+
+impl Tables {
+    /// Asks the claim table. Errs with 503 if Redis cannot be reached.
+    pub fn ask<T>(
+        &self,
+        connection: &Connection,
+        question: impl FnOnce(&mut ClaimTable) -> Result<T, ClaimTableError>,
+    ) -> Result<T, Problem> {
+        let idle = self.lock().pop();
+        let new = || ClaimTable::new(&connection.redis, connection.group.as_str());
+        let mut table = idle.unwrap_or_else(new);
+        let answer =
+            question(&mut table).map_err(|error| Problem::unavailable(error.to_string()))?;
+        let mut idle = self.lock();
+        if idle.len() < IDLE_TABLES_MAX {
+            idle.push(table);
+        }
+        Ok(answer)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<ClaimTable>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
