@@ -66,7 +66,7 @@ fn server(fleet: &Fleet, name: &str, words: &[&str]) -> (Scand, u16) {
 
 /// The value of a metric without labels, or with these.
 fn metric(port: u16, name: &str) -> f64 {
-    let (status, text) = http_get(port, "/metrics", &[]).unwrap();
+    let (status, text) = http_get(port, "/metrics", None).unwrap();
     assert_eq!(status, 200, "{text}");
     let value = text
         .lines()
@@ -130,12 +130,12 @@ fn promtool() {
             && metric(port, "scand_checkpoint_age_seconds") == 0.0
     });
     assert!(metric(port, "scand_lease_renewal_seconds_count") > 0.0);
-    let (_, text) = http_get(port, "/metrics", &[]).unwrap();
+    let (_, text) = http_get(port, "/metrics", None).unwrap();
     run_promtool(&["check", "metrics"], &text);
     assert!(!text.contains(&id), "no label has the id of a task");
     let ready = "ok    kafka\nok    redis\nok    masscan\n".to_owned();
-    assert_eq!(http_get(port, "/readyz", &[]).unwrap(), (200, ready));
-    assert_eq!(http_get(port, "/healthz", &[]).unwrap().0, 200);
+    assert_eq!(http_get(port, "/readyz", None).unwrap(), (200, ready));
+    assert_eq!(http_get(port, "/healthz", None).unwrap().0, 200);
 }
 
 fn access() {
@@ -148,11 +148,11 @@ fn access() {
         &["-metrics-token-file", token.to_str().unwrap()],
     );
     for path in ["/metrics", "/healthz", "/readyz"] {
-        assert_eq!(http_get(port, path, &[]).unwrap().0, 401, "{path}");
-        let wrong = ["Authorization: Bearer s3cre"];
-        assert_eq!(http_get(port, path, &wrong).unwrap().0, 401, "{path}");
-        let right = ["Authorization: Bearer s3cret"];
-        assert_eq!(http_get(port, path, &right).unwrap().0, 200, "{path}");
+        assert_eq!(http_get(port, path, None).unwrap().0, 401, "{path}");
+        let wrong = Some("s3cre");
+        assert_eq!(http_get(port, path, wrong).unwrap().0, 401, "{path}");
+        let right = Some("s3cret");
+        assert_eq!(http_get(port, path, right).unwrap().0, 200, "{path}");
     }
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -294,21 +294,21 @@ fn alerts() {
     watch.wait("ScandScansSuspended", full_port);
     watch.wait("ScandKafkaUnreachable", plain_port);
     watch.wait("ScandCheckpointOld", plain_port);
-    let (status, text) = http_get(plain_port, "/readyz", &[]).unwrap();
+    let (status, text) = http_get(plain_port, "/readyz", None).unwrap();
     assert!(
         status == 503 && text.contains("FAIL  kafka: cannot "),
         "{text}"
     );
     kafka.0.signal(Signal::CONT).unwrap();
     wait_until("Kafka to be reachable again", SOON, || {
-        http_get(plain_port, "/readyz", &[]).unwrap().0 == 200
+        http_get(plain_port, "/readyz", None).unwrap().0 == 200
     });
 
     // The kafka crate cannot decode it. librdkafka can, and is used for Kafka 4.
     if !is_kafka_4() {
         stuck.produce_with("tasks", &["x".repeat(2000)], "lz4");
         watch.wait("ScandIngestionStopped", stuck_port);
-        let (status, text) = http_get(stuck_port, "/readyz", &[]).unwrap();
+        let (status, text) = http_get(stuck_port, "/readyz", None).unwrap();
         assert_eq!(status, 200, "Kafka is reachable: {text}");
     }
 
