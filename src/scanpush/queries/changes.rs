@@ -1,7 +1,7 @@
 //! `scanpush changes`: what opened, closed and reopened, newest first.
 
 use super::options::{
-    CSV, FORMAT, JSON, LIMIT, ListOptions, NET, PORT, QueryFormat, Scope, TAG, moment,
+    CSV, FORMAT, JSON, LIMIT, ListOptions, NET, PORT, PROTO, QueryFormat, Scope, TAG, moment,
 };
 use super::rows::{ChangeLine, Look, QueryRow};
 use super::writer::RowWriter;
@@ -36,7 +36,7 @@ const KIND: Flag = Flag::optional(
 .one_of(&["opened", "closed", "reopened"]);
 
 /// The flags that say which changes are asked for.
-pub const FILTER: &[Flag] = &[SINCE, UNTIL, KIND, NET, PORT, TAG];
+pub const FILTER: &[Flag] = &[SINCE, UNTIL, KIND, NET, PORT, PROTO, TAG];
 
 pub(in crate::scanpush) const COMMAND: Command = Command {
     name: "changes",
@@ -48,6 +48,7 @@ pub(in crate::scanpush) const COMMAND: Command = Command {
         KIND,
         NET,
         PORT,
+        PROTO,
         TAG,
         TAGS,
         LIMIT,
@@ -113,14 +114,18 @@ pub fn filter(
         return Err(Invalid::about(wrong).of(UNTIL.shown()));
     }
     let kinds = reader.optional(&KIND, parse_kinds)?.unwrap_or_default();
-    let Scope { networks, ports } = Scope::read(reader, tags)?;
+    let Scope {
+        networks,
+        ports,
+        proto,
+    } = Scope::read(reader, tags)?;
     Ok(ChangeFilter {
         networks,
         ports,
+        proto,
         kinds,
         since: Some(since),
         until,
-        ..ChangeFilter::default()
     })
 }
 

@@ -3,6 +3,7 @@
 
 use super::rows::Look;
 use crate::flags::{Flag, Reader, values};
+use crate::model::ports::Proto;
 use crate::model::{Invalid, Moment, Ports, Tags, Targets};
 use crate::scanpush::database;
 use crate::scanpush::input_source::InputSource;
@@ -25,6 +26,9 @@ pub const PORT: Flag = Flag::optional(
     "PORTS",
     "only these ports, like 80,443,8000-8100; UDP after U:, SCTP after S:",
 );
+/// `-proto`
+pub const PROTO: Flag = Flag::optional("--proto", "NAME", "only this protocol: tcp, udp or sctp")
+    .one_of(&["tcp", "udp", "sctp"]);
 /// `-tag`
 pub const TAG: Flag = Flag::optional(
     "--tag",
@@ -108,13 +112,16 @@ pub struct Scope {
     pub networks: Option<Targets>,
     /// Only these ports.
     pub ports: Option<Ports>,
+    /// Only this protocol.
+    pub proto: Option<Proto>,
 }
 
 impl Scope {
-    /// Takes [`NET`], [`PORT`] and [`TAG`], whose names are those of `tags`.
+    /// Takes [`NET`], [`PORT`], [`PROTO`] and [`TAG`], whose names are those of `tags`.
     pub fn read(reader: &mut Reader, tags: Option<&Tags>) -> Result<Scope, Invalid> {
         let networks = reader.optional(&NET, str::parse::<Targets>)?;
         let ports = reader.optional(&PORT, str::parse)?;
+        let proto = reader.optional(&PROTO, parse_proto)?;
         let names = reader.optional(&TAG, |text| Ok(text.to_owned()))?;
         let tagged = match (tags, names) {
             (_, None) => None,
@@ -128,7 +135,11 @@ impl Scope {
             (Some(networks), Some(tagged)) => Some(networks.intersection(&tagged)),
             (networks, tagged) => networks.or(tagged),
         };
-        Ok(Scope { networks, ports })
+        Ok(Scope {
+            networks,
+            ports,
+            proto,
+        })
     }
 }
 
@@ -164,6 +175,12 @@ impl ListOptions {
             now_s,
         }
     }
+}
+
+fn parse_proto(text: &str) -> Result<Proto, Invalid> {
+    let mut all = [Proto::Tcp, Proto::Udp, Proto::Sctp].into_iter();
+    all.find(|proto| proto.as_str() == text)
+        .ok_or_else(|| Invalid::new(text, "is not a protocol: tcp, udp or sctp"))
 }
 
 /// Takes [`TAGS`] and reads the file; none without the flag.

@@ -1,7 +1,7 @@
 //! `scanpush services`: the services in the database.
 
 use super::options::{
-    CSV, FORMAT, JSON, LIMIT, ListOptions, NET, PORT, QueryFormat, Scope, TAG, moment,
+    CSV, FORMAT, JSON, LIMIT, ListOptions, NET, PORT, PROTO, QueryFormat, Scope, TAG, moment,
 };
 use super::rows::{Look, QueryRow, ServiceLine};
 use super::writer::RowWriter;
@@ -31,7 +31,7 @@ const NEW_SINCE: Flag = Flag::optional(
 );
 
 /// The flags that say which services are asked for.
-pub const FILTER: &[Flag] = &[NET, PORT, STATE, SINCE, NEW_SINCE, TAG];
+pub const FILTER: &[Flag] = &[NET, PORT, PROTO, STATE, SINCE, NEW_SINCE, TAG];
 
 pub(in crate::scanpush) const COMMAND: Command = Command {
     name: "services",
@@ -40,6 +40,7 @@ pub(in crate::scanpush) const COMMAND: Command = Command {
     flags: &[
         NET,
         PORT,
+        PROTO,
         STATE,
         SINCE,
         NEW_SINCE,
@@ -107,10 +108,15 @@ pub fn filter(
     let state = reader.optional(&STATE, str::parse::<ServiceState>)?;
     let since = moment(reader, &SINCE, now_s)?;
     let new_since = moment(reader, &NEW_SINCE, now_s)?;
-    let Scope { networks, ports } = Scope::read(reader, tags)?;
+    let Scope {
+        networks,
+        ports,
+        proto,
+    } = Scope::read(reader, tags)?;
     Ok(ServiceFilter {
         networks,
         ports,
+        proto,
         state,
         since,
         new_since,

@@ -56,7 +56,7 @@ impl DiffQuery {
         };
         Ok(DiffQuery {
             names,
-            skip: paging.position(|text| text.parse().ok())?.unwrap_or(0),
+            skip: paging.position()?.unwrap_or(0),
             paging,
         })
     }

@@ -1,5 +1,6 @@
 //! A task as Redis knows it, or as the database does if Redis has forgotten it or is away.
 
+use super::links;
 use super::problem::Problem;
 use super::route::Context;
 use crate::claim_table::LiveTask;
@@ -9,7 +10,6 @@ use crate::scanpush::formats::date_form;
 use crate::scanpush::status::PastTask;
 use crate::scanpush::tasks::{now_ms, short, span, state_of};
 use crate::store::StoredTask;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 /// A task. In JSON it has the fields of `scanpush status -json`.
@@ -140,16 +140,11 @@ pub struct Link {
     pub href: String,
 }
 
-/// The address of the page of a task.
-pub fn task_href(id: &str) -> String {
-    format!("/tasks/{}", utf8_percent_encode(id, NON_ALPHANUMERIC))
-}
-
 /// A link to the page of a job.
 pub fn job_link(id: &str) -> Link {
     Link {
         text: one_line(id),
-        href: format!("/jobs/{}", utf8_percent_encode(id, NON_ALPHANUMERIC)),
+        href: links::job(id),
     }
 }
 
@@ -195,7 +190,7 @@ impl From<&LiveTask> for TaskRow {
         let error: Vec<String> = again.into_iter().chain(error).collect();
         TaskRow {
             id: one_line(&task.task_id),
-            href: task_href(&task.task_id),
+            href: links::task(&task.task_id),
             state: state_of(task),
             progress: Some(percent(task.progress)),
             left: task
@@ -223,7 +218,7 @@ impl From<&PastTask> for TaskRow {
     fn from(task: &PastTask) -> TaskRow {
         TaskRow {
             id: one_line(&task.task_id),
-            href: task_href(&task.task_id),
+            href: links::task(&task.task_id),
             state: task.status.as_str(),
             progress: (task.status == State::Completed).then_some(100),
             left: dash(),

@@ -5,14 +5,14 @@ use super::export;
 use super::problem::Problem;
 use super::route::{Answer, Context};
 use crate::flags::{Flag, Reader};
-use crate::model::Invalid;
-use crate::model::ports::Proto;
-use crate::model::service::{Change, ChangeKind, Service, ServiceKey};
+use crate::model::service::Service;
+use crate::model::{Invalid, Targets};
 use crate::scanpush::queries::options::{LIMIT, QueryFormat, limit};
 use crate::scanpush::queries::{changes, services};
 use crate::scanpush::tasks::now_ms;
-use crate::store::{ChangeFilter, NumberedChange, ServiceFilter};
-use std::net::{IpAddr, Ipv4Addr};
+use crate::store::{ChangeFilter, ChangePlace, NumberedChange, Page, ServiceFilter, ServicePlace};
+use std::fmt::Display;
+use std::str::FromStr;
 
 /// `after`
 const AFTER: Flag = Flag::optional(
@@ -70,14 +70,14 @@ impl Paging {
         usize::try_from(self.limit.unwrap_or(LIST_ROWS)).unwrap_or(usize::MAX)
     }
 
-    /// The position, as parsed by `parse`.
-    pub fn position<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Invalid> {
-        let Some(text) = &self.after else {
-            return Ok(None);
+    /// The position.
+    pub fn position<T: FromStr>(&self) -> Result<Option<T>, Invalid> {
+        let parse = |text: &String| {
+            let wrong = "is not a position that an answer named next";
+            text.parse()
+                .map_err(|_| Invalid::new(text, wrong).of(AFTER.shown()))
         };
-        let wrong = "is not a position that an answer named next";
-        let position = parse(text).ok_or_else(|| Invalid::new(text, wrong).of(AFTER.shown()))?;
-        Ok(Some(position))
+        self.after.as_ref().map(parse).transpose()
     }
 }
 
@@ -91,6 +91,14 @@ pub struct Rows<T> {
 }
 
 impl<T> Rows<T> {
+    /// A page of the database. It may be short, and even empty, although there are others after it: its time was spent.
+    fn of<P: Display>(page: Page<T, P>) -> Rows<T> {
+        Rows {
+            rows: page.rows,
+            next: page.next.map(|place| place.to_string()),
+        }
+    }
+
     /// `rows` has one more than `most` if there are others after them.
     pub fn cut(mut rows: Vec<T>, most: usize, position: impl FnOnce(&T) -> String) -> Rows<T> {
         let has_more = rows.len() > most;
@@ -107,7 +115,7 @@ impl<T> Rows<T> {
 pub struct ServiceQuery {
     /// Which.
     filter: ServiceFilter,
-    after: Option<ServiceKey>,
+    after: Option<ServicePlace>,
     paging: Paging,
 }
 
@@ -124,25 +132,28 @@ impl ServiceQuery {
         )?;
         Ok(ServiceQuery {
             filter,
-            after: paging.position(service_position)?,
+            after: paging.position()?,
             paging,
         })
     }
 
     /// The services of a page. Errs with 503 if the database cannot be read.
     pub fn rows(&self, context: &Context<'_>) -> Result<Rows<Service>, Problem> {
-        let most = self.paging.rows();
-        let mut rows = Vec::new();
-        context.site.readers.ask(|store| {
-            store.services(&self.filter, self.after, |service| {
-                rows.push(service);
-                rows.len() <= most
-            })
+        let page = context.site.readers.ask(|store| {
+            store.services_page(&self.filter, self.after.as_ref(), self.paging.rows())
         })?;
-        Ok(Rows::cut(rows, most, |service| {
-            let ServiceKey { ip, port, proto } = service.key;
-            format!("{ip}~{port}~{}", proto.as_str())
-        }))
+        Ok(Rows::of(page))
+    }
+
+    /// The addresses that are asked for, and since when; none: all.
+    pub fn scope(&self) -> (Option<&Targets>, Option<u64>) {
+        let ServiceFilter {
+            networks,
+            since,
+            new_since,
+            ..
+        } = &self.filter;
+        (networks.as_ref(), since.or(*new_since))
     }
 
     /// All services as a document, if a format is asked for.
@@ -164,7 +175,7 @@ impl ServiceQuery {
 #[derive(Debug)]
 pub struct ChangeQuery {
     filter: ChangeFilter,
-    after: Option<NumberedChange>,
+    after: Option<ChangePlace>,
     paging: Paging,
 }
 
@@ -181,24 +192,22 @@ impl ChangeQuery {
         )?;
         Ok(ChangeQuery {
             filter,
-            after: paging.position(change_position)?,
+            after: paging.position()?,
             paging,
         })
     }
 
     /// The changes of a page, newest first. Errs with 503 if the database cannot be read.
     pub fn rows(&self, context: &Context<'_>) -> Result<Rows<NumberedChange>, Problem> {
-        let most = self.paging.rows();
-        let mut rows = Vec::new();
-        context.site.readers.ask(|store| {
-            store.changes(&self.filter, self.after.as_ref(), |change| {
-                rows.push(change);
-                rows.len() <= most
-            })
+        let page = context.site.readers.ask(|store| {
+            store.changes_page(&self.filter, self.after.as_ref(), self.paging.rows())
         })?;
-        Ok(Rows::cut(rows, most, |found| {
-            format!("{}~{}", found.change.at, found.id)
-        }))
+        Ok(Rows::of(page))
+    }
+
+    /// The addresses that are asked for, and since when; none: all.
+    pub fn scope(&self) -> (Option<&Targets>, Option<u64>) {
+        (self.filter.networks.as_ref(), self.filter.since)
     }
 
     /// All changes as a document, if a format is asked for.
@@ -214,36 +223,4 @@ impl ChangeQuery {
             },
         ))
     }
-}
-
-/// `10.1.0.9~443~tcp`
-fn service_position(text: &str) -> Option<ServiceKey> {
-    let parts: Vec<&str> = text.split('~').collect();
-    let [ip, port, proto] = parts[..] else {
-        return None;
-    };
-    let mut protos = [Proto::Tcp, Proto::Udp, Proto::Sctp].into_iter();
-    Some(ServiceKey {
-        ip: ip.parse::<IpAddr>().ok()?.to_canonical(),
-        port: port.parse().ok()?,
-        proto: protos.find(|known| known.as_str() == proto)?,
-    })
-}
-
-/// `1795531265~17`: time and number, which are all of a change that its place depends on.
-fn change_position(text: &str) -> Option<NumberedChange> {
-    let (at, id) = text.split_once('~')?;
-    Some(NumberedChange {
-        id: id.parse().ok()?,
-        change: Change {
-            key: ServiceKey {
-                ip: Ipv4Addr::UNSPECIFIED.into(),
-                port: 1,
-                proto: Proto::Tcp,
-            },
-            kind: ChangeKind::Opened,
-            at: at.parse().ok().filter(|at| i64::try_from(*at).is_ok())?,
-            task_id: "none".parse().ok()?,
-        },
-    })
 }

@@ -27,6 +27,8 @@
 //! | `fields.rs` | the fields of queries and forms |
 //! | `lists.rs` | services and changes, a page at a time |
 //! | `comparison.rs` | the differences of two tasks or jobs |
+//! | `completeness.rs` | the scans that prove nothing about a result |
+//! | `statistics.rs`, `chart.rs` | the thread that counts, and plots as SVG |
 //! | `export.rs` | documents that are streamed |
 //! | `kept_pages.rs` | pages as they were last, for when the database is away |
 //! | `html.rs` | escapes text |
@@ -39,7 +41,9 @@
 mod access;
 mod api;
 mod assets;
+mod chart;
 mod comparison;
+mod completeness;
 mod events;
 mod export;
 mod exports;
@@ -67,6 +71,7 @@ mod route;
 mod router;
 mod run;
 mod site;
+mod statistics;
 mod store_thread;
 mod tables;
 mod task_list;

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** the ids of the tasks follow from the id of the push, so that a push that is sent twice, or again after an error, scans nothing twice.
 
-use super::known_task::{job_link, task_href};
+use super::links;
 use super::orders::note;
 use super::problem::Problem;
 use super::route::Context;
@@ -38,8 +38,8 @@ pub const CONFIRM: Flag = Flag::optional(
 pub const SCAN_FIELDS: &[Flag] = &[
     flags::IP,
     flags::PORTS,
-    flags::BAND_WIDTH,
     flags::EXCLUDE,
+    flags::BAND_WIDTH,
     flags::PRIORITY,
     flags::RETRIES,
     flags::WAIT,
@@ -56,8 +56,8 @@ pub const SCAN_FIELDS: &[Flag] = &[
 pub const FIELDS: &[Flag] = &[
     flags::IP,
     flags::PORTS,
-    flags::BAND_WIDTH,
     flags::EXCLUDE,
+    flags::BAND_WIDTH,
     flags::PRIORITY,
     flags::RETRIES,
     flags::WAIT,
@@ -140,8 +140,8 @@ impl Plan {
     /// The path of its job's page, or of its task's if there is only one.
     pub fn place(&self) -> Option<String> {
         match (&self.tasks[..], self.job_id()) {
-            ([task], _) => Some(task_href(task.task_id.as_str())),
-            (_, Some(job)) => Some(job_link(job.as_str()).href),
+            ([task], _) => Some(links::task(task.task_id.as_str())),
+            (_, Some(job)) => Some(links::job(job.as_str())),
             _ => None,
         }
     }

@@ -63,7 +63,7 @@ pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
 }
 
 /// Starts the threads that read Redis and the database until `stop` is closed.
-fn start_threads(site: &Arc<Site>, stop: &Receiver<()>) -> io::Result<[JoinHandle<()>; 2]> {
+fn start_threads(site: &Arc<Site>, stop: &Receiver<()>) -> io::Result<[JoinHandle<()>; 3]> {
     let live = {
         let (site, stop) = (Arc::clone(site), stop.clone());
         let read = move || {
@@ -75,6 +75,13 @@ fn start_threads(site: &Arc<Site>, stop: &Receiver<()>) -> io::Result<[JoinHandl
         };
         thread::Builder::new().name("live".to_owned()).spawn(read)?
     };
+    let statistics = {
+        let (site, stop) = (Arc::clone(site), stop.clone());
+        let count = move || site.statistics.run(&site.readers, &stop);
+        thread::Builder::new()
+            .name("statistics".to_owned())
+            .spawn(count)?
+    };
     let counts = {
         let (site, stop) = (Arc::clone(site), stop.clone());
         let count = move || site.metrics.run(&site.readers, &stop);
@@ -82,7 +89,7 @@ fn start_threads(site: &Arc<Site>, stop: &Receiver<()>) -> io::Result<[JoinHandl
             .name("counts".to_owned())
             .spawn(count)?
     };
-    Ok([live, counts])
+    Ok([live, statistics, counts])
 }
 
 /// Why the thread `store` has ended.

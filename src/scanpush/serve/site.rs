@@ -6,6 +6,7 @@ use super::live::Live;
 use super::metrics::{Metrics, Watched};
 use super::options::Options;
 use super::readers::Readers;
+use super::statistics::LatestStatistics;
 use super::store_thread::StoreState;
 use super::tables::Tables;
 use crate::connection::Connection;
@@ -31,6 +32,8 @@ pub struct Site {
     pub interrupt: Interrupt,
     /// What pages from the database showed last.
     pub kept_pages: KeptPages,
+    /// What the database has.
+    pub statistics: Arc<LatestStatistics>,
     /// How the thread that fills the database is doing.
     pub store: Arc<StoreState>,
 }
@@ -41,10 +44,12 @@ impl Site {
         let live = Arc::new(Live::default());
         let readers = Arc::new(Readers::new(options.store.database.clone()));
         let store = Arc::new(StoreState::default());
+        let statistics = Arc::new(LatestStatistics::default());
         let watched = Watched {
             live: Arc::clone(&live),
             readers: Arc::clone(&readers),
             store: Arc::clone(&store),
+            statistics: Arc::clone(&statistics),
         };
         Ok(Arc::new(Site {
             metrics: Arc::new(Metrics::new(watched, options.metrics.clone())),
@@ -54,6 +59,7 @@ impl Site {
             tables: Tables::default(),
             interrupt,
             kept_pages: KeptPages::default(),
+            statistics,
             store,
             options,
         }))

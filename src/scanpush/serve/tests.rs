@@ -168,8 +168,9 @@ fn a_task_shows_what_it_proves_and_its_text_stays_text() {
     for part in [
         "10.0.0.0/30",
         "counts as missed in this scan",
-        "/tasks/night%2D1/findings?format=csv",
+        "/tasks/night-1/findings?format=csv",
         "/jobs/night",
+        "Changes of its state",
     ] {
         assert!(page.text.contains(part), "{part}: {}", page.text);
     }
@@ -271,6 +272,11 @@ fn a_push_is_confirmed_with_its_size_before_it_is_sent() {
     ] {
         assert!(page.text.contains(part), "{part}: {}", page.text);
     }
+    let lines = served.post(
+        "/push",
+        "ip=10.0.0.0%2F24%0D%0A10.0.1.0%2F24,%0A%0A&ports=80",
+    );
+    assert!(lines.text.contains("Send 2 tasks"), "{}", lines.text);
     let large = served.post("/push", "ip=0.0.0.0-63.255.255.255&ports=80");
     assert!(large.text.contains("Type <strong>yes</strong>"));
     for form in [

@@ -2,6 +2,7 @@
 
 use super::json;
 use crate::scanpush::queries::rows::ChangeLine;
+use crate::scanpush::serve::completeness::Completeness;
 use crate::scanpush::serve::export::look;
 use crate::scanpush::serve::lists::ChangeQuery;
 use crate::scanpush::serve::route::{Answer, Context, Route};
@@ -15,6 +16,7 @@ struct Document<'a> {
     changes: Vec<ChangeLine<'a>>,
     /// The value of `after` for the next ones; null after the last.
     next: Option<String>,
+    completeness: Completeness,
 }
 
 fn changes(context: &Context<'_>) -> Answer {
@@ -30,5 +32,6 @@ fn changes(context: &Context<'_>) -> Answer {
             .map(|found| ChangeLine::new(&found.change, &look))
             .collect(),
         next: found.next.clone(),
+        completeness: Completeness::read(context, query.scope())?,
     }))
 }

@@ -76,6 +76,7 @@ mod tests {
             ("/jobs", task_list::JOB_FIELDS.to_vec(), &[]),
             ("/jobs/{job_id}", vec![], &[]),
             ("/jobs/{job_id}/findings", vec![exports::FORMAT], &[]),
+            ("/statistics", vec![], &[]),
             ("/queue", vec![], &[]),
             ("/servers", vec![], &[]),
         ] {
@@ -163,6 +164,7 @@ mod tests {
             &store.url(),
         ];
         let site = site(&line);
+        site.statistics.count(&site.readers);
         let document = document();
         for (target, path, code) in [
             ("/services", "/services", "200"),
@@ -173,6 +175,7 @@ mod tests {
             ("/tasks/night-1", "/tasks/{task_id}", "200"),
             ("/jobs", "/jobs", "200"),
             ("/jobs/night", "/jobs/{job_id}", "200"),
+            ("/statistics", "/statistics", "200"),
             ("/queue", "/queue", "200"),
             ("/servers", "/servers", "200"),
             ("/openapi.json", "/openapi.json", ""),

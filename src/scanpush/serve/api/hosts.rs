@@ -1,8 +1,10 @@
 //! `/api/v1/hosts/{ip}`: the services of an address and all their changes, oldest first.
 
 use super::json;
+use crate::model::Targets;
 use crate::scanpush::queries::host::{Host, parse_address};
 use crate::scanpush::queries::rows::{ChangeLine, ServiceLine};
+use crate::scanpush::serve::completeness::Completeness;
 use crate::scanpush::serve::export::look;
 use crate::scanpush::serve::route::{Answer, Context, Route};
 use serde::Serialize;
@@ -16,6 +18,7 @@ struct Document<'a> {
     ip: IpAddr,
     services: Vec<ServiceLine<'a>>,
     changes: Vec<ChangeLine<'a>>,
+    completeness: Completeness,
 }
 
 fn host(context: &Context<'_>) -> Answer {
@@ -27,7 +30,9 @@ fn host(context: &Context<'_>) -> Answer {
         .readers
         .ask(|store| Host::read(store, address))?;
     let look = look(context.site);
+    let targets = Targets::from_ranges(vec![address]);
     Ok(json(&Document {
+        completeness: Completeness::read(context, (Some(&targets), None))?,
         ip: address.first(),
         services: host
             .services

@@ -7,6 +7,7 @@ mod hosts;
 mod jobs;
 mod servers;
 mod services;
+mod statistics;
 mod tasks;
 
 use super::problem::Problem;
@@ -25,6 +26,7 @@ pub const ROUTES: &[&[Route]] = &[
     diff::ROUTES,
     tasks::ROUTES,
     jobs::ROUTES,
+    statistics::ROUTES,
     servers::ROUTES,
 ];
 

@@ -2,6 +2,7 @@
 
 use super::json;
 use crate::scanpush::queries::rows::ServiceLine;
+use crate::scanpush::serve::completeness::Completeness;
 use crate::scanpush::serve::export::look;
 use crate::scanpush::serve::lists::ServiceQuery;
 use crate::scanpush::serve::route::{Answer, Context, Route};
@@ -15,6 +16,7 @@ struct Document<'a> {
     services: Vec<ServiceLine<'a>>,
     /// The value of `after` for the next ones; null after the last.
     next: Option<String>,
+    completeness: Completeness,
 }
 
 fn services(context: &Context<'_>) -> Answer {
@@ -28,5 +30,6 @@ fn services(context: &Context<'_>) -> Answer {
     Ok(json(&Document {
         services: found.rows.iter().map(line).collect(),
         next: found.next.clone(),
+        completeness: Completeness::read(context, query.scope())?,
     }))
 }

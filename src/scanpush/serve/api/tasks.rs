@@ -3,7 +3,7 @@
 use super::{Page, body, json, json_with};
 use crate::claim_table::{Order, QueueCounts};
 use crate::model::task::Priority;
-use crate::model::{Invalid, TaskId};
+use crate::model::{Invalid, State, TaskId};
 use crate::scanpush::serve::exports::{self, Exported};
 use crate::scanpush::serve::known_task::{self, KnownTask};
 use crate::scanpush::serve::new_scan::{FIELDS, Plan};
@@ -66,8 +66,35 @@ fn task(context: &Context<'_>) -> Answer {
         /// What its end proves about services that it did not find, if the database knows it.
         #[serde(skip_serializing_if = "Option::is_none")]
         proof: Option<&'static str>,
+        /// The changes of its state, oldest first.
+        events: Vec<Event>,
     }
-    let (live, stored) = known_task::find(context, &id_of(context)?)?;
+    #[derive(Serialize)]
+    struct Event {
+        at_ms: u64,
+        status: State,
+        server: String,
+        attempt: u32,
+        retry: u32,
+        found: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    }
+    let id = id_of(context)?;
+    let (live, stored) = known_task::find(context, &id)?;
+    let events = context
+        .site
+        .readers
+        .try_ask(|reader| reader.task_events(&id));
+    let events = events.unwrap_or_default().into_iter().map(|event| Event {
+        at_ms: event.at_ms,
+        status: event.state,
+        server: event.server,
+        attempt: event.attempt,
+        retry: event.retry,
+        found: event.found,
+        error: event.error,
+    });
     let proof = stored.as_ref().and_then(|stored| stored.proof);
     let task = match (live, stored) {
         (Some(live), _) => KnownTask::Live(Box::new(live)),
@@ -77,6 +104,7 @@ fn task(context: &Context<'_>) -> Answer {
     Ok(json(&Document {
         task,
         proof: proof.map(|proof| proof.as_str()),
+        events: events.collect(),
     }))
 }
 

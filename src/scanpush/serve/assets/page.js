@@ -2,8 +2,28 @@
 // the page fetches itself again and replaces these parts. Without this script a page shows the state at the time it was loaded.
 "use strict";
 (() => {
+  // What became of an order is said once, not again when the page is loaded again.
+  const here = new URL(location.href);
+  if (here.searchParams.has("result") && here.searchParams.get("result") !== "sent") {
+    here.searchParams.delete("result");
+    history.replaceState(null, "", here);
+  }
   const parts = () => document.querySelectorAll("[data-live]");
   if (parts().length === 0 || !window.EventSource) return;
+  // What somebody is typing into or has selected stays.
+  const isInUse = (part) => {
+    const active = document.activeElement;
+    const selection = getSelection();
+    const types = part.contains(active) && active.matches("input, textarea, select");
+    return types || (!selection.isCollapsed && selection.rangeCount > 0 && selection.getRangeAt(0).intersectsNode(part));
+  };
+  // The same link or button in a fresh copy of its part.
+  const selectorOf = (element) => {
+    if (element.id) return `#${CSS.escape(element.id)}`;
+    if (element.matches("a[href]")) return `a[href="${CSS.escape(element.getAttribute("href"))}"]`;
+    const action = element.closest("form")?.getAttribute("action");
+    return action ? `form[action="${CSS.escape(action)}"] button` : null;
+  };
   let busy = false;
   const refresh = async () => {
     if (busy || document.hidden) return;
@@ -16,9 +36,10 @@
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       for (const part of parts()) {
         const other = fresh.getElementById(part.id);
-        // What somebody is about to press or to type into stays.
-        if (!other || part.contains(document.activeElement) || part.innerHTML === other.innerHTML) continue;
+        if (!other || part.innerHTML === other.innerHTML || isInUse(part)) continue;
+        const focused = part.contains(document.activeElement) ? selectorOf(document.activeElement) : null;
         part.replaceChildren(...other.childNodes);
+        if (focused) part.querySelector(focused)?.focus({ preventScroll: true });
       }
     } catch {
       // The server is away; the event source connects again by itself.
@@ -26,7 +47,16 @@
       busy = false;
     }
   };
-  const events = new EventSource("/events");
-  events.addEventListener("changed", refresh);
-  document.addEventListener("visibilitychange", refresh);
+  // A hidden page needs no connection: a browser has only a few for each server.
+  let events = null;
+  const follow = () => {
+    events?.close();
+    events = null;
+    if (document.hidden) return;
+    events = new EventSource("/events");
+    events.addEventListener("changed", refresh);
+  };
+  document.addEventListener("visibilitychange", follow);
+  addEventListener("pagehide", () => events?.close());
+  addEventListener("pageshow", follow);
 })();

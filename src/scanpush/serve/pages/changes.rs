@@ -1,8 +1,10 @@
 //! The page of the changes: what opened, closed and reopened, by day, newest first.
 
 use super::kept::or_last;
+use super::plots::Plots;
 use super::rows::{Day, Pager, by_day, suggested};
 use crate::http_server::Response;
+use crate::scanpush::serve::completeness::Completeness;
 use crate::scanpush::serve::layout::{Layout, page};
 use crate::scanpush::serve::links::{Values, changed};
 use crate::scanpush::serve::lists::ChangeQuery;
@@ -30,6 +32,8 @@ struct ChangesPage<'a> {
     suggested_tags: Vec<&'a str>,
     days: Vec<Day<'a>>,
     pager: Pager,
+    completeness: Option<Completeness>,
+    plots: Option<Plots>,
 }
 
 /// A choice of `since`.
@@ -48,12 +52,13 @@ fn changes(context: &Context<'_>) -> Answer {
                 let tags = context.site.options.tags.as_ref();
                 let days = by_day(&found.rows, tags, now_ms() / 1000);
                 let pager = Pager::new(context.request, found.rows.len(), found.next.as_deref());
-                Ok(show(context, days, pager, None))
+                let completeness = Completeness::read(context, query.scope())?;
+                Ok(show(context, days, pager, Ok(completeness)))
             }
         },
         Err(problem) if problem.status == StatusCode::BAD_REQUEST => {
             let pager = Pager::new(context.request, 0, None);
-            Ok(show(context, Vec::new(), pager, Some(problem)))
+            Ok(show(context, Vec::new(), pager, Err(problem)))
         }
         Err(problem) => Err(problem),
     }
@@ -63,9 +68,13 @@ fn show(
     context: &Context<'_>,
     days: Vec<Day<'_>>,
     pager: Pager,
-    problem: Option<Problem>,
+    completeness: Result<Completeness, Problem>,
 ) -> Response {
     let tags = context.site.options.tags.as_ref();
+    let (completeness, problem) = match completeness {
+        Ok(completeness) => (Some(completeness), None),
+        Err(problem) => (None, Some(problem)),
+    };
     let status = problem.as_ref().map(|problem| problem.status);
     let values = Values::of(context.request);
     let chosen = match values.get("since") {
@@ -88,6 +97,8 @@ fn show(
         suggested_tags: suggested(tags),
         days,
         pager,
+        completeness,
+        plots: Plots::latest(context),
     });
     response.status = status.unwrap_or(response.status);
     response

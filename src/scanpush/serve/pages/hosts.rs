@@ -2,8 +2,10 @@
 
 use super::kept::or_last;
 use super::rows::{Day, ServiceRow, Time, by_day};
+use crate::model::Targets;
 use crate::model::service::{Service, ServiceState};
 use crate::scanpush::queries::host::{self, Host, parse_address};
+use crate::scanpush::serve::completeness::Completeness;
 use crate::scanpush::serve::export;
 use crate::scanpush::serve::layout::{Layout, page};
 use crate::scanpush::serve::links;
@@ -31,6 +33,7 @@ struct HostPage<'a> {
     closed: usize,
     first_seen: Option<Time>,
     last_seen: Option<Time>,
+    completeness: Completeness,
     services: Vec<ServiceRow<'a>>,
     days: Vec<Day<'a>>,
     /// Services that are left out.
@@ -56,6 +59,7 @@ fn host(context: &Context<'_>) -> Answer {
             host::write(&host, format, look, output).map(|_| ())
         });
     }
+    let targets = Targets::from_ranges(vec![address]);
     let (tags, now_s) = (context.site.options.tags.as_ref(), now_ms() / 1000);
     let times = |pick: fn(u64, u64) -> u64, of: fn(&Service) -> u64| {
         let all = host.services.iter().map(of).reduce(pick);
@@ -78,6 +82,7 @@ fn host(context: &Context<'_>) -> Answer {
         closed: host.services.len() - open,
         first_seen: times(u64::min, |service| service.first_seen),
         last_seen: times(u64::max, |service| service.last_seen),
+        completeness: Completeness::read(context, (Some(&targets), None))?,
         services: host
             .services
             .iter()

@@ -7,6 +7,7 @@ use crate::scanpush::serve::exports::{self, Exported, OFFERED};
 use crate::scanpush::serve::known_job;
 use crate::scanpush::serve::known_task::{Link, TaskRow, job_link, percent, shown_time};
 use crate::scanpush::serve::layout::{Layout, page};
+use crate::scanpush::serve::links;
 use crate::scanpush::serve::orders::{self, JobOrder, id_of};
 use crate::scanpush::serve::problem::Problem;
 use crate::scanpush::serve::route::{Answer, Context, Route};
@@ -159,8 +160,11 @@ fn findings(context: &Context<'_>) -> Answer {
 fn done(order: Result<JobOrder, Problem>) -> Answer {
     let order = order?;
     let message = Message::of_job_order(&order);
-    let place = job_link(order.job_id.as_str()).href;
-    let place = format!("{place}?result={}", message.code());
+    let place = format!(
+        "{}?result={}",
+        links::job(order.job_id.as_str()),
+        message.code()
+    );
     let place = HeaderValue::from_str(&place).map_err(|_| Problem::not_found("no such page"))?;
     Ok(see_other(place))
 }

@@ -6,7 +6,9 @@ mod find;
 mod hosts;
 mod jobs;
 mod kept;
+mod network;
 mod overview;
+mod plots;
 pub mod problem;
 mod push;
 mod rows;
@@ -38,6 +40,7 @@ pub const ROUTES: &[&[Route]] = &[
     hosts::ROUTES,
     diff::ROUTES,
     find::ROUTES,
+    network::ROUTES,
 ];
 
 /// The changes are what people look at most.

@@ -94,11 +94,47 @@ fn field(flag: &Flag, values: &Values<'_>) -> Field {
         label: if label == "id" { "Id" } else { label },
         value: value.map_or(String::new(), |(_, value)| value.to_string()),
         default: flag.default().unwrap_or_default(),
-        // The help of the command speaks of files, which a form has not.
-        hint: flag.help().replace(" (this or -iL is required)", ""),
+        hint: hint(flag).to_owned(),
         is_required: flag.is_required() || flag.name() == flags::IP.name(),
         is_wide,
     }
+}
+
+/// What a field means; where the help of the command speaks of other flags or of files, in the words of the form.
+fn hint(flag: &Flag) -> &'static str {
+    match flag.name() {
+        "ip" => {
+            "addresses, CIDR blocks and a-b ranges, IPv4 or IPv6, separated by commas or lines; each becomes a separate task"
+        }
+        "exclude" => {
+            "addresses, blocks and ranges, separated by commas or lines; a target that contains them keeps the rest"
+        }
+        "bandwidth" => {
+            "of each task, like 800, 10k, 1.5m; with shards or tasks at a time: of all tasks together"
+        }
+        "parallel" => {
+            "at most as many tasks of this push at a time in the whole fleet (default with shards: all)"
+        }
+        _ => flag.help(),
+    }
+}
+
+/// The fields of the form. Lines of a list count as its entries.
+fn values_of<'a>(context: &'a Context<'_>) -> Values<'a> {
+    let is_list = |name: &str| ["ip", "ports", "exclude"].contains(&name);
+    let fields = context.request.form_fields();
+    fields
+        .map(
+            |(name, value)| match is_list(&name) && value.contains('\n') {
+                true => {
+                    let entries = value.lines().map(|line| line.trim().trim_end_matches(','));
+                    let entries: Vec<&str> = entries.filter(|entry| !entry.is_empty()).collect();
+                    (name, Cow::Owned(entries.join(",")))
+                }
+                false => (name, value),
+            },
+        )
+        .collect()
 }
 
 fn form(context: &Context<'_>) -> Answer {
@@ -131,7 +167,7 @@ fn plan(values: &Values<'_>) -> Result<Plan, Problem> {
 }
 
 fn confirm(context: &Context<'_>) -> Answer {
-    let values: Values<'_> = context.request.form_fields().collect();
+    let values = values_of(context);
     match plan(&values) {
         Ok(plan) => Ok(confirm_page(context, &values, &plan, None)),
         Err(problem) => Ok(form_page(context, &values, Some(problem))),
@@ -171,7 +207,7 @@ fn confirm_page(
 }
 
 fn send(context: &Context<'_>) -> Answer {
-    let values: Values<'_> = context.request.form_fields().collect();
+    let values = values_of(context);
     let plan = match plan(&values) {
         Ok(plan) => plan,
         Err(problem) => return Ok(form_page(context, &values, Some(problem))),
@@ -223,7 +259,7 @@ mod tests {
                 "{}",
                 field.name
             );
-            assert!(!field.hint.contains("-iL"), "{}", field.hint);
+            assert!(!field.hint.contains(" -"), "{}", field.hint);
         }
     }
 }

@@ -181,7 +181,10 @@ impl Pager {
             links::changed(request, &changes)
         };
         Pager {
-            shown: format!("{count} shown, {end}"),
+            shown: match (count, next) {
+                (0, Some(_)) => "None so far: the search goes on with the next page".to_owned(),
+                _ => format!("{count} shown, {end}"),
+            },
             first: (!is_first).then(|| links::changed(request, &[("after", "")])),
             next: next.map(|next| links::changed(request, &[("after", next)])),
             exports: vec![

@@ -5,10 +5,10 @@ use crate::claim_table::{LiveServer, LiveTask};
 use crate::model::text::one_line;
 use crate::scanpush::serve::known_task::{TaskRow, shown_time};
 use crate::scanpush::serve::layout::{Layout, page};
+use crate::scanpush::serve::links;
 use crate::scanpush::serve::route::{Answer, Context, Route};
 use crate::scanpush::tasks::short;
 use askama::Template;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// `/servers`
 pub const ROUTES: &[Route] = &[Route::read("/servers", servers)];
@@ -57,6 +57,8 @@ pub struct ServerRow {
     pub class: &'static str,
     /// Why it takes no tasks.
     pub idle: Option<String>,
+    /// Whether it does not take any for now only because it has enough.
+    pub is_busy: bool,
 }
 
 fn servers(context: &Context<'_>) -> Answer {
@@ -101,9 +103,8 @@ impl From<&LiveServer> for ServerRow {
             }
             (false, None) => None,
         };
-        let name = utf8_percent_encode(&server.server, NON_ALPHANUMERIC);
         ServerRow {
-            tasks_href: format!("/tasks?server={name}"),
+            tasks_href: links::query("/tasks", [("server", server.server.as_str())]),
             name: one_line(&server.server),
             version: one_line(&server.version),
             tasks: server.held,
@@ -117,6 +118,7 @@ impl From<&LiveServer> for ServerRow {
             state,
             class,
             idle,
+            is_busy: !is_late && server.fault.is_none(),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The page of the services: a search whose fields are the flags of `scanpush services`.
 
 use super::kept::or_last;
+use super::plots::Plots;
 use super::rows::{Pager, ServiceRow, suggested};
 use crate::http_server::Response;
+use crate::scanpush::serve::completeness::Completeness;
 use crate::scanpush::serve::layout::{Layout, page};
 use crate::scanpush::serve::links::Values;
 use crate::scanpush::serve::lists::ServiceQuery;
@@ -28,6 +30,8 @@ struct ServicesPage<'a> {
     suggested_tags: Vec<&'a str>,
     rows: Vec<ServiceRow<'a>>,
     pager: Pager,
+    completeness: Option<Completeness>,
+    plots: Option<Plots>,
 }
 
 fn services(context: &Context<'_>) -> Answer {
@@ -40,11 +44,13 @@ fn services(context: &Context<'_>) -> Answer {
                 let now_s = now_ms() / 1000;
                 let row = |service| ServiceRow::new(service, tags, now_s);
                 let rows = found.rows.iter().map(row).collect();
-                Ok(show(context, rows, found.next.as_deref(), None))
+                let completeness = Completeness::read(context, query.scope())?;
+                let next = found.next.as_deref();
+                Ok(show(context, rows, next, Ok(completeness)))
             }
         },
         Err(problem) if problem.status == StatusCode::BAD_REQUEST => {
-            Ok(show(context, Vec::new(), None, Some(problem)))
+            Ok(show(context, Vec::new(), None, Err(problem)))
         }
         Err(problem) => Err(problem),
     }
@@ -54,9 +60,13 @@ fn show(
     context: &Context<'_>,
     rows: Vec<ServiceRow<'_>>,
     next: Option<&str>,
-    problem: Option<Problem>,
+    completeness: Result<Completeness, Problem>,
 ) -> Response {
     let tags = context.site.options.tags.as_ref();
+    let (completeness, problem) = match completeness {
+        Ok(completeness) => (Some(completeness), None),
+        Err(problem) => (None, Some(problem)),
+    };
     let status = problem.as_ref().map(|problem| problem.status);
     let mut response = page(&ServicesPage {
         layout: Layout::new(context, "Services", "/services"),
@@ -66,6 +76,8 @@ fn show(
         suggested_tags: suggested(tags),
         pager: Pager::new(context.request, rows.len(), next),
         rows,
+        completeness,
+        plots: Plots::latest(context),
     });
     response.status = status.unwrap_or(response.status);
     response

@@ -8,13 +8,14 @@ use crate::model::task::Priority;
 use crate::model::text::one_line;
 use crate::model::{Invalid, State};
 use crate::scanpush::serve::exports::{self, Exported, OFFERED};
-use crate::scanpush::serve::known_task::{self, KnownTask, TaskRow, shown_time, task_href};
+use crate::scanpush::serve::known_task::{self, KnownTask, TaskRow, shown_time};
 use crate::scanpush::serve::layout::{Layout, page};
+use crate::scanpush::serve::links;
 use crate::scanpush::serve::orders::{self, TaskOrder, id_of};
 use crate::scanpush::serve::problem::Problem;
 use crate::scanpush::serve::route::{Answer, Context, Route};
 use crate::scanpush::serve::task_list;
-use crate::store::StoredTask;
+use crate::store::{StoredTask, TaskEvent};
 use askama::Template;
 use http::HeaderValue;
 
@@ -117,7 +118,33 @@ struct TaskPage {
     shard: Option<String>,
     life: Vec<Fact>,
     completeness: Vec<Fact>,
+    events: Vec<EventRow>,
     formats: [(&'static str, &'static str); 6],
+}
+
+/// A change of its state.
+struct EventRow {
+    at: String,
+    state: &'static str,
+    server: String,
+    attempt: u32,
+    retry: u32,
+    found: u64,
+    error: String,
+}
+
+impl From<TaskEvent> for EventRow {
+    fn from(event: TaskEvent) -> EventRow {
+        EventRow {
+            at: shown_time(Some(event.at_ms)),
+            state: event.state.as_str(),
+            server: one_line(&event.server),
+            attempt: event.attempt,
+            retry: event.retry,
+            found: event.found,
+            error: event.error.as_deref().map(one_line).unwrap_or_default(),
+        }
+    }
 }
 
 fn task(context: &Context<'_>) -> Answer {
@@ -169,6 +196,15 @@ fn task(context: &Context<'_>) -> Answer {
         shard: shard.map(one_line),
         life: life(live.as_ref(), stored.as_ref()),
         completeness: completeness(&known, live.as_ref(), stored.as_ref()),
+        events: {
+            // The rest of the page is shown without the database.
+            let events = context
+                .site
+                .readers
+                .try_ask(|reader| reader.task_events(&id));
+            let events = events.unwrap_or_default().into_iter();
+            events.map(EventRow::from).collect()
+        },
         formats: OFFERED,
     }))
 }
@@ -331,7 +367,7 @@ fn done(order: Result<TaskOrder, Problem>) -> Answer {
     let message = Message::of_order(&order);
     let place = format!(
         "{}?result={}",
-        task_href(order.task_id.as_str()),
+        links::task(order.task_id.as_str()),
         message.code()
     );
     let place = HeaderValue::from_str(&place).map_err(|_| Problem::not_found("no such page"))?;

@@ -343,3 +343,89 @@ fn the_field_at_the_top_finds_addresses_networks_tasks_and_jobs() {
     assert_eq!(hostile.status, 404);
     assert!(hostile.body.contains("&#60;b&#62;"), "{}", hostile.body);
 }
+
+#[test]
+fn beside_a_result_stands_which_scans_are_incomplete() {
+    let (mut store, site) = sample();
+    assert!(ok(&site, "/services").body.contains("has completed"));
+    let now_s = now_ms() / 1000;
+    store.push(
+        "broken",
+        "10.1.0.0/24",
+        "22",
+        r#","shard":"1/2","job_id":"office""#,
+    );
+    store.end("broken", State::Completed, 0, now_s - 60, now_s - 30);
+    for path in [
+        "/services?net=10.1.0.9",
+        "/hosts/10.1.0.9",
+        "/network?net=10.1.0.0/16",
+        "/changes?since=30d",
+        "/services",
+    ] {
+        let page = ok(&site, path).body;
+        assert!(page.contains("href=\"/tasks/broken\""), "{page}");
+        assert!(page.contains("waits for shards"), "{page}");
+    }
+    let elsewhere = ok(&site, "/api/v1/services?net=10.2.0.0/16").json();
+    assert_eq!(
+        elsewhere["completeness"]["incomplete"],
+        serde_json::json!([])
+    );
+    let here = ok(&site, "/api/v1/changes?net=10.1.0.0/16").json();
+    let scan = &here["completeness"]["incomplete"][0];
+    assert_eq!(
+        (&scan["task_id"], &scan["state"]),
+        (&"broken".into(), &"completed".into())
+    );
+}
+
+#[test]
+fn statistics_are_those_that_were_counted_last() {
+    let (_store, site) = sample();
+    assert_eq!(get(&site, "/api/v1/statistics").status, 503);
+    assert!(!ok(&site, "/services").body.contains("<svg"));
+    site.statistics.count(&site.readers);
+    let document = ok(&site, "/api/v1/statistics").json();
+    assert_eq!(
+        (&document["open"], &document["closed"]),
+        (&3.into(), &1.into())
+    );
+    assert_eq!(document["top_ports"][0]["port"], 22);
+    assert_eq!(document["days"].as_array().unwrap().len(), 30);
+    let page = ok(&site, "/services").body;
+    assert!(
+        page.contains("role=\"img\"") && page.contains("3 open services"),
+        "{page}"
+    );
+    assert!(ok(&site, "/changes").body.contains("Changes per day"));
+}
+
+#[test]
+fn a_network_has_a_map() {
+    let (_store, site) = sample();
+    let page = ok(&site, "/network?net=10.1.0.0/16").body;
+    assert!(page.contains("10.1.0.0/16: 2 open services"), "{page}");
+    assert!(
+        page.contains("/services?net=10.1.0.0%2F24&amp;state=open"),
+        "{page}"
+    );
+    assert!(
+        ok(&site, "/network?net=10.1.0.0/24")
+            .body
+            .contains("10.1.0.10: 1 open")
+    );
+    assert!(
+        ok(&site, "/network?net=10.2.0.0/16")
+            .body
+            .contains("No service is open")
+    );
+    assert!(
+        ok(&site, "/network?net=0.0.0.0/0")
+            .body
+            .contains("/network?net=")
+    );
+    // Nothing is open: nothing is drawn, however large it is.
+    assert!(ok(&site, "/network?net=128.0.0.0/1").body.len() < 9_000);
+    assert_eq!(get(&site, "/network?net=fd00::/8").status, 400);
+}
