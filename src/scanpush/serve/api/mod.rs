@@ -1,6 +1,7 @@
 //! The API, `/api/v1/…`. Each file has the addresses of one thing.
 
 mod changes;
+mod description;
 mod diff;
 mod hosts;
 mod jobs;
@@ -18,6 +19,7 @@ use serde::de::DeserializeOwned;
 
 /// The routes of the API.
 pub const ROUTES: &[&[Route]] = &[
+    description::ROUTES,
     changes::ROUTES,
     services::ROUTES,
     hosts::ROUTES,
