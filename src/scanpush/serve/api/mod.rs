@@ -30,14 +30,6 @@ pub const ROUTES: &[&[Route]] = &[
     servers::ROUTES,
 ];
 
-/// A page of a list.
-#[derive(Serialize)]
-struct Page<T> {
-    items: Vec<T>,
-    /// `after` of the next page; none if this is the last one.
-    next: Option<String>,
-}
-
 /// The body of a request, which has to be JSON. Errs with 415 or 400 if it is not what is asked for.
 fn body<T: DeserializeOwned>(context: &Context<'_>) -> Result<T, Problem> {
     let content_type = context.request.header("content-type").unwrap_or_default();
