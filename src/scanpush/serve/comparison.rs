@@ -1,6 +1,6 @@
 //! The differences of two tasks or jobs, for the page and the API.
 
-use super::export;
+use super::list_export;
 use super::lists::{Paging, Rows};
 use super::problem::Problem;
 use super::route::{Answer, Context};
@@ -101,7 +101,7 @@ impl DiffQuery {
             }
             writer.end::<DiffLine>().map(|_| ())
         };
-        Some(export::stream(
+        Some(list_export::stream(
             context,
             "diff",
             format,

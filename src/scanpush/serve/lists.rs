@@ -1,7 +1,7 @@
 //! Services and changes as pages and the API ask for them: the fields are the flags of `scanpush services` and `scanpush changes`, with a position to
 //! continue from.
 
-use super::export;
+use super::list_export;
 use super::problem::Problem;
 use super::route::{Answer, Context};
 use crate::flags::{Flag, Reader};
@@ -53,7 +53,7 @@ impl Paging {
         let paging = Paging {
             after: reader.optional(&AFTER, |text| Ok(text.to_owned()))?,
             limit: limit(reader)?,
-            format: reader.optional(&FORMAT, export::parse_format)?,
+            format: reader.optional(&FORMAT, list_export::parse_format)?,
         };
         match paging.limit {
             Some(limit) if limit > LIST_ROWS_MAX && paging.format.is_none() => {
@@ -160,7 +160,7 @@ impl ServiceQuery {
     pub fn export(&self, context: &Context<'_>) -> Option<Answer> {
         let format = self.paging.format?;
         let (filter, limit) = (self.filter.clone(), self.paging.limit);
-        Some(export::stream(
+        Some(list_export::stream(
             context,
             "services",
             format,
@@ -214,7 +214,7 @@ impl ChangeQuery {
     pub fn export(&self, context: &Context<'_>) -> Option<Answer> {
         let format = self.paging.format?;
         let (filter, limit) = (self.filter.clone(), self.paging.limit);
-        Some(export::stream(
+        Some(list_export::stream(
             context,
             "changes",
             format,

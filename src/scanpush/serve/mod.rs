@@ -17,7 +17,7 @@
 //! | `task_list.rs` | lists of tasks and jobs: filter and cursor |
 //! | `orders.rs` | cancel, pause, resume, retry, priority |
 //! | `new_scan.rs` | pushes tasks |
-//! | `exports.rs` | findings of tasks in the formats of `scanpush results` |
+//! | `findings_export.rs` | findings of tasks in the formats of `scanpush results` |
 //! | `store_thread.rs` | the thread that fills the database, and how it is doing |
 //! | `metrics.rs` | metrics and health |
 //! | `readers.rs` | connections to the database for requests |
@@ -29,7 +29,7 @@
 //! | `comparison.rs` | the differences of two tasks or jobs |
 //! | `completeness.rs` | the scans that prove nothing about a result |
 //! | `statistics.rs`, `chart.rs` | the thread that counts, and plots as SVG |
-//! | `export.rs` | documents that are streamed |
+//! | `list_export.rs` | documents that are streamed |
 //! | `kept_pages.rs` | pages as they were last, for when the database is away |
 //! | `html.rs` | escapes text |
 //! | `links.rs` | addresses of pages |
@@ -45,9 +45,8 @@ mod chart;
 mod comparison;
 mod completeness;
 mod events;
-mod export;
-mod exports;
 mod fields;
+mod findings_export;
 #[cfg(test)]
 mod for_tests;
 mod found_rate;
@@ -57,6 +56,7 @@ mod known_job;
 mod known_task;
 mod layout;
 mod links;
+mod list_export;
 mod lists;
 mod live;
 mod metrics;

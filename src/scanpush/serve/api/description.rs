@@ -24,7 +24,7 @@ mod tests {
     use crate::scanpush::sample_store::SampleStore;
     use crate::scanpush::serve::for_tests::{get, site};
     use crate::scanpush::serve::lists::Paging;
-    use crate::scanpush::serve::{api, exports, new_scan, task_list};
+    use crate::scanpush::serve::{api, findings_export, new_scan, task_list};
     use serde_json::Value;
     use std::collections::BTreeSet;
 
@@ -72,10 +72,18 @@ mod tests {
             ("/hosts/{ip}", vec![], &[]),
             ("/tasks", task_list::TASK_FIELDS.to_vec(), &[]),
             ("/tasks/{task_id}", vec![], &[]),
-            ("/tasks/{task_id}/findings", vec![exports::FORMAT], &[]),
+            (
+                "/tasks/{task_id}/findings",
+                vec![findings_export::FORMAT],
+                &[],
+            ),
             ("/jobs", task_list::JOB_FIELDS.to_vec(), &[]),
             ("/jobs/{job_id}", vec![], &[]),
-            ("/jobs/{job_id}/findings", vec![exports::FORMAT], &[]),
+            (
+                "/jobs/{job_id}/findings",
+                vec![findings_export::FORMAT],
+                &[],
+            ),
             ("/statistics", vec![], &[]),
             ("/queue", vec![], &[]),
             ("/servers", vec![], &[]),

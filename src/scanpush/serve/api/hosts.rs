@@ -5,7 +5,7 @@ use crate::model::Targets;
 use crate::scanpush::queries::host::{Host, parse_address};
 use crate::scanpush::queries::rows::{ChangeLine, ServiceLine};
 use crate::scanpush::serve::completeness::Completeness;
-use crate::scanpush::serve::export::look;
+use crate::scanpush::serve::list_export::look;
 use crate::scanpush::serve::route::{Answer, Context, Route};
 use serde::Serialize;
 use std::net::IpAddr;

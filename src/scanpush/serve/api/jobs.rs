@@ -3,7 +3,7 @@
 use super::{json, json_with};
 use crate::claim_table::Order;
 use crate::scanpush::job::Job;
-use crate::scanpush::serve::exports::{self, Exported};
+use crate::scanpush::serve::findings_export::{self, Exported};
 use crate::scanpush::serve::known_job;
 use crate::scanpush::serve::known_task::KnownTask;
 use crate::scanpush::serve::orders::{self, id_of};
@@ -120,7 +120,7 @@ fn findings(context: &Context<'_>) -> Answer {
             found: task.found(),
         })
     });
-    exports::answer(context, id.as_str(), tasks.collect())
+    findings_export::answer(context, id.as_str(), tasks.collect())
 }
 
 /// 200 if the order is in force for all tasks, 202 if it is not yet.

@@ -3,7 +3,7 @@
 use super::json;
 use crate::scanpush::queries::rows::ServiceLine;
 use crate::scanpush::serve::completeness::Completeness;
-use crate::scanpush::serve::export::look;
+use crate::scanpush::serve::list_export::look;
 use crate::scanpush::serve::lists::ServiceQuery;
 use crate::scanpush::serve::route::{Answer, Context, Route};
 use serde::Serialize;

@@ -4,7 +4,7 @@ use super::{body, json, json_with};
 use crate::claim_table::{Order, QueueCounts};
 use crate::model::task::Priority;
 use crate::model::{Invalid, State, TaskId};
-use crate::scanpush::serve::exports::{self, Exported};
+use crate::scanpush::serve::findings_export::{self, Exported};
 use crate::scanpush::serve::known_task::{self, KnownTask};
 use crate::scanpush::serve::new_scan::{FIELDS, Plan};
 use crate::scanpush::serve::orders::{self, TaskOrder, id_of};
@@ -124,7 +124,7 @@ fn findings(context: &Context<'_>) -> Answer {
         found: found.unwrap_or(0),
         id: id.clone(),
     };
-    exports::answer(context, id.as_str(), vec![exported])
+    findings_export::answer(context, id.as_str(), vec![exported])
 }
 
 fn steer(context: &Context<'_>, order: Order) -> Answer {

@@ -6,9 +6,9 @@ use crate::model::Targets;
 use crate::model::service::{Service, ServiceState};
 use crate::scanpush::queries::host::{self, Host, parse_address};
 use crate::scanpush::serve::completeness::Completeness;
-use crate::scanpush::serve::export;
 use crate::scanpush::serve::layout::{Layout, page};
 use crate::scanpush::serve::links;
+use crate::scanpush::serve::list_export;
 use crate::scanpush::serve::lists::FORMAT;
 use crate::scanpush::serve::route::{Answer, Context, Route};
 use crate::scanpush::tasks::now_ms;
@@ -47,7 +47,7 @@ fn host(context: &Context<'_>) -> Answer {
     let word = context.parameters.first().map_or("", String::as_str);
     let address = parse_address(word)?;
     let mut reader = context.query(&[FORMAT])?;
-    let format = reader.optional(&FORMAT, export::parse_format)?;
+    let format = reader.optional(&FORMAT, list_export::parse_format)?;
     let ip = address.first();
     let host = context
         .site
@@ -55,7 +55,7 @@ fn host(context: &Context<'_>) -> Answer {
         .ask(|store| Host::read(store, address))?;
     if let Some(format) = format {
         let name = format!("host-{}", ip.to_string().replace(':', "_"));
-        return export::stream(context, &name, format, move |look, _, output| {
+        return list_export::stream(context, &name, format, move |look, _, output| {
             host::write(&host, format, look, output).map(|_| ())
         });
     }

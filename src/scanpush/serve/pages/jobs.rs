@@ -3,7 +3,7 @@
 use super::{Action, Message, StateCount, TaskTable, see_other, sent_or};
 use crate::claim_table::Order;
 use crate::model::State;
-use crate::scanpush::serve::exports::{self, Exported, OFFERED};
+use crate::scanpush::serve::findings_export::{self, Exported, OFFERED};
 use crate::scanpush::serve::known_job;
 use crate::scanpush::serve::known_task::{Link, TaskRow, job_link, percent, shown_time};
 use crate::scanpush::serve::layout::{Layout, page};
@@ -153,7 +153,7 @@ fn findings(context: &Context<'_>) -> Answer {
             found: task.found(),
         })
     });
-    exports::answer(context, &format!("job-{id}"), tasks.collect())
+    findings_export::answer(context, &format!("job-{id}"), tasks.collect())
 }
 
 /// Back to the page of the job, which shows the result.

@@ -7,7 +7,7 @@ use crate::model::coverage::{Proof, ScanParameters};
 use crate::model::task::Priority;
 use crate::model::text::one_line;
 use crate::model::{Invalid, State};
-use crate::scanpush::serve::exports::{self, Exported, OFFERED};
+use crate::scanpush::serve::findings_export::{self, Exported, OFFERED};
 use crate::scanpush::serve::known_task::{self, KnownTask, TaskRow, shown_time};
 use crate::scanpush::serve::layout::{Layout, page};
 use crate::scanpush::serve::links;
@@ -346,7 +346,7 @@ fn findings(context: &Context<'_>) -> Answer {
         found: found.or(stored.map(|stored| stored.found)).unwrap_or(0),
         id: id.clone(),
     };
-    exports::answer(context, &format!("task-{id}"), vec![exported])
+    findings_export::answer(context, &format!("task-{id}"), vec![exported])
 }
 
 fn prioritise(context: &Context<'_>) -> Answer {
