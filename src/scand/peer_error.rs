@@ -9,6 +9,11 @@ use std::fmt;
 pub(in crate::scand) trait Cause: fmt::Display {
     /// Kafka or Redis.
     fn peer(&self) -> Peer;
+
+    /// Whether it means that the peer is not reachable, not that it answered with something that cannot be used.
+    fn is_unreachable(&self) -> bool {
+        true
+    }
 }
 
 impl Cause for KafkaError {
@@ -39,17 +44,25 @@ impl Cause for PeerError {
 }
 
 /// Why a partition of Kafka cannot be read, as a text.
-pub(in crate::scand) struct PartitionTrouble<'a>(pub &'a str);
+pub(in crate::scand) struct PartitionTrouble<'a> {
+    pub reason: &'a dyn fmt::Display,
+    /// Its broker does not answer, or it has none; else it has records that cannot be read.
+    pub is_away: bool,
+}
 
 impl fmt::Display for PartitionTrouble<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        self.reason.fmt(f)
     }
 }
 
 impl Cause for PartitionTrouble<'_> {
     fn peer(&self) -> Peer {
         Peer::Kafka
+    }
+
+    fn is_unreachable(&self) -> bool {
+        self.is_away
     }
 }
 

@@ -54,8 +54,11 @@ impl RetryLog {
 
     /// As [`RetryLog::pause`], for a thread that must not stop before its work is done: returns the pause to make.
     pub fn note(&mut self, error: &impl Cause) -> std::time::Duration {
-        self.metrics
-            .call_failed(&self.purpose, self.operation, error.peer(), error);
+        self.metrics.call_failed(self.operation, error.peer());
+        if error.is_unreachable() {
+            self.metrics
+                .not_reached(&self.purpose, self.operation, error.peer(), error);
+        }
         let now = Instant::now();
         self.since.get_or_insert(now);
         if self

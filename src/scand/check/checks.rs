@@ -37,7 +37,7 @@ pub(super) enum Impact {
 }
 
 /// All checks, in the order of the output.
-pub(super) const CHECKS: [Check; 12] = [
+pub(super) const CHECKS: [Check; 13] = [
     check("masscan", check_masscan, Impact::Scan),
     check("rights", check_rights, Impact::Scan),
     check("setsid", check_setsid, Impact::Scan),
@@ -49,6 +49,7 @@ pub(super) const CHECKS: [Check; 12] = [
     check("redis", check_redis, Impact::Startup),
     check("secrets", check_secrets, Impact::Startup),
     check("exclusions", check_scope, Impact::Startup),
+    check("metrics", check_http, Impact::Startup),
     check("log file", check_log_file, Impact::Startup),
 ];
 
@@ -222,6 +223,17 @@ fn check_scope(options: &Options) -> Vec<Line> {
     }]
 }
 
+/// Whether metrics may be served at -http; no line without it. The address is not used here, because a running server may have it.
+fn check_http(options: &Options) -> Vec<Line> {
+    let Some(address) = options.http else {
+        return Vec::new();
+    };
+    vec![match options.check_http() {
+        Ok(()) => ok("metrics", format!("http://{address}/metrics")),
+        Err(error) => fail("metrics", error),
+    }]
+}
+
 /// Opens the file as a starting server does; no line without -log-file.
 fn check_log_file(options: &Options) -> Vec<Line> {
     let Some(path) = &options.log_file else {
@@ -262,6 +274,14 @@ mod tests {
             lines[0].text.starts_with("-redis-password-file "),
             "{lines:?}"
         );
+    }
+
+    #[test]
+    fn metrics_for_other_machines_need_a_token() {
+        assert_eq!(check_http(&options(&[])), []);
+        let verdict = |address| check_http(&options(&["-http", address]))[0].verdict;
+        assert_eq!(verdict("127.0.0.1:9101"), Verdict::Ok);
+        assert_eq!(verdict("0.0.0.0:9101"), Verdict::Fail);
     }
 
     #[test]

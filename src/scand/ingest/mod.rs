@@ -35,7 +35,6 @@ use crossbeam_channel::Sender;
 use phase::IngestPhase;
 use rebuild::TaskHistories;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -167,13 +166,23 @@ impl Poll {
     ) {
         for &partition in cursors.keys() {
             match all.get(&partition) {
-                Some(Fetched::Away { reason }) => self.note_trouble(troubles, partition, reason),
+                Some(Fetched::Away { reason }) => {
+                    let trouble = PartitionTrouble {
+                        reason,
+                        is_away: true,
+                    };
+                    self.note_trouble(troubles, partition, &trouble);
+                }
                 // They are not skipped, because their pushes were acknowledged.
                 Some(Fetched::Unreadable { reason, .. }) => {
                     let reason = format!(
                         "{reason}. To skip these records, move the group past them with kafka-consumer-groups.sh --reset-offsets"
                     );
-                    self.note_trouble(troubles, partition, &reason);
+                    let trouble = PartitionTrouble {
+                        reason: &reason,
+                        is_away: false,
+                    };
+                    self.note_trouble(troubles, partition, &trouble);
                 }
                 _ => {
                     if let Some(mut trouble) = troubles.remove(&partition) {
@@ -202,8 +211,12 @@ impl Poll {
                 Err(error) => error.to_string(),
                 Ok(()) => "it currently has no leader".to_owned(),
             };
+            let trouble = PartitionTrouble {
+                reason: &reason,
+                is_away: true,
+            };
             for partition in missing {
-                self.note_trouble(troubles, partition, &reason);
+                self.note_trouble(troubles, partition, &trouble);
             }
         }
         Ok(found
@@ -217,13 +230,13 @@ impl Poll {
         &self,
         troubles: &mut BTreeMap<i32, RetryLog>,
         partition: i32,
-        reason: &dyn fmt::Display,
+        trouble_now: &PartitionTrouble<'_>,
     ) {
         let purpose = || format!("read {} partition {partition}", self.topic);
         let trouble = troubles
             .entry(partition)
             .or_insert_with(|| RetryLog::new(purpose(), Operation::ReadTasks, &self.metrics));
-        trouble.note(&PartitionTrouble(&reason.to_string()));
+        trouble.note(trouble_now);
     }
 
     fn on_fetched(

@@ -180,14 +180,8 @@ impl ServerMetrics {
         self.checkpoints.begin()
     }
 
-    /// A call of Kafka or Redis failed; `purpose` completes "cannot …".
-    pub fn call_failed(
-        &self,
-        purpose: &str,
-        operation: Operation,
-        peer: Peer,
-        error: &dyn fmt::Display,
-    ) {
+    /// A call of Kafka or Redis failed.
+    pub fn call_failed(&self, operation: Operation, peer: Peer) {
         match peer {
             Peer::Kafka => {
                 let label = [("operation", operation.as_str())];
@@ -197,6 +191,16 @@ impl ServerMetrics {
                 self.redis_errors.inc();
             }
         }
+    }
+
+    /// Kafka or Redis is not reachable; `purpose` completes "cannot …".
+    pub fn not_reached(
+        &self,
+        purpose: &str,
+        operation: Operation,
+        peer: Peer,
+        error: &dyn fmt::Display,
+    ) {
         let error = error.to_string();
         self.peers.failed(purpose, operation, peer, &error);
     }

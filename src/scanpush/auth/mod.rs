@@ -44,10 +44,10 @@ pub(super) const COMMAND: Command = Command {
     more: "\
 Prints a line for the file of scanpush serve -auth-file. A user logs in on the
 page; the password is asked for on a terminal, or read as the first line of
-standard input, and the line has its argon2id hash. A token is for programs that
-use the API; it is printed once, on standard error, and the line has its SHA-256.
-To change a password or to remove somebody, change the file: scanpush serve reads
-it again by itself. This command connects to nothing.
+standard input, and the line has its argon2id hash. A token is for programs
+that use the API; it is printed once, on standard error, and the line has its
+SHA-256. To change a password or to remove somebody, change the file: scanpush
+serve reads it again by itself. This command connects to nothing.
 
 examples:
   scanpush auth user anna >> scanpush.auth

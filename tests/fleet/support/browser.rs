@@ -1,6 +1,6 @@
 //! A real Chromium, driven by its own chromedriver over WebDriver (W3C), with DevTools commands where WebDriver has none.
 
-use super::environment::park_if_cancelled;
+use super::environment::{environment, park_if_cancelled};
 use super::http::{Reply, try_send};
 use super::wait::{SOON, wait_for, wait_until};
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -41,19 +41,26 @@ impl Browser {
         fs::create_dir_all(&profile).unwrap();
         let log = profile.join("chromedriver.log");
         let output = fs::File::create(&log).unwrap();
+        // Its group contains Chromium's processes too, so that a signal to the group ends all of them.
+        // Chromium puts a socket into TMPDIR, whose path may have 107 bytes: a test's own folder would be too deep.
         let driver = Command::new("chromedriver")
             .args(["--port=0", "--allowed-ips=127.0.0.1"])
             .env("HOME", &profile)
+            .env("TMPDIR", environment().folder.path())
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_CACHE_HOME")
+            .stdin(Stdio::null())
             .stdout(output)
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
             .unwrap();
-        let port = wait_for("chromedriver to say its port", SOON, || port_in(&log));
         let mut browser = Browser {
             driver,
-            session: format!("http://127.0.0.1:{port}/session"),
+            session: String::new(),
         };
+        let port = wait_for("chromedriver to say its port", SOON, || port_in(&log));
+        browser.session = format!("http://127.0.0.1:{port}/session");
         let made = browser
             .request("POST", "", &capabilities(&profile))
             .unwrap();
@@ -148,23 +155,25 @@ impl Browser {
         );
     }
 
-    /// Writes a PNG of the visible part of the page.
+    /// Writes a PNG of the whole page, including what is outside the window.
     pub fn screenshot(&self, file: &Path) {
-        let image = self.request("GET", "screenshot", &Value::Null).unwrap();
-        let encoded = image.as_str().unwrap();
+        let whole = json!({ "captureBeyondViewport": true });
+        let image = self.devtools("Page.captureScreenshot", &whole);
+        let encoded = image["data"].as_str().unwrap();
         fs::write(file, BASE64_STANDARD.decode(encoded).unwrap()).unwrap();
     }
 
-    /// The roles and names of what a screen reader finds: buttons, links, inputs, tables and headings.
+    /// The roles and names of what a screen reader finds: everything that takes the focus, and what is in [`ROLES`].
+    /// In the order of the accessibility tree, breadth first.
     pub fn controls(&self) -> Vec<(String, String)> {
         self.devtools("Accessibility.enable", &json!({}));
         let tree = self.devtools("Accessibility.getFullAXTree", &json!({}));
         let text = |node: &Value, what: &str| node[what]["value"].as_str().unwrap_or("").to_owned();
+        let has_role = |node: &Value| ROLES.contains(&text(node, "role").as_str());
         let nodes = tree["nodes"].as_array().unwrap().iter();
         nodes
-            .filter(|node| node["ignored"] != true)
+            .filter(|node| node["ignored"] != true && (has_role(node) || takes_focus(node)))
             .map(|node| (text(node, "role"), text(node, "name")))
-            .filter(|(role, _)| ROLES.contains(&role.as_str()))
             .collect()
     }
 
@@ -212,14 +221,12 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Ends Chromium. Its processes are in the group of chromedriver.
-        let _ = self.request("DELETE", "", &Value::Null);
         let _ = kill_process_group(Pid::from_child(&self.driver), Signal::KILL);
         let _ = self.driver.wait();
     }
 }
 
-/// What has to have a name.
+/// What must have a name even if it does not take the focus, such as a disabled button.
 const ROLES: &[&str] = &[
     "button",
     "link",
@@ -235,6 +242,14 @@ const ROLES: &[&str] = &[
     "navigation",
 ];
 
+/// Whether a node of the accessibility tree takes the keyboard's focus. The page itself does too, but is no control.
+fn takes_focus(node: &Value) -> bool {
+    let properties = node["properties"].as_array().into_iter().flatten();
+    let mut focusable = properties.filter(|property| property["name"] == "focusable");
+    focusable.any(|property| property["value"]["value"] == true)
+        && node["role"]["value"] != "RootWebArea"
+}
+
 fn capabilities(profile: &Path) -> Value {
     let data = format!("--user-data-dir={}", profile.join("data").display());
     // Without its sandbox Chromium runs as root too; it shows nothing but the page under test.
@@ -244,6 +259,8 @@ fn capabilities(profile: &Path) -> Value {
         "--disable-gpu",
         "--disable-dev-shm-usage",
         "--hide-scrollbars",
+        // The page must not load anything from another host.
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
         &data,
     ];
     json!({ "capabilities": { "alwaysMatch": {

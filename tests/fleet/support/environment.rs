@@ -8,7 +8,7 @@ use super::postgres::Postgres;
 use super::secure::{self, SecureFlags};
 use super::secured_kafka::SecuredKafka;
 use super::wait::{POLL_INTERVAL, SOON};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -137,7 +137,8 @@ pub fn stop() {
     let Some(environment) = ENVIRONMENT.get() else {
         return;
     };
-    let name = environment.lab.lock().unwrap().take();
+    // Not taken: if a signal arrives now, this thread is parked before the script starts, and the other one needs the name.
+    let name = environment.lab.lock().unwrap().clone();
     if let Some(name) = name {
         let folder = environment.folder.path().join("lab");
         report(script("lab.sh", &["down", &name, text(&folder)]));
@@ -193,6 +194,8 @@ fn kill_children() -> bool {
             _ if is_zombie(child) => false,
             "bash" => true,
             name if name.starts_with("fleet-") => kill_process(child, Signal::TERM).is_ok(),
+            // With Chromium, which is in its group.
+            "chromedriver" => kill_process_group(child, Signal::KILL).is_ok(),
             _ => kill_process(child, Signal::KILL).is_ok(),
         };
     }

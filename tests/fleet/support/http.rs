@@ -6,6 +6,8 @@ use ureq::http::{Method, Request};
 
 /// How long one request may take.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
+/// How long a body may be, in bytes. The longest are screenshots.
+const BODY_MAX_BYTES: u64 = 64 << 20;
 
 /// A response with its whole body.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub fn try_send(
 ) -> Result<Reply, String> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(REQUEST_MAX))
+        // The machine's proxy does not reach 127.0.0.1 of this machine.
+        .proxy(None)
         .max_redirects(0)
         .http_status_as_error(false)
         .allow_non_standard_methods(true)
@@ -58,6 +62,8 @@ pub fn try_send(
         headers: response.headers().clone(),
         text: response
             .body_mut()
+            .with_config()
+            .limit(BODY_MAX_BYTES)
             .read_to_string()
             .map_err(|error| error.to_string())?,
     })

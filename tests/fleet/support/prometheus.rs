@@ -1,54 +1,25 @@
-//! A Prometheus on localhost that scrapes the servers of a test, and a small HTTP client.
+//! A Prometheus on localhost that scrapes the servers of a test.
 
 use super::environment::{park_if_cancelled, text};
+use super::http::try_send;
 use super::peer::free_port;
 use super::wait::{SOON, wait_until};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-/// How long an answer may take.
-const ANSWER_WAIT: Duration = Duration::from_secs(10);
-
-/// Sends a GET request, with more header lines. Returns status and body.
-pub fn http_get(port: u16, path: &str, headers: &[&str]) -> io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(ANSWER_WAIT))?;
-    let more: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{more}Connection: close\r\n\r\n"
-    )?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    let answer = String::from_utf8(answer).map_err(io::Error::other)?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    let is_chunked = head.to_lowercase().contains("transfer-encoding: chunked");
-    let body = match is_chunked {
-        true => without_chunks(body),
-        false => body.to_owned(),
-    };
-    Ok((status.unwrap_or(0), body))
-}
-
-/// The content of a chunked body.
-fn without_chunks(mut body: &str) -> String {
-    let mut content = String::new();
-    while let Some((size, rest)) = body.split_once("\r\n") {
-        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
-        if size == 0 || rest.len() < size {
-            break;
-        }
-        content += &rest[..size];
-        body = rest[size..].trim_start_matches("\r\n");
-    }
-    content
+/// Gets an address of a server on this machine, with a token. Returns status and body.
+pub fn http_get(port: u16, path: &str, token: Option<&str>) -> Result<(u16, String), String> {
+    let value = token.map(|token| format!("Bearer {token}"));
+    let headers: Vec<(&str, &str)> = value
+        .iter()
+        .map(|value| ("authorization", value.as_str()))
+        .collect();
+    let url = format!("http://127.0.0.1:{port}{path}");
+    let reply = try_send("GET", &url, &headers, "")?;
+    Ok((reply.status, reply.text))
 }
 
 /// A running Prometheus; killed on drop.
@@ -129,7 +100,7 @@ impl Prometheus {
     }
 
     fn api(&self, path: &str) -> Value {
-        let answer = http_get(self.port, &format!("/api/v1/{path}"), &[]);
+        let answer = http_get(self.port, &format!("/api/v1/{path}"), None);
         answer
             .ok()
             .and_then(|(_, body)| serde_json::from_str(&body).ok())
