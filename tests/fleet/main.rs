@@ -44,6 +44,7 @@ mod support;
 mod table;
 mod watch;
 mod web;
+mod web_access;
 
 use libtest_mimic::{Arguments, Trial};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -124,6 +125,7 @@ const OTHERS: &[&[Test]] = &[
     control::TESTS,
     watch::TESTS,
     web::TESTS,
+    web_access::TESTS,
     scope::TESTS,
     check::TESTS,
     interrupted_run::TESTS,

@@ -295,7 +295,7 @@ pub fn note(context: &Context<'_>, what: &str) {
     log::info!(
         "{} at {}: {}",
         one_line(&context.user.name),
-        context.request.peer,
+        context.site.guard.client(context.request),
         one_line(what)
     );
 }

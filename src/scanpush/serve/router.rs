@@ -48,9 +48,7 @@ fn page_or_document(site: &Arc<Site>, request: &Request) -> (&'static str, Respo
                     user,
                     parameters,
                 };
-                let answer = (route.answer)(&context);
-                access::note_change(site, request, &context.user, &answer);
-                answer
+                (route.answer)(&context)
             });
             (Some(route), answer)
         }

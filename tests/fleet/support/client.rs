@@ -20,7 +20,7 @@ impl Fleet {
             .unwrap()
     }
 
-    pub(super) fn scanpush_command(&self, words: &[&str]) -> Command {
+    pub fn scanpush_command(&self, words: &[&str]) -> Command {
         park_if_cancelled();
         let mut command = Command::new(env!("CARGO_BIN_EXE_scanpush"));
         command

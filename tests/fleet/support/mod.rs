@@ -30,7 +30,7 @@ pub use environment::{
     cancel, is_kafka_4, lab, report, script, secured_kafka, shared_kafka, start, start_lab, stop,
 };
 pub use fleet::Fleet;
-pub use http::{Reply, post_form, post_json};
+pub use http::{Reply, post_form, post_json, try_send};
 pub use lab::{
     OwnLab, addresses, count_probes, count_probes_of_silent, drop_some_probes, findings_of,
     masscan_of, masscans, peak_probe_rate, probes_counted,

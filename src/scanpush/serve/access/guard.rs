@@ -134,7 +134,7 @@ impl Guard {
             }),
             None => {
                 let from = self.client(request);
-                self.note_failure(&format!("refused an unknown token from {from}"));
+                self.note_failure(&format!("refused an unknown token at {from}"));
                 Err(Problem::unauthorized(
                     "the token is unknown: send Authorization: Bearer TOKEN",
                 ))
@@ -182,7 +182,7 @@ impl Guard {
         };
         if let Err(wait) = self.attempts.take(&subjects) {
             self.note_failure(&format!(
-                "refused a login as {shown} from {from}: too many attempts"
+                "refused a login as {shown} at {from}: too many attempts"
             ));
             return Err(LoginRefused::TooMany(wait));
         }
@@ -200,7 +200,7 @@ impl Guard {
                 self.begin_session(&account.name, &account.password, from)
             }
             _ => {
-                self.note_failure(&format!("wrong password for {shown} from {from}"));
+                self.note_failure(&format!("wrong password for {shown} at {from}"));
                 Err(LoginRefused::Wrong)
             }
         }
@@ -218,7 +218,7 @@ impl Guard {
         };
         let session = self.sessions.begin(name, password).map_err(random_value)?;
         let nonce = crate::scanpush::auth::hex(&random::<16>().map_err(random_value)?);
-        log::info!("{} logged in from {from}", name.as_str());
+        log::info!("{} logged in at {from}", name.as_str());
         Ok(Login {
             session,
             browser: format!("{nonce}.{}", self.browser_proof(&nonce, name.as_str())),
@@ -231,7 +231,7 @@ impl Guard {
             return;
         };
         if let Some((name, _)) = self.sessions.find(value) {
-            log::info!("{} logged out from {}", name.as_str(), self.client(request));
+            log::info!("{} logged out at {}", name.as_str(), self.client(request));
         }
         self.sessions.end(value);
     }

@@ -38,11 +38,10 @@ pub use options::{AUTH_FILE, AccessOptions, TRUST_HEADER, TRUST_PROXY, permissio
 pub use user::{By, User};
 
 use super::problem::Problem;
-use super::route::{Access, Answer, Route};
+use super::route::{Access, Route};
 use super::site::Site;
 use crate::http_server::Request;
 use crate::model::text::one_line;
-use http::header;
 
 /// The user of a request. Errs with 401 or 403 if this user may not use the route.
 pub fn check(site: &Site, request: &Request, route: &Route) -> Result<User, Problem> {
@@ -52,50 +51,33 @@ pub fn check(site: &Site, request: &Request, route: &Route) -> Result<User, Prob
         Access::Open => User::nobody(),
         Access::Read | Access::Change => guard.identify(request)?,
     };
-    // A browser does not send a token by itself.
-    if !origin::is_safe(&request.method) && user.by != By::Token {
-        origin::check_same_origin(request).map_err(|reason| {
-            guard.note_failure(&format!(
-                "refused {} {} from {}: {reason}",
-                request.method,
-                one_line(&request.path),
-                guard.client(request)
-            ));
-            Problem::forbidden(reason)
-        })?;
-    }
-    if route.access == Access::Change {
-        if site.options.read_only {
-            let wrong = "this server was started with -read-only";
-            return Err(Problem::forbidden(wrong));
-        }
-        if !user.may_change {
-            let wrong = format!("{} may only read", user.name);
-            return Err(Problem::forbidden(wrong));
-        }
-    }
+    may_use(site, request, route, &user).map_err(|reason| {
+        guard.note_failure(&format!(
+            "refused {} {} of {} at {}: {reason}",
+            request.method,
+            one_line(&request.path),
+            if user.name.is_empty() {
+                "somebody"
+            } else {
+                &user.name
+            },
+            guard.client(request)
+        ));
+        Problem::forbidden(reason)
+    })?;
     Ok(user)
 }
 
-/// Logs what a user has changed, or why not.
-pub fn note_change(site: &Site, request: &Request, user: &User, answer: &Answer) {
-    if origin::is_safe(&request.method) || user.by == By::Nothing {
-        return;
+fn may_use(site: &Site, request: &Request, route: &Route, user: &User) -> Result<(), String> {
+    // A browser does not send a token by itself.
+    if !origin::is_safe(&request.method) && user.by != By::Token {
+        origin::check_same_origin(request)?;
     }
-    let what = format!(
-        "{} from {}: {} {}",
-        one_line(&user.name),
-        site.guard.client(request),
-        request.method,
-        one_line(&request.path)
-    );
-    match answer {
-        Ok(response) => {
-            let location = response.headers.get(header::LOCATION);
-            let location = location.and_then(|value| value.to_str().ok());
-            let to = location.map(|to| format!(" to {to}")).unwrap_or_default();
-            log::info!("{what}: {}{to}", response.status.as_u16());
-        }
-        Err(problem) => log::warn!("{what}: {} {}", problem.status.as_u16(), problem.detail),
+    if route.access == Access::Change && site.options.read_only {
+        return Err("this server was started with -read-only".to_owned());
     }
+    if route.access == Access::Change && !user.may_change {
+        return Err(format!("{} may only read", user.name));
+    }
+    Ok(())
 }

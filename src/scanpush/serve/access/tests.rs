@@ -33,7 +33,9 @@ fn server(line: &[&str], with_users: bool) -> Server {
     fs::write(&path, text.join("\n")).unwrap();
     let path = path.to_string_lossy().into_owned();
     let users = ["-auth-file", &path];
-    let line = [line, if with_users { &users } else { &[] }].concat();
+    // Nothing listens there.
+    let away = ["-redis=redis://127.0.0.1:1", "-kafka=127.0.0.1:1"];
+    let line = [line, if with_users { &users } else { &[] }, &away].concat();
     let site = site(&line);
     Server {
         site,
@@ -229,6 +231,44 @@ fn a_wrong_password_is_refused_and_too_many_are_too() {
         303,
         "another name"
     );
+}
+
+#[test]
+fn a_change_needs_the_right_to_change() {
+    let (server, read_only) = (server(&[], true), server(&["-read-only"], true));
+    // 503: Redis is away, which the handler says.
+    let order = "/api/v1/tasks/a/cancel";
+    for (token, status, of_read_only) in [
+        ("token-ci", 503, 403),
+        ("token-exporter", 403, 403),
+        ("token", 401, 401),
+    ] {
+        let value = format!("Bearer {token}");
+        let fields = [HOST, ("authorization", value.as_str())];
+        assert_eq!(server.status("POST", order, &fields), status, "{token}");
+        assert_eq!(
+            read_only.status("POST", order, &fields),
+            of_read_only,
+            "{token}"
+        );
+    }
+    for (name, status) in [("anna", 503), ("rita", 403)] {
+        let cookies = server.session(name);
+        let fields = [HOST, ORIGIN, ("cookie", cookies.as_str())];
+        assert_eq!(server.status("POST", order, &fields), status, "{name}");
+        let page = text(server.answer(&request("GET", "/servers", &fields[..3])));
+        assert_eq!(page.contains("href=\"/push\""), name == "anna", "{name}");
+        let other = [
+            HOST,
+            ("origin", "http://evil.example"),
+            ("cookie", cookies.as_str()),
+        ];
+        assert_eq!(
+            server.status("POST", order, &other),
+            403,
+            "{name} of another site"
+        );
+    }
 }
 
 #[test]
