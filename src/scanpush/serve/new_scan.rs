@@ -264,15 +264,15 @@ mod tests {
             ),
             (&[("kafka", "k:1")], "\"kafka\" is an unknown field"),
             (&[("ports", "80")], "ip: give addresses"),
-            (&[("ip", "10.0.0.1")], "-ports"),
+            (&[("ip", "10.0.0.1")], "ports"),
             (
                 &[("ip", "10.0.0.1"), ("ports", "99999")],
-                "-ports: \"99999\"",
+                "ports: \"99999\"",
             ),
-            (&[("ip", "a<b"), ("ports", "80")], "-ip: \"a<b\""),
+            (&[("ip", "a<b"), ("ports", "80")], "ip: \"a<b\""),
             (
                 &[("ip", "10.0.0.1"), ("ports", "80"), ("push", "a b")],
-                "-push: \"a b\" is not an id",
+                "push: \"a b\" is not an id",
             ),
         ] {
             let found = plan(fields).unwrap_err();

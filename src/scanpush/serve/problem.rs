@@ -107,7 +107,9 @@ impl Problem {
 }
 
 impl From<Invalid> for Problem {
+    /// Names the field as it is called in queries and forms: without the dash of the flag.
     fn from(error: Invalid) -> Problem {
-        Problem::bad_request(error.to_string())
+        let text = error.to_string();
+        Problem::bad_request(text.strip_prefix('-').unwrap_or(&text))
     }
 }

@@ -1,5 +1,6 @@
 //! From a request to its response: finds the route, checks who may use it, adds the header fields that protect a browser.
 
+use super::layout::Layout;
 use super::problem::Problem;
 use super::route::{Context, Route};
 use super::site::Site;
@@ -39,28 +40,41 @@ fn metrics(site: &Site, request: &Request) -> Option<Response> {
 
 /// The response to any other request, and the pattern of its route.
 fn page_or_document(site: &Arc<Site>, request: &Request) -> (&'static str, Response) {
-    let (route, answer) = match find(request) {
-        Ok((route, parameters)) => {
-            let answer = access::check(site, request, route).and_then(|user| {
-                let context = Context {
-                    site,
-                    request,
-                    user,
-                    parameters,
-                };
-                (route.answer)(&context)
-            });
-            (Some(route), answer)
+    let (route, parameters) = match find(request) {
+        Ok(found) => found,
+        Err(problem) => {
+            let is_api = request.path.starts_with("/api/");
+            return (NO_ROUTE, refused(site, request, &problem, is_api));
         }
-        Err(problem) => (None, Err(problem)),
     };
-    let is_api = route.map_or(request.path.starts_with("/api/"), Route::is_api);
-    let response = answer.unwrap_or_else(|problem| match is_api {
+    let response = match access::check(site, request, route) {
+        Ok(user) => {
+            let context = Context {
+                site,
+                request,
+                user,
+                parameters,
+            };
+            (route.answer)(&context).unwrap_or_else(|problem| match route.is_api() {
+                true => problem.as_json(),
+                false => {
+                    pages::problem::answer(Layout::new(&context, problem.title(), ""), &problem)
+                }
+            })
+        }
+        Err(problem) => refused(site, request, &problem, route.is_api()),
+    };
+    (route.pattern, response)
+}
+
+/// The response to somebody who is not known.
+fn refused(site: &Site, request: &Request, problem: &Problem, is_api: bool) -> Response {
+    match is_api {
         true => problem.as_json(),
-        false => access::challenge(site, request, &problem)
-            .unwrap_or_else(|| pages::problem::answer(site, &problem)),
-    });
-    (route.map_or(NO_ROUTE, |route| route.pattern), response)
+        false => access::challenge(site, request, problem).unwrap_or_else(|| {
+            pages::problem::answer(Layout::of_problem(site, problem.title()), problem)
+        }),
+    }
 }
 
 /// Adds the header fields that protect a browser.

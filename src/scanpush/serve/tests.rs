@@ -167,7 +167,7 @@ fn a_task_shows_what_it_proves_and_its_text_stays_text() {
     assert_eq!(page.status, StatusCode::OK);
     for part in [
         "10.0.0.0/30",
-        "counts as missed in this scan",
+        "count as missed by this scan",
         "/tasks/night-1/findings?format=csv",
         "/jobs/night",
         "Changes of its state",
@@ -304,7 +304,7 @@ fn bodies_of_the_api_are_checked() {
         (json!({"ports": "80"}), "ip: give addresses"),
         (
             json!({"ip_range": "10.0.0.1", "ip": "10.0.0.1", "ports": 80}),
-            "-ip",
+            "ip",
         ),
         (json!({"ip": {}, "ports": 80}), "ip: has to be a string"),
         (

@@ -3,7 +3,6 @@
 use crate::http_server::Response;
 use crate::scanpush::serve::layout::{Layout, page};
 use crate::scanpush::serve::problem::Problem;
-use crate::scanpush::serve::site::Site;
 use askama::Template;
 
 #[derive(Template)]
@@ -14,8 +13,7 @@ struct ProblemPage<'a> {
 }
 
 /// The problem for a person.
-pub fn answer(site: &Site, problem: &Problem) -> Response {
-    let layout = Layout::of_problem(site, problem.title());
+pub fn answer(layout: Layout, problem: &Problem) -> Response {
     let mut response = page(&ProblemPage { layout, problem });
     response.status = problem.status;
     problem.headed(response)

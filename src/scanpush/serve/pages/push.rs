@@ -143,6 +143,9 @@ fn form(context: &Context<'_>) -> Answer {
             "this server was started with -read-only",
         ));
     }
+    if !context.user.may_change {
+        return Err(Problem::forbidden("you may read, but change nothing"));
+    }
     let values: Values<'_> = context.request.query_fields().collect();
     Ok(form_page(context, &values, None))
 }

@@ -285,10 +285,16 @@ fn completeness(
     live: Option<&LiveTask>,
     stored: Option<&StoredTask>,
 ) -> Vec<Fact> {
+    let proof = stored.and_then(|stored| stored.proof);
     let state = match (known.state(), live) {
-        (State::Completed, _) => {
-            "complete: all probes were sent, and every finding is kept".to_owned()
+        (State::Completed, _) => match proof {
+            Some(Proof::FindingsLost) => {
+                "all probes were sent, but Kafka had removed findings before they were read"
+            }
+            Some(Proof::Inconclusive) => "all probes were sent, but answers may be missing",
+            _ => "all probes were sent, and every answer that arrived is kept",
         }
+        .to_owned(),
         (_, Some(live)) => format!(
             "partial: {:.2} % of the probes were sent; it goes on in pass {}",
             live.progress.clamp(0.0, 100.0),
@@ -304,14 +310,17 @@ fn completeness(
         let pass = format!("Pass {}", number + 1);
         facts.push(Fact::of(pass, format!("{found} found")));
     }
-    if let Some(proof) = stored.and_then(|stored| stored.proof) {
+    if let Some(proof) = proof {
         facts.push(Fact::new(
-            "What it did not find",
+            "Ports without a finding",
             shown_proof(proof).to_owned(),
         ));
     } else if known.state() != State::Completed {
-        let proves_nothing = "says nothing: only completed scans do";
-        facts.push(Fact::new("What it did not find", proves_nothing.to_owned()));
+        let proves_nothing = "are unproven: only a completed scan proves anything";
+        facts.push(Fact::new(
+            "Ports without a finding",
+            proves_nothing.to_owned(),
+        ));
     }
     if stored.is_some_and(|stored| {
         let parameters = stored.parameters.as_ref();
@@ -327,14 +336,14 @@ fn completeness(
 
 fn shown_proof(proof: Proof) -> &'static str {
     match proof {
-        Proof::Covered => "counts as missed in this scan",
-        Proof::WaitsForShards => "says nothing until all shards of the job have completed",
+        Proof::Covered => "did not answer: known services there count as missed by this scan",
+        Proof::WaitsForShards => "are unproven until all shards of the job have completed",
         Proof::UnknownRecord => {
-            "says nothing: what it scanned is unknown, since Kafka had removed its record"
+            "are unproven: what was scanned is unknown, since Kafka had removed the task's record"
         }
-        Proof::Inconclusive => "says nothing: answers may be missing",
-        Proof::FindingsLost => "says nothing: Kafka had removed findings before they were read",
-        Proof::ShardWithoutJob => "says nothing: it is a shard without a job",
+        Proof::Inconclusive => "are unproven: answers may be missing",
+        Proof::FindingsLost => "are unproven: findings were lost",
+        Proof::ShardWithoutJob => "are unproven: it is a shard without a job",
     }
 }
 

@@ -84,19 +84,19 @@ fn fields_are_the_flags_of_the_command() {
 fn wrong_fields_are_named_and_stay_in_the_form() {
     let (_store, site) = sample();
     for (query, wrong) in [
-        ("net=office", "-net: \"office\" is not an address"),
-        ("port=0", "-port: \"0\" contains port 0"),
-        ("state=up", "-state: \"up\" is not a state"),
-        ("since=yesterday", "-since: \"yesterday\""),
-        ("tag=x", "-tag: needs -tags FILE"),
-        ("limit=1001", "-limit: \"1001\" is more than 1000"),
-        ("after=x", "-after: \"x\" is not a position"),
-        ("format=xml", "-format: \"xml\" is not a format"),
+        ("net=office", "net: \"office\" is not an address"),
+        ("port=0", "port: \"0\" contains port 0"),
+        ("state=up", "state: \"up\" is not a state"),
+        ("since=yesterday", "since: \"yesterday\""),
+        ("tag=x", "tag: needs -tags FILE"),
+        ("limit=1001", "limit: \"1001\" is more than 1000"),
+        ("after=x", "after: \"x\" is not a position"),
+        ("format=xml", "format: \"xml\" is not a format"),
         (
             "ports=1",
             "\"ports\" is an unknown field: did you mean port?",
         ),
-        ("port=1&port=2", "-port"),
+        ("port=1&port=2", "port"),
     ] {
         let got = get(&site, &format!("/api/v1/services?{query}"));
         let problem = got.json();
@@ -108,7 +108,7 @@ fn wrong_fields_are_named_and_stay_in_the_form() {
         assert!(page.body.contains("role=\"alert\""), "{query}");
     }
     let page = get(&site, "/changes?since=1h&until=2h").body;
-    assert!(page.contains("-until: is not after -since"), "{page}");
+    assert!(page.contains("until: is not after -since"), "{page}");
     assert!(page.contains("name=\"until\" value=\"2h\""), "{page}");
 }
 
@@ -292,7 +292,7 @@ fn two_tasks_are_compared_with_how_complete_they_are() {
         ("", 400, "give two ids"),
         ("a=a&b=a", 404, "both ids stand for task a"),
         ("a=a&b=nope", 404, "\"nope\" is neither a task nor a job"),
-        ("a=a&b=x%20y", 400, "-b: \"x y\" is not an id"),
+        ("a=a&b=x%20y", 400, "b: \"x y\" is not an id"),
     ] {
         let got = get(&site, &format!("/api/v1/diff?{query}"));
         assert_eq!(got.status, status, "{query}: {}", got.body);
