@@ -119,8 +119,15 @@ impl StoreReader {
     pub fn statistics(&mut self, days: u64, now: u64) -> Result<Statistics, StoreError> {
         let days = days.clamp(1, STATISTICS_DAYS_MAX);
         self.run(|connection| {
-            let all = by_port(connection, "")?;
-            let closed = by_port(connection, "WHERE state = 'closed'")?;
+            let closed_services = match connection {
+                // SQLite would look up each service from the index of ports.
+                AnyConnection::Sqlite(_) => {
+                    "services INDEXED BY closed_services WHERE state = 'closed'"
+                }
+                AnyConnection::Postgres(_) => "services WHERE state = 'closed'",
+            };
+            let all = by_port(connection, "services")?;
+            let closed = by_port(connection, closed_services)?;
             let by_state = by_state(connection)?;
             let open_of =
                 |key, all: u64| all.saturating_sub(closed.get(&key).copied().unwrap_or(0));
@@ -262,10 +269,10 @@ where
 /// Services by port and protocol.
 fn by_port(
     connection: &mut AnyConnection,
-    condition: &str,
+    services: &str,
 ) -> Result<BTreeMap<(i32, i16), u64>, StoreError> {
     let text = format!(
-        "SELECT port, protocol, COUNT(*) AS number FROM services {condition} GROUP BY port, protocol"
+        "SELECT port, protocol, COUNT(*) AS number FROM {services} GROUP BY port, protocol"
     );
     let rows: Vec<PortRow> = load(connection, &text)?;
     let counts = rows
