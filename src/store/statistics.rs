@@ -170,6 +170,7 @@ impl StoreReader {
 
     /// How many open services each part of a network has. The parts are networks of 256 addresses, larger ones if there would be more than 4096, and
     /// single addresses if the network has 256 addresses or fewer. Parts without open services are left out.
+    /// Reads each service of the network: about 0.1 s for a /16, seconds for millions of services.
     pub fn open_by_cell(&mut self, network: Ipv4Net) -> Result<Vec<(Ipv4Net, u64)>, StoreError> {
         let cells: Vec<Ipv4Net> = cells_of(network);
         let counts = self.run(|connection| count_open(connection, &cells))?;
