@@ -1,7 +1,8 @@
-//! Metrics and health of scand, read by a real Prometheus. Each alert of scand fires when its trouble is caused.
+//! Metrics and health of both programs, read by a real Prometheus. Each alert fires when its trouble is caused.
 
 use crate::support::{
-    Fleet, Prometheus, SOON, Scand, free_port, http_get, is_kafka_4, wait_for, wait_until,
+    FindingsDb, Fleet, Prometheus, SOON, Scand, free_port, http_get, is_kafka_4, wait_for,
+    wait_until,
 };
 use crate::{Needs, Test};
 use rustix::process::Signal;
@@ -22,6 +23,11 @@ pub const TESTS: &[Test] = &[
         alerts,
     ),
     (
+        "each_alert_of_scanpush_fires_when_its_trouble_is_caused",
+        Needs::Prometheus,
+        alerts_of_serve,
+    ),
+    (
         "promtool_accepts_the_metrics_of_scand_and_the_rules",
         Needs::Prometheus,
         promtool,
@@ -33,11 +39,23 @@ pub const TESTS: &[Test] = &[
     ),
 ];
 
-/// What [`alerts`] shortens in the rules, besides every `for`.
-const CHECKPOINT_AGE: (&str, &str) = (
-    "scand_checkpoint_age_seconds > 900",
-    "scand_checkpoint_age_seconds > 8",
-);
+/// What the tests shorten in the rules, besides every `for`.
+const SHORTENED: [(&str, &str); 3] = [
+    (
+        "scand_checkpoint_age_seconds > 900",
+        "scand_checkpoint_age_seconds > 8",
+    ),
+    (
+        "scanpush_oldest_queued_seconds > 3600",
+        "scanpush_oldest_queued_seconds > 1",
+    ),
+    (
+        "(scanpush_store_lag_records) > 10000",
+        "(scanpush_store_lag_records) > 10",
+    ),
+];
+/// Findings in the backlog of a database: enough for several scrapes while it is read.
+const BACKLOG_FINDINGS: usize = 300_000;
 
 /// Whether the programs of Prometheus are installed.
 pub fn find_prometheus() -> Result<(), String> {
@@ -171,9 +189,11 @@ fn access() {
 /// The rules, which fire at once and after a short time only.
 fn shortened_rules() -> String {
     let rules = std::fs::read_to_string(folder_of_rules().join("alerts.yml")).unwrap();
-    assert!(rules.contains(CHECKPOINT_AGE.0));
-    rules
-        .replace(CHECKPOINT_AGE.0, CHECKPOINT_AGE.1)
+    let replaced = SHORTENED.iter().fold(rules, |rules, (long, short)| {
+        assert!(rules.contains(long), "{long}");
+        rules.replace(long, short)
+    });
+    replaced
         .lines()
         .filter(|line| !line.trim_start().starts_with("for: "))
         .map(|line| format!("{line}\n"))
@@ -324,6 +344,67 @@ fn alerts() {
     assert_eq!(
         watch.fired,
         alerts_of(&rules, "Scand"),
+        "every alert is tested"
+    );
+}
+
+fn alerts_of_serve() {
+    let mut fleet = Fleet::new("serve-alerts").with_standin(&json!({}));
+    let redis = fleet.start_redis(&[]);
+    let rules = shortened_rules();
+    // A first server creates the topics, ingests a task with another's scope, and ends.
+    let mut first = fleet.ready_scand("first", &["-allow", "192.0.2.0/24"]);
+    fleet.push_network(&fleet.network(0), 100, &[]);
+    wait_until("the task to be ingested", SOON, || {
+        let tasks = fleet.scanpush(&["list", "-json"]);
+        !tasks.stdout.is_empty()
+    });
+    let backlog: Vec<String> = (0..BACKLOG_FINDINGS)
+        .map(|n| {
+            let ip = format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255);
+            json!({"task_id": "backlog", "ip": ip, "port": 443, "proto": "tcp", "status": "open", "reason": "syn-ack", "ttl": 64,
+                "timestamp": 1_795_333_296, "server": "a", "attempt": 1})
+            .to_string()
+        })
+        .collect();
+    fleet.produce("results", &backlog);
+
+    let mut serve = fleet.start_serve("serve", &FindingsDb::file(&fleet, "web"), &[]);
+    let port: u16 = serve.origin.rsplit(':').next().unwrap().parse().unwrap();
+    let prometheus = Prometheus::start(
+        &fleet.folder.join("prometheus"),
+        &rules,
+        &[("scanpush", &[port])],
+    );
+    let mut watch = Watch {
+        prometheus,
+        fired: BTreeSet::new(),
+    };
+    watch.wait("ScanpushStoreBehind", port);
+    watch.wait("ScanpushTasksWait", port);
+    assert!(
+        !watch
+            .prometheus
+            .firing()
+            .contains(&("ScanpushNoServers".to_owned(), port))
+    );
+    first.signal(Signal::TERM);
+    first.wait(SOON);
+    watch.wait("ScanpushNoServers", port);
+    redis.0.signal(Signal::STOP).unwrap();
+    watch.wait("ScanpushNotReady", port);
+    redis.0.signal(Signal::CONT).unwrap();
+    wait_until("the page to be ready again", SOON, || {
+        http_get(port, "/readyz", None).unwrap().0 == 200
+    });
+    let (status, metrics) = http_get(port, "/metrics", None).unwrap();
+    assert_eq!(status, 200);
+    run_promtool(&["check", "metrics"], &metrics);
+    serve.process.kill();
+    watch.wait("ScanpushDown", port);
+    assert_eq!(
+        watch.fired,
+        alerts_of(&rules, "Scanpush"),
         "every alert is tested"
     );
 }

@@ -142,7 +142,7 @@ fn push_and_cancel() {
     );
     wait_until("the database to have the end", SOON, || {
         let tasks = web.get("/api/v1/tasks?state=cancelled").json();
-        tasks["items"][0]["task_id"] == id.as_str()
+        tasks["tasks"][0]["task_id"] == id.as_str()
     });
     thread::sleep(Duration::from_secs(2));
     assert!(

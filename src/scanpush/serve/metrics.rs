@@ -2,6 +2,7 @@
 
 use super::live::Live;
 use super::readers::Readers;
+use super::statistics::LatestStatistics;
 use super::store_thread::{CountsBatches, StoreState};
 use crate::claim_table::{HEARTBEAT_FRESH, LiveServer};
 use crate::http_server::{Request, Response};
@@ -17,8 +18,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often the rows of the database are counted, if somebody has read the metrics since.
+/// How often changes are counted, if somebody has read the metrics since.
 const COUNT_INTERVAL: Duration = Duration::from_secs(60);
+/// After a count, a pause of this many times its duration.
+const COUNT_REST: u32 = 20;
 /// How often it is checked whether somebody has.
 const COUNT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Upper bounds of durations, in seconds.
@@ -38,6 +41,8 @@ pub struct Watched {
     pub readers: Arc<Readers>,
     /// How the thread that fills the database is doing.
     pub store: Arc<StoreState>,
+    /// What was counted in the database last.
+    pub statistics: Arc<LatestStatistics>,
 }
 
 impl Watched {
@@ -67,15 +72,6 @@ impl Watched {
     }
 }
 
-/// Rows of the database when they were last counted.
-#[derive(Clone, Copy, Debug, Default)]
-struct Rows {
-    open: u64,
-    closed: u64,
-    tasks: u64,
-    changes: [u64; 3],
-}
-
 /// Metrics and health.
 pub struct Metrics {
     /// None: nobody may read them.
@@ -85,7 +81,8 @@ pub struct Metrics {
     findings: Counter,
     ignored: Counter,
     changes: CounterBy,
-    rows: Arc<Mutex<Option<Rows>>>,
+    /// Changes of each kind when they were last counted.
+    counted: Mutex<[u64; 3]>,
     was_read: Arc<AtomicBool>,
 }
 
@@ -100,12 +97,17 @@ impl Metrics {
             findings: Counter::default(),
             ignored: Counter::default(),
             changes: counters_by("kind", ChangeKind::ALL.map(ChangeKind::as_str)),
-            rows: Arc::default(),
+            counted: Mutex::default(),
             was_read: Arc::default(),
         };
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         register_watched(&mut registry, &watched);
+        register_counts(
+            &mut registry,
+            &watched.statistics,
+            Arc::clone(&metrics.was_read),
+        );
         metrics.endpoints =
             access.map(|access| Endpoints::new(registry, move || watched.parts(), access));
         metrics
@@ -126,37 +128,32 @@ impl Metrics {
         histogram.observe(took.as_secs_f64());
     }
 
-    /// Counts the rows of the database now and then, until `stop` is closed.
+    /// Counts changes now and then, until `stop` is closed.
     pub fn run(&self, readers: &Readers, stop: &Receiver<()>) {
-        let mut counted_at: Option<Instant> = None;
+        let mut due_at: Option<Instant> = None;
         while stop.recv_timeout(COUNT_CHECK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-            let is_due = counted_at.is_none_or(|at| at.elapsed() >= COUNT_INTERVAL);
+            let is_due = due_at.is_none_or(|at| Instant::now() >= at);
             if is_due && self.was_read.swap(false, Ordering::Relaxed) {
-                counted_at = Some(Instant::now());
-                self.count(readers);
+                let began = Instant::now();
+                self.count_changes(readers);
+                let rest = began.elapsed().saturating_mul(COUNT_REST);
+                due_at = Some(Instant::now() + rest.max(COUNT_INTERVAL));
             }
         }
     }
 
-    fn count(&self, readers: &Readers) {
-        let counted = readers.try_ask(|reader| Ok((reader.counts()?, reader.changes_by_kind()?)));
+    fn count_changes(&self, readers: &Readers) {
         // The error is on the page and in /readyz.
-        let Ok((counts, changes)) = counted else {
+        let Ok(changes) = readers.try_ask(|reader| reader.changes_by_kind()) else {
             return;
         };
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = rows.unwrap_or_default();
-        *rows = Some(Rows {
-            open: counts.open,
-            closed: counts.closed,
-            tasks: counts.tasks,
-            changes,
-        });
-        for ((kind, now), before) in ChangeKind::ALL.iter().zip(changes).zip(before.changes) {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((kind, now), before) in ChangeKind::ALL.iter().zip(changes).zip(*counted) {
             // Fewer: old ones were deleted.
             let counter = self.changes.get_or_create(&[("kind", kind.as_str())]);
             counter.inc_by(now.saturating_sub(before));
         }
+        *counted = changes;
     }
 
     fn register(&self, registry: &mut Registry) {
@@ -187,29 +184,8 @@ impl Metrics {
         );
         registry.register(
             "scanpush_changes_total",
-            "Changes of services in the database, counted once a minute.",
+            "Changes of services in the database, counted about once a minute.",
             self.changes.clone(),
-        );
-        let (rows, was_read) = (Arc::clone(&self.rows), Arc::clone(&self.was_read));
-        registry.register_derived_by(
-            "scanpush_services",
-            "Services in the database, counted once a minute.",
-            move || {
-                was_read.store(true, Ordering::Relaxed);
-                let rows = *rows.lock().unwrap_or_else(PoisonError::into_inner);
-                let by_state = |rows: Rows| [("open", rows.open), ("closed", rows.closed)];
-                labelled("state", rows.map(by_state).into_iter().flatten())
-            },
-        );
-        let rows = Arc::clone(&self.rows);
-        registry.register_derived_by(
-            "scanpush_stored_tasks",
-            "Tasks in the database, counted once a minute.",
-            move || {
-                let rows = *rows.lock().unwrap_or_else(PoisonError::into_inner);
-                let rows = rows.into_iter();
-                rows.map(|rows| (Vec::new(), rows.tasks as f64)).collect()
-            },
         );
     }
 }
@@ -264,20 +240,24 @@ fn register_watched(registry: &mut Registry, watched: &Watched) {
             })
         },
     );
-    let of = watched.clone();
-    registry.register_derived_by(
-        "scanpush_servers",
-        "Servers of the group by their state: ready, faulty (cannot scan), late (no heartbeat); none while Redis is away.",
+    let servers = |of: Watched, counts: fn(&LiveServer) -> bool| {
         move || {
             of.of_redis(|snapshot| {
-                let count = |state: &'static str| {
-                    let servers = snapshot.servers.iter();
-                    let count = servers.filter(|server| state_of(server) == state).count();
-                    (state, count as u64)
-                };
-                labelled("state", ["ready", "faulty", "late"].map(count))
+                let servers = snapshot.servers.iter().filter(|server| is_alive(server));
+                let count = servers.filter(|server| counts(server)).count();
+                vec![(Vec::new(), count as f64)]
             })
-        },
+        }
+    };
+    registry.register_derived_by(
+        "scanpush_servers",
+        "Servers of the group that are alive; none while Redis is away.",
+        servers(watched.clone(), |_| true),
+    );
+    registry.register_derived_by(
+        "scanpush_servers_faulty",
+        "Servers of the group that are alive and cannot scan; none while Redis is away.",
+        servers(watched.clone(), |server| server.fault.is_some()),
     );
     let of = watched.clone();
     registry.register_derived_by(
@@ -303,12 +283,39 @@ fn register_watched(registry: &mut Registry, watched: &Watched) {
     );
 }
 
-fn state_of(server: &LiveServer) -> &'static str {
-    match (&server.fault, u128::from(server.age_ms)) {
-        (_, age_ms) if age_ms > HEARTBEAT_FRESH.as_millis() => "late",
-        (Some(_), _) => "faulty",
-        (None, _) => "ready",
-    }
+/// Gauges of what was counted in the database last.
+fn register_counts(
+    registry: &mut Registry,
+    statistics: &Arc<LatestStatistics>,
+    was_read: Arc<AtomicBool>,
+) {
+    let of = Arc::clone(statistics);
+    registry.register_derived_by(
+        "scanpush_services",
+        "Services in the database, counted about once a minute.",
+        move || {
+            was_read.store(true, Ordering::Relaxed);
+            let by_state = of.latest().map(|counted| {
+                let statistics = &counted.statistics;
+                [("open", statistics.open), ("closed", statistics.closed)]
+            });
+            labelled("state", by_state.into_iter().flatten())
+        },
+    );
+    let of = Arc::clone(statistics);
+    registry.register_derived_by(
+        "scanpush_stored_tasks",
+        "Tasks in the database, counted about once a minute.",
+        move || {
+            let counted = of.latest().into_iter();
+            let tasks = counted.map(|counted| (Vec::new(), counted.statistics.tasks as f64));
+            tasks.collect()
+        },
+    );
+}
+
+fn is_alive(server: &LiveServer) -> bool {
+    u128::from(server.age_ms) <= HEARTBEAT_FRESH.as_millis()
 }
 
 fn labelled(
@@ -350,7 +357,8 @@ mod tests {
         let site = site(&["-db", &store.url()]);
         site.metrics
             .note_request("/tasks/{task_id}", StatusCode::OK, Duration::from_millis(3));
-        Metrics::count(&site.metrics, &site.readers);
+        site.metrics.count_changes(&site.readers);
+        site.statistics.count(&site.readers);
         for report in [
             Report::Has(Need::Database),
             Report::Behind {
@@ -383,7 +391,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
-        let documented: BTreeSet<&str> = include_str!("../../../docs/web.md")
+        let documented: BTreeSet<&str> = include_str!("../../../docs/monitoring.md")
             .lines()
             .filter_map(|line| line.strip_prefix("| `scanpush_"))
             .filter_map(|row| row.split(['`', '{']).next())

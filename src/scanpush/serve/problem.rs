@@ -81,11 +81,14 @@ impl Problem {
     pub fn as_json(&self) -> Response {
         #[derive(Serialize)]
         struct Document<'a> {
+            r#type: &'a str,
             title: &'a str,
             status: u16,
             detail: &'a str,
         }
         let document = Document {
+            // The status says it all.
+            r#type: "about:blank",
             title: self.title(),
             status: self.status.as_u16(),
             detail: &self.detail,

@@ -75,13 +75,6 @@ fn start_threads(site: &Arc<Site>, stop: &Receiver<()>) -> io::Result<[JoinHandl
         };
         thread::Builder::new().name("live".to_owned()).spawn(read)?
     };
-    let counts = {
-        let (site, stop) = (Arc::clone(site), stop.clone());
-        let count = move || site.metrics.run(&site.readers, &stop);
-        thread::Builder::new()
-            .name("counts".to_owned())
-            .spawn(count)?
-    };
     let statistics = {
         let (site, stop) = (Arc::clone(site), stop.clone());
         let count = move || site.statistics.run(&site.readers, &stop);
@@ -89,7 +82,14 @@ fn start_threads(site: &Arc<Site>, stop: &Receiver<()>) -> io::Result<[JoinHandl
             .name("statistics".to_owned())
             .spawn(count)?
     };
-    Ok([live, counts, statistics])
+    let counts = {
+        let (site, stop) = (Arc::clone(site), stop.clone());
+        let count = move || site.metrics.run(&site.readers, &stop);
+        thread::Builder::new()
+            .name("counts".to_owned())
+            .spawn(count)?
+    };
+    Ok([live, statistics, counts])
 }
 
 /// Why the thread `store` has ended.

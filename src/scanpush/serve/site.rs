@@ -33,7 +33,7 @@ pub struct Site {
     /// What pages from the database showed last.
     pub kept_pages: KeptPages,
     /// What the database has.
-    pub statistics: LatestStatistics,
+    pub statistics: Arc<LatestStatistics>,
     /// How the thread that fills the database is doing.
     pub store: Arc<StoreState>,
 }
@@ -44,10 +44,12 @@ impl Site {
         let live = Arc::new(Live::default());
         let readers = Arc::new(Readers::new(options.store.database.clone()));
         let store = Arc::new(StoreState::default());
+        let statistics = Arc::new(LatestStatistics::default());
         let watched = Watched {
             live: Arc::clone(&live),
             readers: Arc::clone(&readers),
             store: Arc::clone(&store),
+            statistics: Arc::clone(&statistics),
         };
         Ok(Arc::new(Site {
             metrics: Arc::new(Metrics::new(watched, options.metrics.clone())),
@@ -57,7 +59,7 @@ impl Site {
             tables: Tables::default(),
             interrupt,
             kept_pages: KeptPages::default(),
-            statistics: LatestStatistics::default(),
+            statistics,
             store,
             options,
         }))

@@ -132,12 +132,12 @@ fn tasks_are_listed_from_the_database_while_redis_is_away() {
     }
     let first = served.get("/api/v1/tasks?limit=2").json();
     let ids = |page: &Value| -> Vec<String> {
-        let items = page["items"].as_array().unwrap();
+        let items = page["tasks"].as_array().unwrap();
         let ids = items.iter().map(|item| item["task_id"].as_str().unwrap());
         ids.map(str::to_owned).collect()
     };
     assert_eq!(ids(&first), ["a<b>/%", "night-1"]);
-    assert_eq!(first["items"][1]["source"], "database");
+    assert_eq!(first["tasks"][1]["source"], "database");
     let next = first["next"].as_str().unwrap();
     let second = served.get(&format!("/api/v1/tasks?limit=2&after={next}"));
     assert_eq!(ids(&second.json()), ["night-2"]);
@@ -213,8 +213,8 @@ fn a_job_is_shown_as_a_whole() {
     );
     assert_eq!(job["tasks"].as_array().unwrap().len(), 2);
     let jobs = served.get("/api/v1/jobs").json();
-    assert_eq!(jobs["items"][0]["job_id"], "night");
-    assert_eq!(jobs["items"].as_array().unwrap().len(), 1);
+    assert_eq!(jobs["jobs"][0]["job_id"], "night");
+    assert_eq!(jobs["jobs"].as_array().unwrap().len(), 1);
 }
 
 #[test]

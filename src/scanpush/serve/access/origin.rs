@@ -33,7 +33,7 @@ pub fn check_same_origin(request: &Request) -> Result<(), String> {
         _ if cannot_be_a_form(request) => return Ok(()),
         _ => {
             return Err(format!(
-                "this request has no Origin header field: add Content-Type: application/json in the API, else Origin: http://{host}"
+                "this request has no Origin header field: in the API use Content-Type: application/json or no body, else Origin: http://{host}"
             ));
         }
     };
@@ -49,11 +49,16 @@ pub fn check_same_origin(request: &Request) -> Result<(), String> {
 }
 
 /// Whether no form and no script of another web site can have sent a request without `Origin`: for JSON, and for methods other than POST, browsers ask
-/// the server first, which does not allow it.
+/// the server first, which does not allow it. Forms have a type, and scripts that send nothing at all have always had an origin.
 fn cannot_be_a_form(request: &Request) -> bool {
     let content_type = request.header("content-type").unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    request.method != Method::POST || media_type.eq_ignore_ascii_case("application/json")
+    let is_order = request.path.starts_with("/api/")
+        && request.body.is_empty()
+        && !request.headers.contains_key("content-type");
+    is_order
+        || request.method != Method::POST
+        || media_type.eq_ignore_ascii_case("application/json")
 }
 
 /// The host and port of an address like `https://scan.example.org/tasks`, without the port that the scheme has by default.
@@ -191,6 +196,24 @@ mod tests {
             let request = request("POST", "/tasks", fields);
             let checked = check_same_origin(&request);
             assert_eq!(checked.is_ok(), is_own, "{fields:?}: {checked:?}");
+        }
+        let host = ("host", "a");
+        for (path, fields, is_own) in [
+            ("/api/v1/tasks/a/cancel", &[host][..], true),
+            ("/api/v1/tasks/a/cancel", &[host, ("origin", "null")], false),
+            (
+                "/api/v1/tasks/a/cancel",
+                &[host, ("content-type", "text/plain")],
+                false,
+            ),
+            ("/tasks/a/cancel", &[host], false),
+        ] {
+            let request = request("POST", path, fields);
+            assert_eq!(
+                check_same_origin(&request).is_ok(),
+                is_own,
+                "{path} {fields:?}"
+            );
         }
     }
 

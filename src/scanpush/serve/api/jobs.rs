@@ -1,6 +1,6 @@
 //! `/api/v1/jobs`: jobs, and orders about all tasks of a job.
 
-use super::{Page, json, json_with};
+use super::{json, json_with};
 use crate::claim_table::Order;
 use crate::scanpush::job::Job;
 use crate::scanpush::serve::exports::{self, Exported};
@@ -41,6 +41,12 @@ struct Summary {
 }
 
 fn list(context: &Context<'_>) -> Answer {
+    #[derive(Serialize)]
+    struct Document {
+        jobs: Vec<Summary>,
+        /// `after` of the next page; none if this is the last one.
+        next: Option<String>,
+    }
     let mut reader = context.query(task_list::JOB_FIELDS)?;
     let page = task_list::jobs(context, &mut reader)?;
     reader.finish()?;
@@ -54,8 +60,8 @@ fn list(context: &Context<'_>) -> Answer {
         found: job.found,
         updated_ms: job.changed_ms,
     });
-    Ok(json(&Page {
-        items: items.collect(),
+    Ok(json(&Document {
+        jobs: items.collect(),
         next: page.next,
     }))
 }

@@ -1,6 +1,7 @@
 //! The API, `/api/v1/…`. Each file has the addresses of one thing.
 
 mod changes;
+mod description;
 mod diff;
 mod hosts;
 mod jobs;
@@ -18,6 +19,7 @@ use serde::de::DeserializeOwned;
 
 /// The routes of the API.
 pub const ROUTES: &[&[Route]] = &[
+    description::ROUTES,
     changes::ROUTES,
     services::ROUTES,
     hosts::ROUTES,
@@ -27,14 +29,6 @@ pub const ROUTES: &[&[Route]] = &[
     statistics::ROUTES,
     servers::ROUTES,
 ];
-
-/// A page of a list.
-#[derive(Serialize)]
-struct Page<T> {
-    items: Vec<T>,
-    /// `after` of the next page; none if this is the last one.
-    next: Option<String>,
-}
 
 /// The body of a request, which has to be JSON. Errs with 415 or 400 if it is not what is asked for.
 fn body<T: DeserializeOwned>(context: &Context<'_>) -> Result<T, Problem> {

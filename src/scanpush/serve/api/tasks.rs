@@ -1,6 +1,6 @@
 //! `/api/v1/tasks` and `/api/v1/queue`: tasks, pushes and orders.
 
-use super::{Page, body, json, json_with};
+use super::{body, json, json_with};
 use crate::claim_table::{Order, QueueCounts};
 use crate::model::task::Priority;
 use crate::model::{Invalid, State, TaskId};
@@ -49,11 +49,17 @@ const RECORD_NAMES: [(&str, &str); 6] = [
 ];
 
 fn list(context: &Context<'_>) -> Answer {
+    #[derive(Serialize)]
+    struct Document {
+        tasks: Vec<KnownTask>,
+        /// `after` of the next page; none if this is the last one.
+        next: Option<String>,
+    }
     let mut reader = context.query(task_list::TASK_FIELDS)?;
     let page = task_list::tasks(context, &mut reader)?;
     reader.finish()?;
-    Ok(json(&Page {
-        items: page.entries,
+    Ok(json(&Document {
+        tasks: page.entries,
         next: page.next,
     }))
 }
