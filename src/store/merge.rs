@@ -6,12 +6,12 @@
 use super::connection::AnyConnection;
 use super::error::StoreError;
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Rows of one statement.
 pub(super) const STEP_ROWS: usize = 2_000;
-/// A page of a list begins no further step after this time.
-pub(super) const PAGE_WAIT: Duration = Duration::from_millis(100);
+/// A page of a list begins no further step after this time, in milliseconds.
+pub(super) const PAGE_WAIT_MS: u64 = 100;
 /// Rows that the first step of each source reads at most. Each step reads twice as many as the one before it.
 const FIRST_STEP_SCANNED: usize = 1_000;
 /// Rows that a step reads at most.

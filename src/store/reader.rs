@@ -2,7 +2,7 @@
 
 use super::connection::{AnyConnection, DatabaseSettings, Purpose, open};
 use super::error::StoreError;
-use super::merge::{Budget, PAGE_WAIT};
+use super::merge::{Budget, PAGE_WAIT_MS};
 use super::schema::{
     ChangeRow, FindingRow, ServiceColumns, TaskRow, changes, counters, findings, key_of, parsed,
     services, tasks, unsigned,
@@ -108,7 +108,7 @@ impl StoreReader {
         Ok(StoreReader {
             connection: open(settings, Purpose::Reading)?,
             settings: settings.clone(),
-            page_wait: PAGE_WAIT,
+            page_wait: Duration::from_millis(PAGE_WAIT_MS),
         })
     }
 
