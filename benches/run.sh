@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Compares scand with masscan alone, measures its memory with many findings, compares the two Kafka clients, and measures `scanpush store` beside
-# the import of the same rows by the databases themselves; prints tables.
-#   benches/run.sh [speed|memory|burst|clients|store]…   default: speed and memory, about four minutes after the build; clients and store take about three
+# the import of the same rows by the databases themselves, and the pages of the web page on a large database; prints tables.
+#   benches/run.sh [speed|memory|burst|clients|store|page]…   default: speed and memory, about four minutes after the build; the others take about three
 #   `FINDINGS=1000000 benches/run.sh memory` and `CLIENT_ROUNDS=1 CLIENT_IDLE_SECONDS=5 benches/run.sh clients` for shorter runs;
-#   `STORE_FINDINGS=10000000 benches/run.sh store` for flat memory
+#   `STORE_FINDINGS=10000000 benches/run.sh store` for flat memory; `PAGE_SERVICES=100000 PAGE_TASKS=2000 benches/run.sh page` for a short run
 # It fails only if a scan fails, not because of the numbers: they depend on the machine and its load.
 # masscan runs in a lab; the many findings come from the stand-in, which sends nothing. Everything that it starts is stopped at the end.
 set -euo pipefail
@@ -30,13 +30,15 @@ CLIENT_PPS=1000000        # more than any client can take
 CLIENT_PUSHES=${CLIENT_PUSHES:-10}
 CLIENT_IDLE_SECONDS=${CLIENT_IDLE_SECONDS:-30}
 STORE_FINDINGS=${STORE_FINDINGS:-1000000} # at most 16777216: one /8
+PAGE_SERVICES=${PAGE_SERVICES:-5000000}
+PAGE_TASKS=${PAGE_TASKS:-100000}
 WAIT_S=2
 DONE_SECONDS=600          # timeout of a scan
 
 main() {
     local what
     [[ $# -gt 0 ]] || set -- speed memory
-    for what in "$@"; do [[ $what =~ ^(speed|memory|burst|clients|store)$ ]] || die "unknown measurement '$what': speed, memory, burst, clients or store"; done
+    for what in "$@"; do [[ $what =~ ^(speed|memory|burst|clients|store|page)$ ]] || die "unknown measurement '$what': speed, memory, burst, clients, store or page"; done
     "$SUPPORT/setup.sh"
     (cd "$ROOT" && cargo build --release --bins --examples)
     BIN=$(cd "$ROOT" && cargo metadata --no-deps --format-version 1 | jq -r .target_directory)/release
@@ -69,6 +71,7 @@ end() {
     [[ ! -d $DIR/kafka-4 ]] || "$SUPPORT/kafka.sh" kill "$DIR/kafka-4" || true
     [[ ! -d $DIR/kafka-store ]] || "$SUPPORT/kafka.sh" kill "$DIR/kafka-store" || true
     [[ ! -d $DIR/postgres ]] || "$SUPPORT/postgres.sh" kill "$DIR/postgres" || true
+    [[ ! -d $DIR/postgres-page ]] || "$SUPPORT/postgres.sh" kill "$DIR/postgres-page" || true
     "$SUPPORT/redis.sh" kill "$DIR/redis" || true
     [[ ! -d $DIR/lab ]] || "$SUPPORT/lab.sh" down "$LAB" "$DIR/lab" || true
     rm -rf "$DIR"
@@ -441,6 +444,22 @@ rate_of() {
     wait "$pid" || die "scanpush store has failed: $(tail -n 3 "$DIR/store.log")"
     printf '%s\n' "$peak" >"$DIR/$1.peak"
     printf '%s\n' "$((STORE_FINDINGS * 1000 / ($(date +%s%3N) - began)))"
+}
+
+# --- pages of the web page
+
+page() {
+    local port url
+    port=$(free_port)
+    "$SUPPORT/postgres.sh" start "$DIR/postgres-page" "$port" shared_buffers=128MB max_wal_size=1GB >/dev/null
+    PGPASSWORD=$(<"$DIR/postgres-page/password")
+    export PGPASSWORD
+    for url in "sqlite:$DIR/pages.db" "postgres://scan@127.0.0.1:$port/postgres"; do
+        printf '\npage: %s\n' "${url%%:*}"
+        "$BIN/examples/store-pages" seed "$url" "$PAGE_SERVICES" "$PAGE_TASKS"
+        "$BIN/examples/store-pages" measure "$url"
+    done
+    unset PGPASSWORD
 }
 
 in_postgres() {

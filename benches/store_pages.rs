@@ -218,7 +218,7 @@ where
             .replace("ADDRESS", dialect.address)
             .replace("NUMBERS", dialect.numbers)
             .replace("COUNT", &count.to_string())
-            .replace("NOW", &now_s().to_string())
+            .replace("NOW", &format!("CAST({} AS BIGINT)", now_s()))
             .replace("TASKS", &tasks.max(1).to_string())
     };
     let mut statements: Vec<String> = indexes

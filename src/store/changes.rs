@@ -53,10 +53,16 @@ impl StoreReader {
         limit: usize,
     ) -> Result<Page<NumberedChange, ChangePlace>, StoreError> {
         let after = after.map(|place| Reverse((signed(place.at), place.id)));
+        let budget = self.page_budget();
         self.run(|connection| {
             let page = match few_changes(connection, filter)? {
                 Some(few) => page_of(few, after.as_ref(), limit),
-                None => page(connection, vec![ChangeSource { filter, after }], limit)?,
+                None => page(
+                    connection,
+                    vec![ChangeSource { filter, after }],
+                    limit,
+                    budget,
+                )?,
             };
             page.try_map(Ok, |Reverse((at, id))| {
                 let at = unsigned(at);

@@ -6,12 +6,12 @@
 use super::connection::AnyConnection;
 use super::error::StoreError;
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Rows of one statement.
 pub(super) const STEP_ROWS: usize = 2_000;
-/// A page of a list begins no further step after this time.
-const PAGE_WAIT: Duration = Duration::from_millis(100);
+/// A page of a list begins no further step after this time, in milliseconds.
+pub(super) const PAGE_WAIT_MS: u64 = 100;
 /// Rows that the first step of each source reads at most. Each step reads twice as many as the one before it.
 const FIRST_STEP_SCANNED: usize = 1_000;
 /// Rows that a step reads at most.
@@ -22,16 +22,11 @@ const STEP_SCANNED_MAX: usize = 8_000;
 pub(super) enum Budget {
     /// All of it.
     Everything,
-    /// What can be read within [`PAGE_WAIT`], and at least one step of each source.
+    /// What can be read until then, and at least one step of each source.
     Page(Instant),
 }
 
 impl Budget {
-    /// The budget of a page, from now on.
-    pub(super) fn page() -> Budget {
-        Budget::Page(Instant::now() + PAGE_WAIT)
-    }
-
     fn is_spent(self) -> bool {
         match self {
             Budget::Everything => false,
@@ -180,11 +175,12 @@ pub(super) fn page<S: Source>(
     connection: &mut AnyConnection,
     sources: Vec<S>,
     limit: usize,
+    budget: Budget,
 ) -> Result<Page<S::Row, S::Place>, StoreError> {
     let limit = limit.max(1);
     let (mut rows, mut last, mut is_cut) = (Vec::new(), None, false);
     let step = limit.saturating_add(1).min(STEP_ROWS);
-    let next = merge(connection, sources, step, Budget::page(), |place, row| {
+    let next = merge(connection, sources, step, budget, |place, row| {
         // One more than the page has room for says that the list goes on.
         is_cut = rows.len() == limit;
         if !is_cut {

@@ -63,10 +63,11 @@ impl StoreReader {
         limit: usize,
     ) -> Result<Page<Service, ServicePlace>, StoreError> {
         let after = after.map(|place| columns_of(&place.0));
+        let budget = self.page_budget();
         self.run(|connection| {
             let page = match few_services(connection, filter)? {
                 Some(few) => page_of(few, after.as_ref(), limit),
-                None => page(connection, sources(filter, after), limit)?,
+                None => page(connection, sources(filter, after), limit, budget)?,
             };
             page.try_map(Ok, |(address, port, protocol)| {
                 Ok(ServicePlace(key_of(&address, port, protocol)?))
@@ -127,7 +128,7 @@ impl Source for ServiceSource<'_> {
         step: Step,
     ) -> Result<Found<ServiceColumns, Service>, StoreError> {
         let after = self.after.clone();
-        let is_over = |last: &Vec<u8>| after.as_ref().is_some_and(|after| after.0 > *last);
+        let is_over = |last: &[u8]| after.as_ref().is_some_and(|after| *after >= end_of(last));
         self.ranges.retain(|(_, last)| !is_over(last));
         let Some((first, last)) = self.ranges.first().cloned() else {
             return Ok(Found {
@@ -181,8 +182,7 @@ impl Source for ServiceSource<'_> {
             (false, Some(end)) => Some(end),
             (false, None) => {
                 self.ranges.remove(0);
-                let beyond = (last, i32::from(u16::MAX), number_of(Proto::Sctp));
-                (!self.ranges.is_empty()).then_some(beyond)
+                (!self.ranges.is_empty()).then(|| end_of(&last))
             }
         };
         self.after = reached.clone();
@@ -212,6 +212,12 @@ impl ServiceSource<'_> {
         }
         Ok(query.first(connection).optional()?)
     }
+}
+
+/// The last place of a range of addresses.
+fn end_of(last: &[u8]) -> ServiceColumns {
+    let highest = number_of(Proto::Sctp);
+    (last.to_vec(), i32::from(u16::MAX), highest)
 }
 
 fn is_port((port, protocol): (i32, i16)) -> ServiceCondition {

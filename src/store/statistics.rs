@@ -119,8 +119,15 @@ impl StoreReader {
     pub fn statistics(&mut self, days: u64, now: u64) -> Result<Statistics, StoreError> {
         let days = days.clamp(1, STATISTICS_DAYS_MAX);
         self.run(|connection| {
-            let all = by_port(connection, "")?;
-            let closed = by_port(connection, "WHERE state = 'closed'")?;
+            let closed_services = match connection {
+                // SQLite would look up each service from the index of ports.
+                AnyConnection::Sqlite(_) => {
+                    "services INDEXED BY closed_services WHERE state = 'closed'"
+                }
+                AnyConnection::Postgres(_) => "services WHERE state = 'closed'",
+            };
+            let all = by_port(connection, "services")?;
+            let closed = by_port(connection, closed_services)?;
             let by_state = by_state(connection)?;
             let open_of =
                 |key, all: u64| all.saturating_sub(closed.get(&key).copied().unwrap_or(0));
@@ -163,6 +170,7 @@ impl StoreReader {
 
     /// How many open services each part of a network has. The parts are networks of 256 addresses, larger ones if there would be more than 4096, and
     /// single addresses if the network has 256 addresses or fewer. Parts without open services are left out.
+    /// Reads each service of the network: about 0.1 s for a /16, seconds for millions of services.
     pub fn open_by_cell(&mut self, network: Ipv4Net) -> Result<Vec<(Ipv4Net, u64)>, StoreError> {
         let cells: Vec<Ipv4Net> = cells_of(network);
         let counts = self.run(|connection| count_open(connection, &cells))?;
@@ -262,10 +270,10 @@ where
 /// Services by port and protocol.
 fn by_port(
     connection: &mut AnyConnection,
-    condition: &str,
+    services: &str,
 ) -> Result<BTreeMap<(i32, i16), u64>, StoreError> {
     let text = format!(
-        "SELECT port, protocol, COUNT(*) AS number FROM services {condition} GROUP BY port, protocol"
+        "SELECT port, protocol, COUNT(*) AS number FROM {services} GROUP BY port, protocol"
     );
     let rows: Vec<PortRow> = load(connection, &text)?;
     let counts = rows

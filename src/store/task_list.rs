@@ -75,8 +75,9 @@ impl StoreReader {
             state,
             after: after.clone(),
         });
+        let budget = self.page_budget();
         self.run(|connection| {
-            let page = page(connection, sources.collect(), limit)?;
+            let page = page(connection, sources.collect(), limit, budget)?;
             page.try_map(StoredTask::try_from, |Reverse((changed_ms, id))| {
                 Ok(TaskPlace {
                     changed_ms: unsigned(changed_ms),

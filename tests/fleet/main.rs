@@ -40,6 +40,7 @@ mod secured;
 mod server_faults;
 mod servers;
 mod store;
+mod store_pages;
 mod support;
 mod table;
 mod watch;
@@ -130,6 +131,7 @@ const OTHERS: &[&[Test]] = &[
     check::TESTS,
     interrupted_run::TESTS,
     postgres::TESTS,
+    store_pages::TESTS,
     browser::TESTS,
     monitoring::TESTS,
 ];

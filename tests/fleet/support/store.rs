@@ -7,6 +7,8 @@ use super::server::Scand;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
+use scan::credentials::{CredentialFile, Password};
+use scan::store::DatabaseSettings;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -23,7 +25,7 @@ pub enum FindingsDb {
 pub type Dump = BTreeMap<&'static str, Vec<String>>;
 
 /// The tables. `ADDRESS` is the address in hexadecimal digits. Ids, and times at which something was read, are left out.
-const TABLES: [(&str, &str, &str); 7] = [
+const TABLES: [(&str, &str, &str); 8] = [
     (
         "services",
         "services",
@@ -35,6 +37,11 @@ const TABLES: [(&str, &str, &str); 7] = [
         "ADDRESS,port,protocol,kind,at,task_id",
     ),
     ("tasks", "tasks", "task_id,state"),
+    (
+        "events",
+        "task_events",
+        "task_id,at_ms,retry,fence,state,server,attempt",
+    ),
     (
         "records",
         "task_records",
@@ -84,6 +91,20 @@ impl FindingsDb {
         match self {
             FindingsDb::Sqlite(file) => format!("sqlite:{}", text(file)),
             FindingsDb::Postgres(database) => database.url(),
+        }
+    }
+
+    /// The same for the library.
+    pub fn settings(&self) -> DatabaseSettings {
+        DatabaseSettings {
+            url: self.url().parse().unwrap(),
+            password: match self {
+                FindingsDb::Sqlite(_) => None,
+                FindingsDb::Postgres(database) => {
+                    let file = CredentialFile::new("password", database.password_file());
+                    Some(Password::File(file))
+                }
+            },
         }
     }
 
