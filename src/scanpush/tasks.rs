@@ -100,7 +100,8 @@ pub fn span(seconds: u64) -> String {
 /// A rate in at most five characters: `800`, `12.3k`, `812k`, `1.5m`.
 pub fn short(rate_pps: f64) -> String {
     match rate_pps.max(0.0).round() {
-        rate if rate < 10_000.0 => format!("{rate}"),
+        // As an integer, since a sum of no rates is -0.0.
+        rate if rate < 10_000.0 => format!("{}", rate as u64),
         rate if rate < 99_950.0 => format!("{:.1}k", rate / 1e3),
         rate if rate < 999_500.0 => format!("{:.0}k", rate / 1e3),
         rate => format!("{:.1}m", rate / 1e6),
@@ -248,6 +249,7 @@ Wb3ZtqLk9Xe_fJ2vR0yAc running    99% 1:23  812   785 scanh…k3f9 172.16.0…/16
         }
         for (rate, text) in [
             (-1.0, "0"),
+            (-0.0, "0"),
             (812.4, "812"),
             (9999.4, "9999"),
             (10_000.0, "10.0k"),

@@ -1,14 +1,21 @@
 //! The web page in a real Chromium, and the browser of these tests itself.
+//!
+//! With `SCAN_SCREENSHOTS=DIR`, the test of a scan writes what the pages look like to this folder; those in docs/images are made so.
 
-use crate::support::{Browser, FindingsDb, Fleet, SOON, wait_until};
+use crate::support::{
+    Browser, FindingsDb, Fleet, SOON, Serve, count_probes_of_silent, post_json, wait_for,
+    wait_until,
+};
 use crate::{Needs, Test};
+use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 pub const TESTS: &[Test] = &[
     (
@@ -20,6 +27,11 @@ pub const TESTS: &[Test] = &[
         "the_frame_of_the_page_fits_every_width_and_breaks_no_rule_of_the_browser",
         Needs::Browser,
         frame,
+    ),
+    (
+        "a_scan_is_pushed_followed_and_cancelled_in_a_browser",
+        Needs::Browser,
+        scan,
     ),
 ];
 
@@ -209,4 +221,299 @@ fn frame() {
     );
     let complaints = browser.complaints();
     assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+/// A page that refreshes itself has done so after this time.
+const REFRESHED: Duration = Duration::from_millis(2500);
+
+/// A browser on the page of a fleet.
+struct Visit {
+    browser: Browser,
+    serve: Serve,
+    images: Option<PathBuf>,
+}
+
+impl Visit {
+    fn open(&self, path: &str) {
+        self.browser.open(&self.serve.url(path));
+    }
+
+    fn run(&self, script: &str) -> Value {
+        self.browser.run(script, &json!([]))
+    }
+
+    /// Writes a screenshot, if they are asked for.
+    fn show(&self, name: &str, width: u32, scheme: &str) {
+        let Some(images) = &self.images else {
+            return;
+        };
+        self.wear(width, scheme);
+        let phone = if width < 500 { "-phone" } else { "" };
+        let dark = if scheme == "dark" { "-dark" } else { "" };
+        let file = images.join(format!("{name}{phone}{dark}.png"));
+        self.browser.screenshot_of_window(&file);
+    }
+
+    fn wear(&self, width: u32, scheme: &str) {
+        self.browser.set_size(width, 900);
+        self.browser.set_colors(scheme);
+    }
+
+    /// Pushes a scan of port 443 through the API. Returns the ids of its tasks.
+    fn push(&self, networks: &[String], rate: u32, job: &str) -> Vec<String> {
+        let body =
+            json!({"ip": networks, "ports": "443", "bandwidth": rate, "wait": 1, "job": job});
+        let answer = post_json(&self.serve.url("/api/v1/tasks"), &body);
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        let ids = answer.json()["task_ids"].as_array().unwrap().clone();
+        ids.iter()
+            .map(|id| id.as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    fn order(&self, id: &str, order: &str) {
+        let path = format!("/api/v1/tasks/{id}/{order}");
+        let answer = post_json(&self.serve.url(&path), &json!({}));
+        assert!([200, 202].contains(&answer.status), "{}", answer.text);
+    }
+
+    /// Waits until the database has the end of these tasks, and all that they found.
+    fn wait_stored(&self, ids: &[String]) {
+        wait_until("the ends to be in the database", SOON, || {
+            let tasks = self.serve.get("/api/v1/tasks?state=completed").json();
+            let tasks = tasks["items"].as_array().unwrap();
+            ids.iter()
+                .all(|id| tasks.iter().any(|task| task["task_id"] == id.as_str()))
+        });
+    }
+
+    /// Percent of the first running task of the page.
+    fn progress(&self) -> Option<f64> {
+        self.run("return document.querySelector('[aria-label^=Progress]')?.value")
+            .as_f64()
+    }
+
+    /// Waits until the page shows more progress than it does now.
+    fn wait_progress(&self) {
+        let before = wait_for("progress on the page", SOON, || self.progress());
+        wait_until("the progress to move", SOON, || {
+            self.progress().is_some_and(|now| now > before)
+        });
+    }
+
+    /// The page does not scroll sideways, all its controls have names, and the browser complains about nothing.
+    fn check(&self, what: &str) {
+        assert_eq!(self.browser.overflow(), 0, "{what}");
+        let controls = self.browser.controls();
+        assert!(
+            controls.len() > 8 && controls.iter().all(|(_, name)| !name.is_empty()),
+            "{what}: {controls:?}"
+        );
+        let complaints = self.browser.complaints();
+        assert!(complaints.is_empty(), "{what}: {complaints:#?}");
+    }
+}
+
+fn scan() {
+    let fleet = Fleet::new("page");
+    let _servers = [
+        fleet.ready_scand("scan-a", &["-max-rate", "2000"]),
+        fleet.ready_scand("scan-b", &["-max-rate", "2000"]),
+    ];
+    let visit = Visit {
+        serve: fleet.start_serve(
+            "serve",
+            &FindingsDb::file(&fleet, "web.db"),
+            &["-keep-findings", "30d"],
+        ),
+        browser: Browser::start(&fleet.folder),
+        images: std::env::var_os("SCAN_SCREENSHOTS").map(PathBuf::from),
+    };
+    let networks = [0, 1, 2].map(|n| fleet.network(n));
+    let monday = visit.push(&networks, 800, "monday");
+    visit.wait_stored(&monday);
+    // 16 addresses of the first network have gone.
+    let gone = networks[0].replace(".0/24", ".16/28");
+    count_probes_of_silent(&gone);
+    let tuesday = visit.push(&networks, 800, "tuesday");
+    visit.wait_stored(&tuesday);
+
+    let id = push_by_form(&visit, &fleet.network(3));
+    overview_moves(&visit, &id);
+    let host = fleet.network(3).replace(".0/24", ".7");
+    shows_what_was_found(&visit, &host, &gone);
+    let cancelled = cancel_with_scripts(&visit, &fleet);
+    cancel_without_scripts(&visit, &fleet);
+    keyboard(&visit);
+    let pages = [
+        ("idle", "/overview".to_owned()),
+        ("changes", "/changes".to_owned()),
+        ("services", "/services".to_owned()),
+        (
+            "host",
+            format!("/hosts/{}", networks[0].replace(".0/24", ".17")),
+        ),
+        ("tasks", "/tasks".to_owned()),
+        ("task", format!("/tasks/{id}")),
+        ("cancelled", format!("/tasks/{cancelled}")),
+        ("jobs", "/jobs".to_owned()),
+        ("job", "/jobs/tuesday".to_owned()),
+        ("servers", "/servers".to_owned()),
+        ("push", "/push".to_owned()),
+        ("diff", "/diff?a=monday&b=tuesday".to_owned()),
+        ("network", format!("/network?net={}", networks[0])),
+        ("find", "/find?q=%25".to_owned()),
+    ];
+    for (name, path) in &pages {
+        for (width, has_scripts) in [(390, true), (390, false), (1440, false), (1440, true)] {
+            visit.wear(width, if has_scripts { "light" } else { "dark" });
+            visit.browser.set_scripts(has_scripts);
+            visit.open(path);
+            visit.check(&format!("{path} at {width}"));
+            visit.show(name, width, if has_scripts { "light" } else { "dark" });
+        }
+    }
+}
+
+/// Pushes through the form and its confirmation. Returns the id of the task.
+fn push_by_form(visit: &Visit, network: &str) -> String {
+    let browser = &visit.browser;
+    visit.wear(1440, "light");
+    visit.open("/push");
+    browser.type_into("#ip", network);
+    browser.type_into("#ports", "22,443");
+    browser.type_into("#bandwidth", "60");
+    browser.click("summary");
+    browser.type_into("#wait", "1");
+    browser.click("form.push button");
+    browser.wait_for_text("New scan: confirm");
+    assert!(browser.text().contains("512"), "{}", browser.text());
+    visit.check("the confirmation");
+    visit.show("confirm", 390, "dark");
+    visit.show("confirm", 1440, "light");
+    browser.click("form[action='/push/send'] button");
+    // Until a server has ingested it, the page says so, and then shows it by itself.
+    let id = wait_for("the task's page", SOON, || browser.texts("h1 .mono").pop());
+    visit.check("the task's page");
+    id
+}
+
+/// The overview moves by itself until it shows the task as ended, and disturbs nobody who uses it.
+fn overview_moves(visit: &Visit, id: &str) {
+    let browser = &visit.browser;
+    visit.open("/overview");
+    visit.run("window.stays = true");
+    browser.type_into("input[name=q]", "offi");
+    visit.wait_progress();
+    visit.wait_progress();
+    let focus = "return [document.activeElement.name, document.activeElement.value]";
+    assert_eq!(visit.run(focus), json!(["q", "offi"]));
+    visit.run("document.querySelector('#overview a[href=\"/tasks?state=running\"]').focus()");
+    visit.wait_progress();
+    let focus = "return document.activeElement.getAttribute('href')";
+    assert_eq!(visit.run(focus), "/tasks?state=running");
+    for (width, scheme) in [
+        (390, "light"),
+        (390, "dark"),
+        (1440, "dark"),
+        (1440, "light"),
+    ] {
+        visit.show("overview", width, scheme);
+    }
+    wait_until("the overview to show the end", SOON, || {
+        let rows = browser.texts("section[aria-label='Recently ended'] tbody tr");
+        let is_ended = |row: &String| row.contains(id) && row.contains("completed");
+        rows.iter().any(is_ended) && browser.text().contains("No task is running.")
+    });
+    assert_eq!(visit.run("return window.stays"), true, "no navigation");
+    visit.check("the overview after the scan");
+}
+
+/// A host has the one port of the two that is open, and the changes have what opened and closed.
+fn shows_what_was_found(visit: &Visit, host: &str, gone: &str) {
+    let browser = &visit.browser;
+    wait_until("the finding to be in the database", SOON, || {
+        let host = visit.serve.get(&format!("/api/v1/hosts/{host}"));
+        host.json()["services"] != json!([])
+    });
+    for has_scripts in [true, false] {
+        browser.set_scripts(has_scripts);
+        visit.open(&format!("/hosts/{host}"));
+        let rows = browser.texts("#host h2 + .scroll tbody tr");
+        assert_eq!(rows.len(), 3, "a service, a day and a change: {rows:?}");
+        assert!(rows[0].starts_with("443\ttcp\topen"), "{rows:?}");
+        visit.open(&format!("/changes?net={host}"));
+        let rows = browser.texts("#changes tbody tr:not(.day)");
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        for part in ["opened", host, "443"] {
+            assert!(rows[0].contains(part), "{rows:?}");
+        }
+        visit.open(&format!("/changes?net={gone}&kind=closed"));
+        let rows = browser.texts("#changes tbody tr:not(.day)");
+        assert_eq!(rows.len(), 16, "{rows:?}");
+    }
+    browser.set_scripts(true);
+}
+
+/// A priority that is being typed stays when the page changes, and the button cancels the task. Returns its id.
+fn cancel_with_scripts(visit: &Visit, fleet: &Fleet) -> String {
+    let browser = &visit.browser;
+    let id = visit.push(&[fleet.network(4)], 20, "slow").remove(0);
+    fleet.wait_progress(&id, 0.0);
+    visit.order(&id, "pause");
+    visit.open(&format!("/tasks/{id}"));
+    browser.wait_for_text("paused");
+    browser.type_into("input[name=priority]", "7");
+    visit.order(&id, "resume");
+    fleet.wait_progress(&id, 1.0);
+    thread::sleep(REFRESHED);
+    let typed = visit.run("return [document.activeElement.name, document.activeElement.value]");
+    assert_eq!(typed, json!(["priority", "7"]));
+    visit.run("document.activeElement.blur()");
+    wait_until("the page to show that it runs", SOON, || {
+        browser.texts(".head .badge") == ["running"]
+    });
+    visit.show("running", 390, "light");
+    visit.show("running", 1440, "light");
+    browser.click("form[action$='/cancel'] button");
+    wait_until("the page to show the end", SOON, || {
+        browser.texts(".head .badge") == ["cancelled"]
+    });
+    assert!(browser.text().contains("cancelled."), "{}", browser.text());
+    id
+}
+
+fn cancel_without_scripts(visit: &Visit, fleet: &Fleet) {
+    let browser = &visit.browser;
+    let id = visit.push(&[fleet.network(5)], 20, "slow").remove(0);
+    fleet.wait_progress(&id, 0.0);
+    browser.set_scripts(false);
+    visit.open(&format!("/tasks/{id}"));
+    assert_eq!(browser.texts(".head .badge"), ["running"]);
+    browser.click("form[action$='/cancel'] button");
+    wait_until("the answer to the order", SOON, || {
+        browser.texts("#message").concat().contains("cancelled.")
+    });
+    visit.check("the answer to the order");
+    wait_until("the end", SOON, || {
+        visit.open(&format!("/tasks/{id}"));
+        browser.texts(".head .badge") == ["cancelled"]
+    });
+    browser.set_scripts(true);
+}
+
+/// The first key goes to the link that skips the navigation, and the next one after it into the content.
+fn keyboard(visit: &Visit) {
+    let browser = &visit.browser;
+    visit.open("/overview");
+    browser.press("Tab");
+    let seen = "const e = document.activeElement; return [e.className, e.getBoundingClientRect().left >= 0]";
+    assert_eq!(visit.run(seen), json!(["skip", true]));
+    browser.press("Enter");
+    wait_until("the link to lead to the content", SOON, || {
+        browser.url().ends_with("#main")
+    });
+    browser.press("Tab");
+    let place = "const e = document.activeElement; return [!!e.closest('main'), getComputedStyle(e).outlineStyle]";
+    assert_eq!(visit.run(place), json!([true, "solid"]));
 }

@@ -163,6 +163,28 @@ impl Browser {
         fs::write(file, BASE64_STANDARD.decode(encoded).unwrap()).unwrap();
     }
 
+    /// Writes a PNG of what the window shows.
+    pub fn screenshot_of_window(&self, file: &Path) {
+        let image = self.devtools("Page.captureScreenshot", &json!({}));
+        let encoded = image["data"].as_str().unwrap();
+        fs::write(file, BASE64_STANDARD.decode(encoded).unwrap()).unwrap();
+    }
+
+    /// Presses a key, such as `Tab`.
+    pub fn press(&self, key: &str) {
+        let code = match key {
+            "Tab" => 9,
+            "Enter" => 13,
+            _ => panic!("the code of {key} is unknown"),
+        };
+        let text = if key == "Enter" { "\r" } else { "" };
+        for kind in ["keyDown", "keyUp"] {
+            let text = if kind == "keyDown" { text } else { "" };
+            let event = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text });
+            self.devtools("Input.dispatchKeyEvent", &event);
+        }
+    }
+
     /// The roles and names of what a screen reader finds: everything that takes the focus, and what is in [`ROLES`].
     /// In the order of the accessibility tree, breadth first.
     pub fn controls(&self) -> Vec<(String, String)> {

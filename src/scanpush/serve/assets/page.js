@@ -19,6 +19,7 @@
   };
   // The same link or button in a fresh copy of its part.
   const selectorOf = (element) => {
+    if (element.matches("summary")) return "summary";
     if (element.id) return `#${CSS.escape(element.id)}`;
     if (element.matches("a[href]")) return `a[href="${CSS.escape(element.getAttribute("href"))}"]`;
     const action = element.closest("form")?.getAttribute("action");
@@ -38,7 +39,12 @@
         const other = fresh.getElementById(part.id);
         if (!other || part.innerHTML === other.innerHTML || isInUse(part)) continue;
         const focused = part.contains(document.activeElement) ? selectorOf(document.activeElement) : null;
+        // What was opened stays open, and a table that was scrolled to the side stays there.
+        const opened = [...part.querySelectorAll("details")].map((details) => details.open);
+        const scrolled = [...part.querySelectorAll(".scroll")].map((box) => box.scrollLeft);
         part.replaceChildren(...other.childNodes);
+        part.querySelectorAll("details").forEach((details, n) => (details.open ||= opened[n] ?? false));
+        part.querySelectorAll(".scroll").forEach((box, n) => (box.scrollLeft = scrolled[n] ?? 0));
         if (focused) part.querySelector(focused)?.focus({ preventScroll: true });
       }
     } catch {

@@ -7,6 +7,7 @@ use crate::model::State;
 use crate::scanpush::formats::date_form;
 use crate::scanpush::serve::known_task::{TaskRow, ago, with_live};
 use crate::scanpush::serve::layout::{Layout, page};
+use crate::scanpush::serve::links;
 use crate::scanpush::serve::route::{Answer, Context, Route};
 use crate::scanpush::tasks::short;
 use crate::store::{ChangeFilter, TaskFilter};
@@ -47,6 +48,7 @@ struct OverviewPage {
 /// A change of a service.
 struct ChangeRow {
     service: String,
+    host: String,
     kind: &'static str,
     at: String,
 }
@@ -94,7 +96,10 @@ impl Chart {
                 0..BARS => format!("an hour ago; known for {} min", minutes.len()),
                 _ => "an hour ago".to_owned(),
             },
-            highest: format!("{highest} in a minute"),
+            highest: match highest {
+                0 => "none yet".to_owned(),
+                highest => format!("at most {highest} in a minute"),
+            },
         }
     }
 }
@@ -125,6 +130,7 @@ fn overview(context: &Context<'_>) -> Answer {
         reader.changes(&ChangeFilter::default(), None, |change| {
             changes.push(ChangeRow {
                 service: change.change.key.to_string(),
+                host: links::host(change.change.key.ip),
                 kind: change.change.kind.as_str(),
                 at: date_form(change.change.at),
             });

@@ -28,7 +28,25 @@ struct PushPage {
     layout: Layout,
     error: Option<String>,
     fields: Vec<Field>,
+    more: Vec<Field>,
+    more_is_open: bool,
 }
+
+/// The fields that most scans need, in the order of the form.
+const FIRST_FIELDS: &[Flag] = &[flags::IP, flags::EXCLUDE, flags::PORTS, flags::BAND_WIDTH];
+/// Those below "More options".
+const MORE_FIELDS: &[Flag] = &[
+    flags::JOB,
+    flags::PRIORITY,
+    flags::TIMEOUT,
+    flags::ATTEMPTS,
+    flags::RETRIES,
+    flags::WAIT,
+    flags::SHARDS,
+    flags::PARALLEL,
+    flags::PACK,
+    flags::ID,
+];
 
 /// A field of the form.
 struct Field {
@@ -70,7 +88,7 @@ type Values<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 fn label(flag: &Flag) -> (&'static str, bool) {
     match flag.name() {
         "ip" => ("Targets", true),
-        "ports" => ("Ports", true),
+        "ports" => ("Ports", false),
         "bandwidth" => ("Packets per second", false),
         "exclude" => ("Leave out", true),
         "priority" => ("Priority", false),
@@ -80,7 +98,7 @@ fn label(flag: &Flag) -> (&'static str, bool) {
         "attempts" => ("Attempts", false),
         "shards" => ("Shards", false),
         "parallel" => ("Tasks at a time", false),
-        "pack" => ("Addresses of a task", false),
+        "pack" => ("Addresses per task", false),
         "job" => ("Job", false),
         name => (name, false),
     }
@@ -100,20 +118,28 @@ fn field(flag: &Flag, values: &Values<'_>) -> Field {
     }
 }
 
-/// What a field means; where the help of the command speaks of other flags or of files, in the words of the form.
+/// What a field means, in the words of a form: the help of the command speaks of other flags and of files.
 fn hint(flag: &Flag) -> &'static str {
     match flag.name() {
         "ip" => {
-            "addresses, CIDR blocks and a-b ranges, IPv4 or IPv6, separated by commas or lines; each becomes a separate task"
+            "Addresses, blocks like 10.1.0.0/16 and ranges like 10.0.0.1-10.0.0.99, separated by commas or lines"
         }
-        "exclude" => {
-            "addresses, blocks and ranges, separated by commas or lines; a target that contains them keeps the rest"
-        }
+        "exclude" => "Addresses, blocks and ranges of the targets that are not scanned",
+        "ports" => "TCP ports like 80,443,8000-8100; after U: they are UDP, after S: SCTP",
         "bandwidth" => {
-            "of each task, like 800, 10k, 1.5m; with shards or tasks at a time: of all tasks together"
+            "Of each task, like 800, 10k or 1.5m; of all tasks together with shards or tasks at a time"
         }
-        "parallel" => {
-            "at most as many tasks of this push at a time in the whole fleet (default with shards: all)"
+        "job" => "A name for all tasks of this scan; empty: a random one if there are several",
+        "priority" => "0 to 9, higher priorities run first",
+        "timeout" => "Like 90s, 30m, 2h or 1d; an attempt that takes longer fails; empty: no limit",
+        "attempts" => "1 to 100: how often a task is tried before it fails",
+        "retries" => "0 to 16: how many more times each address and port is probed",
+        "wait" => "Seconds after the last probe, 0 to 600",
+        "shards" => "1 to 10000: divides all targets among so many tasks, in a random order",
+        "parallel" => "How many tasks of this scan may run at once on all servers; empty: no limit",
+        "pack" => "Combines small targets into tasks of up to so many addresses",
+        "id" => {
+            "Of a single task: sent again with the same id, it is not scanned again; empty: a random one"
         }
         _ => flag.help(),
     }
@@ -155,9 +181,13 @@ fn form_page(
     values: &Values<'_>,
     error: Option<Problem>,
 ) -> crate::http_server::Response {
+    let fields = |flags: &[Flag]| flags.iter().map(|flag| field(flag, values)).collect();
+    let more: Vec<Field> = fields(MORE_FIELDS);
     let mut response = page(&PushPage {
         layout: Layout::new(context, "New scan", "/push"),
-        fields: SCAN_FIELDS.iter().map(|flag| field(flag, values)).collect(),
+        fields: fields(FIRST_FIELDS),
+        more_is_open: more.iter().any(|field| !field.value.is_empty()),
+        more,
         error: error.as_ref().map(|problem| problem.detail.clone()),
     });
     response.status = error.map_or(StatusCode::OK, |problem| problem.status);
@@ -263,6 +293,13 @@ mod tests {
                 field.name
             );
             assert!(!field.hint.contains(" -"), "{}", field.hint);
+            assert!(
+                field.hint.starts_with(char::is_uppercase)
+                    || field.hint.starts_with(char::is_numeric)
+            );
+            let is_this = |other: &&Flag| other.name() == flag.name();
+            let places = FIRST_FIELDS.iter().chain(MORE_FIELDS).filter(is_this);
+            assert_eq!(places.count(), 1, "{}", field.name);
         }
     }
 }
