@@ -281,7 +281,7 @@ impl Visit {
     fn wait_stored(&self, ids: &[String]) {
         wait_until("the ends to be in the database", SOON, || {
             let tasks = self.serve.get("/api/v1/tasks?state=completed").json();
-            let tasks = tasks["items"].as_array().unwrap();
+            let tasks = tasks["tasks"].as_array().unwrap();
             ids.iter()
                 .all(|id| tasks.iter().any(|task| task["task_id"] == id.as_str()))
         });
@@ -305,10 +305,12 @@ impl Visit {
     fn check(&self, what: &str) {
         assert_eq!(self.browser.overflow(), 0, "{what}");
         let controls = self.browser.controls();
-        assert!(
-            controls.len() > 8 && controls.iter().all(|(_, name)| !name.is_empty()),
-            "{what}: {controls:?}"
-        );
+        assert!(controls.len() > 8, "{what}: {controls:?}");
+        let unnamed: Vec<_> = controls
+            .iter()
+            .filter(|(_, name)| name.is_empty())
+            .collect();
+        assert!(unnamed.is_empty(), "{what}: {unnamed:?}");
         let complaints = self.browser.complaints();
         assert!(complaints.is_empty(), "{what}: {complaints:#?}");
     }
@@ -324,7 +326,7 @@ fn scan() {
         serve: fleet.start_serve(
             "serve",
             &FindingsDb::file(&fleet, "web.db"),
-            &["-keep-findings", "30d"],
+            &["-keep-findings", "30d", "-closed-after", "1"],
         ),
         browser: Browser::start(&fleet.folder),
         images: std::env::var_os("SCAN_SCREENSHOTS").map(PathBuf::from),
@@ -362,7 +364,6 @@ fn scan() {
         ("push", "/push".to_owned()),
         ("diff", "/diff?a=monday&b=tuesday".to_owned()),
         ("network", format!("/network?net={}", networks[0])),
-        ("find", "/find?q=%25".to_owned()),
     ];
     for (name, path) in &pages {
         for (width, has_scripts) in [(390, true), (390, false), (1440, false), (1440, true)] {
