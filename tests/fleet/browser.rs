@@ -404,6 +404,15 @@ fn overview_moves(visit: &Visit, id: &str) {
     let browser = &visit.browser;
     visit.open("/overview");
     visit.run("window.stays = true");
+    visit.wait_progress();
+    for (width, scheme) in [
+        (390, "light"),
+        (390, "dark"),
+        (1440, "dark"),
+        (1440, "light"),
+    ] {
+        visit.show("overview", width, scheme);
+    }
     browser.type_into("input[name=q]", "offi");
     visit.wait_progress();
     visit.wait_progress();
@@ -413,14 +422,6 @@ fn overview_moves(visit: &Visit, id: &str) {
     visit.wait_progress();
     let focus = "return document.activeElement.getAttribute('href')";
     assert_eq!(visit.run(focus), "/tasks?state=running");
-    for (width, scheme) in [
-        (390, "light"),
-        (390, "dark"),
-        (1440, "dark"),
-        (1440, "light"),
-    ] {
-        visit.show("overview", width, scheme);
-    }
     wait_until("the overview to show the end", SOON, || {
         let rows = browser.texts("section[aria-label='Recently ended'] tbody tr");
         let is_ended = |row: &String| row.contains(id) && row.contains("completed");
