@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 /// Days of the plots.
 const STATISTICS_DAYS: u64 = 30;
-/// Pause between two counts.
-const STATISTICS_PAUSE: Duration = Duration::from_secs(60);
+/// Pause between two counts, at least.
+const STATISTICS_PAUSE: Duration = Duration::from_secs(5);
 /// After a count, a pause of this many times its duration: counting takes a twentieth of a connection's time at most.
 const STATISTICS_REST: u32 = 20;
 
