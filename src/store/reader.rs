@@ -1,6 +1,6 @@
 //! Reads a database: its size, single tasks and jobs, and what is known about an address. The lists are in files of their own.
 
-use super::connection::{AnyConnection, DatabaseSettings, Purpose, open};
+use super::connection::{AnyConnection, DatabaseSettings, Purpose, limit_statements, open};
 use super::error::StoreError;
 use super::schema::{
     ChangeRow, FindingRow, ServiceColumns, TaskRow, changes, counters, findings, key_of, parsed,
@@ -15,6 +15,7 @@ use diesel::prelude::*;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Rows of one query.
 const PAGE_ROWS: usize = 2_000;
@@ -106,6 +107,11 @@ impl StoreReader {
             connection: open(settings, Purpose::Reading)?,
             settings: settings.clone(),
         })
+    }
+
+    /// Lets the server cancel statements that take longer. A file has no server.
+    pub fn limit_statements(&mut self, limit: Duration) -> Result<(), StoreError> {
+        self.run(|connection| limit_statements(connection, limit))
     }
 
     /// Reads, and names the database in an error.

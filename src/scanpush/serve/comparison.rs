@@ -67,7 +67,7 @@ impl DiffQuery {
             return Ok(None);
         };
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let report = context.site.readers.ask(|store| {
+        let report = context.site.readers.ask_long(|store| {
             match Report::read(store, [first, second], Some(DIFF_FINDINGS_MAX)) {
                 Ok(report) => Ok(Ok(report)),
                 Err(DiffError::Store(error)) => Err(error),

@@ -56,7 +56,7 @@ fn network(context: &Context<'_>) -> Answer {
     let counts = context
         .site
         .readers
-        .ask(|store| store.open_by_cell(network))?;
+        .ask_long(|store| store.open_by_cell(network))?;
     // The parts have one size. Without open services none are drawn.
     let prefix = counts.first().map(|(cell, _)| cell.prefix_len());
     let counts: HashMap<_, _> = counts.into_iter().collect();
