@@ -700,8 +700,9 @@ fn task_reads() -> Result<Vec<(String, Read)>, Box<dyn Error>> {
     for network in ["10.3.4.0/24", "10.0.0.0/8", "192.0.2.0/24"] {
         let networks = network.parse().map_err(|error| format!("{error}"))?;
         let read: Read = Box::new(move |reader| {
-            let scans = reader.incomplete_scans(&networks, now_s() - 90 * DAY_S)?;
-            Ok((scans.tasks.len(), scans.may_be_more))
+            let unproven = reader.unproven_scans()?;
+            let scans = unproven.of(&networks, now_s() - 90 * DAY_S);
+            Ok((scans.scans.len(), scans.may_be_more))
         });
         reads.push((format!("incomplete scans of {network} in 90 d"), read));
     }

@@ -2,7 +2,7 @@
 
 use super::inbound::{Inbound, Received};
 use super::limits::Limits;
-use super::outbound::{Framing, Outbound, encode_text};
+use super::outbound::{Framing, Outbound, busy, encode_text};
 use super::refusal::Refusal;
 use super::request::Request;
 use super::state::State;
@@ -81,7 +81,7 @@ impl Connection {
     /// Continues after the socket has become ready. `space` is for what is read.
     pub fn proceed(&mut self, space: &mut [u8], limits: &Limits, now: Instant) -> Step {
         match self.state {
-            State::Handling => Step::Stay,
+            State::Handling { .. } => Step::Stay,
             State::Sending { .. } => self.send(limits, now),
             State::Idle { .. } | State::Receiving { .. } | State::Closing { .. } => {
                 match self.socket.read(space) {
@@ -117,7 +117,15 @@ impl Connection {
         {
             return Step::Stay;
         }
-        match self.state {
+        match &self.state {
+            State::Handling { framing, .. } => {
+                let framing = Framing {
+                    keep_alive: false,
+                    ..framing.clone()
+                };
+                let outbound = busy(&framing);
+                self.respond(outbound, limits, now)
+            }
             State::Receiving { .. } => self.refuse(Refusal::Timeout, limits, now),
             _ => Step::Close,
         }
@@ -143,7 +151,10 @@ impl Connection {
             Ok(Received::Request(request)) => {
                 let (head, body) = *request;
                 let framing = Framing::new(&head.method, head.is_version_0, head.keep_alive);
-                self.state = State::Handling;
+                self.state = State::Handling {
+                    began: now,
+                    framing: framing.clone(),
+                };
                 let request = Request {
                     method: head.method,
                     path: head.path,

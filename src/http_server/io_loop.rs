@@ -2,21 +2,21 @@
 
 use super::connection::{Connection, Step};
 use super::connections::{ConnectionId, Connections};
-use super::limits::{HTTP_ACCEPT_BATCH, HTTP_RETRY_AFTER_S, Limits};
+use super::limits::{HTTP_ACCEPT_BATCH, Limits};
 use super::log_gate::LogGate;
-use super::outbound::{Encoded, Framing, Outbound, encode_text};
+use super::outbound::{Encoded, Framing, Outbound, busy};
 use super::polling::{Wake, poll_all};
+use super::state::State;
 use super::streams::{Stream, Streams};
 use super::workers::{Job, Report};
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use http::StatusCode;
 use rustix::event::{PollFd, PollFlags};
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 /// Size of the space for one read, in bytes.
 const READ_BYTES: usize = 64 << 10;
@@ -178,7 +178,12 @@ impl IoLoop {
         }
     }
 
+    /// Sends a response. It is dropped if it comes after its deadline, when its connection has had another or is closed.
     fn take_response(&mut self, id: ConnectionId, framing: &Framing, encoded: Encoded) {
+        let state = self.connections.get_mut(id).map(|one| one.state());
+        if !matches!(state, Some(State::Handling { .. })) {
+            return;
+        }
         match encoded {
             Encoded::Complete(outbound) => self.respond(id, outbound),
             Encoded::Streamed { .. } if !self.streams.has_room() => {
@@ -244,6 +249,7 @@ impl IoLoop {
                 id,
                 request,
                 framing,
+                deadline: Instant::now() + self.limits.handle,
             };
             let refused = match self.links.jobs.try_send(job) {
                 Ok(()) => return,
@@ -305,17 +311,4 @@ impl IoLoop {
             );
         }
     }
-}
-
-/// The answer while all threads are occupied.
-fn busy(framing: &Framing) -> Outbound {
-    let status = StatusCode::SERVICE_UNAVAILABLE;
-    let text = "the server is busy";
-    encode_text(
-        status,
-        text,
-        Some(HTTP_RETRY_AFTER_S),
-        framing,
-        SystemTime::now(),
-    )
 }

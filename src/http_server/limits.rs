@@ -19,6 +19,8 @@ const HTTP_BUFFERS_MAX_BYTES: usize = 256 << 20;
 const HTTP_RECEIVE_MAX: Duration = Duration::from_secs(10);
 /// Time that a connection may be open without the first byte of a request.
 const HTTP_IDLE_MAX: Duration = Duration::from_secs(30);
+/// Time from a complete request until its response is ready. Longer than anything that a handler waits for.
+const HTTP_HANDLE_MAX: Duration = Duration::from_secs(30);
 /// Time for sending a whole response.
 const HTTP_SEND_MAX: Duration = Duration::from_secs(30);
 /// Time that the client has to close the connection after a last response.
@@ -63,6 +65,8 @@ pub struct Limits {
     pub receive: Duration,
     /// Time that a connection may be open without the first byte of a request.
     pub idle: Duration,
+    /// Time from a complete request until its response is ready.
+    pub handle: Duration,
     /// Time for sending a whole response.
     pub send: Duration,
     /// Time that the client has to close the connection after a last response.
@@ -92,6 +96,7 @@ impl Default for Limits {
             buffers_bytes: HTTP_BUFFERS_MAX_BYTES,
             receive: HTTP_RECEIVE_MAX,
             idle: HTTP_IDLE_MAX,
+            handle: HTTP_HANDLE_MAX,
             send: HTTP_SEND_MAX,
             close_wait: HTTP_CLOSE_WAIT,
             workers: HTTP_WORKERS,

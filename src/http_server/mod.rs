@@ -5,7 +5,7 @@
 //!
 //! The thread `http-io` polls all connections. A complete request goes over a bounded channel to one of the threads `http-N`, its response
 //! over another one back; a streamed response goes with its socket to a thread `http-stream-N`. If there is no room for a request or a
-//! stream, the answer is status 503. If there are too many connections, the one that has waited longest without a complete request is
+//! stream, or the handler takes too long, the answer is status 503. If there are too many connections, the one that has waited longest without a complete request is
 //! closed in favour of the new one, so that a flood of connections does not lock others out.
 //!
 //! | file | what |

@@ -1,5 +1,6 @@
 //! A response as bytes: the head with what the server adds, and how far it was sent.
 
+use super::limits::HTTP_RETRY_AFTER_S;
 use super::response::{Body, Response, StreamWriter};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::io::{self, IoSlice, Write};
@@ -138,6 +139,13 @@ pub fn encode_text(
         Encoded::Complete(outbound) => outbound,
         Encoded::Streamed { head, .. } => Outbound::new(head, Vec::new(), false),
     }
+}
+
+/// The answer while all threads are occupied, or if the handler took too long.
+pub fn busy(framing: &Framing) -> Outbound {
+    let (status, text) = (StatusCode::SERVICE_UNAVAILABLE, "the server is busy");
+    let retry_after_s = Some(HTTP_RETRY_AFTER_S);
+    encode_text(status, text, retry_after_s, framing, SystemTime::now())
 }
 
 fn allows_body(status: StatusCode) -> bool {

@@ -1,7 +1,7 @@
 //! The states of a connection, their deadlines, and which connection is closed first. Pure: the clock is the caller's.
 
 use super::limits::Limits;
-use super::outbound::Outbound;
+use super::outbound::{Framing, Outbound};
 use rustix::event::PollFlags;
 use std::time::Instant;
 
@@ -21,7 +21,12 @@ pub enum State {
         began: Instant,
     },
     /// Its request waits for a worker, or one runs its handler.
-    Handling,
+    Handling {
+        /// When the request was complete.
+        began: Instant,
+        /// How its response is sent.
+        framing: Framing,
+    },
     /// Sends a response.
     Sending {
         /// The response.
@@ -54,7 +59,7 @@ impl State {
         match self {
             State::Idle { since } => Some(*since + limits.idle),
             State::Receiving { began, .. } => Some(*began + limits.receive),
-            State::Handling => None,
+            State::Handling { began, .. } => Some(*began + limits.handle),
             State::Sending { began, .. } => Some(*began + limits.send),
             State::Closing { began } => Some(*began + limits.close_wait),
         }
@@ -67,7 +72,7 @@ impl State {
                 Some(PollFlags::IN)
             }
             State::Sending { .. } => Some(PollFlags::OUT),
-            State::Handling => None,
+            State::Handling { .. } => None,
         }
     }
 
@@ -75,7 +80,7 @@ impl State {
     pub fn rank(&self) -> Option<Rank> {
         match self {
             State::Idle { since } | State::Receiving { since, .. } => Some(Rank::Waiting(*since)),
-            State::Handling => None,
+            State::Handling { .. } => None,
             State::Sending { began, .. } => Some(Rank::Sending(*began)),
             State::Closing { began } => Some(Rank::Closing(*began)),
         }
@@ -83,16 +88,23 @@ impl State {
 
     /// A request is being answered.
     pub fn is_answering(&self) -> bool {
-        matches!(self, State::Handling | State::Sending { .. })
+        matches!(self, State::Handling { .. } | State::Sending { .. })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::outbound::{Framing, encode_text};
+    use super::super::outbound::encode_text;
     use super::*;
     use http::StatusCode;
     use std::time::{Duration, SystemTime};
+
+    fn handling(began: Instant) -> State {
+        State::Handling {
+            began,
+            framing: Framing::of_refusal(),
+        }
+    }
 
     fn sending(began: Instant) -> State {
         let framing = Framing::of_refusal();
@@ -101,24 +113,22 @@ mod tests {
     }
 
     #[test]
-    fn each_state_but_one_has_a_deadline() {
+    fn each_state_has_a_deadline() {
         let limits = Limits::default();
         let since = Instant::now();
         let began = since + Duration::from_secs(5);
         let table = [
-            (State::Idle { since }, Some(since + limits.idle)),
-            (
-                State::Receiving { since, began },
-                Some(began + limits.receive),
-            ),
-            (State::Handling, None),
-            (sending(began), Some(began + limits.send)),
-            (State::Closing { began }, Some(began + limits.close_wait)),
+            (State::Idle { since }, since + limits.idle),
+            (State::Receiving { since, began }, began + limits.receive),
+            (handling(began), began + limits.handle),
+            (sending(began), began + limits.send),
+            (State::Closing { began }, began + limits.close_wait),
         ];
         for (state, deadline) in table {
-            assert_eq!(state.deadline(&limits), deadline, "{state:?}");
-            assert_eq!(state.rank().is_some(), deadline.is_some(), "{state:?}");
-            assert_eq!(state.interest().is_some(), deadline.is_some(), "{state:?}");
+            assert_eq!(state.deadline(&limits), Some(deadline), "{state:?}");
+            let is_handling = matches!(state, State::Handling { .. });
+            assert_eq!(state.rank().is_none(), is_handling, "{state:?}");
+            assert_eq!(state.interest().is_none(), is_handling, "{state:?}");
         }
     }
 
@@ -139,6 +149,6 @@ mod tests {
         ];
         let ranks: Vec<_> = order.iter().map(|state| state.rank().unwrap()).collect();
         assert!(ranks.is_sorted(), "{ranks:?}");
-        assert_eq!(State::Handling.rank(), None);
+        assert_eq!(handling(at(0)).rank(), None);
     }
 }

@@ -11,7 +11,7 @@ use std::any::Any;
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 /// Longest path in a log line, in characters.
 const LOGGED_PATH_MAX_CHARS: usize = 200;
@@ -28,6 +28,8 @@ pub struct Job {
     pub request: Box<Request>,
     /// How the response is sent.
     pub framing: Framing,
+    /// When the connection is answered without it.
+    pub deadline: Instant,
 }
 
 /// What other threads report to the I/O thread.
@@ -70,7 +72,11 @@ pub fn work(jobs: &Receiver<Job>, reports: &Reports, handler: &Handler) {
             id,
             request,
             framing,
+            deadline,
         } = job;
+        if Instant::now() >= deadline {
+            continue;
+        }
         let response = answer(handler, *request);
         let encoded = encode(response, &framing, SystemTime::now());
         reports.send(Report::Answered {

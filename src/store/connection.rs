@@ -17,7 +17,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A function, because running migrations consumes their list.
 type Migrations = fn() -> EmbeddedMigrations;
@@ -48,10 +48,13 @@ const SQLITE_WAL_PAGES: u32 = 16_000;
 /// Bytes that SQLite's WAL keeps after it was copied.
 const SQLITE_WAL_BYTES_KEPT: u64 = 64 * 1024 * 1024;
 /// Added to a Postgres URL that does not set them: seconds until a server that does not answer counts as unreachable, and milliseconds until a
-/// connection does whose packets are not acknowledged.
-const POSTGRES_DEFAULTS: [(&str, &str); 3] = [
+/// connection does whose packets are not acknowledged; seconds, and a number of probes, until a silent one is found broken.
+const POSTGRES_DEFAULTS: [(&str, &str); 6] = [
     ("connect_timeout", "5"),
     ("tcp_user_timeout", "10000"),
+    ("keepalives_idle", "10"),
+    ("keepalives_interval", "5"),
+    ("keepalives_count", "3"),
     ("application_name", "scanpush"),
 ];
 
@@ -221,6 +224,20 @@ fn run<C: diesel::connection::SimpleConnection>(
     statement: &str,
 ) -> Result<(), StoreError> {
     Ok(connection.batch_execute(statement)?)
+}
+
+/// Lets Postgres cancel statements that take longer.
+pub(super) fn limit_statements(
+    connection: &mut AnyConnection,
+    limit: Duration,
+) -> Result<(), StoreError> {
+    match connection {
+        AnyConnection::Sqlite(_) => Ok(()),
+        AnyConnection::Postgres(connection) => {
+            let limit_ms = limit.as_millis();
+            run(connection, &format!("SET statement_timeout = {limit_ms}"))
+        }
+    }
 }
 
 #[derive(QueryableByName)]

@@ -8,6 +8,8 @@ use std::fmt;
 
 /// How the cause begins if another process holds a lock.
 const LOCKED: &str = "it is locked by";
+/// Postgres' cause after `statement_timeout`.
+const TIMED_OUT: &str = "canceling statement due to statement timeout";
 
 /// A failed call.
 #[derive(Debug)]
@@ -82,6 +84,18 @@ impl StoreError {
         matches!(self, StoreError::Failed { cause, .. } if cause.starts_with(LOCKED))
     }
 
+    /// Whether the database as a whole is the cause, not what was asked for or another process.
+    pub fn is_of_database(&self) -> bool {
+        match self {
+            StoreError::Failed { cause, .. } => !self.is_locked() && cause != TIMED_OUT,
+            StoreError::Unusable { .. } | StoreError::Credentials(_) => true,
+            StoreError::LeaseLost { .. }
+            | StoreError::Malformed { .. }
+            | StoreError::Stopped
+            | StoreError::Inside(_) => false,
+        }
+    }
+
     /// Whether the call may succeed if it is repeated.
     pub fn may_be_repeated(&self) -> bool {
         matches!(self, StoreError::Failed { .. })
@@ -126,6 +140,9 @@ fn classified(at: &impl fmt::Display, error: &DieselError) -> StoreError {
             StoreError::unusable(at, "it is read-only")
         }
         DieselError::DatabaseError(_, information) => by_text(at, information.message()),
+        DieselError::DeserializationError(error) => {
+            StoreError::malformed("a row", &error.to_string())
+        }
         other => by_text(at, &other.to_string()),
     }
 }
@@ -225,6 +242,7 @@ mod tests {
             );
             assert!(!line.contains('\n'), "{line}");
             assert_eq!(error.may_be_repeated(), may_be_repeated, "{line}");
+            assert_eq!(error.is_of_database(), !error.is_locked(), "{line}");
         }
     }
 }

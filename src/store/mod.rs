@@ -62,6 +62,6 @@ pub use places::{ChangePlace, ServicePlace, TaskPlace};
 pub use reader::{Counts, NumberedChange, StoreReader, StoredJob, StoredTask};
 pub use retention::Keep;
 pub use statistics::{DayCount, PortCount, StateCount, Statistics, map_network};
-pub use task_list::{IncompleteScans, TaskEvent};
+pub use task_list::{TaskEvent, UnprovenScan, UnprovenScans};
 pub use url::DatabaseUrl;
 pub use writer::{Lease, StoreWriter, WriterOptions};

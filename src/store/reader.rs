@@ -1,6 +1,6 @@
 //! Reads a database: its size, single tasks and jobs, and what is known about an address. The lists are in files of their own.
 
-use super::connection::{AnyConnection, DatabaseSettings, Purpose, open};
+use super::connection::{AnyConnection, DatabaseSettings, Purpose, limit_statements, open};
 use super::error::StoreError;
 use super::merge::{Budget, PAGE_WAIT_MS};
 use super::schema::{
@@ -120,6 +120,11 @@ impl StoreReader {
     /// The budget of a page that begins now.
     pub(super) fn page_budget(&self) -> Budget {
         Budget::Page(Instant::now() + self.page_wait)
+    }
+
+    /// Lets the server cancel statements that take longer. A file has no server.
+    pub fn limit_statements(&mut self, limit: Duration) -> Result<(), StoreError> {
+        self.run(|connection| limit_statements(connection, limit))
     }
 
     /// Reads, and names the database in an error.

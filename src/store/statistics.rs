@@ -153,12 +153,13 @@ impl StoreReader {
         })
     }
 
-    /// How many changes of each kind there are, in the order of [`ChangeKind::ALL`].
-    pub fn changes_by_kind(&mut self) -> Result<[u64; 3], StoreError> {
+    /// How many changes of each kind there are after one number up to another, in the order of [`ChangeKind::ALL`].
+    pub fn changes_between(&mut self, after: i64, last: i64) -> Result<[u64; 3], StoreError> {
         self.run(|connection| {
             let mut counts = [0; 3];
             for (count, kind) in counts.iter_mut().zip(ChangeKind::ALL) {
                 let rows: i64 = changes::table
+                    .filter(changes::id.gt(after).and(changes::id.le(last)))
                     .filter(changes::kind.eq(kind.as_str()))
                     .count()
                     .get_result(connection)?;

@@ -42,13 +42,65 @@ pub struct TaskEvent {
     pub error: Option<String>,
 }
 
-/// Scans of networks that did not complete.
+/// A scan that proves nothing about what it did not find.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IncompleteScans {
+pub struct UnprovenScan {
+    /// Its task.
+    pub task_id: TaskId,
+    /// The state of the task.
+    pub state: State,
+    /// The reason of the state.
+    pub error: Option<String>,
+    /// What it proves.
+    pub proof: Option<Proof>,
+    /// When its state changed last, in unix milliseconds.
+    pub changed_ms: u64,
+    /// What it scans.
+    targets: Targets,
+}
+
+/// The latest scans that prove nothing about what they did not find, those that changed last first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnprovenScans {
+    scans: Vec<UnprovenScan>,
+    /// There may be others whose state changed at this time or before, in unix milliseconds.
+    cut_ms: Option<u64>,
+    /// When the state of one with unknown targets changed last.
+    unknown_ms: Option<u64>,
+}
+
+/// Those of some networks.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UnprovenScansOf<'a> {
     /// The scans, those that changed last first.
-    pub tasks: Vec<StoredTask>,
+    pub scans: Vec<&'a UnprovenScan>,
     /// Whether there may be more: only a limited number is compared and listed.
     pub may_be_more: bool,
+}
+
+impl UnprovenScans {
+    /// Those with targets in these networks whose state changed at or after `since`, in unix seconds.
+    pub fn of(&self, networks: &Targets, since: u64) -> UnprovenScansOf<'_> {
+        let since_ms = since.saturating_mul(1000);
+        let is_recent = |scan: &&UnprovenScan| scan.changed_ms >= since_ms;
+        let mut scans: Vec<&UnprovenScan> = self
+            .scans
+            .iter()
+            .take_while(is_recent)
+            .filter(|scan| !scan.targets.intersection(networks).is_empty())
+            .take(INCOMPLETE_LISTED_MAX + 1)
+            .collect();
+        let is_cut = scans.len() > INCOMPLETE_LISTED_MAX;
+        scans.truncate(INCOMPLETE_LISTED_MAX);
+        UnprovenScansOf {
+            scans,
+            may_be_more: is_cut
+                || [self.cut_ms, self.unknown_ms]
+                    .into_iter()
+                    .flatten()
+                    .any(|ms| ms >= since_ms),
+        }
+    }
 }
 
 /// What tasks are ordered by, the latest change first.
@@ -105,52 +157,67 @@ impl StoreReader {
         })
     }
 
-    /// The scans whose targets have addresses of `networks`, that began and did not complete, or completed without proof, and whose state changed at
-    /// or after `since`, in unix seconds. Those that are still running belong to them.
-    pub fn incomplete_scans(
-        &mut self,
-        networks: &Targets,
-        since: u64,
-    ) -> Result<IncompleteScans, StoreError> {
+    /// The latest scans that began and did not complete, or completed without proof. Those that are still running belong to them.
+    pub fn unproven_scans(&mut self) -> Result<UnprovenScans, StoreError> {
         self.run(|connection| {
             let rows: Vec<TaskRow> = tasks::table
                 .filter(sql::<Bool>(IS_UNPROVEN))
-                .filter(tasks::changed_ms.ge(signed(since.saturating_mul(1000))))
                 .order(tasks::changed_ms.desc())
                 .limit(INCOMPLETE_COMPARED_MAX)
                 .select(TaskRow::as_select())
                 .load(connection)?;
-            let mut may_be_more = rows.len() as i64 >= INCOMPLETE_COMPARED_MAX;
-            let mut found = Vec::new();
+            let is_cut = rows.len() as i64 >= INCOMPLETE_COMPARED_MAX;
+            let cut_ms = rows.last().filter(|_| is_cut);
+            let cut_ms = cut_ms.map(|row| unsigned(row.changed_ms));
+            let mut scans = Vec::new();
+            let mut unknown_ms = None;
             for row in rows {
-                let has_begun = row.begun_ms.is_some();
                 let task = StoredTask::try_from(row)?;
-                if !has_begun || !is_incomplete(&task) || !scans(&task, networks) {
-                    continue;
+                let changed_ms = task.changed_ms;
+                match unproven(task) {
+                    Unproven::Not => {}
+                    Unproven::Scan(scan) => scans.push(*scan),
+                    Unproven::Unknown => unknown_ms = unknown_ms.max(Some(changed_ms)),
                 }
-                if found.len() >= INCOMPLETE_LISTED_MAX {
-                    may_be_more = true;
-                    break;
-                }
-                found.push(task);
             }
-            Ok(IncompleteScans {
-                tasks: found,
-                may_be_more,
+            Ok(UnprovenScans {
+                scans,
+                cut_ms,
+                unknown_ms,
             })
         })
     }
 }
 
-fn is_incomplete(task: &StoredTask) -> bool {
-    task.state != State::Completed || task.proof != Some(Proof::Covered)
+/// Whether a task is a scan that proves nothing.
+enum Unproven {
+    /// It has a proof, or never began.
+    Not,
+    /// It is.
+    Scan(Box<UnprovenScan>),
+    /// It is, but what it scanned is unknown.
+    Unknown,
 }
 
-/// Whether a task has targets in these networks.
-fn scans(task: &StoredTask, networks: &Targets) -> bool {
-    let parameters = task.parameters.as_ref();
-    let coverage = parameters.and_then(|parameters| parameters.coverage().ok());
-    coverage.is_some_and(|coverage| !coverage.targets.intersection(networks).is_empty())
+fn unproven(task: StoredTask) -> Unproven {
+    let has_begun =
+        task.begun_ms.is_some() || matches!(task.state, State::Failed | State::Cancelled);
+    let is_proven = task.state == State::Completed && task.proof == Some(Proof::Covered);
+    if !has_begun || is_proven {
+        return Unproven::Not;
+    }
+    let coverage = task.parameters.map(|parameters| parameters.coverage());
+    let Some(Ok(coverage)) = coverage else {
+        return Unproven::Unknown;
+    };
+    Unproven::Scan(Box::new(UnprovenScan {
+        task_id: task.task_id,
+        state: task.state,
+        error: task.error,
+        proof: task.proof,
+        changed_ms: task.changed_ms,
+        targets: coverage.targets,
+    }))
 }
 
 /// Tasks of a job, of a server, in a state, or all of them.

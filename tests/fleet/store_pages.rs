@@ -385,17 +385,18 @@ fn tasks_and_jobs() {
 
         // Tasks 0 to 3 have not completed; 4 has, and covered its targets.
         let networks: Targets = "10.0.0.0-10.0.4.255".parse().unwrap();
-        let scans = reader.incomplete_scans(&networks, BEGIN).unwrap();
-        let mut ids: Vec<&str> = scans.tasks.iter().map(|one| one.task_id.as_str()).collect();
+        let unproven = reader.unproven_scans().unwrap();
+        let scans = unproven.of(&networks, BEGIN);
+        let mut ids: Vec<&str> = scans.scans.iter().map(|one| one.task_id.as_str()).collect();
         ids.sort_unstable();
         let mut expected: Vec<String> = (0..4).map(id_of).collect();
         expected.sort_unstable();
         assert!(!scans.may_be_more && ids == expected, "{ids:?}");
-        let later = reader.incomplete_scans(&networks, BEGIN + 1000).unwrap();
-        assert!(later.tasks.is_empty());
+        let later = unproven.of(&networks, BEGIN + 1000);
+        assert!(later.scans.is_empty());
         let everywhere = "10.0.0.0/8".parse().unwrap();
-        let many = reader.incomplete_scans(&everywhere, BEGIN).unwrap();
-        assert!(many.may_be_more && many.tasks.len() == 100);
+        let many = unproven.of(&everywhere, BEGIN);
+        assert!(many.may_be_more && many.scans.len() == 100);
         answers.push(all);
     }
     assert!(answers[0] == answers[1]);

@@ -142,3 +142,29 @@ fn requests_beyond_the_queue_are_told_to_come_back() {
     until("it is answered again", || refused.ask("/").0 == 200);
     drop(queued);
 }
+
+#[test]
+fn a_request_whose_handler_takes_too_long_is_answered_without_it() {
+    let limits = Limits {
+        workers: 1,
+        handle: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let site = Site::start(limits);
+    let mut running = site.client();
+    running.send_get("/wait");
+    site.expect_event("waiting");
+    let mut queued = site.client();
+    queued.send_get("/wait");
+    for late in [&mut running, &mut queued] {
+        let (head, body) = late.response();
+        assert_eq!(status_of(&head), 503);
+        assert_eq!(field(&head, "connection"), Some("close"));
+        assert_eq!(body, "the server is busy\n");
+    }
+    site.gate.send_timeout((), TEST_WAIT).unwrap();
+    running.expect_closed();
+    // The queued one was not handled at all.
+    until("others are answered", || site.get("/").0 == 200);
+    assert!(site.events.is_empty());
+}

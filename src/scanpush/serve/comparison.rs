@@ -2,6 +2,7 @@
 
 use super::list_export;
 use super::lists::{Paging, Rows};
+use super::memo::Remembered;
 use super::problem::Problem;
 use super::route::{Answer, Context};
 use crate::flags::Flag;
@@ -14,16 +15,13 @@ use crate::scanpush::results::diff::Change;
 use crate::scanpush::table::{Column, Side};
 use serde::Serialize;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 const A: Flag = Flag::optional("--a", "ID", "the first task or job");
 const B: Flag = Flag::optional("--b", "ID", "the second task or job");
 
 /// Findings of both sides together up to which they are compared: they are held in memory, about 50 bytes each.
 const DIFF_FINDINGS_MAX: u64 = 2_000_000;
-
-/// One comparison at a time, which bounds their memory.
-static TURN: Mutex<()> = Mutex::new(());
 
 /// A question for the differences of two tasks or jobs.
 #[derive(Debug)]
@@ -62,20 +60,23 @@ impl DiffQuery {
     }
 
     /// The comparison; none if nothing is to be compared yet.
-    pub fn report(&self, context: &Context<'_>) -> Result<Option<Report>, Problem> {
+    pub fn report(&self, context: &Context<'_>) -> Result<Option<Remembered<Report>>, Problem> {
         let Some([first, second]) = &self.names else {
             return Ok(None);
         };
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let report = context.site.readers.ask(|store| {
-            match Report::read(store, [first, second], Some(DIFF_FINDINGS_MAX)) {
-                Ok(report) => Ok(Ok(report)),
-                Err(DiffError::Store(error)) => Err(error),
-                Err(DiffError::Unknown(line)) => Ok(Err(Problem::not_found(line))),
-                Err(DiffError::Refused(line)) => Ok(Err(Problem::conflict(line))),
-            }
+        let site = context.site;
+        let key = [first, second].map(TaskId::to_string);
+        let report = site.answers.comparison.get(key, || {
+            site.readers.ask_long(|store| {
+                match Report::read(store, [first, second], Some(DIFF_FINDINGS_MAX)) {
+                    Ok(report) => Ok(Ok(report)),
+                    Err(DiffError::Store(error)) => Err(error),
+                    Err(DiffError::Unknown(line)) => Ok(Err(Problem::not_found(line))),
+                    Err(DiffError::Refused(line)) => Ok(Err(Problem::conflict(line))),
+                }
+            })?
         })?;
-        report.map(Some)
+        Ok(Some(report))
     }
 
     /// The differences of a page.
@@ -91,12 +92,12 @@ impl DiffQuery {
     }
 
     /// All differences as a document, if a format is asked for.
-    pub fn export(&self, context: &Context<'_>, report: &Report) -> Option<Answer> {
+    pub fn export(&self, context: &Context<'_>, report: &Arc<Report>) -> Option<Answer> {
         let format = self.paging.format?;
-        let changes = report.comparison.changes.clone();
+        let report = Arc::clone(report);
         let write = move |look: Look<'_>, output: &mut Output<'_>| {
             let mut writer = RowWriter::new(format, look, &[], output);
-            for change in &changes {
+            for change in &report.comparison.changes {
                 writer.row(&DiffLine::new(change))?;
             }
             writer.end::<DiffLine>().map(|_| ())

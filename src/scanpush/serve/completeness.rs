@@ -7,7 +7,7 @@ use crate::model::targets::AddressRange;
 use crate::model::text::one_line;
 use crate::model::{State, Targets};
 use crate::scanpush::tasks::now_ms;
-use crate::store::StoredTask;
+use crate::store::{StoreReader, UnprovenScan};
 use serde::Serialize;
 
 /// Scans of this time are looked at if a question has no time.
@@ -55,20 +55,22 @@ impl Completeness {
                 &everything
             }
         };
-        let scans = context
-            .site
-            .readers
-            .ask(|store| store.incomplete_scans(networks, since))?;
+        let site = context.site;
+        let unproven = site
+            .answers
+            .unproven
+            .get((), || site.readers.ask(StoreReader::unproven_scans))?;
+        let scans = unproven.value.of(networks, since);
         Ok(Completeness {
             since,
-            incomplete: scans.tasks.iter().map(IncompleteScan::new).collect(),
+            incomplete: scans.scans.into_iter().map(IncompleteScan::new).collect(),
             may_be_more: scans.may_be_more,
         })
     }
 }
 
 impl IncompleteScan {
-    fn new(task: &StoredTask) -> IncompleteScan {
+    fn new(task: &UnprovenScan) -> IncompleteScan {
         let detail = match (&task.error, task.proof) {
             (_, Some(proof)) if task.state == State::Completed => proof.as_str().to_owned(),
             (Some(error), _) => one_line(error),

@@ -142,12 +142,12 @@ fn write(
     match source {
         Source::Database => {
             let mut written = Ok(());
+            // A slow client may take hours.
+            let mut reader = site.readers.open().map_err(io::Error::other)?;
             for task in tasks {
-                let read = site.readers.try_ask(|reader| {
-                    reader.finding_records_of(&task.id, |found| {
-                        written = writer.finding(found);
-                        written.is_ok()
-                    })
+                let read = reader.finding_records_of(&task.id, |found| {
+                    written = writer.finding(found);
+                    written.is_ok()
                 });
                 read.map_err(io::Error::other)?;
                 std::mem::replace(&mut written, Ok(()))?;

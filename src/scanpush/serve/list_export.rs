@@ -1,7 +1,6 @@
 //! Documents that are streamed: memory does not grow with them, and nothing is held open in the database between two pages of rows, however slowly
 //! the other end reads.
 
-use super::problem::Problem;
 use super::route::{Answer, Context};
 use super::site::Site;
 use crate::exit::Failure;
@@ -50,8 +49,7 @@ pub fn stream(
 ) -> Answer {
     let site = Arc::clone(context.site);
     // A connection of its own, since a slow client may take hours. Opened here, so that a database that is away is a 503.
-    let mut store = StoreReader::open(&site.options.store.database)
-        .map_err(|error| Problem::unavailable(format!("the database cannot be read: {error}")))?;
+    let mut store = site.readers.open()?;
     let (content_type, ending) = match format {
         QueryFormat::Csv => ("text/csv; charset=utf-8; header=present", "csv"),
         QueryFormat::Ndjson => ("application/x-ndjson", "ndjson"),

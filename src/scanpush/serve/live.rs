@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// How often the claim table is read.
 const LIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// A snapshot that is older counts as one that cannot be read.
+const LIVE_AGE_MAX: Duration = Duration::from_secs(5);
 /// Running tasks that are shown live at most.
 pub const LIVE_TASKS_MAX: usize = 500;
 
@@ -50,6 +52,8 @@ struct LiveState {
     away: Option<Away>,
     version: u64,
     digest: u64,
+    /// The number of the newest change in the database, and how many changes of tasks' states were read.
+    database: (i64, u64),
     has_stopped: bool,
 }
 
@@ -57,7 +61,16 @@ impl Live {
     /// The latest snapshot, and why there is no newer one.
     pub fn latest(&self) -> (Arc<Snapshot>, Option<Away>) {
         let state = self.lock();
-        (Arc::clone(&state.snapshot), state.away.clone())
+        let away = state
+            .away
+            .clone()
+            .or_else(|| state.snapshot.stale(now_ms()));
+        (Arc::clone(&state.snapshot), away)
+    }
+
+    /// Notes what the database has: the number of the newest change, and how many changes of tasks' states were read.
+    pub fn note_database(&self, newest_change: i64, states_read: u64) {
+        self.lock().database = (newest_change, states_read);
     }
 
     /// A number that increases whenever something that pages show may have changed; none once nothing is read any more.
@@ -70,17 +83,17 @@ impl Live {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the claim table until `stop` is closed. `newest_change` returns the number of the newest change in the database.
+    /// Reads the claim table until `stop` is closed. `is_database_away` does not wait for the database.
     pub fn run(
         &self,
         connection: &Connection,
-        newest_change: impl Fn() -> Option<i64>,
+        is_database_away: impl Fn() -> bool,
         stop: &Receiver<()>,
     ) {
         let (mut table, mut found_rate) = (None, FoundRate::default());
         loop {
             let read = read(connection, &mut table, &mut found_rate);
-            self.note(read, newest_change());
+            self.note(read, is_database_away());
             match stop.recv_timeout(LIVE_INTERVAL) {
                 Err(RecvTimeoutError::Timeout) => {}
                 _ => break,
@@ -89,7 +102,7 @@ impl Live {
         self.lock().has_stopped = true;
     }
 
-    fn note(&self, read: Result<Snapshot, ClaimTableError>, newest_change: Option<i64>) {
+    fn note(&self, read: Result<Snapshot, ClaimTableError>, is_database_away: bool) {
         let mut latest = self.lock();
         match read {
             Ok(snapshot) => {
@@ -105,7 +118,8 @@ impl Live {
                 latest.away = Some(Away { since_ms, cause });
             }
         }
-        let digest = digest(&latest.snapshot, latest.away.is_some(), newest_change);
+        let away = [latest.away.is_some(), is_database_away];
+        let digest = digest(&latest.snapshot, away, latest.database);
         if digest != latest.digest {
             latest.digest = digest;
             latest.version += 1;
@@ -113,8 +127,20 @@ impl Live {
     }
 }
 
-/// What differs whenever a page would, except for ages.
-fn digest(snapshot: &Snapshot, is_away: bool, newest_change: Option<i64>) -> u64 {
+impl Snapshot {
+    /// Since when nothing was read, if that is too long.
+    fn stale(&self, now_ms: u64) -> Option<Away> {
+        let age_ms = now_ms.saturating_sub(self.at_ms);
+        let is_stale = self.at_ms > 0 && u128::from(age_ms) > LIVE_AGE_MAX.as_millis();
+        is_stale.then(|| Away {
+            since_ms: self.at_ms,
+            cause: "reading it takes too long".to_owned(),
+        })
+    }
+}
+
+/// What differs whenever a page would, except for ages. `away`: whether Redis and the database are.
+fn digest(snapshot: &Snapshot, away: [bool; 2], database: (i64, u64)) -> u64 {
     #[derive(Serialize)]
     struct Shown<'a> {
         running: &'a [LiveTask],
@@ -134,7 +160,7 @@ fn digest(snapshot: &Snapshot, is_away: bool, newest_change: Option<i64>) -> u64
         queue: &snapshot.queue,
     };
     let mut hasher = DefaultHasher::new();
-    (is_away, newest_change).hash(&mut hasher);
+    (away, database).hash(&mut hasher);
     serde_json::to_string(&shown)
         .unwrap_or_default()
         .hash(&mut hasher);
@@ -180,14 +206,33 @@ mod tests {
             at_ms: now_ms(),
             ..Snapshot::default()
         };
-        live.note(Ok(snapshot(1.0)), None);
+        live.note(Ok(snapshot(1.0)), false);
         let first = live.version();
-        live.note(Ok(snapshot(1.0)), None);
+        live.note(Ok(snapshot(1.0)), false);
         assert_eq!(live.version(), first);
-        live.note(Ok(snapshot(2.0)), None);
+        live.note(Ok(snapshot(2.0)), false);
         let second = live.version();
         assert!(second > first);
-        live.note(Ok(snapshot(2.0)), Some(7));
-        assert!(live.version() > second);
+        live.note_change(7);
+        live.note(Ok(snapshot(2.0)), false);
+        let third = live.version();
+        assert!(third > second);
+        live.note(Ok(snapshot(2.0)), true);
+        assert!(live.version() > third);
+    }
+
+    #[test]
+    fn an_old_snapshot_is_one_that_cannot_be_read() {
+        let live = Live::default();
+        let read_at = |at_ms| Snapshot {
+            at_ms,
+            ..Snapshot::default()
+        };
+        let age_max_ms = LIVE_AGE_MAX.as_millis() as u64;
+        live.note(Ok(read_at(now_ms())), false);
+        assert!(live.latest().1.is_none());
+        let old = now_ms() - age_max_ms - 1;
+        live.note(Ok(read_at(old)), false);
+        assert_eq!(live.latest().1.unwrap().since_ms, old);
     }
 }

@@ -11,19 +11,11 @@ use crate::monitoring::{
     self, Counter, CounterBy, Endpoints, Histogram, Part, Registry, counters_by,
 };
 use crate::scanpush::tasks::now_ms;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
 use http::StatusCode;
 use prometheus_client::metrics::family::Family;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-/// How often changes are counted, if somebody has read the metrics since.
-const COUNT_INTERVAL: Duration = Duration::from_secs(60);
-/// After a count, a pause of this many times its duration.
-const COUNT_REST: u32 = 20;
-/// How often it is checked whether somebody has.
-const COUNT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Upper bounds of durations, in seconds.
 const DURATIONS_S: [f64; 11] = [
     0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -81,9 +73,6 @@ pub struct Metrics {
     findings: Counter,
     ignored: Counter,
     changes: CounterBy,
-    /// Changes of each kind when they were last counted.
-    counted: Mutex<[u64; 3]>,
-    was_read: Arc<AtomicBool>,
 }
 
 impl Metrics {
@@ -97,17 +86,11 @@ impl Metrics {
             findings: Counter::default(),
             ignored: Counter::default(),
             changes: counters_by("kind", ChangeKind::ALL.map(ChangeKind::as_str)),
-            counted: Mutex::default(),
-            was_read: Arc::default(),
         };
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         register_watched(&mut registry, &watched);
-        register_counts(
-            &mut registry,
-            &watched.statistics,
-            Arc::clone(&metrics.was_read),
-        );
+        register_counts(&mut registry, &watched.statistics);
         metrics.endpoints =
             access.map(|access| Endpoints::new(registry, move || watched.parts(), access));
         metrics
@@ -128,32 +111,12 @@ impl Metrics {
         histogram.observe(took.as_secs_f64());
     }
 
-    /// Counts changes now and then, until `stop` is closed.
-    pub fn run(&self, readers: &Readers, stop: &Receiver<()>) {
-        let mut due_at: Option<Instant> = None;
-        while stop.recv_timeout(COUNT_CHECK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-            let is_due = due_at.is_none_or(|at| Instant::now() >= at);
-            if is_due && self.was_read.swap(false, Ordering::Relaxed) {
-                let began = Instant::now();
-                self.count_changes(readers);
-                let rest = began.elapsed().saturating_mul(COUNT_REST);
-                due_at = Some(Instant::now() + rest.max(COUNT_INTERVAL));
-            }
-        }
-    }
-
-    fn count_changes(&self, readers: &Readers) {
-        // The error is on the page and in /readyz.
-        let Ok(changes) = readers.try_ask(|reader| reader.changes_by_kind()) else {
-            return;
-        };
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        for ((kind, now), before) in ChangeKind::ALL.iter().zip(changes).zip(*counted) {
-            // Fewer: old ones were deleted.
+    /// Counts new changes of each kind, in the order of [`ChangeKind::ALL`].
+    pub fn count_changes(&self, counts: [u64; 3]) {
+        for (kind, count) in ChangeKind::ALL.iter().zip(counts) {
             let counter = self.changes.get_or_create(&[("kind", kind.as_str())]);
-            counter.inc_by(now.saturating_sub(before));
+            counter.inc_by(count);
         }
-        *counted = changes;
     }
 
     fn register(&self, registry: &mut Registry) {
@@ -184,7 +147,7 @@ impl Metrics {
         );
         registry.register(
             "scanpush_changes_total",
-            "Changes of services in the database, counted about once a minute.",
+            "Changes of services that appeared in the database since the start of this process.",
             self.changes.clone(),
         );
     }
@@ -284,17 +247,12 @@ fn register_watched(registry: &mut Registry, watched: &Watched) {
 }
 
 /// Gauges of what was counted in the database last.
-fn register_counts(
-    registry: &mut Registry,
-    statistics: &Arc<LatestStatistics>,
-    was_read: Arc<AtomicBool>,
-) {
+fn register_counts(registry: &mut Registry, statistics: &Arc<LatestStatistics>) {
     let of = Arc::clone(statistics);
     registry.register_derived_by(
         "scanpush_services",
-        "Services in the database, counted about once a minute.",
+        "Services in the database, counted now and then.",
         move || {
-            was_read.store(true, Ordering::Relaxed);
             let by_state = of.latest().map(|counted| {
                 let statistics = &counted.statistics;
                 [("open", statistics.open), ("closed", statistics.closed)]
@@ -305,7 +263,7 @@ fn register_counts(
     let of = Arc::clone(statistics);
     registry.register_derived_by(
         "scanpush_stored_tasks",
-        "Tasks in the database, counted about once a minute.",
+        "Tasks in the database, counted now and then.",
         move || {
             let counted = of.latest().into_iter();
             let tasks = counted.map(|counted| (Vec::new(), counted.statistics.tasks as f64));
@@ -331,6 +289,7 @@ fn labelled(
 #[cfg(test)]
 mod tests {
     use super::super::access::sample::request;
+    use super::super::change_watch;
     use super::super::for_tests::site;
     use super::super::router;
     use super::super::site::Site;
@@ -357,7 +316,8 @@ mod tests {
         let site = site(&["-db", &store.url()]);
         site.metrics
             .note_request("/tasks/{task_id}", StatusCode::OK, Duration::from_millis(3));
-        site.metrics.count_changes(&site.readers);
+        assert!(change_watch::ask(&site, Some(0)) > Some(0));
+        assert!(change_watch::ask(&site, None) > Some(0));
         site.statistics.count(&site.readers);
         for report in [
             Report::Has(Need::Database),

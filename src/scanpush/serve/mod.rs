@@ -30,6 +30,8 @@
 //! | `completeness.rs` | the scans that prove nothing about a result |
 //! | `statistics.rs`, `chart.rs` | the thread that counts, and plots as SVG |
 //! | `list_export.rs` | documents that are streamed |
+//! | `change_watch.rs` | the thread that asks for the newest changes |
+//! | `memo.rs`, `answers.rs` | keeps answers for a short time; those that requests share |
 //! | `kept_pages.rs` | pages as they were last, for when the database is away |
 //! | `html.rs` | escapes text |
 //! | `links.rs` | addresses of pages |
@@ -39,8 +41,10 @@
 //! | `api/` | the API |
 
 mod access;
+mod answers;
 mod api;
 mod assets;
+mod change_watch;
 mod chart;
 mod comparison;
 mod completeness;
@@ -59,6 +63,7 @@ mod links;
 mod list_export;
 mod lists;
 mod live;
+mod memo;
 mod metrics;
 mod new_scan;
 mod options;

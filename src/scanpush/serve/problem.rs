@@ -5,6 +5,9 @@ use crate::model::Invalid;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
+/// `Retry-After` of problems with status 503, in seconds.
+const UNAVAILABLE_RETRY_AFTER_S: u64 = 2;
+
 /// Why a request cannot be answered.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -69,7 +72,11 @@ impl Problem {
 
     /// 503: Kafka, Redis or the database is away.
     pub fn unavailable(detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        let retry_after = HeaderValue::from(UNAVAILABLE_RETRY_AFTER_S);
+        Problem {
+            field: Some((header::RETRY_AFTER, retry_after)),
+            ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        }
     }
 
     /// The name of the status.

@@ -1,24 +1,88 @@
-//! Connections to the database for requests.
+//! Connections to the database for requests. A database that does not answer occupies a part of the threads that handle requests, and only for as long
+//! as it takes to notice: other requests are then refused at once.
 
 use super::live::Away;
 use super::problem::Problem;
 use crate::scanpush::tasks::now_ms;
 use crate::store::{DatabaseSettings, StoreError, StoreReader};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-/// Connections that are kept open while nobody uses them.
-const IDLE_READERS_MAX: usize = 8;
+/// Questions that are answered at a time. Fewer than there are threads that handle requests.
+const READERS_MAX: usize = 5;
+/// A question waits for this long until there are fewer, unless the database is away.
+const READERS_WAIT: Duration = Duration::from_millis(500);
+/// The database counts as away while a question has no answer for this long, nor any other question.
+const ANSWER_MAX: Duration = Duration::from_secs(3);
+/// While the database is away, it is asked this often.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Time for a statement, after which Postgres cancels it.
+const STATEMENT_MAX: Duration = Duration::from_secs(20);
 
 /// Connections to the database.
 pub struct Readers {
     settings: DatabaseSettings,
     state: Mutex<ReadersState>,
+    /// Notified when a question has ended.
+    ended: Condvar,
 }
 
 #[derive(Default)]
 struct ReadersState {
     idle: Vec<StoreReader>,
-    away: Option<Away>,
+    asked: Vec<Asked>,
+    last_number: u64,
+    /// When a question was answered last.
+    answered_at: Option<Instant>,
+    /// How the last question failed, if the database is the cause.
+    failed: Option<Away>,
+    /// When the database was asked last while it was away.
+    probed_at: Option<Instant>,
+}
+
+/// A question without an answer.
+struct Asked {
+    number: u64,
+    began: Instant,
+    length: Length,
+}
+
+/// How long a question may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Length {
+    Short,
+    /// Reads much: that it takes long says nothing about the database.
+    Long,
+}
+
+/// Why the database did not answer.
+#[derive(Debug)]
+pub enum Unread {
+    /// Too many others are asking.
+    Busy,
+    /// It did not answer before, and was not asked.
+    Away(Away),
+    /// It was asked.
+    Failed(StoreError),
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unread::Busy => f.write_str("too many others are reading it"),
+            Unread::Away(away) => f.write_str(&away.cause),
+            Unread::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Unread {}
+
+impl From<Unread> for Problem {
+    fn from(unread: Unread) -> Problem {
+        Problem::unavailable(format!("the database cannot be read: {unread}"))
+    }
 }
 
 impl Readers {
@@ -27,6 +91,7 @@ impl Readers {
         Readers {
             settings,
             state: Mutex::default(),
+            ended: Condvar::new(),
         }
     }
 
@@ -35,45 +100,222 @@ impl Readers {
         &self,
         question: impl FnOnce(&mut StoreReader) -> Result<T, StoreError>,
     ) -> Result<T, Problem> {
-        self.try_ask(question)
-            .map_err(|error| Problem::unavailable(format!("the database cannot be read: {error}")))
+        Ok(self.try_ask(question)?)
     }
 
     /// The same, with the database's own error.
     pub fn try_ask<T>(
         &self,
         question: impl FnOnce(&mut StoreReader) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    ) -> Result<T, Unread> {
+        self.ask_of(Length::Short, question)
+    }
+
+    /// Asks something that reads much.
+    pub fn ask_long<T>(
+        &self,
+        question: impl FnOnce(&mut StoreReader) -> Result<T, StoreError>,
+    ) -> Result<T, Problem> {
+        Ok(self.ask_of(Length::Long, question)?)
+    }
+
+    /// A connection for something that takes as long as it takes, on another thread than one that handles requests.
+    pub fn open(&self) -> Result<StoreReader, Unread> {
+        let turn = self.begin(Length::Short)?;
+        let opened = self.connect();
+        self.note(opened.as_ref().map(|_| ()));
+        drop(turn);
+        opened.map_err(Unread::Failed)
+    }
+
+    /// A connection for the threads that count: they take long, and no request waits for them.
+    pub fn open_unlimited(&self) -> Result<StoreReader, StoreError> {
+        StoreReader::open(&self.settings)
+    }
+
+    fn ask_of<T>(
+        &self,
+        length: Length,
+        question: impl FnOnce(&mut StoreReader) -> Result<T, StoreError>,
+    ) -> Result<T, Unread> {
+        let turn = self.begin(length)?;
         let idle = self.lock().idle.pop();
         let asked = idle
-            .map_or_else(|| StoreReader::open(&self.settings), Ok)
+            .map_or_else(|| self.connect(), Ok)
             .and_then(|mut reader| question(&mut reader).map(|answer| (answer, reader)));
+        self.note(asked.as_ref().map(|_| ()));
+        drop(turn);
+        let (answer, reader) = asked.map_err(Unread::Failed)?;
+        self.lock().idle.push(reader);
+        Ok(answer)
+    }
+
+    fn connect(&self) -> Result<StoreReader, StoreError> {
+        let mut reader = StoreReader::open(&self.settings)?;
+        reader.limit_statements(STATEMENT_MAX)?;
+        Ok(reader)
+    }
+
+    /// Waits for a turn, unless the database is away.
+    fn begin(&self, length: Length) -> Result<Turn<'_>, Unread> {
+        let deadline = Instant::now() + READERS_WAIT;
         let mut state = self.lock();
-        match asked {
-            Ok((answer, reader)) => {
-                state.away = None;
-                if state.idle.len() < IDLE_READERS_MAX {
-                    state.idle.push(reader);
+        loop {
+            let now = Instant::now();
+            let is_full = state.asked.len() >= READERS_MAX;
+            if let Some(away) = state.away(now) {
+                let probed_at = state.probed_at.map(|at| at + PROBE_INTERVAL);
+                if is_full || probed_at.is_some_and(|next| now < next) {
+                    return Err(Unread::Away(away));
                 }
-                Ok(answer)
+                state.probed_at = Some(now);
             }
-            Err(error) => {
-                state.idle.clear();
-                state.away.get_or_insert_with(|| Away {
-                    since_ms: now_ms(),
-                    cause: error.to_string(),
+            if !is_full {
+                state.last_number += 1;
+                let number = state.last_number;
+                state.asked.push(Asked {
+                    number,
+                    began: now,
+                    length,
                 });
-                Err(error)
+                return Ok(Turn {
+                    readers: self,
+                    number,
+                });
             }
+            let wait = deadline.saturating_duration_since(now);
+            if wait.is_zero() {
+                return Err(Unread::Busy);
+            }
+            let waited = self.ended.wait_timeout(state, wait);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// Why the database could not be read when it was last asked.
+    /// Notes how a question has ended.
+    fn note(&self, answered: Result<(), &StoreError>) {
+        let mut state = self.lock();
+        match answered {
+            Ok(()) => {
+                state.answered_at = Some(Instant::now());
+                state.failed = None;
+            }
+            Err(error) if error.is_of_database() => {
+                state.idle.clear();
+                state.failed = Some(Away {
+                    since_ms: state.failed.as_ref().map_or_else(now_ms, |it| it.since_ms),
+                    cause: error.to_string(),
+                });
+            }
+            // Others may be answered.
+            Err(_) => {}
+        }
+    }
+
+    /// Why the database cannot be read.
     pub fn away(&self) -> Option<Away> {
-        self.lock().away.clone()
+        self.lock().away(Instant::now())
     }
 
     fn lock(&self) -> MutexGuard<'_, ReadersState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ReadersState {
+    fn away(&self, now: Instant) -> Option<Away> {
+        self.failed.clone().or_else(|| self.silent(now))
+    }
+
+    /// The database has not answered a question, nor any other since.
+    fn silent(&self, now: Instant) -> Option<Away> {
+        let short = self.asked.iter().filter(|it| it.length == Length::Short);
+        let began = short.map(|it| it.began).min()?;
+        let silent = now.saturating_duration_since(began.max(self.answered_at.unwrap_or(began)));
+        (silent >= ANSWER_MAX).then(|| Away {
+            since_ms: now_ms().saturating_sub(silent.as_millis() as u64),
+            cause: "the database does not answer".to_owned(),
+        })
+    }
+}
+
+/// The place of a question among the [`READERS_MAX`], until it has ended.
+struct Turn<'a> {
+    readers: &'a Readers,
+    number: u64,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.readers.lock();
+        state.asked.retain(|asked| asked.number != self.number);
+        drop(state);
+        self.readers.ended.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scanpush::sample_store::SampleStore;
+    use crossbeam_channel::bounded;
+    use std::thread;
+
+    fn readers(url: &str) -> Readers {
+        Readers::new(DatabaseSettings {
+            url: url.parse().unwrap(),
+            password: None,
+        })
+    }
+
+    #[test]
+    fn a_database_that_does_not_answer_is_away_and_only_probed() {
+        let store = SampleStore::new();
+        let readers = readers(&store.url());
+        readers.ask(|_| Ok(())).unwrap();
+        let (answer, answers) = bounded::<()>(0);
+        let (begun, begins) = bounded::<()>(0);
+        let hang = |_: &mut StoreReader| {
+            begun.send(()).unwrap();
+            answers.recv().unwrap();
+            Ok(())
+        };
+        thread::scope(|scope| {
+            for _ in 1..READERS_MAX {
+                scope.spawn(|| readers.ask(hang).unwrap());
+                begins.recv().unwrap();
+            }
+            readers.ask(|_| Ok(())).unwrap();
+            assert!(readers.away().is_none());
+            thread::sleep(ANSWER_MAX);
+            assert!(readers.away().is_some());
+            // The probe takes the last place.
+            scope.spawn(|| readers.ask(hang).unwrap());
+            begins.recv().unwrap();
+            let began = Instant::now();
+            assert!(matches!(readers.try_ask(|_| Ok(())), Err(Unread::Away(_))));
+            assert!(began.elapsed() < READERS_WAIT);
+            for _ in 0..READERS_MAX {
+                answer.send(()).unwrap();
+            }
+        });
+        assert!(readers.away().is_none());
+        readers.ask(|_| Ok(())).unwrap();
+    }
+
+    #[test]
+    fn only_the_database_itself_is_away() {
+        let store = SampleStore::new();
+        let of_store = readers(&store.url());
+        let malformed = || StoreError::Malformed {
+            what: "tasks.state".to_owned(),
+            value: "\"x\"".to_owned(),
+        };
+        assert!(of_store.ask(|_| Err::<(), _>(malformed())).is_err());
+        assert!(of_store.away().is_none());
+        let missing = readers("sqlite:/nowhere/scan.db");
+        assert!(missing.ask(|_| Ok(())).is_err());
+        assert!(missing.away().is_some());
+        assert!(matches!(missing.try_ask(|_| Ok(())), Err(Unread::Away(_))));
     }
 }

@@ -1,5 +1,6 @@
 //! Starts the threads, waits for a signal, and stops them.
 
+use super::change_watch;
 use super::options;
 use super::router;
 use super::site::Site;
@@ -67,11 +68,8 @@ fn start_threads(site: &Arc<Site>, stop: &Receiver<()>) -> io::Result<[JoinHandl
     let live = {
         let (site, stop) = (Arc::clone(site), stop.clone());
         let read = move || {
-            let newest_change = || {
-                let newest = site.readers.try_ask(|reader| reader.newest_change());
-                newest.ok().flatten()
-            };
-            site.live.run(site.connection(), newest_change, &stop);
+            let is_database_away = || site.readers.away().is_some();
+            site.live.run(site.connection(), is_database_away, &stop);
         };
         thread::Builder::new().name("live".to_owned()).spawn(read)?
     };
@@ -82,14 +80,14 @@ fn start_threads(site: &Arc<Site>, stop: &Receiver<()>) -> io::Result<[JoinHandl
             .name("statistics".to_owned())
             .spawn(count)?
     };
-    let counts = {
+    let changes = {
         let (site, stop) = (Arc::clone(site), stop.clone());
-        let count = move || site.metrics.run(&site.readers, &stop);
+        let watch = move || change_watch::run(&site, &stop);
         thread::Builder::new()
-            .name("counts".to_owned())
-            .spawn(count)?
+            .name("changes".to_owned())
+            .spawn(watch)?
     };
-    Ok([live, statistics, counts])
+    Ok([live, statistics, changes])
 }
 
 /// Why the thread `store` has ended.

@@ -1,6 +1,7 @@
 //! What all requests share.
 
 use super::access::Guard;
+use super::answers::Answers;
 use super::kept_pages::KeptPages;
 use super::live::Live;
 use super::metrics::{Metrics, Watched};
@@ -32,6 +33,8 @@ pub struct Site {
     pub interrupt: Interrupt,
     /// What pages from the database showed last.
     pub kept_pages: KeptPages,
+    /// Answers of the database that requests share.
+    pub answers: Answers,
     /// What the database has.
     pub statistics: Arc<LatestStatistics>,
     /// How the thread that fills the database is doing.
@@ -59,6 +62,7 @@ impl Site {
             tables: Tables::default(),
             interrupt,
             kept_pages: KeptPages::default(),
+            answers: Answers::default(),
             statistics,
             store,
             options,

@@ -52,7 +52,9 @@ impl LatestStatistics {
     /// Counts once. If the database cannot be read, the latest counts stay.
     pub fn count(&self, readers: &Readers) {
         let at_ms = now_ms();
-        let counted = readers.try_ask(|store| store.statistics(STATISTICS_DAYS, at_ms / 1000));
+        // Not as a question of `readers`: it takes long, and nobody waits for it.
+        let counted = readers.open_unlimited();
+        let counted = counted.and_then(|mut store| store.statistics(STATISTICS_DAYS, at_ms / 1000));
         if let Ok(statistics) = counted {
             let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             *latest = Some(Arc::new(Counted { at_ms, statistics }));

@@ -74,13 +74,14 @@ pub fn tasks(context: &Context<'_>, reader: &mut Reader) -> Result<ListPage<Know
 /// A page of the list of jobs.
 pub fn jobs(context: &Context<'_>, reader: &mut Reader) -> Result<ListPage<JobSummary>, Problem> {
     let (after, limit) = place(reader)?;
-    let page = context
-        .site
-        .readers
-        .ask(|store| store.jobs_page(after.as_ref(), limit))?;
+    let site = context.site;
+    let page = site.answers.jobs.get((after.clone(), limit), || {
+        site.readers
+            .ask(|store| store.jobs_page(after.as_ref(), limit))
+    })?;
     Ok(ListPage {
-        entries: page.rows,
-        next: page.next.map(|place| place.to_string()),
+        entries: page.value.rows.clone(),
+        next: page.value.next.as_ref().map(|place| place.to_string()),
     })
 }
 

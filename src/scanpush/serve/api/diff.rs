@@ -58,9 +58,10 @@ fn diff(context: &Context<'_>) -> Answer {
     let report = query
         .report(context)?
         .ok_or_else(|| Problem::bad_request("give two ids of tasks or jobs: a and b"))?;
-    if let Some(answer) = query.export(context, &report) {
+    if let Some(answer) = query.export(context, &report.value) {
         return answer;
     }
+    let report = report.value;
     let (opened, closed) = report.counts();
     let found = query.rows(&report);
     Ok(json(&Document {

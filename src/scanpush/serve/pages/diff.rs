@@ -7,6 +7,7 @@ use crate::scanpush::diff::{Report, Side};
 use crate::scanpush::serve::comparison::{DiffLine, DiffQuery};
 use crate::scanpush::serve::layout::{Layout, page};
 use crate::scanpush::serve::links::{self, Values};
+use crate::scanpush::serve::memo::Remembered;
 use crate::scanpush::serve::problem::Problem;
 use crate::scanpush::serve::route::{Answer, Context, Route};
 use askama::Template;
@@ -27,6 +28,8 @@ struct DiffPage {
 
 struct Comparison {
     sides: [ShownSide; 2],
+    /// How long ago they were compared, if not just now.
+    age: Option<String>,
     opened: usize,
     closed: usize,
     same: usize,
@@ -58,10 +61,10 @@ fn diff(context: &Context<'_>) -> Answer {
         Ok::<_, Problem>((query, report))
     };
     match read() {
-        Ok((query, Some(report))) => match query.export(context, &report) {
+        Ok((query, Some(report))) => match query.export(context, &report.value) {
             Some(answer) => answer,
             None => {
-                let found = query.rows(&report);
+                let found = query.rows(&report.value);
                 let pager = Pager::new(context.request, found.rows.len(), found.next.as_deref());
                 Ok(show(context, Some(shown(&report, found.rows)), pager, None))
             }
@@ -80,11 +83,13 @@ fn diff(context: &Context<'_>) -> Answer {
     }
 }
 
-fn shown(report: &Report, rows: Vec<DiffLine>) -> Comparison {
+fn shown(remembered: &Remembered<Report>, rows: Vec<DiffLine>) -> Comparison {
+    let report = &remembered.value;
     let (opened, closed) = report.counts();
     let comparison = &report.comparison;
     Comparison {
         sides: [&report.before, &report.after].map(ShownSide::new),
+        age: remembered.age(),
         opened,
         closed,
         same: comparison.same,

@@ -40,6 +40,8 @@ struct NetworkPage {
 struct Mapped {
     name: String,
     svg: String,
+    /// How long ago it was counted, if not just now.
+    age: Option<String>,
     completeness: Completeness,
 }
 
@@ -53,13 +55,14 @@ fn network(context: &Context<'_>) -> Answer {
         Ok(None) => return Ok(show(context, None, Vec::new(), None)),
         Err(problem) => return Ok(show(context, None, Vec::new(), Some(problem))),
     };
-    let counts = context
-        .site
-        .readers
-        .ask(|store| store.open_by_cell(network))?;
+    let site = context.site;
+    let counted = site.answers.maps.get(network, || {
+        site.readers.ask_long(|store| store.open_by_cell(network))
+    })?;
+    let counts = &counted.value;
     // The parts have one size. Without open services none are drawn.
     let prefix = counts.first().map(|(cell, _)| cell.prefix_len());
-    let counts: HashMap<_, _> = counts.into_iter().collect();
+    let counts: HashMap<_, _> = counts.iter().copied().collect();
     let parts = prefix.map(|prefix| network.subnets(prefix));
     let cells: Vec<Cell> = parts
         .into_iter()
@@ -87,6 +90,7 @@ fn network(context: &Context<'_>) -> Answer {
     let mapped = Mapped {
         name,
         svg,
+        age: counted.age(),
         completeness,
     };
     Ok(show(context, Some(mapped), cells, None))
