@@ -16,6 +16,7 @@ use crate::scanpush::control::{
 use crate::scanpush::retry::{messages_of, startable, wait_ingested};
 use crate::scanpush::task_topic;
 use serde::Serialize;
+use std::net::IpAddr;
 
 /// What became of an order about a task. Field names are those of `-json`.
 #[derive(Debug, Serialize)]
@@ -292,10 +293,28 @@ fn audit<T: Audited>(
 
 /// Writes a line to the log about something that a user changed.
 pub fn note(context: &Context<'_>, what: &str) {
-    log::info!(
-        "{} at {}: {}",
-        one_line(&context.user.name),
-        context.site.guard.client(context.request),
-        one_line(what)
-    );
+    let address = context.site.guard.client(context.request);
+    log::info!("{}", line(&context.user.name, address, what));
+}
+
+/// A line of the log, whatever a client has put into its parts.
+fn line(user: &str, address: IpAddr, what: &str) -> String {
+    format!("{} at {address}: {}", one_line(user), one_line(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_log_cannot_be_forged() {
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let line = line(
+            "anna\r\n",
+            address,
+            "push p: failed: \"a\nmallory at 10.0.0.1: x\u{1b}[2K\"",
+        );
+        assert!(!line.contains(char::is_control), "{line}");
+        assert!(line.starts_with("anna at 192.0.2.1: push p: failed: "));
+    }
 }
