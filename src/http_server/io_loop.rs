@@ -186,10 +186,11 @@ impl IoLoop {
         }
         match encoded {
             Encoded::Complete(outbound) => self.respond(id, outbound),
-            Encoded::Streamed { .. } if !self.streams.has_room() => {
+            Encoded::Streamed { share, .. } if !self.streams.has_room(&share) => {
                 self.respond(id, busy(framing));
             }
             Encoded::Streamed {
+                share,
                 head,
                 writer,
                 is_chunked,
@@ -199,6 +200,7 @@ impl IoLoop {
                 };
                 let (socket, peer) = connection.into_socket();
                 let stream = Stream {
+                    share,
                     head,
                     writer,
                     is_chunked,

@@ -29,8 +29,18 @@ const HTTP_CLOSE_WAIT: Duration = Duration::from_secs(2);
 const HTTP_WORKERS: usize = 8;
 /// Complete requests that wait for a worker.
 const HTTP_QUEUE_MAX: usize = 64;
-/// Responses that are streamed at a time, each on a thread of its own.
-const HTTP_STREAMS_MAX: usize = 32;
+/// Streams of events at a time, each on a thread of its own.
+const HTTP_EVENTS_MAX: usize = 64;
+/// Streams of events at a time for the same client.
+const HTTP_EVENTS_PER_CLIENT_MAX: usize = 12;
+/// Downloads at a time, each on a thread of its own.
+const HTTP_DOWNLOADS_MAX: usize = 16;
+/// Downloads at a time for the same client.
+const HTTP_DOWNLOADS_PER_CLIENT_MAX: usize = 4;
+/// The client of a download accepts [`HTTP_DOWNLOAD_WINDOW_BYTES`] in each of these, not counting the time in which there is nothing to send.
+const HTTP_DOWNLOAD_WINDOW: Duration = Duration::from_secs(30);
+/// Bytes that the client of a download accepts in each [`HTTP_DOWNLOAD_WINDOW`].
+const HTTP_DOWNLOAD_WINDOW_BYTES: u64 = 1 << 20;
 /// Time that the client of a stream has to accept [`HTTP_STREAM_CHUNK_BYTES`].
 const HTTP_STREAM_WRITE_MAX: Duration = Duration::from_secs(10);
 /// Size of the largest chunk of a stream, in bytes: what is written is collected up to this size.
@@ -49,6 +59,15 @@ pub const HTTP_ACCEPT_BATCH: usize = 64;
 pub const HTTP_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// `Retry-After` of a response with status 503, in seconds.
 pub const HTTP_RETRY_AFTER_S: u64 = 2;
+
+/// How many streams of a kind there may be at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamLimits {
+    /// For all clients together.
+    pub all: usize,
+    /// For each client.
+    pub per_client: usize,
+}
 
 /// The bounds of a server.
 #[derive(Clone, Debug)]
@@ -75,8 +94,14 @@ pub struct Limits {
     pub workers: usize,
     /// Complete requests that wait for a worker.
     pub queue: usize,
-    /// Responses that are streamed at a time.
-    pub streams: usize,
+    /// Streams of events at a time.
+    pub events: StreamLimits,
+    /// Downloads at a time.
+    pub downloads: StreamLimits,
+    /// The client of a download accepts `download_window_bytes` in each of these, not counting the time in which there is nothing to send.
+    pub download_window: Duration,
+    /// Bytes that the client of a download accepts in each `download_window`.
+    pub download_window_bytes: u64,
     /// Time that the client of a stream has to accept a chunk.
     pub stream_write: Duration,
     /// Time for the threads to end when the server stops.
@@ -101,7 +126,16 @@ impl Default for Limits {
             close_wait: HTTP_CLOSE_WAIT,
             workers: HTTP_WORKERS,
             queue: HTTP_QUEUE_MAX,
-            streams: HTTP_STREAMS_MAX,
+            events: StreamLimits {
+                all: HTTP_EVENTS_MAX,
+                per_client: HTTP_EVENTS_PER_CLIENT_MAX,
+            },
+            downloads: StreamLimits {
+                all: HTTP_DOWNLOADS_MAX,
+                per_client: HTTP_DOWNLOADS_PER_CLIENT_MAX,
+            },
+            download_window: HTTP_DOWNLOAD_WINDOW,
+            download_window_bytes: HTTP_DOWNLOAD_WINDOW_BYTES,
             stream_write: HTTP_STREAM_WRITE_MAX,
             stop_wait: HTTP_STOP_WAIT,
             stop_grace: HTTP_STOP_GRACE,

@@ -1,7 +1,7 @@
 //! A small HTTP/1.1 server with a fixed number of threads: the web page and API of scanpush, metrics and health of both programs.
 //!
 //! A handler gets a complete [`Request`] and returns a [`Response`]. It runs on one of a few worker threads; a client that sends or
-//! reads slowly never occupies one. A streamed body is written by a thread of its own, of which there is a limited number.
+//! reads slowly never occupies one. A streamed body is written by a thread of its own, of which there is a limited number for each kind and client.
 //!
 //! The thread `http-io` polls all connections. A complete request goes over a bounded channel to one of the threads `http-N`, its response
 //! over another one back; a streamed response goes with its socket to a thread `http-stream-N`. If there is no room for a request or a
@@ -45,6 +45,6 @@ mod workers;
 
 pub use limits::Limits;
 pub use request::Request;
-pub use response::{Body, BodyStream, Response};
+pub use response::{Body, BodyStream, Response, StreamKind, StreamShare};
 pub use server::HttpServer;
 pub use workers::Handler;

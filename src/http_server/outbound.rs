@@ -1,7 +1,7 @@
 //! A response as bytes: the head with what the server adds, and how far it was sent.
 
 use super::limits::HTTP_RETRY_AFTER_S;
-use super::response::{Body, Response, StreamWriter};
+use super::response::{Body, Response, StreamShare, StreamWriter};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::io::{self, IoSlice, Write};
 use std::time::SystemTime;
@@ -51,6 +51,8 @@ pub enum Encoded {
     Complete(Outbound),
     /// The head, and what writes the body.
     Streamed {
+        /// What it counts for.
+        share: StreamShare,
         /// The head.
         head: Vec<u8>,
         /// Writes the body.
@@ -88,7 +90,7 @@ pub fn encode(response: Response, framing: &Framing, now: SystemTime) -> Encoded
     headers.insert(header::DATE, http_date(now));
     let keeps = |keep_alive: bool| framing.keep_alive && keep_alive && !wants_close;
     match body {
-        Body::Streamed(writer) if has_body => {
+        Body::Streamed(share, writer) if has_body => {
             let is_chunked = !framing.is_version_0;
             if is_chunked {
                 let chunked = HeaderValue::from_static("chunked");
@@ -96,12 +98,13 @@ pub fn encode(response: Response, framing: &Framing, now: SystemTime) -> Encoded
             }
             set_connection(&mut headers, framing, false);
             Encoded::Streamed {
+                share,
                 head: encode_head(status, &headers),
                 writer,
                 is_chunked,
             }
         }
-        Body::Streamed(_) => {
+        Body::Streamed(..) => {
             let keep_alive = keeps(true);
             set_connection(&mut headers, framing, keep_alive);
             let head = encode_head(status, &headers);
@@ -227,6 +230,7 @@ impl Outbound {
 
 #[cfg(test)]
 mod tests {
+    use super::super::response::StreamKind;
     use super::*;
     use std::time::Duration;
 
@@ -274,6 +278,13 @@ mod tests {
         }
     }
 
+    fn share() -> StreamShare {
+        StreamShare {
+            kind: StreamKind::Download,
+            client: String::new(),
+        }
+    }
+
     fn framing(method: &Method, is_version_0: bool, keep_alive: bool) -> Framing {
         Framing::new(method, is_version_0, keep_alive)
     }
@@ -300,7 +311,7 @@ mod tests {
             assert!(text.ends_with("\r\n\r\n"), "{text}");
             assert_eq!(text.contains("content-length: 5"), has_length, "{text}");
         }
-        let stream = Response::streamed("text/plain", |_| Ok(()));
+        let stream = Response::streamed(share(), "text/plain", |_| Ok(()));
         assert!(
             sent(stream, &head).1,
             "a stream's head does not end the connection"
@@ -343,7 +354,7 @@ mod tests {
     #[test]
     fn streams_are_chunked_if_the_version_allows() {
         for (is_version_0, expected) in [(false, true), (true, false)] {
-            let stream = Response::streamed("text/plain", |_| Ok(()));
+            let stream = Response::streamed(share(), "text/plain", |_| Ok(()));
             let (text, _) = sent(stream, &framing(&Method::GET, is_version_0, true));
             assert_eq!(text.contains("transfer-encoding: chunked"), expected);
             assert!(text.contains("connection: close"), "{text}");

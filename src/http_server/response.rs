@@ -70,6 +70,24 @@ impl Write for BodyStream<'_> {
     }
 }
 
+/// What a stream is for; each kind has limits of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamKind {
+    /// It stays open, and something is sent now and then.
+    Events,
+    /// A document.
+    Download,
+}
+
+/// What a stream counts for: each client may have a few of each kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamShare {
+    /// The kind.
+    pub kind: StreamKind,
+    /// The client: a user, since clients behind the same reverse proxy have the same address.
+    pub client: String,
+}
+
 /// What writes a streamed body. An error ends the connection, so that the client sees that the body is not complete.
 pub type StreamWriter = Box<dyn FnOnce(&mut BodyStream<'_>) -> io::Result<()> + Send>;
 
@@ -78,14 +96,14 @@ pub enum Body {
     /// All of it.
     Complete(Vec<u8>),
     /// Written bit by bit, on a thread of its own.
-    Streamed(StreamWriter),
+    Streamed(StreamShare, StreamWriter),
 }
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Body::Complete(bytes) => write!(f, "{} bytes", bytes.len()),
-            Body::Streamed(_) => f.write_str("a stream"),
+            Body::Streamed(..) => f.write_str("a stream"),
         }
     }
 }
@@ -118,13 +136,14 @@ impl Response {
 
     /// A response whose body is written by `writer`.
     pub fn streamed(
+        share: StreamShare,
         content_type: &'static str,
         writer: impl FnOnce(&mut BodyStream<'_>) -> io::Result<()> + Send + 'static,
     ) -> Response {
         Response {
             status: StatusCode::OK,
             headers: HeaderMap::new(),
-            body: Body::Streamed(Box::new(writer)),
+            body: Body::Streamed(share, Box::new(writer)),
         }
         .with(header::CONTENT_TYPE, HeaderValue::from_static(content_type))
     }

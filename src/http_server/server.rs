@@ -53,7 +53,8 @@ impl HttpServer {
         };
         let (jobs, waiting_jobs) = bounded(limits.queue);
         // Each worker, each waiting request and each stream reports once.
-        let (sender, receiver) = bounded(limits.workers + limits.queue + limits.streams);
+        let (sender, receiver) =
+            bounded(limits.workers + limits.queue + limits.events.all + limits.downloads.all);
         let reports = Reports {
             sender,
             wake: Arc::clone(&server.wake),

@@ -2,9 +2,10 @@
 
 use super::chunks::Chunks;
 use super::limits::Limits;
-use super::response::{BodyStream, StreamWriter};
-use super::stream_socket::StreamSocket;
+use super::response::{BodyStream, StreamKind, StreamShare, StreamWriter};
+use super::stream_socket::{Pace, StreamSocket};
 use super::workers::{Report, Reports, words_of};
+use crate::model::text::one_line;
 use crossbeam_channel::Sender;
 use std::convert::Infallible;
 use std::io::{self, Write};
@@ -13,10 +14,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 /// A streamed response that is ready to be sent.
 pub struct Stream {
+    /// What it counts for.
+    pub share: StreamShare,
     /// The head.
     pub head: Vec<u8>,
     /// Writes the body.
@@ -25,17 +27,17 @@ pub struct Stream {
     pub is_chunked: bool,
 }
 
-/// The place of a stream.
-#[derive(Default)]
-struct Place {
-    thread: Option<JoinHandle<()>>,
+/// A stream that was started.
+struct Started {
+    share: StreamShare,
+    thread: JoinHandle<()>,
     socket: Weak<StreamSocket>,
 }
 
 /// The places for streams. The threads are named `http-stream-N`.
 pub struct Streams {
-    places: Vec<Place>,
-    write_max: Duration,
+    places: Vec<Option<Started>>,
+    limits: Limits,
     is_stopping: Arc<AtomicBool>,
     reports: Reports,
     /// Each thread holds a clone: the server knows that all have ended when there is none left.
@@ -51,21 +53,40 @@ impl Streams {
         alive: Sender<Infallible>,
     ) -> Streams {
         Streams {
-            places: (0..limits.streams).map(|_| Place::default()).collect(),
-            write_max: limits.stream_write,
+            places: (0..limits.events.all + limits.downloads.all)
+                .map(|_| None)
+                .collect(),
+            limits: limits.clone(),
             is_stopping,
             reports,
             alive,
         }
     }
 
-    /// Whether one more can be started.
-    pub fn has_room(&self) -> bool {
-        self.free_place().is_some() && !self.is_stopping.load(Ordering::Relaxed)
+    /// Whether one more that counts for `share` can be started.
+    pub fn has_room(&self, share: &StreamShare) -> bool {
+        let limits = match share.kind {
+            StreamKind::Events => self.limits.events,
+            StreamKind::Download => self.limits.downloads,
+        };
+        let running = self.places.iter().flatten();
+        let running = running.filter(|started| !started.thread.is_finished());
+        let (mut all, mut of_client) = (0, 0);
+        for other in running.filter(|started| started.share.kind == share.kind) {
+            all += 1;
+            of_client += usize::from(other.share.client == share.client);
+        }
+        all < limits.all
+            && of_client < limits.per_client
+            && !self.is_stopping.load(Ordering::Relaxed)
     }
 
     fn free_place(&self) -> Option<usize> {
-        let is_free = |place: &Place| place.thread.as_ref().is_none_or(JoinHandle::is_finished);
+        let is_free = |place: &Option<Started>| {
+            place
+                .as_ref()
+                .is_none_or(|started| started.thread.is_finished())
+        };
         self.places.iter().position(is_free)
     }
 
@@ -74,8 +95,14 @@ impl Streams {
         let Some(number) = self.free_place() else {
             return Err(io::Error::other("too many streams"));
         };
+        let share = stream.share.clone();
         let is_stopping = Arc::clone(&self.is_stopping);
-        let socket = Arc::new(StreamSocket::new(socket, is_stopping, self.write_max));
+        let pace = match share.kind {
+            StreamKind::Events => None,
+            StreamKind::Download => Some(Pace::new(&self.limits)),
+        };
+        let write_max = self.limits.stream_write;
+        let socket = Arc::new(StreamSocket::new(socket, is_stopping, write_max, pace));
         let weak = Arc::downgrade(&socket);
         let (reports, alive) = (self.reports.clone(), self.alive.clone());
         let thread = thread::Builder::new()
@@ -84,13 +111,14 @@ impl Streams {
                 let _alive = alive;
                 run(socket, peer, stream, &reports);
             })?;
-        let place = Place {
-            thread: Some(thread),
+        let started = Started {
+            share,
+            thread,
             socket: weak,
         };
-        if let Some(ended) = std::mem::replace(&mut self.places[number], place).thread {
+        if let Some(ended) = self.places[number].replace(started) {
             // It has finished.
-            let _ = ended.join();
+            let _ = ended.thread.join();
         }
         Ok(())
     }
@@ -99,7 +127,8 @@ impl Streams {
     pub fn abort(&self) {
         self.places
             .iter()
-            .filter_map(|place| place.socket.upgrade())
+            .flatten()
+            .filter_map(|started| started.socket.upgrade())
             .for_each(|socket| socket.abort());
     }
 }
@@ -111,7 +140,10 @@ fn run(socket: Arc<StreamSocket>, peer: SocketAddr, stream: Stream, reports: &Re
     let is_complete = match sent {
         Ok(sent) => sent.is_ok(),
         Err(panic) => {
-            log::error!("a streamed response failed: {}", words_of(&*panic));
+            log::error!(
+                "a streamed response failed: {}",
+                one_line(words_of(&*panic))
+            );
             false
         }
     };

@@ -5,6 +5,7 @@ use super::outbound::{Encoded, Framing, encode};
 use super::polling::Wake;
 use super::request::Request;
 use super::response::Response;
+use crate::model::text::one_line;
 use crossbeam_channel::{Receiver, Sender};
 use http::StatusCode;
 use std::any::Any;
@@ -94,7 +95,7 @@ fn answer(handler: &Handler, request: Request) -> Response {
     catch_unwind(AssertUnwindSafe(|| handler(request))).unwrap_or_else(|panic| {
         log::error!(
             "the answer to {method} {path} failed: {}",
-            words_of(&*panic)
+            one_line(words_of(&*panic))
         );
         Response::new(
             StatusCode::INTERNAL_SERVER_ERROR,

@@ -5,7 +5,8 @@ mod requests;
 mod stop;
 mod streams;
 
-use super::{Handler, HttpServer, Limits, Request, Response};
+use super::limits::StreamLimits;
+use super::{Handler, HttpServer, Limits, Request, Response, StreamKind, StreamShare};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use http::StatusCode;
 use std::io::{self, Read, Write};
@@ -61,6 +62,14 @@ impl Site {
     }
 }
 
+/// The query names the client.
+fn share(request: &Request, kind: StreamKind) -> StreamShare {
+    StreamShare {
+        kind,
+        client: request.query.clone(),
+    }
+}
+
 fn answer(request: &Request, event: &Sender<&'static str>, gate: &Receiver<()>) -> Response {
     let event = event.clone();
     let text = |body: Vec<u8>| Response::new(StatusCode::OK, "text/plain", body);
@@ -75,28 +84,42 @@ fn answer(request: &Request, event: &Sender<&'static str>, gate: &Receiver<()>) 
             let _ = gate.recv();
             text(b"waited".to_vec())
         }
-        "/numbers" => Response::streamed("text/plain", |stream| {
-            (0..20_000).try_for_each(|number| writeln!(stream, "{number}"))
-        }),
-        "/failing" => Response::streamed("text/plain", |stream| {
-            stream.write_all(b"begun")?;
-            Err(io::Error::other("on request"))
-        }),
-        "/idle-stream" => Response::streamed("text/event-stream", move |stream| {
-            stream.write_all(b"begun")?;
-            stream.flush()?;
-            event.send("streaming").unwrap();
-            while stream.pause(TEST_WAIT) {}
-            assert!(!stream.is_open());
-            event.send("closed").unwrap();
-            Ok(())
-        }),
-        "/endless-stream" => Response::streamed("text/plain", move |stream| {
-            event.send("streaming").unwrap();
-            while stream.write_all(&[b'x'; 1000]).is_ok() {}
-            event.send("closed").unwrap();
-            Err(io::ErrorKind::BrokenPipe.into())
-        }),
+        "/numbers" => Response::streamed(
+            share(request, StreamKind::Download),
+            "text/plain",
+            |stream| (0..20_000).try_for_each(|number| writeln!(stream, "{number}")),
+        ),
+        "/failing" => Response::streamed(
+            share(request, StreamKind::Download),
+            "text/plain",
+            |stream| {
+                stream.write_all(b"begun")?;
+                Err(io::Error::other("on request"))
+            },
+        ),
+        "/idle-stream" => Response::streamed(
+            share(request, StreamKind::Events),
+            "text/event-stream",
+            move |stream| {
+                stream.write_all(b"begun")?;
+                stream.flush()?;
+                event.send("streaming").unwrap();
+                while stream.pause(TEST_WAIT) {}
+                assert!(!stream.is_open());
+                event.send("closed").unwrap();
+                Ok(())
+            },
+        ),
+        "/endless-stream" => Response::streamed(
+            share(request, StreamKind::Download),
+            "text/plain",
+            move |stream| {
+                event.send("streaming").unwrap();
+                while stream.write_all(&[b'x'; 1000]).is_ok() {}
+                event.send("closed").unwrap();
+                Err(io::ErrorKind::BrokenPipe.into())
+            },
+        ),
         _ => Response::new(StatusCode::NOT_FOUND, "text/plain", ""),
     }
 }

@@ -59,7 +59,10 @@ fn a_failed_stream_has_no_last_chunk() {
 fn streams_are_bounded_and_do_not_hold_up_requests() {
     let limits = Limits {
         workers: 1,
-        streams: 2,
+        events: StreamLimits {
+            all: 2,
+            per_client: 2,
+        },
         ..Limits::default()
     };
     let site = Site::start(limits);
@@ -89,6 +92,33 @@ fn streams_are_bounded_and_do_not_hold_up_requests() {
         status_of(&head) == 200
     });
     site.expect_event("streaming");
+}
+
+#[test]
+fn a_client_has_a_share_of_each_kind() {
+    let events = StreamLimits {
+        all: 2,
+        per_client: 1,
+    };
+    let site = Site::start(Limits {
+        events,
+        ..Limits::default()
+    });
+    let status = |target: &str| {
+        let mut client = site.client();
+        client.send_get(target);
+        let head = client.head();
+        (status_of(&head), client)
+    };
+    let (first, _anna) = status("/idle-stream?anna");
+    let (again, _) = status("/idle-stream?anna");
+    let (other, _rita) = status("/idle-stream?rita");
+    let (third, _) = status("/idle-stream?carl");
+    let (download, _) = status("/numbers?anna");
+    assert_eq!(
+        (first, again, other, third, download),
+        (200, 503, 200, 503, 200)
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `/events`: server-sent events, by which an open page learns that something may have changed.
 
 use super::route::{Answer, Context, Route};
-use crate::http_server::{BodyStream, Response};
+use crate::http_server::{BodyStream, Response, StreamKind};
 use crate::scanpush::serve::site::Site;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -17,9 +17,12 @@ pub const ROUTES: &[Route] = &[Route::read("/events", events)];
 
 fn events(context: &Context<'_>) -> Answer {
     let site = Arc::clone(context.site);
-    Ok(Response::streamed("text/event-stream", move |stream| {
-        send(&site, stream)
-    }))
+    let share = context.share(StreamKind::Events);
+    Ok(Response::streamed(
+        share,
+        "text/event-stream",
+        move |stream| send(&site, stream),
+    ))
 }
 
 /// Writes an event whenever something has changed, until the client or this process ends.

@@ -5,7 +5,8 @@ use super::route::{Answer, Context};
 use super::site::Site;
 use crate::exit::Failure;
 use crate::flags::Flag;
-use crate::http_server::{BodyStream, Response};
+use crate::http_server::{BodyStream, Response, StreamKind};
+use crate::model::text::one_line;
 use crate::model::{FindingRecord, Invalid, TaskId};
 use crate::scanpush::formats::{Context as FormatContext, Format, Printer};
 use crate::scanpush::results::Findings;
@@ -68,7 +69,8 @@ pub fn answer(context: &Context<'_>, name: &str, tasks: Vec<Exported>) -> Answer
         Export::Findings(Format::Xml) => ("application/xml", "xml"),
         Export::Findings(_) | Export::Addresses => ("text/plain; charset=utf-8", "txt"),
     };
-    let response = Response::streamed(content_type, move |stream| {
+    let share = context.share(StreamKind::Download);
+    let response = Response::streamed(share, content_type, move |stream| {
         write(&site, source, export, &tasks, stream)
     });
     let name: String = name
@@ -157,7 +159,7 @@ fn write(
             let read = findings.read(&mut |found| Ok(writer.finding(found)?));
             let warnings = read.map_err(|failure| io::Error::other(cause_of(&failure)))?;
             for line in warnings {
-                log::warn!("export of findings: {line}");
+                log::warn!("export of findings: {}", one_line(&line));
             }
         }
     }

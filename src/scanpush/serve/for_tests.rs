@@ -56,7 +56,7 @@ pub fn get(site: &Arc<Site>, target: &str) -> Got {
     let response = router::answer(site, &request(target));
     let body = match response.body {
         Body::Complete(bytes) => bytes,
-        Body::Streamed(write) => {
+        Body::Streamed(_, write) => {
             let mut bytes = Vec::new();
             write(&mut BodyStream::new(&mut bytes)).unwrap();
             bytes

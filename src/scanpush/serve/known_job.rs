@@ -1,6 +1,6 @@
 //! A job as Redis and the database know it.
 
-use super::known_task::{KnownTask, live_tasks, with_live};
+use super::known_task::{KnownTask, live_tasks, unknown, with_live};
 use super::problem::Problem;
 use super::route::Context;
 use crate::claim_table::LiveTask;
@@ -17,7 +17,7 @@ pub struct KnownJob {
     pub tasks: Vec<KnownTask>,
 }
 
-/// The job with all its tasks. Errs with 404 if neither Redis nor the database knows it.
+/// The job with all its tasks. Errs with 404 if neither Redis nor the database knows it, and with 503 if one of them is away.
 pub fn find(context: &Context<'_>, id: &TaskId) -> Result<KnownJob, Problem> {
     let site = context.site;
     let stored = site.readers.try_ask(|reader| reader.job(id));
@@ -27,19 +27,16 @@ pub fn find(context: &Context<'_>, id: &TaskId) -> Result<KnownJob, Problem> {
     };
     let in_database: HashSet<TaskId> = stored.iter().map(|task| task.task_id.clone()).collect();
     let mut tasks = with_live(context, stored);
-    let (_, away) = site.live.latest();
-    if away.is_none() {
-        // Tasks that the database does not have yet.
-        let members = site.tables.ask(site.connection(), |table| table.job(id));
-        let mut others = members.unwrap_or_default();
-        others.retain(|id| !in_database.contains(id));
-        let others = live_tasks(context, &others).into_iter().flatten();
-        tasks.extend(others.map(|task| KnownTask::Live(Box::new(task))));
-    }
+    // Tasks that the database does not have yet.
+    let members = site.ask_redis(|table| table.job(id));
+    let mut others = members.unwrap_or_default();
+    others.retain(|id| !in_database.contains(id));
+    let others = live_tasks(context, &others).into_iter().flatten();
+    tasks.extend(others.map(|task| KnownTask::Live(Box::new(task))));
     let whole = job(id, tasks.iter().map(as_live).collect(), 0);
     match (whole, database_error) {
         (Some(whole), _) => Ok(in_order(whole, tasks)),
-        (None, None) => Err(Problem::not_found(format!("job {id} is unknown"))),
+        (None, None) => Err(unknown(site, &format!("job {id}"))),
         (None, Some(error)) => Err(Problem::unavailable(format!(
             "the database cannot be read: {error}"
         ))),

@@ -3,6 +3,7 @@
 use super::links;
 use super::problem::Problem;
 use super::route::Context;
+use super::site::Site;
 use crate::claim_table::LiveTask;
 use crate::model::text::one_line;
 use crate::model::{State, TaskId};
@@ -65,19 +66,14 @@ pub fn with_live(context: &Context<'_>, stored: Vec<StoredTask>) -> Vec<KnownTas
 /// What Redis knows about these tasks; nothing while it is away.
 pub fn live_tasks(context: &Context<'_>, ids: &[TaskId]) -> Vec<Option<LiveTask>> {
     let site = context.site;
-    let (_, away) = site.live.latest();
-    // A request does not wait for a Redis that is known to be away.
-    let known = match (away, ids.is_empty()) {
-        (None, false) => site
-            .tables
-            .ask(site.connection(), |table| table.tasks_of(ids))
-            .ok(),
-        _ => None,
+    let known = match ids.is_empty() {
+        false => site.ask_redis(|table| table.tasks_of(ids)).ok(),
+        true => None,
     };
     known.unwrap_or_else(|| vec![None; ids.len()])
 }
 
-/// A task with what both know. Errs with 404 if neither knows it.
+/// A task with what both know. Errs with 404 if neither knows it, and with 503 if one of them is away and the other one does not know it.
 pub fn find(
     context: &Context<'_>,
     id: &TaskId,
@@ -89,10 +85,20 @@ pub fn find(
     match (live, stored) {
         (Some(live), stored) => Ok((Some(live), stored.ok().flatten())),
         (None, Ok(Some(stored))) => Ok((None, Some(stored))),
-        (None, Ok(None)) => Err(Problem::not_found(format!("task {id} is unknown"))),
+        (None, Ok(None)) => Err(unknown(context.site, &format!("task {id}"))),
         (None, Err(error)) => Err(Problem::unavailable(format!(
             "the database cannot be read: {error}"
         ))),
+    }
+}
+
+/// Why `what` is not found in the database, and was not found in Redis.
+pub fn unknown(site: &Site, what: &str) -> Problem {
+    match site.live.latest().1 {
+        Some(_) => Problem::unavailable(format!(
+            "Redis is away, and the database does not know {what}"
+        )),
+        None => Problem::not_found(format!("{what} is unknown")),
     }
 }
 

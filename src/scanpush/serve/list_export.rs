@@ -4,8 +4,9 @@
 use super::route::{Answer, Context};
 use super::site::Site;
 use crate::exit::Failure;
-use crate::http_server::Response;
+use crate::http_server::{Response, StreamKind};
 use crate::model::Invalid;
+use crate::model::text::one_line;
 use crate::scanpush::output::Output;
 use crate::scanpush::queries::options::QueryFormat;
 use crate::scanpush::queries::rows::Look;
@@ -55,12 +56,13 @@ pub fn stream(
         QueryFormat::Ndjson => ("application/x-ndjson", "ndjson"),
         QueryFormat::Table | QueryFormat::Addresses => ("text/plain; charset=utf-8", "txt"),
     };
-    let response = Response::streamed(content_type, move |stream| {
+    let share = context.share(StreamKind::Download);
+    let response = Response::streamed(share, content_type, move |stream| {
         let (mut out, mut err) = (BufWriter::with_capacity(PIECE_BYTES, stream), io::sink());
         let mut output = Output::new(&mut out, &mut err, None, false);
         write(look(&site), &mut store, &mut output).map_err(|failure| match failure {
             Failure::Runtime(line) => {
-                log::warn!("a download was cut off: {line}");
+                log::warn!("a download was cut off: {}", one_line(&line));
                 io::Error::other(line)
             }
             _ => io::ErrorKind::BrokenPipe.into(),

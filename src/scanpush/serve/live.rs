@@ -213,7 +213,7 @@ mod tests {
         live.note(Ok(snapshot(2.0)), false);
         let second = live.version();
         assert!(second > first);
-        live.note_change(7);
+        live.note_database(7, 0);
         live.note(Ok(snapshot(2.0)), false);
         let third = live.version();
         assert!(third > second);

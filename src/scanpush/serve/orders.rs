@@ -16,6 +16,7 @@ use crate::scanpush::control::{
 use crate::scanpush::retry::{messages_of, startable, wait_ingested};
 use crate::scanpush::task_topic;
 use serde::Serialize;
+use std::net::IpAddr;
 
 /// What became of an order about a task. Field names are those of `-json`.
 #[derive(Debug, Serialize)]
@@ -71,7 +72,7 @@ pub fn steer_task(context: &Context<'_>, order: Order) -> Result<TaskOrder, Prob
 
 fn give(context: &Context<'_>, id: &TaskId, order: Order) -> Result<TaskOrder, Problem> {
     let site = context.site;
-    let reports = site.tables.ask(site.connection(), |table| {
+    let reports = site.ask_redis(|table| {
         let ids = std::slice::from_ref(id);
         steer(order, ids, table, Patience::OF_REQUEST, &mut |_| ())
     })?;
@@ -117,9 +118,7 @@ pub fn retry_task(context: &Context<'_>) -> Result<TaskOrder, Problem> {
 fn retry(context: &Context<'_>, id: &TaskId) -> Result<TaskOrder, Problem> {
     let site = context.site;
     let ids = std::slice::from_ref(id);
-    let retries = site
-        .tables
-        .ask(site.connection(), |table| table.retries(ids))?;
+    let retries = site.ask_redis(|table| table.retries(ids))?;
     let Some(retry) = retries.into_iter().next() else {
         return Err(Problem::unavailable("Redis gave no answer"));
     };
@@ -141,9 +140,7 @@ fn retry(context: &Context<'_>, id: &TaskId) -> Result<TaskOrder, Problem> {
         .send(&messages_of(&tasks))
         .map_err(|error| kafka(&error))?;
     // The record is on Kafka: what follows only waits to show it.
-    let late = site.tables.ask(site.connection(), |table| {
-        wait_ingested(&tasks, table, CONTROL_REQUEST_WAIT)
-    });
+    let late = site.ask_redis(|table| wait_ingested(&tasks, table, CONTROL_REQUEST_WAIT));
     let is_late = late.unwrap_or(1) > 0;
     Ok(TaskOrder {
         task_id: id.clone(),
@@ -170,9 +167,7 @@ fn prioritise(
     priority: Priority,
 ) -> Result<TaskOrder, Problem> {
     let site = context.site;
-    let results = site.tables.ask(site.connection(), |table| {
-        table.prioritise(priority, std::slice::from_ref(id))
-    })?;
+    let results = site.ask_redis(|table| table.prioritise(priority, std::slice::from_ref(id)))?;
     let why = match results.first() {
         Some(Prioritised::Done(state)) => {
             return Ok(TaskOrder {
@@ -221,7 +216,7 @@ pub fn steer_job(context: &Context<'_>, order: Order) -> Result<JobOrder, Proble
 
 fn give_job(context: &Context<'_>, id: &TaskId, order: Order) -> Result<JobOrder, Problem> {
     let site = context.site;
-    let (reports, late) = site.tables.ask(site.connection(), |table| {
+    let (reports, late) = site.ask_redis(|table| {
         let ids = table.job(id)?;
         let (patience, progress) = (Patience::OF_REQUEST, &mut |_: &str| ());
         let mut reports = steer(order, &ids, table, patience, progress)?;
@@ -292,10 +287,28 @@ fn audit<T: Audited>(
 
 /// Writes a line to the log about something that a user changed.
 pub fn note(context: &Context<'_>, what: &str) {
-    log::info!(
-        "{} at {}: {}",
-        one_line(&context.user.name),
-        context.site.guard.client(context.request),
-        one_line(what)
-    );
+    let address = context.site.guard.client(context.request);
+    log::info!("{}", line(&context.user.name, address, what));
+}
+
+/// A line of the log, whatever a client has put into its parts.
+fn line(user: &str, address: IpAddr, what: &str) -> String {
+    format!("{} at {address}: {}", one_line(user), one_line(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_log_cannot_be_forged() {
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let line = line(
+            "anna\r\n",
+            address,
+            "push p: failed: \"a\nmallory at 10.0.0.1: x\u{1b}[2K\"",
+        );
+        assert!(!line.contains(char::is_control), "{line}");
+        assert!(line.starts_with("anna at 192.0.2.1: push p: failed: "));
+    }
 }

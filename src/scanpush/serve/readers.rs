@@ -202,6 +202,7 @@ impl Readers {
             }
             Err(error) if error.is_of_database() => {
                 state.idle.clear();
+                state.probed_at = Some(Instant::now());
                 state.failed = Some(Away {
                     since_ms: state.failed.as_ref().map_or_else(now_ms, |it| it.since_ms),
                     cause: error.to_string(),

@@ -5,7 +5,7 @@ use super::fields;
 use super::problem::Problem;
 use super::site::Site;
 use crate::flags::{Flag, Reader};
-use crate::http_server::{Request, Response};
+use crate::http_server::{Request, Response, StreamKind, StreamShare};
 use http::Method;
 use std::sync::Arc;
 
@@ -83,5 +83,13 @@ impl Context<'_> {
     /// The same for the fields of a form.
     pub fn form(&self, table: &[Flag]) -> Result<Reader, Problem> {
         fields::reader(self.request.form_fields(), table)
+    }
+
+    /// What a stream for this user counts for.
+    pub fn share(&self, kind: StreamKind) -> StreamShare {
+        StreamShare {
+            kind,
+            client: self.user.name.clone(),
+        }
     }
 }

@@ -6,10 +6,12 @@ use super::kept_pages::KeptPages;
 use super::live::Live;
 use super::metrics::{Metrics, Watched};
 use super::options::Options;
+use super::problem::Problem;
 use super::readers::Readers;
 use super::statistics::LatestStatistics;
 use super::store_thread::StoreState;
 use super::tables::Tables;
+use crate::claim_table::{ClaimTable, ClaimTableError};
 use crate::connection::Connection;
 use crate::model::Invalid;
 use crate::scanpush::interrupt::Interrupt;
@@ -67,6 +69,17 @@ impl Site {
             store,
             options,
         }))
+    }
+
+    /// Asks the claim table. Errs with 503 if Redis cannot be reached, at once if that is known.
+    pub fn ask_redis<T>(
+        &self,
+        question: impl FnOnce(&mut ClaimTable) -> Result<T, ClaimTableError>,
+    ) -> Result<T, Problem> {
+        match self.live.latest() {
+            (_, Some(away)) => Err(Problem::unavailable(away.cause)),
+            (_, None) => self.tables.ask(self.connection(), question),
+        }
     }
 
     /// Kafka, Redis and the group.

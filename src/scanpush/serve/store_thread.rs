@@ -1,6 +1,7 @@
 //! The thread that fills the database, and how it is doing.
 
 use super::live::Away;
+use crate::model::text::one_line;
 use crate::scanpush::store::{self, Lag, Need, Report, Work};
 use crate::scanpush::tasks::now_ms;
 use crossbeam_channel::Receiver;
@@ -130,7 +131,7 @@ pub fn start(options: &store::Options, stop: Receiver<()>) -> std::io::Result<Wo
 pub fn note(state: &StoreState, report: &Report, counts: &impl CountsBatches) {
     state.note(report);
     match report {
-        Report::Line(line) => log::info!("{line}"),
+        Report::Line(line) => log::info!("{}", one_line(line)),
         Report::Written {
             findings,
             ignored,

@@ -98,7 +98,7 @@ impl Answered {
     fn of(response: Response) -> Answered {
         let body = match response.body {
             Body::Complete(body) => body,
-            Body::Streamed(writer) => {
+            Body::Streamed(_, writer) => {
                 let mut body = Vec::new();
                 writer(&mut BodyStream::new(&mut body)).unwrap();
                 body

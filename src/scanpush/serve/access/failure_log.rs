@@ -1,5 +1,6 @@
 //! Log lines about refused logins and requests, which are bounded: who is refused must not be able to fill the log.
 
+use crate::model::text::one_line;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ struct Interval {
 }
 
 impl FailureLog {
-    /// Logs a line, if it is not one too many.
+    /// Logs `line` as one line, whatever a client has put into it, if it is not one too many.
     pub fn note(&self, line: &str) {
         let mut interval = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (left_out, is_logged) = interval.take(Instant::now());
@@ -28,7 +29,7 @@ impl FailureLog {
             log::warn!("{left_out} more refusals were not logged");
         }
         if is_logged {
-            log::warn!("{line}");
+            log::warn!("{}", one_line(line));
         }
     }
 }

@@ -41,7 +41,6 @@ use super::problem::Problem;
 use super::route::{Access, Route};
 use super::site::Site;
 use crate::http_server::Request;
-use crate::model::text::one_line;
 
 /// The user of a request. Errs with 401 or 403 if this user may not use the route.
 pub fn check(site: &Site, request: &Request, route: &Route) -> Result<User, Problem> {
@@ -55,7 +54,7 @@ pub fn check(site: &Site, request: &Request, route: &Route) -> Result<User, Prob
         guard.note_failure(&format!(
             "refused {} {} of {} at {}: {reason}",
             request.method,
-            one_line(&request.path),
+            request.path,
             if user.name.is_empty() {
                 "somebody"
             } else {

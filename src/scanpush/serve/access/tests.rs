@@ -79,7 +79,7 @@ fn cookies_of(response: &Response) -> String {
 fn text(response: Response) -> String {
     match response.body {
         Body::Complete(bytes) => String::from_utf8(bytes).unwrap(),
-        Body::Streamed(_) => panic!("a stream"),
+        Body::Streamed(..) => panic!("a stream"),
     }
 }
 

@@ -53,6 +53,7 @@
       busy = false;
     }
   };
+  const RETRY_MS = 15000;
   // A hidden page needs no connection: a browser has only a few for each server.
   let events = null;
   const follow = () => {
@@ -61,6 +62,16 @@
     if (document.hidden) return;
     events = new EventSource("/events");
     events.addEventListener("changed", refresh);
+    // A browser does not try again by itself after a refusal, such as for too many open pages.
+    const own = events;
+    own.addEventListener("error", () => {
+      if (own.readyState !== EventSource.CLOSED) return;
+      setTimeout(() => {
+        if (events !== own) return;
+        refresh();
+        follow();
+      }, RETRY_MS);
+    });
   };
   document.addEventListener("visibilitychange", follow);
   addEventListener("pagehide", () => events?.close());
