@@ -1,9 +1,8 @@
 //! A request as its handler sees it.
 
-use http::{HeaderMap, Method, header};
-use percent_encoding::percent_decode_str;
+use http::{HeaderMap, Method};
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A complete request, with its body.
 #[derive(Clone, Debug)]
@@ -42,37 +41,40 @@ impl Request {
         }
     }
 
-    /// The value of a cookie. If several have this name, the first one counts.
-    pub fn cookie(&self, name: &str) -> Option<&str> {
-        let fields = self.headers.get_all(header::COOKIE).iter();
-        fields
-            .filter_map(|field| field.to_str().ok())
-            .flat_map(|field| field.split(';'))
-            .filter_map(|cookie| cookie.trim().split_once('='))
-            .find(|(found, _)| *found == name)
-            .map(|(_, value)| value)
+    /// Whether a browser on this machine reached the server at `address` under a name of this machine. Another name may be that of a web site which
+    /// resolves to this machine, to read what only this machine may read (DNS rebinding).
+    pub fn has_local_host(&self, address: SocketAddr) -> bool {
+        let host = self.header("host").unwrap_or_default();
+        let name = without_port(host);
+        let bare = name
+            .strip_prefix('[')
+            .and_then(|name| name.strip_suffix(']'))
+            .unwrap_or(name);
+        let is_address = bare.parse::<IpAddr>().is_ok_and(|ip| {
+            ip.to_canonical().is_loopback() || ip.to_canonical() == address.ip().to_canonical()
+        });
+        is_address || name.eq_ignore_ascii_case("localhost")
     }
+}
 
-    /// The parts of the path between its slashes, decoded: none for `/`, `["a", ""]` for `/a/`. `None` if a part is not UTF-8 or
-    /// contains NUL. A decoded part may contain a slash, and may be `..`.
-    pub fn path_segments(&self) -> Option<Vec<String>> {
-        let path = self.path.strip_prefix('/')?;
-        if path.is_empty() {
-            return Some(Vec::new());
+/// `[::1]` of `[::1]:8080`.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|c| c.is_ascii_digit()) && !name.is_empty() => {
+            // An IPv6 address without brackets is no valid host; it is not taken for one with a port.
+            match name.contains(':') && !name.ends_with(']') {
+                true => host,
+                false => name,
+            }
         }
-        path.split('/')
-            .map(|part| {
-                let decoded = percent_decode_str(part).decode_utf8().ok()?;
-                (!decoded.contains('\0')).then(|| decoded.into_owned())
-            })
-            .collect()
+        _ => host,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderName, HeaderValue};
+    use http::{HeaderName, HeaderValue, header};
 
     fn request(path: &str, fields: &[(HeaderName, &str)]) -> Request {
         Request {
@@ -86,38 +88,6 @@ mod tests {
             body: b"c=2".to_vec(),
             peer: SocketAddr::from(([127, 0, 0, 1], 1)),
         }
-    }
-
-    #[test]
-    fn paths_are_split_before_they_are_decoded() {
-        let table: [(&str, Option<&[&str]>); 7] = [
-            ("/", Some(&[])),
-            ("/a/b%2Fc", Some(&["a", "b/c"])),
-            ("/a/", Some(&["a", ""])),
-            ("//a", Some(&["", "a"])),
-            ("/%c3%a9+", Some(&["é+"])),
-            ("/%ff", None),
-            ("/a%00", None),
-        ];
-        for (path, expected) in table {
-            let segments = request(path, &[]).path_segments();
-            let expected: Option<Vec<String>> =
-                expected.map(|parts| parts.iter().map(|part| (*part).to_owned()).collect());
-            assert_eq!(segments, expected, "{path}");
-        }
-    }
-
-    #[test]
-    fn cookies_are_found_by_their_whole_name() {
-        let cookies = [
-            (header::COOKIE, "a=1; session=x=y; aa=2"),
-            (header::COOKIE, "b=3; a=4"),
-        ];
-        let request = request("/", &cookies);
-        assert_eq!(request.cookie("a"), Some("1"));
-        assert_eq!(request.cookie("session"), Some("x=y"));
-        assert_eq!(request.cookie("b"), Some("3"));
-        assert_eq!(request.cookie("ession"), None);
     }
 
     #[test]

@@ -35,6 +35,11 @@ impl Access {
         }
     }
 
+    /// Whether everybody who reaches the address may read.
+    pub(super) fn is_open(&self) -> bool {
+        self.token.is_none()
+    }
+
     /// A warning if every user of this machine can read the file of the token.
     pub fn permission_warning(&self) -> Option<String> {
         self.token

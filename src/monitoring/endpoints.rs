@@ -7,6 +7,7 @@ use super::registry::Registry;
 use crate::http_server::{Handler, Request, Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use log::error;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What `/readyz` asks: the parts of a program, each ready or not.
@@ -52,9 +53,16 @@ impl Endpoints {
         Some(response.with(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
     }
 
-    /// A handler for a server that has no other addresses.
-    pub fn handler(self) -> Handler {
+    /// A handler for a server at `address` that has no other addresses. Without a token, requests must name this machine: what only this machine may
+    /// read is not for web sites that a browser on it shows.
+    pub fn handler(self, address: SocketAddr) -> Handler {
         Arc::new(move |request| {
+            if self.access.is_open() && !request.has_local_host(address) {
+                return text(
+                    StatusCode::FORBIDDEN,
+                    "the header Host does not name this machine\n",
+                );
+            }
             self.answer(&request).unwrap_or_else(|| {
                 text(
                     StatusCode::NOT_FOUND,
@@ -98,6 +106,10 @@ mod tests {
     use http::HeaderMap;
 
     fn answer(method: Method, path: &str, fault: Option<&str>) -> (u16, String) {
+        answer_to("127.0.0.1:9101", method, path, fault)
+    }
+
+    fn answer_to(host: &str, method: Method, path: &str, fault: Option<&str>) -> (u16, String) {
         let fault = fault.map(str::to_owned);
         let parts = move || {
             let part = |name, fault| Part { name, fault };
@@ -108,11 +120,11 @@ mod tests {
             method,
             path: path.to_owned(),
             query: String::new(),
-            headers: HeaderMap::new(),
+            headers: HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]),
             body: Vec::new(),
             peer: "127.0.0.1:1".parse().unwrap(),
         };
-        let response = endpoints.handler()(request);
+        let response = endpoints.handler("127.0.0.1:9101".parse().unwrap())(request);
         let Body::Complete(body) = response.body else {
             panic!("it is not streamed");
         };
@@ -129,6 +141,12 @@ mod tests {
         assert_eq!(get("/readyz", Some("away")), (503, not_ready));
         assert_eq!(get("/metrics", None).0, 200);
         assert_eq!(get("/", None).0, 404);
+        for host in ["localhost:9101", "[::1]:9101", "127.0.0.1"] {
+            let (status, _) = answer_to(host, Method::GET, "/metrics", None);
+            assert_eq!(status, 200, "{host}");
+        }
+        let (status, _) = answer_to("evil.example", Method::GET, "/metrics", None);
+        assert_eq!(status, 403);
         assert_eq!(answer(Method::POST, "/metrics", None).0, 405);
     }
 }

@@ -19,5 +19,5 @@ pub fn start(options: &Options, sources: &Sources) -> io::Result<Option<HttpServ
         move || sources.parts()
     };
     let endpoints = Endpoints::new(registry, parts, options.http_access.clone());
-    HttpServer::start(address, endpoints.handler()).map(Some)
+    HttpServer::start(address, endpoints.handler(address)).map(Some)
 }

@@ -6,10 +6,14 @@ use crate::exit::Failure;
 use crate::scanpush::formats::csv;
 use crate::scanpush::output::Output;
 use crate::scanpush::table::{Column, Layout, Row};
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 /// Rows of a table that are laid out together.
 const BLOCK_ROWS: usize = 1_000;
+
+/// Addresses that are remembered, so that each is written once. Of more, those that are not in order may be written again.
+const ADDRESSES_REMEMBERED_MAX: usize = 1_000_000;
 
 /// Writes rows of one kind.
 pub struct RowWriter<'a, 'o> {
@@ -19,6 +23,8 @@ pub struct RowWriter<'a, 'o> {
     layout: Layout<'a>,
     block: Vec<Row>,
     last_ip: Option<IpAddr>,
+    /// The addresses that were written.
+    written: HashSet<IpAddr>,
     count: u64,
 }
 
@@ -37,6 +43,7 @@ impl<'a, 'o> RowWriter<'a, 'o> {
             output,
             block: Vec::new(),
             last_ip: None,
+            written: HashSet::new(),
             count: 0,
         }
     }
@@ -65,6 +72,10 @@ impl<'a, 'o> RowWriter<'a, 'o> {
             QueryFormat::Addresses if self.last_ip == Some(row.ip()) => Ok(()),
             QueryFormat::Addresses => {
                 self.last_ip = Some(row.ip());
+                let is_full = self.written.len() >= ADDRESSES_REMEMBERED_MAX;
+                if self.written.contains(&row.ip()) || !(is_full || self.written.insert(row.ip())) {
+                    return Ok(());
+                }
                 self.output.line(&row.ip().to_string())
             }
         }

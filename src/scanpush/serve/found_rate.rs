@@ -41,11 +41,11 @@ impl FoundRate {
                     None if is_new(task) => task.found,
                     None => 0,
                 })
-                .sum(),
+                .fold(0, u64::saturating_add),
         };
         let minute = at_ms / MINUTE_MS;
         match self.minutes.back_mut() {
-            Some((last, found)) if *last >= minute => *found += new,
+            Some((last, found)) if *last >= minute => *found = found.saturating_add(new),
             last => {
                 // Redis was away meanwhile: what was found then counts in the minute in which it became known.
                 let from = last.map_or(minute, |(last, _)| *last + 1);

@@ -3,7 +3,7 @@
 use crate::http_server::Request;
 use crate::model::text::quoted;
 use http::Method;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 /// Whether the request cannot change anything by its method.
 pub fn is_safe(method: &Method) -> bool {
@@ -75,37 +75,12 @@ fn authority(address: &str) -> Option<&str> {
 /// Checks the name under which a browser reached a server that anybody on this machine may use. A web site whose name resolves to 127.0.0.1 would be
 /// of the same origin (DNS rebinding). `address` is where the page is. Errs with the reason.
 pub fn check_local_host(request: &Request, address: SocketAddr) -> Result<(), String> {
-    let host = request.header("host").unwrap_or_default();
-    let name = without_port(host);
-    let is_address = |name: &str| {
-        let name = name
-            .strip_prefix('[')
-            .and_then(|name| name.strip_suffix(']'))
-            .unwrap_or(name);
-        name.parse::<IpAddr>().is_ok_and(|ip| {
-            ip.to_canonical().is_loopback() || ip.to_canonical() == address.ip().to_canonical()
-        })
-    };
-    match name.eq_ignore_ascii_case("localhost") || is_address(name) {
+    match request.has_local_host(address) {
         true => Ok(()),
         false => Err(format!(
             "the host {} is not this machine: use http://{address}/, or start scanpush serve with -auth-file or -trust-header",
-            quoted(host)
+            quoted(request.header("host").unwrap_or_default())
         )),
-    }
-}
-
-/// `[::1]` of `[::1]:8080`.
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|c| c.is_ascii_digit()) && !name.is_empty() => {
-            // An IPv6 address without brackets is no valid host; it is not taken for one with a port.
-            match name.contains(':') && !name.ends_with(']') {
-                true => host,
-                false => name,
-            }
-        }
-        _ => host,
     }
 }
 

@@ -75,9 +75,11 @@ impl Chart {
         let first = BARS.saturating_sub(minutes.len());
         let bars = minutes.iter().enumerate().map(|(number, &found)| {
             // Something is seen of every minute with findings.
-            let height = (found * BAR_HEIGHT_MAX)
+            let height = found
+                .saturating_mul(BAR_HEIGHT_MAX)
                 .checked_div(highest)
                 .unwrap_or(0)
+                .min(BAR_HEIGHT_MAX)
                 .max(u64::from(found > 0));
             Bar {
                 x: (first + number) as u64 * BAR_STEP + 1,
@@ -85,7 +87,9 @@ impl Chart {
                 height,
             }
         });
-        let total: u64 = minutes.iter().sum();
+        let total = minutes
+            .iter()
+            .fold(0, |sum: u64, &found| sum.saturating_add(found));
         Chart {
             bars: bars.filter(|bar| bar.height > 0).collect(),
             label: format!(
