@@ -4,19 +4,15 @@
 
 use super::error::{ClaimTableError, Stage};
 use super::sentinel;
-use super::settings::RedisSettings;
+use super::settings::{RedisSettings, Waits};
 use super::url::{Node, Place};
 use crate::credentials::{Secret, Tls};
 use crate::model::Invalid;
-use crate::model::backoff::CONNECT_WAIT;
 use redis::{
     Client, ClientTlsConfig, Connection, ConnectionAddr, IntoConnectionInfo, RedisResult,
     TlsCertificates,
 };
 use std::time::Duration;
-
-/// How long a Redis command may take.
-const REDIS_ANSWER_WAIT: Duration = Duration::from_secs(3);
 
 /// Opens connections to the Redis of one URL.
 pub(super) struct Connector {
@@ -55,11 +51,11 @@ impl Connector {
         let credentials = self.credentials().map_err(ClaimTableError::Credentials)?;
         match (node, self.settings.url().place()) {
             (Some(node), _) | (None, Place::Node { node, .. }) => {
-                self.open_node(node, &credentials, CONNECT_WAIT)
+                self.open_node(node, &credentials)
             }
             (None, Place::Socket(path)) => {
                 let addr = ConnectionAddr::Unix(path.clone());
-                self.open_at(addr, self.shown(), None, &credentials, CONNECT_WAIT)
+                self.open_at(addr, self.shown(), None, &credentials)
             }
             (
                 None,
@@ -70,18 +66,17 @@ impl Connector {
         }
     }
 
-    /// Connects to a server. The time for a connection, and for each of the commands that set it up, is `wait`.
+    /// Connects to a server.
     pub(super) fn open_node(
         &self,
         node: &Node,
         credentials: &Credentials,
-        wait: Duration,
     ) -> Result<Opened, ClaimTableError> {
         let at = self.settings.url().of_node(node);
-        self.open_at(self.addr(node), at, Some(node.clone()), credentials, wait)
+        self.open_at(self.addr(node), at, Some(node.clone()), credentials)
     }
 
-    /// Connects to a Sentinel: to database 0, and with user and password only if `logs_in`.
+    /// Connects to a Sentinel: to database 0, and with user and password only if `logs_in`. It has the time `wait` for the connection and each answer.
     pub(super) fn open_sentinel(
         &self,
         node: &Node,
@@ -93,7 +88,12 @@ impl Connector {
         if logs_in {
             login = self.login(credentials).set_db(0);
         }
-        let opened = open_with(self.addr(node), login, credentials, wait);
+        let waits = Waits {
+            connect: wait,
+            answer: wait,
+            tells_library: true,
+        };
+        let opened = open_with(self.addr(node), login, credentials, waits);
         opened.map_err(|error| self.refused(&node.to_string(), &error))
     }
 
@@ -115,9 +115,9 @@ impl Connector {
         at: String,
         node: Option<Node>,
         credentials: &Credentials,
-        wait: Duration,
     ) -> Result<Opened, ClaimTableError> {
-        match open_with(addr, self.login(credentials), credentials, wait) {
+        let waits = self.settings.waits();
+        match open_with(addr, self.login(credentials), credentials, waits) {
             Ok(connection) => Ok(Opened {
                 connection,
                 at,
@@ -165,16 +165,20 @@ fn open_with(
     addr: ConnectionAddr,
     login: redis::RedisConnectionInfo,
     credentials: &Credentials,
-    wait: Duration,
+    waits: Waits,
 ) -> RedisResult<Connection> {
+    let login = match waits.tells_library {
+        true => login,
+        false => login.set_skip_set_lib_name(),
+    };
     let info = addr.into_connection_info()?.set_redis_settings(login);
     let client = match &credentials.certificates {
         None => Client::open(info)?,
         Some(certificates) => Client::build_with_tls(info, certificates.clone())?,
     };
-    let connection = client.get_connection_with_timeout(wait)?;
-    connection.set_read_timeout(Some(REDIS_ANSWER_WAIT))?;
-    connection.set_write_timeout(Some(REDIS_ANSWER_WAIT))?;
+    let connection = client.get_connection_with_timeout(waits.connect)?;
+    connection.set_read_timeout(Some(waits.answer))?;
+    connection.set_write_timeout(Some(waits.answer))?;
     Ok(connection)
 }
 

@@ -3,7 +3,6 @@
 use super::connector::{Connector, Credentials, Opened};
 use super::error::{ClaimTableError, Stage};
 use super::url::Node;
-use crate::model::backoff::CONNECT_WAIT;
 use crate::model::text::one_line;
 use redis::{Connection, RedisResult, Value};
 use std::time::{Duration, Instant};
@@ -32,9 +31,7 @@ pub(super) fn open_primary(
         let reason = match ask(connector, credentials, sentinel, primary) {
             Ok(node) if tried.contains(&node) => continue,
             Ok(node) => {
-                let opened = connector
-                    .open_node(&node, credentials, CONNECT_WAIT)
-                    .and_then(checked);
+                let opened = connector.open_node(&node, credentials).and_then(checked);
                 match opened {
                     Ok(opened) => return Ok(opened),
                     Err(error) => {
@@ -86,7 +83,6 @@ fn ask(
 }
 
 fn address(connection: &mut Connection, primary: &str) -> RedisResult<Option<Vec<String>>> {
-    connection.set_read_timeout(Some(SENTINEL_WAIT))?;
     redis::cmd("SENTINEL")
         .arg("GET-MASTER-ADDR-BY-NAME")
         .arg(primary)

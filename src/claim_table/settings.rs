@@ -3,7 +3,15 @@
 use super::url::RedisUrl;
 use crate::credentials::{CredentialFile, Password, Tls};
 use crate::model::Invalid;
+use crate::model::backoff::CONNECT_WAIT;
 use std::fmt;
+use std::time::Duration;
+
+/// How long a Redis command may take.
+const REDIS_ANSWER_WAIT: Duration = Duration::from_secs(3);
+
+/// How long a connection to Redis, and a command, may take while a request of the page or the API waits for it.
+const REDIS_REQUEST_WAIT: Duration = Duration::from_secs(1);
 
 /// How to connect to Redis.
 #[derive(Clone, Debug)]
@@ -12,6 +20,29 @@ pub struct RedisSettings {
     user: Option<String>,
     password: Option<Password>,
     tls: Tls,
+    waits: Waits,
+}
+
+/// How long Redis may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waits {
+    /// For a connection, and for each of the commands that set it up.
+    pub(super) connect: Duration,
+    /// For an answer.
+    pub(super) answer: Duration,
+    /// Whether a new connection tells the name of the library, and waits for the answer. It goes on without one, so that a Redis that does not answer
+    /// takes that time twice.
+    pub(super) tells_library: bool,
+}
+
+impl Default for Waits {
+    fn default() -> Waits {
+        Waits {
+            connect: CONNECT_WAIT,
+            answer: REDIS_ANSWER_WAIT,
+            tells_library: true,
+        }
+    }
 }
 
 impl RedisSettings {
@@ -49,7 +80,25 @@ impl RedisSettings {
             user,
             password,
             tls,
+            waits: Waits::default(),
         })
+    }
+
+    /// The same settings for a program that somebody waits for: Redis has [`REDIS_REQUEST_WAIT`] for a connection and for an answer.
+    pub fn for_requests(&self) -> RedisSettings {
+        RedisSettings {
+            waits: Waits {
+                connect: REDIS_REQUEST_WAIT,
+                answer: REDIS_REQUEST_WAIT,
+                tells_library: false,
+            },
+            ..self.clone()
+        }
+    }
+
+    /// How long Redis may take.
+    pub(super) fn waits(&self) -> Waits {
+        self.waits
     }
 
     /// The address.
@@ -92,6 +141,7 @@ impl From<RedisUrl> for RedisSettings {
             user: None,
             password: None,
             tls: Tls::default(),
+            waits: Waits::default(),
         }
     }
 }

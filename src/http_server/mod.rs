@@ -44,6 +44,7 @@ mod tests;
 mod workers;
 
 pub use limits::Limits;
+pub use log_gate::LogGate;
 pub use request::Request;
 pub use response::{Body, BodyStream, Response, StreamKind, StreamShare};
 pub use server::HttpServer;

@@ -1,23 +1,30 @@
 //! Who may read metrics and health: everybody who reaches the address, or who has the token of a file.
 
 use crate::credentials::{CredentialFile, Password};
-use crate::http_server::{Request, Response};
+use crate::http_server::{LogGate, Request, Response};
 use crate::model::Invalid;
 use http::{HeaderValue, StatusCode, header};
 use log::warn;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use subtle::ConstantTimeEq;
 
 /// The token that a reader needs, if any.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     token: Option<Password>,
+    /// For lines about a token that cannot be read.
+    unreadable: Arc<Mutex<LogGate>>,
 }
 
 impl Access {
     /// Every request needs this token, or none does.
     pub fn with(token: Option<Password>) -> Access {
-        Access { token }
+        Access {
+            token,
+            unreadable: Arc::default(),
+        }
     }
 
     /// Reads the token once, so that a file that cannot be read is found at the start. `address` is where metrics will be served: one that other
@@ -53,7 +60,15 @@ impl Access {
         let token = match self.token.as_ref()?.read() {
             Ok(token) => token,
             Err(error) => {
-                warn!("metrics and health are not served: {error}");
+                let mut unreadable = self
+                    .unreadable
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                if let Some(suppressed) = unreadable.pass(Instant::now()) {
+                    warn!(
+                        "metrics and health are not served: {error} ({suppressed} more since the last such line)"
+                    );
+                }
                 return Some(text(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "the token cannot be read\n",

@@ -11,15 +11,17 @@ use super::tasks::find;
 use crate::model::coverage::{Proof, ScanParameters};
 use crate::model::service::{Change, ServiceState, Sighting, ordered_bytes};
 use crate::model::{Finding, FindingRecord, State, TaskId};
-use diesel::dsl::max;
+use diesel::dsl::{count_star, max};
 use diesel::prelude::*;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// Rows of one query.
 const PAGE_ROWS: usize = 2_000;
+/// Tasks whose findings are counted by one query.
+const COUNTED_TASKS: usize = 500;
 /// Ids that an abbreviated one is compared with at most.
 const CANDIDATES_MAX: usize = 1_000;
 
@@ -252,14 +254,22 @@ impl StoreReader {
         })
     }
 
-    /// The number of kept findings of a task.
-    pub fn count_findings_of(&mut self, task_id: &TaskId) -> Result<u64, StoreError> {
-        let kept: i64 = findings::table
-            .filter(findings::task_id.eq(task_id.as_str()))
-            .count()
-            .get_result(&mut self.connection)
-            .map_err(|error| self.named(error))?;
-        Ok(unsigned(kept))
+    /// The numbers of kept findings of tasks, without tasks that have none.
+    pub fn count_findings_of(
+        &mut self,
+        task_ids: &[TaskId],
+    ) -> Result<HashMap<String, u64>, StoreError> {
+        let mut counts = HashMap::new();
+        for ids in task_ids.chunks(COUNTED_TASKS) {
+            let rows: Vec<(String, i64)> = findings::table
+                .filter(findings::task_id.eq_any(ids.iter().map(TaskId::as_str)))
+                .group_by(findings::task_id)
+                .select((findings::task_id, count_star()))
+                .load(&mut self.connection)
+                .map_err(|error| self.named(error))?;
+            counts.extend(rows.into_iter().map(|(id, kept)| (id, unsigned(kept))));
+        }
+        Ok(counts)
     }
 
     fn finding_rows(

@@ -1,9 +1,10 @@
 //! The output formats of findings, one file each. Pure: files, clocks and streams belong to the caller. The formats that masscan
 //! has too match masscan 1.3.2 line for line, so that existing parsers accept them.
 //!
-//! **Invariant:** each format is written finding by finding and needs constant memory. The output is a valid document once
+//! **Invariant:** each format is written finding by finding and needs bounded memory. The output is a valid document once
 //! [`Printer::end`] was called. Every format quotes or escapes the text of records, and control characters never reach the output.
 
+mod addresses;
 pub mod csv;
 mod grepable;
 mod list;
@@ -16,6 +17,7 @@ mod tests;
 pub mod time;
 mod xml;
 
+pub use addresses::WrittenAddresses;
 pub use port_names::PortNames;
 pub use time::date_form;
 

@@ -3,17 +3,12 @@
 use super::options::QueryFormat;
 use super::rows::{Look, QueryRow};
 use crate::exit::Failure;
-use crate::scanpush::formats::csv;
+use crate::scanpush::formats::{WrittenAddresses, csv};
 use crate::scanpush::output::Output;
 use crate::scanpush::table::{Column, Layout, Row};
-use std::collections::HashSet;
-use std::net::IpAddr;
 
 /// Rows of a table that are laid out together.
 const BLOCK_ROWS: usize = 1_000;
-
-/// Addresses that are remembered, so that each is written once. Of more, those that are not in order may be written again.
-const ADDRESSES_REMEMBERED_MAX: usize = 1_000_000;
 
 /// Writes rows of one kind.
 pub struct RowWriter<'a, 'o> {
@@ -22,9 +17,8 @@ pub struct RowWriter<'a, 'o> {
     output: &'a mut Output<'o>,
     layout: Layout<'a>,
     block: Vec<Row>,
-    last_ip: Option<IpAddr>,
     /// The addresses that were written.
-    written: HashSet<IpAddr>,
+    written: WrittenAddresses,
     count: u64,
 }
 
@@ -42,8 +36,7 @@ impl<'a, 'o> RowWriter<'a, 'o> {
             layout: Layout::new(columns, look.columns),
             output,
             block: Vec::new(),
-            last_ip: None,
-            written: HashSet::new(),
+            written: WrittenAddresses::default(),
             count: 0,
         }
     }
@@ -69,15 +62,10 @@ impl<'a, 'o> RowWriter<'a, 'o> {
                 let fields = row.fields();
                 self.csv_line(fields.iter().map(String::as_str))
             }
-            QueryFormat::Addresses if self.last_ip == Some(row.ip()) => Ok(()),
-            QueryFormat::Addresses => {
-                self.last_ip = Some(row.ip());
-                let is_full = self.written.len() >= ADDRESSES_REMEMBERED_MAX;
-                if self.written.contains(&row.ip()) || !(is_full || self.written.insert(row.ip())) {
-                    return Ok(());
-                }
+            QueryFormat::Addresses if self.written.is_new(row.ip()) => {
                 self.output.line(&row.ip().to_string())
             }
+            QueryFormat::Addresses => Ok(()),
         }
     }
 

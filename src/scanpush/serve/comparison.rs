@@ -102,12 +102,7 @@ impl DiffQuery {
             }
             writer.end::<DiffLine>().map(|_| ())
         };
-        Some(list_export::stream(
-            context,
-            "diff",
-            format,
-            move |look, _, output| write(look, output),
-        ))
+        Some(list_export::stream(context, "diff", format, write))
     }
 }
 

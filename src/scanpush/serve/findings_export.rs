@@ -8,13 +8,12 @@ use crate::flags::Flag;
 use crate::http_server::{BodyStream, Response, StreamKind};
 use crate::model::text::one_line;
 use crate::model::{FindingRecord, Invalid, TaskId};
-use crate::scanpush::formats::{Context as FormatContext, Format, Printer};
+use crate::scanpush::formats::{Context as FormatContext, Format, Printer, WrittenAddresses};
 use crate::scanpush::results::Findings;
 use crate::scanpush::tasks::now_ms;
 use http::{HeaderValue, header};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io::{self, Write};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The field that chooses the format.
@@ -104,15 +103,16 @@ enum Source {
 /// The database if it has all findings of the tasks, else Kafka. Errs if that cannot be read.
 fn source_of(site: &Site, tasks: &[Exported]) -> Result<Source, Problem> {
     if site.options.store.keep.findings.is_some() {
-        let kept = site.readers.try_ask(|reader| {
-            for task in tasks {
-                if reader.count_findings_of(&task.id)? < task.found {
-                    return Ok(false);
-                }
-            }
-            Ok(true)
-        });
-        if let Ok(true) = kept {
+        let with_findings = tasks.iter().filter(|task| task.found > 0);
+        let ids: Vec<TaskId> = with_findings.map(|task| task.id.clone()).collect();
+        let kept = site
+            .readers
+            .ask_long(|reader| reader.count_findings_of(&ids));
+        let has_all = |kept: HashMap<String, u64>| {
+            let count = |task: &Exported| kept.get(task.id.as_str()).copied().unwrap_or(0);
+            tasks.iter().all(|task| count(task) >= task.found)
+        };
+        if kept.is_ok_and(has_all) {
             return Ok(Source::Database);
         }
     }
@@ -174,7 +174,10 @@ struct ExportWriter<'a, W: Write> {
 
 enum Kind {
     Printer(Printer),
-    Addresses { seen: HashSet<IpAddr>, text: String },
+    Addresses {
+        written: WrittenAddresses,
+        text: String,
+    },
 }
 
 impl Kind {
@@ -193,7 +196,7 @@ impl<'a, W: Write> ExportWriter<'a, W> {
                 Kind::Printer(Printer::new(format, FormatContext::default()))
             }
             Export::Addresses => Kind::Addresses {
-                seen: HashSet::new(),
+                written: WrittenAddresses::default(),
                 text: String::new(),
             },
         };
@@ -203,8 +206,8 @@ impl<'a, W: Write> ExportWriter<'a, W> {
     fn finding(&mut self, found: &FindingRecord<'_>) -> io::Result<()> {
         match &mut self.kind {
             Kind::Printer(printer) => printer.finding(found),
-            Kind::Addresses { seen, text } => {
-                if seen.insert(found.finding.ip) {
+            Kind::Addresses { written, text } => {
+                if written.is_new(found.finding.ip) {
                     *text += &format!("{}\n", found.finding.ip);
                 }
             }

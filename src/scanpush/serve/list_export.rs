@@ -39,8 +39,8 @@ pub fn look(site: &Site) -> Look<'_> {
     }
 }
 
-/// The document that `write` makes from the database. `name` is that of the file, without its ending.
-pub fn stream(
+/// The document that `write` makes from the database. `name` is that of the file, without its ending. Errs with 503 if the database is away.
+pub fn stream_rows(
     context: &Context<'_>,
     name: &str,
     format: QueryFormat,
@@ -48,9 +48,24 @@ pub fn stream(
     + Send
     + 'static,
 ) -> Answer {
+    context.site.readers.ask(StoreReader::newest_change)?;
     let site = Arc::clone(context.site);
-    // A connection of its own, since a slow client may take hours. Opened here, so that a database that is away is a 503.
-    let mut store = site.readers.open()?;
+    stream(context, name, format, move |look, output| {
+        // A connection of its own, since a slow client may take hours.
+        let store = site.readers.open();
+        let mut store = store.map_err(|error| Failure::Runtime(error.to_string()))?;
+        write(look, &mut store, output)
+    })
+}
+
+/// The document that `write` makes. `name` is that of the file, without its ending.
+pub fn stream(
+    context: &Context<'_>,
+    name: &str,
+    format: QueryFormat,
+    write: impl FnOnce(Look<'_>, &mut Output<'_>) -> Result<(), Failure> + Send + 'static,
+) -> Answer {
+    let site = Arc::clone(context.site);
     let (content_type, ending) = match format {
         QueryFormat::Csv => ("text/csv; charset=utf-8; header=present", "csv"),
         QueryFormat::Ndjson => ("application/x-ndjson", "ndjson"),
@@ -60,7 +75,7 @@ pub fn stream(
     let response = Response::streamed(share, content_type, move |stream| {
         let (mut out, mut err) = (BufWriter::with_capacity(PIECE_BYTES, stream), io::sink());
         let mut output = Output::new(&mut out, &mut err, None, false);
-        write(look(&site), &mut store, &mut output).map_err(|failure| match failure {
+        write(look(&site), &mut output).map_err(|failure| match failure {
             Failure::Runtime(line) => {
                 log::warn!("a download was cut off: {}", one_line(&line));
                 io::Error::other(line)

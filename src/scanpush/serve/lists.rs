@@ -160,7 +160,7 @@ impl ServiceQuery {
     pub fn export(&self, context: &Context<'_>) -> Option<Answer> {
         let format = self.paging.format?;
         let (filter, limit) = (self.filter.clone(), self.paging.limit);
-        Some(list_export::stream(
+        Some(list_export::stream_rows(
             context,
             "services",
             format,
@@ -214,7 +214,7 @@ impl ChangeQuery {
     pub fn export(&self, context: &Context<'_>) -> Option<Answer> {
         let format = self.paging.format?;
         let (filter, limit) = (self.filter.clone(), self.paging.limit);
-        Some(list_export::stream(
+        Some(list_export::stream_rows(
             context,
             "changes",
             format,

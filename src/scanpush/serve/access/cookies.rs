@@ -13,9 +13,13 @@ const BROWSER: &str = "scanpush-browser";
 /// How long a browser keeps its own cookie.
 const BROWSER_COOKIE_MAX: Duration = Duration::from_secs(365 * 86400);
 
-/// The session of a request.
-pub fn session(request: &Request) -> Option<&str> {
-    value(request, SECURE_SESSION).or_else(|| value(request, SESSION))
+/// The session of a request. Of an encrypted one only the cookie with the prefix counts: another server of the same domain, and whoever answers for
+/// this one without TLS, can set the other.
+pub fn session(request: &Request, is_encrypted: bool) -> Option<&str> {
+    match is_encrypted {
+        true => value(request, SECURE_SESSION),
+        false => value(request, SECURE_SESSION).or_else(|| value(request, SESSION)),
+    }
 }
 
 /// The browser of a request.
@@ -87,7 +91,14 @@ mod tests {
             (&[], None),
         ] {
             let request = request("GET", "/", fields);
-            assert_eq!(session(&request), expected, "{fields:?}");
+            assert_eq!(session(&request, false), expected, "{fields:?}");
+        }
+        for (cookies, expected) in [
+            ("scanpush=a", None),
+            ("scanpush=a; __Host-scanpush=b", Some("b")),
+        ] {
+            let request = request("GET", "/", &[("cookie", cookies)]);
+            assert_eq!(session(&request, true), expected, "{cookies}");
         }
     }
 

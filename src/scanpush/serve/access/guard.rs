@@ -143,7 +143,7 @@ impl Guard {
     }
 
     fn by_session(&self, request: &Request, accounts: &Accounts) -> Option<User> {
-        let value = cookies::session(request)?;
+        let value = cookies::session(request, self.is_encrypted(request))?;
         let (name, password) = self.sessions.find(value)?;
         match accounts.user(name.as_str()) {
             Some(account) if account.password == password => Some(User {
@@ -155,6 +155,26 @@ impl Guard {
             _ => {
                 self.sessions.end(value);
                 None
+            }
+        }
+    }
+
+    /// Whether the user of an earlier request could still send it: the session has not ended, and the file has the user or token.
+    pub fn is_still(&self, request: &Request, user: &User) -> bool {
+        match user.by {
+            By::Nothing | By::Machine | By::Proxy => true,
+            By::Session => {
+                let value = cookies::session(request, self.is_encrypted(request));
+                let session = value.and_then(|value| self.sessions.peek(value));
+                session.is_some_and(|(name, password)| {
+                    let accounts = self.accounts();
+                    let account = accounts.user(name.as_str());
+                    account.is_some_and(|account| account.password == password)
+                })
+            }
+            By::Token => {
+                let accounts = self.accounts();
+                self.by_token(request, &accounts).is_ok()
             }
         }
     }
@@ -227,7 +247,7 @@ impl Guard {
 
     /// Ends the session of the request, if there is one.
     pub fn log_out(&self, request: &Request) {
-        let Some(value) = cookies::session(request) else {
+        let Some(value) = cookies::session(request, self.is_encrypted(request)) else {
             return;
         };
         if let Some((name, _)) = self.sessions.find(value) {

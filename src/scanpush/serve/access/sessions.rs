@@ -75,6 +75,14 @@ impl Sessions {
         Some((session.user.clone(), session.password.clone()))
     }
 
+    /// The same, without a request that keeps the session alive.
+    pub fn peek(&self, value: &str) -> Option<(UserName, StoredPassword)> {
+        let sessions = self.lock();
+        let session = sessions.get(&Digest::of(value.as_bytes()).key())?;
+        let is_valid = session.is_valid(Instant::now());
+        is_valid.then(|| (session.user.clone(), session.password.clone()))
+    }
+
     /// Ends a session.
     pub fn end(&self, value: &str) {
         self.lock().remove(&Digest::of(value.as_bytes()).key());

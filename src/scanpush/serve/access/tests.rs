@@ -182,10 +182,14 @@ fn a_user_logs_in_with_a_password() {
         403,
         "no origin"
     );
+    let sent = request("GET", "/events", &[HOST, ("cookie", &cookies)]);
+    let user = server.site.guard.identify(&sent).unwrap();
+    assert!(server.site.guard.is_still(&sent, &user));
     assert_eq!(
         server.status("POST", "/logout", &[HOST, ORIGIN, ("cookie", &cookies)]),
         303
     );
+    assert!(!server.site.guard.is_still(&sent, &user));
     assert_eq!(
         server.status("GET", "/servers", &[HOST, ("cookie", &cookies)]),
         303

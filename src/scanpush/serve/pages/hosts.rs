@@ -55,7 +55,7 @@ fn host(context: &Context<'_>) -> Answer {
         .ask(|store| Host::read(store, address))?;
     if let Some(format) = format {
         let name = format!("host-{}", ip.to_string().replace(':', "_"));
-        return list_export::stream(context, &name, format, move |look, _, output| {
+        return list_export::stream(context, &name, format, move |look, output| {
             host::write(&host, format, look, output).map(|_| ())
         });
     }
