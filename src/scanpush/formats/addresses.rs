@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 /// Addresses that are remembered, so that each is written once. Of more, those that are not in order may be written again.
-const ADDRESSES_REMEMBERED_MAX: usize = 1_000_000;
+const ADDRESSES_REMEMBERED_MAX: usize = 200_000;
 
 /// The addresses that were written.
 #[derive(Debug, Default)]

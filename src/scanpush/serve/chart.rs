@@ -14,6 +14,8 @@ const LEFT: u64 = 44;
 const BOTTOM: u64 = 18;
 /// Above it.
 const TOP: u64 = 8;
+/// Height of a number of the axis.
+const LABEL_HEIGHT: u64 = 12;
 
 /// A point of time with its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,9 +156,16 @@ pub fn changes(days: &[ChangesOfDay]) -> String {
     let height = |value: u64| value as f64 * all as f64 / most;
     let zero = TOP as f64 + height(most_up);
     let mut svg = begin(&title, HEIGHT);
-    grid(&mut svg, TOP, &short(most_up));
-    grid(&mut svg, zero.round() as u64, "0");
-    grid(&mut svg, HEIGHT - BOTTOM, &short(most_down));
+    let middle = zero.round() as u64;
+    // A number too close to the zero would cover it.
+    let unless_close = |y: u64, number: u64| match y.abs_diff(middle) >= LABEL_HEIGHT {
+        true => short(number),
+        false => String::new(),
+    };
+    grid(&mut svg, TOP, &unless_close(TOP, most_up));
+    grid(&mut svg, middle, "0");
+    let bottom = HEIGHT - BOTTOM;
+    grid(&mut svg, bottom, &unless_close(bottom, most_down));
     let step = (WIDTH - LEFT) as f64 / days.len() as f64;
     for (n, day) in days.iter().enumerate() {
         let x = LEFT as f64 + n as f64 * step + step * 0.15;
