@@ -239,7 +239,7 @@ where
 
 // --- measure
 
-/// A read and what it has found: rows, and whether the list goes on.
+/// Runs one read. Returns the number of rows, and whether the list continues.
 type Read = Box<dyn Fn(&mut StoreReader) -> Result<(usize, bool), Box<dyn Error>>>;
 
 fn measure(url: &str) -> Result<(), Box<dyn Error>> {

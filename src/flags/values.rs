@@ -1,8 +1,9 @@
-//! Parsers for the values of flags: whole numbers and durations, each within bounds. Pure.
+//! Parsers for the values of flags: whole numbers and durations, each within bounds, and addresses with a port. Pure.
 
 use crate::model::Invalid;
 use crate::model::span::parse_span;
 use crate::model::text::whole_number;
+use std::net::SocketAddr;
 
 /// The units of [`seconds`]: no such duration is so long that weeks or years would be of use.
 const UNITS: [char; 4] = ['s', 'm', 'h', 'd'];
@@ -31,6 +32,18 @@ pub fn seconds(low: u32, high: u32) -> impl Fn(&str) -> Result<u32, Invalid> {
                 );
                 Invalid::new(text, wrong)
             })
+    }
+}
+
+/// A parser for the address and port that a server listens on. `usual_port` is the port of the examples in the error.
+pub fn socket_address(usual_port: u16) -> impl Fn(&str) -> Result<SocketAddr, Invalid> {
+    move |text| {
+        text.parse().map_err(|_| {
+            let wrong = format!(
+                "is not an address and port like 127.0.0.1:{usual_port} or [::1]:{usual_port}"
+            );
+            Invalid::new(text, wrong)
+        })
     }
 }
 
@@ -85,6 +98,21 @@ mod tests {
             let error = parse(text).unwrap_err().to_string();
             assert!(
                 error.contains("is not a duration from 1 to 100000 seconds"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_address_needs_a_port_and_no_name() {
+        let parse = socket_address(9101);
+        for text in ["127.0.0.1:9101", "[::1]:0"] {
+            assert!(parse(text).is_ok(), "{text}");
+        }
+        for text in ["localhost:9101", "9101", ""] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(
+                error.ends_with("like 127.0.0.1:9101 or [::1]:9101"),
                 "{error}"
             );
         }

@@ -46,7 +46,7 @@ impl Connection {
 
     /// A connection on which everything was sent.
     pub fn closing(socket: TcpStream, peer: SocketAddr, now: Instant) -> Connection {
-        // If it errs, the next read says so.
+        // A failure shows up at the next read.
         let _ = socket.shutdown(Shutdown::Write);
         Connection {
             state: State::Closing { began: now },
@@ -150,7 +150,7 @@ impl Connection {
             }
             Ok(Received::Request(request)) => {
                 let (head, body) = *request;
-                let framing = Framing::new(&head.method, head.is_version_0, head.keep_alive);
+                let framing = Framing::new(&head.method, head.is_http_1_0, head.keep_alive);
                 self.state = State::Handling {
                     began: now,
                     framing: framing.clone(),

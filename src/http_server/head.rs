@@ -20,7 +20,7 @@ pub struct Head {
     /// The header fields.
     pub headers: HeaderMap,
     /// HTTP/1.0 instead of HTTP/1.1.
-    pub is_version_0: bool,
+    pub is_http_1_0: bool,
     /// Length of the body, in bytes.
     pub body_bytes: u64,
     /// The client sends the body after `100 Continue`.
@@ -80,17 +80,17 @@ pub fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
             .try_append(name, value)
             .map_err(|_| Refusal::HeadTooLarge)?;
     }
-    let is_version_0 = version == 0;
-    check_host(&headers, is_version_0)?;
+    let is_http_1_0 = version == 0;
+    check_host(&headers, is_http_1_0)?;
     Ok(Head {
-        body_bytes: body_bytes(&headers, is_version_0)?,
-        expects_continue: expects_continue(&headers, is_version_0)?,
-        keep_alive: keep_alive(&headers, is_version_0),
+        body_bytes: body_bytes(&headers, is_http_1_0)?,
+        expects_continue: expects_continue(&headers, is_http_1_0)?,
+        keep_alive: keep_alive(&headers, is_http_1_0),
         method,
         path: path.to_owned(),
         query: query.to_owned(),
         headers,
-        is_version_0,
+        is_http_1_0,
     })
 }
 
@@ -124,10 +124,10 @@ fn has_whole_escapes(path: &str) -> bool {
     })
 }
 
-fn check_host(headers: &HeaderMap, is_version_0: bool) -> Result<(), Refusal> {
+fn check_host(headers: &HeaderMap, is_http_1_0: bool) -> Result<(), Refusal> {
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (None, _) if is_version_0 => Ok(()),
+        (None, _) if is_http_1_0 => Ok(()),
         (Some(host), None) if host.as_bytes().iter().all(|byte| is_host_byte(*byte)) => Ok(()),
         _ => Err(Refusal::Host),
     }
@@ -138,7 +138,7 @@ fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
 }
 
-fn body_bytes(headers: &HeaderMap, is_version_0: bool) -> Result<u64, Refusal> {
+fn body_bytes(headers: &HeaderMap, is_http_1_0: bool) -> Result<u64, Refusal> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let length = match (lengths.next(), lengths.next()) {
         (None, _) => None,
@@ -146,7 +146,7 @@ fn body_bytes(headers: &HeaderMap, is_version_0: bool) -> Result<u64, Refusal> {
         (Some(_), Some(_)) => return Err(Refusal::ContentLength),
     };
     if headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(match length.is_some() || is_version_0 {
+        return Err(match length.is_some() || is_http_1_0 {
             true => Refusal::Framing,
             false => Refusal::TransferEncoding,
         });
@@ -163,9 +163,9 @@ fn parse_length(digits: &[u8]) -> Result<u64, Refusal> {
     digits.iter().try_fold(0, add).ok_or(Refusal::BodyTooLarge)
 }
 
-fn expects_continue(headers: &HeaderMap, is_version_0: bool) -> Result<bool, Refusal> {
+fn expects_continue(headers: &HeaderMap, is_http_1_0: bool) -> Result<bool, Refusal> {
     let mut all = headers.get_all(header::EXPECT).iter().peekable();
-    if all.peek().is_none() || is_version_0 {
+    if all.peek().is_none() || is_http_1_0 {
         return Ok(false);
     }
     match all.all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
@@ -174,7 +174,7 @@ fn expects_continue(headers: &HeaderMap, is_version_0: bool) -> Result<bool, Ref
     }
 }
 
-fn keep_alive(headers: &HeaderMap, is_version_0: bool) -> bool {
+fn keep_alive(headers: &HeaderMap, is_http_1_0: bool) -> bool {
     let has = |option: &str| {
         let values = headers.get_all(header::CONNECTION).iter();
         values
@@ -182,7 +182,7 @@ fn keep_alive(headers: &HeaderMap, is_version_0: bool) -> bool {
             .flat_map(|value| value.split(','))
             .any(|token| token.trim().eq_ignore_ascii_case(option))
     };
-    !has("close") && (!is_version_0 || has("keep-alive"))
+    !has("close") && (!is_http_1_0 || has("keep-alive"))
 }
 
 #[cfg(test)]
@@ -211,7 +211,7 @@ mod tests {
             ("/a%20b/c", "x=1&y=|^")
         );
         assert_eq!(head.body_bytes, 12);
-        assert!(head.expects_continue && head.keep_alive && !head.is_version_0);
+        assert!(head.expects_continue && head.keep_alive && !head.is_http_1_0);
         assert_eq!(head.headers.len(), 3);
     }
 

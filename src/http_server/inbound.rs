@@ -17,7 +17,7 @@ pub enum Received {
     Request(Box<(Head, Vec<u8>)>),
 }
 
-/// What comes next in the bytes.
+/// The next event in the received bytes.
 #[derive(Debug, Default)]
 enum Stage {
     /// A head, of which this many bytes were scanned.

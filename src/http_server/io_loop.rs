@@ -21,7 +21,7 @@ use std::time::Instant;
 /// Size of the space for one read, in bytes.
 const READ_BYTES: usize = 64 << 10;
 
-/// What the loop is connected to.
+/// The sockets and channels that the loop uses.
 pub struct Links {
     /// Accepts connections, in non-blocking mode.
     pub listener: TcpListener,
@@ -50,11 +50,11 @@ pub struct IoLoop {
     streams: Streams,
     connections: Connections,
     space: Vec<u8>,
-    /// After an error nothing is accepted until then.
+    /// After an error of accepting, no connection is accepted before this time.
     accept_after: Option<Instant>,
     /// When the server began to stop.
     stop_began: Option<Instant>,
-    accept_errors: LogGate,
+    io_errors: LogGate,
     closed_early: LogGate,
 }
 
@@ -69,7 +69,7 @@ impl IoLoop {
             space: vec![0; READ_BYTES],
             accept_after: None,
             stop_began: None,
-            accept_errors: LogGate::default(),
+            io_errors: LogGate::default(),
             closed_early: LogGate::default(),
         }
     }
@@ -82,7 +82,7 @@ impl IoLoop {
             }
             let ready = self.wait();
             self.take_reports();
-            // Before new connections are accepted, for which others may be closed.
+            // First the open connections: accepting a new one may close one of them.
             for id in ready.connections {
                 self.proceed(id);
             }
@@ -96,9 +96,7 @@ impl IoLoop {
             }
         }
         self.streams.abort();
-        for job in self.links.waiting_jobs.try_iter() {
-            drop(job);
-        }
+        self.links.waiting_jobs.try_iter().for_each(drop);
     }
 
     fn stop_is_complete(&mut self) -> bool {
@@ -108,7 +106,7 @@ impl IoLoop {
         !self.connections.retain_answering() || now >= began + self.limits.stop_grace
     }
 
-    /// Waits until a socket is ready, another thread has something to say, or a deadline has passed.
+    /// Waits until a socket is ready, another thread has raised `wake`, or a deadline has passed.
     fn wait(&mut self) -> Ready {
         let now = Instant::now();
         if self.accept_after.is_some_and(|after| after <= now) {
@@ -138,7 +136,7 @@ impl IoLoop {
             polled.push(PollFd::new(&self.links.listener, PollFlags::IN));
         }
         if poll_all(&mut polled, timeout).is_err() {
-            // For lack of memory. It must not keep a processor busy.
+            // poll(2) fails only if memory is short. The pause keeps the loop from spinning.
             thread::sleep(self.limits.accept_pause);
             return Ready {
                 accepts: false,
@@ -169,7 +167,7 @@ impl IoLoop {
                     encoded,
                 } => self.take_response(id, &framing, encoded),
                 Report::StreamEnded(socket, peer) => {
-                    if self.has_room() {
+                    if self.make_room() {
                         let connection = Connection::closing(socket, peer, Instant::now());
                         self.connections.add(connection);
                     }
@@ -178,7 +176,7 @@ impl IoLoop {
         }
     }
 
-    /// Sends a response. It is dropped if it comes after its deadline, when its connection has had another or is closed.
+    /// Sends a response. Drops it if the connection is closed, or no longer waits for it because the deadline has passed and it was answered with 503.
     fn take_response(&mut self, id: ConnectionId, framing: &Framing, encoded: Encoded) {
         let state = self.connections.get_mut(id).map(|one| one.state());
         if !matches!(state, Some(State::Handling { .. })) {
@@ -215,14 +213,14 @@ impl IoLoop {
     fn respond(&mut self, id: ConnectionId, outbound: Outbound) {
         if let Some(connection) = self.connections.get_mut(id) {
             let step = connection.respond(outbound, &self.limits, Instant::now());
-            self.take(id, step);
+            self.carry_out(id, step);
         }
     }
 
     fn proceed(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(id) {
             let step = connection.proceed(&mut self.space, &self.limits, Instant::now());
-            self.take(id, step);
+            self.carry_out(id, step);
         }
     }
 
@@ -231,13 +229,13 @@ impl IoLoop {
         for id in self.connections.expired(&self.limits, now) {
             if let Some(connection) = self.connections.get_mut(id) {
                 let step = connection.expire(&self.limits, now);
-                self.take(id, step);
+                self.carry_out(id, step);
             }
         }
     }
 
-    /// Does what a connection needs. A request that finds no room in the queue is answered at once, after which the next one may follow.
-    fn take(&mut self, id: ConnectionId, mut step: Step) {
+    /// Carries out `step`. If the queue is full, the request is answered with 503, and the next request of the connection may be ready: hence the loop.
+    fn carry_out(&mut self, id: ConnectionId, mut step: Step) {
         loop {
             let (request, framing) = match step {
                 Step::Stay => return,
@@ -268,9 +266,9 @@ impl IoLoop {
         for _ in 0..HTTP_ACCEPT_BATCH {
             match self.links.listener.accept() {
                 Ok((socket, peer)) => {
-                    // Without them the connection still works, more slowly; or not, and the next read says so.
+                    // Only an optimisation: without TCP_NODELAY the connection works, but more slowly.
                     let _ = socket.set_nodelay(true);
-                    if socket.set_nonblocking(true).is_err() || !self.has_room() {
+                    if socket.set_nonblocking(true).is_err() || !self.make_room() {
                         continue;
                     }
                     let connection = Connection::new(socket, peer, Instant::now());
@@ -291,8 +289,8 @@ impl IoLoop {
         }
     }
 
-    /// Makes room for one more connection.
-    fn has_room(&mut self) -> bool {
+    /// Closes a connection if there are as many as allowed. Returns whether there is room for one more.
+    fn make_room(&mut self) -> bool {
         if self.connections.len() < self.limits.connections {
             return true;
         }
@@ -301,7 +299,7 @@ impl IoLoop {
     }
 
     fn note_error(&mut self, what: &str, error: &io::Error) {
-        if let Some(suppressed) = self.accept_errors.pass(Instant::now()) {
+        if let Some(suppressed) = self.io_errors.pass(Instant::now()) {
             log::warn!("{what}: {error} ({suppressed} more since the last such line)");
         }
     }

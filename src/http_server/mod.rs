@@ -1,10 +1,10 @@
 //! A small HTTP/1.1 server with a fixed number of threads: the web page and API of scanpush, metrics and health of both programs.
 //!
 //! A handler gets a complete [`Request`] and returns a [`Response`]. It runs on one of a few worker threads; a client that sends or
-//! reads slowly never occupies one. A streamed body is written by a thread of its own, of which there is a limited number for each kind and client.
+//! reads slowly never occupies one. Each streamed body has its own thread; their number is limited for each kind and each client.
 //!
-//! The thread `http-io` polls all connections. A complete request goes over a bounded channel to one of the threads `http-N`, its response
-//! over another one back; a streamed response goes with its socket to a thread `http-stream-N`. If there is no room for a request or a
+//! The thread `http-io` polls all connections. Bounded channels carry complete requests to the threads `http-N`, and responses back.
+//! A streamed response is handed with its socket to a thread `http-stream-N`. If there is no room for a request or a
 //! stream, or the handler takes too long, the answer is status 503. If there are too many connections, the one that has waited longest without a complete request is
 //! closed in favour of the new one, so that a flood of connections does not lock others out.
 //!
@@ -20,7 +20,7 @@
 //! | `connections.rs`, `connection.rs`, `state.rs` | the open connections; one; its states and deadlines |
 //! | `inbound.rs`, `head.rs`, `refusal.rs` | received bytes; the strict parser; why a request is refused |
 //! | `outbound.rs` | a response as bytes |
-//! | `polling.rs`, `log_gate.rs` | poll(2) and the event that ends it; bounded logging |
+//! | `polling.rs`, `log_gate.rs` | poll(2) and the event that wakes it; bounded logging |
 
 mod chunks;
 mod connection;

@@ -14,32 +14,32 @@ const HTTP_DATE: &[BorrowedFormatItem<'_>] = format_description!(
     "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
 );
 
-/// What of a request decides how its response is sent.
+/// The properties of a request that decide how its response is sent.
 #[derive(Clone, Debug)]
 pub struct Framing {
     /// `HEAD`: the response has no body.
     pub is_head: bool,
     /// HTTP/1.0: no chunks.
-    pub is_version_0: bool,
+    pub is_http_1_0: bool,
     /// The connection stays open for the next request.
     pub keep_alive: bool,
 }
 
 impl Framing {
     /// For a request with this method.
-    pub fn new(method: &Method, is_version_0: bool, keep_alive: bool) -> Framing {
+    pub fn new(method: &Method, is_http_1_0: bool, keep_alive: bool) -> Framing {
         Framing {
             is_head: method == Method::HEAD,
-            is_version_0,
+            is_http_1_0,
             keep_alive,
         }
     }
 
-    /// For an answer to a request that could not be understood.
+    /// For the answer to a request that could not be understood.
     pub fn of_refusal() -> Framing {
         Framing {
             is_head: false,
-            is_version_0: false,
+            is_http_1_0: false,
             keep_alive: false,
         }
     }
@@ -51,18 +51,18 @@ pub enum Encoded {
     Complete(Outbound),
     /// The head, and what writes the body.
     Streamed {
-        /// What it counts for.
+        /// The limit that it counts against: kind and client.
         share: StreamShare,
         /// The head.
         head: Vec<u8>,
         /// Writes the body.
         writer: StreamWriter,
-        /// The body is sent in chunks; else its end is the end of the connection.
+        /// Whether the body is sent in chunks. If not, the end of the connection is its end.
         is_chunked: bool,
     },
 }
 
-/// Encodes `response`. A stream ends its connection.
+/// Encodes `response`. After a streamed body the connection is closed.
 pub fn encode(response: Response, framing: &Framing, now: SystemTime) -> Encoded {
     let Response {
         mut status,
@@ -88,10 +88,10 @@ pub fn encode(response: Response, framing: &Framing, now: SystemTime) -> Encoded
         headers.remove(name);
     }
     headers.insert(header::DATE, http_date(now));
-    let keeps = |keep_alive: bool| framing.keep_alive && keep_alive && !wants_close;
+    let keep_alive = framing.keep_alive && !wants_close;
     match body {
         Body::Streamed(share, writer) if has_body => {
-            let is_chunked = !framing.is_version_0;
+            let is_chunked = !framing.is_http_1_0;
             if is_chunked {
                 let chunked = HeaderValue::from_static("chunked");
                 headers.insert(header::TRANSFER_ENCODING, chunked);
@@ -105,7 +105,6 @@ pub fn encode(response: Response, framing: &Framing, now: SystemTime) -> Encoded
             }
         }
         Body::Streamed(..) => {
-            let keep_alive = keeps(true);
             set_connection(&mut headers, framing, keep_alive);
             let head = encode_head(status, &headers);
             Encoded::Complete(Outbound::new(head, Vec::new(), keep_alive))
@@ -114,7 +113,6 @@ pub fn encode(response: Response, framing: &Framing, now: SystemTime) -> Encoded
             if allows_body(status) {
                 headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
             }
-            let keep_alive = keeps(true);
             set_connection(&mut headers, framing, keep_alive);
             let body = if has_body { bytes } else { Vec::new() };
             Encoded::Complete(Outbound::new(
@@ -144,7 +142,7 @@ pub fn encode_text(
     }
 }
 
-/// The answer while all threads are occupied, or if the handler took too long.
+/// The response with 503 if there is no room for a request or stream, or the handler has exceeded its deadline.
 pub fn busy(framing: &Framing) -> Outbound {
     let (status, text) = (StatusCode::SERVICE_UNAVAILABLE, "the server is busy");
     let retry_after_s = Some(HTTP_RETRY_AFTER_S);
@@ -155,9 +153,9 @@ fn allows_body(status: StatusCode) -> bool {
     status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
 }
 
-/// Says what is not the default of the request's version.
+/// Sets `Connection: close` if the connection will be closed, and `keep-alive` if one of HTTP/1.0 stays open.
 fn set_connection(headers: &mut HeaderMap, framing: &Framing, keep_alive: bool) {
-    let option = match (keep_alive, framing.is_version_0) {
+    let option = match (keep_alive, framing.is_http_1_0) {
         (false, _) => "close",
         (true, true) => "keep-alive",
         (true, false) => return,
@@ -285,8 +283,8 @@ mod tests {
         }
     }
 
-    fn framing(method: &Method, is_version_0: bool, keep_alive: bool) -> Framing {
-        Framing::new(method, is_version_0, keep_alive)
+    fn framing(method: &Method, is_http_1_0: bool, keep_alive: bool) -> Framing {
+        Framing::new(method, is_http_1_0, keep_alive)
     }
 
     #[test]
@@ -326,9 +324,9 @@ mod tests {
             (true, true, Some("connection: keep-alive\r\n")),
             (true, false, Some("connection: close\r\n")),
         ];
-        for (is_version_0, keep_alive, expected) in table {
+        for (is_http_1_0, keep_alive, expected) in table {
             let response = Response::new(StatusCode::OK, "text/plain", "");
-            let (text, kept) = sent(response, &framing(&Method::GET, is_version_0, keep_alive));
+            let (text, kept) = sent(response, &framing(&Method::GET, is_http_1_0, keep_alive));
             assert_eq!(kept, keep_alive);
             match expected {
                 Some(option) => assert!(text.contains(option), "{text}"),
@@ -353,9 +351,9 @@ mod tests {
 
     #[test]
     fn streams_are_chunked_if_the_version_allows() {
-        for (is_version_0, expected) in [(false, true), (true, false)] {
+        for (is_http_1_0, expected) in [(false, true), (true, false)] {
             let stream = Response::streamed(share(), "text/plain", |_| Ok(()));
-            let (text, _) = sent(stream, &framing(&Method::GET, is_version_0, true));
+            let (text, _) = sent(stream, &framing(&Method::GET, is_http_1_0, true));
             assert_eq!(text.contains("transfer-encoding: chunked"), expected);
             assert!(text.contains("connection: close"), "{text}");
         }

@@ -41,6 +41,12 @@ impl Request {
         }
     }
 
+    /// The token of the header field `Authorization: Bearer TOKEN` (RFC 6750).
+    pub fn bearer_token(&self) -> Option<&str> {
+        let (scheme, token) = self.header("authorization")?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    }
+
     /// Whether a browser on this machine reached the server at `address` under a name of this machine. Another name may be that of a web site which
     /// resolves to this machine, to read what only this machine may read (DNS rebinding).
     pub fn has_local_host(&self, address: SocketAddr) -> bool {
@@ -61,7 +67,7 @@ impl Request {
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|c| c.is_ascii_digit()) && !name.is_empty() => {
-            // An IPv6 address without brackets is no valid host; it is not taken for one with a port.
+            // An IPv6 address needs brackets before a port: without them its last group is not a port.
             match name.contains(':') && !name.ends_with(']') {
                 true => host,
                 false => name,

@@ -148,6 +148,14 @@ impl Response {
         .with(header::CONTENT_TYPE, HeaderValue::from_static(content_type))
     }
 
+    /// The same response as a download with this file name; without the name if that is not valid in a header field.
+    pub fn as_file(self, name: &str) -> Response {
+        match HeaderValue::try_from(format!("attachment; filename=\"{name}\"")) {
+            Ok(value) => self.with(header::CONTENT_DISPOSITION, value),
+            Err(_) => self,
+        }
+    }
+
     /// The same response with a header field.
     pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Response {
         self.headers.insert(name, value);

@@ -75,7 +75,7 @@ impl Access {
                 ));
             }
         };
-        let given = request.header("authorization").and_then(bearer);
+        let given = request.bearer_token();
         let expected = token.reveal().as_bytes();
         if given.is_some_and(|given| given.as_bytes().ct_eq(expected).into()) {
             return None;
@@ -91,24 +91,8 @@ impl Access {
     }
 }
 
-/// The token in the value of an `Authorization` header.
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
 pub(super) fn text(status: StatusCode, text: &'static str) -> Response {
     Response::new(status, "text/plain; charset=utf-8", text)
-}
-
-/// The address and port of a flag.
-pub fn parse_address(text: &str) -> Result<SocketAddr, Invalid> {
-    text.parse().map_err(|_| {
-        Invalid::new(
-            text,
-            "is not an address and port like 127.0.0.1:9101 or [::1]:9101",
-        )
-    })
 }
 
 #[cfg(test)]
@@ -176,14 +160,13 @@ mod tests {
             ("[::]:9101", false),
             ("192.0.2.1:9101", false),
         ] {
-            let address = parse_address(address).unwrap();
+            let address = address.parse().unwrap();
             let checked = none.check_start(address, "-metrics-token-file");
             assert_eq!(checked.is_ok(), is_allowed, "{address}");
         }
         let nowhere = CredentialFile::new("-metrics-token-file", "/nowhere/token".into());
         let access = Access::with(Some(Password::File(nowhere)));
-        let address = parse_address("127.0.0.1:9101").unwrap();
+        let address = "127.0.0.1:9101".parse().unwrap();
         assert!(access.check_start(address, "-metrics-token-file").is_err());
-        assert!(parse_address("localhost:9101").is_err() && parse_address("9101").is_err());
     }
 }

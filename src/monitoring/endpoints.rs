@@ -1,4 +1,4 @@
-//! The three addresses of metrics and health.
+//! The endpoints `/metrics`, `/healthz` and `/readyz`.
 
 use super::access::{Access, text};
 use super::exposition::CONTENT_TYPE;
@@ -10,7 +10,7 @@ use log::error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// What `/readyz` asks: the parts of a program, each ready or not.
+/// Returns the state of each part of the program, for `/readyz`.
 type Readiness = Box<dyn Fn() -> Vec<Part> + Send + Sync>;
 
 /// Answers `/metrics`, `/healthz` and `/readyz`.
@@ -21,7 +21,7 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// For these metrics and parts.
+    /// Endpoints with these metrics and parts.
     pub fn new(
         registry: Registry,
         readiness: impl Fn() -> Vec<Part> + Send + Sync + 'static,
@@ -53,8 +53,8 @@ impl Endpoints {
         Some(response.with(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))
     }
 
-    /// A handler for a server at `address` that has no other addresses. Without a token, requests must name this machine: what only this machine may
-    /// read is not for web sites that a browser on it shows.
+    /// A handler for a server at `address` that has no other addresses. Without a token, the header `Host` must name this machine, so that a
+    /// web site in a browser of this machine cannot read the metrics (DNS rebinding).
     pub fn handler(self, address: SocketAddr) -> Handler {
         Arc::new(move |request| {
             if self.access.is_open() && !request.has_local_host(address) {
@@ -126,7 +126,7 @@ mod tests {
         };
         let response = endpoints.handler("127.0.0.1:9101".parse().unwrap())(request);
         let Body::Complete(body) = response.body else {
-            panic!("it is not streamed");
+            panic!("the response is streamed");
         };
         (response.status.as_u16(), String::from_utf8(body).unwrap())
     }

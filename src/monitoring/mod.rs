@@ -17,7 +17,7 @@ mod exposition;
 mod readiness;
 mod registry;
 
-pub use access::{Access, parse_address};
+pub use access::Access;
 pub use endpoints::Endpoints;
 pub use readiness::Part;
 pub use registry::{CounterBy, HistogramBy, Registry, Values, counters_by, histograms_by};

@@ -1,16 +1,16 @@
 //! Reads rows of several sources in one order, in steps, until a budget of time is spent.
 //!
-//! A source is a scan of one index. The database filters its rows, so a step that finds nothing may have read thousands of them. With a budget a step
-//! ends after a number of rows that were read, not found, and the answer says up to which place all rows are known.
+//! A source is a scan of one index. The database filters its rows, so a step that finds nothing may have read thousands of them. With a budget, a step is
+//! limited by the rows that it reads, not by those that match, and reports the place up to which it has read.
 
 use super::connection::AnyConnection;
 use super::error::StoreError;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// Rows of one statement.
+/// Rows that one statement returns at most.
 pub(super) const STEP_ROWS: usize = 2_000;
-/// A page of a list begins no further step after this time, in milliseconds.
+/// A page of a list starts no step after this time, in milliseconds.
 pub(super) const PAGE_WAIT_MS: u64 = 100;
 /// Rows that the first step of each source reads at most. Each step reads twice as many as the one before it.
 const FIRST_STEP_SCANNED: usize = 1_000;
@@ -22,7 +22,7 @@ const STEP_SCANNED_MAX: usize = 8_000;
 pub(super) enum Budget {
     /// All of it.
     Everything,
-    /// What can be read until then, and at least one step of each source.
+    /// As much as can be read before this time, but at least one step of each source.
     Page(Instant),
 }
 
@@ -48,7 +48,7 @@ pub struct Page<T, P> {
 /// What one statement may read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
-    /// Rows that match at most.
+    /// Matching rows at most.
     pub rows: usize,
     /// Rows that are read at most, whether they match or not; none: any number.
     pub scanned: Option<usize>,
@@ -125,7 +125,7 @@ impl<S: Source> Input<S> {
         Ok(())
     }
 
-    fn is_starving(&self) -> bool {
+    fn needs_more(&self) -> bool {
         self.rows.is_empty() && !self.is_at_end
     }
 }
@@ -153,7 +153,7 @@ pub(super) fn merge<S: Source>(
         for input in &mut inputs {
             input.fill(connection, rows, budget)?;
         }
-        let starving = inputs.iter().filter(|input| input.is_starving());
+        let starving = inputs.iter().filter(|input| input.needs_more());
         let known_to = starving.filter_map(|input| input.reached.clone()).min();
         let heads = inputs.iter_mut().filter(|input| !input.rows.is_empty());
         let first = heads.min_by(|one, other| one.rows[0].0.cmp(&other.rows[0].0));
@@ -181,7 +181,7 @@ pub(super) fn page<S: Source>(
     let (mut rows, mut last, mut is_cut) = (Vec::new(), None, false);
     let step = limit.saturating_add(1).min(STEP_ROWS);
     let next = merge(connection, sources, step, budget, |place, row| {
-        // One more than the page has room for says that the list goes on.
+        // A row beyond `limit` means that the list continues.
         is_cut = rows.len() == limit;
         if !is_cut {
             rows.push(row);

@@ -10,8 +10,8 @@ pub(super) const FEW_ROWS: usize = 4_000;
 /// each network is a query.
 const NETWORKS_IN_SQL_MAX: usize = 1_000;
 
-/// The first and last address of each range, in order; one range with everything if there is no filter, or with everything from the first to the
-/// last network if there are more than [`NETWORKS_IN_SQL_MAX`].
+/// The first and last address of each range, in order. Without a filter: one range with all addresses. With more than [`NETWORKS_IN_SQL_MAX`]
+/// networks: one range from the first to the last of them.
 pub(super) fn ranges_of(networks: Option<&Targets>) -> Vec<(Vec<u8>, Vec<u8>)> {
     let Some(networks) = networks else {
         return vec![(vec![0; 16], vec![0xff; 16])];

@@ -393,7 +393,7 @@ fn push_by_form(visit: &Visit, network: &str) -> String {
     visit.show("confirm", 390, "dark");
     visit.show("confirm", 1440, "light");
     browser.click("form[action='/push/send'] button");
-    // Until a server has ingested it, the page says so, and then shows it by itself.
+    // Until a server has ingested the task, the page says that it waits; then it shows the task without a reload.
     let id = wait_for("the task's page", SOON, || browser.texts("h1 .mono").pop());
     visit.check("the task's page");
     id

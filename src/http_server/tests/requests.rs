@@ -140,7 +140,7 @@ fn times_are_bounded() {
     let mut kept = site.client();
     assert_eq!(kept.ask("/").0, 200);
     kept.expect_closed();
-    // Whoever reads too slowly does not get everything.
+    // A client that reads too slowly is cut off.
     let mut slow = site.client();
     slow.send_get("/large");
     assert!(slow.receive());

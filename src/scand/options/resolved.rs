@@ -12,12 +12,15 @@ use crate::flags::{Reader, values};
 use crate::model::source::Source;
 use crate::model::task::BandWidth;
 use crate::model::{Invalid, ServerName, TopicName};
-use crate::monitoring::{self, Access};
+use crate::monitoring::Access;
 use crate::scand::claims::scope::ScopeOptions;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// The port that the documentation uses for metrics, for the error about an invalid address.
+const USUAL_HTTP_PORT: u16 = 9101;
 
 /// Shortest lease.
 const LEASE_MIN: Duration = Duration::from_secs(2);
@@ -159,7 +162,7 @@ pub(super) fn resolve(
             ports: reader.optional(&SOURCE_PORT, str::parse)?,
             router_mac: reader.optional(&ROUTER_MAC, str::parse)?,
         },
-        http: reader.optional(&HTTP, monitoring::parse_address)?,
+        http: reader.optional(&HTTP, values::socket_address(USUAL_HTTP_PORT))?,
         http_access: Access::with(reader.password(&METRICS_TOKEN_FILE)?),
         log_file: reader.optional(&LOG_FILE, path)?,
         check: reader.switch(&CHECK),

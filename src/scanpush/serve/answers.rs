@@ -1,4 +1,4 @@
-//! Answers of the database that requests share for a short time.
+//! Results from the database that are kept for a short time and shared by requests.
 
 use super::memo::Memo;
 use crate::scanpush::diff::Report;
@@ -10,7 +10,7 @@ use std::time::Duration;
 const KEPT_MAPS_MAX: usize = 16;
 /// Pages of the list of jobs that are kept.
 const KEPT_JOB_PAGES_MAX: usize = 16;
-/// How long maps and comparisons are kept. Pages say how old they are.
+/// How long maps and comparisons are kept. Each page shows how old its result is.
 const LONG_ANSWER_KEPT: Duration = Duration::from_secs(60);
 /// How long other answers are kept.
 const ANSWER_KEPT: Duration = Duration::from_secs(3);
@@ -25,9 +25,9 @@ pub struct Answers {
     pub maps: Memo<Ipv4Net, MapCounts>,
     /// The last comparison, by both ids.
     pub comparison: Memo<[String; 2], Report>,
-    /// The scans that prove nothing.
+    /// The scans that are too incomplete to prove that a service is closed.
     pub unproven: Memo<(), UnprovenScans>,
-    /// Pages of the list of jobs, by place and size.
+    /// Pages of the list of jobs, by cursor and size.
     pub jobs: Memo<(Option<TaskPlace>, usize), Page<JobSummary, TaskPlace>>,
 }
 

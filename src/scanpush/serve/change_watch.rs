@@ -29,7 +29,7 @@ pub fn ask(site: &Site, last: Option<i64>) -> Option<i64> {
             Some(last) if last < newest => reader.changes_between(last, newest)?,
             _ => [0; 3],
         };
-        // The end of a task that found nothing new is no change of a service.
+        // Open pages must also be told of a task that ended without changing a service.
         let states_read = reader.records_read(site.options.store.topics().1)?;
         Ok((newest, counts, states_read))
     });

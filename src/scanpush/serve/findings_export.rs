@@ -11,7 +11,6 @@ use crate::model::{FindingRecord, Invalid, TaskId};
 use crate::scanpush::formats::{Context as FormatContext, Format, Printer, WrittenAddresses};
 use crate::scanpush::results::Findings;
 use crate::scanpush::tasks::now_ms;
-use http::{HeaderValue, header};
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -79,11 +78,7 @@ pub fn answer(context: &Context<'_>, name: &str, tasks: Vec<Exported>) -> Answer
             false => '_',
         })
         .collect();
-    let disposition = format!("attachment; filename=\"{name}.{ending}\"");
-    Ok(match HeaderValue::from_str(&disposition) {
-        Ok(value) => response.with(header::CONTENT_DISPOSITION, value),
-        Err(_) => response,
-    })
+    Ok(response.as_file(&format!("{name}.{ending}")))
 }
 
 fn parse(text: &str) -> Result<Export, Invalid> {

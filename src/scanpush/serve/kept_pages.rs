@@ -55,7 +55,7 @@ impl KeptPages {
         });
     }
 
-    /// The page as it was last, with its age and why there is no newer one.
+    /// The last rendering of the page, with its age and the reason why it cannot be rendered now.
     pub fn last(&self, key: &[String; 3], why: &str) -> Option<Response> {
         let pages = self.lock();
         let page = pages.iter().find(|page| page.key == *key)?;

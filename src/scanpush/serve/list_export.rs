@@ -12,7 +12,6 @@ use crate::scanpush::queries::options::QueryFormat;
 use crate::scanpush::queries::rows::Look;
 use crate::scanpush::tasks::now_ms;
 use crate::store::StoreReader;
-use http::{HeaderValue, header};
 use std::io::{self, BufWriter};
 use std::sync::Arc;
 
@@ -83,9 +82,5 @@ pub fn stream(
             _ => io::ErrorKind::BrokenPipe.into(),
         })
     });
-    let file = format!("attachment; filename=\"{name}.{ending}\"");
-    Ok(match HeaderValue::try_from(file) {
-        Ok(file) => response.with(header::CONTENT_DISPOSITION, file),
-        Err(_) => response,
-    })
+    Ok(response.as_file(&format!("{name}.{ending}")))
 }

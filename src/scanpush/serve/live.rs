@@ -58,7 +58,7 @@ struct LiveState {
 }
 
 impl Live {
-    /// The latest snapshot, and why there is no newer one.
+    /// The latest snapshot, and the reason if Redis cannot be read now.
     pub fn latest(&self) -> (Arc<Snapshot>, Option<Away>) {
         let state = self.lock();
         let away = state

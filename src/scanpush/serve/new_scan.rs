@@ -52,25 +52,10 @@ pub const SCAN_FIELDS: &[Flag] = &[
     flags::ID,
 ];
 
-/// All fields: those and the id of the push and its confirmation.
-pub const FIELDS: &[Flag] = &[
-    flags::IP,
-    flags::PORTS,
-    flags::EXCLUDE,
-    flags::BAND_WIDTH,
-    flags::PRIORITY,
-    flags::RETRIES,
-    flags::WAIT,
-    flags::TIMEOUT,
-    flags::ATTEMPTS,
-    flags::SHARDS,
-    flags::PARALLEL,
-    flags::PACK,
-    flags::JOB,
-    flags::ID,
-    PUSH,
-    CONFIRM,
-];
+/// All fields: those, the id of the push and its confirmation.
+pub fn fields() -> Vec<Flag> {
+    [SCAN_FIELDS, &[PUSH, CONFIRM]].concat()
+}
 
 /// A checked push that was not sent yet.
 #[derive(Debug)]
@@ -213,7 +198,7 @@ mod tests {
         let fields = fields
             .iter()
             .map(|(name, value)| (Cow::from(*name), Cow::from(*value)));
-        fields::reader(fields, FIELDS)
+        fields::reader(fields, &super::fields())
             .and_then(Plan::read)
             .map_err(|problem| problem.detail)
     }

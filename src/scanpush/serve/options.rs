@@ -2,7 +2,7 @@
 
 use super::access::{self, AUTH_FILE, AccessOptions, TRUST_HEADER, TRUST_PROXY};
 use crate::flags::shared::METRICS_TOKEN_FILE;
-use crate::flags::{Flag, Reader, shared};
+use crate::flags::{Flag, Reader, shared, values};
 use crate::model::{Invalid, Tags};
 use crate::monitoring;
 use crate::scanpush::database::{DB, DB_PASSWORD_FILE};
@@ -10,6 +10,9 @@ use crate::scanpush::input_source::InputSource;
 use crate::scanpush::store::{self, CLOSED_AFTER, KEEP, KEEP_FINDINGS};
 use crate::scanpush::tags::{TAGS, read_tags};
 use std::net::SocketAddr;
+
+/// The port of [`HTTP`]'s default, for the error about an invalid address.
+const USUAL_PORT: u16 = 8080;
 
 const HTTP: Flag = Flag::with_default(
     "--http",
@@ -59,7 +62,7 @@ pub struct Options {
 
 /// Reads the command line, and the file of `-tags`.
 pub fn read(mut reader: Reader) -> Result<Options, Invalid> {
-    let http = reader.value(&HTTP, parse_address)?;
+    let http = reader.value(&HTTP, values::socket_address(USUAL_PORT))?;
     let access = access::read(&mut reader, http)?;
     let token = reader.password(&METRICS_TOKEN_FILE)?;
     if let Some(token) = &token {
@@ -78,14 +81,5 @@ pub fn read(mut reader: Reader) -> Result<Options, Invalid> {
         read_only,
         tags: tags.as_ref().map(read_tags).transpose()?,
         store,
-    })
-}
-
-fn parse_address(text: &str) -> Result<SocketAddr, Invalid> {
-    text.parse().map_err(|_| {
-        Invalid::new(
-            text,
-            "is not an address and port like 127.0.0.1:8080 or [::1]:8080",
-        )
     })
 }

@@ -1,7 +1,7 @@
 //! What a user orders about a task or a job: cancel, pause, resume, retry, priority. The page and the API share this, and it uses the code of the
 //! commands.
 //!
-//! **Invariants:** a request waits at most a few seconds for an order to come into force. Each order is a line of the log that says who gave it and
+//! **Invariants:** a request waits at most a few seconds for an order to take effect. Each order is a line of the log that says who gave it and
 //! what became of it.
 
 use super::problem::Problem;
@@ -47,11 +47,11 @@ pub struct JobOrder {
     pub order: &'static str,
     /// Tasks for which it is in force.
     pub in_force: usize,
-    /// Tasks for which it is not in force yet.
+    /// Tasks for which it is not in force yet, and may never be if they end before.
     pub pending: usize,
     /// Tasks that had ended before.
     pub ended: usize,
-    /// Whether servers were still ingesting tasks of the job, to which the order may not apply.
+    /// Whether servers were still ingesting tasks of the job; the order may have missed those.
     pub is_ingesting: bool,
 }
 
@@ -65,12 +65,12 @@ pub fn id_of(context: &Context<'_>) -> Result<TaskId, Problem> {
 /// Cancels, pauses or resumes a task. Errs with 409 if its state does not allow that, and says the state.
 pub fn steer_task(context: &Context<'_>, order: Order) -> Result<TaskOrder, Problem> {
     let id = id_of(context)?;
-    let done = give(context, &id, order);
+    let done = apply_to_task(context, &id, order);
     audit(context, order.as_str(), &format!("task {id}"), &done);
     done
 }
 
-fn give(context: &Context<'_>, id: &TaskId, order: Order) -> Result<TaskOrder, Problem> {
+fn apply_to_task(context: &Context<'_>, id: &TaskId, order: Order) -> Result<TaskOrder, Problem> {
     let site = context.site;
     let reports = site.ask_redis(|table| {
         let ids = std::slice::from_ref(id);
@@ -209,12 +209,12 @@ fn unknown(context: &Context<'_>, id: &TaskId) -> Problem {
 /// Cancels, pauses or resumes the tasks of a job that have not ended. Errs with 409 if all have.
 pub fn steer_job(context: &Context<'_>, order: Order) -> Result<JobOrder, Problem> {
     let id = id_of(context)?;
-    let done = give_job(context, &id, order);
+    let done = apply_to_job(context, &id, order);
     audit(context, order.as_str(), &format!("job {id}"), &done);
     done
 }
 
-fn give_job(context: &Context<'_>, id: &TaskId, order: Order) -> Result<JobOrder, Problem> {
+fn apply_to_job(context: &Context<'_>, id: &TaskId, order: Order) -> Result<JobOrder, Problem> {
     let site = context.site;
     let (reports, late) = site.ask_redis(|table| {
         let ids = table.job(id)?;

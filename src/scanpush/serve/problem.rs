@@ -48,7 +48,7 @@ impl Problem {
         Problem::new(StatusCode::FORBIDDEN, detail)
     }
 
-    /// 404: there is no such thing.
+    /// 404: it does not exist.
     pub fn not_found(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::NOT_FOUND, detail)
     }

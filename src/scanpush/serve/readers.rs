@@ -1,5 +1,5 @@
-//! Connections to the database for requests. A database that does not answer occupies a part of the threads that handle requests, and only for as long
-//! as it takes to notice: other requests are then refused at once.
+//! Database connections for requests. A database that does not answer occupies only some of the threads that handle requests, and only until this is
+//! noticed: then other requests get 503 at once.
 
 use super::live::Away;
 use super::problem::Problem;
@@ -9,11 +9,11 @@ use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Questions that are answered at a time. Fewer than there are threads that handle requests.
+/// Questions that are asked at the same time, at most. Fewer than there are threads that handle requests, so that some stay free.
 const READERS_MAX: usize = 5;
-/// A question waits for this long until there are fewer, unless the database is away.
+/// How long a question waits for its turn. It does not wait while the database is away.
 const READERS_WAIT: Duration = Duration::from_millis(500);
-/// The database counts as away while a question has no answer for this long, nor any other question.
+/// The database counts as away if a short question has had no answer for this long, and no other question was answered meanwhile.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// While the database is away, it is asked this often.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ struct ReadersState {
     last_number: u64,
     /// When a question was answered last.
     answered_at: Option<Instant>,
-    /// How the last question failed, if the database is the cause.
+    /// Set while the last question failed because of the database.
     failed: Option<Away>,
     /// When the database was asked last while it was away.
     probed_at: Option<Instant>,
@@ -52,18 +52,18 @@ struct Asked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Length {
     Short,
-    /// Reads much: that it takes long says nothing about the database.
+    /// Reads many rows: a long time does not mean that the database is away.
     Long,
 }
 
 /// Why the database did not answer.
 #[derive(Debug)]
 pub enum Unread {
-    /// Too many others are asking.
+    /// Too many questions are asked at the same time.
     Busy,
     /// It did not answer before, and was not asked.
     Away(Away),
-    /// It was asked.
+    /// The question failed.
     Failed(StoreError),
 }
 
@@ -119,7 +119,7 @@ impl Readers {
         Ok(self.ask_of(Length::Long, question)?)
     }
 
-    /// A connection for something that takes as long as it takes, on another thread than one that handles requests.
+    /// A connection for use outside the threads that handle requests. Only connecting takes a turn; each statement is limited to [`STATEMENT_MAX`].
     pub fn open(&self) -> Result<StoreReader, Unread> {
         let turn = self.begin(Length::Short)?;
         let opened = self.connect();
@@ -128,7 +128,7 @@ impl Readers {
         opened.map_err(Unread::Failed)
     }
 
-    /// A connection for the threads that count: they take long, and no request waits for them.
+    /// A connection without a limit for statements, for the threads that count: no request waits for them.
     pub fn open_unlimited(&self) -> Result<StoreReader, StoreError> {
         StoreReader::open(&self.settings)
     }
@@ -164,8 +164,8 @@ impl Readers {
             let now = Instant::now();
             let is_full = state.asked.len() >= READERS_MAX;
             if let Some(away) = state.away(now) {
-                let probed_at = state.probed_at.map(|at| at + PROBE_INTERVAL);
-                if is_full || probed_at.is_some_and(|next| now < next) {
+                let next_probe_at = state.probed_at.map(|at| at + PROBE_INTERVAL);
+                if is_full || next_probe_at.is_some_and(|next| now < next) {
                     return Err(Unread::Away(away));
                 }
                 state.probed_at = Some(now);
@@ -208,7 +208,7 @@ impl Readers {
                     cause: error.to_string(),
                 });
             }
-            // Others may be answered.
+            // The database is not the cause: other questions may be answered.
             Err(_) => {}
         }
     }

@@ -264,7 +264,7 @@ const ROLES: &[&str] = &[
     "navigation",
 ];
 
-/// Whether a node of the accessibility tree takes the keyboard's focus. The page itself does too, but is no control.
+/// Whether a node of the accessibility tree can have the keyboard focus. The document itself can, but is not a control.
 fn takes_focus(node: &Value) -> bool {
     let properties = node["properties"].as_array().into_iter().flatten();
     let mut focusable = properties.filter(|property| property["name"] == "focusable");

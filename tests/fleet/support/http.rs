@@ -30,7 +30,7 @@ impl Reply {
     }
 }
 
-/// Sends a request without following redirects. Errs if there is no response.
+/// Sends a request and returns the response; redirects are not followed. Errs without a response.
 pub fn try_send(
     method: &str,
     url: &str,

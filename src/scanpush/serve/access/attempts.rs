@@ -23,7 +23,7 @@ pub enum Subject {
     Browser(String),
     /// A user, from browsers that are not known.
     Name(String),
-    /// All names that are no users.
+    /// All names of unknown users.
     UnknownName,
     /// An address, or an IPv6 network of 64 bits.
     Address(IpAddr),

@@ -13,8 +13,8 @@ const BROWSER: &str = "scanpush-browser";
 /// How long a browser keeps its own cookie.
 const BROWSER_COOKIE_MAX: Duration = Duration::from_secs(365 * 86400);
 
-/// The session of a request. Of an encrypted one only the cookie with the prefix counts: another server of the same domain, and whoever answers for
-/// this one without TLS, can set the other.
+/// The session of a request. If the request came over TLS, only the cookie with the prefix `__Host-` counts: the other one can be set by another
+/// server of the same domain, or by an attacker on a connection without TLS.
 pub fn session(request: &Request, is_encrypted: bool) -> Option<&str> {
     match is_encrypted {
         true => value(request, SECURE_SESSION),

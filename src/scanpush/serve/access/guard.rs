@@ -54,7 +54,7 @@ pub struct Login {
 }
 
 impl Guard {
-    /// For a page at `address`. Errs if the file of users is invalid, or the system has no random numbers.
+    /// The guard of a server at `address`. Errs if the file of users is invalid, or the system has no random numbers.
     pub fn new(options: AccessOptions, address: SocketAddr) -> Result<Guard, Invalid> {
         let key: [u8; 32] = random().map_err(Invalid::about)?;
         Ok(Guard {
@@ -74,7 +74,7 @@ impl Guard {
         self.file.is_some()
     }
 
-    /// Without users, checks that the request was sent to this machine under its own name.
+    /// If there are neither users nor a proxy, checks that the header `Host` names this machine.
     pub fn check_host(&self, request: &Request) -> Result<(), Problem> {
         match self.file.is_none() && self.header.is_none() {
             true => origin::check_local_host(request, self.address).map_err(Problem::forbidden),
@@ -119,14 +119,10 @@ impl Guard {
     }
 
     fn by_token(&self, request: &Request, accounts: &Accounts) -> Result<User, Problem> {
-        let value = request.header("authorization").unwrap_or_default();
-        let account = match value.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-                accounts.token(token.trim())
-            }
-            _ => None,
-        };
-        match account {
+        match request
+            .bearer_token()
+            .and_then(|token| accounts.token(token))
+        {
             Some(account) => Ok(User {
                 name: account.name.as_str().to_owned(),
                 by: By::Token,
@@ -159,7 +155,7 @@ impl Guard {
         }
     }
 
-    /// Whether the user of an earlier request could still send it: the session has not ended, and the file has the user or token.
+    /// Whether the sender of an earlier request would still be accepted: the session has not ended, and the file has the user or token.
     pub fn is_still(&self, request: &Request, user: &User) -> bool {
         match user.by {
             By::Nothing | By::Machine | By::Proxy => true,
@@ -195,10 +191,10 @@ impl Guard {
             (_, Some(_)) => vec![Subject::Name(name.to_owned()), Subject::address(from)],
             (_, None) => vec![Subject::UnknownName, Subject::address(from)],
         };
-        // Who mistypes may type the password into the field of the name.
+        // An unknown name is never logged: people sometimes type their password into its field.
         let shown = match account {
             Some(account) => account.name.as_str(),
-            None => "a name that is no user",
+            None => "an unknown user",
         };
         if let Err(wait) = self.attempts.take(&subjects) {
             self.note_failure(&format!(
@@ -278,7 +274,7 @@ impl Guard {
         self.failures.note(line);
     }
 
-    /// Whether the browser reached the server through TLS, which a reverse proxy has added.
+    /// Whether the browser reached the server over TLS, which the reverse proxy terminates.
     pub fn is_encrypted(&self, request: &Request) -> bool {
         let is_https = |name: &str| {
             request
@@ -297,7 +293,7 @@ impl Guard {
         }
     }
 
-    /// The name of a browser that this user has logged in with.
+    /// The random part of the browser's cookie, if the cookie is ours and this user has logged in with it.
     fn known_browser(&self, cookie: &str, name: &str) -> Option<String> {
         let (nonce, proof) = cookie.split_once('.')?;
         let ours = self.browser_proof(nonce, name);

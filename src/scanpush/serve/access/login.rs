@@ -59,7 +59,7 @@ struct ToLoginPage {
     login: String,
 }
 
-/// Sends a browser without a session to the page to log in; none if the problem is another one, or there is no such page.
+/// The redirect of a browser without a session to the login page. None if the problem is another one, or this server has no login page.
 pub fn challenge(site: &Site, request: &Request, problem: &Problem) -> Option<Response> {
     if problem.status != StatusCode::UNAUTHORIZED || !site.guard.has_login() {
         return None;

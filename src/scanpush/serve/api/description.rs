@@ -101,7 +101,10 @@ mod tests {
             .keys()
             .map(String::as_str)
             .collect();
-        assert_eq!(described, new_scan::FIELDS.iter().map(Flag::name).collect());
+        assert_eq!(
+            described,
+            new_scan::fields().iter().map(Flag::name).collect()
+        );
     }
 
     /// Errs with the place of the first value that is not as the schema says, and of fields that it does not know.

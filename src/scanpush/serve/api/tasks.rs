@@ -6,7 +6,7 @@ use crate::model::task::Priority;
 use crate::model::{Invalid, State, TaskId};
 use crate::scanpush::serve::findings_export::{self, Exported};
 use crate::scanpush::serve::known_task::{self, KnownTask};
-use crate::scanpush::serve::new_scan::{FIELDS, Plan};
+use crate::scanpush::serve::new_scan::{self, Plan};
 use crate::scanpush::serve::orders::{self, TaskOrder, id_of};
 use crate::scanpush::serve::problem::Problem;
 use crate::scanpush::serve::route::{Answer, Context, Route};
@@ -191,7 +191,7 @@ fn push(context: &Context<'_>) -> Answer {
             given.push((Cow::from(name), Cow::from(text)));
         }
     }
-    let plan = Plan::read(fields::reader(given.into_iter(), FIELDS)?)?;
+    let plan = Plan::read(fields::reader(given.into_iter(), &new_scan::fields())?)?;
     plan.send(context)?;
     let as_u64 = |count: u128| u64::try_from(count).unwrap_or(u64::MAX);
     let response = json_with(

@@ -79,7 +79,7 @@ fn jobs(context: &Context<'_>) -> Answer {
         rows: page_of_jobs.entries.iter().map(JobRow::from).collect(),
         next: page_of_jobs
             .next
-            .map(|next| super::next_page(context, "/jobs", &next)),
+            .map(|next| links::changed(context.request, &[("after", &next)])),
     }))
 }
 

@@ -8,7 +8,7 @@ use crate::flags::Flag;
 use crate::scanpush::push::flags;
 use crate::scanpush::serve::fields;
 use crate::scanpush::serve::layout::{Layout, page};
-use crate::scanpush::serve::new_scan::{CONFIRMATION, FIELDS, Plan, SCAN_FIELDS};
+use crate::scanpush::serve::new_scan::{self, CONFIRMATION, Plan, SCAN_FIELDS};
 use crate::scanpush::serve::problem::Problem;
 use crate::scanpush::serve::route::{Answer, Context, Route};
 use askama::Template;
@@ -135,9 +135,9 @@ fn hint(flag: &Flag) -> &'static str {
         "attempts" => "1 to 100: how often a task is tried before it fails",
         "retries" => "0 to 16: how many more times each address and port is probed",
         "wait" => "Seconds after the last probe, 0 to 600",
-        "shards" => "1 to 10000: divides all targets among so many tasks, in a random order",
+        "shards" => "1 to 10000: divides the probes among this many tasks, in random order",
         "parallel" => "How many tasks of this scan may run at once on all servers; empty: no limit",
-        "pack" => "Combines small targets into tasks of up to so many addresses",
+        "pack" => "Combines small targets into tasks of up to this many addresses",
         "id" => {
             "Of a single task: sent again with the same id, it is not scanned again; empty: a random one"
         }
@@ -196,7 +196,7 @@ fn form_page(
 
 /// The plan of the fields of the form.
 fn plan(values: &Values<'_>) -> Result<Plan, Problem> {
-    fields::reader(values.iter().cloned(), FIELDS).and_then(Plan::read)
+    fields::reader(values.iter().cloned(), &new_scan::fields()).and_then(Plan::read)
 }
 
 fn confirm(context: &Context<'_>) -> Answer {

@@ -245,22 +245,3 @@ pub fn sent_or<T>(
         Err(problem) => Err(problem),
     }
 }
-
-/// The value of a field of the query, as it was sent; empty if it was not.
-pub fn given(context: &Context<'_>, flag: &Flag) -> String {
-    let mut fields = context.request.query_fields();
-    fields
-        .find(|(name, _)| name == flag.name())
-        .map_or(String::new(), |(_, value)| value.into_owned())
-}
-
-/// The address of the page after this one: the same fields, and the cursor.
-pub fn next_page(context: &Context<'_>, path: &str, next: &str) -> String {
-    let fields = context.request.query_fields();
-    let kept = fields.filter(|(name, value)| name != "after" && !value.is_empty());
-    let query = form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(kept)
-        .append_pair("after", next)
-        .finish();
-    format!("{path}?{query}")
-}

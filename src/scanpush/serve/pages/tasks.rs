@@ -10,7 +10,7 @@ use crate::model::{Invalid, State};
 use crate::scanpush::serve::findings_export::{self, Exported, OFFERED};
 use crate::scanpush::serve::known_task::{self, KnownTask, TaskRow, shown_time};
 use crate::scanpush::serve::layout::{Layout, page};
-use crate::scanpush::serve::links;
+use crate::scanpush::serve::links::{self, Values};
 use crate::scanpush::serve::orders::{self, TaskOrder, id_of};
 use crate::scanpush::serve::problem::Problem;
 use crate::scanpush::serve::route::{Answer, Context, Route};
@@ -65,7 +65,8 @@ fn tasks(context: &Context<'_>) -> Answer {
     let mut reader = context.query(task_list::TASK_FIELDS)?;
     let page_of_tasks = task_list::tasks(context, &mut reader)?;
     reader.finish()?;
-    let given = |flag: &Flag| super::given(context, flag);
+    let values = Values::of(context.request);
+    let given = |flag: &Flag| values.get(flag.name());
     let state = given(&task_list::STATE);
     let fields = [
         &task_list::STATE,
@@ -82,9 +83,9 @@ fn tasks(context: &Context<'_>) -> Answer {
                 is_chosen: known.as_str() == state,
             })
             .into(),
-        server: given(&task_list::SERVER),
-        text: given(&task_list::TEXT),
-        job: given(&task_list::JOB),
+        server: given(&task_list::SERVER).to_owned(),
+        text: given(&task_list::TEXT).to_owned(),
+        job: given(&task_list::JOB).to_owned(),
         servers: snapshot
             .servers
             .iter()
@@ -93,7 +94,7 @@ fn tasks(context: &Context<'_>) -> Answer {
         is_filtered: fields.iter().any(|flag| !given(flag).is_empty()),
         next: page_of_tasks
             .next
-            .map(|next| super::next_page(context, "/tasks", &next)),
+            .map(|next| links::changed(context.request, &[("after", &next)])),
         table: TaskTable {
             rows: page_of_tasks.entries.iter().map(TaskRow::from).collect(),
         },
