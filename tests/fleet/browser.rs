@@ -280,7 +280,12 @@ impl Visit {
     /// Waits until the database has the end of these tasks, and all that they found.
     fn wait_stored(&self, ids: &[String]) {
         wait_until("the ends to be in the database", SOON, || {
-            let tasks = self.serve.get("/api/v1/tasks?state=completed").json();
+            let answer = self.serve.get("/api/v1/tasks?state=completed");
+            // A new database may be a second old before it is read.
+            if answer.status == 503 {
+                return false;
+            }
+            let tasks = answer.json();
             let tasks = tasks["tasks"].as_array().unwrap();
             ids.iter()
                 .all(|id| tasks.iter().any(|task| task["task_id"] == id.as_str()))
