@@ -276,14 +276,9 @@ impl Guard {
 
     /// Whether the browser reached the server over TLS, which the reverse proxy terminates.
     pub fn is_encrypted(&self, request: &Request) -> bool {
-        let is_https = |name: &str| {
-            request
-                .header(name)
-                .is_some_and(|value| value.starts_with("https"))
-        };
-        ["x-forwarded-proto", "origin", "referer"]
-            .into_iter()
-            .any(is_https)
+        let by_proxy = request.header("x-forwarded-proto");
+        by_proxy.is_some_and(|protocol| protocol.starts_with("https"))
+            || origin::is_own_https_page(request)
     }
 
     fn accounts(&self) -> Arc<Accounts> {

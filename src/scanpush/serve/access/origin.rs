@@ -38,9 +38,9 @@ pub fn check_same_origin(request: &Request) -> Result<(), String> {
         }
     };
     let origin = request.header(name).unwrap_or_default();
-    match authority(origin) {
-        Some(authority) if !host.is_empty() && authority.eq_ignore_ascii_case(host) => Ok(()),
-        _ => Err(format!(
+    match is_at(origin, host) {
+        true => Ok(()),
+        false => Err(format!(
             "this request comes from {}, which is not this server ({}): a reverse proxy must pass the header field Host on as it is",
             quoted(origin),
             quoted(host)
@@ -59,6 +59,20 @@ fn cannot_be_a_form(request: &Request) -> bool {
     is_order
         || request.method != Method::POST
         || media_type.eq_ignore_ascii_case("application/json")
+}
+
+/// Whether the request was sent by a page of this server that the browser got over TLS. A page of another server says nothing about this one.
+pub fn is_own_https_page(request: &Request) -> bool {
+    let host = request.header("host").unwrap_or_default();
+    ["origin", "referer"].into_iter().any(|name| {
+        let page = request.header(name).unwrap_or_default();
+        page.starts_with("https:") && is_at(page, host)
+    })
+}
+
+/// Whether the address of a page is at the host and port of the header field `Host`.
+fn is_at(page: &str, host: &str) -> bool {
+    authority(page).is_some_and(|own| !host.is_empty() && own.eq_ignore_ascii_case(host))
 }
 
 /// The host and port of an address like `https://scan.example.org/tasks`, without the port that the scheme has by default.
@@ -189,6 +203,24 @@ mod tests {
                 is_own,
                 "{path} {fields:?}"
             );
+        }
+    }
+
+    #[test]
+    fn only_an_own_page_shows_that_the_server_was_reached_over_tls() {
+        for (fields, is_https) in [
+            (&[("host", "a"), ("origin", "https://a")][..], true),
+            (&[("host", "a"), ("referer", "https://a/tasks")], true),
+            (&[("host", "a"), ("origin", "http://a")], false),
+            (&[("host", "a"), ("origin", "https://evil")], false),
+            (
+                &[("host", "a"), ("referer", "https://evil/https://a")],
+                false,
+            ),
+            (&[("host", "a")], false),
+        ] {
+            let request = request("POST", "/tasks", fields);
+            assert_eq!(is_own_https_page(&request), is_https, "{fields:?}");
         }
     }
 
