@@ -17,8 +17,8 @@ use serde::Serialize;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-/// Tasks in one call that cancels, pauses or resumes.
-const CONTROL_BATCH_MAX: usize = 500;
+/// Tasks in one call that cancels, pauses, resumes or changes the priority.
+pub(super) const CONTROL_BATCH_MAX: usize = 500;
 
 static CONTROL: LazyLock<Script> = script!("control.lua");
 static OUTBOX: LazyLock<Script> = script!("outbox.lua");

@@ -1,6 +1,7 @@
 //! The queues as a whole, and the place of a task in its queue: counts for display, and an operator's change of a task's priority.
 
 use super::connection::ClaimTable;
+use super::control::CONTROL_BATCH_MAX;
 use super::error::ClaimTableError;
 use super::ingest::script;
 use crate::model::task::Priority;
@@ -76,19 +77,22 @@ impl ClaimTable {
             priority: Priority,
             ids: &'a [TaskId],
         }
-        let answers: Vec<(String, String)> =
-            self.call(&PRIORITISE, &Arguments { priority, ids })?;
-        let results = answers
-            .iter()
-            .map(|(answer, state)| {
-                parse_prioritised(answer, state).ok_or_else(|| {
+        let mut results = Vec::with_capacity(ids.len());
+        for some in ids.chunks(CONTROL_BATCH_MAX) {
+            let arguments = Arguments {
+                priority,
+                ids: some,
+            };
+            let answers: Vec<(String, String)> = self.call(&PRIORITISE, &arguments)?;
+            for (answer, state) in answers {
+                results.push(parse_prioritised(&answer, &state).ok_or_else(|| {
                     ClaimTableError::malformed(
                         "an answer of prioritise.lua",
                         &format!("{answer} {state}"),
                     )
-                })
-            })
-            .collect::<Result<_, _>>()?;
+                })?);
+            }
+        }
         self.wait_for_replica();
         Ok(results)
     }

@@ -218,10 +218,29 @@ fn control() {
     wait_until("the job's end", SOON, || {
         web.get("/api/v1/jobs/both-web").json()["state"] == "cancelled"
     });
+    let of_job =
+        |order: &str, body: &Value| web.post(&format!("/api/v1/jobs/both-web/{order}"), body);
+    assert_eq!(of_job("cancel", &json!({})).status, 409);
+    assert_eq!(of_job("priority", &json!({"priority": 9})).status, 409);
+    let retried = of_job("retry", &json!({}));
+    assert!([200, 202].contains(&retried.status), "{}", retried.text);
+    let retried = retried.json();
+    let count = |name: &str| retried[name].as_u64().unwrap();
     assert_eq!(
-        web.post("/api/v1/jobs/both-web/cancel", &json!({})).status,
-        409
+        (count("in_force") + count("pending"), count("skipped")),
+        (2, 0)
     );
+    wait_until("both tasks to be retried", SOON, || {
+        let tasks = web.get("/api/v1/jobs/both-web").json()["tasks"].clone();
+        tasks
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|task| task["retry"] == 1)
+    });
+    assert_eq!(of_job("retry", &json!({})).status, 409, "none has ended");
+    let unknown = web.post("/api/v1/jobs/nobody/retry", &json!({}));
+    assert_eq!(unknown.status, 404, "{}", unknown.text);
 }
 
 fn cancel_and_retry() {
@@ -291,6 +310,28 @@ fn priority() {
     );
     assert_eq!(raised.status, 200, "{}", raised.text);
     assert_eq!(fleet.task(&second).unwrap().priority, 9);
+    let networks = json!([fleet.network(3), fleet.network(4)]);
+    let body = json!({"ip": networks, "ports": 443, "bandwidth": 20, "job": "job-priority"});
+    assert_eq!(web.post("/api/v1/tasks", &body).status, 201);
+    wait_until("the tasks of the job", SOON, || {
+        web.get("/api/v1/queue").json()["ready"] == 4
+    });
+    let lowered = web.post(
+        "/api/v1/jobs/job-priority/priority",
+        &json!({"priority": 1}),
+    );
+    assert_eq!(
+        (lowered.status, &lowered.json()["in_force"]),
+        (200, &json!(2))
+    );
+    let tasks = web.get("/api/v1/jobs/job-priority").json()["tasks"].clone();
+    let priorities: Vec<&Value> = tasks
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|task| &task["priority"])
+        .collect();
+    assert_eq!(priorities, [1, 1]);
     web.post(&format!("/api/v1/tasks/{running}/cancel"), &json!({}));
     wait_until("the second task to run", SOON, || {
         fleet

@@ -1,7 +1,7 @@
 //! `scanpush host ADDRESS`: the services of an address, and their history.
 
 use super::options::{self, CSV, JSON, QueryFormat};
-use super::rows::{ChangeLine, Look, QueryRow, ServiceLine};
+use super::rows::{ChangeLine, ListRecord, Look, QueryRow, ServiceLine};
 use super::writer::RowWriter;
 use crate::connection::Connection;
 use crate::exit::Failure;

@@ -27,16 +27,20 @@ impl<'a> Look<'a> {
     }
 }
 
-/// What is written row by row.
-pub trait QueryRow: Serialize {
+/// What is written row by row, as JSON or CSV.
+pub trait ListRecord: Serialize {
+    /// The names of the fields of [`ListRecord::fields`].
+    const NAMES: &'static [&'static str];
+    /// The fields for CSV: those of JSON, with spaces between tags. An unknown value is empty.
+    fn fields(&self) -> Vec<String>;
+}
+
+/// A record about an address, which is also written as a row of a table.
+pub trait QueryRow: ListRecord {
     /// The columns of a table.
     fn columns(look: &Look<'_>) -> Vec<Column>;
     /// The cells of [`QueryRow::columns`].
     fn cells(&self, look: &Look<'_>) -> Vec<String>;
-    /// The names of the fields of [`QueryRow::fields`].
-    const NAMES: &'static [&'static str];
-    /// The fields for CSV: those of JSON, with spaces between tags.
-    fn fields(&self) -> Vec<String>;
     /// Its address.
     fn ip(&self) -> IpAddr;
 }
@@ -89,7 +93,7 @@ impl<'a> ServiceLine<'a> {
     }
 }
 
-impl QueryRow for ServiceLine<'_> {
+impl ListRecord for ServiceLine<'_> {
     const NAMES: &'static [&'static str] = &[
         "ip",
         "port",
@@ -104,6 +108,24 @@ impl QueryRow for ServiceLine<'_> {
         "tags",
     ];
 
+    fn fields(&self) -> Vec<String> {
+        vec![
+            self.ip.to_string(),
+            self.port.to_string(),
+            self.proto.to_owned(),
+            self.state.to_owned(),
+            self.state_since.to_string(),
+            self.first_seen.to_string(),
+            self.last_seen.to_string(),
+            self.last_task.to_owned(),
+            self.reason.clone(),
+            self.ttl.to_string(),
+            joined(self.tags.as_deref().unwrap_or_default()),
+        ]
+    }
+}
+
+impl QueryRow for ServiceLine<'_> {
     /// 80 columns have room for the tags or for the task, not for both.
     fn columns(look: &Look<'_>) -> Vec<Column> {
         let is_wide = look.columns >= WIDE_COLUMNS;
@@ -149,22 +171,6 @@ impl QueryRow for ServiceLine<'_> {
         cells
     }
 
-    fn fields(&self) -> Vec<String> {
-        vec![
-            self.ip.to_string(),
-            self.port.to_string(),
-            self.proto.to_owned(),
-            self.state.to_owned(),
-            self.state_since.to_string(),
-            self.first_seen.to_string(),
-            self.last_seen.to_string(),
-            self.last_task.to_owned(),
-            self.reason.clone(),
-            self.ttl.to_string(),
-            joined(self.tags.as_deref().unwrap_or_default()),
-        ]
-    }
-
     fn ip(&self) -> IpAddr {
         self.ip
     }
@@ -206,10 +212,24 @@ impl<'a> ChangeLine<'a> {
     }
 }
 
-impl QueryRow for ChangeLine<'_> {
+impl ListRecord for ChangeLine<'_> {
     const NAMES: &'static [&'static str] =
         &["at", "change", "ip", "port", "proto", "task_id", "tags"];
 
+    fn fields(&self) -> Vec<String> {
+        vec![
+            self.at.to_string(),
+            self.change.to_owned(),
+            self.ip.to_string(),
+            self.port.to_string(),
+            self.proto.to_owned(),
+            self.task_id.to_owned(),
+            joined(self.tags.as_deref().unwrap_or_default()),
+        ]
+    }
+}
+
+impl QueryRow for ChangeLine<'_> {
     fn columns(look: &Look<'_>) -> Vec<Column> {
         let mut columns = vec![
             left("TIME (UTC)", None),
@@ -236,18 +256,6 @@ impl QueryRow for ChangeLine<'_> {
         cells.extend(self.tags.as_deref().map(joined));
         cells.push(self.task_id.to_owned());
         cells
-    }
-
-    fn fields(&self) -> Vec<String> {
-        vec![
-            self.at.to_string(),
-            self.change.to_owned(),
-            self.ip.to_string(),
-            self.port.to_string(),
-            self.proto.to_owned(),
-            self.task_id.to_owned(),
-            joined(self.tags.as_deref().unwrap_or_default()),
-        ]
     }
 
     fn ip(&self) -> IpAddr {

@@ -1,7 +1,7 @@
 //! The differences of two tasks or jobs, for the page and the API.
 
 use super::list_export;
-use super::lists::{Paging, Rows};
+use super::lists::{ADDRESS_PAGING, Paging, Rows};
 use super::memo::Remembered;
 use super::problem::Problem;
 use super::route::{Answer, Context};
@@ -9,7 +9,8 @@ use crate::flags::Flag;
 use crate::model::TaskId;
 use crate::scanpush::diff::{DiffError, Report};
 use crate::scanpush::output::Output;
-use crate::scanpush::queries::rows::{Look, QueryRow};
+use crate::scanpush::queries::options::QueryFormat;
+use crate::scanpush::queries::rows::{ListRecord, Look, QueryRow};
 use crate::scanpush::queries::writer::RowWriter;
 use crate::scanpush::results::diff::Change;
 use crate::scanpush::table::{Column, Side};
@@ -30,15 +31,15 @@ pub struct DiffQuery {
     names: Option<[TaskId; 2]>,
     /// The number of differences before those that are asked for.
     skip: usize,
-    paging: Paging,
+    paging: Paging<QueryFormat>,
 }
 
 impl DiffQuery {
     /// Reads the query of a request.
     pub fn read(context: &Context<'_>) -> Result<DiffQuery, Problem> {
-        let table = [&[A, B], Paging::FIELDS].concat();
+        let table = [&[A, B], ADDRESS_PAGING].concat();
         let mut reader = context.query(&table)?;
-        let paging = Paging::read(&mut reader)?;
+        let paging = Paging::of_addresses(&mut reader)?;
         let names = (
             reader.optional(&A, str::parse)?,
             reader.optional(&B, str::parse)?,
@@ -130,9 +131,20 @@ impl DiffLine {
     }
 }
 
-impl QueryRow for DiffLine {
+impl ListRecord for DiffLine {
     const NAMES: &'static [&'static str] = &["change", "ip", "port", "proto"];
 
+    fn fields(&self) -> Vec<String> {
+        vec![
+            self.change.to_owned(),
+            self.ip.to_string(),
+            self.port.to_string(),
+            self.proto.to_owned(),
+        ]
+    }
+}
+
+impl QueryRow for DiffLine {
     fn columns(_: &Look<'_>) -> Vec<Column> {
         let column = |header| Column {
             header,
@@ -144,15 +156,6 @@ impl QueryRow for DiffLine {
 
     fn cells(&self, _: &Look<'_>) -> Vec<String> {
         self.fields()
-    }
-
-    fn fields(&self) -> Vec<String> {
-        vec![
-            self.change.to_owned(),
-            self.ip.to_string(),
-            self.port.to_string(),
-            self.proto.to_owned(),
-        ]
     }
 
     fn ip(&self) -> IpAddr {

@@ -26,12 +26,12 @@ pub fn find(context: &Context<'_>, id: &TaskId) -> Result<KnownJob, Problem> {
         Err(error) => (Some(error), Vec::new()),
     };
     let in_database: HashSet<TaskId> = stored.iter().map(|task| task.task_id.clone()).collect();
-    let mut tasks = with_live(context, stored);
+    let mut tasks = with_live(site, stored);
     // Tasks that the database does not have yet.
     let members = site.ask_redis(|table| table.job(id));
     let mut others = members.unwrap_or_default();
     others.retain(|id| !in_database.contains(id));
-    let others = live_tasks(context, &others).into_iter().flatten();
+    let others = live_tasks(site, &others).into_iter().flatten();
     tasks.extend(others.map(|task| KnownTask::Live(Box::new(task))));
     let whole = job(id, tasks.iter().map(as_live).collect(), 0);
     match (whole, database_error) {

@@ -50,9 +50,9 @@ impl KnownTask {
 }
 
 /// The tasks of the database with what Redis knows about them now. Without Redis they stay as they are.
-pub fn with_live(context: &Context<'_>, stored: Vec<StoredTask>) -> Vec<KnownTask> {
+pub fn with_live(site: &Site, stored: Vec<StoredTask>) -> Vec<KnownTask> {
     let ids: Vec<TaskId> = stored.iter().map(|task| task.task_id.clone()).collect();
-    let live = live_tasks(context, &ids);
+    let live = live_tasks(site, &ids);
     stored
         .into_iter()
         .zip(live)
@@ -64,8 +64,7 @@ pub fn with_live(context: &Context<'_>, stored: Vec<StoredTask>) -> Vec<KnownTas
 }
 
 /// What Redis knows about these tasks; nothing while it is away.
-pub fn live_tasks(context: &Context<'_>, ids: &[TaskId]) -> Vec<Option<LiveTask>> {
-    let site = context.site;
+pub fn live_tasks(site: &Site, ids: &[TaskId]) -> Vec<Option<LiveTask>> {
     let known = match ids.is_empty() {
         false => site.ask_redis(|table| table.tasks_of(ids)).ok(),
         true => None,
@@ -78,7 +77,7 @@ pub fn find(
     context: &Context<'_>,
     id: &TaskId,
 ) -> Result<(Option<LiveTask>, Option<StoredTask>), Problem> {
-    let live = live_tasks(context, std::slice::from_ref(id))
+    let live = live_tasks(context.site, std::slice::from_ref(id))
         .pop()
         .flatten();
     let stored = context.site.readers.try_ask(|reader| reader.task(id));

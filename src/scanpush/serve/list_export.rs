@@ -9,7 +9,8 @@ use crate::model::Invalid;
 use crate::model::text::one_line;
 use crate::scanpush::output::Output;
 use crate::scanpush::queries::options::QueryFormat;
-use crate::scanpush::queries::rows::Look;
+use crate::scanpush::queries::rows::{ListRecord, Look};
+use crate::scanpush::queries::writer::{RecordFormat, RecordWriter};
 use crate::scanpush::tasks::now_ms;
 use crate::store::StoreReader;
 use std::io::{self, BufWriter};
@@ -35,6 +36,52 @@ pub fn look(site: &Site) -> Look<'_> {
         tags: site.options.tags.as_ref(),
         columns: 0,
         now_s: now_ms() / 1000,
+    }
+}
+
+/// The document with the records that `write` writes from the database. `name` is that of the file, without its ending. Errs with 503 if the database
+/// is away.
+pub fn stream_records<R: ListRecord>(
+    context: &Context<'_>,
+    name: &str,
+    format: RecordFormat,
+    write: impl FnOnce(&Site, &mut StoreReader, &mut RecordWriter<'_, '_>) -> Result<(), Failure>
+    + Send
+    + 'static,
+) -> Answer {
+    let site = Arc::clone(context.site);
+    stream_rows(
+        context,
+        name,
+        file_format(format),
+        move |_, store, output| {
+            let mut writer = RecordWriter::new(format, output);
+            write(&site, store, &mut writer)?;
+            writer.end::<R>()
+        },
+    )
+}
+
+/// The document with these records. `name` is that of the file, without its ending.
+pub fn records<R: ListRecord + Send + 'static>(
+    context: &Context<'_>,
+    name: &str,
+    format: RecordFormat,
+    records: Vec<R>,
+) -> Answer {
+    stream(context, name, file_format(format), move |_, output| {
+        let mut writer = RecordWriter::new(format, output);
+        for record in &records {
+            writer.record(record)?;
+        }
+        writer.end::<R>()
+    })
+}
+
+fn file_format(format: RecordFormat) -> QueryFormat {
+    match format {
+        RecordFormat::Csv => QueryFormat::Csv,
+        RecordFormat::Ndjson => QueryFormat::Ndjson,
     }
 }
 

@@ -8,6 +8,7 @@ use crate::flags::{Flag, Reader};
 use crate::model::service::Service;
 use crate::model::{Invalid, Targets};
 use crate::scanpush::queries::options::{LIMIT, QueryFormat, limit};
+use crate::scanpush::queries::writer::RecordFormat;
 use crate::scanpush::queries::{changes, services};
 use crate::scanpush::tasks::now_ms;
 use crate::store::{ChangeFilter, ChangePlace, NumberedChange, Page, ServiceFilter, ServicePlace};
@@ -20,13 +21,22 @@ const AFTER: Flag = Flag::optional(
     "POSITION",
     "continue there: what an answer named next",
 );
-/// `format`
-pub const FORMAT: Flag = Flag::optional(
+/// `format` of a list of addresses.
+pub const ADDRESS_FORMAT: Flag = Flag::optional(
     "--format",
     "NAME",
     "download everything: csv, ndjson, or addresses, each address once",
 )
 .one_of(&["csv", "ndjson", "addresses"]);
+/// `format` of another list.
+pub const RECORD_FORMAT: Flag =
+    Flag::optional("--format", "NAME", "download everything: csv or ndjson")
+        .one_of(&["csv", "ndjson"]);
+
+/// The fields of [`Paging::of_addresses`].
+pub const ADDRESS_PAGING: &[Flag] = &[LIMIT, AFTER, ADDRESS_FORMAT];
+/// The fields of [`Paging::of_records`].
+pub const RECORD_PAGING: &[Flag] = &[LIMIT, AFTER, RECORD_FORMAT];
 
 /// Rows of a page without a limit.
 const LIST_ROWS: u64 = 100;
@@ -35,25 +45,37 @@ const LIST_ROWS_MAX: u64 = 1_000;
 
 /// The part of a query that says which rows are shown, and how.
 #[derive(Debug)]
-pub struct Paging {
+pub struct Paging<Format> {
     /// The position.
     after: Option<String>,
     /// Rows at most, if a limit is given.
-    limit: Option<u64>,
+    pub limit: Option<u64>,
     /// None: a page.
-    pub format: Option<QueryFormat>,
+    pub format: Option<Format>,
 }
 
-impl Paging {
-    /// Its fields.
-    pub const FIELDS: &[Flag] = &[LIMIT, AFTER, FORMAT];
+impl Paging<QueryFormat> {
+    /// Takes [`ADDRESS_PAGING`].
+    pub fn of_addresses(reader: &mut Reader) -> Result<Self, Invalid> {
+        let format = reader.optional(&ADDRESS_FORMAT, list_export::parse_format)?;
+        Paging::read(reader, format)
+    }
+}
 
-    /// Takes [`Paging::FIELDS`].
-    pub fn read(reader: &mut Reader) -> Result<Paging, Invalid> {
+impl Paging<RecordFormat> {
+    /// Takes [`RECORD_PAGING`].
+    pub fn of_records(reader: &mut Reader) -> Result<Self, Invalid> {
+        let format = reader.optional(&RECORD_FORMAT, str::parse)?;
+        Paging::read(reader, format)
+    }
+}
+
+impl<Format> Paging<Format> {
+    fn read(reader: &mut Reader, format: Option<Format>) -> Result<Self, Invalid> {
         let paging = Paging {
             after: reader.optional(&AFTER, |text| Ok(text.to_owned()))?,
             limit: limit(reader)?,
-            format: reader.optional(&FORMAT, list_export::parse_format)?,
+            format,
         };
         match paging.limit {
             Some(limit) if limit > LIST_ROWS_MAX && paging.format.is_none() => {
@@ -92,7 +114,7 @@ pub struct Rows<T> {
 
 impl<T> Rows<T> {
     /// A page of the database. It may be short, and even empty, although there are others after it: its time was spent.
-    fn of<P: Display>(page: Page<T, P>) -> Rows<T> {
+    pub fn of<P: Display>(page: Page<T, P>) -> Rows<T> {
         Rows {
             rows: page.rows,
             next: page.next.map(|place| place.to_string()),
@@ -116,15 +138,15 @@ pub struct ServiceQuery {
     /// Which.
     filter: ServiceFilter,
     after: Option<ServicePlace>,
-    paging: Paging,
+    paging: Paging<QueryFormat>,
 }
 
 impl ServiceQuery {
     /// Reads the query of a request.
     pub fn read(context: &Context<'_>) -> Result<ServiceQuery, Problem> {
-        let table = [services::FILTER, Paging::FIELDS].concat();
+        let table = [services::FILTER, ADDRESS_PAGING].concat();
         let mut reader = context.query(&table)?;
-        let paging = Paging::read(&mut reader)?;
+        let paging = Paging::of_addresses(&mut reader)?;
         let filter = services::filter(
             &mut reader,
             context.site.options.tags.as_ref(),
@@ -176,15 +198,15 @@ impl ServiceQuery {
 pub struct ChangeQuery {
     filter: ChangeFilter,
     after: Option<ChangePlace>,
-    paging: Paging,
+    paging: Paging<QueryFormat>,
 }
 
 impl ChangeQuery {
     /// Reads the query of a request.
     pub fn read(context: &Context<'_>) -> Result<ChangeQuery, Problem> {
-        let table = [changes::FILTER, Paging::FIELDS].concat();
+        let table = [changes::FILTER, ADDRESS_PAGING].concat();
         let mut reader = context.query(&table)?;
-        let paging = Paging::read(&mut reader)?;
+        let paging = Paging::of_addresses(&mut reader)?;
         let filter = changes::filter(
             &mut reader,
             context.site.options.tags.as_ref(),

@@ -14,7 +14,7 @@
 //! | `tables.rs` | connections to Redis for requests |
 //! | `known_task.rs` | a task as Redis or the database knows it |
 //! | `known_job.rs` | a job, the same |
-//! | `task_list.rs` | lists of tasks and jobs: filter and cursor |
+//! | `task_list.rs` | lists of tasks and jobs: filter, a page at a time |
 //! | `orders.rs` | cancel, pause, resume, retry, priority |
 //! | `new_scan.rs` | pushes tasks |
 //! | `findings_export.rs` | findings of tasks in the formats of `scanpush results` |
@@ -29,7 +29,9 @@
 //! | `comparison.rs` | the differences of two tasks or jobs |
 //! | `completeness.rs` | the scans that prove nothing about a result |
 //! | `statistics.rs`, `chart.rs` | the thread that counts, and plots as SVG |
-//! | `list_export.rs` | documents that are streamed |
+//! | `server_list.rs` | the list of servers |
+//! | `network_map.rs` | the open services of the parts of a network |
+//! | `list_export.rs`, `list_records.rs` | documents that are streamed; tasks, jobs, servers and parts of a network in them |
 //! | `change_watch.rs` | the thread that asks for the newest changes |
 //! | `memo.rs`, `answers.rs` | keeps answers for a short time; those that requests share |
 //! | `kept_pages.rs` | pages as they were last, for when the database is away |
@@ -61,10 +63,12 @@ mod known_task;
 mod layout;
 mod links;
 mod list_export;
+mod list_records;
 mod lists;
 mod live;
 mod memo;
 mod metrics;
+mod network_map;
 mod new_scan;
 mod options;
 mod orders;
@@ -75,6 +79,7 @@ mod redirect;
 mod route;
 mod router;
 mod run;
+mod server_list;
 mod site;
 mod statistics;
 mod store_thread;

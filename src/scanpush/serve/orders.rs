@@ -9,12 +9,13 @@ use super::route::Context;
 use crate::claim_table::{Order, Prioritised};
 use crate::model::task::Priority;
 use crate::model::text::{one_line, quoted};
-use crate::model::{State, TaskId};
+use crate::model::{State, Task, TaskId};
 use crate::scanpush::control::{
     CONTROL_REQUEST_WAIT, Outcome, Patience, Report, steer, steer_late,
 };
 use crate::scanpush::retry::{messages_of, startable, wait_ingested};
 use crate::scanpush::task_topic;
+use http::StatusCode;
 use serde::Serialize;
 use std::net::IpAddr;
 
@@ -49,10 +50,13 @@ pub struct JobOrder {
     pub in_force: usize,
     /// Tasks for which it is not in force yet, and may never be if they end before.
     pub pending: usize,
-    /// Tasks that had ended before.
-    pub ended: usize,
+    /// Tasks whose state does not allow it: they had ended before; or, for a retry, they have completed or have not ended.
+    pub skipped: usize,
     /// Whether servers were still ingesting tasks of the job; the order may have missed those.
     pub is_ingesting: bool,
+    /// The new priority, if that was ordered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u8>,
 }
 
 /// The parameter of the path as an id. Errs with 404 if it cannot be one.
@@ -122,8 +126,8 @@ fn retry(context: &Context<'_>, id: &TaskId) -> Result<TaskOrder, Problem> {
     let Some(retry) = retries.into_iter().next() else {
         return Err(Problem::unavailable("Redis gave no answer"));
     };
-    let tasks = match startable(retry) {
-        Ok(task) => [task],
+    let task = match startable(retry) {
+        Ok(task) => task,
         Err(None) => return Err(unknown(context, id)),
         Err(Some(why)) => {
             return Err(Problem::conflict(format!(
@@ -131,17 +135,7 @@ fn retry(context: &Context<'_>, id: &TaskId) -> Result<TaskOrder, Problem> {
             )));
         }
     };
-    let kafka = |error: &dyn std::fmt::Display| {
-        Problem::unavailable(format!("Kafka has not acknowledged the retry: {error}"))
-    };
-    let mut producer =
-        task_topic::connect_for_request(site.connection()).map_err(|error| kafka(&error))?;
-    producer
-        .send(&messages_of(&tasks))
-        .map_err(|error| kafka(&error))?;
-    // The record is on Kafka: what follows only waits to show it.
-    let late = site.ask_redis(|table| wait_ingested(&tasks, table, CONTROL_REQUEST_WAIT));
-    let is_late = late.unwrap_or(1) > 0;
+    let is_late = send_retries(context, &[task])? > 0;
     Ok(TaskOrder {
         task_id: id.clone(),
         order: "retry",
@@ -150,6 +144,23 @@ fn retry(context: &Context<'_>, id: &TaskId) -> Result<TaskOrder, Problem> {
         priority: None,
         is_in_force: !is_late,
     })
+}
+
+/// Sends the records of these tasks to Kafka, and waits a little until servers have ingested them. Returns the number of those that were not.
+/// Errs with 503 if Kafka has not acknowledged all.
+fn send_retries(context: &Context<'_>, tasks: &[Task]) -> Result<usize, Problem> {
+    let site = context.site;
+    let kafka = |error: &dyn std::fmt::Display| {
+        Problem::unavailable(format!("Kafka has not acknowledged the retry: {error}"))
+    };
+    let mut producer =
+        task_topic::connect_for_request(site.connection()).map_err(|error| kafka(&error))?;
+    producer
+        .send(&messages_of(tasks))
+        .map_err(|error| kafka(&error))?;
+    // The records are on Kafka: what follows only waits to show it.
+    let late = site.ask_redis(|table| wait_ingested(tasks, table, CONTROL_REQUEST_WAIT));
+    Ok(late.unwrap_or(tasks.len()))
 }
 
 /// Changes the priority of a task that no server runs. Errs with 409 if its state does not allow that, and says the state.
@@ -202,7 +213,8 @@ fn unknown(context: &Context<'_>, id: &TaskId) -> Problem {
         Ok(Some(_)) => Problem::conflict(format!(
             "task {id} is in Kafka, but no server has ingested it yet"
         )),
-        Ok(None) | Err(_) => Problem::not_found(format!("task {id} is unknown")),
+        Ok(None) => Problem::not_found(format!("task {id} is unknown")),
+        Err(unread) => unread.into(),
     }
 }
 
@@ -215,29 +227,22 @@ pub fn steer_job(context: &Context<'_>, order: Order) -> Result<JobOrder, Proble
 }
 
 fn apply_to_job(context: &Context<'_>, id: &TaskId, order: Order) -> Result<JobOrder, Problem> {
-    let site = context.site;
-    let (reports, late) = site.ask_redis(|table| {
+    let (reports, late) = context.site.ask_redis(|table| {
         let ids = table.job(id)?;
         let (patience, progress) = (Patience::OF_REQUEST, &mut |_: &str| ());
         let mut reports = steer(order, &ids, table, patience, progress)?;
         let late = steer_late(order, id, &mut reports, table, patience, progress)?;
         Ok((reports, late))
     })?;
-    let ended = reports.iter().filter(|report| report.outcome.has_ended());
-    let pending = reports.iter().filter(|report| {
-        !report.outcome.has_ended() && (report.outcome == Outcome::NotInForce || is_pending(report))
-    });
-    let (ended, pending) = (ended.count(), pending.count());
     if reports.is_empty() {
-        let stored = site.readers.try_ask(|reader| reader.job(id));
-        return Err(match stored {
-            Ok(Some(_)) => Problem::conflict(format!(
-                "Redis does not know job {id}: all its tasks ended long ago, or no server has ingested them yet"
-            )),
-            _ => Problem::not_found(format!("job {id} is unknown")),
-        });
+        return Err(unknown_job(context, id));
     }
-    if ended == reports.len() {
+    let pending = reports.iter().filter(|report| is_pending(report)).count();
+    let in_force = reports
+        .iter()
+        .filter(|report| report.outcome == Outcome::Accepted && !is_pending(report))
+        .count();
+    if in_force + pending == 0 && reports.iter().all(|report| report.outcome.has_ended()) {
         return Err(Problem::conflict(format!(
             "all tasks of job {id} that servers have ingested have ended already"
         )));
@@ -245,11 +250,101 @@ fn apply_to_job(context: &Context<'_>, id: &TaskId, order: Order) -> Result<JobO
     Ok(JobOrder {
         job_id: id.clone(),
         order: order.as_str(),
-        in_force: reports.len() - ended - pending,
+        in_force,
         pending,
-        ended,
+        skipped: reports.len() - in_force - pending,
         is_ingesting: late.go_on,
+        priority: None,
     })
+}
+
+/// Starts the tasks of a job again that failed, were cancelled, or that no server might run. Errs with 409 if there are none.
+pub fn retry_job(context: &Context<'_>) -> Result<JobOrder, Problem> {
+    let id = id_of(context)?;
+    let done = retry_tasks_of(context, &id);
+    audit(context, "retry", &format!("job {id}"), &done);
+    done
+}
+
+fn retry_tasks_of(context: &Context<'_>, id: &TaskId) -> Result<JobOrder, Problem> {
+    let retries = context.site.ask_redis(|table| {
+        let ids = table.job(id)?;
+        table.retries(&ids)
+    })?;
+    if retries.is_empty() {
+        return Err(unknown_job(context, id));
+    }
+    let known = retries.len();
+    let tasks: Vec<Task> = retries
+        .into_iter()
+        .filter_map(|retry| startable(retry).ok())
+        .collect();
+    if tasks.is_empty() {
+        return Err(Problem::conflict(format!(
+            "no task of job {id} can be retried: none has failed, been cancelled or been rejected by all servers"
+        )));
+    }
+    let late = send_retries(context, &tasks)?;
+    Ok(JobOrder {
+        job_id: id.clone(),
+        order: "retry",
+        in_force: tasks.len() - late,
+        pending: late,
+        skipped: known - tasks.len(),
+        is_ingesting: false,
+        priority: None,
+    })
+}
+
+/// Changes the priority of the tasks of a job that no server runs. Errs with 409 if there are none.
+pub fn prioritise_job(context: &Context<'_>, priority: Priority) -> Result<JobOrder, Problem> {
+    let id = id_of(context)?;
+    let done = prioritise_tasks_of(context, &id, priority);
+    let what = format!("priority {}", priority.get());
+    audit(context, &what, &format!("job {id}"), &done);
+    done
+}
+
+fn prioritise_tasks_of(
+    context: &Context<'_>,
+    id: &TaskId,
+    priority: Priority,
+) -> Result<JobOrder, Problem> {
+    let results = context.site.ask_redis(|table| {
+        let ids = table.job(id)?;
+        table.prioritise(priority, &ids)
+    })?;
+    if results.is_empty() {
+        return Err(unknown_job(context, id));
+    }
+    let is_done = |result: &&Prioritised| matches!(result, Prioritised::Done(_));
+    let in_force = results.iter().filter(is_done).count();
+    if in_force == 0 {
+        return Err(Problem::conflict(format!(
+            "the priority of job {id} cannot be changed: servers run its tasks, or they have ended"
+        )));
+    }
+    Ok(JobOrder {
+        job_id: id.clone(),
+        order: "priority",
+        in_force,
+        pending: 0,
+        skipped: results.len() - in_force,
+        is_ingesting: false,
+        priority: Some(priority.get()),
+    })
+}
+
+/// Why an order about a job that Redis does not know is refused.
+fn unknown_job(context: &Context<'_>, id: &TaskId) -> Problem {
+    let stored = context.site.readers.try_ask(|reader| reader.job(id));
+    match stored {
+        Ok(Some(_)) => Problem::conflict(format!(
+            "Redis does not know job {id}: all its tasks ended long ago, or no server has ingested them yet"
+        )),
+        Ok(None) => Problem::not_found(format!("job {id} is unknown")),
+        Err(unread) => unread.into(),
+    }
 }
 
 /// What the log says about the result of an order.
@@ -266,8 +361,8 @@ impl Audited for TaskOrder {
 impl Audited for JobOrder {
     fn shown(&self) -> String {
         format!(
-            "{} in force, {} pending, {} had ended",
-            self.in_force, self.pending, self.ended
+            "{} in force, {} pending, {} skipped",
+            self.in_force, self.pending, self.skipped
         )
     }
 }
@@ -280,6 +375,9 @@ fn audit<T: Audited>(
 ) {
     let result = match result {
         Ok(done) => done.shown(),
+        Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE => {
+            format!("failed: {}", problem.detail)
+        }
         Err(problem) => format!("refused: {}", problem.detail),
     };
     note(context, &format!("{what} of {subject}: {result}"));

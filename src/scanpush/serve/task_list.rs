@@ -1,16 +1,26 @@
-//! A page of the list of tasks or jobs, for the page and the API: the filter and the cursor.
+//! The lists of tasks and of jobs, for the page and the API: which are asked for, a page at a time, or all of them as a download.
 
 use super::known_task::{KnownTask, with_live};
+use super::list_export;
+use super::list_records::JobRecord;
+use super::lists::{Paging, RECORD_PAGING, Rows};
 use super::problem::Problem;
-use super::route::Context;
-use crate::flags::{Flag, Reader, values};
-use crate::model::{Invalid, State};
-use crate::store::{JobSummary, Page, TaskFilter, TaskPlace};
+use super::route::{Answer, Context};
+use super::site::Site;
+use crate::claim_table::LiveTask;
+use crate::flags::Flag;
+use crate::model::{Invalid, State, TaskId};
+use crate::scanpush::database;
+use crate::scanpush::queries::writer::{RecordFormat, RecordWriter};
+use crate::store::{JobSummary, StoreReader, TaskFilter, TaskPlace};
+use std::sync::Arc;
 
-/// Entries of one page at most.
-const LIST_PAGE_MAX: u32 = 1000;
 /// Longest text that is searched for, in bytes.
 const SEARCH_TEXT_MAX_BYTES: usize = 200;
+/// Tasks of a download that are read from the database and Redis together.
+const DOWNLOAD_TASKS: u64 = 1_000;
+/// Jobs of a download that are read together. Each such page counts the tasks of all jobs.
+const DOWNLOAD_JOBS: u64 = 10_000;
 
 /// States, separated by commas.
 pub const STATE: Flag = Flag::optional(
@@ -28,67 +38,169 @@ pub const TEXT: Flag = Flag::optional(
 );
 /// A job.
 pub const JOB: Flag = Flag::optional("--job", "ID", "only those of this job");
-/// A cursor.
-pub const AFTER: Flag = Flag::optional(
-    "--after",
-    "CURSOR",
-    "from the entry after this one on: next of the page before",
-);
-/// The size of a page.
-pub const LIMIT: Flag = Flag::with_default("--limit", "N", "100", "entries of a page, 1 to 1000");
 
-/// The fields of the list of tasks.
-pub const TASK_FIELDS: &[Flag] = &[STATE, SERVER, TEXT, JOB, AFTER, LIMIT];
-/// The fields of the list of jobs.
-pub const JOB_FIELDS: &[Flag] = &[AFTER, LIMIT];
+/// The fields that say which tasks are asked for.
+pub const TASK_FILTER: &[Flag] = &[STATE, SERVER, TEXT, JOB];
 
-/// A page of a list.
+/// A question for tasks.
 #[derive(Debug)]
-pub struct ListPage<T> {
-    /// Its entries.
-    pub entries: Vec<T>,
-    /// The cursor of the next page; none if this is the last one.
-    pub next: Option<String>,
+pub struct TaskQuery {
+    filter: TaskFilter,
+    after: Option<TaskPlace>,
+    paging: Paging<RecordFormat>,
 }
 
-/// A page of the list of tasks.
-pub fn tasks(context: &Context<'_>, reader: &mut Reader) -> Result<ListPage<KnownTask>, Problem> {
-    let filter = TaskFilter {
-        states: reader.optional(&STATE, parse_states)?.unwrap_or_default(),
-        server: reader.optional(&SERVER, text)?,
-        text: reader.optional(&TEXT, text)?,
-        job_id: reader.optional(&JOB, str::parse)?,
+impl TaskQuery {
+    /// Reads the query of a request.
+    pub fn read(context: &Context<'_>) -> Result<TaskQuery, Problem> {
+        let mut reader = context.query(&[TASK_FILTER, RECORD_PAGING].concat())?;
+        let paging = Paging::of_records(&mut reader)?;
+        let filter = TaskFilter {
+            states: reader.optional(&STATE, parse_states)?.unwrap_or_default(),
+            server: reader.optional(&SERVER, text)?,
+            text: reader.optional(&TEXT, text)?,
+            job_id: reader.optional(&JOB, str::parse)?,
+        };
+        reader.finish()?;
+        Ok(TaskQuery {
+            filter,
+            after: paging.position()?,
+            paging,
+        })
+    }
+
+    /// The tasks of a page, those that changed last first. Errs with 503 if the database cannot be read.
+    pub fn rows(&self, context: &Context<'_>) -> Result<Rows<KnownTask>, Problem> {
+        let site = context.site;
+        let page = site
+            .readers
+            .ask(|store| store.tasks_page(&self.filter, self.after.as_ref(), self.paging.rows()))?;
+        let Rows { rows, next } = Rows::of(page);
+        Ok(Rows {
+            rows: with_live(site, rows),
+            next,
+        })
+    }
+
+    /// The running tasks that match, from the last look at Redis.
+    pub fn running(&self, context: &Context<'_>) -> Vec<KnownTask> {
+        let (snapshot, _) = context.site.live.latest();
+        let running = snapshot.running.iter();
+        let running = running.filter(|task| matches(&self.filter, task));
+        let running = running.take(self.paging.rows());
+        running
+            .map(|task| KnownTask::Live(Box::new(task.clone())))
+            .collect()
+    }
+
+    /// All tasks as a document, if a format is asked for.
+    pub fn export(&self, context: &Context<'_>) -> Option<Answer> {
+        let format = self.paging.format?;
+        let (filter, limit) = (self.filter.clone(), self.paging.limit);
+        let write =
+            move |site: &Site, store: &mut StoreReader, writer: &mut RecordWriter<'_, '_>| {
+                let (mut after, mut left) = (None, limit.unwrap_or(u64::MAX));
+                while left > 0 {
+                    let most = left.min(DOWNLOAD_TASKS) as usize;
+                    let page = store.tasks_page(&filter, after.as_ref(), most);
+                    let page = page.map_err(database::failure)?;
+                    left -= page.rows.len() as u64;
+                    for task in with_live(site, page.rows) {
+                        writer.record(&task)?;
+                    }
+                    match page.next {
+                        Some(next) => after = Some(next),
+                        None => break,
+                    }
+                }
+                Ok(())
+            };
+        Some(list_export::stream_records::<KnownTask>(
+            context, "tasks", format, write,
+        ))
+    }
+}
+
+/// A question for jobs.
+#[derive(Debug)]
+pub struct JobQuery {
+    after: Option<TaskPlace>,
+    paging: Paging<RecordFormat>,
+}
+
+impl JobQuery {
+    /// Reads the query of a request.
+    pub fn read(context: &Context<'_>) -> Result<JobQuery, Problem> {
+        let mut reader = context.query(RECORD_PAGING)?;
+        let paging = Paging::of_records(&mut reader)?;
+        reader.finish()?;
+        Ok(JobQuery {
+            after: paging.position()?,
+            paging,
+        })
+    }
+
+    /// The jobs of a page, those that changed last first. Errs with 503 if the database cannot be read.
+    pub fn rows(&self, context: &Context<'_>) -> Result<Rows<JobSummary>, Problem> {
+        let (site, limit) = (context.site, self.paging.rows());
+        let page = site.answers.jobs.get((self.after.clone(), limit), || {
+            site.readers
+                .ask(|store| store.jobs_page(self.after.as_ref(), limit))
+        })?;
+        Ok(Rows::of(Arc::unwrap_or_clone(page.value)))
+    }
+
+    /// All jobs as a document, if a format is asked for.
+    pub fn export(&self, context: &Context<'_>) -> Option<Answer> {
+        let format = self.paging.format?;
+        let limit = self.paging.limit;
+        let write = move |_: &Site, store: &mut StoreReader, writer: &mut RecordWriter<'_, '_>| {
+            let (mut after, mut left) = (None, limit.unwrap_or(u64::MAX));
+            while left > 0 {
+                let most = left.min(DOWNLOAD_JOBS) as usize;
+                let page = store.jobs_page(after.as_ref(), most);
+                let page = page.map_err(database::failure)?;
+                left -= page.rows.len() as u64;
+                for job in &page.rows {
+                    writer.record(&JobRecord::from(job))?;
+                }
+                match page.next {
+                    Some(next) => after = Some(next),
+                    None => break,
+                }
+            }
+            Ok(())
+        };
+        Some(list_export::stream_records::<JobRecord>(
+            context, "jobs", format, write,
+        ))
+    }
+}
+
+/// Whether a task of Redis matches, as one of the database would.
+fn matches(filter: &TaskFilter, task: &LiveTask) -> bool {
+    let TaskFilter {
+        states,
+        server,
+        text,
+        job_id,
+    } = filter;
+    let job = task.job_id.as_deref();
+    let has = |text: &String| {
+        let error = task.error.as_deref().unwrap_or_default();
+        [
+            &task.task_id,
+            job.unwrap_or_default(),
+            &task.ip_range,
+            error,
+        ]
+        .iter()
+        .any(|part| part.to_lowercase().contains(&text.to_lowercase()))
     };
-    let (after, limit) = place(reader)?;
-    let page = context
-        .site
-        .readers
-        .ask(|store| store.tasks_page(&filter, after.as_ref(), limit))?;
-    let Page { rows, next } = page;
-    Ok(ListPage {
-        entries: with_live(context, rows),
-        next: next.map(|place| place.to_string()),
-    })
-}
-
-/// A page of the list of jobs.
-pub fn jobs(context: &Context<'_>, reader: &mut Reader) -> Result<ListPage<JobSummary>, Problem> {
-    let (after, limit) = place(reader)?;
-    let site = context.site;
-    let page = site.answers.jobs.get((after.clone(), limit), || {
-        site.readers
-            .ask(|store| store.jobs_page(after.as_ref(), limit))
-    })?;
-    Ok(ListPage {
-        entries: page.value.rows.clone(),
-        next: page.value.next.as_ref().map(|place| place.to_string()),
-    })
-}
-
-fn place(reader: &mut Reader) -> Result<(Option<TaskPlace>, usize), Problem> {
-    let after = reader.optional(&AFTER, str::parse)?;
-    let limit = reader.value(&LIMIT, values::number(1, LIST_PAGE_MAX))?;
-    Ok((after, limit as usize))
+    (states.is_empty() || states.contains(&task.status))
+        && (server.is_none() || *server == task.server)
+        && (job_id.is_none() || job_id.as_ref().map(TaskId::as_str) == job)
+        && text.as_ref().is_none_or(has)
 }
 
 fn parse_states(text: &str) -> Result<Vec<State>, Invalid> {
@@ -108,6 +220,7 @@ fn text(text: &str) -> Result<String, Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scanpush::tasks::sample::task;
 
     #[test]
     fn states_are_separated_by_commas() {
@@ -115,5 +228,50 @@ mod tests {
             parse_states("running, failed").unwrap(),
             [State::Running, State::Failed]
         );
+    }
+
+    #[test]
+    fn running_tasks_are_filtered_as_the_database_does() {
+        let live = LiveTask {
+            job_id: Some("Night".into()),
+            server: Some("a".into()),
+            ..task()
+        };
+        let wants = |filter: TaskFilter| matches(&filter, &live);
+        let all = TaskFilter::default;
+        let text = |text: &str| Some(text.to_owned());
+        assert!(wants(all()));
+        assert!(wants(TaskFilter {
+            states: vec![live.status],
+            ..all()
+        }));
+        assert!(!wants(TaskFilter {
+            states: vec![State::Failed],
+            ..all()
+        }));
+        assert!(wants(TaskFilter {
+            server: text("a"),
+            ..all()
+        }));
+        assert!(!wants(TaskFilter {
+            server: text("b"),
+            ..all()
+        }));
+        assert!(wants(TaskFilter {
+            text: text("night"),
+            ..all()
+        }));
+        assert!(!wants(TaskFilter {
+            text: text("day"),
+            ..all()
+        }));
+        assert!(wants(TaskFilter {
+            job_id: Some("Night".parse().unwrap()),
+            ..all()
+        }));
+        assert!(!wants(TaskFilter {
+            job_id: Some("day".parse().unwrap()),
+            ..all()
+        }));
     }
 }

@@ -246,7 +246,7 @@ fn the_overview_works_without_redis() {
     let page = served.get("/overview");
     assert_eq!(page.status, StatusCode::OK);
     for part in [
-        "No task is running",
+        "Unknown: Redis has not been read yet.",
         "night-1",
         "10.0.0.1 22/tcp",
         "<noscript><meta http-equiv=\"refresh\"",
@@ -254,6 +254,107 @@ fn the_overview_works_without_redis() {
         assert!(page.text.contains(part), "{part}: {}", page.text);
     }
     assert_eq!(served.get("/api/v1/queue").json()["running"], 0);
+}
+
+#[test]
+fn lists_are_downloaded_whole() {
+    let served = Served::with_tasks(&[]);
+    for (target, lines, first) in [
+        ("/tasks?format=csv", 4, "task_id,status,progress,"),
+        (
+            "/tasks?format=csv&text=night",
+            3,
+            "task_id,status,progress,",
+        ),
+        ("/tasks?format=csv&limit=1", 2, "task_id,status,progress,"),
+        (
+            "/tasks?format=csv&text=nothing",
+            1,
+            "task_id,status,progress,",
+        ),
+        (
+            "/api/v1/tasks?format=ndjson",
+            3,
+            "{\"source\":\"database\",",
+        ),
+        ("/jobs?format=csv", 2, "job_id,found,updated_ms,queued,"),
+        ("/api/v1/jobs?format=ndjson", 1, "{\"job_id\":\"night\","),
+        ("/network?net=10.0.0.0%2F16&format=csv", 2, "network,open"),
+        (
+            "/api/v1/network?net=10.0.0.0%2F16&format=ndjson",
+            1,
+            "{\"network\":\"10.0.0.0/24\",\"open\":2}",
+        ),
+    ] {
+        let list = served.get(target);
+        assert_eq!(list.status, StatusCode::OK, "{target}: {}", list.text);
+        assert_eq!(list.text.lines().count(), lines, "{target}: {}", list.text);
+        assert!(list.text.starts_with(first), "{target}: {}", list.text);
+        let name = list.headers[header::CONTENT_DISPOSITION].to_str().unwrap();
+        assert!(name.starts_with("attachment; filename=\""), "{name}");
+    }
+    let map = served.get("/api/v1/network?net=10.0.0.0%2F16").json();
+    assert_eq!(
+        (&map["open"], &map["network"]),
+        (&json!(2), &json!("10.0.0.0/16"))
+    );
+    for target in [
+        "/api/v1/tasks?format=addresses",
+        "/api/v1/jobs?state=failed",
+        "/api/v1/network",
+        "/api/v1/network?net=2001:db8::%2F64",
+        "/servers?x=1",
+        "/overview?x=1",
+        "/network?net=10.0.0.0%2F16&format=xml",
+    ] {
+        assert_eq!(
+            served.get(target).status,
+            StatusCode::BAD_REQUEST,
+            "{target}"
+        );
+    }
+    // Redis has never been read: an empty list would be wrong.
+    let servers = served.get("/servers?format=csv");
+    assert_eq!(servers.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(
+        served
+            .get("/servers")
+            .text
+            .contains("the servers are unknown")
+    );
+}
+
+#[test]
+fn without_the_database_pages_show_what_redis_knows() {
+    let line = [&NOWHERE[..], &["-db", "sqlite:/nowhere/scan.db"]].concat();
+    let served = Served {
+        site: site(&line),
+        store: SampleStore::new(),
+    };
+    let tasks = served.get("/tasks");
+    assert_eq!(tasks.status, StatusCode::OK);
+    assert!(
+        tasks.text.contains("Only running tasks are shown."),
+        "{}",
+        tasks.text
+    );
+    assert!(!tasks.text.contains("There are no tasks yet"));
+    let overview = served.get("/overview").text;
+    assert!(overview.contains("Unknown: the database cannot be read."));
+    assert!(!overview.contains("No task has ended"), "{overview}");
+    for target in [
+        "/jobs",
+        "/tasks/a",
+        "/jobs/a",
+        "/tasks?format=csv",
+        "/api/v1/tasks",
+    ] {
+        assert_eq!(
+            served.get(target).status,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "{target}"
+        );
+    }
 }
 
 #[test]
@@ -331,10 +432,16 @@ fn bodies_of_the_api_are_checked() {
 fn orders_say_that_redis_is_away_and_read_only_refuses_them() {
     let served = Served::with_tasks(&[]);
     for target in ["cancel", "pause", "resume", "retry"] {
-        let answer = served.post(&format!("/api/v1/tasks/night-2/{target}"), "");
-        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{target}");
-        let answer = served.post(&format!("/tasks/night-2/{target}"), "");
-        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{target}");
+        for subject in ["tasks/night-2", "jobs/night"] {
+            let answer = served.post(&format!("/api/v1/{subject}/{target}"), "");
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{target}");
+            let answer = served.post(&format!("/{subject}/{target}"), "");
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{target}");
+        }
+    }
+    for subject in ["tasks/night-2", "jobs/night"] {
+        let answer = served.post(&format!("/{subject}/priority"), "priority=9");
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{subject}");
     }
     let served = Served::with_tasks(&["-read-only"]);
     for target in [

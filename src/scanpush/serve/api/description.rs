@@ -23,8 +23,10 @@ mod tests {
     use crate::scanpush::queries::{changes, services};
     use crate::scanpush::sample_store::SampleStore;
     use crate::scanpush::serve::for_tests::{get, site};
-    use crate::scanpush::serve::lists::Paging;
-    use crate::scanpush::serve::{api, findings_export, new_scan, task_list};
+    use crate::scanpush::serve::lists::{ADDRESS_PAGING, RECORD_PAGING};
+    use crate::scanpush::serve::{
+        api, findings_export, network_map, new_scan, server_list, task_list,
+    };
     use serde_json::Value;
     use std::collections::BTreeSet;
 
@@ -64,20 +66,24 @@ mod tests {
     #[test]
     fn it_has_exactly_the_fields_of_queries() {
         let document = document();
-        let of_lists = |filter: &[Flag]| [filter, Paging::FIELDS].concat();
+        let of_lists = |filter: &[Flag]| [filter, ADDRESS_PAGING].concat();
         for (path, fields, others) in [
             ("/services", of_lists(services::FILTER), &[][..]),
             ("/changes", of_lists(changes::FILTER), &[]),
             ("/diff", of_lists(&[]), &["a", "b"]),
             ("/hosts/{ip}", vec![], &[]),
-            ("/tasks", task_list::TASK_FIELDS.to_vec(), &[]),
+            (
+                "/tasks",
+                [task_list::TASK_FILTER, RECORD_PAGING].concat(),
+                &[],
+            ),
             ("/tasks/{task_id}", vec![], &[]),
             (
                 "/tasks/{task_id}/findings",
                 vec![findings_export::FORMAT],
                 &[],
             ),
-            ("/jobs", task_list::JOB_FIELDS.to_vec(), &[]),
+            ("/jobs", RECORD_PAGING.to_vec(), &[]),
             ("/jobs/{job_id}", vec![], &[]),
             (
                 "/jobs/{job_id}/findings",
@@ -86,7 +92,8 @@ mod tests {
             ),
             ("/statistics", vec![], &[]),
             ("/queue", vec![], &[]),
-            ("/servers", vec![], &[]),
+            ("/servers", server_list::FIELDS.to_vec(), &[]),
+            ("/network", network_map::FIELDS.to_vec(), &[]),
         ] {
             let operation = &document["paths"][format!("/api/v1{path}")]["get"];
             let fields = fields.iter().map(Flag::name);
@@ -187,6 +194,7 @@ mod tests {
             ("/jobs", "/jobs", "200"),
             ("/jobs/night", "/jobs/{job_id}", "200"),
             ("/statistics", "/statistics", "200"),
+            ("/network?net=10.0.0.0/8", "/network", "200"),
             ("/queue", "/queue", "200"),
             ("/servers", "/servers", "200"),
             ("/openapi.json", "/openapi.json", ""),

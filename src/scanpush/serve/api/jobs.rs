@@ -1,14 +1,17 @@
 //! `/api/v1/jobs`: jobs, and orders about all tasks of a job.
 
-use super::{json, json_with};
+use super::{json, json_with, priority};
 use crate::claim_table::Order;
 use crate::scanpush::job::Job;
 use crate::scanpush::serve::findings_export::{self, Exported};
 use crate::scanpush::serve::known_job;
 use crate::scanpush::serve::known_task::KnownTask;
-use crate::scanpush::serve::orders::{self, id_of};
+use crate::scanpush::serve::list_records::JobRecord;
+use crate::scanpush::serve::lists::Rows;
+use crate::scanpush::serve::orders::{self, JobOrder, id_of};
+use crate::scanpush::serve::problem::Problem;
 use crate::scanpush::serve::route::{Answer, Context, Route};
-use crate::scanpush::serve::task_list;
+use crate::scanpush::serve::task_list::JobQuery;
 use http::StatusCode;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -30,39 +33,29 @@ pub const ROUTES: &[Route] = &[
     Route::change("/api/v1/jobs/{job_id}/resume", |context| {
         steer(context, Order::Resume)
     }),
+    Route::change("/api/v1/jobs/{job_id}/retry", |context| {
+        ordered(orders::retry_job(context))
+    }),
+    Route::change("/api/v1/jobs/{job_id}/priority", |context| {
+        ordered(orders::prioritise_job(context, priority(context)?))
+    }),
 ];
-
-#[derive(Serialize)]
-struct Summary {
-    job_id: String,
-    states: BTreeMap<&'static str, u64>,
-    found: u64,
-    updated_ms: u64,
-}
 
 fn list(context: &Context<'_>) -> Answer {
     #[derive(Serialize)]
     struct Document {
-        jobs: Vec<Summary>,
+        jobs: Vec<JobRecord>,
         /// `after` of the next page; none if this is the last one.
         next: Option<String>,
     }
-    let mut reader = context.query(task_list::JOB_FIELDS)?;
-    let page = task_list::jobs(context, &mut reader)?;
-    reader.finish()?;
-    let items = page.entries.into_iter().map(|job| Summary {
-        job_id: job.job_id.to_string(),
-        states: job
-            .by_state
-            .iter()
-            .map(|(state, count)| (state.as_str(), *count))
-            .collect(),
-        found: job.found,
-        updated_ms: job.changed_ms,
-    });
+    let query = JobQuery::read(context)?;
+    if let Some(answer) = query.export(context) {
+        return answer;
+    }
+    let Rows { rows, next } = query.rows(context)?;
     Ok(json(&Document {
-        jobs: items.collect(),
-        next: page.next,
+        jobs: rows.iter().map(JobRecord::from).collect(),
+        next,
     }))
 }
 
@@ -123,9 +116,13 @@ fn findings(context: &Context<'_>) -> Answer {
     findings_export::answer(context, id.as_str(), tasks.collect())
 }
 
-/// 200 if the order is in force for all tasks, 202 if it is not yet.
 fn steer(context: &Context<'_>, order: Order) -> Answer {
-    let order = orders::steer_job(context, order)?;
+    ordered(orders::steer_job(context, order))
+}
+
+/// 200 if the order is in force for all tasks, 202 if it is not yet.
+fn ordered(order: Result<JobOrder, Problem>) -> Answer {
+    let order = order?;
     let status = match order.pending == 0 && !order.is_ingesting {
         true => StatusCode::OK,
         false => StatusCode::ACCEPTED,

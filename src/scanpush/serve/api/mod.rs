@@ -5,6 +5,7 @@ mod description;
 mod diff;
 mod hosts;
 mod jobs;
+mod network;
 mod servers;
 mod services;
 mod statistics;
@@ -13,9 +14,10 @@ mod tasks;
 use super::problem::Problem;
 use super::route::{Context, Route};
 use crate::http_server::Response;
+use crate::model::task::Priority;
 use http::StatusCode;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// The routes of the API.
 pub const ROUTES: &[&[Route]] = &[
@@ -23,6 +25,7 @@ pub const ROUTES: &[&[Route]] = &[
     changes::ROUTES,
     services::ROUTES,
     hosts::ROUTES,
+    network::ROUTES,
     diff::ROUTES,
     tasks::ROUTES,
     jobs::ROUTES,
@@ -42,6 +45,17 @@ fn body<T: DeserializeOwned>(context: &Context<'_>) -> Result<T, Problem> {
     }
     serde_json::from_slice(&context.request.body)
         .map_err(|error| Problem::bad_request(format!("the body is not what is expected: {error}")))
+}
+
+/// The priority in the body of an order.
+fn priority(context: &Context<'_>) -> Result<Priority, Problem> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Asked {
+        priority: u64,
+    }
+    let asked: Asked = body(context)?;
+    Ok(Priority::try_from(asked.priority).map_err(|error| error.of("priority"))?)
 }
 
 /// A response with a JSON document.

@@ -3,6 +3,7 @@
 use super::json;
 use crate::claim_table::LiveServer;
 use crate::scanpush::serve::route::{Answer, Context, Route};
+use crate::scanpush::serve::server_list::ServerQuery;
 use serde::Serialize;
 
 /// The routes.
@@ -16,9 +17,12 @@ struct Document<'a> {
 }
 
 fn servers(context: &Context<'_>) -> Answer {
-    let (snapshot, _) = context.site.live.latest();
+    let query = ServerQuery::read(context)?;
+    if let Some(answer) = query.export(context) {
+        return answer;
+    }
     Ok(json(&Document {
-        at_ms: snapshot.at_ms,
-        servers: &snapshot.servers,
+        at_ms: query.snapshot.at_ms,
+        servers: &query.snapshot.servers,
     }))
 }

@@ -1,18 +1,19 @@
 //! `/api/v1/tasks` and `/api/v1/queue`: tasks, pushes and orders.
 
-use super::{body, json, json_with};
+use super::{body, json, json_with, priority};
 use crate::claim_table::{Order, QueueCounts};
-use crate::model::task::Priority;
 use crate::model::{Invalid, State, TaskId};
+use crate::scanpush::serve::fields;
 use crate::scanpush::serve::findings_export::{self, Exported};
 use crate::scanpush::serve::known_task::{self, KnownTask};
+use crate::scanpush::serve::lists::Rows;
 use crate::scanpush::serve::new_scan::{self, Plan};
 use crate::scanpush::serve::orders::{self, TaskOrder, id_of};
 use crate::scanpush::serve::problem::Problem;
 use crate::scanpush::serve::route::{Answer, Context, Route};
-use crate::scanpush::serve::{fields, task_list};
+use crate::scanpush::serve::task_list::TaskQuery;
 use http::{HeaderValue, StatusCode, header};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
@@ -34,7 +35,9 @@ pub const ROUTES: &[Route] = &[
     Route::change("/api/v1/tasks/{task_id}/retry", |context| {
         ordered(orders::retry_task(context))
     }),
-    Route::change("/api/v1/tasks/{task_id}/priority", prioritise),
+    Route::change("/api/v1/tasks/{task_id}/priority", |context| {
+        ordered(orders::prioritise_task(context, priority(context)?))
+    }),
     Route::read("/api/v1/queue", queue),
 ];
 
@@ -55,13 +58,12 @@ fn list(context: &Context<'_>) -> Answer {
         /// `after` of the next page; none if this is the last one.
         next: Option<String>,
     }
-    let mut reader = context.query(task_list::TASK_FIELDS)?;
-    let page = task_list::tasks(context, &mut reader)?;
-    reader.finish()?;
-    Ok(json(&Document {
-        tasks: page.entries,
-        next: page.next,
-    }))
+    let query = TaskQuery::read(context)?;
+    if let Some(answer) = query.export(context) {
+        return answer;
+    }
+    let Rows { rows, next } = query.rows(context)?;
+    Ok(json(&Document { tasks: rows, next }))
 }
 
 fn task(context: &Context<'_>) -> Answer {
@@ -139,17 +141,6 @@ fn ordered(order: Result<TaskOrder, Problem>) -> Answer {
         false => StatusCode::ACCEPTED,
     };
     Ok(json_with(status, &order))
-}
-
-fn prioritise(context: &Context<'_>) -> Answer {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Asked {
-        priority: u64,
-    }
-    let asked: Asked = body(context)?;
-    let priority = Priority::try_from(asked.priority).map_err(|error| error.of("priority"))?;
-    ordered(orders::prioritise_task(context, priority))
 }
 
 fn queue(context: &Context<'_>) -> Answer {

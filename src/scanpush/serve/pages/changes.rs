@@ -51,13 +51,14 @@ fn changes(context: &Context<'_>) -> Answer {
                 let found = query.rows(context)?;
                 let tags = context.site.options.tags.as_ref();
                 let days = by_day(&found.rows, tags, now_ms() / 1000);
-                let pager = Pager::new(context.request, found.rows.len(), found.next.as_deref());
+                let pager =
+                    Pager::of_addresses(context.request, found.rows.len(), found.next.as_deref());
                 let completeness = Completeness::read(context, query.scope())?;
                 Ok(show(context, days, pager, Ok(completeness)))
             }
         },
         Err(problem) if problem.status == StatusCode::BAD_REQUEST => {
-            let pager = Pager::new(context.request, 0, None);
+            let pager = Pager::of_addresses(context.request, 0, None);
             Ok(show(context, Vec::new(), pager, Err(problem)))
         }
         Err(problem) => Err(problem),

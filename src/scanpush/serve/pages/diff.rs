@@ -65,19 +65,20 @@ fn diff(context: &Context<'_>) -> Answer {
             Some(answer) => answer,
             None => {
                 let found = query.rows(&report.value);
-                let pager = Pager::new(context.request, found.rows.len(), found.next.as_deref());
+                let pager =
+                    Pager::of_addresses(context.request, found.rows.len(), found.next.as_deref());
                 Ok(show(context, Some(shown(&report, found.rows)), pager, None))
             }
         },
         Ok((_, None)) => Ok(show(
             context,
             None,
-            Pager::new(context.request, 0, None),
+            Pager::of_addresses(context.request, 0, None),
             None,
         )),
         Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE => Err(problem),
         Err(problem) => {
-            let pager = Pager::new(context.request, 0, None);
+            let pager = Pager::of_addresses(context.request, 0, None);
             Ok(show(context, None, pager, Some(problem)))
         }
     }

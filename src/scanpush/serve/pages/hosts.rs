@@ -9,7 +9,7 @@ use crate::scanpush::serve::completeness::Completeness;
 use crate::scanpush::serve::layout::{Layout, page};
 use crate::scanpush::serve::links;
 use crate::scanpush::serve::list_export;
-use crate::scanpush::serve::lists::FORMAT;
+use crate::scanpush::serve::lists::ADDRESS_FORMAT;
 use crate::scanpush::serve::route::{Answer, Context, Route};
 use crate::scanpush::tasks::now_ms;
 use askama::Template;
@@ -46,8 +46,8 @@ struct HostPage<'a> {
 fn host(context: &Context<'_>) -> Answer {
     let word = context.parameters.first().map_or("", String::as_str);
     let address = parse_address(word)?;
-    let mut reader = context.query(&[FORMAT])?;
-    let format = reader.optional(&FORMAT, list_export::parse_format)?;
+    let mut reader = context.query(&[ADDRESS_FORMAT])?;
+    let format = reader.optional(&ADDRESS_FORMAT, list_export::parse_format)?;
     let ip = address.first();
     let host = context
         .site

@@ -1,17 +1,22 @@
 //! The pages of the jobs, and the orders about a job.
 
-use super::{Action, Message, StateCount, TaskTable, see_other, sent_or};
+use super::kept::or_last;
+use super::rows::Pager;
+use super::tasks;
+use super::{Action, Message, StateCount, TaskTable, priority, see_other, sent_or};
 use crate::claim_table::Order;
 use crate::model::State;
+use crate::scanpush::job::Job;
 use crate::scanpush::serve::findings_export::{self, Exported, OFFERED};
 use crate::scanpush::serve::known_job;
-use crate::scanpush::serve::known_task::{Link, TaskRow, job_link, percent, shown_time};
+use crate::scanpush::serve::known_task::{KnownTask, Link, TaskRow, job_link, percent, shown_time};
 use crate::scanpush::serve::layout::{Layout, page};
 use crate::scanpush::serve::links;
+use crate::scanpush::serve::lists::Rows;
 use crate::scanpush::serve::orders::{self, JobOrder, id_of};
 use crate::scanpush::serve::problem::Problem;
 use crate::scanpush::serve::route::{Answer, Context, Route};
-use crate::scanpush::serve::task_list;
+use crate::scanpush::serve::task_list::JobQuery;
 use crate::scanpush::tasks::{short, span};
 use crate::store::JobSummary;
 use askama::Template;
@@ -22,7 +27,7 @@ const JOB_ROWS_MAX: usize = 200;
 
 /// `/jobs` and what is below it.
 pub const ROUTES: &[Route] = &[
-    Route::read("/jobs", jobs),
+    Route::read("/jobs", |context| or_last(context, jobs)),
     Route::read("/jobs/{job_id}", job),
     Route::read("/jobs/{job_id}/findings", findings),
     Route::change("/jobs/{job_id}/cancel", |context| {
@@ -34,6 +39,12 @@ pub const ROUTES: &[Route] = &[
     Route::change("/jobs/{job_id}/resume", |context| {
         done(orders::steer_job(context, Order::Resume))
     }),
+    Route::change("/jobs/{job_id}/retry", |context| {
+        done(orders::retry_job(context))
+    }),
+    Route::change("/jobs/{job_id}/priority", |context| {
+        done(orders::prioritise_job(context, priority(context)?))
+    }),
 ];
 
 #[derive(Template)]
@@ -41,7 +52,7 @@ pub const ROUTES: &[Route] = &[
 struct JobsPage {
     layout: Layout,
     rows: Vec<JobRow>,
-    next: Option<String>,
+    pager: Pager,
 }
 
 /// A job as a row.
@@ -71,15 +82,15 @@ impl From<&JobSummary> for JobRow {
 }
 
 fn jobs(context: &Context<'_>) -> Answer {
-    let mut reader = context.query(task_list::JOB_FIELDS)?;
-    let page_of_jobs = task_list::jobs(context, &mut reader)?;
-    reader.finish()?;
+    let query = JobQuery::read(context)?;
+    if let Some(answer) = query.export(context) {
+        return answer;
+    }
+    let Rows { rows, next } = query.rows(context)?;
     Ok(page(&JobsPage {
         layout: Layout::new(context, "Jobs", "/jobs"),
-        rows: page_of_jobs.entries.iter().map(JobRow::from).collect(),
-        next: page_of_jobs
-            .next
-            .map(|next| links::changed(context.request, &[("after", &next)])),
+        pager: Pager::of_records(context.request, rows.len(), next.as_deref()),
+        rows: rows.iter().map(JobRow::from).collect(),
     }))
 }
 
@@ -93,6 +104,7 @@ struct JobPage {
     job_value: String,
     state: &'static str,
     actions: Vec<Action>,
+    changeable_priority: Option<u8>,
     progress: u32,
     found: u64,
     rate: String,
@@ -121,11 +133,8 @@ fn job(context: &Context<'_>) -> Answer {
         link,
         job_value,
         state: whole.state.as_str(),
-        actions: match whole.state {
-            State::Paused => vec![Action::RESUME, Action::CANCEL],
-            state if state.is_terminal() => Vec::new(),
-            _ => vec![Action::PAUSE, Action::RESUME, Action::CANCEL],
-        },
+        actions: actions(whole),
+        changeable_priority: changeable_priority(&known.tasks),
         progress: percent(whole.progress),
         found: whole.found,
         rate: short(whole.rate_pps),
@@ -142,6 +151,35 @@ fn job(context: &Context<'_>) -> Answer {
         has_more: known.tasks.len() > JOB_ROWS_MAX,
         formats: OFFERED,
     }))
+}
+
+/// What can be ordered about a job with tasks in these states.
+fn actions(job: &Job) -> Vec<Action> {
+    let mut actions = match job.state {
+        State::Paused => vec![Action::RESUME, Action::CANCEL],
+        state if state.is_terminal() => Vec::new(),
+        _ => vec![Action::PAUSE, Action::RESUME, Action::CANCEL],
+    };
+    let may_be_retried = |state: State| {
+        state.may_be_retried()
+            && job
+                .states
+                .get(state.as_str())
+                .is_some_and(|&count| count > 0)
+    };
+    if State::ALL.into_iter().any(may_be_retried) {
+        actions.insert(0, Action::RETRY);
+    }
+    actions
+}
+
+/// The highest priority of the tasks whose priority can be changed.
+fn changeable_priority(tasks: &[KnownTask]) -> Option<u8> {
+    let priorities = tasks.iter().filter_map(|task| match task {
+        KnownTask::Live(task) => tasks::changeable_priority(task),
+        KnownTask::Stored(_) => None,
+    });
+    priorities.max()
 }
 
 fn findings(context: &Context<'_>) -> Answer {

@@ -24,7 +24,7 @@ pub use super::redirect::see_other;
 use super::events;
 use super::route::{Answer, Context, Route};
 use http::HeaderValue;
-use shared::{Action, Fact, Message, StateCount, TaskTable, sent_or};
+use shared::{Action, Fact, Message, StateCount, TaskTable, priority, sent_or};
 
 /// The routes of every page.
 pub const ROUTES: &[&[Route]] = &[

@@ -41,8 +41,11 @@ struct OverviewPage {
     has_more_running: bool,
     chart: Chart,
     servers: Vec<ServerRow>,
-    ended: Vec<TaskRow>,
-    changes: Vec<ChangeRow>,
+    is_redis_known: bool,
+    /// None: the database cannot be read.
+    ended: Option<Vec<TaskRow>>,
+    /// None: the database cannot be read.
+    changes: Option<Vec<ChangeRow>>,
 }
 
 /// A change of a service.
@@ -109,6 +112,7 @@ impl Chart {
 }
 
 fn overview(context: &Context<'_>) -> Answer {
+    context.query(&[])?;
     let site = context.site;
     let (snapshot, _) = site.live.latest();
     let running = snapshot.running.iter().take(OVERVIEW_RUNNING_MAX);
@@ -124,13 +128,13 @@ fn overview(context: &Context<'_>) -> Answer {
             .collect(),
         ..TaskFilter::default()
     };
-    // The page shows the rest without the database, and says that it is away.
+    // The page shows the rest without the database.
     let ended = site
         .readers
         .try_ask(|reader| reader.tasks_page(&filter, None, OVERVIEW_ROWS_MAX));
-    let ended = with_live(context, ended.map(|page| page.rows).unwrap_or_default());
+    let ended = ended.ok().map(|page| with_live(site, page.rows));
     let mut changes = Vec::new();
-    let _ = site.readers.try_ask(|reader| {
+    let read = site.readers.try_ask(|reader| {
         reader.changes(&ChangeFilter::default(), None, |change| {
             changes.push(ChangeRow {
                 service: change.change.key.to_string(),
@@ -147,6 +151,7 @@ fn overview(context: &Context<'_>) -> Answer {
             0 => "Redis has not been read yet.".to_owned(),
             at_ms => format!("As of {}", date_form(at_ms / 1000)),
         },
+        is_redis_known: snapshot.at_ms > 0,
         oldest: snapshot.queue.oldest_queued_ms.map(ago),
         rate: short(rate),
         has_more_running: snapshot.queue.running > OVERVIEW_RUNNING_MAX as u64,
@@ -156,8 +161,8 @@ fn overview(context: &Context<'_>) -> Answer {
         chart: Chart::of(&snapshot.found_per_minute),
         servers: snapshot.servers.iter().map(ServerRow::from).collect(),
         queue: snapshot.queue.clone(),
-        ended: ended.iter().map(TaskRow::from).collect(),
-        changes,
+        ended: ended.map(|tasks| tasks.iter().map(TaskRow::from).collect()),
+        changes: read.ok().map(|_| changes),
     }))
 }
 

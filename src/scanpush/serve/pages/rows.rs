@@ -163,22 +163,53 @@ pub struct Pager {
     pub first: Option<String>,
     /// The next page.
     pub next: Option<String>,
-    /// Names and addresses of the downloads.
-    pub exports: Vec<(&'static str, String)>,
+    /// The downloads.
+    pub exports: Vec<Download>,
+}
+
+/// A list as a file.
+#[derive(Debug)]
+pub struct Download {
+    /// The name of the format.
+    pub name: &'static str,
+    /// The address.
+    pub href: String,
+}
+
+impl Download {
+    fn new(request: &Request, name: &'static str, format: &str) -> Download {
+        let changes = [("after", ""), ("limit", ""), ("format", format)];
+        Download {
+            name,
+            href: links::changed(request, &changes),
+        }
+    }
+}
+
+/// The downloads of a list of records that are not addresses.
+pub fn downloads(request: &Request) -> Vec<Download> {
+    vec![
+        Download::new(request, "CSV", "csv"),
+        Download::new(request, "NDJSON", "ndjson"),
+    ]
 }
 
 impl Pager {
-    /// For `count` rows of the answer to `request`, which continue at `next`.
-    pub fn new(request: &Request, count: usize, next: Option<&str>) -> Pager {
+    /// For `count` rows about addresses of the answer to `request`, which continue at `next`.
+    pub fn of_addresses(request: &Request, count: usize, next: Option<&str>) -> Pager {
+        let mut pager = Pager::of_records(request, count, next);
+        let addresses = Download::new(request, "Addresses", "addresses");
+        pager.exports.push(addresses);
+        pager
+    }
+
+    /// The same for other rows.
+    pub fn of_records(request: &Request, count: usize, next: Option<&str>) -> Pager {
         let is_first = links::Values::of(request).get("after").is_empty();
         let end = match next {
             Some(_) => "there are more",
             None if is_first => "these are all",
             None => "these are the last",
-        };
-        let export = |format| {
-            let changes = [("after", ""), ("limit", ""), ("format", format)];
-            links::changed(request, &changes)
         };
         Pager {
             shown: match (count, next) {
@@ -187,11 +218,7 @@ impl Pager {
             },
             first: (!is_first).then(|| links::changed(request, &[("after", "")])),
             next: next.map(|next| links::changed(request, &[("after", next)])),
-            exports: vec![
-                ("CSV", export("csv")),
-                ("NDJSON", export("ndjson")),
-                ("Addresses", export("addresses")),
-            ],
+            exports: downloads(request),
         }
     }
 }

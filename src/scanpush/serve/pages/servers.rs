@@ -1,5 +1,6 @@
 //! The page of the servers.
 
+use super::rows::{Download, downloads};
 use crate::claim_table::HEARTBEAT_FRESH;
 use crate::claim_table::{LiveServer, LiveTask};
 use crate::model::text::one_line;
@@ -7,6 +8,7 @@ use crate::scanpush::serve::known_task::{TaskRow, shown_time};
 use crate::scanpush::serve::layout::{Layout, page};
 use crate::scanpush::serve::links;
 use crate::scanpush::serve::route::{Answer, Context, Route};
+use crate::scanpush::serve::server_list::ServerQuery;
 use crate::scanpush::tasks::short;
 use askama::Template;
 
@@ -18,6 +20,9 @@ pub const ROUTES: &[Route] = &[Route::read("/servers", servers)];
 struct ServersPage {
     layout: Layout,
     servers: Vec<ServerWithTasks>,
+    /// Whether Redis has been read.
+    is_known: bool,
+    exports: Vec<Download>,
 }
 
 /// A server with the tasks that it runs.
@@ -62,7 +67,11 @@ pub struct ServerRow {
 }
 
 fn servers(context: &Context<'_>) -> Answer {
-    let (snapshot, _) = context.site.live.latest();
+    let query = ServerQuery::read(context)?;
+    if let Some(answer) = query.export(context) {
+        return answer;
+    }
+    let snapshot = &query.snapshot;
     let running_on = |server: &LiveServer| {
         let is_on = |task: &&LiveTask| task.server.as_deref() == Some(server.server.as_str());
         let tasks = snapshot.running.iter().filter(is_on);
@@ -75,6 +84,8 @@ fn servers(context: &Context<'_>) -> Answer {
     Ok(page(&ServersPage {
         layout: Layout::new(context, "Servers", "/servers"),
         servers: servers.collect(),
+        is_known: snapshot.at_ms > 0,
+        exports: downloads(context.request),
     }))
 }
 

@@ -74,7 +74,7 @@ fn show(
         error: problem.map(|problem| problem.detail),
         has_tags: tags.is_some(),
         suggested_tags: suggested(tags),
-        pager: Pager::new(context.request, rows.len(), next),
+        pager: Pager::of_addresses(context.request, rows.len(), next),
         rows,
         completeness,
         plots: Plots::latest(context),

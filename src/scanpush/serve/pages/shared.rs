@@ -2,7 +2,8 @@
 
 use crate::flags::Flag;
 use crate::http_server::Response;
-use crate::model::State;
+use crate::model::task::Priority;
+use crate::model::{Invalid, State};
 use crate::scanpush::serve::known_task::TaskRow;
 use crate::scanpush::serve::layout::{Layout, page};
 use crate::scanpush::serve::orders::{JobOrder, TaskOrder};
@@ -11,6 +12,7 @@ use crate::scanpush::serve::route::Context;
 use askama::Template;
 use http::StatusCode;
 
+const PRIORITY: Flag = Flag::required("--priority", "N", "0 to 9, higher priorities run first");
 const RESULT: Flag = Flag::optional("--result", "CODE", "what to say about an order");
 
 /// The table of tasks.
@@ -43,6 +45,12 @@ impl Action {
     pub const PAUSE: Action = Action {
         name: "pause",
         label: "Pause",
+        is_danger: false,
+    };
+    /// Retry.
+    pub const RETRY: Action = Action {
+        name: "retry",
+        label: "Retry",
         is_danger: false,
     };
     /// Resume.
@@ -176,6 +184,9 @@ impl Message {
             ("cancel", _) => Message::Cancelling,
             ("pause", 0) => Message::Paused,
             ("pause", _) => Message::Pausing,
+            ("retry", 0) => Message::Retried,
+            ("retry", _) => Message::Retrying,
+            ("priority", _) => Message::Prioritised,
             _ => Message::Resumed,
         }
     }
@@ -205,13 +216,31 @@ impl Message {
             Message::Paused => "All tasks that had not ended are paused.",
             Message::Pausing => "The tasks are being paused.",
             Message::Resumed => "The tasks go on.",
-            Message::Retried | Message::Retrying => "The tasks are queued again.",
-            Message::Prioritised => "The priorities are changed.",
+            Message::Retried => {
+                "Tasks that failed or were cancelled are queued again; they continue at their checkpoints."
+            }
+            Message::Retrying => {
+                "Kafka has the retries; servers have not ingested all of them yet."
+            }
+            Message::Prioritised => "The priority of the tasks that wait is changed.",
             Message::Ingesting => {
                 "Servers are still ingesting tasks of the job: repeat the order when all are here."
             }
         }
     }
+}
+
+/// The priority in a form.
+pub fn priority(context: &Context<'_>) -> Result<Priority, Problem> {
+    let mut reader = context.form(&[PRIORITY])?;
+    let priority = reader.value(&PRIORITY, |text| {
+        let number = text.parse::<u64>();
+        number
+            .map_err(|_| Invalid::new(text, "is not a number from 0 to 9"))
+            .and_then(Priority::try_from)
+    })?;
+    reader.finish()?;
+    Ok(priority)
 }
 
 #[derive(Template)]

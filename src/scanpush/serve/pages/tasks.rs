@@ -1,23 +1,24 @@
 //! The pages of the tasks, and the orders about a task.
 
-use super::{Action, Fact, Message, TaskTable, see_other, sent_or};
+use super::rows::Pager;
+use super::{Action, Fact, Message, TaskTable, priority, see_other, sent_or};
 use crate::claim_table::{LiveTask, Order};
 use crate::flags::Flag;
+use crate::model::State;
 use crate::model::coverage::{Proof, ScanParameters};
-use crate::model::task::Priority;
 use crate::model::text::one_line;
-use crate::model::{Invalid, State};
 use crate::scanpush::serve::findings_export::{self, Exported, OFFERED};
 use crate::scanpush::serve::known_task::{self, KnownTask, TaskRow, shown_time};
 use crate::scanpush::serve::layout::{Layout, page};
 use crate::scanpush::serve::links::{self, Values};
+use crate::scanpush::serve::lists::Rows;
 use crate::scanpush::serve::orders::{self, TaskOrder, id_of};
 use crate::scanpush::serve::problem::Problem;
 use crate::scanpush::serve::route::{Answer, Context, Route};
-use crate::scanpush::serve::task_list;
+use crate::scanpush::serve::task_list::{self, TaskQuery};
 use crate::store::{StoredTask, TaskEvent};
 use askama::Template;
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 
 /// `/tasks` and what is below it.
 pub const ROUTES: &[Route] = &[
@@ -36,10 +37,10 @@ pub const ROUTES: &[Route] = &[
     Route::change("/tasks/{task_id}/retry", |context| {
         done(orders::retry_task(context))
     }),
-    Route::change("/tasks/{task_id}/priority", prioritise),
+    Route::change("/tasks/{task_id}/priority", |context| {
+        done(orders::prioritise_task(context, priority(context)?))
+    }),
 ];
-
-const PRIORITY: Flag = Flag::required("--priority", "N", "0 to 9, higher priorities run first");
 
 #[derive(Template)]
 #[template(path = "tasks.html", config = "src/scanpush/serve/askama.toml")]
@@ -52,7 +53,9 @@ struct TasksPage {
     servers: Vec<String>,
     is_filtered: bool,
     table: TaskTable,
-    next: Option<String>,
+    /// Why the other tasks are not shown, while the database is away.
+    only_running: Option<String>,
+    pager: Pager,
 }
 
 /// A choice of the filter.
@@ -62,18 +65,20 @@ struct StateOption {
 }
 
 fn tasks(context: &Context<'_>) -> Answer {
-    let mut reader = context.query(task_list::TASK_FIELDS)?;
-    let page_of_tasks = task_list::tasks(context, &mut reader)?;
-    reader.finish()?;
+    let query = TaskQuery::read(context)?;
+    if let Some(answer) = query.export(context) {
+        return answer;
+    }
+    let (rows, next, only_running) = match query.rows(context) {
+        Ok(Rows { rows, next }) => (rows, next, None),
+        Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE => {
+            (query.running(context), None, Some(problem.detail))
+        }
+        Err(problem) => return Err(problem),
+    };
     let values = Values::of(context.request);
     let given = |flag: &Flag| values.get(flag.name());
     let state = given(&task_list::STATE);
-    let fields = [
-        &task_list::STATE,
-        &task_list::SERVER,
-        &task_list::TEXT,
-        &task_list::JOB,
-    ];
     let (snapshot, _) = context.site.live.latest();
     Ok(page(&TasksPage {
         layout: Layout::new(context, "Tasks", "/tasks"),
@@ -91,12 +96,11 @@ fn tasks(context: &Context<'_>) -> Answer {
             .iter()
             .map(|server| server.server.clone())
             .collect(),
-        is_filtered: fields.iter().any(|flag| !given(flag).is_empty()),
-        next: page_of_tasks
-            .next
-            .map(|next| links::changed(context.request, &[("after", &next)])),
+        is_filtered: values.any(),
+        only_running,
+        pager: Pager::of_records(context.request, rows.len(), next.as_deref()),
         table: TaskTable {
-            rows: page_of_tasks.entries.iter().map(TaskRow::from).collect(),
+            rows: rows.iter().map(TaskRow::from).collect(),
         },
     }))
 }
@@ -213,13 +217,8 @@ fn task(context: &Context<'_>) -> Answer {
 /// What can be ordered in this state.
 fn actions(task: &LiveTask) -> Vec<Action> {
     if task.finished_ms.is_some() {
-        let retry = Action {
-            name: "retry",
-            label: "Retry",
-            is_danger: false,
-        };
         return match task.status.may_be_retried() {
-            true => vec![retry],
+            true => vec![Action::RETRY],
             false => Vec::new(),
         };
     }
@@ -234,7 +233,8 @@ fn actions(task: &LiveTask) -> Vec<Action> {
     }
 }
 
-fn changeable_priority(task: &LiveTask) -> Option<u8> {
+/// The priority of a task that waits; none if it can no longer be changed.
+pub(super) fn changeable_priority(task: &LiveTask) -> Option<u8> {
     let waits = matches!(task.status, State::Queued | State::Paused);
     (waits && task.order.is_none()).then_some(task.priority)
 }
@@ -357,18 +357,6 @@ fn findings(context: &Context<'_>) -> Answer {
         id: id.clone(),
     };
     findings_export::answer(context, &format!("task-{id}"), vec![exported])
-}
-
-fn prioritise(context: &Context<'_>) -> Answer {
-    let mut reader = context.form(&[PRIORITY])?;
-    let priority = reader.value(&PRIORITY, |text| {
-        let number = text.parse::<u64>();
-        number
-            .map_err(|_| Invalid::new(text, "is not a number from 0 to 9"))
-            .and_then(Priority::try_from)
-    })?;
-    reader.finish()?;
-    done(orders::prioritise_task(context, priority))
 }
 
 /// Back to the page of the task, which shows the result.
