@@ -36,6 +36,11 @@ pub const TESTS: &[Test] = &[
         priority,
     ),
     (
+        "without_the_database_nothing_is_said_to_be_unknown_or_empty",
+        Needs::Postgres,
+        killed_database,
+    ),
+    (
         "open_pages_are_told_of_changes",
         Needs::KafkaAndRedis,
         events,
@@ -339,6 +344,39 @@ fn priority() {
             .is_some_and(|task| task.status == State::Running)
     });
     assert_eq!(fleet.task(&first).unwrap().status, State::Queued);
+}
+
+fn killed_database() {
+    let fleet = Fleet::new("web-killed-database");
+    let postgres = fleet.start_postgres(&[]);
+    let db = FindingsDb::Postgres(postgres.create_database("findings"));
+    let web = Web(fleet.start_serve("web", &db, &[]));
+    let orders = ["/api/v1/tasks/nobody/cancel", "/api/v1/jobs/nobody/retry"];
+    let answered = |status: u16| {
+        let of = |target: &&str| web.post(target, &json!({})).status;
+        orders.iter().map(of).all(|got| got == status)
+    };
+    wait_until("the database to be read", SOON, || answered(404));
+    postgres.kill();
+    wait_until("the orders to say that they are not sure", SOON, || {
+        answered(503)
+    });
+    let overview = web.get("/overview");
+    assert_eq!(overview.status, 200);
+    for part in [
+        "Unknown: the database cannot be read.",
+        "The database has been away",
+    ] {
+        assert!(overview.text.contains(part), "{part}: {}", overview.text);
+    }
+    assert!(
+        web.get("/tasks")
+            .text
+            .contains("Only running tasks are shown.")
+    );
+    postgres.restart();
+    wait_until("the database to be read again", SOON, || answered(404));
+    assert!(web.get("/overview").text.contains("No task has ended."));
 }
 
 fn events() {

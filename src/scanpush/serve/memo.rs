@@ -101,7 +101,7 @@ impl<K: PartialEq, V> Memo<K, V> {
         }
         state.is_computing = true;
         drop(state);
-        let turn = Turn(self);
+        let permit = Permit(self);
         let answer = Remembered {
             value: Arc::new(compute()?),
             at_ms: now_ms(),
@@ -116,7 +116,7 @@ impl<K: PartialEq, V> Memo<K, V> {
             answer: answer.clone(),
         });
         drop(state);
-        drop(turn);
+        drop(permit);
         Ok(answer)
     }
 
@@ -126,9 +126,9 @@ impl<K: PartialEq, V> Memo<K, V> {
 }
 
 /// The only computation, until it has ended.
-struct Turn<'a, K: PartialEq, V>(&'a Memo<K, V>);
+struct Permit<'a, K: PartialEq, V>(&'a Memo<K, V>);
 
-impl<K: PartialEq, V> Drop for Turn<'_, K, V> {
+impl<K: PartialEq, V> Drop for Permit<'_, K, V> {
     fn drop(&mut self) {
         self.0.lock().is_computing = false;
         self.0.ended.notify_all();

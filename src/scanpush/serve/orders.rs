@@ -214,7 +214,7 @@ fn unknown(context: &Context<'_>, id: &TaskId) -> Problem {
             "task {id} is in Kafka, but no server has ingested it yet"
         )),
         Ok(None) => Problem::not_found(format!("task {id} is unknown")),
-        Err(unread) => unread.into(),
+        Err(error) => error.into(),
     }
 }
 
@@ -343,7 +343,7 @@ fn unknown_job(context: &Context<'_>, id: &TaskId) -> Problem {
             "Redis does not know job {id}: all its tasks ended long ago, or no server has ingested them yet"
         )),
         Ok(None) => Problem::not_found(format!("job {id} is unknown")),
-        Err(unread) => unread.into(),
+        Err(error) => error.into(),
     }
 }
 

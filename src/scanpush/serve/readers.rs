@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Questions that are asked at the same time, at most. Fewer than there are threads that handle requests, so that some stay free.
 const READERS_MAX: usize = 5;
-/// How long a question waits for its turn. It does not wait while the database is away.
+/// How long a question waits for a permit. It does not wait while the database is away.
 const READERS_WAIT: Duration = Duration::from_millis(500);
 /// The database counts as away if a short question has had no answer for this long, and no other question was answered meanwhile.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
@@ -31,7 +31,7 @@ pub struct Readers {
 #[derive(Default)]
 struct ReadersState {
     idle: Vec<StoreReader>,
-    asked: Vec<Asked>,
+    open: Vec<OpenQuestion>,
     last_number: u64,
     /// When a question was answered last.
     answered_at: Option<Instant>,
@@ -42,15 +42,15 @@ struct ReadersState {
 }
 
 /// A question without an answer.
-struct Asked {
+struct OpenQuestion {
     number: u64,
     began: Instant,
-    length: Length,
+    kind: QuestionKind,
 }
 
 /// How long a question may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Length {
+enum QuestionKind {
     Short,
     /// Reads many rows: a long time does not mean that the database is away.
     Long,
@@ -58,7 +58,7 @@ enum Length {
 
 /// Why the database did not answer.
 #[derive(Debug)]
-pub enum Unread {
+pub enum ReadError {
     /// Too many questions are asked at the same time.
     Busy,
     /// It did not answer before, and was not asked.
@@ -67,21 +67,21 @@ pub enum Unread {
     Failed(StoreError),
 }
 
-impl fmt::Display for Unread {
+impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unread::Busy => f.write_str("too many others are reading it"),
-            Unread::Away(away) => f.write_str(&away.cause),
-            Unread::Failed(error) => error.fmt(f),
+            ReadError::Busy => f.write_str("too many others are reading it"),
+            ReadError::Away(away) => f.write_str(&away.cause),
+            ReadError::Failed(error) => error.fmt(f),
         }
     }
 }
 
-impl std::error::Error for Unread {}
+impl std::error::Error for ReadError {}
 
-impl From<Unread> for Problem {
-    fn from(unread: Unread) -> Problem {
-        Problem::unavailable(format!("the database cannot be read: {unread}"))
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Problem {
+        Problem::unavailable(format!("the database cannot be read: {error}"))
     }
 }
 
@@ -107,8 +107,8 @@ impl Readers {
     pub fn try_ask<T>(
         &self,
         question: impl FnOnce(&mut StoreReader) -> Result<T, StoreError>,
-    ) -> Result<T, Unread> {
-        self.ask_of(Length::Short, question)
+    ) -> Result<T, ReadError> {
+        self.ask_of(QuestionKind::Short, question)
     }
 
     /// Asks something that reads much.
@@ -116,16 +116,16 @@ impl Readers {
         &self,
         question: impl FnOnce(&mut StoreReader) -> Result<T, StoreError>,
     ) -> Result<T, Problem> {
-        Ok(self.ask_of(Length::Long, question)?)
+        Ok(self.ask_of(QuestionKind::Long, question)?)
     }
 
-    /// A connection for use outside the threads that handle requests. Only connecting takes a turn; each statement is limited to [`STATEMENT_MAX`].
-    pub fn open(&self) -> Result<StoreReader, Unread> {
-        let turn = self.begin(Length::Short)?;
+    /// A connection for use outside the threads that handle requests. Only connecting takes a permit; each statement is limited to [`STATEMENT_MAX`].
+    pub fn open(&self) -> Result<StoreReader, ReadError> {
+        let permit = self.begin(QuestionKind::Short)?;
         let opened = self.connect();
         self.note(opened.as_ref().map(|_| ()));
-        drop(turn);
-        opened.map_err(Unread::Failed)
+        drop(permit);
+        opened.map_err(ReadError::Failed)
     }
 
     /// A connection without a limit for statements, for the threads that count: no request waits for them.
@@ -135,17 +135,17 @@ impl Readers {
 
     fn ask_of<T>(
         &self,
-        length: Length,
+        kind: QuestionKind,
         question: impl FnOnce(&mut StoreReader) -> Result<T, StoreError>,
-    ) -> Result<T, Unread> {
-        let turn = self.begin(length)?;
+    ) -> Result<T, ReadError> {
+        let permit = self.begin(kind)?;
         let idle = self.lock().idle.pop();
         let asked = idle
             .map_or_else(|| self.connect(), Ok)
             .and_then(|mut reader| question(&mut reader).map(|answer| (answer, reader)));
         self.note(asked.as_ref().map(|_| ()));
-        drop(turn);
-        let (answer, reader) = asked.map_err(Unread::Failed)?;
+        drop(permit);
+        let (answer, reader) = asked.map_err(ReadError::Failed)?;
         self.lock().idle.push(reader);
         Ok(answer)
     }
@@ -156,36 +156,36 @@ impl Readers {
         Ok(reader)
     }
 
-    /// Waits for a turn, unless the database is away.
-    fn begin(&self, length: Length) -> Result<Turn<'_>, Unread> {
+    /// Waits for a permit, unless the database is away.
+    fn begin(&self, kind: QuestionKind) -> Result<Permit<'_>, ReadError> {
         let deadline = Instant::now() + READERS_WAIT;
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            let is_full = state.asked.len() >= READERS_MAX;
+            let is_full = state.open.len() >= READERS_MAX;
             if let Some(away) = state.away(now) {
                 let next_probe_at = state.probed_at.map(|at| at + PROBE_INTERVAL);
                 if is_full || next_probe_at.is_some_and(|next| now < next) {
-                    return Err(Unread::Away(away));
+                    return Err(ReadError::Away(away));
                 }
                 state.probed_at = Some(now);
             }
             if !is_full {
                 state.last_number += 1;
                 let number = state.last_number;
-                state.asked.push(Asked {
+                state.open.push(OpenQuestion {
                     number,
                     began: now,
-                    length,
+                    kind,
                 });
-                return Ok(Turn {
+                return Ok(Permit {
                     readers: self,
                     number,
                 });
             }
             let wait = deadline.saturating_duration_since(now);
             if wait.is_zero() {
-                return Err(Unread::Busy);
+                return Err(ReadError::Busy);
             }
             let waited = self.ended.wait_timeout(state, wait);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -230,8 +230,11 @@ impl ReadersState {
 
     /// The database has not answered a question, nor any other since.
     fn silent(&self, now: Instant) -> Option<Away> {
-        let short = self.asked.iter().filter(|it| it.length == Length::Short);
-        let began = short.map(|it| it.began).min()?;
+        let short = self
+            .open
+            .iter()
+            .filter(|question| question.kind == QuestionKind::Short);
+        let began = short.map(|question| question.began).min()?;
         let silent = now.saturating_duration_since(began.max(self.answered_at.unwrap_or(began)));
         (silent >= ANSWER_MAX).then(|| Away {
             since_ms: now_ms().saturating_sub(silent.as_millis() as u64),
@@ -240,16 +243,16 @@ impl ReadersState {
     }
 }
 
-/// The place of a question among the [`READERS_MAX`], until it has ended.
-struct Turn<'a> {
+/// One of the [`READERS_MAX`] permits to ask, until the question has ended.
+struct Permit<'a> {
     readers: &'a Readers,
     number: u64,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         let mut state = self.readers.lock();
-        state.asked.retain(|asked| asked.number != self.number);
+        state.open.retain(|question| question.number != self.number);
         drop(state);
         self.readers.ended.notify_one();
     }
@@ -294,7 +297,10 @@ mod tests {
             scope.spawn(|| readers.ask(hang).unwrap());
             begins.recv().unwrap();
             let began = Instant::now();
-            assert!(matches!(readers.try_ask(|_| Ok(())), Err(Unread::Away(_))));
+            assert!(matches!(
+                readers.try_ask(|_| Ok(())),
+                Err(ReadError::Away(_))
+            ));
             assert!(began.elapsed() < READERS_WAIT);
             for _ in 0..READERS_MAX {
                 answer.send(()).unwrap();
@@ -317,6 +323,9 @@ mod tests {
         let missing = readers("sqlite:/nowhere/scan.db");
         assert!(missing.ask(|_| Ok(())).is_err());
         assert!(missing.away().is_some());
-        assert!(matches!(missing.try_ask(|_| Ok(())), Err(Unread::Away(_))));
+        assert!(matches!(
+            missing.try_ask(|_| Ok(())),
+            Err(ReadError::Away(_))
+        ));
     }
 }
