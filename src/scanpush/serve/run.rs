@@ -23,6 +23,9 @@ use time::macros::format_description;
 /// How often signals are looked for.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Longest wait for the database to be opened, and created if it is new, before the address of the page is logged.
+const DATABASE_OPEN_WAIT: Duration = Duration::from_secs(2);
+
 /// Runs the command.
 pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let options = options::read(reader)?;
@@ -41,9 +44,13 @@ pub fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let (stop_sender, stop) = bounded::<()>(0);
     let failed = |error| Failure::Runtime(format!("a thread cannot be started: {error}"));
     let store = store_thread::start(&site.options.store, stop.clone()).map_err(failed)?;
+    let end = until_opened(&site, &store, &interrupt);
+    // They read the database, which did not exist before if it is new.
     let threads = start_threads(&site, &stop).map_err(failed)?;
-    log::info!("the page is at http://{}/", http.address());
-    let end = work(&site, &store, &interrupt);
+    let end = end.or_else(|| {
+        log::info!("the page is at http://{}/", http.address());
+        work(&site, &store, &interrupt)
+    });
     // Streams end first, with the thread that they follow.
     drop(stop_sender);
     drop(http);
@@ -92,6 +99,19 @@ fn start_threads(site: &Arc<Site>, stop: &Receiver<()>) -> io::Result<[JoinHandl
 
 /// Why the thread `store` has ended.
 type StoreEnd = Result<End, StoreError>;
+
+/// Waits until the thread `store` has opened the database or knows why it cannot, but at most [`DATABASE_OPEN_WAIT`]. Returns how the thread has
+/// ended, if it has.
+fn until_opened(site: &Site, store: &Work, interrupt: &Interrupt) -> Option<StoreEnd> {
+    let deadline = Instant::now() + DATABASE_OPEN_WAIT;
+    while !site.store.has_tried_database() && !interrupt.came() && Instant::now() < deadline {
+        let end = take_report(site, store);
+        if end.is_some() {
+            return end;
+        }
+    }
+    None
+}
 
 /// Takes what the thread `store` reports until a signal comes, or the thread has ended.
 fn work(site: &Site, store: &Work, interrupt: &Interrupt) -> Option<StoreEnd> {

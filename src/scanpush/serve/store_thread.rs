@@ -58,6 +58,12 @@ impl StoreState {
         self.lock().database.away().cloned()
     }
 
+    /// Whether the thread has opened the database, or knows why it cannot.
+    pub fn has_tried_database(&self) -> bool {
+        let state = self.lock();
+        !matches!(state.database, Awaited::Unknown) || state.lease.away().is_some()
+    }
+
     /// Which other process fills the database, in a sentence, and since when.
     pub fn standing_by(&self) -> Option<Away> {
         self.lock().lease.away().cloned()
@@ -154,10 +160,12 @@ mod tests {
         let state = StoreState::default();
         assert_eq!(state.fault().as_deref(), Some("not opened yet"));
         assert!(state.kafka_away().is_none() && state.database_away().is_none());
+        assert!(!state.has_tried_database());
         for need in [Need::Lease, Need::Database] {
             state.note(&Report::Has(need));
         }
         assert_eq!(state.fault().as_deref(), Some("not read yet"));
+        assert!(state.has_tried_database());
         state.note(&awaits(Need::Kafka, "refused"));
         let first = state.kafka_away().unwrap();
         std::thread::sleep(Duration::from_millis(5));
