@@ -219,9 +219,9 @@ start_servers() {
 
 # In its own session, so that Ctrl-C does not reach it and the script can drain it.
 start_server() {
-    printf '$ scand -name %s -group %s -masscan %s -log-file %s\n' "$1" "$GROUP" "$DIR/lab/masscan" "$DIR/$1.log"
+    printf '$ scand -name %s -group %s -masscan %s -allow 172.16.0.0/12 -log-file %s\n' "$1" "$GROUP" "$DIR/lab/masscan" "$DIR/$1.log"
     start_detached "$DIR/$1.pid" "$DIR/$1.out" "$BIN/scand" -name "$1" -group "$GROUP" -masscan "$DIR/lab/masscan" \
-        -log-file "$DIR/$1.log" "${KAFKA_FLAGS[@]}" "${REDIS_FLAGS[@]}"
+        -allow 172.16.0.0/12 -log-file "$DIR/$1.log" "${KAFKA_FLAGS[@]}" "${REDIS_FLAGS[@]}"
 }
 
 servers_alive() {

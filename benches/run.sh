@@ -81,7 +81,7 @@ end() {
 server() {
     local group=$1 end=$((SECONDS + 60))
     "$BIN/scand" -group "$group" -name bench -kafka "localhost:$KAFKA" -redis "redis://localhost:$REDIS" -topic "$group-tasks" \
-        -results-topic "$group-results" -status-topic "$group-status" -masscan "$2" -slots 1 \
+        -results-topic "$group-results" -status-topic "$group-status" -masscan "$2" -slots 1 -max-rate 100m \
         "${CLIENT[@]}" </dev/null >/dev/null 2>"$DIR/$group.log" &
     SERVER=$!
     until grep -qs 'ready: waiting for tasks' "$DIR/$group.log"; do

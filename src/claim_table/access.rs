@@ -108,6 +108,20 @@ impl RedisInfo {
     }
 }
 
+/// The replicas in INFO's section `replication`: `slave0:ip=192.0.2.8,port=6379,state=online,…`.
+fn replica_addresses(replication: &str) -> Vec<String> {
+    let address = |line: &str| {
+        let (name, fields) = line.strip_prefix("slave")?.split_once(':')?;
+        let is_numbered = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+        let field = |wanted: &str| {
+            let mut fields = fields.split(',').filter_map(|field| field.split_once('='));
+            fields.find_map(|(name, value)| (name == wanted).then_some(value))
+        };
+        is_numbered.then_some(format!("{}:{}", field("ip")?, field("port")?))
+    };
+    replication.lines().filter_map(address).collect()
+}
+
 fn is_new_enough(version: &str) -> bool {
     let mut numbers = version.split('.').map_while(|n| n.parse::<u32>().ok());
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= REDIS_NEEDED
@@ -140,6 +154,18 @@ impl ClaimTable {
             text += &self.info(section)?.unwrap_or_default();
         }
         Ok(RedisInfo::parsed(self.at(), &text))
+    }
+
+    /// The `HOST:PORT` of the server that has the group's keys, and of its replicas if the user may ask for them (INFO).
+    pub fn addresses(&mut self) -> Result<Vec<String>, ClaimTableError> {
+        // As in `examine`, the call finds the node. Whether the user may run all commands does not matter here.
+        if let Err(error @ ClaimTableError::Credentials(_)) = self.try_commands() {
+            return Err(error);
+        }
+        let replication = self.info("replication")?.unwrap_or_default();
+        let mut addresses = replica_addresses(&replication);
+        addresses.extend(self.connected_to().map(ToString::to_string));
+        Ok(addresses)
     }
 
     /// A section of INFO; none if the user has no right to it.

@@ -60,8 +60,8 @@ pub struct Load {
     pub held: usize,
     /// Packets per second that the sending scans may use.
     pub rate_used: u64,
-    /// Maximum packets per second of this server; none: no limit.
-    pub max_rate: Option<u64>,
+    /// Maximum packets per second of this server.
+    pub max_rate: u64,
     /// Why the server cannot scan; it then gets no tasks. None if it can.
     pub fault: Option<String>,
 }
@@ -266,7 +266,7 @@ impl ClaimTable {
             free: load.free,
             held: load.held,
             rate_used: load.rate_used,
-            max_rate: load.max_rate.unwrap_or(0),
+            max_rate: load.max_rate,
             fault: load.fault.as_deref(),
             limits: CLAIM_LIMITS,
         };
@@ -740,6 +740,7 @@ fn lineage(fields: &Fields) -> Result<Lineage, ClaimTableError> {
         partition: fields.need("partition")?,
         offset: fields.need("offset")?,
         lost: fields.get("lost")?.unwrap_or(0),
+        ran_ms: fields.get("ran_ms")?.unwrap_or(0),
         retry: fields.get("retry")?.unwrap_or(0),
     })
 }

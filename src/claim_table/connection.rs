@@ -164,6 +164,11 @@ impl ClaimTable {
         }
     }
 
+    /// The server of the connection; none for a socket, or without a connection.
+    pub(super) fn connected_to(&self) -> Option<&Node> {
+        self.connection.as_ref()?.node.as_ref()
+    }
+
     /// An error that [`ClaimTable::run`] has not seen.
     pub(super) fn error(&self, error: &RedisError) -> ClaimTableError {
         ClaimTableError::redis(&self.at(), error, Stage::Connected)

@@ -97,6 +97,8 @@ pub struct Past {
     pub fence: u64,
     /// Servers lost while they ran it.
     pub lost: u32,
+    /// For how long servers have run it, in milliseconds.
+    pub ran_ms: u64,
     /// Where the next attempt continues.
     pub resume: Resume,
 }
@@ -437,6 +439,7 @@ fn set_past(past: &Past, task: Option<&Task>, set: &mut impl FnMut(&str, String)
     set("attempt", past.attempt.to_string());
     set("fence", past.fence.to_string());
     set("lost", past.lost.to_string());
+    set("ran_ms", past.ran_ms.to_string());
     set("resume_pass", resume.position.pass.to_string());
     set("resume_index", resume.position.index.to_string());
     set("resume_found_by_pass", resume.found.to_string());

@@ -1,6 +1,6 @@
 //! How to connect to Redis, as validated settings. Pure: files are named here, not read.
 
-use super::url::RedisUrl;
+use super::url::{Node, Place, RedisUrl};
 use crate::credentials::{CredentialFile, Password, Tls};
 use crate::model::Invalid;
 use crate::model::backoff::CONNECT_WAIT;
@@ -109,6 +109,15 @@ impl RedisSettings {
     /// The user name of `-redis-user`; none for the URL's.
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
+    }
+
+    /// The `HOST:PORT` of each server or Sentinel in the URL; none for a socket.
+    pub fn addresses(&self) -> Vec<String> {
+        match self.url.place() {
+            Place::Node { node, .. } => vec![node.to_string()],
+            Place::Sentinels { sentinels, .. } => sentinels.iter().map(Node::to_string).collect(),
+            Place::Socket(_) => Vec::new(),
+        }
     }
 
     /// The password that is not in the URL.

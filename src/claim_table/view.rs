@@ -62,8 +62,8 @@ pub struct LiveServer {
     pub held: u64,
     /// Packets per second that its sending scans may use.
     pub rate_used: u64,
-    /// Maximum packets per second; none: no limit.
-    pub max_rate: Option<u64>,
+    /// Maximum packets per second.
+    pub max_rate: u64,
     /// Why it cannot scan; it then claims nothing. None if it can.
     pub fault: Option<String>,
     /// Its version.
@@ -307,7 +307,7 @@ fn live_server(name: &str, fields: &Fields, now_ms: u64) -> Result<LiveServer, C
         free: fields.get("free")?.unwrap_or(0),
         held: fields.get("held")?.unwrap_or(0),
         rate_used: fields.get("rate_used")?.unwrap_or(0),
-        max_rate: fields.get("max_rate")?.filter(|&rate: &u64| rate > 0),
+        max_rate: fields.get("max_rate")?.unwrap_or(0),
         fault: fields.text("fault").map(one_line),
         version: fields.text("version").map(one_line).unwrap_or_default(),
         seen_ms,

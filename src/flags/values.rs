@@ -2,6 +2,7 @@
 
 use crate::model::Invalid;
 use crate::model::span::parse_span;
+use crate::model::task::{PRIORITY_MAX, Priority};
 use crate::model::text::whole_number;
 use std::net::SocketAddr;
 
@@ -33,6 +34,11 @@ pub fn seconds(low: u32, high: u32) -> impl Fn(&str) -> Result<u32, Invalid> {
                 Invalid::new(text, wrong)
             })
     }
+}
+
+/// Parses a priority, 0 to 9.
+pub fn priority(text: &str) -> Result<Priority, Invalid> {
+    number(0, PRIORITY_MAX.into())(text).and_then(|number| Priority::try_from(u64::from(number)))
 }
 
 /// A parser for the address and port that a server listens on. `usual_port` is the port of the examples in the error.

@@ -9,6 +9,7 @@
 //! | `deadline.rs` | a time limit for calls |
 //! | `reader.rs`, `producer.rs`, `group_offsets.rs` | what the rest of the program uses, over one of the two clients |
 //! | `choice.rs`, `preflight.rs` | which client connects; a check of the connection |
+//! | `known_brokers.rs` | the brokers that Kafka itself names |
 //! | `client.rs` | what a client must do |
 //! | `plain_client/` | the client on the `kafka` crate: plaintext, up to Kafka 3.9 |
 //! | `librdkafka_client/` | the client on librdkafka: all of today's Kafka, TLS, SASL |
@@ -29,6 +30,7 @@ mod deadline;
 mod error;
 mod fetched;
 mod group_offsets;
+mod known_brokers;
 #[cfg(feature = "librdkafka")]
 mod librdkafka_client;
 mod messages;
@@ -44,6 +46,7 @@ pub use choice::{KafkaClient, Reason};
 pub use error::{KafkaError, Refusal, SendError};
 pub use fetched::{FETCH_WAIT, Fetched, LogRange, Record};
 pub use group_offsets::GroupOffsets;
+pub use known_brokers::broker_addresses;
 pub use messages::{Message, Messages, PRODUCE_REQUEST_BYTES};
 pub use preflight::{check_settings, preflight};
 pub use producer::Producer;

@@ -17,6 +17,9 @@ pub struct Lineage {
     /// Servers lost while they ran the task. Those attempts do not count as failed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lost: u32,
+    /// For how long servers have run the task, in milliseconds: until this change, without the time in which it waited.
+    #[serde(default, skip_serializing_if = "is_zero_ms")]
+    pub ran_ms: u64,
     /// How often an operator has started the task again after its end.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retry: u32,
@@ -47,6 +50,10 @@ impl Lineage {
 }
 
 fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+fn is_zero_ms(number: &u64) -> bool {
     *number == 0
 }
 

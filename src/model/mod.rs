@@ -6,6 +6,7 @@
 pub mod backoff;
 pub mod checkpoint;
 pub mod coverage;
+pub mod default_exclusions;
 pub mod estimate;
 pub mod extent;
 pub mod finding;
@@ -32,6 +33,7 @@ pub mod tags;
 pub mod target_file;
 pub mod targets;
 pub mod task;
+pub mod task_bounds;
 pub mod text;
 
 pub use backoff::Backoff;

@@ -1,8 +1,10 @@
-//! A server's scope: the addresses that it may scan, which are all allowed ones except the excluded ones.
+//! A server's scope: the addresses that it may scan, which are all allowed ones except the excluded ones. Some are excluded by default
+//! (`default_exclusions.rs`).
 //!
 //! If no address of a task is in scope, a server leaves the task to other servers. Otherwise it scans the addresses that are in scope. A shard is
 //! left to other servers if any address of its job is out of scope (see `scand/claims/dispatch.rs`).
 
+use super::default_exclusions::DefaultExclusions;
 use super::targets::Targets;
 use super::text::{fingerprint, quoted};
 
@@ -10,6 +12,7 @@ use super::text::{fingerprint, quoted};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     excluded: Targets,
+    by_default: DefaultExclusions,
     allowed: Option<Targets>,
     tag: String,
 }
@@ -17,28 +20,63 @@ pub struct Scope {
 impl Scope {
     /// All addresses of `allowed` (none: all addresses) that are not in `excluded`.
     pub fn new(excluded: Targets, allowed: Option<Targets>) -> Scope {
-        let limited = !excluded.is_empty() || allowed.is_some();
-        let tag = match limited {
-            true => tag(&excluded, allowed.as_ref()),
-            false => String::new(),
-        };
         Scope {
             excluded,
             allowed,
-            tag,
+            ..Scope::default()
         }
+        .tagged()
+    }
+
+    /// The same scope without the addresses of `by_default` too.
+    pub fn excluding_by_default(self, by_default: DefaultExclusions) -> Scope {
+        Scope { by_default, ..self }.tagged()
+    }
+
+    fn tagged(self) -> Scope {
+        let by_default = self.by_default.addresses();
+        let limited = !self.excluded.is_empty() || !by_default.is_empty() || self.allowed.is_some();
+        let allowed = self.allowed.as_ref();
+        let tag = match limited {
+            true => format!(
+                "{:016x}",
+                fingerprint(&format!(
+                    "{};{by_default};{}",
+                    self.excluded,
+                    allowed.map_or("all".to_owned(), Targets::to_string)
+                ))
+            ),
+            false => String::new(),
+        };
+        Scope { tag, ..self }
+    }
+
+    /// The only addresses that may be scanned; none: all that are not excluded.
+    pub fn allowed(&self) -> Option<&Targets> {
+        self.allowed.as_ref()
+    }
+
+    /// The addresses that are excluded, without those that are by default.
+    pub fn excluded(&self) -> &Targets {
+        &self.excluded
+    }
+
+    /// What is excluded by default.
+    pub fn by_default(&self) -> &DefaultExclusions {
+        &self.by_default
     }
 
     /// The addresses of `targets` that may not be scanned.
     pub fn denied(&self, targets: &Targets) -> Targets {
         let excluded = targets.intersection(&self.excluded);
+        let by_default = targets.intersection(self.by_default.addresses());
         let not_allowed = self
             .allowed
             .as_ref()
             .map(|allowed| targets.without(allowed))
             .unwrap_or_default();
-        let both = [excluded.ranges(), not_allowed.ranges()].concat();
-        Targets::from_ranges(both)
+        let all = [excluded.ranges(), by_default.ranges(), not_allowed.ranges()];
+        Targets::from_ranges(all.concat())
     }
 
     /// Identifies this scope: equal for equal sets, empty if everything may be scanned. It shows whether the scope of a server has changed since it
@@ -51,14 +89,18 @@ impl Scope {
     pub fn refusal(&self, targets: &Targets) -> String {
         let shown = quoted(&targets.to_string());
         let left = targets.without(&self.excluded);
+        let allowed_by_flag = left.without(self.by_default.addresses());
         match left.is_empty() {
             true => format!("all of {shown} is excluded"),
+            false if allowed_by_flag.is_empty() => format!(
+                "all of {shown} is excluded by default (special networks, Kafka and Redis; an entry of -allow has to name it)"
+            ),
             false if left == *targets => format!("nothing of {shown} is allowed"),
             false => format!("all of {shown} is excluded or not allowed"),
         }
     }
 
-    /// The numbers of excluded and allowed addresses, for the log.
+    /// The numbers of excluded and allowed addresses, for the log; without what is excluded by default.
     pub fn summary(&self) -> String {
         let excluded = format!("{} excluded", count_of(&self.excluded));
         match &self.allowed {
@@ -80,18 +122,10 @@ fn count_of(set: &Targets) -> String {
     format!("{addresses} address{es} in {ranges} range{s} {are}")
 }
 
-/// The tag of a scope with these sets.
-fn tag(excluded: &Targets, allowed: Option<&Targets>) -> String {
-    let text = format!(
-        "{excluded};{}",
-        allowed.map_or("all".to_owned(), Targets::to_string)
-    );
-    format!("{:016x}", fingerprint(&text))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::default_exclusions::PeerAddresses;
     use proptest::prelude::*;
     use std::net::Ipv4Addr;
 
@@ -139,6 +173,23 @@ mod tests {
             let scope = Scope::new(set(excluded), allowed.map(set));
             assert_eq!(scope.summary(), summary);
         }
+    }
+
+    #[test]
+    fn what_is_excluded_by_default_is_denied_and_named_in_a_refusal() {
+        let by_default = DefaultExclusions::new(&PeerAddresses::default(), &[]);
+        let scope = Scope::new(set("10.0.0.1"), None).excluding_by_default(by_default);
+        assert_eq!(
+            scope.denied(&set("10.0.0.0/31,127.0.0.0/31")).to_string(),
+            "10.0.0.1,127.0.0.0/31"
+        );
+        assert!(
+            scope
+                .refusal(&set("127.0.0.1"))
+                .starts_with("all of \"127.0.0.1\" is excluded by default")
+        );
+        assert_ne!(scope.tag(), Scope::new(set("10.0.0.1"), None).tag());
+        assert_eq!(scope.summary(), "1 address in 1 range is excluded");
     }
 
     #[test]

@@ -75,6 +75,11 @@ impl AddressRange {
         (self.last - self.first).saturating_add(1)
     }
 
+    /// Whether all addresses of `other` are in it.
+    pub fn contains(&self, other: &AddressRange) -> bool {
+        self.family == other.family && self.first <= other.first && other.last <= self.last
+    }
+
     /// Whether they have an address in common.
     pub fn overlaps(&self, other: &AddressRange) -> bool {
         self.family == other.family && self.first <= other.last && other.first <= self.last
@@ -100,6 +105,13 @@ impl AddressRange {
 
     fn touches(&self, next: &AddressRange) -> bool {
         self.family == next.family && next.first <= self.last.saturating_add(1)
+    }
+}
+
+impl From<IpAddr> for AddressRange {
+    /// The range of one address.
+    fn from(address: IpAddr) -> AddressRange {
+        AddressRange::new(address, address).expect("one address does not run backwards")
     }
 }
 
@@ -187,6 +199,14 @@ impl Targets {
         &self.0
     }
 
+    /// The first `most` ranges, and how many follow, for the log.
+    pub fn shortened(&self, most: usize) -> String {
+        match self.0.len().saturating_sub(most) {
+            0 => self.to_string(),
+            more => format!("{} and {more} more ranges", Targets(self.0[..most].into())),
+        }
+    }
+
     /// Whether the set has no address.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -194,8 +214,7 @@ impl Targets {
 
     /// Whether `address` is one of them.
     pub fn contains(&self, address: IpAddr) -> bool {
-        AddressRange::new(address, address)
-            .is_some_and(|range| !self.overlapping(&range).is_empty())
+        !self.overlapping(&address.into()).is_empty()
     }
 
     /// The addresses of `self` that are not in `excluded`. Takes n log m steps, and one for each hole.
@@ -253,6 +272,26 @@ impl FromStr for Targets {
 
     /// Parses a comma-separated list of [`AddressRange`]s. An empty text is an error; for an empty set use [`Targets::default`].
     fn from_str(text: &str) -> Result<Targets, Invalid> {
+        Entries::from_str(text).map(|entries| Targets::from_ranges(entries.0))
+    }
+}
+
+/// The entries of a list as they were written: at least one, in any order, not merged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entries(Vec<AddressRange>);
+
+impl Entries {
+    /// The entries, in the order of the list.
+    pub fn ranges(&self) -> &[AddressRange] {
+        &self.0
+    }
+}
+
+impl FromStr for Entries {
+    type Err = Invalid;
+
+    /// Parses a comma-separated list of [`AddressRange`]s, at most [`TASK_TARGETS_MAX`].
+    fn from_str(text: &str) -> Result<Entries, Invalid> {
         if text.trim().is_empty() {
             return Err(Invalid::new(
                 text,
@@ -268,19 +307,30 @@ impl FromStr for Targets {
             }
             ranges.push(item.trim().parse()?);
         }
-        Ok(Targets::from_ranges(ranges))
+        Ok(Entries(ranges))
     }
 }
 
 impl fmt::Display for Targets {
     /// The ranges separated by commas: the form of masscan's `--range` and a task's `ip_range`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, range) in self.0.iter().enumerate() {
-            let comma = if i == 0 { "" } else { "," };
-            write!(f, "{comma}{range}")?;
-        }
-        Ok(())
+        write_list(f, &self.0)
     }
+}
+
+impl fmt::Display for Entries {
+    /// The entries separated by commas.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_list(f, &self.0)
+    }
+}
+
+fn write_list(f: &mut fmt::Formatter<'_>, ranges: &[AddressRange]) -> fmt::Result {
+    for (i, range) in ranges.iter().enumerate() {
+        let comma = if i == 0 { "" } else { "," };
+        write!(f, "{comma}{range}")?;
+    }
+    Ok(())
 }
 
 /// The error for an invalid `text`.

@@ -40,6 +40,8 @@ pub const ATTEMPTS_MAX: u32 = 100;
 const JOB_PARALLEL_MAX: u32 = 100_000;
 /// Longest time-out of an attempt, in seconds (30 days).
 pub const TIMEOUT_MAX_S: u32 = 30 * 24 * 3600;
+/// Highest priority.
+pub const PRIORITY_MAX: u8 = 9;
 /// How often a task may be retried after its end.
 pub const RETRY_MAX: u32 = 1000;
 
@@ -113,7 +115,7 @@ impl TryFrom<u64> for Priority {
     type Error = Invalid;
 
     fn try_from(number: u64) -> Result<Priority, Invalid> {
-        bounded(number, 0, 9).map(|number| Priority(number as u8))
+        bounded(number, 0, PRIORITY_MAX.into()).map(|number| Priority(number as u8))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::exit::Exit;
 use crate::kafka::{self, GroupOffsets, Producer, Reader};
 use crate::masscan::{self, MasscanBinary, MasscanInfo, StdoutMode};
 use crate::model::backoff::CLIENT_WAIT;
+use crate::model::default_exclusions::PeerAddresses;
 use crate::model::source::SourcePorts;
 use crate::model::{Invalid, Scope};
 use crate::scand::claims::budget::Budget;
@@ -16,8 +17,9 @@ use crate::scand::claims::dispatch::{Assignment, Dispatch};
 use crate::scand::claims::health::Health;
 use crate::scand::claims::held_claims::HeldClaims;
 use crate::scand::claims::lease::Lease;
+use crate::scand::claims::peers::{self, FoundPeers};
 use crate::scand::claims::reach::ReachWatch;
-use crate::scand::claims::scope::ScopeInForce;
+use crate::scand::claims::scope::{ScopeInForce, ScopeLists};
 use crate::scand::finalize::FINALIZE_QUEUE_MAX;
 use crate::scand::finalize::commit::Commit;
 use crate::scand::finalize::{Finalizer, ResultsEnd, StateChange};
@@ -52,10 +54,13 @@ const PUBLISH_QUEUE_MAX: usize = 1024;
 /// The part of [`DRAIN_MAX`] that is kept for the exit of the process itself.
 const DRAIN_RESERVE: Duration = Duration::from_millis(500);
 
+/// Ranges of the scope that are logged at the start.
+const SHOWN_RANGES_MAX: usize = 20;
+
 /// Runs a server until a signal ends it.
 pub fn run(options: &Options) -> Exit {
     let scope = match start_logging(options) {
-        Ok(scope) => Arc::new(ScopeInForce::new(scope)),
+        Ok(lists) => Arc::new(ScopeInForce::new(lists)),
         Err(error) => {
             eprintln!("scand: {error}");
             return Exit::Usage;
@@ -90,11 +95,16 @@ pub fn run(options: &Options) -> Exit {
             return Exit::Failed;
         }
     };
-    if !wait_for_peers(options, &sources.metrics, &signals.ends) {
-        return Exit::Success;
+    match wait_for_peers(options, &sources.metrics, &signals.ends) {
+        Some(found) => scope.exclude_peers(found),
+        None => return Exit::Success,
+    }
+    if let Err(error) = reload_on_signals(options, &scope, signals.reloads) {
+        error!("cannot start a thread: {error}");
+        return Exit::Failed;
     }
     match Server::start(options, &scope, &masscan, masscan_info, &sources) {
-        Ok(server) => serve(server, options, &scope, &signals),
+        Ok(server) => serve(server, options, &signals.ends),
         Err(error) => {
             error!("cannot start a thread: {error}");
             Exit::Failed
@@ -103,8 +113,8 @@ pub fn run(options: &Options) -> Exit {
 }
 
 /// Reads the scope, then logs what this server was started with. An error is one line for the terminal.
-fn start_logging(options: &Options) -> Result<Scope, Invalid> {
-    let scope = options.scope.read()?;
+fn start_logging(options: &Options) -> Result<ScopeLists, Invalid> {
+    let lists = options.scope.read()?;
     kafka::check_settings(&options.connection.kafka)?;
     options.check_http()?;
     logging::start(
@@ -113,58 +123,104 @@ fn start_logging(options: &Options) -> Result<Scope, Invalid> {
         options.log_file.as_deref(),
     )?;
     info!("scand {} starts: {options}", env!("CARGO_PKG_VERSION"));
-    if !scope.tag().is_empty() {
-        info!("{}", scope.summary());
-    }
+    log_bounds(options, &lists.scope(&PeerAddresses::default()));
     for warning in options.permission_warnings() {
         warn!("{warning}");
     }
-    Ok(scope)
+    Ok(lists)
 }
 
-/// Reads the scope's files again at each SIGHUP, and drains the server at the first signal that ends it.
-fn serve(
-    server: Server,
+/// Logs what this server does for whoever can write to the topic of tasks.
+fn log_bounds(options: &Options, scope: &Scope) {
+    let bounds = &options.bounds;
+    info!(
+        "sends at most {} packets per second, all scans together (-max-rate)",
+        options.max_rate.pps()
+    );
+    info!(
+        "a task gets at most {} s in all (-max-task-time), a wait of {} s (-max-wait), {} attempts (-max-attempts) and priority {} (-max-priority)",
+        bounds.time.as_secs(),
+        bounds.wait_s,
+        bounds.attempts,
+        bounds.priority.get()
+    );
+    match scope.allowed() {
+        Some(allowed) => info!("scans only {}", allowed.shortened(SHOWN_RANGES_MAX)),
+        None => warn!(
+            "no -allow: whoever can write to the Kafka topic {} can have this server scan any address that is not excluded",
+            options.connection.topic
+        ),
+    }
+    if !scope.excluded().is_empty() {
+        info!(
+            "never scans {}",
+            scope.excluded().shortened(SHOWN_RANGES_MAX)
+        );
+    }
+    let by_default = scope.by_default();
+    info!(
+        "does not scan, unless an entry of -allow names them: {}",
+        by_default.summary()
+    );
+    if !by_default.named().is_empty() {
+        warn!(
+            "-allow names {}, which would be excluded by default",
+            by_default.named().shortened(SHOWN_RANGES_MAX)
+        );
+    }
+}
+
+/// Starts the thread `reload`, which at each SIGHUP reads the scope's files again and looks up Kafka and Redis again. It is never joined, because a
+/// look-up may take long.
+fn reload_on_signals(
     options: &Options,
-    scope: &ScopeInForce,
-    signals: &signals::Inbox,
-) -> Exit {
-    info!("ready: waiting for tasks on {}", options.connection.topic);
-    let signal = loop {
-        select! {
-            recv(signals.ends) -> signal => break signal.unwrap_or("the end of the signals thread"),
-            recv(signals.reloads) -> reload => if reload.is_ok() {
-                scope.reload(&options.scope);
-            },
+    scope: &Arc<ScopeInForce>,
+    reloads: Receiver<()>,
+) -> io::Result<()> {
+    let (options, scope) = (options.clone(), scope.clone());
+    let work = move || {
+        while reloads.recv().is_ok() {
+            scope.reload(&options.scope);
+            scope.exclude_peers(peers::find(&options.connection));
         }
     };
-    info!("{signal}: no new claims; running scans are released (a second signal ends at once)");
-    server.drain(&signals.ends)
+    spawn("reload".to_owned(), work).map(drop)
 }
 
-/// Waits until Kafka and Redis have answered once, and logs what it is waiting for. Returns false if a signal came first.
+/// Waits for the first signal that ends the server, and drains it.
+fn serve(server: Server, options: &Options, signals: &Receiver<&'static str>) -> Exit {
+    info!("ready: waiting for tasks on {}", options.connection.topic);
+    let signal = signals.recv().unwrap_or("the end of the signals thread");
+    info!("{signal}: no new claims; running scans are released (a second signal ends at once)");
+    server.drain(signals)
+}
+
+/// Waits until Kafka and Redis have answered once, and logs what it is waiting for. Returns their addresses; none if a signal came first.
 fn wait_for_peers(
     options: &Options,
     metrics: &Arc<ServerMetrics>,
     signals: &Receiver<&'static str>,
-) -> bool {
+) -> Option<FoundPeers> {
     // A thread waits, so that a signal ends the process even during a call.
     let (ready, done) = bounded(1);
     let (options, metrics) = (options.clone(), metrics.clone());
     let waiting = thread::Builder::new().name("start".into()).spawn(move || {
         wait_for_redis(&options, &metrics);
         wait_for_kafka(&options, &metrics);
-        let _ = ready.send(());
+        let _ = ready.send(peers::find(&options.connection));
     });
     if let Err(error) = waiting {
         error!("cannot start a thread: {error}");
-        return false;
+        return None;
     }
     select! {
-        recv(done) -> _ => true,
+        recv(done) -> found => Some(found.unwrap_or_else(|_| FoundPeers {
+            problems: vec!["the look-up of Kafka and Redis ended with a panic".to_owned()],
+            ..FoundPeers::default()
+        })),
         recv(signals) -> signal => {
             info!("{}: exiting before Kafka and Redis have answered", signal.unwrap_or("signal"));
-            false
+            None
         }
     }
 }
@@ -246,11 +302,7 @@ impl Server {
         let (finalize, state_changes) = bounded(FINALIZE_QUEUE_MAX);
         let (ended, ends) = bounded(1);
         let (work, nudges) = bounded(1);
-        let budget = Budget::new(
-            options.slots,
-            options.max_rate.map(|rate| rate.pps()),
-            work.clone(),
-        );
+        let budget = Budget::new(options.slots, options.max_rate.pps(), work.clone());
         let (assignments, assigned) = bounded(budget.scans_max());
         let for_metrics = budget.clone();
 
@@ -527,6 +579,7 @@ impl Parts<'_> {
             metrics: self.metrics.clone(),
             server: self.options.name.to_string(),
             lease: self.options.lease,
+            bounds: self.options.bounds,
             kafka: self.options.connection.kafka.clone(),
             topic: self.options.connection.topic.to_string(),
             status_topic: self.options.status_topic.to_string(),

@@ -92,9 +92,7 @@ fn row(server: &LiveServer, width: usize) -> Row {
             server.held.to_string(),
             format!("{sending} of {}", server.slots),
             short(server.rate_used as f64),
-            server
-                .max_rate
-                .map_or("-".to_owned(), |rate| short(rate as f64)),
+            short(server.max_rate as f64),
             format!("{:.1}s", server.age_ms as f64 / 1000.0),
             one_line(&server.version),
         ],
@@ -124,7 +122,7 @@ mod tests {
             free: 1,
             held: 5,
             rate_used: 12_345,
-            max_rate: Some(50_000),
+            max_rate: 50_000,
             fault: None,
             version: "0.1.0".into(),
             seen_ms: 1_795_333_296_000,
@@ -142,7 +140,6 @@ mod tests {
     #[test]
     fn the_table_fits_80_columns() {
         let late = LiveServer {
-            max_rate: None,
             age_ms: 7040,
             ..server(&"x".repeat(64))
         };
@@ -150,7 +147,7 @@ mod tests {
         let expected = "\
 SERVER                             TASKS SENDING  RATE   MAX SEEN VERSION
 scanhost-eu-1-k3f9                     5  3 of 4 12.3k 50.0k 0.4s 0.1.0
-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…     5  3 of 4 12.3k     - 7.0s 0.1.0
+xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…     5  3 of 4 12.3k 50.0k 7.0s 0.1.0
   late: no heartbeat, or it cannot reach Redis
 ";
         assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");

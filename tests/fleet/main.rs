@@ -8,6 +8,7 @@
     reason = "a test that meets what it did not expect fails with a panic"
 )]
 
+mod bounds;
 mod browser;
 mod check;
 mod complete;
@@ -128,6 +129,7 @@ const OTHERS: &[&[Test]] = &[
     web::TESTS,
     web_access::TESTS,
     scope::TESTS,
+    bounds::TESTS,
     check::TESTS,
     interrupted_run::TESTS,
     postgres::TESTS,

@@ -55,6 +55,11 @@ pub const TESTS: &[Test] = &[
         slow_clock,
     ),
     (
+        "the_time_that_a_task_has_run_adds_up",
+        Needs::KafkaAndRedis,
+        run_time,
+    ),
+    (
         "attempts_are_counted_at_the_claim_and_given_back_by_a_drain",
         Needs::KafkaAndRedis,
         attempts,
@@ -312,7 +317,7 @@ fn pending_work() {
     };
     let full_rate = Load {
         rate_used: 1000,
-        max_rate: Some(1000),
+        max_rate: 1000,
         ..load()
     };
     let idle = |answer| match answer {
@@ -432,7 +437,7 @@ fn load() -> Load {
         free: 1,
         held: 0,
         rate_used: 0,
-        max_rate: None,
+        max_rate: 1_000_000,
         fault: None,
     }
 }
@@ -712,6 +717,61 @@ fn slow_clock() {
         others.claim().fence > next.fence,
         "above what other servers have seen"
     );
+}
+
+/// The basis of `-max-task-time`.
+fn run_time() {
+    let mut table = Table::new("run-time");
+    table.add("t", 5);
+    // As if the claim had been made a minute ago; negative: as if Redis' clock had gone back since.
+    let claim = |table: &mut Table, minutes_ago: i64| {
+        let claimed = table.claim().unwrap();
+        let started_ms: i64 = table
+            .fleet
+            .task_field("t", "started_ms")
+            .unwrap()
+            .parse()
+            .unwrap();
+        let earlier = started_ms - minutes_ago * 60_000;
+        table
+            .fleet
+            .set_task_field("t", "started_ms", &earlier.to_string());
+        claimed
+    };
+    let minutes = |claimed: &Claimed| claimed.lineage.ran_ms / 60_000;
+    let first = claim(&mut table, 1);
+    assert_eq!(first.lineage.ran_ms, 0);
+    // Whether the attempt counts or not, the slot was occupied. The same call again adds nothing.
+    for expected in [ClaimState::Ok, ClaimState::Lost] {
+        assert_eq!(
+            table.release(&first.claim(), Duration::ZERO, true),
+            expected
+        );
+    }
+    let second = claim(&mut table, 1);
+    assert_eq!(minutes(&second), 1);
+    table.release(&second.claim(), Duration::ZERO, false);
+    let third = claim(&mut table, 1);
+    assert_eq!(minutes(&third), 2);
+    // So it was for a server that is lost.
+    table.expire("t");
+    table.claim_table.reap("b", LEASE, 10, true).unwrap();
+    let fourth = claim(&mut table, -60);
+    assert_eq!(minutes(&fourth), 3);
+    table.release(&fourth.claim(), Duration::ZERO, true);
+    let fifth = claim(&mut table, 0);
+    assert_eq!(fifth.lineage.ran_ms, fourth.lineage.ran_ms);
+    // Known after Redis has lost its data.
+    let cursor = table.cursor();
+    let rebuilt = NewTask {
+        disposition: Disposition::Ready(Past {
+            ran_ms: 86_400_000,
+            ..Past::default()
+        }),
+        ..new_task("u", cursor.next, 9)
+    };
+    table.ingest_at(&cursor, &[rebuilt]);
+    assert_eq!(table.claim().unwrap().lineage.ran_ms, 86_400_000);
 }
 
 /// Invariant 7: attempts.

@@ -3,7 +3,7 @@
 --   server, version; capabilities: what the server is able to run
 --   call: a name for this call; repeated with the same name after a lost answer, it gives the same task
 --   lease_ms
---   slots, free, held, rate_used, max_rate (0: no limit): the server's load
+--   slots, free, held, rate_used, max_rate: the server's load
 --   fault (optional): why the server is not able to scan; it gets no task then
 --   deferral_ms: how long a task is deferred to a less loaded server; fresh_ms: the age of a heartbeat up to which a server counts as alive
 --   window: ready tasks to consider; throttled_max and skipped_max: maximum numbers of tasks to throttle and to skip in one call
@@ -75,7 +75,7 @@ end
 
 -- Whether a task's rate fits. A task above the server's limit runs at the limit.
 local function fits(band_width, used, limit)
-  return limit == 0 or used + math.min(band_width, limit) <= limit
+  return used + math.min(band_width, limit) <= limit
 end
 
 -- Whether another server whose load is below `load` could claim the task now: it has not refused the task (`marks`), and the rate fits.

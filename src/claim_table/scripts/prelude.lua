@@ -135,6 +135,12 @@ local function claim_state(id, fence)
   return 'lost'
 end
 
+-- Adds the time since the claim to the time for which servers have run the task, when its server gives it back or is lost.
+local function add_run_time(id)
+  local started_ms = tonumber(redis.call('HGET', task_key(id), 'started_ms') or now_ms)
+  redis.call('HINCRBY', task_key(id), 'ran_ms', whole(math.max(now_ms - started_ms, 0)))
+end
+
 -- The score in `running` of a task that no server runs and any server may end at once, as if its lease had expired long ago.
 local UNOWNED = 0
 

@@ -3,7 +3,7 @@
 --   or only unowned ones.
 -- Returns: a list of {'requeued' | 'ending', the server that lost it, field, value, …}.
 -- Changes: a task whose end is decided or ordered, or that lost too many servers, is claimed by the caller, which has to end it. Any other
---   task becomes ready, or paused if that was ordered.
+--   task becomes ready, or paused if that was ordered, and its `ran_ms` grows.
 local server = args.server
 local expired = reapable(args.all_expired)
 local reaped = {}
@@ -22,6 +22,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', running_key, '-inf', expired, 'L
     end
     if not task[2] then
       lost = lost + 1
+      add_run_time(id)
       redis.call('HSET', key, 'lost', lost, 'error', 'server ' .. lost_server .. ' stopped renewing its lease')
     end
     if task[2] or lost >= args.lost_max then

@@ -2,13 +2,14 @@
 -- Takes: id, fence; delay_ms: 0 if it may be claimed at once; gives_back_attempt: the attempt does not count; failed_here: this server
 --   failed it; error (optional); resume_pass, resume_index, resume_found_by_pass, resume_for.
 -- Returns: ok, lost or gone.
--- Changes: the task is queued or delayed. If a cancel or pause was ordered, it is carried out instead.
+-- Changes: the task is queued or delayed, and its `ran_ms` grows. If a cancel or pause was ordered, it is carried out instead.
 local id = args.id
 local key = task_key(id)
 local state = claim_state(id, args.fence)
 if state ~= 'ok' then return state end
 local task = redis.call('HMGET', key, 'score', 'ending', 'server', 'attempt', 'order')
 if task[2] then return 'lost' end
+add_run_time(id)
 redis.call('HSET', key, 'status', 'queued', 'ready_ms', whole(now_ms), 'updated_ms', whole(now_ms),
   'resume_pass', args.resume_pass, 'resume_index', args.resume_index, 'resume_found_by_pass', args.resume_found_by_pass,
   'resume_for', args.resume_for)

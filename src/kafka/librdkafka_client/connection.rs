@@ -44,6 +44,19 @@ pub(in crate::kafka) fn try_connection(settings: &KafkaSettings) -> Result<(), K
     connect(&consumer, settings, None, &never()).map(drop)
 }
 
+/// The address of each broker that Kafka names.
+pub(in crate::kafka) fn broker_addresses(
+    settings: &KafkaSettings,
+) -> Result<Vec<String>, KafkaError> {
+    let config = config::of_reader(settings).map_err(bad_settings)?;
+    let consumer: BaseConsumer<Context> = open(settings, &config)?;
+    let metadata = connect(&consumer, settings, None, &never())?;
+    let brokers = metadata.brokers().iter();
+    Ok(brokers
+        .map(|broker| format!("{}:{}", broker.host(), broker.port()))
+        .collect())
+}
+
 /// A client of librdkafka, not connected yet. Errs if no address accepts a connection, or librdkafka refuses a setting.
 pub(super) fn open<T>(settings: &KafkaSettings, config: &ClientConfig) -> Result<T, KafkaError>
 where

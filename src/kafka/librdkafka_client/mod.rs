@@ -24,7 +24,7 @@ mod properties;
 mod reader;
 
 pub(super) use config::check_settings;
-pub(super) use connection::try_connection;
+pub(super) use connection::{broker_addresses, try_connection};
 pub(super) use group_offsets::GroupOffsets;
 pub(super) use producer::Producer;
 pub(super) use reader::Reader;

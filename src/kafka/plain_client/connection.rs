@@ -206,6 +206,21 @@ impl Client {
     }
 }
 
+/// The address of each broker that leads a partition of any topic that the user may see. Has no time limit.
+pub(in crate::kafka) fn broker_addresses(brokers: &Brokers) -> Result<Vec<String>, KafkaError> {
+    let mut kafka = KafkaClient::new(vec![first_that_answers(brokers)?]);
+    kafka.set_client_id(CLIENT_ID.to_owned());
+    kafka
+        .load_metadata_all()
+        .map_err(|error| KafkaError::client(brokers, "read the brokers", &error))?;
+    let mut addresses = BTreeSet::new();
+    for topic in kafka.topics().iter() {
+        let leaders = topic.partitions().iter().filter_map(|p| p.leader());
+        addresses.extend(leaders.map(|broker| broker.host().to_owned()));
+    }
+    Ok(addresses.into_iter().collect())
+}
+
 /// Connects to a broker, reads the leaders of the topic, and asks each whether it answers. With `wait_for_leaders`, waits until all
 /// partitions have one, because the topic may have been created just now.
 fn open(

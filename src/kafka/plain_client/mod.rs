@@ -22,6 +22,7 @@ mod partitioner;
 mod producer;
 mod reader;
 
+pub(super) use connection::broker_addresses;
 pub(super) use group_offsets::GroupOffsets;
 pub(super) use producer::Producer;
 pub(super) use reader::Reader;

@@ -11,6 +11,7 @@ use crate::kafka::{self, GroupOffsets, KafkaSettings, Reader};
 use crate::masscan::{self, MasscanInfo, NetworkError, Rights};
 use crate::model::TopicName;
 use crate::model::backoff::CLIENT_WAIT;
+use crate::model::default_exclusions::PeerAddresses;
 use crate::scand::logging;
 use crate::scand::options::Options;
 use std::path::PathBuf;
@@ -218,7 +219,14 @@ fn check_secrets(options: &Options) -> Vec<Line> {
 
 fn check_scope(options: &Options) -> Vec<Line> {
     vec![match options.scope.read() {
-        Ok(scope) => ok("exclusions", scope.summary()),
+        Ok(lists) => {
+            let scope = lists.scope(&PeerAddresses::default());
+            let summary = scope.summary();
+            ok(
+                "exclusions",
+                format!("{summary}, besides special networks, Kafka and Redis"),
+            )
+        }
         Err(error) => fail("exclusions", error),
     }]
 }

@@ -15,7 +15,7 @@ pub const SCANS_PER_SLOT: usize = 12;
 #[derive(Debug)]
 pub struct Budget {
     slots: usize,
-    max_rate: Option<u64>,
+    max_rate: u64,
     used: Mutex<Used>,
     freed: Sender<()>,
 }
@@ -28,9 +28,9 @@ struct Used {
 }
 
 impl Budget {
-    /// `slots` scans may send at the same time, `max_rate` packets per second together (none: no limit). `freed` gets a message when
+    /// `slots` scans may send at the same time, `max_rate` packets per second together. `freed` gets a message when
     /// something becomes free.
-    pub fn new(slots: usize, max_rate: Option<u64>, freed: Sender<()>) -> Arc<Budget> {
+    pub fn new(slots: usize, max_rate: u64, freed: Sender<()>) -> Arc<Budget> {
         Arc::new(Budget {
             slots,
             max_rate,
@@ -64,7 +64,7 @@ impl Budget {
 
     /// The rate at which a task with this `band_width` runs, in packets per second.
     pub fn rate_for(&self, band_width: u64) -> u64 {
-        band_width.min(self.max_rate.unwrap_or(u64::MAX))
+        band_width.min(self.max_rate)
     }
 
     /// Takes a slot for a task with this `band_width` (packets per second); a task above the server's limit runs at the limit.
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn slots_and_rate_come_back_when_sending_ends() {
         let (freed, nudges) = bounded(1);
-        let budget = Budget::new(2, Some(1000), freed);
+        let budget = Budget::new(2, 1000, freed);
         let mut first = budget.take(800);
         let second = budget.take(5000);
         assert_eq!(second.rate_pps(), 1000, "above the limit: at the limit");
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn scans_that_only_wait_have_a_bound() {
         let (freed, _nudges) = bounded(1);
-        let budget = Budget::new(1, None, freed);
+        let budget = Budget::new(1, 1000, freed);
         let mut permits = Vec::new();
         while budget.load().free > 0 {
             let mut permit = budget.take(1);

@@ -249,7 +249,12 @@ impl Dispatch {
     }
 
     /// Hands a claimed task to a scan thread, or refuses it if this server may not run it.
-    fn assign_or_refuse(&mut self, claimed: Claimed, held: Held) -> Result<(), ClaimTableError> {
+    fn assign_or_refuse(
+        &mut self,
+        mut claimed: Claimed,
+        held: Held,
+    ) -> Result<(), ClaimTableError> {
+        let bounds = self.options.bounds;
         let scope_changes = self.scope.changes();
         let scope = self.scope.now();
         let targets = claimed.task.targets();
@@ -267,6 +272,14 @@ impl Dispatch {
         }
         if let Some(why) = self.unfit_for_shard(&claimed.task, &denied) {
             return self.refuse(claimed, &scope, &why);
+        }
+        let rate_pps = self.budget.rate_for(claimed.task.band_width.pps());
+        let position = claimed.resume.position;
+        if let Some(why) = bounds.refusal(&claimed.task, &denied, rate_pps, position) {
+            return self.refuse(claimed, &scope, &why);
+        }
+        if let Some(lowered) = bounds.lower(&mut claimed.task) {
+            info!("{lowered}");
         }
         if !denied.is_empty() {
             info!(
@@ -293,13 +306,13 @@ impl Dispatch {
         .with_found(claimed.resume.found);
         let release = StateChange::Release {
             claim: claimed.claim(),
-            release: Release {
+            release: Box::new(Release {
                 delay: Duration::ZERO,
                 gives_back_attempt: true,
                 failed_here: false,
                 error: None,
                 resume: claimed.resume,
-            },
+            }),
             record: Box::new(record),
         };
         let _ = self.finalize.send(release);
@@ -344,8 +357,9 @@ impl Dispatch {
         let rate = self.budget.rate_for(u64::MAX);
         let shards = unfit_for_shards(&self.masscan_info).is_none();
         format!(
-            "{}/{rate}/{shards}/{}",
+            "{}/{rate}/{}/{shards}/{}",
             scope.tag(),
+            self.options.bounds.time.as_secs(),
             self.reach.last().tag()
         )
     }
@@ -393,7 +407,7 @@ impl Dispatch {
                     resume: claimed.resume,
                     extent: Extent::default(),
                 };
-                let _ = self.finalize.send(StateChange::End(ending));
+                let _ = self.finalize.send(StateChange::End(Box::new(ending)));
             }
         }
         Ok(())
@@ -450,7 +464,7 @@ impl Dispatch {
             resume: Resume::default(),
             extent: Extent::default(),
         };
-        let _ = self.finalize.send(StateChange::End(ending));
+        let _ = self.finalize.send(StateChange::End(Box::new(ending)));
     }
 }
 

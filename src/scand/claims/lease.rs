@@ -192,7 +192,7 @@ impl Lease {
             );
         }
         self.held_claims.take(&task.claim(), sent, self.lease);
-        StateChange::End(task)
+        StateChange::End(Box::new(task))
     }
 
     /// Publishes up to [`OUTBOX_BATCH_MAX`] entries of the outbox; those that are not published are read again later. Returns true if there

@@ -5,5 +5,6 @@ pub mod dispatch;
 pub mod health;
 pub mod held_claims;
 pub mod lease;
+pub mod peers;
 pub mod reach;
 pub mod scope;

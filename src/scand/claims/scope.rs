@@ -1,18 +1,21 @@
-//! What this server may scan: flags and files become one [`Scope`], and one scope is in force.
+//! What this server may scan: flags, files and the addresses of Kafka and Redis become one [`Scope`], and one scope is in force.
 //!
 //! **Invariant:** a file that cannot be read or contains a bad line changes nothing: at the start the server does not start, later the old
 //! scope stays in force.
+use super::held_claims::lock;
+use super::peers::FoundPeers;
+use crate::model::default_exclusions::{DefaultExclusions, PeerAddresses};
 use crate::model::scope::Scope;
 use crate::model::target_file;
-use crate::model::targets::AddressRange;
+use crate::model::targets::{AddressRange, Entries};
 use crate::model::text::without_byte_order_mark;
 use crate::model::{Invalid, Targets};
-use log::{error, info};
+use log::{error, info, warn};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Largest scope file, in bytes.
 const SCOPE_FILE_MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -24,40 +27,50 @@ pub struct ScopeOptions {
     pub exclude: Option<Targets>,
     /// A file with more of them.
     pub exclude_file: Option<PathBuf>,
-    /// The only addresses that may be scanned.
-    pub allow: Option<Targets>,
+    /// The only addresses that may be scanned, as they were written.
+    pub allow: Option<Entries>,
     /// A file with more of them.
     pub allow_file: Option<PathBuf>,
 }
 
 impl ScopeOptions {
     /// Reads the files. Errs with one line that names the flag, the file and the line.
-    pub fn read(&self) -> Result<Scope, Invalid> {
-        let excluded = match &self.exclude_file {
+    pub fn read(&self) -> Result<ScopeLists, Invalid> {
+        let mut excluded = match &self.exclude_file {
             Some(file) => read(file).map_err(|error| error.of("-excludefile"))?,
             None => Vec::new(),
         };
-        let allowed = match &self.allow_file {
+        let mut allowed = match &self.allow_file {
             Some(file) => read(file)
                 .and_then(|ranges| not_empty(file, ranges))
                 .map_err(|error| error.of("-allowfile"))?,
             None => Vec::new(),
         };
+        excluded.extend(self.exclude.iter().flat_map(Targets::ranges));
+        allowed.extend(self.allow.iter().flat_map(Entries::ranges));
         let limited = self.allow.is_some() || self.allow_file.is_some();
-        Ok(Scope::new(
-            joined(self.exclude.as_ref(), excluded),
-            limited.then(|| joined(self.allow.as_ref(), allowed)),
-        ))
-    }
-
-    fn has_files(&self) -> bool {
-        self.exclude_file.is_some() || self.allow_file.is_some()
+        Ok(ScopeLists {
+            excluded: Targets::from_ranges(excluded),
+            allowed: limited.then_some(allowed),
+        })
     }
 }
 
-fn joined(list: Option<&Targets>, mut ranges: Vec<AddressRange>) -> Targets {
-    ranges.extend(list.map(Targets::ranges).unwrap_or_default());
-    Targets::from_ranges(ranges)
+/// What the flags and files say: addresses that are never scanned, and the only ones that may be, as they were written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScopeLists {
+    excluded: Targets,
+    allowed: Option<Vec<AddressRange>>,
+}
+
+impl ScopeLists {
+    /// The scope of these lists on a server with these `peers`.
+    pub fn scope(&self, peers: &PeerAddresses) -> Scope {
+        let entries = self.allowed.as_deref().unwrap_or_default();
+        let allowed = self.allowed.clone().map(Targets::from_ranges);
+        Scope::new(self.excluded.clone(), allowed)
+            .excluding_by_default(DefaultExclusions::new(peers, entries))
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<AddressRange>, Invalid> {
@@ -99,14 +112,26 @@ fn not_empty(path: &Path, ranges: Vec<AddressRange>) -> Result<Vec<AddressRange>
 pub struct ScopeInForce {
     scope: RwLock<Arc<Scope>>,
     changes: AtomicU64,
+    sources: Mutex<Sources>,
+}
+
+/// What the scope in force was made from.
+#[derive(Debug, Default)]
+struct Sources {
+    lists: ScopeLists,
+    peers: PeerAddresses,
 }
 
 impl ScopeInForce {
-    /// Puts the first scope in force.
-    pub fn new(scope: Scope) -> ScopeInForce {
+    /// Puts the first scope in force. The addresses of Kafka and Redis are not known yet.
+    pub fn new(lists: ScopeLists) -> ScopeInForce {
         ScopeInForce {
-            scope: RwLock::new(Arc::new(scope)),
-            changes: AtomicU64::new(0),
+            scope: RwLock::new(Arc::new(lists.scope(&PeerAddresses::default()))),
+            sources: Mutex::new(Sources {
+                lists,
+                ..Sources::default()
+            }),
+            ..ScopeInForce::default()
         }
     }
 
@@ -123,26 +148,50 @@ impl ScopeInForce {
         self.changes.load(Ordering::Acquire)
     }
 
+    /// Excludes the servers of Kafka and Redis that were found, and logs them. If some were not found, those that were known stay excluded.
+    pub fn exclude_peers(&self, found: FoundPeers) {
+        let mut sources = lock(&self.sources);
+        let mut peers = found.addresses;
+        for problem in &found.problems {
+            warn!("{problem}");
+        }
+        if !found.problems.is_empty() {
+            peers.add_all(&sources.peers);
+        }
+        if peers != sources.peers {
+            info!(
+                "Kafka and Redis, not scanned unless an entry of -allow names them: {}",
+                peers.summary()
+            );
+        }
+        sources.peers = peers;
+        self.put_in_force(&sources);
+    }
+
     /// Reads the files again and puts their content in force, or logs an error and changes nothing.
     pub fn reload(&self, options: &ScopeOptions) {
-        if !options.has_files() {
-            info!("SIGHUP: no -excludefile or -allowfile to read again");
-            return;
-        }
-        let scope = match options.read() {
-            Ok(scope) => scope,
-            Err(error) => {
-                error!("SIGHUP: the old scope stays in force: {error}");
-                return;
+        match options.read() {
+            Ok(lists) => {
+                let mut sources = lock(&self.sources);
+                sources.lists = lists;
+                match self.put_in_force(&sources) {
+                    true => info!("SIGHUP: new scope: {}", self.now().summary()),
+                    false => info!("SIGHUP: the files have not changed"),
+                }
             }
-        };
-        if scope == *self.now() {
-            info!("SIGHUP: the files have not changed");
-            return;
+            Err(error) => error!("SIGHUP: the old scope stays in force: {error}"),
         }
-        info!("SIGHUP: new scope: {}", scope.summary());
-        *self.scope.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(scope);
-        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// Returns whether that changes anything.
+    fn put_in_force(&self, sources: &Sources) -> bool {
+        let scope = sources.lists.scope(&sources.peers);
+        let is_new = scope != *self.now();
+        if is_new {
+            *self.scope.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(scope);
+            self.changes.fetch_add(1, Ordering::Release);
+        }
+        is_new
     }
 }
 
@@ -164,12 +213,50 @@ mod tests {
         let options = ScopeOptions {
             exclude: Some(targets("10.0.0.1")),
             exclude_file: Some(exclude),
-            allow: Some(targets("10.0.0.128/26")),
+            allow: Some("10.0.0.128/26".parse().unwrap()),
             allow_file: Some(allow),
         };
-        let denied = options.read().unwrap().denied(&targets("10.0.0.0/24"));
+        let scope = options.read().unwrap().scope(&PeerAddresses::default());
+        let denied = scope.denied(&targets("10.0.0.0/24"));
         assert_eq!(denied.to_string(), "10.0.0.1,10.0.0.9,10.0.0.192/26");
-        assert_eq!(ScopeOptions::default().read(), Ok(Scope::default()));
+        assert_eq!(ScopeOptions::default().read(), Ok(ScopeLists::default()));
+    }
+
+    fn found(addresses: &[&str], problems: &[&str]) -> FoundPeers {
+        let mut found = FoundPeers::default();
+        for address in addresses {
+            found
+                .addresses
+                .add(address.parse().unwrap(), "Kafka k:9092");
+        }
+        found.problems = problems.iter().map(|&text| text.to_owned()).collect();
+        found
+    }
+
+    #[test]
+    fn kafka_and_redis_stay_excluded_while_they_cannot_be_looked_up() {
+        let options = ScopeOptions {
+            allow: Some("10.0.0.0/24,127.0.0.8".parse().unwrap()),
+            ..ScopeOptions::default()
+        };
+        let in_force = ScopeInForce::new(options.read().unwrap());
+        let denied = |asked: &str| in_force.now().denied(&targets(asked)).to_string();
+        assert_eq!(denied("10.0.0.6-10.0.0.9"), "");
+        assert_eq!(denied("127.0.0.7-127.0.0.9"), "127.0.0.7,127.0.0.9");
+        in_force.exclude_peers(found(&["10.0.0.7"], &[]));
+        assert_eq!(
+            (denied("10.0.0.6-10.0.0.9").as_str(), in_force.changes()),
+            ("10.0.0.7", 1)
+        );
+        in_force.exclude_peers(found(&["10.0.0.8"], &["k2:9092 cannot be looked up"]));
+        assert_eq!(denied("10.0.0.6-10.0.0.9"), "10.0.0.7-10.0.0.8");
+        in_force.exclude_peers(found(&["10.0.0.8"], &[]));
+        assert_eq!(denied("10.0.0.6-10.0.0.9"), "10.0.0.8");
+        in_force.exclude_peers(found(&["10.0.0.8"], &[]));
+        assert_eq!(in_force.changes(), 3, "nothing has changed");
+        in_force.reload(&options);
+        assert_eq!(in_force.changes(), 3, "the files have not changed");
+        assert_eq!(denied("10.0.0.6-10.0.0.9"), "10.0.0.8");
     }
 
     #[test]

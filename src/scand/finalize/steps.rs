@@ -27,13 +27,13 @@ pub enum StateChange {
         change: Claim,
     },
     /// A task ends.
-    End(Ending),
+    End(Box<Ending>),
     /// A task goes back to the queue.
     Release {
         /// The claim that is released.
         claim: Claim,
         /// How.
-        release: Release,
+        release: Box<Release>,
         /// The record of the state change.
         record: Box<StatusRecord>,
     },
@@ -173,7 +173,7 @@ pub(super) fn begin(state_change: StateChange) -> Step {
             after: After::Published(change),
         },
         StateChange::End(ending) => Step::DecideEnd {
-            ending,
+            ending: *ending,
             since: Instant::now(),
         },
         StateChange::Release {
@@ -182,7 +182,7 @@ pub(super) fn begin(state_change: StateChange) -> Step {
             record,
         } => Step::Publish {
             record,
-            after: After::Release(claim, Box::new(release)),
+            after: After::Release(claim, release),
         },
     }
 }
@@ -344,7 +344,7 @@ mod tests {
             (
                 StateChange::Release {
                     claim: claim("t"),
-                    release: release(),
+                    release: Box::new(release()),
                     record: Box::new(state_record("a", &ending())),
                 },
                 |step| matches!(step, Step::Release { .. }),
@@ -390,7 +390,7 @@ mod tests {
             let next = after_acknowledgement(after);
             assert!(is_acknowledged(&next), "{case}: {next:?}");
         }
-        let end = begin(StateChange::End(ending()));
+        let end = begin(StateChange::End(Box::new(ending())));
         assert!(matches!(end, Step::DecideEnd { .. }));
         let finish = after_acknowledgement(After::Finish(Box::new(ending())));
         assert!(matches!(finish, Step::Finish { .. }));

@@ -58,6 +58,7 @@ impl Poll {
                     new_task(
                         partition,
                         record,
+                        &self.bounds,
                         histories.filter(|_| record.offset < cursor.until),
                     )
                 })
@@ -117,7 +118,7 @@ impl Poll {
                     fence,
                 };
                 self.held_claims.take(&claim, sent, self.lease);
-                self.send(StateChange::End(Ending {
+                self.send(StateChange::End(Box::new(Ending {
                     task_id: claim.task_id,
                     lineage: Lineage {
                         fence,
@@ -128,7 +129,7 @@ impl Poll {
                     found: FoundByPass::default(),
                     resume: Resume::default(),
                     extent: Extent::default(),
-                }));
+                })));
             }
             (Outcome::Duplicate, _) => {
                 warn!("pushed again at partition {partition} offset {offset}, ignored");
@@ -157,6 +158,7 @@ impl Poll {
         let lineage = Lineage {
             attempt: past.attempt,
             lost: past.lost,
+            ran_ms: past.ran_ms,
             retry,
             ..Lineage::unclaimed(partition, new.offset)
         };

@@ -25,6 +25,7 @@ mod records;
 use crate::claim_table::{ClaimTable, Cursor};
 use crate::kafka::{Fetched, GroupOffsets, KafkaError, KafkaSettings, Reader};
 use crate::model::lease::renew_every;
+use crate::model::task_bounds::TaskBounds;
 use crate::scand::claims::held_claims::HeldClaims;
 use crate::scand::finalize::StateChange;
 use crate::scand::metrics::{Operation, ServerMetrics};
@@ -52,6 +53,8 @@ pub struct Poll {
     pub server: String,
     /// Lease of tasks that are held for a server, and of rejected records until they are ended.
     pub lease: Duration,
+    /// How much a task may use; here its priority.
+    pub bounds: TaskBounds,
     /// How to connect to Kafka.
     pub kafka: KafkaSettings,
     /// The topic of tasks.

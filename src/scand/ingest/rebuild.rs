@@ -135,6 +135,7 @@ impl TaskHistories {
             attempt: record.lineage.attempt,
             fence: record.lineage.fence,
             lost: record.lineage.lost,
+            ran_ms: record.lineage.ran_ms,
             resume: record.resume,
         };
         Some(match record.status {

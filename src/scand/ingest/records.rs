@@ -4,6 +4,7 @@
 use super::rebuild::TaskHistories;
 use crate::claim_table::{Cursor, Disposition, NewTask, Past};
 use crate::kafka::{LogRange, Record};
+use crate::model::task_bounds::TaskBounds;
 use crate::model::text::fingerprint;
 use crate::model::{Task, TaskId};
 
@@ -45,10 +46,12 @@ pub(super) fn first_offset(committed: Option<i64>, range: LogRange) -> i64 {
 pub(super) fn new_task(
     partition: i32,
     record: &Record,
+    bounds: &TaskBounds,
     histories: Option<&TaskHistories>,
 ) -> NewTask {
     let (task_id, task, fresh) = match Task::from_record(&record.value) {
-        Ok(task) => {
+        Ok(mut task) => {
+            bounds.lower_priority(&mut task);
             let past = Past {
                 resume: task.resume,
                 ..Past::default()
@@ -101,6 +104,8 @@ pub(super) fn ingest_batches(records: &[Record]) -> Vec<&[Record]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::task::Priority;
+    use std::time::Duration;
 
     #[test]
     fn a_partition_starts_at_the_committed_offset_or_at_the_beginning_of_the_log() {
@@ -190,13 +195,33 @@ mod tests {
         assert!(ingest_batches(&[]).is_empty());
     }
 
+    fn bounds() -> TaskBounds {
+        TaskBounds {
+            time: Duration::MAX,
+            wait_s: 10,
+            attempts: 3,
+            priority: Priority::default(),
+        }
+    }
+
+    #[test]
+    fn a_record_gets_no_higher_priority_than_its_server_allows() {
+        for (asked, expected) in [(4, 4), (5, 5), (9, 5)] {
+            let text = format!(
+                r#"{{"task_id":"t","ip_range":"10.0.0.1","ports":"443","band_width":"1","priority":{asked}}}"#
+            );
+            let new = new_task(0, &record(0, &text), &bounds(), None);
+            assert_eq!(new.task.unwrap().priority.get(), expected);
+        }
+    }
+
     #[test]
     fn a_record_without_an_id_is_named_by_its_place() {
         let record = Record {
             offset: 7,
             value: b"{".to_vec(),
         };
-        let new = new_task(3, &record, None);
+        let new = new_task(3, &record, &bounds(), None);
         assert_eq!(new.task_id.as_str(), "record-3-7");
         assert!(matches!(new.disposition, Disposition::Rejected { .. }));
     }

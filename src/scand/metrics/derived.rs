@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(not_ready(), ["kafka", "redis", "masscan"]);
         sources.metrics.call_succeeded("reach Kafka");
         sources.metrics.call_succeeded("reach Redis");
-        let budget = Budget::new(2, None, bounded(1).0);
+        let budget = Budget::new(2, 1000, bounded(1).0);
         sources.budget.set(budget).unwrap();
         assert!(not_ready().is_empty());
         sources

@@ -71,6 +71,8 @@ pub enum FailureReason {
     Interrupted,
     /// It took longer than the task allows.
     TimedOut,
+    /// The task has run for longer than this server allows in all.
+    OutOfTime,
     /// masscan printed no progress.
     Silent,
     /// Answers came faster than this server could read them.
@@ -81,11 +83,12 @@ pub enum FailureReason {
 
 impl FailureReason {
     /// All values of the label.
-    pub const ALL: [FailureReason; 7] = [
+    pub const ALL: [FailureReason; 8] = [
         FailureReason::Exited,
         FailureReason::NotStarted,
         FailureReason::Interrupted,
         FailureReason::TimedOut,
+        FailureReason::OutOfTime,
         FailureReason::Silent,
         FailureReason::Overrun,
         FailureReason::Mismatch,
@@ -98,6 +101,7 @@ impl FailureReason {
             FailureReason::NotStarted => "not_started",
             FailureReason::Interrupted => "interrupted",
             FailureReason::TimedOut => "timed_out",
+            FailureReason::OutOfTime => "out_of_time",
             FailureReason::Silent => "silent",
             FailureReason::Overrun => "overrun",
             FailureReason::Mismatch => "mismatch",

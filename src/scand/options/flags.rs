@@ -14,10 +14,35 @@ pub(super) const SLOTS: Flag = Flag::with_default(
     "2",
     "scans that may send at the same time, 1 to 64",
 );
-pub(super) const MAX_RATE: Flag = Flag::optional(
+pub(super) const MAX_RATE: Flag = Flag::with_default(
     "--max-rate",
     "PPS",
-    "maximum packets per second of all scans together, like 800, 10k, 1.5m (default no limit)",
+    "10k",
+    "maximum packets per second of all scans together, like 800, 10k, 1.5m",
+);
+pub(super) const MAX_TASK_TIME: Flag = Flag::with_default(
+    "--max-task-time",
+    "TIME",
+    "7d",
+    "time for which a task may run in all its attempts, 1 s to 365 d, like 90s, 30m, 12h, 7d; then it fails",
+);
+pub(super) const MAX_WAIT: Flag = Flag::with_default(
+    "--max-wait",
+    "SECONDS",
+    "60",
+    "longest wait for late answers that a task gets, 0 to 600 s",
+);
+pub(super) const MAX_ATTEMPTS: Flag = Flag::with_default(
+    "--max-attempts",
+    "N",
+    "10",
+    "attempts that a task gets at most, 1 to 100",
+);
+pub(super) const MAX_PRIORITY: Flag = Flag::with_default(
+    "--max-priority",
+    "N",
+    "9",
+    "highest priority that a task gets from its record, 0 to 9",
 );
 pub(super) const MASSCAN: Flag = Flag::with_default(
     "--masscan",
@@ -50,7 +75,7 @@ pub(super) const EXCLUDE_FILE: Flag = Flag::optional(
 pub(super) const ALLOW: Flag = Flag::optional(
     "--allow",
     "LIST",
-    "the only addresses that this server may scan (default all)",
+    "the only addresses that this server may scan (default all but special networks, Kafka and Redis)",
 );
 pub(super) const ALLOW_FILE: Flag = Flag::optional(
     "--allowfile",
@@ -97,6 +122,10 @@ pub(super) const FLAGS: &[Flag] = &[
     NAME,
     SLOTS,
     MAX_RATE,
+    MAX_TASK_TIME,
+    MAX_WAIT,
+    MAX_ATTEMPTS,
+    MAX_PRIORITY,
     MASSCAN,
     LEASE,
     BUFFER,
@@ -126,7 +155,7 @@ flags:
 
 const EXAMPLES: &str = "
 examples:
-  scand -group scanners
+  scand -group scanners -allow 192.0.2.0/24,2001:db8::/64
   scand -check
   scand -group dmz -kafka k1:9092,k2:9092 -redis redis://:secret@r1:6379 \\
         -name dmz-1 -slots 4 -max-rate 50k -log-file /var/log/scand.log

@@ -2,7 +2,8 @@
 
 use super::flags::{
     ALLOW, ALLOW_FILE, BUFFER, CHECK, DEBUG, EXCLUDE, EXCLUDE_FILE, HTTP, INTERFACE, LEASE,
-    LOG_FILE, MASSCAN, MAX_RATE, NAME, ROUTER_MAC, SLOTS, SOURCE_IP, SOURCE_PORT,
+    LOG_FILE, MASSCAN, MAX_ATTEMPTS, MAX_PRIORITY, MAX_RATE, MAX_TASK_TIME, MAX_WAIT, NAME,
+    ROUTER_MAC, SLOTS, SOURCE_IP, SOURCE_PORT,
 };
 use crate::connection::Connection;
 use crate::flags::shared::{
@@ -10,7 +11,8 @@ use crate::flags::shared::{
 };
 use crate::flags::{Reader, values};
 use crate::model::source::Source;
-use crate::model::task::BandWidth;
+use crate::model::task::{ATTEMPTS_MAX, BandWidth, WAIT_MAX_S};
+use crate::model::task_bounds::TaskBounds;
 use crate::model::{Invalid, ServerName, TopicName};
 use crate::monitoring::Access;
 use crate::scand::claims::scope::ScopeOptions;
@@ -31,6 +33,9 @@ const SLOTS_MAX: usize = 64;
 /// Largest findings buffer, in MiB.
 const RESULTS_BUFFER_MAX_MIB: u32 = 64 * 1024;
 
+/// Longest `-max-task-time`.
+const TASK_TIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// The validated settings of a server.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -44,8 +49,10 @@ pub struct Options {
     pub name: ServerName,
     /// Scans that may send at the same time.
     pub slots: usize,
-    /// Maximum packets per second of all scans together; none means no limit.
-    pub max_rate: Option<BandWidth>,
+    /// Maximum packets per second of all scans together.
+    pub max_rate: BandWidth,
+    /// How much a task may use.
+    pub bounds: TaskBounds,
     /// The masscan program: a path, or a name to look up in `PATH`.
     pub masscan: PathBuf,
     /// How long a claim lasts without renewal.
@@ -102,7 +109,11 @@ impl fmt::Display for Options {
             (RESULTS_TOPIC, Some(self.results_topic.to_string())),
             (STATUS_TOPIC, Some(self.status_topic.to_string())),
             (SLOTS, Some(self.slots.to_string())),
-            (MAX_RATE, self.max_rate.map(|rate| rate.pps().to_string())),
+            (MAX_RATE, Some(self.max_rate.pps().to_string())),
+            (MAX_TASK_TIME, Some(self.bounds.time.as_secs().to_string())),
+            (MAX_WAIT, Some(self.bounds.wait_s.to_string())),
+            (MAX_ATTEMPTS, Some(self.bounds.attempts.to_string())),
+            (MAX_PRIORITY, Some(self.bounds.priority.get().to_string())),
             (MASSCAN, Some(self.masscan.display().to_string())),
             (LEASE, Some(self.lease.as_secs().to_string())),
             (EXCLUDE, text(&scope.exclude)),
@@ -146,7 +157,8 @@ pub(super) fn resolve(
             .optional(&NAME, str::parse)?
             .unwrap_or_else(default_name),
         slots: reader.value(&SLOTS, slots)? as usize,
-        max_rate: reader.optional(&MAX_RATE, str::parse)?,
+        max_rate: reader.value(&MAX_RATE, str::parse)?,
+        bounds: bounds(&mut reader)?,
         masscan: reader.value(&MASSCAN, path)?,
         lease: Duration::from_secs(reader.value(&LEASE, lease_s)?.into()),
         buffer_bytes: reader.value(&BUFFER, buffer_mib)? as usize * 1024 * 1024,
@@ -171,6 +183,17 @@ pub(super) fn resolve(
     reader.finish()?;
     topics_differ(&options)?;
     Ok(options)
+}
+
+/// Reads how much a task may use.
+fn bounds(reader: &mut Reader) -> Result<TaskBounds, Invalid> {
+    let time_s = values::seconds(1, TASK_TIME_MAX.as_secs() as u32);
+    Ok(TaskBounds {
+        time: Duration::from_secs(reader.value(&MAX_TASK_TIME, time_s)?.into()),
+        wait_s: reader.value(&MAX_WAIT, values::seconds(0, WAIT_MAX_S))?,
+        attempts: reader.value(&MAX_ATTEMPTS, values::number(1, ATTEMPTS_MAX))?,
+        priority: reader.value(&MAX_PRIORITY, values::priority)?,
+    })
 }
 
 /// Findings or status records on the topic of tasks would be ingested as invalid tasks, and each rejection writes another status record.
@@ -240,10 +263,15 @@ mod tests {
             LEASE_MIN.as_secs(),
             LEASE_MAX.as_secs()
         )));
-        assert_eq!(
-            (options.max_rate, options.log_file, options.debug),
-            (None, None, false)
-        );
+        assert_eq!((options.log_file, options.debug), (None, false));
+        assert_eq!(options.max_rate.pps(), 10_000);
+        let bounds = TaskBounds {
+            time: Duration::from_secs(7 * 24 * 3600),
+            wait_s: 60,
+            attempts: 10,
+            priority: 9_u64.try_into().unwrap(),
+        };
+        assert_eq!(options.bounds, bounds);
     }
 
     #[test]
@@ -258,6 +286,10 @@ mod tests {
             "-status-topic=c",
             "-slots=64",
             "-max-rate=50k",
+            "-max-task-time=12h",
+            "-max-wait=10m",
+            "-max-attempts=100",
+            "-max-priority=4",
             "-masscan=/opt/masscan",
             "-lease=1m",
             "-exclude=10.0.0.0/8,192.0.2.7",
@@ -274,7 +306,7 @@ mod tests {
         assert_eq!(
             options(&line).to_string(),
             "-group g -name n -kafka k1:9092,k2:9093 -redis redis://r:7000/2 -topic a -results-topic b -status-topic c \
-             -slots 64 -max-rate 50000 -masscan /opt/masscan -lease 60 \
+             -slots 64 -max-rate 50000 -max-task-time 43200 -max-wait 600 -max-attempts 100 -max-priority 4 -masscan /opt/masscan -lease 60 \
              -exclude 10.0.0.0/8,192.0.2.7 -excludefile /etc/e -allow 0.0.0.0/0 -allowfile /etc/a \
              -interface eth0 -source-ip 192.0.2.8/29 -source-port 40000-40255 -router-mac 00-11-22-33-44-55 -log-file /tmp/l -v"
         );
@@ -312,6 +344,22 @@ mod tests {
             ),
             (&["-slots", "65"], "-slots: \"65\""),
             (&["-max-rate", "0"], "-max-rate: \"0\" is not a rate"),
+            (
+                &["-max-task-time", "0"],
+                "-max-task-time: \"0\" is not a duration from 1 to 31536000 seconds",
+            ),
+            (
+                &["-max-wait", "601"],
+                "-max-wait: \"601\" is not a duration from 0 to 600",
+            ),
+            (
+                &["-max-attempts", "0"],
+                "-max-attempts: \"0\" is not a number from 1 to 100",
+            ),
+            (
+                &["-max-priority", "10"],
+                "-max-priority: \"10\" is not a number from 0 to 9",
+            ),
             (
                 &["-lease", "1"],
                 "-lease: \"1\" is not a duration from 2 to 600",

@@ -76,10 +76,13 @@ impl Scan<'_> {
         let (found, seconds) = (self.found_text(), self.assigned_at.elapsed().as_secs_f64());
         let claimed = &self.assignment.claimed;
         let (attempt, percent) = (claimed.lineage.attempt, self.progress.percent);
+        // Another attempt would not have more time.
+        let is_last_attempt = claimed.lineage.failed_attempts() >= claimed.task.attempts
+            || matches!(outcome, Outcome::Failed(FailureReason::OutOfTime, _));
         Some(match outcome {
             Outcome::Completed => {
                 info!("scan done, found {found} in {seconds:.1} s, attempt {attempt}");
-                StateChange::End(self.ending(State::Completed, None))
+                self.ending(State::Completed, None)
             }
             Outcome::ServerFault(fault) => {
                 warn!("given back without an attempt: this server cannot scan: {fault}");
@@ -87,11 +90,9 @@ impl Scan<'_> {
                 let error = format!("{} cannot scan: {fault}", self.scans.server);
                 self.release(Duration::ZERO, GivenBackAfter::ServerFault, error)
             }
-            Outcome::Failed(_, cause) | Outcome::NotStarted(cause)
-                if claimed.lineage.failed_attempts() >= claimed.task.attempts =>
-            {
+            Outcome::Failed(_, cause) | Outcome::NotStarted(cause) if is_last_attempt => {
                 error!("attempt {attempt} failed, the last one: {cause}");
-                StateChange::End(self.ending(State::Failed, Some(cause)))
+                self.ending(State::Failed, Some(cause))
             }
             Outcome::Failed(_, cause) | Outcome::NotStarted(cause) => {
                 let delay = retry_delay(claimed.lineage.failed_attempts(), fastrand::f64());
@@ -114,7 +115,7 @@ impl Scan<'_> {
             }
             Outcome::Cancelled => {
                 info!("cancelled at {percent:.2} % after {seconds:.1} s, found {found}");
-                StateChange::End(self.ending(State::Cancelled, None))
+                self.ending(State::Cancelled, None)
             }
             Outcome::Abandoned => {
                 warn!("abandoned after {seconds:.1} s: the claim belongs to another server");
@@ -132,11 +133,10 @@ impl Scan<'_> {
         }
     }
 
-    fn ending(&self, status: State, error: Option<String>) -> Ending {
-        let claimed = &self.assignment.claimed;
-        Ending {
-            task_id: claimed.task.task_id.clone(),
-            lineage: claimed.lineage,
+    fn ending(&self, status: State, error: Option<String>) -> StateChange {
+        StateChange::End(Box::new(Ending {
+            task_id: self.assignment.claimed.task.task_id.clone(),
+            lineage: self.lineage(),
             status,
             error: error.or_else(|| self.notes()),
             found: self.found(),
@@ -145,7 +145,7 @@ impl Scan<'_> {
                 State::Completed => self.extent(),
                 _ => Extent::default(),
             },
-        }
+        }))
     }
 
     /// What the whole scan covered. Earlier attempts that count left out the same addresses: a checkpoint is valid for one probe order.
@@ -171,8 +171,8 @@ impl Scan<'_> {
         let claimed = &self.assignment.claimed;
         let gives_back_attempt = why != GivenBackAfter::Failure;
         let lineage = match gives_back_attempt {
-            true => claimed.lineage.without_attempt(),
-            false => claimed.lineage,
+            true => self.lineage().without_attempt(),
+            false => self.lineage(),
         };
         let record = StatusRecord {
             error: Some(error.clone()),
@@ -182,13 +182,13 @@ impl Scan<'_> {
         .with_found(self.found());
         StateChange::Release {
             claim: claimed.claim(),
-            release: Release {
+            release: Box::new(Release {
                 delay,
                 gives_back_attempt,
                 failed_here: why != GivenBackAfter::Stop,
                 error: Some(error),
                 resume: self.resume(),
-            },
+            }),
             record: Box::new(record),
         }
     }

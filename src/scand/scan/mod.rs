@@ -42,7 +42,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::probe_order::Begin;
 use crate::model::resume::Position;
 use crate::model::source::Source;
-use crate::model::{FoundByPass, ProbeOrder, Progress, Resume};
+use crate::model::{FoundByPass, Lineage, ProbeOrder, Progress, Resume};
 use crate::scand::claims::dispatch::Assignment;
 use crate::scand::claims::health::Health;
 use crate::scand::claims::held_claims::{HeldClaims, Order};
@@ -365,6 +365,25 @@ impl Scan<'_> {
     fn timeout(&self) -> Option<Duration> {
         let timeout_s = self.assignment.claimed.task.timeout_s;
         timeout_s.map(|s| Duration::from_secs(s.into()))
+    }
+
+    /// For how long servers have run the task in all, this attempt included.
+    fn ran(&self) -> Duration {
+        let before = Duration::from_millis(self.assignment.claimed.lineage.ran_ms);
+        before.saturating_add(self.assigned_at.elapsed())
+    }
+
+    /// Why the task may not run any longer on this server.
+    fn is_out_of_time(&self) -> Option<String> {
+        self.scans.options.bounds.is_over(self.ran())
+    }
+
+    /// The lineage of the claim with the time of this attempt.
+    fn lineage(&self) -> Lineage {
+        Lineage {
+            ran_ms: u64::try_from(self.ran().as_millis()).unwrap_or(u64::MAX),
+            ..self.assignment.claimed.lineage
+        }
     }
 
     fn is_trusted(&self) -> bool {

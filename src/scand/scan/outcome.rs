@@ -37,6 +37,8 @@ pub enum StopReason {
     BufferFull,
     /// The attempt took longer than the task allows.
     TimedOut,
+    /// The task has run for longer than this server allows in all; the text says for how long.
+    OutOfTime(String),
     /// This server may no longer scan all of the targets.
     OutOfScope,
     /// It scans something else than it was given, or sends a shard in another order; the text says in what way.
@@ -180,6 +182,10 @@ fn stopped(reason: StopReason, run: &Run) -> Outcome {
                 run.percent
             ),
         ),
+        StopReason::OutOfTime(why) => Outcome::Failed(
+            FailureReason::OutOfTime,
+            format!("ended at {:.2} %: {why}", run.percent),
+        ),
         StopReason::Interrupted => interrupted(run),
         StopReason::Silent => Outcome::Failed(
             FailureReason::Silent,
@@ -313,6 +319,13 @@ mod tests {
             Outcome::Failed(
                 FailureReason::TimedOut,
                 "timed out after 60 s at 12.00 %".to_owned()
+            )
+        );
+        assert_eq!(
+            stopped(StopReason::OutOfTime("it has run for 7.0 d".to_owned())),
+            Outcome::Failed(
+                FailureReason::OutOfTime,
+                "ended at 12.00 %: it has run for 7.0 d".to_owned()
             )
         );
         assert!(matches!(

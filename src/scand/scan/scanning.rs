@@ -194,6 +194,11 @@ impl Scan<'_> {
         if self.timeout().is_some_and(|timeout| ran_for >= timeout) {
             return Some(StopReason::TimedOut);
         }
+        if !self.sends_no_more(running)
+            && let Some(why) = self.is_out_of_time()
+        {
+            return Some(StopReason::OutOfTime(why));
+        }
         let overdue = running.stage.overdue(now, self.wait() + HANG_MARGIN);
         let silent = now.duration_since(running.last_progress) >= SILENCE_MAX;
         overdue.or(silent.then_some(StopReason::Silent))

@@ -53,6 +53,9 @@ impl Scan<'_> {
             self.progress.percent = 100.0;
             return self.flushing(Outcome::Completed);
         }
+        if let Some(why) = self.is_out_of_time() {
+            return self.flushing(Outcome::Failed(FailureReason::OutOfTime, why));
+        }
         self.log_checkpoint();
         self.start_pass()
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::claim_table::Claimed;
 use crate::masscan::script::install_script;
 use crate::model::ports::Proto;
-use crate::model::{Finding, Lineage, Scope, Task};
+use crate::model::{Finding, Lineage, Task};
 use crate::scand::claims::budget::Budget;
 use crate::scand::options::{Request, parse};
 use crossbeam_channel::{bounded, unbounded};
@@ -44,7 +44,7 @@ impl Server {
             masscan: Arc::new(MasscanBinary::new(&program)),
             held_claims: Arc::default(),
             buffer: Arc::new(FindingsBuffer::new(1 << 20)),
-            scope: Arc::new(ScopeInForce::new(Scope::default())),
+            scope: Arc::new(ScopeInForce::default()),
             small_output_warning: Once::new(),
             offloads: Offloads::new(Path::new("masscan"), None),
         };
@@ -79,7 +79,7 @@ impl Server {
             self.scans
                 .held_claims
                 .take(&claimed.claim(), Instant::now(), LEASE);
-        let permit = Budget::new(1, None, unbounded().0).take(100);
+        let permit = Budget::new(1, 1000, unbounded().0).take(100);
         let assignment = Assignment {
             claimed,
             held_claim,

@@ -166,7 +166,7 @@ pub fn read_scan(reader: &mut Reader) -> Result<ScanOptions, Invalid> {
         band_width: reader.value(&BAND_WIDTH, str::parse)?,
         shards: reader.optional(&SHARDS, values::number(1, SHARDS_MAX))?,
         parallel: reader.optional(&PARALLEL, values::number(1, SHARDS_MAX))?,
-        priority: reader.value(&PRIORITY, parse_priority)?,
+        priority: reader.value(&PRIORITY, values::priority)?,
         retries: reader.value(&RETRIES, values::number(0, RETRIES_MAX))?,
         wait_s: reader.value(&WAIT, values::seconds(0, WAIT_MAX_S))?,
         attempts: reader.value(&ATTEMPTS, values::number(1, ATTEMPTS_MAX))?,
@@ -221,10 +221,6 @@ fn parse_list(text: &str) -> Result<Vec<AddressRange>, Invalid> {
         return Err(Invalid::new(text, reason));
     }
     entries.into_iter().map(str::parse).collect()
-}
-
-fn parse_priority(text: &str) -> Result<Priority, Invalid> {
-    values::number(0, 9)(text).and_then(|number| Priority::try_from(u64::from(number)))
 }
 
 #[cfg(test)]

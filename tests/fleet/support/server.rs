@@ -84,8 +84,14 @@ impl Fleet {
             .append(true)
             .open(&log)
             .unwrap();
+        // The default is for servers without supervision; the lab takes more.
+        let max_rate: &[&str] = match words.contains(&"-max-rate") {
+            true => &[],
+            false => &["-max-rate", "1m"],
+        };
         let child = Command::new(env!("CARGO_BIN_EXE_scand"))
             .args(["-group", &self.group, "-name", name])
+            .args(max_rate)
             .args(self.connection_flags())
             .args(["-topic", &self.topic("tasks")])
             .args(["-results-topic", &self.topic("results")])

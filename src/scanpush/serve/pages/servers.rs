@@ -51,7 +51,7 @@ pub struct ServerRow {
     /// Packets per second that its sending tasks may use.
     pub rate: String,
     /// The maximum of that.
-    pub max_rate: Option<String>,
+    pub max_rate: String,
     /// How long ago it reported.
     pub seen: String,
     /// When it reported.
@@ -93,9 +93,7 @@ impl From<&LiveServer> for ServerRow {
     fn from(server: &LiveServer) -> ServerRow {
         let is_late = server.age_ms > HEARTBEAT_FRESH.as_millis() as u64;
         let sending = server.slots.saturating_sub(server.free);
-        let is_full_rate = server
-            .max_rate
-            .is_some_and(|max_rate| server.rate_used >= max_rate);
+        let is_full_rate = server.rate_used >= server.max_rate;
         let (state, class) = match (is_late, &server.fault, server.free) {
             (true, _, _) => ("late", "failed"),
             (false, Some(_), _) => ("cannot scan", "failed"),
@@ -123,7 +121,7 @@ impl From<&LiveServer> for ServerRow {
             slots: server.slots,
             load: load_of(server, sending),
             rate: short(server.rate_used as f64),
-            max_rate: server.max_rate.map(|rate| short(rate as f64)),
+            max_rate: short(server.max_rate as f64),
             seen: format!("{:.1} s ago", server.age_ms as f64 / 1000.0),
             seen_at: shown_time(Some(server.seen_ms)),
             state,
@@ -140,10 +138,7 @@ fn load_of(server: &LiveServer, sending: u64) -> u64 {
         let percent = part.saturating_mul(100).checked_div(whole);
         percent.unwrap_or(0).min(100)
     };
-    let of_rate = server
-        .max_rate
-        .map_or(0, |max_rate| share(server.rate_used, max_rate));
-    share(sending, server.slots).max(of_rate)
+    share(sending, server.slots).max(share(server.rate_used, server.max_rate))
 }
 
 #[cfg(test)]
@@ -157,7 +152,7 @@ mod tests {
             free: 4,
             held: 0,
             rate_used: 0,
-            max_rate: Some(1000),
+            max_rate: 1000,
             fault: None,
             version: "1".into(),
             seen_ms: 1,
