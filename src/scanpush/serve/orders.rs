@@ -122,8 +122,8 @@ fn retry(context: &Context<'_>, id: &TaskId) -> Result<TaskOrder, Problem> {
     let Some(retry) = retries.into_iter().next() else {
         return Err(Problem::unavailable("Redis gave no answer"));
     };
-    let tasks = match startable(retry) {
-        Ok(task) => [task],
+    let restarts = match startable(retry) {
+        Ok(restart) => [restart],
         Err(None) => return Err(unknown(context, id)),
         Err(Some(why)) => {
             return Err(Problem::conflict(format!(
@@ -137,10 +137,10 @@ fn retry(context: &Context<'_>, id: &TaskId) -> Result<TaskOrder, Problem> {
     let mut producer =
         task_topic::connect_for_request(site.connection()).map_err(|error| kafka(&error))?;
     producer
-        .send(&messages_of(&tasks))
+        .send(&messages_of(&restarts))
         .map_err(|error| kafka(&error))?;
     // The record is on Kafka: what follows only waits to show it.
-    let late = site.ask_redis(|table| wait_ingested(&tasks, table, CONTROL_REQUEST_WAIT));
+    let late = site.ask_redis(|table| wait_ingested(&restarts, table, CONTROL_REQUEST_WAIT));
     let is_late = late.unwrap_or(1) > 0;
     Ok(TaskOrder {
         task_id: id.clone(),
