@@ -49,6 +49,12 @@ mutation watermark src/claim_table/scripts/prelude.lua \
 mutation own_watermark src/claim_table/scripts/prelude.lua \
     "s/^local went_back = .*/local went_back = caller ~= '' and tonumber(noted[1] or 0) < seen/" \
     "a_redis_that_went_back_in_time_is_cleared a_task_that_is_claimed_twice_after_a_failover_ends_once"
+mutation takeover src/claim_table/scripts/ingest.lua \
+    "s/^    refusal = refusal_of(fields, known)/    refusal = nil/" \
+    "a_record_takes_no_task_over a_forged_retry_is_rejected_and_the_task_stays_as_it_was"
+mutation judged src/scand/ingest/records.rs \
+    "s/histories.was_rejected(&record_id, record.offset)/false/" \
+    "a_forged_retry_is_rejected_and_the_task_stays_as_it_was"
 mutation past_fence src/claim_table/ingest.rs \
     's/^    set("fence", past.fence.to_string());//' \
     "fences_increase_even_if_the_clock_of_redis_goes_back"

@@ -35,7 +35,7 @@ const RATE_RESERVED_AFTER: Duration = Duration::from_secs(30);
 /// noticed.
 const WATERMARK_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Ended tasks stay in Redis this long.
-const ENDED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(super) const ENDED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A server that failed a task leaves its next attempt to other servers with room for this long.
 const FAILED_SERVER_AVOIDED: Duration = Duration::from_secs(30);
 

@@ -11,7 +11,7 @@ use super::ingest::script;
 use super::order::Order;
 use crate::model::task::RETRY_MAX;
 use crate::model::text::quoted;
-use crate::model::{State, Task, TaskId};
+use crate::model::{Resume, State, Task, TaskId};
 use redis::Script;
 use serde::Serialize;
 use std::sync::LazyLock;
@@ -42,8 +42,8 @@ pub enum Steered {
 /// Whether a task may be started again.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Retry {
-    /// With this record, which begins at the checkpoint.
-    Task(Box<Task>),
+    /// It may.
+    Again(Box<Restart>),
     /// It has not ended, or is about to end.
     Open(State),
     /// It ended in a state that cannot be retried.
@@ -52,6 +52,15 @@ pub enum Retry {
     TooOften,
     /// No such task.
     Unknown,
+}
+
+/// The start of a task that had ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Restart {
+    /// The task of the record that starts it.
+    pub task: Task,
+    /// The checkpoint from which it continues. It is not in the record: ingestion takes it from Redis.
+    pub resume: Resume,
 }
 
 impl ClaimTable {
@@ -146,10 +155,9 @@ fn retry_of(fields: &Fields) -> Result<Retry, ClaimTableError> {
             &rejected.reason,
         )
     })?;
-    Ok(Retry::Task(Box::new(Task {
-        retry,
+    Ok(Retry::Again(Box::new(Restart {
+        task: Task { retry, ..task },
         resume: resume(fields)?,
-        ..task
     })))
 }
 

@@ -1,10 +1,12 @@
 //! Ingestion: cursors, new tasks, and the offsets that the group may commit.
 
+use super::claims::ENDED_KEPT;
 use super::connection::{ClaimTable, ms};
 use super::error::ClaimTableError;
 use crate::model::group_position::GroupPosition;
 use crate::model::resume::Position;
-use crate::model::{ProbeOrder, Resume, Targets, Task, TaskId};
+use crate::model::text::one_line;
+use crate::model::{ProbeOrder, Resume, StatusRecord, Targets, Task, TaskId};
 use redis::Script;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -106,7 +108,9 @@ pub struct Past {
 /// What ingestion does with a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// The task may be claimed.
+    /// It is new, or starts a task again that has ended.
+    New,
+    /// It was queued when Redis lost its data.
     Ready(Past),
     /// It was running when Redis lost its data: kept for its server for one lease.
     Held {
@@ -118,7 +122,10 @@ pub enum Disposition {
     /// It was paused when Redis lost its data.
     Paused(Past),
     /// It ended before Redis lost its data.
-    Ended,
+    Ended {
+        /// Its terminal record, if the task may be started again: then Redis has to know it.
+        restored: Option<Box<StatusRecord>>,
+    },
     /// It is not a valid task.
     Rejected {
         /// The reason, as one line.
@@ -133,6 +140,8 @@ pub struct NewTask {
     pub offset: i64,
     /// Its id, even if it is not a valid task.
     pub task_id: TaskId,
+    /// The id of the record itself, under which it is rejected if it may not start the task of its id again.
+    pub record_id: TaskId,
     /// The task; none if it is rejected.
     pub task: Option<Task>,
     /// What to do with it.
@@ -167,14 +176,26 @@ pub enum Outcome {
     Added,
     /// The same record was read again; nothing changed.
     Known,
-    /// Another record has this id; ignored.
+    /// Another record has this id, and the same `retry` or a higher one; ignored.
     Duplicate,
+    /// The task of its id is started again.
+    Again {
+        /// From this checkpoint.
+        resume: Resume,
+    },
     /// Ended before Redis lost its data; ignored.
     Ended,
     /// Not a valid task: the caller ends it under this fence.
     Rejected {
         /// The fence.
         fence: u64,
+    },
+    /// It may not start the task of its id again: the caller ends the record, by its own id, under this fence.
+    Refused {
+        /// The fence.
+        fence: u64,
+        /// The reason, as one line.
+        reason: String,
     },
 }
 
@@ -276,6 +297,7 @@ impl ClaimTable {
             lost_records: u64,
             server: &'a str,
             lease_ms: u64,
+            kept_ms: u64,
             records: Vec<IngestRecord<'a>>,
         }
         let arguments = Arguments {
@@ -287,14 +309,16 @@ impl ClaimTable {
             lost_records: run.lost_records,
             server: run.server,
             lease_ms: ms(run.lease),
+            kept_ms: ms(ENDED_KEPT),
             records: run.tasks.iter().map(ingest_record).collect(),
         };
-        let mut answer = self.call::<Vec<String>>(&INGEST, &arguments)?.into_iter();
-        if answer.next().as_deref() != Some("ok") {
+        let answer: Vec<Vec<String>> = self.call(&INGEST, &arguments)?;
+        let mut answer = answer.into_iter();
+        if answer.next().unwrap_or_default() != ["ok"] {
             return Ok(Ingested::Moved);
         }
         let outcomes: Vec<Outcome> = answer
-            .map(|word| parse_outcome(&word))
+            .map(|words| parse_outcome(&words))
             .collect::<Result<_, _>>()?;
         if outcomes.len() != run.tasks.len() {
             return Err(ClaimTableError::malformed(
@@ -363,17 +387,32 @@ fn parse_cursor(
     }
 }
 
-fn parse_outcome(word: &str) -> Result<Outcome, ClaimTableError> {
-    Ok(match word {
-        "added" => Outcome::Added,
-        "known" => Outcome::Known,
-        "duplicate" => Outcome::Duplicate,
-        "ended" => Outcome::Ended,
-        fence => Outcome::Rejected {
-            fence: fence
-                .parse()
-                .map_err(|_| ClaimTableError::malformed("an outcome of ingest.lua", fence))?,
+fn parse_outcome(words: &[String]) -> Result<Outcome, ClaimTableError> {
+    let malformed =
+        || ClaimTableError::malformed("an outcome of ingest.lua", &one_line(&words.join(" ")));
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let fence = |text: &str| text.parse().map_err(|_| malformed());
+    Ok(match words[..] {
+        ["added"] => Outcome::Added,
+        ["known"] => Outcome::Known,
+        ["duplicate"] => Outcome::Duplicate,
+        ["ended"] => Outcome::Ended,
+        ["again", pass, index, found, probe_order] => Outcome::Again {
+            resume: Resume {
+                position: Position {
+                    pass: pass.parse().map_err(|_| malformed())?,
+                    index: index.parse().map_err(|_| malformed())?,
+                },
+                found: found.parse().map_err(|_| malformed())?,
+                probe_order: probe_order.parse().ok(),
+            },
         },
+        ["rejected", of] => Outcome::Rejected { fence: fence(of)? },
+        ["refused", of, reason] => Outcome::Refused {
+            fence: fence(of)?,
+            reason: one_line(reason),
+        },
+        _ => return Err(malformed()),
     })
 }
 
@@ -396,6 +435,7 @@ impl Partitions {
 struct IngestRecord<'a> {
     offset: String,
     task_id: &'a str,
+    record_id: &'a str,
     disposition: &'static str,
     fields: Map<String, Value>,
 }
@@ -406,6 +446,10 @@ fn ingest_record(new: &NewTask) -> IngestRecord<'_> {
         fields.insert(name.to_owned(), json!(value));
     };
     let disposition = match &new.disposition {
+        Disposition::New => {
+            set_past(&Past::default(), None, &mut set);
+            "new"
+        }
         Disposition::Ready(past) => {
             set_past(past, new.task.as_ref(), &mut set);
             "ready"
@@ -419,7 +463,12 @@ fn ingest_record(new: &NewTask) -> IngestRecord<'_> {
             set_past(past, new.task.as_ref(), &mut set);
             "paused"
         }
-        Disposition::Ended => "ended",
+        Disposition::Ended { restored } => {
+            if let Some(record) = restored.as_deref().filter(|_| new.task.is_some()) {
+                set_ended(record, new.task.as_ref(), &mut set);
+            }
+            "ended"
+        }
         Disposition::Rejected { reason } => {
             set("error", reason.clone());
             "rejected"
@@ -428,6 +477,7 @@ fn ingest_record(new: &NewTask) -> IngestRecord<'_> {
     IngestRecord {
         offset: new.offset.to_string(),
         task_id: new.task_id.as_str(),
+        record_id: new.record_id.as_str(),
         disposition,
         fields,
     }
@@ -452,6 +502,29 @@ fn set_past(past: &Past, task: Option<&Task>, set: &mut impl FnMut(&str, String)
         set("progress", format!("{percent:.2}"));
         set("found", resume.found.most().to_string());
         set("found_by_pass", resume.found.to_string());
+    }
+}
+
+/// Sets the end of a task as its terminal record has it.
+fn set_ended(record: &StatusRecord, task: Option<&Task>, set: &mut impl FnMut(&str, String)) {
+    let past = Past {
+        attempt: record.lineage.attempt,
+        fence: record.lineage.fence,
+        lost: record.lineage.lost,
+        ran_ms: record.lineage.ran_ms,
+        resume: record.resume,
+    };
+    set_past(&past, task, set);
+    set("status", record.status.to_string());
+    set("server", record.server.clone());
+    set("found", record.found.to_string());
+    set("found_by_pass", record.found_by_pass.to_string());
+    if let Some(error) = &record.error {
+        set("error", error.clone());
+    }
+    // Labels: Redis' own times are lost.
+    for name in ["queued_ms", "finished_ms"] {
+        set(name, record.at_ms.to_string());
     }
 }
 

@@ -44,7 +44,7 @@ pub use claims::{
     Refused, Release, Renewal, Renewed,
 };
 pub use connection::ClaimTable;
-pub use control::{Retry, Steered};
+pub use control::{Restart, Retry, Steered};
 pub use error::ClaimTableError;
 pub use ingest::{
     Audit, Beginning, Cursor, Disposition, Ingest, Ingested, NewTask, Outcome, Past, Start,

@@ -1,7 +1,6 @@
 //! The form of a checkpoint: where the next attempt of a task continues, and the probe order for which that is valid. Pure.
 
 use super::found_by_pass::FoundByPass;
-use super::record_fields::RecordFields;
 use super::text::Invalid;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
@@ -86,25 +85,6 @@ fn first_pass() -> u32 {
 
 fn is_first_pass(pass: &u32) -> bool {
     *pass == first_pass()
-}
-
-impl Resume {
-    /// Reads the fields of a record. Errs if one has a wrong type; a probe order that cannot be parsed counts as none.
-    pub(super) fn from_fields(fields: &RecordFields<'_>) -> Result<Resume, Invalid> {
-        let pass = fields.number("resume_pass")?.unwrap_or(1);
-        let found = fields.numbers("resume_found_by_pass")?.unwrap_or_default();
-        let probe_order = fields.text("resume_for")?;
-        Ok(Resume {
-            position: Position {
-                // One that does not exist is refused with the probe order.
-                pass: u32::try_from(pass).unwrap_or(u32::MAX),
-                index: fields.number("resume_index")?.unwrap_or(0),
-            },
-            found: FoundByPass::from_counts(&found)
-                .map_err(|error| error.of("resume_found_by_pass"))?,
-            probe_order: probe_order.and_then(|text| text.parse().ok()),
-        })
-    }
 }
 
 fn is_zero(number: &u64) -> bool {

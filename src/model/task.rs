@@ -5,7 +5,6 @@
 use super::found_by_pass::RETRIES_MAX;
 use super::ports::Ports;
 use super::record_fields::RecordFields;
-use super::resume::Resume;
 use super::targets::Targets;
 use super::text::{Invalid, fingerprint, one_line, without_byte_order_mark};
 use serde::Serialize;
@@ -63,6 +62,14 @@ impl TaskId {
     /// The id of a record without a valid one: its position in the topic.
     pub fn of_record(partition: i32, offset: i64) -> TaskId {
         TaskId(format!("record-{partition}-{offset}"))
+    }
+
+    /// Whether the id has the form of [`TaskId::of_record`].
+    pub fn is_of_record(&self) -> bool {
+        let place = self.0.strip_prefix("record-");
+        let numbers = place.and_then(|place| place.split_once('-'));
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        numbers.is_some_and(|(partition, offset)| is_number(partition) && is_number(offset))
     }
 
     /// The id as text.
@@ -238,11 +245,9 @@ pub struct Task {
     pub job_id: Option<TaskId>,
     /// How many tasks of the job may send at the same time in the whole group; none: no limit. Only with `job_id`.
     pub parallel: Option<u32>,
-    /// How often an operator has started it again after its end. A record with a higher value starts a task again that failed or was
-    /// cancelled.
+    /// How often an operator has started it again after its end. A record with the next higher value, and the same probes, starts a task again
+    /// that failed, was cancelled or was refused, from its checkpoint.
     pub retry: u32,
-    /// Where a retry begins.
-    pub resume: Resume,
 }
 
 /// A record that is not a valid task: the error, and the id if it could be read.
@@ -273,7 +278,6 @@ impl Task {
             job_id: None,
             parallel: None,
             retry: 0,
-            resume: Resume::default(),
         }
     }
 
@@ -360,8 +364,6 @@ struct TaskRecord {
     parallel: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry: Option<u32>,
-    #[serde(flatten)]
-    resume: Resume,
 }
 
 impl Task {
@@ -401,7 +403,6 @@ impl Task {
             job_id: field("job_id", fields.text("job_id")?.map(str::parse).transpose())?,
             parallel: optional("parallel", 1, JOB_PARALLEL_MAX)?,
             retry: optional("retry", 0, RETRY_MAX)?.unwrap_or(0),
-            resume: Resume::from_fields(fields)?,
             task_id,
         };
         check_fields(&task).map_err(|(field, error)| error.of(field))?;
@@ -427,7 +428,6 @@ impl From<&Task> for TaskRecord {
             job_id: task.job_id.as_ref().map(|id| id.to_string()),
             parallel: task.parallel,
             retry: (task.retry > 0).then_some(task.retry),
-            resume: task.resume,
         }
     }
 }
@@ -604,21 +604,6 @@ mod tests {
                 "retries",
                 json!("1"),
                 "retries: the string \"1\" is not a whole number",
-            ),
-            (
-                "resume_index",
-                json!("1"),
-                "resume_index: the string \"1\" is not",
-            ),
-            (
-                "resume_found_by_pass",
-                json!(7),
-                "resume_found_by_pass: 7 is not a list",
-            ),
-            (
-                "resume_for",
-                json!([]),
-                "resume_for: a list is not a string",
             ),
             (
                 "priority",

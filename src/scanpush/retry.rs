@@ -1,7 +1,7 @@
 //! `scanpush retry`: starts tasks again that failed, were cancelled, or that no server might run, from their checkpoints.
 //!
 //! An ended task's offset is committed, so a retry must be a new record on Kafka, or a crash would lose it. The record has the same id and a
-//! higher `retry`; it does not affect a task that runs or ended in another way.
+//! higher `retry`; it does not affect a task that runs or ended in another way. The checkpoint is not in it: servers know it.
 
 use super::Command;
 use super::control::{CONTROL_POLL_INTERVAL, CONTROL_WAIT};
@@ -9,14 +9,14 @@ use super::ids::{JOB, TaskNames, TaskOptions, unknown_task};
 use super::options::JSON;
 use super::output::Output;
 use super::task_topic;
-use crate::claim_table::{ClaimTable, ClaimTableError, Retry};
+use crate::claim_table::{ClaimTable, ClaimTableError, Restart, Retry};
 use crate::connection::Connection;
 use crate::exit::Failure;
 use crate::flags::Reader;
 use crate::kafka::Messages;
 use crate::model::task::RETRY_MAX;
 use crate::model::text::quoted;
-use crate::model::{GroupName, ProbeOrder, State, Targets, Task, TaskId};
+use crate::model::{GroupName, ProbeOrder, State, Targets, TaskId};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -51,19 +51,19 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     let mut claim_table = ClaimTable::connect(redis, group.as_str()).map_err(runtime)?;
     let found = options.names.find(&mut claim_table).map_err(runtime)?;
     let all_found = found.report(group, output);
-    let (tasks, refused) = choose(&found.tasks, &mut claim_table, &options).map_err(runtime)?;
+    let (restarts, refused) = choose(&found.tasks, &mut claim_table, &options).map_err(runtime)?;
     for line in &refused {
         output.problem(&format!("scanpush: {line}"));
     }
     let all_chosen = all_found && refused.is_empty();
-    if tasks.is_empty() {
+    if restarts.is_empty() {
         if all_chosen {
             output.problem("scanpush: no task of the job can be retried: none has failed, been cancelled or been rejected by all servers");
         }
         return Err(Failure::Said);
     }
-    send(&tasks, &options, output)?;
-    let late = wait_ingested(&tasks, &mut claim_table, CONTROL_WAIT).map_err(runtime)?;
+    send(&restarts, &options, output)?;
+    let late = wait_ingested(&restarts, &mut claim_table, CONTROL_WAIT).map_err(runtime)?;
     if late > 0 {
         output.problem(&format!(
             "scanpush: Kafka has the records, but no server has ingested {late} of them yet; they are not lost"
@@ -80,31 +80,31 @@ fn choose(
     ids: &[TaskId],
     claim_table: &mut ClaimTable,
     options: &TaskOptions,
-) -> Result<(Vec<Task>, Vec<String>), ClaimTableError> {
-    let (mut tasks, mut refused) = (Vec::new(), Vec::new());
+) -> Result<(Vec<Restart>, Vec<String>), ClaimTableError> {
+    let (mut restarts, mut refused) = (Vec::new(), Vec::new());
     for (id, retry) in ids.iter().zip(claim_table.retries(ids)?) {
-        match task_of(id, retry, &options.connection.group) {
-            Ok(task) => tasks.push(task),
+        match restart_of(id, retry, &options.connection.group) {
+            Ok(restart) => restarts.push(restart),
             Err(_) if options.names.job.is_some() => {}
             Err(reason) => refused.push(reason),
         }
     }
-    Ok((tasks, refused))
+    Ok((restarts, refused))
 }
 
-/// The task with which `id` starts again, or the line that says why it cannot.
-fn task_of(id: &TaskId, retry: Retry, group: &GroupName) -> Result<Task, String> {
+/// How `id` starts again, or the line that says why it cannot.
+fn restart_of(id: &TaskId, retry: Retry, group: &GroupName) -> Result<Restart, String> {
     match startable(retry) {
-        Ok(task) => Ok(task),
+        Ok(restart) => Ok(restart),
         Err(None) => Err(unknown_task(id, group)),
         Err(Some(why)) => Err(format!("retry: {}: {why}", quoted(id.as_str()))),
     }
 }
 
-/// The task with which a task starts again, or why it cannot; no reason for an unknown task.
-pub(super) fn startable(retry: Retry) -> Result<Task, Option<String>> {
+/// How a task starts again, or why it cannot; no reason for an unknown task.
+pub(super) fn startable(retry: Retry) -> Result<Restart, Option<String>> {
     Err(Some(match retry {
-        Retry::Task(task) => return Ok(*task),
+        Retry::Again(restart) => return Ok(*restart),
         Retry::Unknown => return Err(None),
         Retry::Open(state) => format!("it has not ended: {state}"),
         Retry::Ended(State::Rejected) => "it was rejected: not a valid task".to_owned(),
@@ -114,36 +114,40 @@ pub(super) fn startable(retry: Retry) -> Result<Task, Option<String>> {
 }
 
 /// The messages with which these tasks start again.
-pub(super) fn messages_of(tasks: &[Task]) -> Arc<Messages> {
+pub(super) fn messages_of(restarts: &[Restart]) -> Arc<Messages> {
     let mut messages = Messages::default();
-    for task in tasks {
-        messages.push_task(task);
+    for restart in restarts {
+        messages.push_task(&restart.task);
     }
     Arc::new(messages)
 }
 
 /// Sends the records and prints those that Kafka has acknowledged. Fails if it has not acknowledged all.
-fn send(tasks: &[Task], options: &TaskOptions, output: &mut Output<'_>) -> Result<(), Failure> {
-    let sent = task_topic::connect(&options.connection, output)?.send(&messages_of(tasks));
+fn send(
+    restarts: &[Restart],
+    options: &TaskOptions,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    let sent = task_topic::connect(&options.connection, output)?.send(&messages_of(restarts));
     let Err(error) = sent else {
-        return show(tasks, options.json, output);
+        return show(restarts, options.json, output);
     };
-    let acknowledged = error.acknowledged.iter().map(|&index| &tasks[index]);
+    let acknowledged = error.acknowledged.iter().map(|&index| &restarts[index]);
     show(acknowledged, options.json, output)?;
     output.problem(&format!(
         "scanpush: Kafka: {error}: {} of {} records acknowledged; repeat the command for the others",
         error.acknowledged.len(),
-        tasks.len()
+        restarts.len()
     ));
     Err(Failure::Said)
 }
 
 fn show<'a>(
-    tasks: impl IntoIterator<Item = &'a Task>,
+    restarts: impl IntoIterator<Item = &'a Restart>,
     json: bool,
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
-    for task in tasks {
+    for Restart { task, resume } in restarts {
         match json {
             true => output.line(&task.to_record())?,
             false => output.line(&format!(
@@ -151,7 +155,7 @@ fn show<'a>(
                 task.task_id,
                 task.retry,
                 ProbeOrder::new(task, &Targets::default(), task.band_width.pps())
-                    .percent_at(task.resume.position)
+                    .percent_at(resume.position)
             ))?,
         }
     }
@@ -160,18 +164,24 @@ fn show<'a>(
 
 /// Waits up to `wait` until a server has ingested the records. Returns the number of those that were not.
 pub(super) fn wait_ingested(
-    tasks: &[Task],
+    restarts: &[Restart],
     claim_table: &mut ClaimTable,
     wait: Duration,
 ) -> Result<usize, ClaimTableError> {
     let give_up_at = Instant::now() + wait;
-    let ids: Vec<TaskId> = tasks.iter().map(|task| task.task_id.clone()).collect();
+    let ids: Vec<TaskId> = restarts
+        .iter()
+        .map(|restart| restart.task.task_id.clone())
+        .collect();
     loop {
         let states = claim_table.tasks_of(&ids)?;
         let late = states
             .iter()
-            .zip(tasks)
-            .filter(|(live, task)| live.as_ref().is_none_or(|live| live.retry < task.retry))
+            .zip(restarts)
+            .filter(|(live, restart)| {
+                live.as_ref()
+                    .is_none_or(|live| live.retry < restart.task.retry)
+            })
             .count();
         if late == 0 || Instant::now() >= give_up_at {
             return Ok(late);
@@ -183,8 +193,8 @@ pub(super) fn wait_ingested(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Resume;
     use crate::model::resume::Position;
+    use crate::model::{Resume, Task};
 
     #[test]
     fn what_is_not_retried_has_a_reason() {
@@ -212,7 +222,7 @@ mod tests {
                 "retry: \"t1\": it was retried 1000 times: push it again",
             ),
         ] {
-            assert_eq!(task_of(&id, retry, &group).unwrap_err(), why);
+            assert_eq!(restart_of(&id, retry, &group).unwrap_err(), why);
         }
     }
 
@@ -220,10 +230,6 @@ mod tests {
     fn a_line_a_task_or_its_record() {
         let task = Task {
             retry: 2,
-            resume: Resume {
-                position: Position { pass: 1, index: 64 },
-                ..Resume::default()
-            },
             ..Task::new(
                 "t1".parse().unwrap(),
                 "172.16.0.0/24".parse().unwrap(),
@@ -231,16 +237,20 @@ mod tests {
                 "800".parse().unwrap(),
             )
         };
+        let restart = Restart {
+            task: task.clone(),
+            resume: Resume {
+                position: Position { pass: 1, index: 64 },
+                ..Resume::default()
+            },
+        };
         let shown = |json| {
             let (mut out, mut err) = (Vec::new(), Vec::new());
             let mut output = Output::new(&mut out, &mut err, None, false);
-            show([&task], json, &mut output).unwrap();
+            show([&restart], json, &mut output).unwrap();
             String::from_utf8(out).unwrap()
         };
         assert_eq!(shown(false), "t1  retry 2 from 25.00%\n");
-        assert_eq!(
-            Task::from_record(shown(true).trim().as_bytes()),
-            Ok(task.clone())
-        );
+        assert_eq!(Task::from_record(shown(true).trim().as_bytes()), Ok(task));
     }
 }

@@ -60,6 +60,11 @@ pub const TESTS: &[Test] = &[
         retried_and_flushed,
     ),
     (
+        "a_forged_retry_is_rejected_and_the_task_stays_as_it_was",
+        Needs::KafkaAndRedis,
+        forged_retry,
+    ),
+    (
         "tasks_that_cannot_be_controlled_are_named_with_exit_code_1",
         Needs::KafkaAndRedis,
         errors,
@@ -395,6 +400,95 @@ fn retried_and_flushed() {
     assert_eq!(fleet.wait_ended(&held, SOON).status, State::Completed);
     assert_eq!(fleet.standin_starts(), 4);
     fleet.wait_committed(shared_kafka());
+}
+
+fn forged_retry() {
+    let (fleet, _redis) = with_own_redis("forged-retry", &json!({}));
+    let server = fleet.ready_scand("a", &[]);
+    // It holds the committed offset back, so that all records are read again after Redis has lost its data.
+    fleet.push_network(&fleet.network(1), 10, &["-id", "held"]);
+    fleet.wait_progress("held", 1.0);
+    run_ok(&fleet, &["pause", "held"]);
+    let network = fleet.network(0);
+    let id = fleet.push_network(&network, 40, &["-id", "target", "-wait", "0"]);
+    fleet.wait_progress(&id, 40.0);
+    run_ok(&fleet, &["cancel", &id]);
+    let cancelled = fleet.wait_ended(&id, SOON);
+    assert_eq!(cancelled.status, State::Cancelled);
+    let record = |change: Value| {
+        let mut record = json!({"task_id": id, "ip_range": network, "ports": "443", "band_width": "1000", "wait_s": 0, "retry": 1});
+        for (name, value) in change.as_object().unwrap() {
+            record[name] = value.clone();
+        }
+        record.to_string()
+    };
+    let forge = |changes: &[(Value, &str)]| {
+        let records: Vec<String> = changes
+            .iter()
+            .map(|(change, _)| record(change.clone()))
+            .collect();
+        fleet.push_raw(&records);
+        for (_, why) in changes {
+            let rejected = wait_for("the record to be rejected", SOON, || {
+                let mut all = fleet.records("status").into_iter();
+                all.find(|status| {
+                    status["error"]
+                        .as_str()
+                        .is_some_and(|text| text.contains(why))
+                })
+            });
+            assert_eq!(rejected["status"], "rejected");
+            let name = rejected["task_id"].as_str().unwrap();
+            assert!(name.starts_with("record-0-"), "{name}");
+            assert!(server.log().contains(why));
+            let in_redis = wait_for("it to be in Redis", SOON, || fleet.task(name));
+            assert_eq!(in_redis.status, State::Rejected);
+        }
+    };
+    forge(&[
+        (json!({"ip_range": fleet.network(2)}), "another ip_range"),
+        (
+            json!({"exclude": network.replace("/24", "/25")}),
+            "another exclude",
+        ),
+        (json!({"retry": 1000}), "not 1000"),
+        (json!({"retry": 2, "ip_range": fleet.network(2)}), "not 2"),
+    ]);
+    let same = |task: &scan::claim_table::LiveTask| {
+        (
+            task.status,
+            task.retry,
+            task.resume_index,
+            task.ip_range.clone(),
+        )
+    };
+    assert_eq!(same(&fleet.task(&id).unwrap()), same(&cancelled));
+    fleet.flush_redis();
+    let restored = wait_for("the ended task to be in Redis again", SOON, || {
+        fleet.task(&id)
+    });
+    assert_eq!(same(&restored), same(&cancelled));
+    forge(&[(json!({"ports": "22"}), "another ports")]);
+    // What servers wrote decides where the retry begins.
+    fleet.push_raw(&[record(
+        json!({"resume_index": 255, "resume_for": "1-1-1000-1"}),
+    )]);
+    let ended = wait_for("the retry to complete", SOON, || {
+        fleet
+            .task(&id)
+            .filter(|task| task.status == State::Completed)
+    });
+    assert_eq!((ended.retry, ended.ip_range), (1, cancelled.ip_range));
+    assert_eq!(fleet.findings(&id), addresses(&network, 443));
+    assert_eq!(fleet.standin_starts(), 2);
+    // What was rejected is not judged again, by what became of the task later.
+    fleet.flush_redis();
+    wait_for("the held task to be in Redis again", SOON, || {
+        fleet.task("held")
+    });
+    run_ok(&fleet, &["cancel", "held"]);
+    fleet.wait_committed(shared_kafka());
+    assert_eq!(fleet.standin_starts(), 2);
 }
 
 fn errors() {

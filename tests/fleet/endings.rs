@@ -44,6 +44,7 @@ fn ingest(claim_table: &mut ClaimTable, id: &TaskId, disposition: Disposition) {
         tasks: &[NewTask {
             offset: 0,
             task_id: id.clone(),
+            record_id: TaskId::of_record(0, 0),
             task: Some(task),
             disposition,
         }],

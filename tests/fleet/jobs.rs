@@ -422,12 +422,12 @@ fn impossible_shards() {
     late["task_id"] = "no-task".into();
     late["retry"] = 1.into();
     push(&fleet, &[late]);
-    wait_until("the record to be ignored as a duplicate", SOON, || {
-        let logs = ["a", "b", "c"].map(|name| fleet.folder.join(format!("{name}.log")));
-        logs.iter().any(|log| {
-            let log = std::fs::read_to_string(log).unwrap();
-            log.contains("task no-task: pushed again")
-        })
+    let refusal = "it would start task no-task again: it has ended as rejected";
+    wait_until("the record to be rejected", SOON, || {
+        let records = fleet.records("status");
+        records
+            .iter()
+            .any(|record| record["error"] == refusal && record["status"] == "rejected")
     });
     assert_eq!(fleet.task("no-task").unwrap().status, State::Rejected);
 }

@@ -12,7 +12,9 @@ use scan::claim_table::{
     Release, Renewal, Start,
 };
 use scan::model::resume::Position;
-use scan::model::{Extent, FoundByPass, Lineage, Progress, Resume, State, Task, TaskId};
+use scan::model::{
+    Extent, FoundByPass, Lineage, Progress, Resume, State, StatusRecord, Task, TaskId,
+};
 use scan::scand::DISPATCH_IDLE_TICK;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,6 +75,16 @@ pub const TESTS: &[Test] = &[
         "an_end_taken_over_from_a_lost_server_says_what_was_scanned",
         Needs::KafkaAndRedis,
         extent_of_a_reaped_end,
+    ),
+    (
+        "a_record_takes_no_task_over",
+        Needs::KafkaAndRedis,
+        takeover,
+    ),
+    (
+        "a_retry_continues_only_at_a_checkpoint_that_a_server_wrote",
+        Needs::KafkaAndRedis,
+        checkpoint_of_a_retry,
     ),
     (
         "lost_servers_are_counted_separately_from_failures",
@@ -426,8 +438,9 @@ fn new_task(name: &str, offset: i64, priority: u8) -> NewTask {
     NewTask {
         offset,
         task_id: id,
+        record_id: TaskId::of_record(0, offset),
         task: Some(task),
-        disposition: Disposition::Ready(Past::default()),
+        disposition: Disposition::New,
     }
 }
 
@@ -836,12 +849,15 @@ fn begun() {
     let cursor = table.cursor();
     let mut retried = new_task("t", cursor.next, 5);
     retried.task.as_mut().unwrap().retry = 1;
-    retried.disposition = Disposition::Ready(Past {
+    let again = Outcome::Again {
         resume: resume_at(7),
-        ..Past::default()
-    });
-    table.ingest_at(&cursor, &[retried]);
+    };
+    assert_eq!(
+        table.ingest_at(&cursor, &[retried]),
+        Ingested::Done(vec![again])
+    );
     let claimed = table.claim().unwrap();
+    assert_eq!(claimed.resume, resume_at(7), "the checkpoint is kept");
     assert_eq!(claimed.begun_ms, Some(of_second), "by another run");
 
     // As after a rebuild.
@@ -884,6 +900,181 @@ fn extent_of_a_reaped_end() {
     assert_eq!((task.status, &task.extent), (State::Completed, &extent));
     assert_eq!(table.end_as(task), ClaimState::Ok);
     assert_eq!(table.hash("t").get("server_exclude"), None, "not kept");
+}
+
+/// A record of the task `t` with this retry, at the cursor of the table.
+fn retry_of(table: &mut Table, retry: u32, change: impl Fn(&mut Task)) -> NewTask {
+    let offset = table.cursor().next;
+    let mut new = new_task("t", offset, 5);
+    let task = new.task.as_mut().unwrap();
+    task.retry = retry;
+    change(task);
+    new
+}
+
+impl Table {
+    /// Ingests one record at the cursor.
+    fn ingest_one(&mut self, new: NewTask) -> Outcome {
+        let cursor = self.cursor();
+        match self.ingest_at(&cursor, &[new]) {
+            Ingested::Done(outcomes) => outcomes.into_iter().next().unwrap(),
+            Ingested::Moved => panic!("nobody else moves it"),
+        }
+    }
+
+    /// Ends the task that is claimed next as cancelled.
+    fn cancel_next(&mut self) {
+        let claim = self.claim().unwrap().claim();
+        let cancelled = Ending {
+            status: State::Cancelled,
+            ..ending(&claim)
+        };
+        assert_eq!(self.end_as(&cancelled), ClaimState::Ok);
+    }
+}
+
+/// A record with an existing id never changes what the task scans, and cannot lock out later retries.
+fn takeover() {
+    let mut table = Table::new("takeover");
+    table.add("t", 5);
+    let retry = retry_of(&mut table, 1, |_| ());
+    let refused = |outcome: &Outcome, why: &str| match outcome {
+        Outcome::Refused { reason, .. } => {
+            assert!(
+                reason.contains("task t again") && reason.contains(why),
+                "{reason}"
+            );
+        }
+        other => panic!("{why}: {other:?}"),
+    };
+    refused(&table.ingest_one(retry), "it has not ended: queued");
+    table.cancel_next();
+    let before = table.hash("t");
+    type Change = fn(&mut Task);
+    let job: Change = |task| task.job_id = Some("other".parse().unwrap());
+    let forged: [(u32, Change, &str); 9] = [
+        (
+            1,
+            |task| task.ip_range = "172.16.9.0/30".parse().unwrap(),
+            "another ip_range",
+        ),
+        (
+            1,
+            |task| task.exclude = "172.16.0.0/25".parse().unwrap(),
+            "another exclude",
+        ),
+        (
+            1,
+            |task| task.ports = "22".parse().unwrap(),
+            "another ports",
+        ),
+        (1, |task| task.seed += 1, "another seed"),
+        (1, |task| task.shard = "1/2".parse().ok(), "another shard"),
+        (1, |task| task.retries = 1, "another retries"),
+        (1, job, "another job_id"),
+        (
+            2,
+            |_| (),
+            "its last retry is 0, so the next one is 1, not 2",
+        ),
+        (1000, |_| (), "not 1000"),
+    ];
+    for (retry, change, why) in forged {
+        let new = retry_of(&mut table, retry, change);
+        let (offset, id) = (new.offset, new.record_id.clone());
+        refused(&table.ingest_one(new), why);
+        assert_eq!(table.hash("t"), before, "{why}");
+        let rejected = table.hash(id.as_str());
+        assert_eq!(rejected["ending"], "rejected");
+        assert!(rejected["error"].contains(why), "{rejected:?}");
+        assert!(
+            table.committable().unwrap() <= offset,
+            "until it is reported"
+        );
+    }
+    let same = retry_of(&mut table, 0, |_| ());
+    assert_eq!(table.ingest_one(same), Outcome::Duplicate);
+
+    // An honest one, pressed twice. What does not concern the probes may change.
+    let [first, second] = [10, 20].map(|wait_s| {
+        let mut new = retry_of(&mut table, 1, |_| ());
+        new.task.as_mut().unwrap().wait_s = wait_s;
+        new
+    });
+    assert!(matches!(table.ingest_one(first), Outcome::Again { .. }));
+    let second = NewTask {
+        offset: table.cursor().next,
+        record_id: TaskId::of_record(0, table.cursor().next),
+        ..second
+    };
+    assert_eq!(table.ingest_one(second), Outcome::Duplicate);
+    assert_eq!(table.hash("t")["retry"], "1");
+    let claim = table.claim().unwrap();
+    assert_eq!((claim.task.wait_s, claim.lineage.attempt), (10, 1));
+    assert_eq!(table.end(&claim.claim()), ClaimState::Ok);
+    let completed = retry_of(&mut table, 2, |_| ());
+    refused(&table.ingest_one(completed), "it has ended as completed");
+}
+
+/// The checkpoint of a retry is what Redis knows, or what scan-status says after Redis lost its data; never part of the record.
+fn checkpoint_of_a_retry() {
+    let forged =
+        br#"{"task_id":"t","ip_range":"172.16.0.0/24","ports":"443","band_width":"1000","retry":1,
+        "resume_pass":1,"resume_index":250,"resume_found_by_pass":[9],"resume_for":"1-1-1000-1"}"#;
+    let mut table = Table::new("checkpoint-of-a-retry");
+    table.add("t", 5);
+    let claim = table.claim().unwrap().claim();
+    table.checkpoint(&claim, 7);
+    let failed = Ending {
+        status: State::Failed,
+        ..ending(&claim)
+    };
+    assert_eq!(table.end_as(&failed), ClaimState::Ok);
+    let mut retry = retry_of(&mut table, 1, |_| ());
+    retry.task = Some(Task::from_record(forged).unwrap());
+    let again = Outcome::Again {
+        resume: resume_at(7),
+    };
+    assert_eq!(table.ingest_one(retry), again);
+    assert_eq!(table.claim().unwrap().resume, resume_at(7));
+
+    // Redis lost its data, and the task's first record is read again.
+    let mut table = Table::new("restored-end");
+    let record: StatusRecord = serde_json::from_str(
+        r#"{"task_id":"t","status":"failed","server":"a","attempt":3,"fence":77,"found":5,"error":"why","partition":0,"offset":0,
+            "resume_index":9,"at_ms":1}"#,
+    )
+    .unwrap();
+    let mut first = new_task("t", table.cursor().next, 5);
+    first.disposition = Disposition::Ended {
+        restored: Some(Box::new(record)),
+    };
+    assert_eq!(table.ingest_one(first), Outcome::Ended);
+    assert!(table.claim().is_none());
+    let next = table.cursor().next;
+    assert_eq!(table.committable(), Some(next), "it has ended");
+    let id: TaskId = "t".parse().unwrap();
+    let known = table.claim_table.task(&id).unwrap().unwrap();
+    assert_eq!(
+        (known.status, known.error.as_deref()),
+        (State::Failed, Some("why"))
+    );
+    let forged = retry_of(&mut table, 1, |task| task.ports = "22".parse().unwrap());
+    assert!(matches!(table.ingest_one(forged), Outcome::Refused { .. }));
+    let retry = retry_of(&mut table, 1, |_| ());
+    let again = Outcome::Again {
+        resume: resume_at(9),
+    };
+    assert_eq!(table.ingest_one(retry), again);
+    let claimed = table.claim().unwrap();
+    assert_eq!((claimed.resume, claimed.lineage.attempt), (resume_at(9), 1));
+    assert!(claimed.lineage.fence > 77);
+
+    // Redis knows nothing of the task: the record defines it, and it begins at 0.
+    let mut table = Table::new("unknown-retry");
+    let unknown = retry_of(&mut table, 3, |_| ());
+    assert_eq!(table.ingest_one(unknown), Outcome::Added);
+    assert_eq!(table.claim().unwrap().resume, Resume::default());
 }
 
 fn lost_servers() {

@@ -108,28 +108,32 @@ impl Poll {
             (Outcome::Added, Disposition::Paused(_)) => {
                 info!("was paused when Redis lost its data, and stays paused");
             }
+            (Outcome::Added, Disposition::New) => {
+                self.report_queued(partition, new, &Past::default());
+            }
             (Outcome::Added, Disposition::Ready(past)) => {
                 self.report_queued(partition, new, past);
             }
+            (Outcome::Again { resume }, _) => {
+                let past = Past {
+                    resume,
+                    ..Past::default()
+                };
+                self.report_queued(partition, new, &past);
+            }
             (Outcome::Rejected { fence }, Disposition::Rejected { reason }) => {
-                warn!("rejected, partition {partition} offset {offset}: {reason}");
                 let claim = Claim {
                     task_id: id.clone(),
                     fence,
                 };
-                self.held_claims.take(&claim, sent, self.lease);
-                self.send(StateChange::End(Box::new(Ending {
-                    task_id: claim.task_id,
-                    lineage: Lineage {
-                        fence,
-                        ..Lineage::unclaimed(partition, offset)
-                    },
-                    status: State::Rejected,
-                    error: Some(reason.clone()),
-                    found: FoundByPass::default(),
-                    resume: Resume::default(),
-                    extent: Extent::default(),
-                })));
+                self.reject(claim, (partition, offset), reason, sent);
+            }
+            (Outcome::Refused { fence, reason }, _) => {
+                let claim = Claim {
+                    task_id: new.record_id.clone(),
+                    fence,
+                };
+                self.reject(claim, (partition, offset), &reason, sent);
             }
             (Outcome::Duplicate, _) => {
                 warn!("pushed again at partition {partition} offset {offset}, ignored");
@@ -137,6 +141,24 @@ impl Poll {
             (Outcome::Ended, _) => debug!("has already ended, not run again"),
             (outcome, _) => debug!("{outcome:?}"),
         }
+    }
+
+    /// Ends what the record at this partition and offset is, under a claim that was made by a request sent at `sent`.
+    fn reject(&self, claim: Claim, (partition, offset): (i32, i64), reason: &str, sent: Instant) {
+        warn!("rejected, partition {partition} offset {offset}: {reason}");
+        self.held_claims.take(&claim, sent, self.lease);
+        self.send(StateChange::End(Box::new(Ending {
+            task_id: claim.task_id,
+            lineage: Lineage {
+                fence: claim.fence,
+                ..Lineage::unclaimed(partition, offset)
+            },
+            status: State::Rejected,
+            error: Some(reason.to_owned()),
+            found: FoundByPass::default(),
+            resume: Resume::default(),
+            extent: Extent::default(),
+        })));
     }
 
     fn report_queued(&self, partition: i32, new: &NewTask, past: &Past) {

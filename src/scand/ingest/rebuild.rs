@@ -3,7 +3,7 @@
 
 use crate::claim_table::{Disposition, Past};
 use crate::kafka::{FETCH_WAIT, Fetched, KafkaError, KafkaSettings, Reader, Record};
-use crate::model::{State, StatusRecord};
+use crate::model::{State, StatusRecord, TaskId};
 use crate::scand::retry_log::Stop;
 use log::info;
 use std::collections::{BTreeMap, HashMap};
@@ -13,9 +13,9 @@ use std::hash::{BuildHasher, RandomState};
 #[derive(Debug, Default)]
 pub struct TaskHistories {
     tasks: HashMap<String, StatusRecord>,
-    /// Hashes of the ids of ended tasks with their last retry: every id of the topic is kept here. That the hash of one of a million ids equals that
+    /// Hashes of the ids of ended tasks with their last retry and its end: every id of the topic is kept here. That the hash of one of a million ids equals that
     /// of one of a hundred thousand new tasks happens once in a hundred million rebuilds.
-    ended_before: HashMap<u64, u32>,
+    ended_before: HashMap<u64, (u32, State)>,
     hasher: RandomState,
 }
 
@@ -99,8 +99,11 @@ impl TaskHistories {
             // A record with the same id may be at or above `from`, if a push was repeated.
             if record.status.is_terminal() {
                 let id = self.hasher.hash_one(&record.task_id);
-                let last = self.ended_before.entry(id).or_default();
-                *last = record.lineage.retry.max(*last);
+                let end = (record.lineage.retry, record.status);
+                let last = self.ended_before.entry(id).or_insert(end);
+                if end.0 >= last.0 {
+                    *last = end;
+                }
             }
             return;
         }
@@ -119,6 +122,32 @@ impl TaskHistories {
         }
     }
 
+    /// Whether the record at this offset, whose id is `record_id`, was rejected: it must not be judged again by what is known later.
+    pub fn was_rejected(&self, record_id: &TaskId, offset: i64) -> bool {
+        self.tasks.get(record_id.as_str()).is_some_and(|record| {
+            record.status == State::Rejected && record.lineage.offset == offset
+        })
+    }
+
+    /// Why a record with this `retry` may not start the task `id` again; none if it may, or if nothing is known. The claim table judges the same by
+    /// what it has, but tasks that completed, and those below the committed offset, are not in a table that is rebuilt.
+    pub fn refusal(&self, id: &str, retry: u32) -> Option<String> {
+        let (last, state) = match self.tasks.get(id) {
+            Some(record) => (record.lineage.retry, record.status),
+            None => *self.ended_before.get(&self.hasher.hash_one(id))?,
+        };
+        let why = match retry.checked_sub(last) {
+            None | Some(0) => return None,
+            _ if state == State::Completed => format!("it has ended as {state}"),
+            Some(1) => return None,
+            _ => format!(
+                "its last retry is {last}, so the next one is {}, not {retry}",
+                last + 1
+            ),
+        };
+        Some(format!("it would start task {id} again: {why}"))
+    }
+
     /// What to do with the task `id` when its record with this `retry` is read again; none if there is no history.
     pub fn disposition(&self, id: &str, retry: u32) -> Option<Disposition> {
         let known = self
@@ -128,8 +157,8 @@ impl TaskHistories {
         let Some(record) = known else {
             let ended = self.ended_before.get(&self.hasher.hash_one(id));
             return ended
-                .filter(|&&last| last >= retry)
-                .map(|_| Disposition::Ended);
+                .filter(|&&(last, _)| last >= retry)
+                .map(|_| Disposition::Ended { restored: None });
         };
         let past = Past {
             attempt: record.lineage.attempt,
@@ -140,8 +169,10 @@ impl TaskHistories {
         };
         Some(match record.status {
             // The task continued with a later record.
-            _ if record.lineage.retry > retry => Disposition::Ended,
-            state if state.is_terminal() => Disposition::Ended,
+            _ if record.lineage.retry > retry => Disposition::Ended { restored: None },
+            state if state.is_terminal() => Disposition::Ended {
+                restored: state.may_be_retried().then(|| Box::new(record.clone())),
+            },
             State::Running => Disposition::Held {
                 server: record.server.clone(),
                 past,
@@ -176,6 +207,60 @@ mod tests {
         history.note(&value, &BTreeMap::from([(0, 10)]));
     }
 
+    fn has_ended(history: &TaskHistories, id: &str, retry: u32) -> bool {
+        matches!(
+            history.disposition(id, retry),
+            Some(Disposition::Ended { .. })
+        )
+    }
+
+    #[test]
+    fn a_retry_raises_the_counter_by_one_and_follows_no_completed_scan() {
+        let from = BTreeMap::from([(0, 10)]);
+        // Below and above the committed offset.
+        for offset in [3, 12] {
+            for (end, retry, refused) in [
+                (State::Failed, 1, None),
+                (State::Failed, 2, None),
+                (
+                    State::Failed,
+                    3,
+                    Some("its last retry is 1, so the next one is 2, not 3"),
+                ),
+                (State::Cancelled, 1000, Some("not 1000")),
+                (State::Completed, 1, None),
+                (State::Completed, 2, Some("it has ended as completed")),
+            ] {
+                let mut history = TaskHistories::default();
+                history.note(&change(State::Failed, 5, 0, offset), &from);
+                history.note(&change(end, 7, 1, offset + 1), &from);
+                let why = history.refusal("t", retry);
+                assert_eq!(why.is_some(), refused.is_some(), "{end} {retry}: {why:?}");
+                assert!(why.unwrap_or_default().contains(refused.unwrap_or("")));
+            }
+        }
+        assert_eq!(TaskHistories::default().refusal("t", 1000), None);
+    }
+
+    #[test]
+    fn only_a_task_that_may_be_started_again_is_restored() {
+        let from = BTreeMap::from([(0, 0)]);
+        for (end, is_restored) in [
+            (State::Failed, true),
+            (State::Cancelled, true),
+            (State::Completed, false),
+        ] {
+            let mut history = TaskHistories::default();
+            history.note(&change(end, 7, 1, 3), &from);
+            let restored = |retry| match history.disposition("t", retry) {
+                Some(Disposition::Ended { restored }) => restored.is_some(),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(restored(1), is_restored, "{end}");
+            assert!(!restored(0), "a later record replaced it");
+        }
+    }
+
     /// A push was repeated because it was not acknowledged: the second record is after the committed offset, the first before it.
     #[test]
     fn a_duplicate_of_a_task_that_ended_long_ago_is_known() {
@@ -183,7 +268,7 @@ mod tests {
         note(&mut history, "long-ago", State::Running, 3);
         assert_eq!(history.disposition("long-ago", 0), None);
         note(&mut history, "long-ago", State::Completed, 3);
-        assert_eq!(history.disposition("long-ago", 0), Some(Disposition::Ended));
+        assert!(has_ended(&history, "long-ago", 0));
         assert_eq!(
             history.disposition("long-ago", 1),
             None,
@@ -210,7 +295,7 @@ mod tests {
             &BTreeMap::from([(0, 10)]),
         );
         history.note(b"not ours", &BTreeMap::new());
-        assert_eq!(history.disposition("ended", 0), Some(Disposition::Ended));
+        assert!(has_ended(&history, "ended", 0));
         assert!(matches!(
             history.disposition("runs", 0),
             Some(Disposition::Held {
@@ -280,7 +365,7 @@ mod tests {
         let from = BTreeMap::from([(0, 0)]);
         let mut history = TaskHistories::default();
         history.note(&change(State::Failed, 7, 0, 3), &from);
-        assert_eq!(history.disposition("t", 0), Some(Disposition::Ended));
+        assert!(has_ended(&history, "t", 0));
         assert_eq!(
             history.disposition("t", 1),
             None,
@@ -288,16 +373,12 @@ mod tests {
         );
         history.note(&change(State::Queued, 0, 1, 4), &from);
         history.note(&change(State::Failed, 7, 0, 3), &from);
-        assert_eq!(history.disposition("t", 0), Some(Disposition::Ended));
+        assert!(has_ended(&history, "t", 0));
         assert!(matches!(
             history.disposition("t", 1),
             Some(Disposition::Ready(_))
         ));
         history.note(&change(State::Completed, 9, 1, 4), &from);
-        assert_eq!(
-            history.disposition("t", 1),
-            Some(Disposition::Ended),
-            "a duplicate of the retry too"
-        );
+        assert!(has_ended(&history, "t", 1), "a duplicate of the retry too");
     }
 }

@@ -2,8 +2,9 @@
 //! Pure.
 
 use super::rebuild::TaskHistories;
-use crate::claim_table::{Cursor, Disposition, NewTask, Past};
+use crate::claim_table::{Cursor, Disposition, NewTask};
 use crate::kafka::{LogRange, Record};
+use crate::model::task::Rejected;
 use crate::model::task_bounds::TaskBounds;
 use crate::model::text::fingerprint;
 use crate::model::{Task, TaskId};
@@ -49,37 +50,56 @@ pub(super) fn new_task(
     bounds: &TaskBounds,
     histories: Option<&TaskHistories>,
 ) -> NewTask {
-    let (task_id, task, fresh) = match Task::from_record(&record.value) {
-        Ok(mut task) => {
-            bounds.lower_priority(&mut task);
-            let past = Past {
-                resume: task.resume,
-                ..Past::default()
-            };
-            (task.task_id.clone(), Some(task), Disposition::Ready(past))
-        }
-        Err(rejected) => (
-            rejected
-                .task_id
-                .unwrap_or_else(|| TaskId::of_record(partition, record.offset)),
-            None,
-            Disposition::Rejected {
-                reason: rejected.reason,
-            },
-        ),
-    };
-    let retry = task.as_ref().map_or(0, |task| task.retry);
-    let known = histories.and_then(|histories| histories.disposition(task_id.as_str(), retry));
-    let disposition = match (known, &task) {
-        (Some(Disposition::Ended), _) => Disposition::Ended,
-        (Some(known), Some(_)) => known,
-        _ => fresh,
-    };
-    NewTask {
+    let record_id = TaskId::of_record(partition, record.offset);
+    let parsed = Task::from_record(&record.value).and_then(|task| {
+        check_id(&task.task_id, &record_id)?;
+        Ok(task)
+    });
+    let new = |task_id, task, disposition| NewTask {
         offset: record.offset,
         task_id,
+        record_id: record_id.clone(),
         task,
         disposition,
+    };
+    let ended = Disposition::Ended { restored: None };
+    if histories.is_some_and(|histories| histories.was_rejected(&record_id, record.offset)) {
+        return new(record_id.clone(), None, ended);
+    }
+    match parsed {
+        Ok(mut task) => {
+            bounds.lower_priority(&mut task);
+            let id = task.task_id.as_str();
+            let refusal = histories.and_then(|histories| histories.refusal(id, task.retry));
+            if let Some(reason) = refusal {
+                return new(record_id.clone(), None, Disposition::Rejected { reason });
+            }
+            let known = histories.and_then(|histories| histories.disposition(id, task.retry));
+            let disposition = known.unwrap_or(Disposition::New);
+            new(task.task_id.clone(), Some(task), disposition)
+        }
+        Err(rejected) => {
+            let task_id = rejected.task_id.unwrap_or_else(|| record_id.clone());
+            let known = histories.and_then(|histories| histories.disposition(task_id.as_str(), 0));
+            let disposition = match known {
+                Some(Disposition::Ended { .. }) => ended,
+                _ => Disposition::Rejected {
+                    reason: rejected.reason,
+                },
+            };
+            new(task_id, None, disposition)
+        }
+    }
+}
+
+/// Errs if the id is that of another record: such ids name records that are rejected.
+fn check_id(task_id: &TaskId, record_id: &TaskId) -> Result<(), Rejected> {
+    match task_id.is_of_record() && task_id != record_id {
+        true => Err(Rejected {
+            task_id: None,
+            reason: format!("task_id: {task_id} names the record at that place, choose another id"),
+        }),
+        false => Ok(()),
     }
 }
 
@@ -212,6 +232,29 @@ mod tests {
             );
             let new = new_task(0, &record(0, &text), &bounds(), None);
             assert_eq!(new.task.unwrap().priority.get(), expected);
+        }
+    }
+
+    #[test]
+    fn an_id_of_another_record_is_refused() {
+        let task = |id: &str| {
+            let json = format!(
+                r#"{{"task_id":"{id}","ip_range":"172.16.0.0/24","ports":"443","band_width":"800"}}"#
+            );
+            new_task(3, &record(7, &json), &bounds(), None)
+        };
+        for (id, is_refused) in [
+            ("record-3-7", false),
+            ("record-3-8", true),
+            ("record-0-7", true),
+            ("record-3-", false),
+            ("record-3-8x", false),
+            ("record", false),
+        ] {
+            let new = task(id);
+            let refused = matches!(new.disposition, Disposition::Rejected { .. });
+            assert_eq!(refused, is_refused, "{id}");
+            assert!(!is_refused || new.task_id.as_str() == "record-3-7");
         }
     }
 

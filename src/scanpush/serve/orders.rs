@@ -6,10 +6,10 @@
 
 use super::problem::Problem;
 use super::route::Context;
-use crate::claim_table::{Order, Prioritised};
+use crate::claim_table::{Order, Prioritised, Restart};
 use crate::model::task::Priority;
 use crate::model::text::{one_line, quoted};
-use crate::model::{State, Task, TaskId};
+use crate::model::{State, TaskId};
 use crate::scanpush::control::{
     CONTROL_REQUEST_WAIT, Outcome, Patience, Report, steer, steer_late,
 };
@@ -126,8 +126,8 @@ fn retry(context: &Context<'_>, id: &TaskId) -> Result<TaskOrder, Problem> {
     let Some(retry) = retries.into_iter().next() else {
         return Err(Problem::unavailable("Redis gave no answer"));
     };
-    let task = match startable(retry) {
-        Ok(task) => task,
+    let restart = match startable(retry) {
+        Ok(restart) => restart,
         Err(None) => return Err(unknown(context, id)),
         Err(Some(why)) => {
             return Err(Problem::conflict(format!(
@@ -135,7 +135,7 @@ fn retry(context: &Context<'_>, id: &TaskId) -> Result<TaskOrder, Problem> {
             )));
         }
     };
-    let is_late = send_retries(context, &[task])? > 0;
+    let is_late = send_retries(context, &[restart])? > 0;
     Ok(TaskOrder {
         task_id: id.clone(),
         order: "retry",
@@ -148,7 +148,7 @@ fn retry(context: &Context<'_>, id: &TaskId) -> Result<TaskOrder, Problem> {
 
 /// Sends the records of these tasks to Kafka, and waits a little until servers have ingested them. Returns the number of those that were not.
 /// Errs with 503 if Kafka has not acknowledged all.
-fn send_retries(context: &Context<'_>, tasks: &[Task]) -> Result<usize, Problem> {
+fn send_retries(context: &Context<'_>, restarts: &[Restart]) -> Result<usize, Problem> {
     let site = context.site;
     let kafka = |error: &dyn std::fmt::Display| {
         Problem::unavailable(format!("Kafka has not acknowledged the retry: {error}"))
@@ -156,11 +156,11 @@ fn send_retries(context: &Context<'_>, tasks: &[Task]) -> Result<usize, Problem>
     let mut producer =
         task_topic::connect_for_request(site.connection()).map_err(|error| kafka(&error))?;
     producer
-        .send(&messages_of(tasks))
+        .send(&messages_of(restarts))
         .map_err(|error| kafka(&error))?;
     // The records are on Kafka: what follows only waits to show it.
-    let late = site.ask_redis(|table| wait_ingested(tasks, table, CONTROL_REQUEST_WAIT));
-    Ok(late.unwrap_or(tasks.len()))
+    let late = site.ask_redis(|table| wait_ingested(restarts, table, CONTROL_REQUEST_WAIT));
+    Ok(late.unwrap_or(restarts.len()))
 }
 
 /// Changes the priority of a task that no server runs. Errs with 409 if its state does not allow that, and says the state.
@@ -275,22 +275,22 @@ fn retry_tasks_of(context: &Context<'_>, id: &TaskId) -> Result<JobOrder, Proble
         return Err(unknown_job(context, id));
     }
     let known = retries.len();
-    let tasks: Vec<Task> = retries
+    let restarts: Vec<Restart> = retries
         .into_iter()
         .filter_map(|retry| startable(retry).ok())
         .collect();
-    if tasks.is_empty() {
+    if restarts.is_empty() {
         return Err(Problem::conflict(format!(
             "no task of job {id} can be retried: none has failed, been cancelled or been rejected by all servers"
         )));
     }
-    let late = send_retries(context, &tasks)?;
+    let late = send_retries(context, &restarts)?;
     Ok(JobOrder {
         job_id: id.clone(),
         order: "retry",
-        in_force: tasks.len() - late,
+        in_force: restarts.len() - late,
         pending: late,
-        skipped: known - tasks.len(),
+        skipped: known - restarts.len(),
         is_ingesting: false,
         priority: None,
     })
