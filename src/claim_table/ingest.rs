@@ -122,6 +122,11 @@ pub enum Disposition {
         /// The reason, as one line.
         reason: String,
     },
+    /// Nor is it, and there were too many: it is counted, but not kept, unless it is known to hold back the committed offset.
+    LeftOut {
+        /// The reason, as one line.
+        reason: String,
+    },
 }
 
 /// One record that is to be ingested.
@@ -169,6 +174,8 @@ pub enum Outcome {
     Duplicate,
     /// Ended before Redis lost its data; ignored.
     Ended,
+    /// Not a valid task, and one too many to be kept; nothing changed.
+    LeftOut,
     /// Not a valid task: the caller ends it under this fence.
     Rejected {
         /// The fence.
@@ -367,6 +374,7 @@ fn parse_outcome(word: &str) -> Result<Outcome, ClaimTableError> {
         "known" => Outcome::Known,
         "duplicate" => Outcome::Duplicate,
         "ended" => Outcome::Ended,
+        "left out" => Outcome::LeftOut,
         fence => Outcome::Rejected {
             fence: fence
                 .parse()
@@ -421,6 +429,10 @@ fn ingest_record(new: &NewTask) -> IngestRecord<'_> {
         Disposition::Rejected { reason } => {
             set("error", reason.clone());
             "rejected"
+        }
+        Disposition::LeftOut { reason } => {
+            set("error", reason.clone());
+            "left out"
         }
     };
     IngestRecord {

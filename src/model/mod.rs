@@ -33,6 +33,7 @@ pub mod target_file;
 pub mod targets;
 pub mod task;
 pub mod text;
+pub mod token_bucket;
 
 pub use backoff::Backoff;
 pub use estimate::Estimate;
@@ -56,3 +57,4 @@ pub use target_file::BadLine;
 pub use targets::Targets;
 pub use task::{Task, TaskId};
 pub use text::Invalid;
+pub use token_bucket::TokenBucket;

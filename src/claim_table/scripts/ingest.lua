@@ -7,8 +7,9 @@
 --     paused     was paused when Redis was lost
 --     ended      ended before Redis was lost
 --     rejected   not a valid task: the caller ends it, under the fence that is returned
+--     left out   nor is it, and there were too many: as rejected if its offset is open, because its key was lost, else not kept
 -- Returns: {'moved'} if the cursor has changed, else {'ok', outcome, …} with an outcome for each record: added; known (the same record,
---   read again); duplicate (another record has this id); ended; or the fence of a rejected one.
+--   read again); duplicate (another record has this id); ended; left out; or the fence of a rejected one.
 -- Changes: the cursor, and the tasks of the records that are added. A record with a higher `retry` than the task of its id, which has
 --   failed, was cancelled, or was rejected because no server may run it, starts that task again with the new record's offset, so that no
 --   crash loses it. Its progress stays visible, and it is known when the scan began that its checkpoint continues.
@@ -63,6 +64,8 @@ for _, record in ipairs(args.records) do
     outcome = 'duplicate'
   elseif record.disposition == 'ended' then
     outcome = 'ended'
+  elseif record.disposition == 'left out' and not redis.call('ZSCORE', open_key(partition), id) then
+    outcome = 'left out'
   else
     -- Its hash may be lost, but not its entry in a queue.
     for _, queue in ipairs({ready_key, delayed_key, running_key, paused_key}) do redis.call('ZREM', queue, id) end

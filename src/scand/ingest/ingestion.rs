@@ -2,11 +2,14 @@
 
 use super::Poll;
 use super::rebuild::TaskHistories;
-use super::records::{fingerprint_of, ingest_batches, new_task, records_after_cursor};
+use super::records::{
+    fingerprint_of, ingest_batches, kept_or_left_out, new_task, records_after_cursor,
+};
 use crate::claim_table::{
     Claim, Cursor, Disposition, Ending, Ingest, Ingested, NewTask, Outcome, Past,
 };
 use crate::kafka::{Fetched, Reader, Record};
+use crate::model::text::{RECORD_FIELD_SHOWN_MAX_CHARS, shortened};
 use crate::model::{Extent, FoundByPass, Lineage, Resume, State, StatusRecord};
 use crate::scand::finalize::{StateChange, record_of};
 use crate::scand::logging::with_task;
@@ -52,14 +55,15 @@ impl Poll {
     ) -> Result<(), PeerError> {
         let mut cursor = cursor.clone();
         for batch in ingest_batches(&records) {
+            // Counted only if this server is the one that ingests them.
+            let mut rejections = self.limits.rejected.clone();
+            let now = Instant::now();
             let tasks: Vec<NewTask> = batch
                 .iter()
                 .map(|record| {
-                    new_task(
-                        partition,
-                        record,
-                        histories.filter(|_| record.offset < cursor.until),
-                    )
+                    let histories = histories.filter(|_| record.offset < cursor.until);
+                    let new = new_task(partition, record, histories);
+                    kept_or_left_out(new, || rejections.allows(now))
                 })
                 .collect();
             let next = batch.last().map_or(cursor.next, |record| record.offset + 1);
@@ -84,6 +88,7 @@ impl Poll {
                 );
                 return Ok(());
             };
+            self.limits.rejected = rejections;
             // Before the wake-up, so that `queued` usually precedes `running` on Kafka; nothing depends on it.
             for (task, outcome) in tasks.iter().zip(outcomes) {
                 self.report_outcome(partition, task, outcome, sent);
@@ -95,7 +100,7 @@ impl Poll {
     }
 
     /// Logs the outcome for a record and sends the state change that follows.
-    fn report_outcome(&self, partition: i32, new: &NewTask, outcome: Outcome, sent: Instant) {
+    fn report_outcome(&mut self, partition: i32, new: &NewTask, outcome: Outcome, sent: Instant) {
         let (id, offset) = (&new.task_id, new.offset);
         let _task = with_task(id);
         match (outcome, &new.disposition) {
@@ -110,7 +115,10 @@ impl Poll {
             (Outcome::Added, Disposition::Ready(past)) => {
                 self.report_queued(partition, new, past);
             }
-            (Outcome::Rejected { fence }, Disposition::Rejected { reason }) => {
+            (
+                Outcome::Rejected { fence },
+                Disposition::Rejected { reason } | Disposition::LeftOut { reason },
+            ) => {
                 warn!("rejected, partition {partition} offset {offset}: {reason}");
                 let claim = Claim {
                     task_id: id.clone(),
@@ -130,8 +138,20 @@ impl Poll {
                     extent: Extent::default(),
                 }));
             }
+            (Outcome::LeftOut, Disposition::LeftOut { reason }) => {
+                self.metrics.task_ended(State::Rejected);
+                let last = format!("partition {partition} offset {offset}: {reason}");
+                self.limits.rejected.leave_out(sent, last);
+            }
             (Outcome::Duplicate, _) => {
-                warn!("pushed again at partition {partition} offset {offset}, ignored");
+                let place = format!("partition {partition} offset {offset}");
+                match self.limits.duplicate.allows(sent) {
+                    true => warn!("pushed again at {place}, ignored"),
+                    false => {
+                        let last = format!("task {id} at {place}");
+                        self.limits.duplicate.leave_out(sent, last);
+                    }
+                }
             }
             (Outcome::Ended, _) => debug!("has already ended, not run again"),
             (outcome, _) => debug!("{outcome:?}"),
@@ -148,8 +168,8 @@ impl Poll {
             info!(
                 "ingested from partition {partition} offset {}: {} ports {} at {} pps, priority {}",
                 new.offset,
-                task.ip_range,
-                task.ports,
+                shortened(&task.ip_range.to_string(), RECORD_FIELD_SHOWN_MAX_CHARS),
+                shortened(&task.ports.to_string(), RECORD_FIELD_SHOWN_MAX_CHARS),
                 task.band_width.pps(),
                 task.priority.get()
             );
