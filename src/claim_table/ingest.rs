@@ -131,6 +131,11 @@ pub enum Disposition {
         /// The reason, as one line.
         reason: String,
     },
+    /// Nor is it, and there were too many: it is counted, but not kept, unless it is known to hold back the committed offset.
+    LeftOut {
+        /// The reason, as one line.
+        reason: String,
+    },
 }
 
 /// One record that is to be ingested.
@@ -165,6 +170,8 @@ pub struct Ingest<'a> {
     pub server: &'a str,
     /// Lease of held and rejected tasks.
     pub lease: Duration,
+    /// Refused retries that are kept as rejected tasks; those after them are left out.
+    pub refusals_max: u32,
     /// The records, in order.
     pub tasks: &'a [NewTask],
 }
@@ -185,6 +192,11 @@ pub enum Outcome {
     },
     /// Ended before Redis lost its data; ignored.
     Ended,
+    /// Not a valid task or not a valid retry, and one too many to be kept; nothing changed.
+    LeftOut {
+        /// The reason, as one line.
+        reason: String,
+    },
     /// Not a valid task: the caller ends it under this fence.
     Rejected {
         /// The fence.
@@ -298,6 +310,7 @@ impl ClaimTable {
             server: &'a str,
             lease_ms: u64,
             kept_ms: u64,
+            refusals_max: u32,
             records: Vec<IngestRecord<'a>>,
         }
         let arguments = Arguments {
@@ -310,6 +323,7 @@ impl ClaimTable {
             server: run.server,
             lease_ms: ms(run.lease),
             kept_ms: ms(ENDED_KEPT),
+            refusals_max: run.refusals_max,
             records: run.tasks.iter().map(ingest_record).collect(),
         };
         let answer: Vec<Vec<String>> = self.call(&INGEST, &arguments)?;
@@ -397,6 +411,9 @@ fn parse_outcome(words: &[String]) -> Result<Outcome, ClaimTableError> {
         ["known"] => Outcome::Known,
         ["duplicate"] => Outcome::Duplicate,
         ["ended"] => Outcome::Ended,
+        ["left out", reason] => Outcome::LeftOut {
+            reason: one_line(reason),
+        },
         ["again", pass, index, found, probe_order] => Outcome::Again {
             resume: Resume {
                 position: Position {
@@ -472,6 +489,10 @@ fn ingest_record(new: &NewTask) -> IngestRecord<'_> {
         Disposition::Rejected { reason } => {
             set("error", reason.clone());
             "rejected"
+        }
+        Disposition::LeftOut { reason } => {
+            set("error", reason.clone());
+            "left out"
         }
     };
     IngestRecord {

@@ -2,6 +2,7 @@
 
 use crate::model::source::Source;
 use crate::model::task::ARGUMENT_MAX_BYTES;
+use crate::model::text::{RECORD_FIELD_SHOWN_MAX_CHARS, shortened};
 use crate::model::{Targets, Task};
 use std::fmt;
 
@@ -85,6 +86,16 @@ pub(super) enum Excluded {
 }
 
 impl ScanArguments<'_> {
+    /// The command line for a log: a word that is long, such as a list of thousands of targets, is its beginning and its size.
+    pub fn abridged(&self) -> String {
+        let words = self.to_vec();
+        let words: Vec<String> = words
+            .iter()
+            .map(|word| shortened(word, RECORD_FIELD_SHOWN_MAX_CHARS))
+            .collect();
+        words.join(" ")
+    }
+
     /// The task's exclusions and the server's.
     pub(super) fn excluded(&self) -> Excluded {
         let both = [self.task.exclude.ranges(), self.exclude.ranges()].concat();
@@ -153,6 +164,29 @@ mod tests {
                 full.seed_of(3)
             )
         );
+    }
+
+    #[test]
+    fn a_long_list_is_shortened_in_a_log() {
+        let list: Vec<String> = (0..4096)
+            .map(|n| std::net::Ipv4Addr::from(0x0a01_0000 + 2 * n).to_string())
+            .collect();
+        let task = task(serde_json::json!({
+            "task_id": "a", "ip_range": list.join(","), "ports": "443", "band_width": "800", "seed": 7
+        }));
+        let exclude = Targets::default();
+        let arguments = ScanArguments {
+            task: &task,
+            pass: 1,
+            rate_pps: 500,
+            resume_index: 0,
+            exclude: &exclude,
+            source: &Source::default(),
+        };
+        let (full, abridged) = (arguments.to_string(), arguments.abridged());
+        assert!(full.len() > 40_000 && abridged.len() < 400, "{abridged}");
+        let size = format!("… ({} bytes) -p 443", list.join(",").len());
+        assert!(abridged.contains(&size), "{abridged}");
     }
 
     #[test]

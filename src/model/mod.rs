@@ -35,6 +35,7 @@ pub mod targets;
 pub mod task;
 pub mod task_bounds;
 pub mod text;
+pub mod token_bucket;
 
 pub use backoff::Backoff;
 pub use estimate::Estimate;
@@ -58,3 +59,4 @@ pub use target_file::BadLine;
 pub use targets::Targets;
 pub use task::{Task, TaskId};
 pub use text::Invalid;
+pub use token_bucket::TokenBucket;

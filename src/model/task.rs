@@ -582,7 +582,7 @@ mod tests {
                 json!("10.0.0.1 ;reboot"),
                 "ip_range: \"10.0.0.1 ;reboot\"",
             ),
-            ("ip_range", json!("x".repeat(1 << 17)), "bytes more)"),
+            ("ip_range", json!("x".repeat(1 << 17)), "… (131072 bytes)"),
             ("ip_range", json!("::/0"), "ip_range: more than 2^56 probes"),
             (
                 "ports",

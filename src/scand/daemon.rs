@@ -23,7 +23,7 @@ use crate::scand::claims::scope::{ScopeInForce, ScopeLists};
 use crate::scand::finalize::FINALIZE_QUEUE_MAX;
 use crate::scand::finalize::commit::Commit;
 use crate::scand::finalize::{Finalizer, ResultsEnd, StateChange};
-use crate::scand::ingest::Poll;
+use crate::scand::ingest::{Poll, ReportLimits};
 use crate::scand::metrics::{self, Operation, REACH_KAFKA, REACH_REDIS, ServerMetrics, Sources};
 use crate::scand::options::Options;
 use crate::scand::retry_log::{RetryLog, Stop};
@@ -589,6 +589,7 @@ impl Parts<'_> {
             finalize,
             work,
             stop,
+            limits: ReportLimits::default(),
         };
         spawn("poll".to_owned(), move || poll.run())
     }

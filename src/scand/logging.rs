@@ -1,10 +1,12 @@
 //! Log lines: time, level, server, thread, task and message, to standard error and optionally to a file.
 //!
-//! The thread and the task come from the thread's context ([`with_task`]), so that no call writes them by hand.
+//! The thread and the task come from the thread's context ([`with_task`]), so that no call writes them by hand. Whatever a message contains, it is
+//! one visible line of bounded length. After [`reopen_file`] the next line goes to a file that is opened again under the same name, because
+//! logrotate has renamed the one before.
 
-use crate::model::text::system_words;
+use crate::model::text::{shortened, system_words};
 use crate::model::{Invalid, TaskId};
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use simplelog::{
     ColorChoice, CombinedLogger, Config, ConfigBuilder, SharedLogger, TermLogger, TerminalMode,
     WriteLogger,
@@ -12,14 +14,26 @@ use simplelog::{
 use std::cell::RefCell;
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::marker::PhantomData;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use time::macros::format_description;
 
 /// Only this crate's lines are logged: those of the Kafka client are debug output of Rust types.
 const OWN_CRATE: &str = "scan";
+/// Maximum length of a message, in characters. A longer one is its beginning and its size.
+const LOG_MESSAGE_MAX_CHARS: usize = 4096;
+
+/// Whether the log file is to be opened again before the next line.
+static REOPEN_DUE: AtomicBool = AtomicBool::new(false);
+
+/// Has the log file opened again before the next line. Returns at once, for the thread that handles signals.
+pub fn reopen_file() {
+    REOPEN_DUE.store(true, Ordering::Relaxed);
+}
 
 thread_local! {
     /// The task that this thread is working on.
@@ -49,10 +63,81 @@ impl Drop for TaskContext {
     }
 }
 
+/// The file of `-log-file`, which can be replaced while simplelog writes to it.
+#[derive(Clone)]
+struct LogFile {
+    path: PathBuf,
+    file: Arc<Mutex<File>>,
+}
+
+impl LogFile {
+    fn open(path: &Path) -> Result<LogFile, Invalid> {
+        Ok(LogFile {
+            path: path.to_owned(),
+            file: Arc::new(Mutex::new(open(path)?)),
+        })
+    }
+
+    fn file(&self) -> MutexGuard<'_, File> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the file again under its name. If that fails, the open one stays in use.
+    fn reopen(&self) -> Result<(), Invalid> {
+        let file = open(&self.path)?;
+        *self.file() = file;
+        Ok(())
+    }
+}
+
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file().flush()
+    }
+}
+
 /// Prefixes each message with the server, the thread and the task, and hands it to simplelog.
 struct ContextLogger {
     server: String,
+    file: Option<LogFile>,
     inner: Box<CombinedLogger>,
+}
+
+impl ContextLogger {
+    fn line(&self, metadata: &Metadata<'_>, message: &fmt::Arguments<'_>) {
+        let thread = thread::current();
+        let thread = thread.name().unwrap_or("unnamed");
+        TASK.with_borrow(|task| {
+            let line = in_context(&self.server, thread, task.as_ref(), message);
+            self.inner.log(
+                &Record::builder()
+                    .metadata(metadata.clone())
+                    .args(format_args!("{line}"))
+                    .build(),
+            );
+        });
+    }
+
+    fn reopen(&self, file: &LogFile) {
+        let own_line = |level| {
+            let mut metadata = Metadata::builder();
+            metadata.level(level).target(module_path!()).build()
+        };
+        match file.reopen() {
+            Ok(()) => self.line(
+                &own_line(Level::Info),
+                &format_args!("the log file was opened again"),
+            ),
+            Err(error) => self.line(
+                &own_line(Level::Error),
+                &format_args!("the log goes on in the file that is open: {error}"),
+            ),
+        }
+    }
 }
 
 impl Log for ContextLogger {
@@ -61,20 +146,12 @@ impl Log for ContextLogger {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let thread = thread::current();
-        let thread = thread.name().unwrap_or("unnamed");
-        TASK.with_borrow(|task| {
-            let message = in_context(&self.server, thread, task.as_ref(), record.args());
-            self.inner.log(
-                &Record::builder()
-                    .metadata(record.metadata().clone())
-                    .module_path(record.module_path())
-                    .file(record.file())
-                    .line(record.line())
-                    .args(format_args!("{message}"))
-                    .build(),
-            );
-        });
+        if let Some(file) = &self.file
+            && REOPEN_DUE.swap(false, Ordering::Relaxed)
+        {
+            self.reopen(file);
+        }
+        self.line(record.metadata(), record.args());
     }
 
     fn flush(&self) {
@@ -89,6 +166,7 @@ fn in_context(
     task: Option<&TaskId>,
     message: &fmt::Arguments<'_>,
 ) -> String {
+    let message = shortened(&message.to_string(), LOG_MESSAGE_MAX_CHARS);
     match task {
         Some(id) => format!("{server} {thread} task {id}: {message}"),
         None => format!("{server} {thread}: {message}"),
@@ -118,11 +196,13 @@ pub fn start(server: &str, verbose: bool, file: Option<&Path>) -> Result<(), Inv
         TerminalMode::Stderr,
         colours(),
     )];
-    if let Some(path) = file {
-        loggers.push(WriteLogger::new(level, config(), open(path)?));
+    let file = file.map(LogFile::open).transpose()?;
+    if let Some(file) = &file {
+        loggers.push(WriteLogger::new(level, config(), file.clone()));
     }
     let logger = ContextLogger {
         server: server.to_owned(),
+        file,
         inner: CombinedLogger::new(loggers),
     };
     log::set_max_level(level);
@@ -170,6 +250,33 @@ mod tests {
             let line = in_context("scand-a", "poll", task, &format_args!("ready"));
             assert_eq!(line, expected);
         }
+    }
+
+    #[test]
+    fn a_message_is_one_visible_line_of_bounded_length() {
+        let hostile = format!("a\nb\u{202e}{}", "x".repeat(77_000));
+        let line = in_context("s", "t", None, &format_args!("{hostile}"));
+        assert!(line.starts_with("s t: a\u{fffd}b\\u{202e}xx"), "{line}");
+        assert!(line.ends_with("x… (77006 bytes)"), "{line}");
+        assert!(line.chars().count() <= LOG_MESSAGE_MAX_CHARS + 5);
+    }
+
+    #[test]
+    fn a_renamed_log_file_is_replaced_by_a_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, old) = (folder.path().join("log"), folder.path().join("log.1"));
+        let mut writer = LogFile::open(&path).unwrap();
+        let logger = writer.clone();
+        writer.write_all(b"1").unwrap();
+        std::fs::rename(&path, &old).unwrap();
+        writer.write_all(b"2").unwrap();
+        logger.reopen().unwrap();
+        writer.write_all(b"3").unwrap();
+        // What takes its place cannot be opened: the file that is open stays in use.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(logger.reopen().is_err());
+        assert_eq!(std::fs::read(&old).unwrap(), b"12");
     }
 
     #[test]

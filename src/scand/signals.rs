@@ -1,5 +1,6 @@
 //! SIGINT, SIGTERM and SIGHUP as values on channels.
 
+use super::logging;
 use crossbeam_channel::{Receiver, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -28,6 +29,7 @@ pub fn listen() -> io::Result<Inbox> {
         .spawn(move || {
             for signal in signals.forever() {
                 if signal == SIGHUP {
+                    logging::reopen_file();
                     // If the channel is full, a reload is already pending.
                     let _ = reload.try_send(());
                     continue;

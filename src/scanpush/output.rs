@@ -1,9 +1,10 @@
 //! What scanpush prints: results on stdout, everything else on stderr.
 //!
-//! **Invariant:** no control character from outside reaches a terminal, and it is not an error if the reader of the output has
+//! **Invariant:** no control or invisible character from outside reaches a terminal, and it is not an error if the reader of the output has
 //! gone.
 
 use crate::exit::Failure;
+use crate::model::text::{is_invisible, visible};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 
@@ -64,9 +65,9 @@ impl<'a> Output<'a> {
         Ok(self.out.write_all(text.as_bytes())?)
     }
 
-    /// A line on stdout; control characters in it are replaced.
+    /// A line on stdout; control characters in it are replaced, invisible ones escaped.
     pub fn line(&mut self, line: &str) -> Result<(), Failure> {
-        Ok(writeln!(self.out, "{}", harmless(line))?)
+        Ok(writeln!(self.out, "{}", visible(line))?)
     }
 
     /// A value as one line of JSON on stdout.
@@ -78,7 +79,7 @@ impl<'a> Output<'a> {
 
     /// A line on stderr that is part of an error. If stderr is closed, it is dropped.
     pub fn problem(&mut self, line: &str) {
-        let _ = writeln!(self.err, "{}", harmless(line));
+        let _ = writeln!(self.err, "{}", visible(line));
     }
 
     /// A line on stderr about something that was done in another way than the command line says; also printed if stderr is not a terminal.
@@ -95,7 +96,7 @@ impl<'a> Output<'a> {
 
     /// A question on stderr, without a line break at its end.
     pub fn question(&mut self, text: &str) {
-        let lines: Vec<String> = text.split('\n').map(harmless).collect();
+        let lines: Vec<String> = text.split('\n').map(visible).collect();
         let _ = write!(self.err, "{}", lines.join("\n"));
         let _ = self.err.flush();
     }
@@ -106,19 +107,16 @@ impl<'a> Output<'a> {
     }
 }
 
-/// `line` with each control character replaced.
-pub fn harmless(line: &str) -> String {
-    let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    line.chars().map(visible).collect()
-}
-
-/// JSON does not escape DEL and U+0080 to U+009F, but some terminals obey them. They can only occur inside JSON
-/// strings.
+/// JSON does not escape DEL and U+0080 to U+009F, which some terminals obey, and invisible characters. They can only occur inside JSON strings.
 fn escaped(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {
-        match c.is_control() {
-            true => escaped += &format!("\\u{:04x}", u32::from(c)),
+        match c.is_control() || is_invisible(c) {
+            true => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    escaped += &format!("\\u{unit:04x}");
+                }
+            }
             false => escaped.push(c),
         }
     }
@@ -131,8 +129,8 @@ mod tests {
     use std::io;
 
     #[test]
-    fn control_characters_do_not_get_through() {
-        let hostile = "a\x1b[2J\n\u{9b}31m\x7fb";
+    fn control_and_invisible_characters_do_not_get_through() {
+        let hostile = "a\x1b[2J\n\u{9b}31m\x7fb\u{202e}\u{200b}\u{e0041}";
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut output = Output::new(&mut out, &mut err, None, true);
         output.line(hostile).unwrap();
@@ -152,6 +150,7 @@ mod tests {
                 text.chars().filter(|c| c.is_control()).collect::<String>(),
                 "\n\n"
             );
+            assert!(!text.chars().any(is_invisible), "{text:?}");
         }
     }
 

@@ -3,13 +3,13 @@
 //! **Invariant:** no control character from outside reaches the terminal: bars consist of numbers and of text without such
 //! characters.
 
-use super::output::{Output, harmless};
+use super::output::Output;
 use super::tasks::{short, span, state_of};
 use super::watched::Watched;
 use crate::claim_table::LiveTask;
 use crate::exit::Failure;
 use crate::model::State;
-use crate::model::text::one_line;
+use crate::model::text::{one_line, visible};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::HashMap;
 
@@ -182,7 +182,7 @@ impl Screen {
 
     fn line(&self, line: &str, output: &mut Output<'_>) -> Result<(), Failure> {
         match (&self.bars, self.place) {
-            (Some(bars), _) => Ok(bars.multi.println(harmless(line))?),
+            (Some(bars), _) => Ok(bars.multi.println(visible(line))?),
             (None, Place::Stderr) => {
                 output.problem(line);
                 Ok(())

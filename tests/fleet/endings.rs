@@ -41,6 +41,7 @@ fn ingest(claim_table: &mut ClaimTable, id: &TaskId, disposition: Disposition) {
         lost_records: 0,
         server: "a",
         lease: LEASE,
+        refusals_max: u32::MAX,
         tasks: &[NewTask {
             offset: 0,
             task_id: id.clone(),

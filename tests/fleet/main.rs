@@ -25,6 +25,7 @@ mod kafka_cluster;
 mod kafka_faults;
 mod kafka_security;
 mod librdkafka;
+mod logs;
 mod monitoring;
 mod passes;
 mod postgres;
@@ -101,6 +102,7 @@ const ESSENTIAL: &[&[Test]] = &[
     extent::TESTS,
     push::TESTS,
     records::TESTS,
+    logs::TESTS,
     results::TESTS,
     store::TESTS,
     faults::TESTS,

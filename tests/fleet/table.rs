@@ -185,6 +185,7 @@ impl Table {
                 lost_records: 0,
                 server: "a",
                 lease: LEASE,
+                refusals_max: u32::MAX,
                 tasks,
             })
             .unwrap()

@@ -1,6 +1,7 @@
 -- Adds consecutive records of one partition to the table and moves the partition's cursor, by compare-and-set.
 -- Takes: partition; cursor, epoch: as the caller read them; next: the offset after the records; last (optional): the fingerprint of the
 --   last record; lost_records: records that Kafka no longer has before them; server; lease_ms; kept_ms: how long ended tasks are kept;
+--   refusals_max: how many refused records are kept, those after them are left out;
 --   records: a list of {offset, task_id, record_id, disposition, fields}. record_id names the record if it is rejected in place of its
 --   task. disposition is
 --     new        a new task, or a task that is started again
@@ -9,8 +10,10 @@
 --     paused     was paused when Redis was lost
 --     ended      ended before Redis was lost, with its state in fields.status if it may be started again
 --     rejected   not a valid task: the caller ends it, under the fence that is returned
+--     left out   nor is it, and there were too many: as rejected if its offset is open, because its key was lost, else not kept
 -- Returns: {{'moved'}} if the cursor has changed, else {{'ok'}, outcome, …} with an outcome for each record:
 --     added; known (the same record, read again); duplicate (the task has this `retry` or a later one); ended
+--     left out, reason: it is not kept
 --     again, pass, index, found by pass, probe order: the task is started again from this checkpoint
 --     rejected, fence: not a valid task
 --     refused, fence, reason: it may not start the task of its id again; the caller ends the task record_id
@@ -100,7 +103,7 @@ local function restore_ended(id, offset, fields)
   end
 end
 
-local outcomes = {{'ok'}}
+local outcomes, refusals_left = {{'ok'}}, args.refusals_max
 local arrival = tonumber(redis.call('HGET', cursor_key, 'arrival') or 0)
 for _, record in ipairs(args.records) do
   local id, offset, disposition, fields = record.task_id, record.offset, record.disposition, record.fields
@@ -112,7 +115,8 @@ for _, record in ipairs(args.records) do
   end
   if refusal then
     refusal = 'it would start task ' .. id .. ' again: ' .. refusal
-    id, disposition, fields, retry = record.record_id, 'rejected', {error = refusal}, 0
+    id, disposition, fields, retry = record.record_id, refusals_left > 0 and 'rejected' or 'left out', {error = refusal}, 0
+    refusals_left = refusals_left - 1
     known = known_task(id)
   end
   local key = task_key(id)
@@ -130,6 +134,8 @@ for _, record in ipairs(args.records) do
   elseif disposition == 'ended' then
     outcome = {'ended'}
     if fields.status then restore_ended(id, offset, fields) end
+  elseif disposition == 'left out' and not redis.call('ZSCORE', open_key(partition), id) then
+    outcome = {'left out', fields.error}
   else
     -- Its hash may be lost, but not its entry in a queue.
     for _, queue in ipairs({ready_key, delayed_key, running_key, paused_key}) do redis.call('ZREM', queue, id) end

@@ -2,11 +2,14 @@
 
 use super::Poll;
 use super::rebuild::TaskHistories;
-use super::records::{fingerprint_of, ingest_batches, new_task, records_after_cursor};
+use super::records::{
+    fingerprint_of, ingest_batches, kept_or_left_out, new_task, records_after_cursor,
+};
 use crate::claim_table::{
     Claim, Cursor, Disposition, Ending, Ingest, Ingested, NewTask, Outcome, Past,
 };
 use crate::kafka::{Fetched, Reader, Record};
+use crate::model::text::{RECORD_FIELD_SHOWN_MAX_CHARS, shortened};
 use crate::model::{Extent, FoundByPass, Lineage, Resume, State, StatusRecord};
 use crate::scand::finalize::{StateChange, record_of};
 use crate::scand::logging::with_task;
@@ -52,17 +55,18 @@ impl Poll {
     ) -> Result<(), PeerError> {
         let mut cursor = cursor.clone();
         for batch in ingest_batches(&records) {
+            // Counted only if this server is the one that ingests them.
+            let mut rejections = self.limits.rejected.clone();
+            let now = Instant::now();
             let tasks: Vec<NewTask> = batch
                 .iter()
                 .map(|record| {
-                    new_task(
-                        partition,
-                        record,
-                        &self.bounds,
-                        histories.filter(|_| record.offset < cursor.until),
-                    )
+                    let histories = histories.filter(|_| record.offset < cursor.until);
+                    let new = new_task(partition, record, &self.bounds, histories);
+                    kept_or_left_out(new, || rejections.allows(now))
                 })
                 .collect();
+            let refusals_max = rejections.room(now);
             let next = batch.last().map_or(cursor.next, |record| record.offset + 1);
             let last = batch.last().map(fingerprint_of);
             let sent = Instant::now();
@@ -74,6 +78,7 @@ impl Poll {
                 lost_records: 0,
                 server: &self.server,
                 lease: self.lease,
+                refusals_max,
                 tasks: &tasks,
             })?;
             let Ingested::Done(outcomes) = ingested else {
@@ -85,6 +90,7 @@ impl Poll {
                 );
                 return Ok(());
             };
+            self.limits.rejected = rejections;
             // Before the wake-up, so that `queued` usually precedes `running` on Kafka; nothing depends on it.
             for (task, outcome) in tasks.iter().zip(outcomes) {
                 self.report_outcome(partition, task, outcome, sent);
@@ -96,7 +102,7 @@ impl Poll {
     }
 
     /// Logs the outcome for a record and sends the state change that follows.
-    fn report_outcome(&self, partition: i32, new: &NewTask, outcome: Outcome, sent: Instant) {
+    fn report_outcome(&mut self, partition: i32, new: &NewTask, outcome: Outcome, sent: Instant) {
         let (id, offset) = (&new.task_id, new.offset);
         let _task = with_task(id);
         match (outcome, &new.disposition) {
@@ -121,7 +127,10 @@ impl Poll {
                 };
                 self.report_queued(partition, new, &past);
             }
-            (Outcome::Rejected { fence }, Disposition::Rejected { reason }) => {
+            (
+                Outcome::Rejected { fence },
+                Disposition::Rejected { reason } | Disposition::LeftOut { reason },
+            ) => {
                 let claim = Claim {
                     task_id: id.clone(),
                     fence,
@@ -129,14 +138,28 @@ impl Poll {
                 self.reject(claim, (partition, offset), reason, sent);
             }
             (Outcome::Refused { fence, reason }, _) => {
+                // The claim table has decided this: it was not counted before.
+                self.limits.rejected.allows(sent);
                 let claim = Claim {
                     task_id: new.record_id.clone(),
                     fence,
                 };
                 self.reject(claim, (partition, offset), &reason, sent);
             }
+            (Outcome::LeftOut { reason }, _) => {
+                self.metrics.task_ended(State::Rejected);
+                let last = format!("partition {partition} offset {offset}: {reason}");
+                self.limits.rejected.leave_out(sent, last);
+            }
             (Outcome::Duplicate, _) => {
-                warn!("pushed again at partition {partition} offset {offset}, ignored");
+                let place = format!("partition {partition} offset {offset}");
+                match self.limits.duplicate.allows(sent) {
+                    true => warn!("pushed again at {place}, ignored"),
+                    false => {
+                        let last = format!("task {id} at {place}");
+                        self.limits.duplicate.leave_out(sent, last);
+                    }
+                }
             }
             (Outcome::Ended, _) => debug!("has already ended, not run again"),
             (outcome, _) => debug!("{outcome:?}"),
@@ -171,8 +194,8 @@ impl Poll {
             info!(
                 "ingested from partition {partition} offset {}: {} ports {} at {} pps, priority {}",
                 new.offset,
-                task.ip_range,
-                task.ports,
+                shortened(&task.ip_range.to_string(), RECORD_FIELD_SHOWN_MAX_CHARS),
+                shortened(&task.ports.to_string(), RECORD_FIELD_SHOWN_MAX_CHARS),
                 task.band_width.pps(),
                 task.priority.get()
             );

@@ -12,6 +12,7 @@
 //! | `group_audit.rs` | compares the group's position with Kafka |
 //! | `ingestion.rs` | records into the claim table |
 //! | `records.rs` | decisions about records and offsets |
+//! | `report_limits.rs` | bounds how many invalid records are reported one by one |
 
 mod audit;
 mod audit_schedule;
@@ -21,6 +22,7 @@ mod partitions;
 mod phase;
 mod rebuild;
 mod records;
+mod report_limits;
 
 use crate::claim_table::{ClaimTable, Cursor};
 use crate::kafka::{Fetched, GroupOffsets, KafkaError, KafkaSettings, Reader};
@@ -33,8 +35,10 @@ use crate::scand::peer_error::{PartitionTrouble, PeerError};
 use crate::scand::retry_log::{RetryLog, Stop, stopped};
 use audit_schedule::{AuditSchedule, GroupAudit};
 use crossbeam_channel::Sender;
+use log::warn;
 use phase::IngestPhase;
 use rebuild::TaskHistories;
+use report_limits::{LeftOut, ReportLimit};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -75,6 +79,15 @@ pub struct Poll {
     pub work: Sender<()>,
     /// Closed means stop.
     pub stop: Stop,
+    /// Bounds on what is reported.
+    pub limits: ReportLimits,
+}
+
+/// Bounds how many records that are not ingested are reported one by one.
+#[derive(Default)]
+pub struct ReportLimits {
+    rejected: ReportLimit,
+    duplicate: ReportLimit,
 }
 
 /// What the thread keeps from round to round. None of it decides where it reads.
@@ -102,9 +115,20 @@ fn fetch_wait(lease: Duration, brokers: usize) -> Duration {
 impl Poll {
     /// Runs until `stop` is closed.
     pub fn run(mut self) {
+        self.read_tasks();
+        if let Some(left_out) = self.limits.rejected.rest() {
+            log_rejected(&left_out);
+        }
+        if let Some(left_out) = self.limits.duplicate.rest() {
+            log_duplicates(&left_out);
+        }
+    }
+
+    fn read_tasks(&mut self) {
         let mut retry_log = RetryLog::new("read tasks", Operation::ReadTasks, &self.metrics);
         let mut state = RoundState::default();
         while !stopped(&self.stop) {
+            self.log_left_out(Instant::now());
             match self.round(&mut state) {
                 Ok(()) => retry_log.over(),
                 Err(PeerError::Kafka(KafkaError::Stopped)) => return,
@@ -114,6 +138,16 @@ impl Poll {
                     }
                 }
             }
+        }
+    }
+
+    /// Logs how many records were not reported one by one, if a summary is due.
+    fn log_left_out(&mut self, now: Instant) {
+        if let Some(left_out) = self.limits.rejected.due(now) {
+            log_rejected(&left_out);
+        }
+        if let Some(left_out) = self.limits.duplicate.due(now) {
+            log_duplicates(&left_out);
         }
     }
 
@@ -286,6 +320,18 @@ impl Poll {
         }
         Ok(())
     }
+}
+
+fn log_rejected(left_out: &LeftOut) {
+    let LeftOut { count, last, .. } = left_out;
+    warn!(
+        "rejected {count} more records without a line, a state in Redis or a record on Kafka for each; the last one, {last}"
+    );
+}
+
+fn log_duplicates(left_out: &LeftOut) {
+    let LeftOut { count, last, .. } = left_out;
+    warn!("{count} more records were pushed again and ignored; the last one, {last}");
 }
 
 #[cfg(test)]

@@ -142,6 +142,7 @@ impl Poll {
             lost_records,
             server: &self.server,
             lease: self.lease,
+            refusals_max: 0,
             tasks: &[],
         })?;
         Ok(matches!(ingested, Ingested::Done(_)))

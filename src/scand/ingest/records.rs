@@ -103,6 +103,15 @@ fn check_id(task_id: &TaskId, record_id: &TaskId) -> Result<(), Rejected> {
     }
 }
 
+/// A record that is not a valid task is left out if there is no room for it. Every other record is kept.
+pub(super) fn kept_or_left_out(mut new: NewTask, has_room: impl FnOnce() -> bool) -> NewTask {
+    new.disposition = match new.disposition {
+        Disposition::Rejected { reason } if !has_room() => Disposition::LeftOut { reason },
+        other => other,
+    };
+    new
+}
+
 /// Splits records into groups of at most [`INGEST_BATCH_MAX`] records and about [`INGEST_BATCH_BYTES`].
 pub(super) fn ingest_batches(records: &[Record]) -> Vec<&[Record]> {
     let mut runs = Vec::new();
@@ -266,6 +275,9 @@ mod tests {
         };
         let new = new_task(3, &record, &bounds(), None);
         assert_eq!(new.task_id.as_str(), "record-3-7");
-        assert!(matches!(new.disposition, Disposition::Rejected { .. }));
+        let kept = kept_or_left_out(new.clone(), || true);
+        assert!(matches!(kept.disposition, Disposition::Rejected { .. }));
+        let left_out = kept_or_left_out(new, || false);
+        assert!(matches!(left_out.disposition, Disposition::LeftOut { .. }));
     }
 }

@@ -107,8 +107,11 @@ pub(super) const HTTP: Flag = Flag::optional(
     "ADDRESS",
     "address and port of /metrics for Prometheus, /healthz and /readyz, like 127.0.0.1:9101 (default none)",
 );
-pub(super) const LOG_FILE: Flag =
-    Flag::optional("--log-file", "FILE", "also write the log to this file");
+pub(super) const LOG_FILE: Flag = Flag::optional(
+    "--log-file",
+    "FILE",
+    "also write the log to this file; opened again on SIGHUP",
+);
 pub(super) const CHECK: Flag = Flag::switch(
     "--check",
     "check what a scan needs and print one line for each result; scans nothing; exit code 0 if there are no warnings and no failures",

@@ -88,7 +88,7 @@ impl Scan<'_> {
             source: &self.outlets.source,
         };
         let program = self.scans.masscan.program();
-        info!("{} {arguments}", program.display());
+        info!("{} {}", program.display(), arguments.abridged());
         let child = masscan::spawn(program, &self.scans.masscan.stdout_mode(), &arguments)?;
         if let Some(findings) = child.small_output_findings() {
             self.scans.small_output_warning.call_once(|| warn!(

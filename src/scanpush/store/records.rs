@@ -4,7 +4,7 @@ use super::merge::Awaited;
 use super::topic::Parsed;
 use crate::kafka::Record;
 use crate::model::service::{ServiceKey, Sighting};
-use crate::model::text::one_line;
+use crate::model::text::shortened;
 use crate::model::{FindingRecord, State, StatusRecord, Task};
 use crate::store::{Completion, StatusChange, StoredFinding, TaskAt};
 
@@ -112,11 +112,6 @@ pub fn task(partition: i32, record: &Record, _now: u64) -> Parsed<TaskAt> {
         offset: record.offset,
         task,
     })
-}
-
-fn shortened(text: &str, max_chars: usize) -> String {
-    let start: String = text.chars().take(max_chars).collect();
-    one_line(&start)
 }
 
 #[cfg(test)]
