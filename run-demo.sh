@@ -171,11 +171,11 @@ write_password() {
     (umask 077 && printf '%s\n' "$2" >"$1")
 }
 
-# The user "scan" with exactly the documented rights, which are those for the group "scanners". From stdin, because arguments are visible to all
+# The user "scan" with exactly the documented rights of a server, which are those for the group "scanners". From stdin, because arguments are visible to all
 # users of the machine.
 create_redis_user() {
     local command answer
-    command=$(sed -n 's/^redis-cli \(acl setuser scan .*\)/\1/p' docs/claim-table.md)
+    command=$(sed -n 's/^redis-cli acl setuser scan-server /acl setuser scan /p' docs/security.md)
     answer=$(redis <<<"${command/PASSWORD/$(<"$1")}")
     [[ $answer == OK ]] || fail "Redis did not create the user: $answer"
 }

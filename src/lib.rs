@@ -70,3 +70,6 @@ pub mod monitoring;
 pub mod scand;
 pub mod scanpush;
 pub mod store;
+
+#[cfg(test)]
+mod fuzz;

@@ -499,6 +499,48 @@ fn the_readme_is_short_and_local_links_are_valid() {
     }
 }
 
+/// So that each sentence about security has a test, and none names a test that was renamed.
+#[test]
+fn each_row_of_the_security_page_names_a_test_or_is_not_enforced() {
+    let page = read(&root().join("docs/security.md"));
+    let mut sources = files("src", &[".rs"]);
+    sources.extend(files("tests", &[".rs"]));
+    let own = root().join("tests/repository.rs");
+    let sources: String = sources
+        .iter()
+        .filter(|path| **path != own)
+        .map(|path| read(path))
+        .collect();
+    let (mut has_proofs, mut rows) = (false, 0);
+    for line in page.lines() {
+        let Some(inside) = line.strip_prefix("| ") else {
+            has_proofs &= line.starts_with("|--");
+            continue;
+        };
+        let last = inside.trim_end_matches([' ', '|']).rsplit(" | ").next();
+        let proof = last.unwrap();
+        if proof == "proof" {
+            has_proofs = true;
+        } else if has_proofs {
+            rows += 1;
+            if proof == "not enforced" {
+                continue;
+            }
+            for name in proof.split(", ") {
+                let name = name
+                    .strip_prefix('`')
+                    .and_then(|name| name.strip_suffix('`'));
+                let name =
+                    name.unwrap_or_else(|| panic!("no test and not \"not enforced\": {line}"));
+                let exists = sources.contains(&format!("fn {name}("))
+                    || sources.contains(&format!("\"{name}\""));
+                assert!(exists, "there is no test {name}: {line}");
+            }
+        }
+    }
+    assert!(rows > 20, "only {rows} rows");
+}
+
 /// The value of a constant's expression: products, shifts and `Duration`s of numbers, in seconds or without a unit.
 fn value_of_expression(expression: &str) -> Option<f64> {
     let expression = expression.trim();

@@ -261,7 +261,7 @@ mod tests {
             ),
             (
                 "-NOPERM this user has no permissions to run the 'ping' command\r\n",
-                "this user has no permissions to run the 'ping' command (docs/claim-table.md",
+                "this user has no permissions to run the 'ping' command (docs/security.md",
             ),
             (
                 "-NOAUTH Authentication required.\r\n",

@@ -645,7 +645,7 @@ fn claim_of(fields: &Fields) -> Result<Claim, ClaimTableError> {
     })
 }
 
-fn claimed(fields: Fields) -> Result<Answer, ClaimTableError> {
+pub(super) fn claimed(fields: Fields) -> Result<Answer, ClaimTableError> {
     let claim = claim_of(&fields)?;
     Ok(match claimed_task(&claim, &fields) {
         Ok(claimed) => Answer::Task(Box::new(claimed)),
@@ -685,7 +685,7 @@ pub(super) fn resume(fields: &Fields) -> Result<Resume, ClaimTableError> {
     })
 }
 
-fn reaped(mut entry: Vec<String>) -> Result<Reaped, ClaimTableError> {
+pub(super) fn reaped(mut entry: Vec<String>) -> Result<Reaped, ClaimTableError> {
     let fields = Fields::from_flat(entry.split_off(entry.len().min(2)));
     let [what, lost_server] = <[String; 2]>::try_from(entry)
         .map_err(|entry| ClaimTableError::malformed("an answer of reap.lua", &entry.concat()))?;

@@ -131,7 +131,7 @@ impl ClaimTable {
     }
 }
 
-fn retry_of(fields: &Fields) -> Result<Retry, ClaimTableError> {
+pub(super) fn retry_of(fields: &Fields) -> Result<Retry, ClaimTableError> {
     if fields.is_empty() {
         return Ok(Retry::Unknown);
     }

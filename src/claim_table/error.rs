@@ -84,6 +84,9 @@ const PASSWORD_REQUIRED: &str = "requires a password";
 const PASSWORD_REMEDY: &str =
     "give it with -redis-password-file, or in -redis redis://USER:PASSWORD@HOST";
 
+/// Where the rights are documented.
+const RIGHTS_HINT: &str = "docs/security.md lists the rights that the user of -redis-user needs";
+
 /// Whether a command met a key of another type than it needs. In a script, Redis 6 gives only its words.
 pub(super) fn is_wrong_type(error: &RedisError) -> bool {
     error.code() == Some("WRONGTYPE")
@@ -100,9 +103,11 @@ fn cause(error: &RedisError, stage: Stage) -> String {
             "is a read-only replica: give the address of the primary".to_owned()
         }
         ErrorKind::Server(ServerErrorKind::NoPerm) => {
-            format!(
-                "{words} (docs/claim-table.md lists the rights that the user of -redis-user needs)"
-            )
+            format!("{words} ({RIGHTS_HINT})")
+        }
+        // Redis 7 says no more about a command inside a script.
+        ErrorKind::Server(_) if words.contains("The user executing the script can't") => {
+            format!("this user has no permissions to run a command of a script ({RIGHTS_HINT})")
         }
         ErrorKind::Server(ServerErrorKind::Moved) => {
             format!(

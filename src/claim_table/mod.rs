@@ -38,6 +38,9 @@ mod url;
 mod view;
 mod watermark;
 
+#[cfg(test)]
+mod fuzzed;
+
 pub use access::{RedisInfo, RedisWarning};
 pub use claims::{
     Answer, Claim, ClaimState, Claimed, Ending, HEARTBEAT_FRESH, LiveProgress, Load, Reaped,

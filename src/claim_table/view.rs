@@ -299,7 +299,11 @@ fn literal(text: &str) -> String {
     pattern
 }
 
-fn live_server(name: &str, fields: &Fields, now_ms: u64) -> Result<LiveServer, ClaimTableError> {
+pub(super) fn live_server(
+    name: &str,
+    fields: &Fields,
+    now_ms: u64,
+) -> Result<LiveServer, ClaimTableError> {
     let seen_ms = fields.need("seen_ms")?;
     Ok(LiveServer {
         server: one_line(name),
@@ -315,7 +319,7 @@ fn live_server(name: &str, fields: &Fields, now_ms: u64) -> Result<LiveServer, C
     })
 }
 
-fn live_task(fields: &Fields) -> Result<LiveTask, ClaimTableError> {
+pub(super) fn live_task(fields: &Fields) -> Result<LiveTask, ClaimTableError> {
     let text = |name: &str| fields.text(name).map(one_line);
     Ok(LiveTask {
         task_id: text("task_id").unwrap_or_default(),

@@ -4,7 +4,7 @@
 use super::flag::{Flag, Takes};
 use super::suggest::nearest;
 use crate::model::Invalid;
-use crate::model::text::quoted;
+use crate::model::text::{QUOTED_TEXT_MAX_CHARS, quoted};
 use std::ffi::OsString;
 
 /// A command line.
@@ -155,8 +155,11 @@ fn following_value(flag: &Flag, next: Option<OsString>) -> Result<String, Invali
         return Ok(value);
     }
     let name = flag.shown();
+    // A value that cannot be repeated as it is, is only quoted.
+    let is_plain = value.len() <= QUOTED_TEXT_MAX_CHARS && !value.contains(char::is_control);
+    let shown = if is_plain { value.as_str() } else { "…" };
     let wrong = format!(
-        "begins with a dash: write {}, or {name}={value} if it is the value",
+        "begins with a dash: write {}, or {name}={shown} if it is the value",
         flag.usage()
     );
     Err(Invalid::new(&value, wrong).of(name))

@@ -43,6 +43,9 @@ mod streams;
 mod tests;
 mod workers;
 
+#[cfg(test)]
+mod fuzzed;
+
 pub use limits::Limits;
 pub use log_gate::LogGate;
 pub use request::Request;

@@ -27,10 +27,8 @@ pub(super) fn describe_code(code: i16) -> &'static str {
             "other consumers have joined the group: use a group name that nothing else uses"
         }
         24 => "the group's name is not valid",
-        29 => {
-            "this user has no right on the topic (Read, Write and Describe are needed): see Kafka's ACLs"
-        }
-        30 => "this user has no right on the group (Read is needed): see Kafka's ACLs",
+        29 => "this user has no right on the topic (docs/security.md lists the ACLs that it needs)",
+        30 => "this user has no right on the group (docs/security.md lists the ACLs that it needs)",
         31 => "this user has no right on the cluster: see Kafka's ACLs",
         32 => "the topic does not accept messages without a timestamp",
         33 | 34 => "the listener does not accept this SASL mechanism: see -kafka-sasl",

@@ -2,6 +2,7 @@
 
 use crate::model::finding::Word;
 use crate::model::ports::Proto;
+use crate::model::text::one_line;
 use crate::model::{Finding, Invalid};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
@@ -18,7 +19,11 @@ pub(super) fn parse(line: &[u8]) -> Result<Option<Finding>, Invalid> {
     let not_a_finding = |error: &dyn fmt::Display| {
         Invalid::new(
             &String::from_utf8_lossy(line),
-            format!("is not a finding of masscan: {error}"),
+            // The error may repeat text of the line, of any length and with line breaks.
+            format!(
+                "is not a finding of masscan: {}",
+                one_line(&error.to_string())
+            ),
         )
     };
     // UTF-8 is checked once for the whole line; from bytes, serde_json would check each word.

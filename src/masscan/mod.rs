@@ -39,6 +39,9 @@ mod routes;
 pub(crate) mod script;
 mod stderr;
 
+#[cfg(test)]
+mod fuzzed;
+
 pub use arguments::ScanArguments;
 pub use binary::{MasscanBinary, MasscanInfo, SHARD_IN_ORDER, unfit_for_shards};
 pub use child::{Child, Exit, spawn, try_resources};

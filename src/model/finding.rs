@@ -3,7 +3,7 @@
 use super::found_by_pass::PASSES_MAX;
 use super::ports::Proto;
 use super::task::TaskId;
-use super::text::Invalid;
+use super::text::{Invalid, one_line};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
@@ -205,8 +205,11 @@ impl<'a> FindingRecord<'a> {
             #[serde(default = "first_pass")]
             pass: u32,
         }
-        let flat: Flat<'a> = serde_json::from_slice(record)
-            .map_err(|error| Invalid::about(format!("is not the record of a finding: {error}")))?;
+        let flat: Flat<'a> = serde_json::from_slice(record).map_err(|error| {
+            // The error repeats text of the record, of any length and with line breaks.
+            let error = one_line(&error.to_string());
+            Invalid::about(format!("is not the record of a finding: {error}"))
+        })?;
         if !(1..=PASSES_MAX as u32).contains(&flat.pass) {
             let wrong = format!("pass {} is not a number from 1 to {PASSES_MAX}", flat.pass);
             return Err(Invalid::about(wrong));

@@ -31,6 +31,9 @@ mod retry_log;
 mod scan;
 mod signals;
 
+#[cfg(test)]
+mod fuzzed;
+
 pub use claims::dispatch::DISPATCH_IDLE_TICK;
 
 use crate::exit::{self, Exit, Failure};

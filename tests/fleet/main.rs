@@ -36,6 +36,7 @@ mod redis_faults;
 mod redis_security;
 mod redis_servers;
 mod results;
+mod roles;
 mod scans;
 mod scope;
 mod secured;
@@ -110,6 +111,7 @@ const ESSENTIAL: &[&[Test]] = &[
     kafka_security::TESTS,
     librdkafka::TESTS,
     secured::TESTS,
+    roles::TESTS,
 ];
 
 /// The other tests.

@@ -85,7 +85,7 @@ fn rights() {
     let server = fleet.scand("a", &[]);
     server.wait_for_log("cannot reach Redis, waiting");
     assert!(
-        server.log().contains("no right to ZINTER") && server.log().contains("docs/claim-table.md"),
+        server.log().contains("no right to ZINTER") && server.log().contains("docs/security.md"),
         "{}",
         server.log()
     );

@@ -336,7 +336,7 @@ fn refused() {
     expect(
         &secured,
         &words_of(&secured.flags()),
-        "docs/claim-table.md lists the rights that the user of -redis-user needs",
+        "docs/security.md lists the rights that the user of -redis-user needs",
     );
 }
 

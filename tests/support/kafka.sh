@@ -11,8 +11,9 @@ TOOLS=${SCAN_TOOLS:-$(cd "$HERE/../.." && pwd)/target/tools}
 READY_SECONDS=60
 SERVER=kafka
 STOP_SECONDS=20
-# The users of a secured broker, each with its password.
+# The users of a secured broker, each with its password: two for tests of connections, then those of docs/security.md.
 USERS=(scan:scan-s3cret nobody:nobody-s3cret)
+for role in push server read page operator; do USERS+=("scan-$role:scan-$role-s3cret"); done
 SCRAMS=(SCRAM-SHA-256 SCRAM-SHA-512)
 # What the format of the data folder gets besides its usual options.
 FORMAT_OPTIONS=()
@@ -34,8 +35,8 @@ usage: kafka.sh start DIR PORT [KEY=VALUE…]   starts a broker, returns when it
 
 A secured broker listens on PORT in plaintext too, for the tests themselves. DIR/listeners names its other listeners, one "NAME PORT" a line:
 SASL_SSL and SASL_PLAINTEXT (SCRAM-SHA-256, SCRAM-SHA-512 and PLAIN), and SSL, which requires a client certificate of the CA. They are advertised
-as localhost, and keep their ports when the broker is started again. Users: scan (password scan-s3cret) and nobody (nobody-s3cret). The client
-certificate with CN=scan is User:scan too. With acls, users have only the rights that kafka.sh acls gives them; PORT keeps all rights.
+as localhost, and keep their ports when the broker is started again. Users: scan, nobody, and those of docs/security.md; the password of each is its
+name and -s3cret. The client certificate with CN=scan is User:scan too. With acls, users have only the rights that kafka.sh acls gives them; PORT keeps all rights.
 
 SCAN_KAFKA_VERSION is the version of a broker at its first start: 3.9.1 (default) or 4.4.0. DIR/kafka.version records it for all later commands.
 TEXT

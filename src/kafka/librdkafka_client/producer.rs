@@ -139,7 +139,7 @@ impl Producer {
             tally.acknowledged.extend(deliveries.acknowledged);
             if let Some(code) = deliveries.failed {
                 let context = client.context();
-                let error = Error::MessageProduction(code);
+                let error = Error::MessageProduction(cause_of(code, fatal_error(&client)));
                 return Err(call_error(context, &self.settings, &self.doing(), &error));
             }
             if deliveries.pending > 0 {
@@ -196,6 +196,24 @@ impl Producer {
             Some(leader) => silent.get(leader).map(ToString::to_string),
         });
         Ok(problem)
+    }
+}
+
+/// The error after which the client discards all messages, if there was one.
+fn fatal_error(client: &ThreadedProducer<Context>) -> Option<Code> {
+    Served::client(client).fatal_error().map(|(code, _)| code)
+}
+
+/// Why a message failed: the discarded ones fail with an error that says only that.
+fn cause_of(failed: Code, fatal: Option<Code>) -> Code {
+    match (failed, fatal) {
+        // An idempotent producer may begin if its user may write to any topic.
+        (
+            Code::PurgeQueue | Code::PurgeInflight | Code::Fatal,
+            Some(Code::ClusterAuthorizationFailed),
+        ) => Code::TopicAuthorizationFailed,
+        (Code::PurgeQueue | Code::PurgeInflight | Code::Fatal, Some(fatal)) => fatal,
+        _ => failed,
     }
 }
 
@@ -314,5 +332,28 @@ impl Patience {
         }
         let since = self.down_since.get_or_insert_with(Instant::now);
         since.elapsed() >= config::AWAY_AFTER
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_discarded_message_fails_with_the_cause() {
+        let denied = Some(Code::ClusterAuthorizationFailed);
+        for (failed, fatal, cause) in [
+            (Code::PurgeQueue, denied, Code::TopicAuthorizationFailed),
+            (Code::PurgeInflight, denied, Code::TopicAuthorizationFailed),
+            (
+                Code::Fatal,
+                Some(Code::OutOfOrderSequenceNumber),
+                Code::OutOfOrderSequenceNumber,
+            ),
+            (Code::PurgeQueue, None, Code::PurgeQueue),
+            (Code::MessageTimedOut, denied, Code::MessageTimedOut),
+        ] {
+            assert_eq!(cause_of(failed, fatal), cause);
+        }
     }
 }

@@ -41,13 +41,20 @@ pub use prometheus::{Prometheus, http_get};
 pub use proof::{Proof, a_reused_process_id_is_another_run, offsets};
 pub use proxy::Proxy;
 pub use rack::{Rack, SESSION_WAIT};
-pub use redis::{documented_user, run_command};
+pub use redis::{documented_user, documented_users, run_command};
 pub use secure::words_of;
 pub use secured_kafka::SecuredKafka;
 pub use server::Scand;
 pub use store::{Dump, FindingsDb};
 pub use wait::{SOON, now_ms, span_ms, wait_for, wait_until};
 pub use web::Serve;
+
+/// The rests of the lines of docs/security.md that begin with `beginning`.
+pub fn documented_commands(beginning: &'static str) -> impl Iterator<Item = &'static str> {
+    include_str!("../../../docs/security.md")
+        .lines()
+        .filter_map(move |line| line.strip_prefix(beginning))
+}
 
 /// What libtest-mimic expects of a test.
 pub type TestResult = Result<(), libtest_mimic::Failed>;

@@ -93,15 +93,24 @@ pub fn run_command(connection: &mut redis::Connection, command: &str) {
     command.exec(connection).unwrap();
 }
 
-/// The words after `acl setuser` in the line of docs/claim-table.md that creates the user `scan` with the password `PASSWORD`.
+/// The words after `acl setuser` in the line of docs/security.md that creates a server's user with the password `PASSWORD`. Its name is `scan`.
 pub fn documented_user(group: &str) -> Vec<String> {
-    let text = include_str!("../../../docs/claim-table.md");
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("redis-cli acl setuser "));
-    let words = line
-        .unwrap()
-        .replace('\'', "")
-        .replace("{scanners}", &format!("{{{group}}}"));
-    words.split_whitespace().map(str::to_owned).collect()
+    let mut words = documented_users(group)
+        .into_iter()
+        .find(|words| words[0] == "scan-server")
+        .unwrap();
+    "scan".clone_into(&mut words[0]);
+    words
+}
+
+/// The words after `acl setuser` in each such line of docs/security.md.
+pub fn documented_users(group: &str) -> Vec<Vec<String>> {
+    super::documented_commands("redis-cli acl setuser ")
+        .map(|line| {
+            let words = line
+                .replace('\'', "")
+                .replace("{scanners}", &format!("{{{group}}}"));
+            words.split_whitespace().map(str::to_owned).collect()
+        })
+        .collect()
 }
