@@ -14,6 +14,7 @@ mod complete;
 mod control;
 mod distribution;
 mod endings;
+mod exhausted;
 mod extent;
 mod failover;
 mod faults;
@@ -25,6 +26,7 @@ mod kafka_faults;
 mod kafka_security;
 mod librdkafka;
 mod monitoring;
+mod months;
 mod passes;
 mod postgres;
 mod push;
@@ -118,6 +120,8 @@ const OTHERS: &[&[Test]] = &[
     passes::TESTS,
     table::TESTS,
     CHECKER,
+    months::TESTS,
+    exhausted::TESTS,
     server_faults::TESTS,
     servers::TESTS,
     redis_faults::TESTS,
