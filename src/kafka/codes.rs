@@ -3,6 +3,7 @@
 /// The text for an error code of Kafka, with the remedy if there is one (<https://kafka.apache.org/protocol#protocol_error_codes>).
 pub(super) fn describe_code(code: i16) -> &'static str {
     match code {
+        -1 => "the broker failed to do it (is its disk full?): see the broker's log",
         1 => "the offset is outside the log",
         2 => "a message is damaged",
         3 => "the topic or partition does not exist",
@@ -51,7 +52,7 @@ mod tests {
         for (code, text) in [
             (6, "the partition's leader has moved"),
             (29, "this user has no right on the topic"),
-            (-1, "unknown error code"),
+            (-1, "the broker failed to do it"),
             (9999, "unknown error code"),
         ] {
             assert!(describe_code(code).starts_with(text), "{code}");

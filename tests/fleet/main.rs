@@ -15,6 +15,7 @@ mod complete;
 mod control;
 mod distribution;
 mod endings;
+mod exhausted;
 mod extent;
 mod failover;
 mod faults;
@@ -27,6 +28,7 @@ mod kafka_security;
 mod librdkafka;
 mod logs;
 mod monitoring;
+mod months;
 mod passes;
 mod postgres;
 mod push;
@@ -121,6 +123,8 @@ const OTHERS: &[&[Test]] = &[
     passes::TESTS,
     table::TESTS,
     CHECKER,
+    months::TESTS,
+    exhausted::TESTS,
     server_faults::TESTS,
     servers::TESTS,
     redis_faults::TESTS,

@@ -1361,15 +1361,32 @@ fn unusable() {
 }
 
 /// A small file system, removed on drop.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(pub PathBuf);
 
 impl SmallDisk {
     fn mount(fleet: &Fleet, options: &str) -> SmallDisk {
-        let folder = fleet.folder.join("disk");
-        fs::create_dir_all(&folder).unwrap();
-        let disk = SmallDisk(folder);
+        SmallDisk::mount_at(&fleet.folder.join("disk"), options)
+    }
+
+    /// Mounts one with these options of tmpfs, such as `size=4m`.
+    pub fn mount_at(folder: &Path, options: &str) -> SmallDisk {
+        fs::create_dir_all(folder).unwrap();
+        let disk = SmallDisk(folder.to_owned());
         disk.run("mount", &["-t", "tmpfs", "-o", options, "tmpfs"]);
         disk
+    }
+
+    /// Writes a file until there is no space left.
+    pub fn fill(&self) {
+        let mut file = fs::File::create(self.0.join("ballast")).unwrap();
+        for bytes in [1 << 16, 1 << 12, 1] {
+            while std::io::Write::write_all(&mut file, &vec![0; bytes]).is_ok() {}
+        }
+    }
+
+    /// Removes what [`SmallDisk::fill`] wrote.
+    pub fn free(&self) {
+        fs::remove_file(self.0.join("ballast")).unwrap();
     }
 
     fn run(&self, command: &str, words: &[&str]) {

@@ -1,5 +1,6 @@
 //! Compares the group's position with Kafka. If its committed offset was moved by something else, such as `kafka-consumer-groups.sh
-//! --reset-offsets`, ingestion follows it. If retention has removed records of tasks that have not ended, there is a warning.
+//! --reset-offsets`, ingestion follows it. If retention has removed records of tasks that have not ended, or
+//! will soon, there is a warning.
 
 use super::Poll;
 use super::audit_schedule::GroupAudit;
@@ -10,6 +11,7 @@ use crate::model::group_position::{GroupPosition, Moved};
 use crate::scand::peer_error::PeerError;
 use log::{debug, warn};
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 impl Poll {
     /// Compares the group's position with Kafka and follows confirmed moves. Returns true if there were any: the caller reads the cursors again.
@@ -32,7 +34,7 @@ impl Poll {
                 return Ok(false);
             }
         };
-        self.warn_about_retention(&positions, &ranges, &mut last.warned);
+        self.warn_about_retention(&positions, &ranges, last);
         self.metrics.ingest_lag(lag(cursors, &ranges));
         let moved = |partition: &i32, position: GroupPosition| {
             position.moved(in_kafka.get(partition).copied())
@@ -64,14 +66,25 @@ impl Poll {
         &self,
         positions: &BTreeMap<i32, GroupPosition>,
         ranges: &BTreeMap<i32, LogRange>,
-        warned: &mut BTreeMap<i32, i64>,
+        last: &mut GroupAudit,
     ) {
         for (&partition, range) in ranges {
             let unfinished = positions.get(&partition).and_then(|at| at.committable);
-            let Some(unfinished) = unfinished.filter(|&offset| offset < range.first) else {
+            let Some(unfinished) = unfinished else {
                 continue;
             };
-            if warned.insert(partition, range.first) != Some(range.first) {
+            let log = range.first..range.next;
+            if last.nears_retention(partition, unfinished, &log, Instant::now()) {
+                warn!(
+                    "{} partition {partition}: Kafka's retention will soon remove the record of a task that has not ended (offset {unfinished}, the log \
+                     begins at {}): increase the topic's retention.ms and retention.bytes, or end the task",
+                    self.topic, range.first
+                );
+            }
+            if unfinished >= range.first {
+                continue;
+            }
+            if last.warned.insert(partition, range.first) != Some(range.first) {
                 warn!(
                     "{} partition {partition}: Kafka's retention has removed records of tasks that have not ended (from offset {unfinished} on): they \
                      run, but are lost if Redis loses its data; increase the topic's retention.ms and retention.bytes",
