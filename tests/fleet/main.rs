@@ -35,6 +35,7 @@ mod redis_faults;
 mod redis_security;
 mod redis_servers;
 mod results;
+mod rights;
 mod scans;
 mod scope;
 mod secured;
@@ -131,6 +132,7 @@ const OTHERS: &[&[Test]] = &[
     web_access::TESTS,
     scope::TESTS,
     check::TESTS,
+    rights::TESTS,
     interrupted_run::TESTS,
     postgres::TESTS,
     store_pages::TESTS,

@@ -2,13 +2,14 @@
 
 use super::flags::{
     ALLOW, ALLOW_FILE, BUFFER, CHECK, DEBUG, EXCLUDE, EXCLUDE_FILE, HTTP, INTERFACE, LEASE,
-    LOG_FILE, MASSCAN, MAX_RATE, NAME, ROUTER_MAC, SLOTS, SOURCE_IP, SOURCE_PORT,
+    LOG_FILE, MASSCAN, MASSCAN_USER, MAX_RATE, NAME, ROUTER_MAC, SLOTS, SOURCE_IP, SOURCE_PORT,
 };
 use crate::connection::Connection;
 use crate::flags::shared::{
     GROUP, KAFKA, METRICS_TOKEN_FILE, REDIS, RESULTS_TOPIC, STATUS_TOPIC, TOPIC,
 };
 use crate::flags::{Reader, values};
+use crate::masscan::UserName;
 use crate::model::source::Source;
 use crate::model::task::BandWidth;
 use crate::model::{Invalid, ServerName, TopicName};
@@ -48,6 +49,8 @@ pub struct Options {
     pub max_rate: Option<BandWidth>,
     /// The masscan program: a path, or a name to look up in `PATH`.
     pub masscan: PathBuf,
+    /// As whom masscan runs; none means another user than root if possible.
+    pub masscan_user: Option<UserName>,
     /// How long a claim lasts without renewal.
     pub lease: Duration,
     /// Bytes of findings that may wait for Kafka.
@@ -104,6 +107,7 @@ impl fmt::Display for Options {
             (SLOTS, Some(self.slots.to_string())),
             (MAX_RATE, self.max_rate.map(|rate| rate.pps().to_string())),
             (MASSCAN, Some(self.masscan.display().to_string())),
+            (MASSCAN_USER, text(&self.masscan_user)),
             (LEASE, Some(self.lease.as_secs().to_string())),
             (EXCLUDE, text(&scope.exclude)),
             (EXCLUDE_FILE, path(&scope.exclude_file)),
@@ -148,6 +152,7 @@ pub(super) fn resolve(
         slots: reader.value(&SLOTS, slots)? as usize,
         max_rate: reader.optional(&MAX_RATE, str::parse)?,
         masscan: reader.value(&MASSCAN, path)?,
+        masscan_user: reader.optional(&MASSCAN_USER, str::parse)?,
         lease: Duration::from_secs(reader.value(&LEASE, lease_s)?.into()),
         buffer_bytes: reader.value(&BUFFER, buffer_mib)? as usize * 1024 * 1024,
         scope: ScopeOptions {
