@@ -610,8 +610,10 @@ fn the_documented_limits_match_the_code() {
 
 #[test]
 fn no_path_of_a_developers_machine_is_named() {
-    let folders = ["src", "tests", "benches", "docs", ".ci"];
-    let endings = [".rs", ".lua", ".sh", ".md", ".yml", ".toml", "run"];
+    let folders = ["src", "tests", "benches", "docs", "packaging", ".ci"];
+    let endings = [
+        ".rs", ".lua", ".sh", ".md", ".yml", ".toml", ".service", ".env", ".conf", "rotate", "run",
+    ];
     let mut all: Vec<PathBuf> = folders
         .iter()
         .flat_map(|folder| files(folder, &endings))
@@ -838,4 +840,144 @@ fn servers_in_compose_have_only_the_net_raw_capability() {
         Some(true),
         "no route out"
     );
+}
+
+/// The words in quotes on the lines of deny.toml between `begin` and the next line that is `]`.
+fn words_of_deny(begin: &str) -> Vec<String> {
+    let text = read(&root().join("deny.toml"));
+    let lines = text.lines().skip_while(|line| *line != begin).skip(1);
+    lines
+        .take_while(|line| *line != "]")
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .filter_map(|line| Some(line.split('"').nth(1)?.to_owned()))
+        .collect()
+}
+
+/// Whether `allowed` permits a licence expression: alternatives with `OR` or `/`, all of several with `AND`, parentheses.
+fn is_permitted(expression: &str, allowed: &[String]) -> bool {
+    let expression = expression.trim();
+    // The parts between `word` outside of parentheses.
+    let split = |word: &str| {
+        let (mut depth, mut begin, mut parts) = (0, 0, Vec::new());
+        for (at, c) in expression.char_indices() {
+            match c {
+                '(' => depth += 1,
+                ')' => depth -= 1,
+                _ if depth == 0 && at >= begin && expression[at..].starts_with(word) => {
+                    parts.push(&expression[begin..at]);
+                    begin = at + word.len();
+                }
+                _ => {}
+            }
+        }
+        parts.push(&expression[begin..]);
+        parts
+    };
+    for word in [" OR ", "/"] {
+        let parts = split(word);
+        if parts.len() > 1 {
+            return parts.iter().any(|part| is_permitted(part, allowed));
+        }
+    }
+    let parts = split(" AND ");
+    if parts.len() > 1 {
+        return parts.iter().all(|part| is_permitted(part, allowed));
+    }
+    match expression
+        .strip_prefix('(')
+        .and_then(|rest| rest.strip_suffix(')'))
+    {
+        Some(inside) => is_permitted(inside, allowed),
+        None => allowed.iter().any(|licence| licence == expression),
+    }
+}
+
+#[test]
+fn a_licence_expression_is_permitted_or_not() {
+    let allowed = ["MIT", "ISC"].map(str::to_owned);
+    for (expression, permitted) in [
+        ("MIT", true),
+        ("GPL-3.0", false),
+        ("GPL-3.0 OR MIT", true),
+        ("GPL-3.0/MIT", true),
+        ("Apache-2.0 / MIT", true),
+        ("GPL-3.0 AND MIT", false),
+        ("(GPL-3.0 OR MIT) AND ISC", true),
+        ("(GPL-3.0 OR Zlib) AND ISC", false),
+    ] {
+        assert_eq!(
+            is_permitted(expression, &allowed),
+            permitted,
+            "{expression}"
+        );
+    }
+}
+
+/// What `cargo deny check licenses bans sources` checks, for machines without cargo-deny.
+#[test]
+fn each_dependency_is_permitted_by_deny_toml() {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let (banned, licences) = (words_of_deny("deny = ["), words_of_deny("allow = ["));
+    assert!(banned.iter().any(|name| name == "tokio") && licences.len() > 5);
+    let packages = metadata["packages"].as_array().unwrap();
+    assert!(packages.len() > 100, "{}", packages.len());
+    let mut wrong = Vec::new();
+    for package in packages {
+        let field = |name: &str| package[name].as_str().unwrap_or_default();
+        let (name, licence, source) = (field("name"), field("license"), field("source"));
+        if banned.iter().any(|banned| banned == name) {
+            wrong.push(format!("{name} is banned"));
+        }
+        if !is_permitted(licence, &licences) {
+            wrong.push(format!("{name}: its licence is {licence:?}"));
+        }
+        if !source.is_empty() && !source.contains("github.com/rust-lang/crates.io-index") {
+            wrong.push(format!("{name} comes from {source}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The service's settings, and the exposure that systemd computes from them. Skipped with a line if systemd-analyze is not installed.
+#[test]
+fn the_service_is_valid_and_exposed_no_more_than_2_0() {
+    let unit = root().join("packaging/scand.service");
+    let text = read(&unit);
+    for setting in [
+        "AmbientCapabilities=CAP_NET_RAW",
+        "CapabilityBoundingSet=CAP_NET_RAW",
+        "User=scand",
+    ] {
+        assert!(text.lines().any(|line| line == setting), "{setting}");
+    }
+    let analyze = |words: &[&str], unit: &Path| {
+        let mut command = Command::new("systemd-analyze");
+        let output = command.args(words).arg(unit).output().ok()?;
+        let bytes = [output.stdout, output.stderr].concat();
+        Some(String::from_utf8(bytes).unwrap())
+    };
+    let Some(security) = analyze(&["security", "--offline=yes", "--no-pager"], &unit) else {
+        println!("skipped: systemd-analyze is not installed (apt install systemd)");
+        return;
+    };
+    let level = security.split("Overall exposure level for scand.service: ");
+    let level: Option<f64> = level
+        .last()
+        .and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+    assert!(level.is_some_and(|level| level <= 2.0), "{security}");
+
+    // With a program that exists, so that it is the settings that are checked.
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("scand.service");
+    let program = env!("CARGO_BIN_EXE_scand");
+    fs::write(&copy, text.replace("/usr/local/bin/scand", program)).unwrap();
+    let faults = analyze(&["verify", "--man=no"], &copy).unwrap();
+    assert!(!faults.contains("scand.service"), "{faults}");
 }

@@ -12,6 +12,7 @@
 
 use super::output::StdoutMode;
 use super::program::{ProgramError, answer, environment, find, version};
+use super::user::{RunAs, UserName};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -99,6 +100,8 @@ fn lists_in_order(program: &Path) -> bool {
 #[derive(Debug)]
 pub struct MasscanBinary {
     program: PathBuf,
+    /// As whom it is to run.
+    user: Option<UserName>,
     /// Not locked while masscan is examined, which takes seconds if it hangs.
     seen: Mutex<Seen>,
 }
@@ -107,7 +110,15 @@ pub struct MasscanBinary {
 #[derive(Debug, Default)]
 struct Seen {
     known: Option<Known>,
+    run_as: Option<KnownRunAs>,
     stdout_mode: Option<(Option<FileMark>, StdoutMode)>,
+}
+
+#[derive(Debug)]
+struct KnownRunAs {
+    file: Option<FileMark>,
+    examined_at: Instant,
+    run_as: RunAs,
 }
 
 #[derive(Debug)]
@@ -123,8 +134,15 @@ impl MasscanBinary {
     pub fn new(program: &Path) -> MasscanBinary {
         MasscanBinary {
             program: program.to_owned(),
+            user: None,
             seen: Mutex::default(),
         }
+    }
+
+    /// The same, to be run as `user`; if there is none, as another user than root if possible.
+    pub fn as_user(mut self, user: Option<UserName>) -> MasscanBinary {
+        self.user = user;
+        self
     }
 
     /// The path or name with which it is started.
@@ -158,6 +176,26 @@ impl MasscanBinary {
         info
     }
 
+    /// As whom a scan runs it, or why the wanted user cannot run it. Examined again if the file has changed, after an error, and if no other user
+    /// than root could run it, after [`MASSCAN_EXAMINED_AGAIN_AFTER`].
+    pub fn run_as(&self) -> Result<RunAs, String> {
+        let file = FileMark::of(&self.program);
+        if let Some(known) = &self.seen().run_as
+            && known.file == file
+            && (!matches!(known.run_as, RunAs::RootBecause(_))
+                || known.examined_at.elapsed() < MASSCAN_EXAMINED_AGAIN_AFTER)
+        {
+            return Ok(known.run_as.clone());
+        }
+        let run_as = RunAs::of(&self.program, self.user.as_ref())?;
+        self.seen().run_as = Some(KnownRunAs {
+            file,
+            examined_at: Instant::now(),
+            run_as: run_as.clone(),
+        });
+        Ok(run_as)
+    }
+
     /// How a run of it is made to write each line at once. Decided again if the file or its permissions have changed: with file capabilities the
     /// preloaded library does nothing, and a kill would lose findings silently.
     pub fn stdout_mode(&self) -> StdoutMode {
@@ -167,7 +205,8 @@ impl MasscanBinary {
         {
             return mode.clone();
         }
-        let mode = StdoutMode::of(&self.program);
+        let is_other_user = self.run_as().is_ok_and(|run_as| run_as.owner().is_some());
+        let mode = StdoutMode::of(&self.program, is_other_user);
         self.seen().stdout_mode = Some((file, mode.clone()));
         mode
     }

@@ -9,6 +9,7 @@ use super::folder::Folder;
 use super::output::{OutputEnds, StdoutMode, open_output};
 use super::program::{ProgramError, environment, find};
 use super::reader::{Output, Reader};
+use super::user::RunAs;
 use crossbeam_channel::Receiver;
 use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
@@ -78,30 +79,36 @@ struct ReapedProcess {
     exit: Option<Exit>,
 }
 
-/// Starts `program` with `arguments`, in an environment that makes it write each line at once (`mode`).
+/// Starts `program` with `arguments` as the user of `run_as`, in an environment that makes it write each line at once (`mode`).
 ///
 /// Errs if the program or `setsid` is missing, or the system refuses a terminal, a folder, a thread or a process.
 pub fn spawn(
     program: &Path,
     mode: &StdoutMode,
+    run_as: &RunAs,
     arguments: &ScanArguments<'_>,
 ) -> Result<Child, ProgramError> {
     let path = find(program)?;
     let setsid = find(Path::new("setsid"))?;
+    let owner = run_as.owner();
     let start = |error: io::Error| ProgramError::Start {
         program: path.clone(),
         error,
     };
-    let folder = Folder::create().map_err(start)?;
+    let folder = Folder::create(owner).map_err(start)?;
     if let Excluded::File(ranges) = arguments.excluded() {
-        fs::write(folder.path().join(EXCLUDE_FILE), ranges).map_err(start)?;
+        let file = folder.path().join(EXCLUDE_FILE);
+        fs::write(&file, ranges).map_err(start)?;
+        owner
+            .map_or(Ok(()), |owner| owner.take(&file))
+            .map_err(start)?;
     }
     let (terminal, masscan_end) = open_terminal().map_err(start)?;
     let OutputEnds { stdout, child_end } =
         open_output(mode, &terminal, &masscan_end).map_err(start)?;
     let (stderr, stderr_end) = io::pipe().map_err(start)?;
     let small_output_findings = stdout.small_output_findings();
-    let process = command(mode, &setsid, &path, arguments, &folder)
+    let process = command(mode, &setsid, &run_as.words()?, &path, arguments, &folder)
         .stdin(masscan_end)
         .stdout(child_end)
         .stderr(stderr_end)
@@ -127,7 +134,7 @@ pub fn spawn(
 pub fn try_resources() -> Result<PathBuf, ResourceError> {
     let of = |what| move |error| ResourceError { what, error };
     let parent = std::env::temp_dir();
-    let folder = Folder::create().map_err(of("a temporary folder"))?;
+    let folder = Folder::create(None).map_err(of("a temporary folder"))?;
     fs::write(
         folder.path().join(EXCLUDE_FILE),
         [b'\n'; RESOURCE_FILE_BYTES],
@@ -182,6 +189,7 @@ fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
 fn command(
     mode: &StdoutMode,
     setsid: &Path,
+    run_as: &[String],
     program: &Path,
     arguments: &ScanArguments<'_>,
     folder: &Folder,
@@ -190,6 +198,7 @@ fn command(
     command
         .arg("--ctty")
         .arg("--")
+        .args(run_as)
         .arg(program)
         .args(arguments.to_vec())
         .current_dir(folder.path())
@@ -302,7 +311,7 @@ mod tests {
             exclude: &Targets::default(),
             source: &Default::default(),
         };
-        let child = spawn(&program, mode, &arguments).unwrap();
+        let child = spawn(&program, mode, &RunAs::Caller, &arguments).unwrap();
         (folder, child)
     }
 

@@ -12,6 +12,7 @@
 //! | `drops.rs` | packets that the kernel drops |
 //! | `routes.rs` | which interface masscan takes, and what it cannot reach |
 //! | `raw_sockets.rs` | whether it may open raw sockets |
+//! | `user.rs` | as whom it runs if scand is root |
 //! | `folder.rs` | its working folder |
 //! | `output.rs` | opens its standard output: line by line, with a large buffer |
 //! | `reader.rs` | the thread that reads its output |
@@ -38,6 +39,7 @@ mod routes;
 #[cfg(test)]
 pub(crate) mod script;
 mod stderr;
+mod user;
 
 #[cfg(test)]
 mod fuzzed;
@@ -46,10 +48,11 @@ pub use arguments::ScanArguments;
 pub use binary::{MasscanBinary, MasscanInfo, SHARD_IN_ORDER, unfit_for_shards};
 pub use child::{Child, Exit, spawn, try_resources};
 pub use drops::{Drops, drops};
-pub use folder::sweep;
+pub use folder::{Owner, sweep};
 pub use network::{Network, NetworkError, NetworkOf, inspect, inspect_for, is_script};
 pub use output::StdoutMode;
 pub use program::{ProgramError, find, has_libpcap, has_setsid};
 pub use raw_sockets::{Rights, rights};
 pub use reader::Output;
 pub use stderr::{announced_size, announced_version, cause, is_fault_of_network, is_interrupt};
+pub use user::{RunAs, UserName};

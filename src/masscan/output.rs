@@ -11,7 +11,7 @@
 
 use super::network::{NAMESPACE_WAIT, is_masscan};
 use super::program::{answer, find, idle};
-use super::raw_sockets::{Rights, rights};
+use super::raw_sockets::{Rights, has_file_capability, rights};
 use super::reader::Stdout;
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use std::fs;
@@ -46,11 +46,15 @@ pub enum StdoutMode {
 }
 
 impl StdoutMode {
-    /// The mode for `program`. Starts it once to find out; it prints its settings and sends nothing.
-    pub fn of(program: &Path) -> StdoutMode {
+    /// The mode for `program`, which another user than this process's runs if `is_other_user`: then even root's masscan ignores the library if
+    /// its file has capabilities. Starts it once to find out; it prints its settings and sends nothing.
+    pub fn of(program: &Path, is_other_user: bool) -> StdoutMode {
+        let is_ignored = |program: &Path| {
+            rights(program) == Rights::File || is_other_user && has_file_capability(program)
+        };
         match (find(program), stdbuf()) {
             (Ok(program), Some(variables))
-                if rights(&program) != Rights::File && loads_library(&program, &variables) =>
+                if !is_ignored(&program) && loads_library(&program, &variables) =>
             {
                 StdoutMode::Preloaded(variables)
             }
@@ -206,7 +210,7 @@ mod tests {
     fn a_program_that_does_not_become_masscan_gets_a_terminal() {
         for program in ["/bin/true", "/bin/cat", "no-such-program"] {
             assert_eq!(
-                StdoutMode::of(Path::new(program)),
+                StdoutMode::of(Path::new(program), false),
                 StdoutMode::Terminal,
                 "{program}"
             );

@@ -31,6 +31,8 @@ pub enum ProgramError {
     },
     /// It ran, but is not masscan.
     NotMasscan(PathBuf),
+    /// The user of `-masscan-user` cannot run it.
+    User(String),
 }
 
 impl ProgramError {
@@ -62,6 +64,7 @@ impl fmt::Display for ProgramError {
                 "{} is not masscan (no version in the output of --version): give masscan's path in -masscan",
                 program.display()
             ),
+            ProgramError::User(why) => write!(f, "-masscan-user: {why}"),
         }
     }
 }

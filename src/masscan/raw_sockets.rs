@@ -33,14 +33,23 @@ pub fn rights(program: &Path) -> Rights {
     rights_by_status(&status, geteuid().is_root(), of_file)
 }
 
+/// Whether this thread may use `capability`, a bit of the sets in /proc/PID/status.
+pub(super) fn has_effective(capability: u64) -> bool {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    set_in(&status, "CapEff") & capability != 0
+}
+
+/// A set of capabilities in the text of /proc/PID/status; empty if it is missing.
+fn set_in(status: &str, name: &str) -> u64 {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
 fn rights_by_status(status: &str, root: bool, of_file: bool) -> Rights {
-    let has = |set: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(set)?.strip_prefix(':'))
-            .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-            .is_some_and(|mask| mask & NET_RAW != 0)
-    };
+    let has = |set: &str| set_in(status, set) & NET_RAW != 0;
     match (has("CapBnd"), root, has("CapAmb"), of_file) {
         (false, ..) => Rights::Bounded,
         (_, true, ..) => Rights::Root,
@@ -50,7 +59,8 @@ fn rights_by_status(status: &str, root: bool, of_file: bool) -> Rights {
     }
 }
 
-fn has_file_capability(program: &Path) -> bool {
+/// Whether the program's file gives it CAP_NET_RAW.
+pub(super) fn has_file_capability(program: &Path) -> bool {
     // A header of 4 bytes, then the lower halves of the permitted and the inheritable set, then the upper halves.
     let mut value = [0u8; 24];
     getxattr(program, "security.capability", &mut value[..]).is_ok_and(|bytes| {

@@ -34,7 +34,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{error, info, warn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::time::Instant;
@@ -66,12 +66,13 @@ pub fn run(options: &Options) -> Exit {
             return Exit::Usage;
         }
     };
-    match masscan::sweep() {
+    let masscan =
+        Arc::new(MasscanBinary::new(&options.masscan).as_user(options.masscan_user.clone()));
+    let masscan_info = masscan.info();
+    match masscan::sweep(masscan.run_as().ok().and_then(|run_as| run_as.owner())) {
         0 => {}
         count => info!("removed {count} temporary folders left by killed servers"),
     }
-    let masscan = Arc::new(MasscanBinary::new(&options.masscan));
-    let masscan_info = masscan.info();
     dispatch::log_masscan(&masscan_info);
     let signals = match signals::listen() {
         Ok(signals) => signals,
@@ -517,8 +518,13 @@ impl Parts<'_> {
             buffer: self.buffer.clone(),
             scope: self.scope.clone(),
             small_output_warning: Once::new(),
+            run_as_said: Mutex::default(),
             offloads: self.offloads.clone(),
         });
+        // If it is not known yet, the first scan logs it, or the self-test why nobody can run it.
+        if let (Ok(_), Ok(run_as)) = (self.masscan.info(), self.masscan.run_as()) {
+            scans.log_run_as(&run_as);
+        }
         let ports = self
             .options
             .source

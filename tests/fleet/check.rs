@@ -27,7 +27,14 @@ pub const TESTS: &[Test] = &[
 ];
 
 pub fn check(fleet: &Fleet, words: &[&str]) -> (Option<i32>, String) {
-    let Output { status, stdout, .. } = Command::new(env!("CARGO_BIN_EXE_scand"))
+    let Output { status, stdout, .. } = check_command(fleet, words).output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap())
+}
+
+/// `scand -check` with this fleet's flags.
+pub fn check_command(fleet: &Fleet, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scand"));
+    command
         .args(["-check", "-group", &fleet.group])
         .args(fleet.connection_flags())
         .args(["-topic", &fleet.topic("tasks")])
@@ -35,10 +42,8 @@ pub fn check(fleet: &Fleet, words: &[&str]) -> (Option<i32>, String) {
         .args(["-status-topic", &fleet.topic("status")])
         .arg("-masscan")
         .arg(&fleet.masscan)
-        .args(words)
-        .output()
-        .unwrap();
-    (status.code(), String::from_utf8(stdout).unwrap())
+        .args(words);
+    command
 }
 
 fn passes() {

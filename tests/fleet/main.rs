@@ -38,6 +38,7 @@ mod redis_faults;
 mod redis_security;
 mod redis_servers;
 mod results;
+mod rights;
 mod roles;
 mod scans;
 mod scope;
@@ -139,6 +140,7 @@ const OTHERS: &[&[Test]] = &[
     scope::TESTS,
     bounds::TESTS,
     check::TESTS,
+    rights::TESTS,
     interrupted_run::TESTS,
     postgres::TESTS,
     store_pages::TESTS,

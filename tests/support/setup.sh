@@ -44,12 +44,13 @@ PROGRAMS=(
     promtool:prometheus
 )
 
-# The same for the programs with which the tests read scanpush's output and its page.
+# The same for the programs with which the tests read scanpush's output and its page, and the service's settings.
 PARSERS=(
     chromium:chromium
     chromedriver:chromium-driver
     xmllint:libxml2-utils
     python3:python3
+    systemd-analyze:systemd
 )
 
 main() {

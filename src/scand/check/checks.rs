@@ -8,7 +8,7 @@ use super::line::{Line, fail, ok, warn};
 use crate::claim_table::ClaimTable;
 use crate::connection::Connection;
 use crate::kafka::{self, GroupOffsets, KafkaSettings, Reader};
-use crate::masscan::{self, MasscanInfo, NetworkError, Rights};
+use crate::masscan::{self, MasscanBinary, MasscanInfo, NetworkError, Rights};
 use crate::model::TopicName;
 use crate::model::backoff::CLIENT_WAIT;
 use crate::model::default_exclusions::PeerAddresses;
@@ -81,16 +81,15 @@ fn check_rights(options: &Options) -> Vec<Line> {
         return Vec::new();
     };
     let rights = masscan::rights(&path);
-    match masscan::is_script(&path) && rights == Rights::Missing {
-        true => vec![warn(
-            "rights",
-            format!(
-                "{} is a script: it has to start masscan with the right to open raw sockets",
-                path.display()
-            ),
-        )],
-        false => vec![line_of_rights(rights, &path)],
+    if masscan::is_script(&path) && rights == Rights::Missing {
+        let text = format!(
+            "{} is a script: it has to start masscan with the right to open raw sockets",
+            path.display()
+        );
+        return vec![warn("rights", text)];
     }
+    let binary = MasscanBinary::new(&path).as_user(options.masscan_user.clone());
+    vec![line_of_rights(rights, &binary.run_as(), &path)]
 }
 
 fn check_setsid(_options: &Options) -> Vec<Line> {

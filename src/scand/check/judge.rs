@@ -2,7 +2,7 @@
 
 use super::line::{Line, fail, ok, warn};
 use crate::claim_table::RedisInfo;
-use crate::masscan::{MasscanInfo, Network, NetworkError, Rights};
+use crate::masscan::{MasscanInfo, Network, NetworkError, Rights, RunAs};
 use crate::model::TopicName;
 use crate::model::source::Source;
 use std::path::Path;
@@ -45,24 +45,28 @@ fn line_of_shards(info: &MasscanInfo) -> Line {
     }
 }
 
-pub(super) fn line_of_rights(rights: Rights, path: &Path) -> Line {
-    match rights {
-        Rights::Root => ok("rights", "root, with raw sockets"),
-        Rights::Ambient => ok("rights", "CAP_NET_RAW, inherited by masscan"),
-        Rights::File => ok(
+/// `run_as` is as whom masscan runs, or why the wanted user cannot run it.
+pub(super) fn line_of_rights(rights: Rights, run_as: &Result<RunAs, String>, path: &Path) -> Line {
+    match (rights, run_as) {
+        (Rights::Bounded, _) => fail(
+            "rights",
+            "CAP_NET_RAW was removed from this container: start it with --cap-add NET_RAW",
+        ),
+        (_, Err(why)) => fail("rights", format!("-masscan-user: {why}")),
+        (Rights::Root, Ok(RunAs::Caller)) => ok("rights", "root, with raw sockets"),
+        (Rights::Root, Ok(run_as @ RunAs::RootBecause(_))) => warn("rights", run_as),
+        (Rights::Root, Ok(run_as)) => ok("rights", run_as.to_string()),
+        (Rights::Ambient, _) => ok("rights", "CAP_NET_RAW, inherited by masscan"),
+        (Rights::File, _) => ok(
             "rights",
             "masscan's file has the capability or is set-user-ID root",
         ),
-        Rights::Missing => fail(
+        (Rights::Missing, _) => fail(
             "rights",
             format!(
-                "masscan may not open raw sockets: run scand as root, or setcap cap_net_raw+ep \"$(readlink -f {})\"",
+                "masscan may not open raw sockets: run scand by packaging/scand.service or as root, or setcap cap_net_raw+ep \"$(readlink -f {})\"",
                 path.display()
             ),
-        ),
-        Rights::Bounded => fail(
-            "rights",
-            "CAP_NET_RAW was removed from this container: start it with --cap-add NET_RAW",
         ),
     }
 }
@@ -229,18 +233,46 @@ mod tests {
             };
             lines_of_redis(&info)
         };
+        let caller = Ok(RunAs::Caller);
+        let script = Ok(RunAs::RootForOther);
+        let because = Ok(RunAs::RootBecause("why".to_owned()));
+        let refused = Err("why".to_owned());
         for (line, verdict, named) in [
             (
-                line_of_rights(Rights::Missing, path),
+                line_of_rights(Rights::Missing, &caller, path),
                 Verdict::Fail,
                 "setcap cap_net_raw+ep \"$(readlink -f /usr/bin/masscan)\"",
             ),
             (
-                line_of_rights(Rights::Bounded, path),
+                line_of_rights(Rights::Bounded, &because, path),
                 Verdict::Fail,
                 "--cap-add NET_RAW",
             ),
-            (line_of_rights(Rights::Root, path), Verdict::Ok, "root"),
+            (
+                line_of_rights(Rights::Root, &caller, path),
+                Verdict::Ok,
+                "root, with",
+            ),
+            (
+                line_of_rights(Rights::Root, &script, path),
+                Verdict::Ok,
+                "it is a script",
+            ),
+            (
+                line_of_rights(Rights::Root, &because, path),
+                Verdict::Warn,
+                "as root, and parses packets that anybody can send: why",
+            ),
+            (
+                line_of_rights(Rights::Root, &refused, path),
+                Verdict::Fail,
+                "-masscan-user: why",
+            ),
+            (
+                line_of_rights(Rights::Ambient, &refused, path),
+                Verdict::Fail,
+                "-masscan-user: why",
+            ),
             (
                 line_of_libpcap(false),
                 Verdict::Fail,

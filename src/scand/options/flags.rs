@@ -50,6 +50,11 @@ pub(super) const MASSCAN: Flag = Flag::with_default(
     "masscan",
     "the masscan program; without a slash it is looked up in PATH",
 );
+pub(super) const MASSCAN_USER: Flag = Flag::optional(
+    "--masscan-user",
+    "NAME",
+    "user as whom a scand that is root runs masscan, with raw sockets and nothing else (default scand, else nobody; root if masscan is a script or not in PATH)",
+);
 pub(super) const LEASE: Flag = Flag::with_default(
     "--lease",
     "SECONDS",
@@ -130,6 +135,7 @@ pub(super) const FLAGS: &[Flag] = &[
     MAX_ATTEMPTS,
     MAX_PRIORITY,
     MASSCAN,
+    MASSCAN_USER,
     LEASE,
     BUFFER,
     EXCLUDE,
@@ -163,8 +169,10 @@ examples:
   scand -group dmz -kafka k1:9092,k2:9092 -redis redis://:secret@r1:6379 \\
         -name dmz-1 -slots 4 -max-rate 50k -log-file /var/log/scand.log
 
-masscan needs raw sockets: run scand as root, or run once
+masscan needs raw sockets. Run scand as a user of its own, who may open them
+(packaging/scand.service), or run once
   setcap cap_net_raw+ep \"$(readlink -f \"$(command -v masscan)\")\"
+As root it works too; masscan then gets another user (-masscan-user).
 SIGINT or SIGTERM ends scand and releases its tasks to the other servers. A
 second one ends it at once.
 ";

@@ -2,14 +2,15 @@
 
 use super::flags::{
     ALLOW, ALLOW_FILE, BUFFER, CHECK, DEBUG, EXCLUDE, EXCLUDE_FILE, HTTP, INTERFACE, LEASE,
-    LOG_FILE, MASSCAN, MAX_ATTEMPTS, MAX_PRIORITY, MAX_RATE, MAX_TASK_TIME, MAX_WAIT, NAME,
-    ROUTER_MAC, SLOTS, SOURCE_IP, SOURCE_PORT,
+    LOG_FILE, MASSCAN, MASSCAN_USER, MAX_ATTEMPTS, MAX_PRIORITY, MAX_RATE, MAX_TASK_TIME, MAX_WAIT,
+    NAME, ROUTER_MAC, SLOTS, SOURCE_IP, SOURCE_PORT,
 };
 use crate::connection::Connection;
 use crate::flags::shared::{
     GROUP, KAFKA, METRICS_TOKEN_FILE, REDIS, RESULTS_TOPIC, STATUS_TOPIC, TOPIC,
 };
 use crate::flags::{Reader, values};
+use crate::masscan::UserName;
 use crate::model::source::Source;
 use crate::model::task::{ATTEMPTS_MAX, BandWidth, WAIT_MAX_S};
 use crate::model::task_bounds::TaskBounds;
@@ -55,6 +56,8 @@ pub struct Options {
     pub bounds: TaskBounds,
     /// The masscan program: a path, or a name to look up in `PATH`.
     pub masscan: PathBuf,
+    /// As whom masscan runs; none means another user than root if possible.
+    pub masscan_user: Option<UserName>,
     /// How long a claim lasts without renewal.
     pub lease: Duration,
     /// Bytes of findings that may wait for Kafka.
@@ -115,6 +118,7 @@ impl fmt::Display for Options {
             (MAX_ATTEMPTS, Some(self.bounds.attempts.to_string())),
             (MAX_PRIORITY, Some(self.bounds.priority.get().to_string())),
             (MASSCAN, Some(self.masscan.display().to_string())),
+            (MASSCAN_USER, text(&self.masscan_user)),
             (LEASE, Some(self.lease.as_secs().to_string())),
             (EXCLUDE, text(&scope.exclude)),
             (EXCLUDE_FILE, path(&scope.exclude_file)),
@@ -160,6 +164,7 @@ pub(super) fn resolve(
         max_rate: reader.value(&MAX_RATE, str::parse)?,
         bounds: bounds(&mut reader)?,
         masscan: reader.value(&MASSCAN, path)?,
+        masscan_user: reader.optional(&MASSCAN_USER, str::parse)?,
         lease: Duration::from_secs(reader.value(&LEASE, lease_s)?.into()),
         buffer_bytes: reader.value(&BUFFER, buffer_mib)? as usize * 1024 * 1024,
         scope: ScopeOptions {

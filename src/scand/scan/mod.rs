@@ -37,7 +37,7 @@ mod task_filter;
 mod tests;
 
 use crate::claim_table::LiveProgress;
-use crate::masscan::{self, MasscanBinary, Output};
+use crate::masscan::{self, MasscanBinary, Output, RunAs};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::probe_order::Begin;
 use crate::model::resume::Position;
@@ -45,7 +45,7 @@ use crate::model::source::Source;
 use crate::model::{FoundByPass, Lineage, ProbeOrder, Progress, Resume};
 use crate::scand::claims::dispatch::Assignment;
 use crate::scand::claims::health::Health;
-use crate::scand::claims::held_claims::{HeldClaims, Order};
+use crate::scand::claims::held_claims::{HeldClaims, Order, lock};
 use crate::scand::claims::scope::ScopeInForce;
 use crate::scand::finalize::StateChange;
 use crate::scand::logging;
@@ -53,7 +53,7 @@ use crate::scand::metrics::{CheckpointAge, ServerMetrics};
 use crate::scand::options::Options;
 use crossbeam_channel::{Receiver, RecvError, Sender, never, select_biased};
 use drops::DropsWatch;
-use log::error;
+use log::{error, info, warn};
 use offloads::Offloads;
 use outcome::StopReason;
 use outgoing::OutgoingFindings;
@@ -62,7 +62,7 @@ use phase::{Phase, Running, Stage, TICK};
 use publish::{Batch, FindingsBuffer};
 use reporter::Reporter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 use task_filter::TaskFilter;
 
@@ -89,8 +89,27 @@ pub struct Scans {
     pub scope: Arc<ScopeInForce>,
     /// The warning that masscan's output has less room than usual is logged once.
     pub small_output_warning: Once,
+    /// The line about the user as whom masscan runs is logged again only if it changes.
+    pub run_as_said: Mutex<String>,
     /// Warns about offloads.
     pub offloads: Arc<Offloads>,
+}
+
+impl Scans {
+    /// Logs as whom masscan runs, if that was not the last line about it.
+    pub fn log_run_as(&self, run_as: &RunAs) {
+        let line = run_as.to_string();
+        let mut said = lock(&self.run_as_said);
+        if *said == line {
+            return;
+        }
+        match run_as {
+            RunAs::Caller => {}
+            RunAs::User(_) => info!("{line}"),
+            RunAs::RootForOther | RunAs::RootBecause(_) => warn!("{line}"),
+        }
+        *said = line;
+    }
 }
 
 /// Where a scan thread sends to.

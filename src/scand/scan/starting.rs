@@ -89,7 +89,10 @@ impl Scan<'_> {
         };
         let program = self.scans.masscan.program();
         info!("{} {}", program.display(), arguments.abridged());
-        let child = masscan::spawn(program, &self.scans.masscan.stdout_mode(), &arguments)?;
+        let run_as = self.scans.masscan.run_as().map_err(ProgramError::User)?;
+        self.scans.log_run_as(&run_as);
+        let mode = self.scans.masscan.stdout_mode();
+        let child = masscan::spawn(program, &mode, &run_as, &arguments)?;
         if let Some(findings) = child.small_output_findings() {
             self.scans.small_output_warning.call_once(|| warn!(
                 "masscan's output pipe holds only {findings} findings, because this user has many pipes; a larger burst interrupts the scan, which \
