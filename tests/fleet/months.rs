@@ -6,7 +6,7 @@ use crate::support::{Fleet, OwnPeer, run_command};
 use crate::{Needs, Test};
 use scan::claim_table::{
     Answer, Beginning, CallingServer, Claimed, Disposition, Ending, Ingest, Ingested, Load,
-    NewTask, Order, Past, Start,
+    NewTask, Order, Start,
 };
 use scan::model::resume::Position;
 use scan::model::{Extent, FoundByPass, Lineage, Resume, State, Task, TaskId};
@@ -114,15 +114,17 @@ impl Months {
                 task.job_id = Some(job.parse().unwrap());
                 task.parallel = (n % 2 == 0).then_some(4);
                 let is_rejected = n == 7;
+                let offset = self.next_offset + i64::from(n);
                 NewTask {
-                    offset: self.next_offset + i64::from(n),
+                    offset,
+                    record_id: TaskId::of_record(0, offset),
                     task_id: id,
                     task: (!is_rejected).then_some(task),
                     disposition: match is_rejected {
                         true => Disposition::Rejected {
                             reason: "invalid".to_owned(),
                         },
-                        false => Disposition::Ready(Past::default()),
+                        false => Disposition::New,
                     },
                 }
             })
@@ -137,6 +139,7 @@ impl Months {
             lost_records: 0,
             server: "stays",
             lease: LEASE,
+            refusals_max: 0,
             tasks: &tasks,
         };
         assert!(matches!(
@@ -292,7 +295,7 @@ fn load() -> Load {
         free: 8,
         held: 0,
         rate_used: 0,
-        max_rate: Some(100_000),
+        max_rate: 100_000,
         fault: None,
     }
 }
