@@ -1,8 +1,8 @@
-//! What grows in Redis over months: half a year of tasks, servers and jobs, with the claim table's own calls.
+//! What grows over months: in Redis with half a year of tasks, servers and jobs, and in a server with many short tasks.
 //!
-//! A day passes at once: the test makes every expiry, and every time by which servers are forgotten, a day earlier.
+//! Redis is filled with the claim table's own calls. A day passes at once: the test makes every expiry, and every time by which servers are forgotten, a day earlier.
 
-use crate::support::{Fleet, OwnPeer, run_command};
+use crate::support::{Fleet, OwnPeer, SOON, Scand, run_command, wait_until};
 use crate::{Needs, Test};
 use scan::claim_table::{
     Answer, Beginning, CallingServer, Claimed, Disposition, Ending, Ingest, Ingested, Load,
@@ -10,14 +10,23 @@ use scan::claim_table::{
 };
 use scan::model::resume::Position;
 use scan::model::{Extent, FoundByPass, Lineage, Resume, State, Task, TaskId};
+use serde_json::json;
 use std::collections::BTreeMap;
+use std::fs;
 use std::time::{Duration, Instant};
 
-pub const TESTS: &[Test] = &[(
-    "months_of_tasks_servers_and_jobs_leave_redis_bounded",
-    Needs::KafkaAndRedis,
-    months,
-)];
+pub const TESTS: &[Test] = &[
+    (
+        "months_of_tasks_servers_and_jobs_leave_redis_bounded",
+        Needs::KafkaAndRedis,
+        months,
+    ),
+    (
+        "hundreds_of_tasks_leave_the_memory_and_the_files_of_a_server_bounded",
+        Needs::KafkaAndRedis,
+        server,
+    ),
+];
 
 /// Half a year, if `SCAN_MONTHS=6`.
 const HALF_A_YEAR_DAYS: u32 = 180;
@@ -56,6 +65,15 @@ for i = 1, #marks, 2 do
   end
 end
 ";
+
+/// Tasks of each round of the server's test, and rounds. The first round fills caches.
+const ROUND_TASKS: u32 = 200;
+const ROUNDS: u32 = 4;
+/// Rounds if `SCAN_MONTHS=6`.
+const MANY_ROUNDS: u32 = 24;
+/// What a server's memory may grow by after the first round, in KiB: the allocator keeps something for each thread. It grows by 9 MiB in ten rounds,
+/// and no further in the next ones.
+const GROWTH_MAX_KIB: u64 = 14 << 10;
 
 struct Months {
     fleet: Fleet,
@@ -323,9 +341,12 @@ fn ending(claimed: &Claimed, status: State) -> Ending {
     }
 }
 
+fn is_half_a_year() -> bool {
+    std::env::var("SCAN_MONTHS").is_ok_and(|months| months == "6")
+}
+
 fn months() {
-    let is_half_a_year = std::env::var("SCAN_MONTHS").is_ok_and(|months| months == "6");
-    let days = if is_half_a_year {
+    let days = if is_half_a_year() {
         HALF_A_YEAR_DAYS
     } else {
         DAYS
@@ -399,4 +420,76 @@ fn months() {
         (end.memory_bytes - empty) as f64 <= 1.2 * (steady.memory_bytes - empty) as f64,
         "{steady:?} {end:?}"
     );
+}
+
+/// What a server occupies.
+#[derive(Clone, Copy, Debug)]
+struct Occupied {
+    memory_kib: u64,
+    threads: u64,
+    files: u64,
+}
+
+impl Occupied {
+    fn by(server: &Scand) -> Occupied {
+        let folder = format!("/proc/{}", server.child.id());
+        let status = fs::read_to_string(format!("{folder}/status")).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let value = line.unwrap().split_whitespace().next().unwrap();
+            value.parse().unwrap()
+        };
+        Occupied {
+            memory_kib: field("VmRSS:"),
+            threads: field("Threads:"),
+            files: fs::read_dir(format!("{folder}/fd")).unwrap().count() as u64,
+        }
+    }
+}
+
+fn server() {
+    let fleet = Fleet::new("short-tasks").with_standin(&json!({}));
+    let tmp = fleet.folder.join("tmp");
+    fs::create_dir(&tmp).unwrap();
+    let tmp = tmp.to_str().unwrap();
+    let server = fleet.scand_with("a", &["-slots", "16"], &[("TMPDIR", tmp)]);
+    server.wait_for_log("ready: waiting for tasks");
+    let network = fleet.network(0).replace(".0/24", "");
+    let (mut rounds, mut ended) = (Vec::new(), 0);
+    let count = if is_half_a_year() {
+        MANY_ROUNDS
+    } else {
+        ROUNDS
+    };
+    for round in 0..count {
+        let targets: Vec<String> = (0..ROUND_TASKS).map(|n| format!("{network}.{n}")).collect();
+        let targets = targets.join(",");
+        let words = [
+            "-ip",
+            &targets,
+            "-ports",
+            "1",
+            "-wait",
+            "0",
+            "-bandwidth",
+            "10000",
+        ];
+        ended += fleet.push(&words).len();
+        wait_until("the tasks of the round to end", 2 * SOON, || {
+            server.log().matches(": completed").count() >= ended
+        });
+        // Threads of ended scans, and what is freed with them.
+        wait_until("all scans to be gone", SOON, || {
+            fs::read_dir(tmp).unwrap().count() == 0
+        });
+        rounds.push(Occupied::by(&server));
+        println!("round {round}: {:?}", rounds.last().unwrap());
+    }
+    let (first, last) = (rounds[0], rounds[rounds.len() - 1]);
+    assert!(
+        last.memory_kib <= first.memory_kib + GROWTH_MAX_KIB,
+        "{rounds:?}"
+    );
+    assert!(last.threads <= first.threads + 2, "{rounds:?}");
+    assert!(last.files <= first.files + 8, "{rounds:?}");
 }
