@@ -10,6 +10,7 @@
 
 mod browser;
 mod check;
+mod clocks;
 mod complete;
 mod control;
 mod distribution;
@@ -119,6 +120,7 @@ const OTHERS: &[&[Test]] = &[
     server_faults::TESTS,
     servers::TESTS,
     redis_faults::TESTS,
+    clocks::TESTS,
     redis_security::TESTS,
     redis_servers::TESTS,
     failover::TESTS,
