@@ -1,6 +1,6 @@
 -- The end of every script: notes the server's new watermark and the time of its call (see prelude.lua).
--- Returns: {watermark, the answer of main(), if Redis' clock jumped by how many milliseconds}; or only {watermark} if Redis went back in time: main() was not called, everything that has
---   not ended was cleared, and the table has to be rebuilt from Kafka.
+-- Returns: {watermark, the answer of main(), milliseconds of a jump of Redis' clock if there was a long one}; or only {watermark} if Redis
+--   went back in time: main() was not called, everything that has not ended was cleared, and the table has to be rebuilt from Kafka.
 local jump
 if caller ~= '' then jump = follow_clock() end
 if went_back then
