@@ -67,6 +67,9 @@ mutation repeated src/scanpush/control/steer.rs \
 mutation slow_clock src/claim_table/scripts/prelude.lua \
     "s/^local watermark = math.max(now_us, .*/local watermark = now_us/" \
     "fences_increase_even_if_the_clock_of_redis_goes_back"
+mutation jump src/claim_table/scripts/answer.lua \
+    "s/^if caller ~= '' then jump = follow_clock() end//" \
+    "a_jump_of_redis_clock_leaves_the_times_that_remain_as_they_were running_scans_survive_jumps_of_redis_clock a_dead_servers_lease_ends_in_time_after_redis_clock_went_back"
 mutation idle src/claim_table/scripts/claim.lua \
     "/^if redis.call('EXISTS', ready_key, throttled_jobs_key)/d" \
     "claim_and_renew_report_pending_work"

@@ -330,6 +330,19 @@ fn pure_rooms_do_no_io_and_read_no_clock() {
     }
 }
 
+/// Decisions about time are made by monotonic clocks and by Redis. The folders of killed servers are also locked by those that use them.
+#[test]
+fn the_wall_clock_of_a_server_only_labels_records() {
+    let allowed = ["src/scand/finalize/record.rs", "src/masscan/folder.rs"];
+    for folder in ["src/scand", "src/claim_table", "src/masscan", "src/kafka"] {
+        for path in files(folder, &[".rs"]) {
+            let name = shown(&path);
+            let reads = own_code(&path).contains("SystemTime::now(");
+            assert!(!reads || allowed.contains(&name.as_str()), "{name}");
+        }
+    }
+}
+
 #[test]
 fn a_file_begins_with_a_comment_about_its_purpose() {
     for path in files("src", &[".rs"])

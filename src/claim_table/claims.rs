@@ -3,7 +3,7 @@
 use super::connection::{ClaimTable, ms};
 use super::error::ClaimTableError;
 use super::fields::Fields;
-use super::ingest::script;
+use super::ingest::{ENDED_KEPT, script};
 use super::order::Order;
 use crate::model::resume::Position;
 use crate::model::{Extent, FoundByPass, Lineage, Progress, Resume, State, Task, TaskId};
@@ -34,8 +34,6 @@ const RATE_RESERVED_AFTER: Duration = Duration::from_secs(30);
 /// The watermark of a server that does not call is kept this long. If the server calls again later, a loss that happened meanwhile may not be
 /// noticed.
 const WATERMARK_KEPT: Duration = Duration::from_secs(24 * 3600);
-/// Ended tasks stay in Redis this long.
-pub(super) const ENDED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A server that failed a task leaves its next attempt to other servers with room for this long.
 const FAILED_SERVER_AVOIDED: Duration = Duration::from_secs(30);
 

@@ -8,7 +8,7 @@ use super::replicas::Replicas;
 use super::settings::RedisSettings;
 use super::url::Node;
 use super::watermark::CallingServer;
-use log::error;
+use log::{error, warn};
 use redis::{
     Connection, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Script,
     ServerErrorKind, Value,
@@ -133,7 +133,11 @@ impl ClaimTable {
             if let (Some(caller), Some(watermark)) = (&caller, answer.next()) {
                 caller.note(redis::from_redis_value(watermark)?);
             }
-            Ok(answer.next().map(redis::from_redis_value).transpose()?)
+            let result = answer.next().map(redis::from_redis_value).transpose()?;
+            if let Some(jump_ms) = answer.next() {
+                warn_of_jump(redis::from_redis_value(jump_ms)?);
+            }
+            Ok(result)
         })
     }
 
@@ -192,6 +196,13 @@ impl ClaimTable {
         }
         self.connector.open(None)
     }
+}
+
+fn warn_of_jump(jump_ms: i64) {
+    warn!(
+        "Redis' clock jumped by {} s, or no server called Redis for that long: leases and delays are moved with it",
+        jump_ms / 1000
+    );
 }
 
 /// The node of a Redis Cluster to which the group's keys have moved. None while they are being moved (ASK): a script would see only some of

@@ -1,6 +1,5 @@
 //! Ingestion: cursors, new tasks, and the offsets that the group may commit.
 
-use super::claims::ENDED_KEPT;
 use super::connection::{ClaimTable, ms};
 use super::error::ClaimTableError;
 use crate::model::group_position::GroupPosition;
@@ -13,6 +12,9 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
+
+/// Ended tasks stay in Redis this long.
+pub(super) const ENDED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 macro_rules! script {
     ($file:literal) => {

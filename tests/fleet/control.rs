@@ -454,20 +454,16 @@ fn forged_retry() {
         (json!({"retry": 1000}), "not 1000"),
         (json!({"retry": 2, "ip_range": fleet.network(2)}), "not 2"),
     ]);
-    let same = |task: &scan::claim_table::LiveTask| {
-        (
-            task.status,
-            task.retry,
-            task.resume_index,
-            task.ip_range.clone(),
-        )
-    };
+    let same =
+        |task: &scan::claim_table::LiveTask| (task.status, task.retry, task.ip_range.clone());
     assert_eq!(same(&fleet.task(&id).unwrap()), same(&cancelled));
     fleet.flush_redis();
     let restored = wait_for("the ended task to be in Redis again", SOON, || {
         fleet.task(&id)
     });
     assert_eq!(same(&restored), same(&cancelled));
+    // The terminal record may have a later checkpoint than the last one that was written to Redis.
+    assert!(restored.resume_index >= cancelled.resume_index);
     forge(&[(json!({"ports": "22"}), "another ports")]);
     // What servers wrote decides where the retry begins.
     fleet.push_raw(&[record(
@@ -480,7 +476,7 @@ fn forged_retry() {
     });
     assert_eq!((ended.retry, ended.ip_range), (1, cancelled.ip_range));
     assert_eq!(fleet.findings(&id), addresses(&network, 443));
-    assert_eq!(fleet.standin_starts(), 2);
+    assert_eq!(fleet.standin_starts(), 3);
     // What was rejected is not judged again, by what became of the task later.
     fleet.flush_redis();
     wait_for("the held task to be in Redis again", SOON, || {
@@ -488,7 +484,7 @@ fn forged_retry() {
     });
     run_ok(&fleet, &["cancel", "held"]);
     fleet.wait_committed(shared_kafka());
-    assert_eq!(fleet.standin_starts(), 2);
+    assert_eq!(fleet.standin_starts(), 3);
 }
 
 fn errors() {

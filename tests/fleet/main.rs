@@ -11,6 +11,7 @@
 mod bounds;
 mod browser;
 mod check;
+mod clocks;
 mod complete;
 mod control;
 mod distribution;
@@ -129,6 +130,7 @@ const OTHERS: &[&[Test]] = &[
     server_faults::TESTS,
     servers::TESTS,
     redis_faults::TESTS,
+    clocks::TESTS,
     redis_security::TESTS,
     redis_servers::TESTS,
     failover::TESTS,

@@ -102,6 +102,11 @@ pub const TESTS: &[Test] = &[
         clock_of_redis,
     ),
     (
+        "a_jump_of_redis_clock_leaves_the_times_that_remain_as_they_were",
+        Needs::KafkaAndRedis,
+        clock_jumps,
+    ),
+    (
         "claim_and_renew_report_pending_work",
         Needs::KafkaAndRedis,
         pending_work,
@@ -1156,6 +1161,89 @@ fn clock_of_redis() {
     assert!((seconds * 1000 + micros / 1000) as f64 >= end);
     assert!(matches!(&reaped[..], [Reaped::Requeued { .. }]));
     assert_eq!(table.renew(short, &[claimed.claim()]), [Renewal::Lost]);
+}
+
+impl Table {
+    /// Changes Redis as if its clock had been this much ahead until now: the times of the queues, and of the last call.
+    fn set_times_ahead(&mut self, ms: i64) {
+        for queue in ["running", "delayed", "servers", "outbox"] {
+            let key = self.key(queue);
+            let members: Vec<(String, f64)> = self.redis.zrange_withscores(&key, 0, -1).unwrap();
+            for (member, score) in members.into_iter().filter(|&(_, score)| score > 1.0) {
+                let _: () = self.redis.zadd(&key, member, score + ms as f64).unwrap();
+            }
+        }
+        let key = self.key("watermarks");
+        let _: () = self.redis.hincr(&key, "the clock", ms).unwrap();
+    }
+
+    /// How long it is to the time of a member of a queue, in milliseconds.
+    fn remaining_ms(&mut self, queue: &str, member: &str) -> i64 {
+        let key = self.key(queue);
+        let score: f64 = self.redis.zscore(key, member).unwrap();
+        score as i64 - now_ms() as i64
+    }
+}
+
+/// Invariant 6: what is left of a lease, a delay and a heartbeat stays the same.
+fn clock_jumps() {
+    let hour_ms = HOUR.as_millis() as i64;
+    for jump_ms in [-hour_ms, hour_ms, -30 * 24 * hour_ms] {
+        let mut table = Table::new("clock-jumps");
+        table.add("delayed", 5);
+        let delayed = table.claim().unwrap().claim();
+        let delay = Duration::from_secs(100);
+        assert_eq!(table.release(&delayed, delay, true), ClaimState::Ok);
+        for id in ["running", "dead", "unowned", "paused"] {
+            table.add(id, 5);
+        }
+        let claims: Vec<Claim> = (0..2).map(|_| table.claim().unwrap().claim()).collect();
+        let [unowned, paused] = ["unowned", "paused"].map(|id| id.parse::<TaskId>().unwrap());
+        table
+            .claim_table
+            .control(Order::Cancel, &[unowned])
+            .unwrap();
+        table.claim_table.control(Order::Pause, &[paused]).unwrap();
+        table.expire("dead");
+
+        // An order of scanpush may be the first call after the jump; it moves the times once.
+        table.set_times_ahead(-jump_ms);
+        let id: TaskId = "delayed".parse().unwrap();
+        if jump_ms > 0 {
+            let done = table.claim_table.control(Order::Resume, &[id]).unwrap();
+            assert_eq!(done.len(), 1);
+        }
+        let renewed = table.claim_table.renew(LEASE, &claims[..1], true).unwrap();
+        assert_eq!(renewed.claims, [Renewal::Ok]);
+        assert!(renewed.has_outbox, "{jump_ms}: it waited before the jump");
+        let around = |ms: i64, expected: Duration| {
+            let expected = expected.as_millis() as i64;
+            (expected - 5000..=expected).contains(&ms)
+        };
+        let left = table.remaining_ms("delayed", "delayed");
+        assert!(around(left, delay), "{jump_ms}: {left}");
+        let heard = table.remaining_ms("servers", "a");
+        assert!(around(heard, Duration::ZERO), "{jump_ms}: {heard}");
+        let reaped = table.claim_table.reap("b", LEASE, 10, true).unwrap();
+        let mut ids: Vec<&str> = reaped
+            .iter()
+            .map(|reaped| match reaped {
+                Reaped::Requeued { task, .. } | Reaped::Ending { task, .. } => {
+                    task.task_id.as_str()
+                }
+            })
+            .collect();
+        ids.sort_unstable();
+        assert_eq!(ids, ["dead", "unowned"], "{jump_ms}");
+        assert!(table.is_running("running"));
+        let left = table.remaining_ms("running", "running");
+        assert!(around(left, LEASE), "{jump_ms}: {left}");
+
+        // The next call follows no jump.
+        table.renew(LEASE, &[]);
+        let left = table.remaining_ms("delayed", "delayed");
+        assert!(around(left, delay), "{jump_ms}: {left}");
+    }
 }
 
 // --- random operations

@@ -20,6 +20,7 @@ usage: redis.sh start DIR PORT [--OPTION VALUE…]   starts a server, returns wh
 
 TLS: --tls-port PORT --tls-cert-file CERTS/server.pem --tls-key-file CERTS/server.key --tls-ca-cert-file CERTS/ca.pem, with CERTS from certs.sh; it
 then also requires a client certificate, unless --tls-auth-clients no. PORT stays plaintext.
+A clock that jumps: with clock.c compiled as DIR/clock.so, the server's clock is ahead by the seconds in DIR/clock.
 A replica: --replicaof "127.0.0.1 PORT".
 A Sentinel agrees with itself (quorum 1) that a primary is down after 1 s. Each LINE is one of sentinel.conf, such as "requirepass secret".
 Sentinel keeps its state in DIR/sentinel.conf: at its next start in DIR that file is used, and NAME, MASTER_PORT and LINE are not.
@@ -27,12 +28,13 @@ TEXT
 }
 
 start() {
-    local dir=$1 port=$2
+    local dir=$1 port=$2 shifted=()
     shift 2
     check_start "$dir" "$port"
 
     cd "$dir" # server_pid recognises the server by its working folder
-    start_detached redis.pid redis.out redis-server --bind 127.0.0.1 --port "$port" --dir "$dir" --daemonize no \
+    [[ ! -e clock.so ]] || shifted=(env "LD_PRELOAD=$dir/clock.so" "SCAN_CLOCK=$dir/clock")
+    start_detached redis.pid redis.out "${shifted[@]}" redis-server --bind 127.0.0.1 --port "$port" --dir "$dir" --daemonize no \
         --logfile "$dir/redis.log" --appendonly yes --save "" --maxmemory-policy noeviction "$@"
     wait_ready "$dir" "$port"
 }

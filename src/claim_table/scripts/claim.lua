@@ -163,8 +163,12 @@ local function note_refusal(id, marks, refused_ms)
     if refused_ms then redis.call('HDEL', task_key(id), 'refused_ms') end
     return by_me
   end
-  if not refused_ms then redis.call('HSET', task_key(id), 'refused_ms', whole(now_ms)) end
-  return not refusal_is_final(refused_ms or now_ms, args.refused_kept_ms)
+  -- A time after now was noted before the clock went back.
+  if not refused_ms or tonumber(refused_ms) > now_ms then
+    refused_ms = now_ms
+    redis.call('HSET', task_key(id), 'refused_ms', whole(now_ms))
+  end
+  return not refusal_is_final(refused_ms, args.refused_kept_ms)
 end
 
 -- The best ready tasks. Of a job with a limit there is at most one, and none if the job has no room. Its other tasks are throttled, because
@@ -216,6 +220,11 @@ for _, id in ipairs(found) do
     return {'vanished', id}
   end
   local band_width, waited = tonumber(task[1]), now_ms - tonumber(task[2])
+  if waited < 0 then
+    -- It was noted before the clock went back.
+    redis.call('HSET', key, 'ready_ms', whole(now_ms))
+    waited = 0
+  end
   if not fits(band_width, rate_used, max_rate) then
     -- Smaller tasks may go before a large one, but not for ever.
     if waited > args.reserved_ms then break end

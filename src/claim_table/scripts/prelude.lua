@@ -7,7 +7,7 @@
 -- What follows is the function main() with the text of the script, and answer.lua, which calls it.
 --
 -- Rules for all scripts: check everything before the first write, because Redis does not roll back; give the same end state if the same
--- call arrives twice; judge leases by Redis' clock alone. Lua's numbers are doubles, so fences, offsets and times in microseconds are
+-- call arrives twice; judge leases by Redis' clock alone, which may jump (follow_clock). Lua's numbers are doubles, so fences, offsets and times in microseconds are
 -- passed as strings and formatted by whole().
 local args = cjson.decode(ARGV[1])
 local prefix = KEYS[1]
@@ -40,8 +40,9 @@ local now_ms = math.floor(now_us / 1000)
 -- is noted, Redis has lost an answered call of this server (a failover, an old snapshot), and perhaps calls of others. Each server has its
 -- own, because a call of another server after the loss would hide it.
 local TABLE_FIELD, OTHERS_FIELD = 'the table', 'other servers' -- the last watermark of all; that of servers whose own is not noted
+local CLOCK_FIELD = 'the clock' -- the time of the last call of a server, in milliseconds by Redis' clock
 local caller, seen = ARGV[2], tonumber(ARGV[3])
-local noted = redis.call('HMGET', watermarks_key, TABLE_FIELD, OTHERS_FIELD, caller)
+local noted = redis.call('HMGET', watermarks_key, TABLE_FIELD, OTHERS_FIELD, caller, CLOCK_FIELD)
 local went_back = caller ~= '' and tonumber(noted[3] or noted[2] or 0) < seen
 local watermark = math.max(now_us, tonumber(noted[1] or 0) + 1, seen + 1)
 
@@ -74,7 +75,7 @@ local function forget_watermarks(before_us)
   local others = tonumber(noted[2] or 0)
   for i = 1, #all, 2 do
     local its = tonumber(all[i + 1])
-    if all[i] ~= TABLE_FIELD and all[i] ~= OTHERS_FIELD and its < before_us then
+    if all[i] ~= TABLE_FIELD and all[i] ~= OTHERS_FIELD and all[i] ~= CLOCK_FIELD and its < before_us then
       others = math.max(others, its)
       redis.call('HSET', watermarks_key, OTHERS_FIELD, whole(others))
       redis.call('HDEL', watermarks_key, all[i])
@@ -147,6 +148,37 @@ local UNOWNED = 0
 -- The highest score in `running` of a claim that a reaper may take: of every expired one, or only of unowned ones.
 local function reapable(all_expired)
   return all_expired and '(' .. whole(now_ms) or UNOWNED
+end
+
+-- Running servers call more often than this, also if one of them is slow.
+local CALLS_MAX_APART_MS = 2000
+-- The time that counts as passed between two calls that are further apart, or between which the clock went back. Shorter than what is left of the
+-- shortest lease when it is renewed.
+local CALLS_APART_MS = 1000
+-- After a jump of at least this length, as if a server had left: no server's refusal counts as old.
+local LONG_JUMP_MS = 60000
+
+-- Moves the times in the queues if Redis' clock has jumped since the last call, so that what is left of each lease, delay and heartbeat stays the
+-- same. A time in which no server called, or Redis was frozen, counts as a jump too: no server could renew a lease.
+--
+-- Returns a jump that is long enough to be logged, in milliseconds; else nil.
+local function follow_clock()
+  if not noted[4] then return end
+  local passed = now_ms - tonumber(noted[4])
+  if passed >= 0 and passed <= CALLS_MAX_APART_MS then return end
+  -- First, because a jump must not be followed twice.
+  noted[4] = whole(now_ms)
+  redis.call('HSET', watermarks_key, CLOCK_FIELD, noted[4])
+  local jump = passed - CALLS_APART_MS
+  for _, queue in ipairs({running_key, delayed_key, servers_key, outbox_key, throttled_jobs_key}) do
+    local members = redis.call('ZRANGEBYSCORE', queue, '(' .. UNOWNED, '+inf', 'WITHSCORES')
+    for i = 1, #members, 2 do
+      redis.call('ZADD', queue, math.max(tonumber(members[i + 1]) + jump, UNOWNED + 1), members[i])
+    end
+  end
+  if math.abs(jump) < LONG_JUMP_MS then return end
+  redis.call('SET', departed_key, '', 'PX', LONG_JUMP_MS)
+  return jump
 end
 
 -- Removes a task that has not ended from all queues. Increases its fence, so that the later of two records on Kafka can be recognised, and a

@@ -23,7 +23,8 @@ for _, name in ipairs(redis.call('ZRANGE', servers_key, 0, -1)) do
   end
 end
 redis.call('HSET', key, 'refused_by', table.concat(marks, ' '), 'updated_ms', whole(now_ms))
-local refused_ms = refused_by_all and tonumber(task[5] or now_ms)
+-- A time after now was noted before the clock went back.
+local refused_ms = refused_by_all and math.min(tonumber(task[5] or now_ms), now_ms)
 if refused_ms then
   redis.call('HSET', key, 'refused_ms', whole(refused_ms))
 else

@@ -35,7 +35,7 @@ pub use lab::{
     OwnLab, addresses, count_probes, count_probes_of_silent, drop_some_probes, findings_of,
     masscan_of, masscans, peak_probe_rate, probes_counted,
 };
-pub use peer::{OwnPeer, ReplicatedRedis, free_port};
+pub use peer::{OwnPeer, RedisClock, ReplicatedRedis, free_port};
 pub use postgres::Database;
 pub use prometheus::{Prometheus, http_get};
 pub use proof::{Proof, a_reused_process_id_is_another_run, offsets};

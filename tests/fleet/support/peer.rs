@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A Kafka broker, a Redis or a Postgres.
@@ -179,6 +180,40 @@ impl Fleet {
         let redis = OwnPeer::start("redis", self, settings);
         self.redis = format!("redis://{}", redis.0.address());
         redis
+    }
+}
+
+/// The clock of a Redis that was started with [`Fleet::start_redis_with_clock`].
+pub struct RedisClock {
+    file: PathBuf,
+}
+
+impl RedisClock {
+    /// From now on the clock is this much ahead of the machine's, or behind it.
+    pub fn set_ahead(&self, seconds: i64) {
+        // Replaced at once, because Redis reads it with every look at the clock.
+        let new = self.file.with_extension("new");
+        fs::write(&new, seconds.to_string()).unwrap();
+        fs::rename(&new, &self.file).unwrap();
+    }
+}
+
+impl Fleet {
+    /// As [`Fleet::start_redis`], with a clock that can jump.
+    pub fn start_redis_with_clock(&mut self) -> (OwnPeer, RedisClock) {
+        let folder = self.folder.join("redis");
+        fs::create_dir_all(&folder).unwrap();
+        let clock = RedisClock {
+            file: folder.join("clock"),
+        };
+        clock.set_ahead(0);
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/clock.c");
+        let compiled = Command::new("cc")
+            .args(["-O1", "-Wall", "-Werror", "-shared", "-fPIC", source, "-o"])
+            .arg(folder.join("clock.so"))
+            .status();
+        assert!(compiled.unwrap().success());
+        (self.start_redis(&[]), clock)
     }
 }
 
