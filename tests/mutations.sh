@@ -107,6 +107,22 @@ mutation log src/scand/ingest/records.rs \
     "s/before.is_some_and(|before| Some(fingerprint_of(before)) != cursor.last)/before.is_some_and(|_| false)/" \
     "a_recreated_topic_is_reported_and_read_from_its_beginning"
 
+mutation by_default src/scand/claims/scope.rs \
+    "s/^            .excluding_by_default(DefaultExclusions::new(peers, entries))/            .excluding_by_default(DefaultExclusions::default())/" \
+    "special_networks_are_not_scanned_and_a_server_without_allow_warns kafka_and_redis_are_not_scanned_unless_allow_names_them"
+mutation peers src/scand/daemon.rs \
+    "s/^        Some(found) => scope.exclude_peers(found),/        Some(_) => {}/" \
+    "kafka_and_redis_are_not_scanned_unless_allow_names_them"
+mutation run_time src/claim_table/scripts/release.lua \
+    "/^add_run_time(id)/d" \
+    "the_time_that_a_task_has_run_adds_up the_time_of_a_task_counts_on_all_servers_together"
+mutation out_of_time src/scand/scan/end_of_claim.rs \
+    "s/|| matches!(outcome, Outcome::Failed(FailureReason::OutOfTime, _))//" \
+    "a_task_that_runs_for_too_long_fails_and_keeps_its_findings"
+mutation bounds src/scand/claims/dispatch.rs \
+    "s/= bounds.lower(&mut claimed.task)/= bounds.lower(\&mut claimed.task.clone())/" \
+    "wait_attempts_and_priority_of_a_record_are_lowered"
+
 mutation answered src/model/checkpoint.rs \
     "s/&& now.duration_since(sample.at) >= self.settle/\&\& now >= sample.at/" \
     "unit:an_index_is_certain_once_answered_and_acknowledged unit:a_checkpoint_is_never_ahead_of_what_was_sent_before_the_wait"

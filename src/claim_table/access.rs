@@ -223,6 +223,17 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
 
+    #[test]
+    fn replicas_are_read_from_info() {
+        let replication = "role:master\r\nconnected_slaves:2\r\nslave0:ip=192.0.2.8,port=6379,state=online,offset=1,lag=0\r\n\
+            slave1:port=6380,ip=2001:db8::9\r\nslave_read_only:1\r\nslavex:ip=192.0.2.1,port=1\r\nslave2:ip=192.0.2.3\r\n";
+        assert_eq!(
+            replica_addresses(replication),
+            ["192.0.2.8:6379", "2001:db8::9:6380"]
+        );
+        assert_eq!(replica_addresses(""), Vec::<String>::new());
+    }
+
     /// Starts a server that sends `answer` on connection and again after each request. Returns the error that [`ClaimTable::connect`] gives.
     fn refused_with(answer: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -357,6 +357,34 @@ mod tests {
     }
 
     #[test]
+    fn a_long_set_is_shortened() {
+        let set = targets("10.0.0.1,10.0.0.3,10.0.0.5");
+        assert_eq!(set.shortened(3), "10.0.0.1,10.0.0.3,10.0.0.5");
+        assert_eq!(set.shortened(1), "10.0.0.1 and 2 more ranges");
+    }
+
+    #[test]
+    fn entries_stay_as_they_were_written() {
+        let text = "10.0.0.2,10.0.0.1,10.0.0.0/24";
+        let entries: Entries = text.parse().unwrap();
+        assert_eq!(entries.to_string(), text);
+        assert_eq!(targets(text).to_string(), "10.0.0.0/24");
+        let range = |text: &str| text.parse::<AddressRange>().unwrap();
+        for (outer, inner, expected) in [
+            ("10.0.0.0/24", "10.0.0.0/24", true),
+            ("10.0.0.0/24", "10.0.0.255", true),
+            ("10.0.0.0/24", "10.0.0.128-10.0.1.0", false),
+            ("0.0.0.0/0", "::1", false),
+        ] {
+            assert_eq!(
+                range(outer).contains(&range(inner)),
+                expected,
+                "{outer} {inner}"
+            );
+        }
+    }
+
+    #[test]
     fn lists_become_sets_of_ranges() {
         for (text, shown, count) in [
             ("172.16.0.0/24", "172.16.0.0/24", 256),

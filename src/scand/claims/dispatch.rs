@@ -33,6 +33,8 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(3);
 const DISPATCH_TICK: Duration = Duration::from_millis(200);
 /// The same while nothing is queued. A task that another server releases is noticed after this long.
 pub const DISPATCH_IDLE_TICK: Duration = Duration::from_secs(1);
+/// Ranges outside the scope that the refusal of a shard names.
+const SHOWN_DENIED_MAX: usize = 8;
 /// Claim calls in a row that find only tasks which this server may not run, before `dispatch` pauses.
 const CLAIM_SKIPPED_MAX_TIMES: usize = 16;
 
@@ -333,8 +335,9 @@ impl Dispatch {
         }
         if !denied.is_empty() {
             return Some(format!(
-                "{} of the addresses of its job are outside this server's scope, and a shard is sent as it was pushed: push the job with -exclude",
-                denied.count()
+                "{} of the addresses of its job are outside this server's scope ({}), and a shard is sent as it was pushed: push the job with -exclude",
+                denied.count(),
+                denied.shortened(SHOWN_DENIED_MAX)
             ));
         }
         unfit_for_shards(&self.masscan_info)
