@@ -205,7 +205,7 @@ impl MasscanBinary {
         {
             return mode.clone();
         }
-        let is_other_user = self.run_as().is_ok_and(|run_as| run_as.owner().is_some());
+        let is_other_user = self.run_as().is_ok_and(|run_as| run_as.group().is_some());
         let mode = StdoutMode::of(&self.program, is_other_user);
         self.seen().stdout_mode = Some((file, mode.clone()));
         mode

@@ -15,7 +15,6 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use std::fmt;
-use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -90,17 +89,15 @@ pub fn spawn(
 ) -> Result<Child, ProgramError> {
     let path = find(program)?;
     let setsid = find(Path::new("setsid"))?;
-    let owner = run_as.owner();
+    let group = run_as.group();
     let start = |error: io::Error| ProgramError::Start {
         program: path.clone(),
         error,
     };
-    let folder = Folder::create(owner).map_err(start)?;
+    let folder = Folder::create(group).map_err(start)?;
     if let Excluded::File(ranges) = arguments.excluded() {
-        let file = folder.path().join(EXCLUDE_FILE);
-        fs::write(&file, ranges).map_err(start)?;
-        owner
-            .map_or(Ok(()), |owner| owner.take(&file))
+        folder
+            .write(EXCLUDE_FILE, ranges.as_bytes(), group)
             .map_err(start)?;
     }
     let (terminal, masscan_end) = open_terminal().map_err(start)?;
@@ -135,11 +132,9 @@ pub fn try_resources() -> Result<PathBuf, ResourceError> {
     let of = |what| move |error| ResourceError { what, error };
     let parent = std::env::temp_dir();
     let folder = Folder::create(None).map_err(of("a temporary folder"))?;
-    fs::write(
-        folder.path().join(EXCLUDE_FILE),
-        [b'\n'; RESOURCE_FILE_BYTES],
-    )
-    .map_err(of("a file in the temporary folder"))?;
+    folder
+        .write(EXCLUDE_FILE, &[b'\n'; RESOURCE_FILE_BYTES], None)
+        .map_err(of("a file in the temporary folder"))?;
     let (terminal, end) = open_terminal().map_err(of("a terminal"))?;
     let _pipes = (
         io::pipe().map_err(of("a pipe"))?,
@@ -279,6 +274,7 @@ mod tests {
     use super::super::script::install_script;
     use super::*;
     use crate::model::{Targets, Task};
+    use std::fs;
     use tempfile::TempDir;
 
     const LINE: &str = r#"{"ip":"172.16.0.1","timestamp":"1","port":443,"proto":"tcp","rec_type":"status","data":{"status":"open","reason":"syn-ack","ttl":64}}"#;

@@ -5,32 +5,20 @@
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 const PREFIX: &str = "scand-";
+/// Mode of a folder that is shared with masscan's user: its group may write, but not remove files of others.
+const SHARED_FOLDER_MODE: u32 = 0o1770;
+/// Mode of a file in it: its group may read.
+const SHARED_FILE_MODE: u32 = 0o640;
 /// A folder younger than this is not touched: its owner may not have locked it yet.
 const SWEPT_AFTER: Duration = Duration::from_secs(60);
-
-/// Whose a file or folder is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// The user's id.
-    pub uid: u32,
-    /// The id of the user's group.
-    pub gid: u32,
-}
-
-impl Owner {
-    /// Becomes the owner of `path`.
-    pub(super) fn take(self, path: &Path) -> io::Result<()> {
-        chown(path, Some(self.uid), Some(self.gid))
-    }
-}
 
 /// The working folder of one scan. Removed on drop.
 #[derive(Debug)]
@@ -40,14 +28,19 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Creates one in the system's folder for temporary files, for `owner` if that is another user than this process's. Errs if that is full or
-    /// not writable.
-    pub(super) fn create(owner: Option<Owner>) -> io::Result<Folder> {
+    /// Creates one in the system's folder for temporary files. If masscan runs as a user of `group`, that group may write to it, but not replace
+    /// files of this process in it. Errs if there is no space or no right.
+    pub(super) fn create(group: Option<u32>) -> io::Result<Folder> {
         let folder = Folder::create_in(&std::env::temp_dir())?;
-        if let Some(owner) = owner {
-            owner.take(folder.path())?;
-        }
+        give(folder.path(), group, SHARED_FOLDER_MODE)?;
         Ok(folder)
+    }
+
+    /// Writes a file that the folder's group may read. Errs if there is no space or no right.
+    pub(super) fn write(&self, name: &str, text: &[u8], group: Option<u32>) -> io::Result<()> {
+        let path = self.path().join(name);
+        fs::write(&path, text)?;
+        give(&path, group, SHARED_FILE_MODE)
     }
 
     fn create_in(parent: &Path) -> io::Result<Folder> {
@@ -66,26 +59,33 @@ impl Folder {
     }
 }
 
-/// Removes the folders that killed servers of this user have left, for themselves or for a masscan of `owner`; returns their number.
-pub fn sweep(owner: Option<Owner>) -> usize {
-    let mut owners = vec![geteuid().as_raw()];
-    owners.extend(owner.map(|owner| owner.uid));
-    sweep_in(&std::env::temp_dir(), &owners, SystemTime::now())
+/// Gives `path` to the group, if there is one, with this mode.
+fn give(path: &Path, group: Option<u32>, mode: u32) -> io::Result<()> {
+    let Some(group) = group else {
+        return Ok(());
+    };
+    chown(path, None, Some(group))?;
+    fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
-fn sweep_in(parent: &Path, owners: &[u32], now: SystemTime) -> usize {
+/// Removes the folders of this user's killed servers; returns their number.
+pub fn sweep() -> usize {
+    sweep_in(&std::env::temp_dir(), SystemTime::now())
+}
+
+fn sweep_in(parent: &Path, now: SystemTime) -> usize {
     let Ok(entries) = fs::read_dir(parent) else {
         return 0;
     };
     entries
         .flatten()
         .filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX))
-        .filter(|entry| is_left_over(&entry.path(), owners, now))
+        .filter(|entry| is_left_over(&entry.path(), now))
         .filter(|entry| fs::remove_dir_all(entry.path()).is_ok())
         .count()
 }
 
-fn is_left_over(path: &Path, owners: &[u32], now: SystemTime) -> bool {
+fn is_left_over(path: &Path, now: SystemTime) -> bool {
     let Ok(found) = path.symlink_metadata() else {
         return false;
     };
@@ -94,7 +94,7 @@ fn is_left_over(path: &Path, owners: &[u32], now: SystemTime) -> bool {
         .ok()
         .and_then(|at| now.duration_since(at).ok())
         .is_some_and(|age| age >= SWEPT_AFTER);
-    let ours = found.is_dir() && owners.contains(&found.uid());
+    let ours = found.is_dir() && found.uid() == geteuid().as_raw();
     old && ours
         && File::open(path)
             .is_ok_and(|folder| flock(folder, FlockOperation::NonBlockingLockExclusive).is_ok())
@@ -107,12 +107,11 @@ mod tests {
     #[test]
     fn a_folder_is_removed_with_its_scan_or_by_the_next_server() {
         let parent = tempfile::tempdir().unwrap();
-        let ours = [geteuid().as_raw()];
         let folder = Folder::create_in(parent.path()).unwrap();
         let path = folder.path().to_owned();
         fs::write(path.join("paused.conf"), "x").unwrap();
         let later = SystemTime::now() + 2 * SWEPT_AFTER;
-        assert_eq!(sweep_in(parent.path(), &ours, later), 0, "it is in use");
+        assert_eq!(sweep_in(parent.path(), later), 0, "it is in use");
         drop(folder);
         assert!(!path.exists());
 
@@ -122,13 +121,11 @@ mod tests {
         fs::create_dir(parent.path().join("other")).unwrap();
         fs::write(parent.path().join("scand-file"), "x").unwrap();
         assert_eq!(
-            sweep_in(parent.path(), &ours, SystemTime::now()),
+            sweep_in(parent.path(), SystemTime::now()),
             0,
             "it is too young"
         );
-        let of_another = [geteuid().as_raw() + 1];
-        assert_eq!(sweep_in(parent.path(), &of_another, later), 0);
-        assert_eq!(sweep_in(parent.path(), &ours, later), 1);
+        assert_eq!(sweep_in(parent.path(), later), 1);
         assert!(!killed.exists() && parent.path().join("scand-file").exists());
     }
 }

@@ -48,7 +48,7 @@ pub use arguments::ScanArguments;
 pub use binary::{MasscanBinary, MasscanInfo, SHARD_IN_ORDER, unfit_for_shards};
 pub use child::{Child, Exit, spawn, try_resources};
 pub use drops::{Drops, drops};
-pub use folder::{Owner, sweep};
+pub use folder::sweep;
 pub use network::{Network, NetworkError, NetworkOf, inspect, inspect_for, is_script};
 pub use output::StdoutMode;
 pub use program::{ProgramError, find, has_libpcap, has_setsid};

@@ -2,7 +2,7 @@
 //! else of root's rights: `setpriv` of util-linux, which execs masscan. (Measured with Debian's masscan 1.3.2: it needs no other capability and does
 //! not ask whether it is root. std's `Command::uid` cannot pass a capability on.)
 
-use super::folder::{Folder, Owner};
+use super::folder::Folder;
 use super::network::is_script;
 use super::program::{ProgramError, answer, environment, find};
 use super::raw_sockets::has_effective;
@@ -57,7 +57,8 @@ impl fmt::Display for UserName {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     name: String,
-    owner: Owner,
+    uid: u32,
+    gid: u32,
 }
 
 impl User {
@@ -76,7 +77,8 @@ fn user_in(passwd: &str, name: &str) -> Option<User> {
         let (uid, gid) = (uid.parse().ok()?, gid.parse().ok()?);
         (found == name).then(|| User {
             name: name.to_owned(),
-            owner: Owner { uid, gid },
+            uid,
+            gid,
         })
     })
 }
@@ -106,7 +108,7 @@ impl RunAs {
             Some(name) => {
                 let user = User::of_name(&name.0)
                     .ok_or_else(|| format!("there is no user {name} in /etc/passwd"))?;
-                if user.owner.uid == geteuid().as_raw() {
+                if user.uid == geteuid().as_raw() {
                     return Ok(RunAs::Caller);
                 }
                 if !is_root {
@@ -117,10 +119,10 @@ impl RunAs {
         }
     }
 
-    /// Whose files it gets, if it runs as another user than this process.
-    pub fn owner(&self) -> Option<Owner> {
+    /// Its group, if it runs as another user than this process.
+    pub fn group(&self) -> Option<u32> {
         match self {
-            RunAs::User(user) => Some(user.owner),
+            RunAs::User(user) => Some(user.gid),
             _ => None,
         }
     }
@@ -185,7 +187,7 @@ fn try_as(user: &User, program: &Path) -> Result<(), String> {
     if !has_effective(KILL) {
         return Err(refused(&"this process may not end it (CAP_KILL)"));
     }
-    let folder = Folder::create(Some(user.owner)).map_err(|error| refused(&error))?;
+    let folder = Folder::create(Some(user.gid)).map_err(|error| refused(&error))?;
     let path = find(program).map_err(|error| error.to_string())?;
     let words =
         words_of(user).map_err(|_| refused(&"there is no setpriv (apt install util-linux)"))?;
@@ -212,9 +214,9 @@ fn words_of(user: &User) -> Result<Vec<String>, ProgramError> {
     let words = [
         &setpriv.to_string_lossy(),
         "--reuid",
-        &user.owner.uid.to_string(),
+        &user.uid.to_string(),
         "--regid",
-        &user.owner.gid.to_string(),
+        &user.gid.to_string(),
         "--clear-groups",
         "--inh-caps",
         only_raw,
@@ -238,7 +240,8 @@ mod tests {
             "root:x:0:0:root:/:/bin/sh\n\nodd\nscand:x:998:997::/nonexistent:/usr/sbin/nologin\n";
         let scand = User {
             name: "scand".to_owned(),
-            owner: Owner { uid: 998, gid: 997 },
+            uid: 998,
+            gid: 997,
         };
         assert_eq!(user_in(passwd, "scand"), Some(scand));
         for missing in ["scan", "odd", ""] {

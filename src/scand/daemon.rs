@@ -66,13 +66,13 @@ pub fn run(options: &Options) -> Exit {
             return Exit::Usage;
         }
     };
-    let masscan =
-        Arc::new(MasscanBinary::new(&options.masscan).as_user(options.masscan_user.clone()));
-    let masscan_info = masscan.info();
-    match masscan::sweep(masscan.run_as().ok().and_then(|run_as| run_as.owner())) {
+    match masscan::sweep() {
         0 => {}
         count => info!("removed {count} temporary folders left by killed servers"),
     }
+    let masscan =
+        Arc::new(MasscanBinary::new(&options.masscan).as_user(options.masscan_user.clone()));
+    let masscan_info = masscan.info();
     dispatch::log_masscan(&masscan_info);
     let signals = match signals::listen() {
         Ok(signals) => signals,
