@@ -11,6 +11,7 @@ use serde_json::json;
 use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::thread;
 use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[(
@@ -21,6 +22,9 @@ pub const TESTS: &[Test] = &[(
 
 /// A refusal has to be shown within this time.
 const REFUSED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Servers call Redis every second. After this time without a call the next one, an order, finds a gap.
+const WITHOUT_SERVERS: Duration = Duration::from_secs(3);
 
 /// A fleet on the secured Kafka and a Redis of its own, with the documented users.
 struct Roles {
@@ -265,7 +269,7 @@ fn roles() {
         roles.redis_refuses(user, &format!("HSET {task} status queued"));
     }
     fleet.wait_committed(&roles.kafka.peer);
-    ends(server);
+    order_without_servers(&roles, server);
     let problems = roles.problems.borrow();
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
@@ -316,7 +320,17 @@ fn pages(roles: &Roles, queued: &str) {
     }
 }
 
-fn ends(mut server: Scand) {
+/// An operator's order works too if no server has called for a while.
+fn order_without_servers(roles: &Roles, mut server: Scand) {
+    let fleet = &roles.fleet;
+    let pusher = roles.user("scan-push");
+    let running = pusher.push_network(&fleet.network(3), 2, &[]);
+    fleet.wait_progress(&running, 1.0);
+    let queued = pusher.push_network(&fleet.network(4), 10_000, &[]);
+    wait_until("it to be queued", SOON, || fleet.task(&queued).is_some());
     server.signal(rustix::process::Signal::TERM);
     assert_eq!(server.wait(SOON).code(), Some(0));
+    thread::sleep(WITHOUT_SERVERS);
+    roles.may("scan-operator", &["pause", &running]);
+    roles.may("scan-operator", &["cancel", &queued]);
 }

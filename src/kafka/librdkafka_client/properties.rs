@@ -169,6 +169,31 @@ fn java(name: &str, instead: &str) -> Invalid {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::{ACCEPTED, fuzz, one_bounded_line};
+
+    #[test]
+    fn any_file_of_settings_is_read_or_is_one_bounded_line() {
+        let samples: [&[u8]; 2] = [
+            b"# TLS\nsecurity.protocol=ssl\nssl.ca.location = /etc/ca.pem\n\nsasl.mechanisms=PLAIN",
+            b"statistics.interval.ms=5\r\nclient.id=x=y",
+        ];
+        let words = [
+            "sasl.jaas.config=",
+            "acks=",
+            "ssl.keystore.location=",
+            ".jks",
+        ];
+        fuzz(
+            "settings of librdkafka",
+            &samples,
+            &words,
+            |input| match str::from_utf8(input).map(parse) {
+                Err(_) => "no text".to_owned(),
+                Ok(Ok(_)) => ACCEPTED.to_owned(),
+                Ok(Err(error)) => one_bounded_line(&error),
+            },
+        );
+    }
 
     #[test]
     fn settings_comments_and_blank_lines() {

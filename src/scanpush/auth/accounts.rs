@@ -229,6 +229,31 @@ pub fn token_line(name: &UserName, token: &str, right: Right) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::{ACCEPTED, fuzz, one_bounded_line};
+
+    #[test]
+    fn any_file_of_accounts_is_read_or_is_one_bounded_line() {
+        let digest = Digest::of(b"secret").to_hex();
+        let user = StoredPassword::quick("secret").text();
+        let sample = format!("# users\nuser anna {user}\ntoken ci {digest} read\n");
+        let words = [
+            "user ",
+            "token ",
+            " change",
+            "$argon2id$v=19$m=",
+            "t=",
+            "p=",
+        ];
+        fuzz(
+            "accounts",
+            &[sample.as_bytes()],
+            &words,
+            |input| match Accounts::parse(input) {
+                Ok(_) => ACCEPTED.to_owned(),
+                Err(error) => one_bounded_line(&error),
+            },
+        );
+    }
 
     fn parsed(text: &str) -> Result<Accounts, String> {
         Accounts::parse(text.as_bytes()).map_err(|error| error.to_string())

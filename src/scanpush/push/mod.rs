@@ -31,6 +31,9 @@ mod size;
 mod split;
 mod unacknowledged;
 
+#[cfg(test)]
+mod fuzzed;
+
 pub use confirm::{UNCONFIRMED_ADDRESSES_MAX, is_needed as needs_confirmation};
 pub use options::read_scan;
 pub use send::deliver;
