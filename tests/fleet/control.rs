@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use scan::claim_table::Order;
 use scan::model::State;
 use serde_json::{Value, json};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 /// Maximum time from an order until masscan has ended.
@@ -58,6 +59,11 @@ pub const TESTS: &[Test] = &[
         "a_retried_task_survives_a_redis_flush",
         Needs::KafkaAndRedis,
         retried_and_flushed,
+    ),
+    (
+        "a_retry_that_is_ordered_twice_at_once_gives_one_result",
+        Needs::KafkaAndRedis,
+        retried_twice,
     ),
     (
         "a_forged_retry_is_rejected_and_the_task_stays_as_it_was",
@@ -400,6 +406,34 @@ fn retried_and_flushed() {
     assert_eq!(fleet.wait_ended(&held, SOON).status, State::Completed);
     assert_eq!(fleet.standin_starts(), 4);
     fleet.wait_committed(shared_kafka());
+}
+
+fn retried_twice() {
+    let plan = json!({"only_first": 1, "fail": {"stderr": "FAIL: no", "exit_code": 1}});
+    let fleet = Fleet::new("retry-twice").with_standin(&plan);
+    let _server = fleet.ready_scand("a", &[]);
+    let network = fleet.network(0);
+    let id = fleet.push_network(&network, 30, &["-attempts", "1"]);
+    assert_eq!(fleet.wait_ended(&id, SOON).status, State::Failed);
+    let both = [(); 2].map(|()| fleet.start_scanpush(&["retry", &id]));
+    let answers = both.map(|child| child.wait_with_output().unwrap());
+    let is_accepted = |answer: &Output| answer.status.success();
+    assert!(answers.iter().any(is_accepted), "{answers:?}");
+    for answer in &answers {
+        let (out, err) = (
+            String::from_utf8_lossy(&answer.stdout),
+            String::from_utf8_lossy(&answer.stderr),
+        );
+        let is_clear = match is_accepted(answer) {
+            true => out.contains("retry 1 from"),
+            false => err.contains("it has not ended"),
+        };
+        assert!(is_clear, "{out}{err}");
+    }
+    let ended = fleet.wait_ended(&id, SOON);
+    assert_eq!((ended.status, ended.retry), (State::Completed, 1));
+    assert_eq!(fleet.standin_starts(), 2);
+    assert_eq!(fleet.findings(&id), addresses(&network, 443));
 }
 
 fn forged_retry() {
