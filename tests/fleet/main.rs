@@ -8,6 +8,7 @@
     reason = "a test that meets what it did not expect fails with a panic"
 )]
 
+mod bombs;
 mod browser;
 mod check;
 mod complete;
@@ -104,6 +105,7 @@ const ESSENTIAL: &[&[Test]] = &[
     store::TESTS,
     faults::TESTS,
     kafka_faults::TESTS,
+    bombs::TESTS,
     kafka_security::TESTS,
     librdkafka::TESTS,
     secured::TESTS,
