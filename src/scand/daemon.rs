@@ -122,22 +122,31 @@ fn start_logging(options: &Options) -> Result<Scope, Invalid> {
     Ok(scope)
 }
 
-/// Reads the scope's files again at each SIGHUP, and drains the server at the first signal that ends it.
+/// Reads the scope's files again at each SIGHUP, in a thread of its own, and drains the server at the first signal that ends it.
 fn serve(
     server: Server,
     options: &Options,
-    scope: &ScopeInForce,
+    scope: &Arc<ScopeInForce>,
     signals: &signals::Inbox,
 ) -> Exit {
     info!("ready: waiting for tasks on {}", options.connection.topic);
-    let signal = loop {
-        select! {
-            recv(signals.ends) -> signal => break signal.unwrap_or("the end of the signals thread"),
-            recv(signals.reloads) -> reload => if reload.is_ok() {
-                scope.reload(&options.scope);
-            },
+    // A thread of its own, so that a file on a disk that does not answer delays no signal. Never joined: the process ends without it.
+    let (reloads, scope, files) = (
+        signals.reloads.clone(),
+        scope.clone(),
+        options.scope.clone(),
+    );
+    let reloading = thread::Builder::new().name("reload".into()).spawn(move || {
+        for () in reloads {
+            scope.reload(&files);
         }
-    };
+    });
+    if let Err(error) = reloading {
+        error!("cannot start a thread: {error}");
+        return Exit::Failed;
+    }
+    let signal = signals.ends.recv();
+    let signal = signal.unwrap_or("the end of the signals thread");
     info!("{signal}: no new claims; running scans are released (a second signal ends at once)");
     server.drain(&signals.ends)
 }

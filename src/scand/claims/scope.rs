@@ -2,14 +2,13 @@
 //!
 //! **Invariant:** a file that cannot be read or contains a bad line changes nothing: at the start the server does not start, later the old
 //! scope stays in force.
+use crate::files::read_regular;
 use crate::model::scope::Scope;
 use crate::model::target_file;
 use crate::model::targets::AddressRange;
 use crate::model::text::without_byte_order_mark;
 use crate::model::{Invalid, Targets};
 use log::{error, info};
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -62,15 +61,8 @@ fn joined(list: Option<&Targets>, mut ranges: Vec<AddressRange>) -> Targets {
 
 fn read(path: &Path) -> Result<Vec<AddressRange>, Invalid> {
     let shown = path.display();
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(SCOPE_FILE_MAX_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| Invalid::about(format!("{shown} cannot be read: {error}")))?;
-    if bytes.len() as u64 > SCOPE_FILE_MAX_BYTES {
-        return Err(Invalid::about(format!(
-            "{shown} has more than {SCOPE_FILE_MAX_BYTES} bytes"
-        )));
-    }
+    let bytes = read_regular(path, SCOPE_FILE_MAX_BYTES)
+        .map_err(|error| Invalid::about(format!("{shown} {error}")))?;
     let bytes = without_byte_order_mark(&bytes)
         .map_err(|error| Invalid::about(format!("{shown} {error}")))?;
     // Bytes that are not UTF-8 are not a valid entry; in a comment they are accepted.
