@@ -3,12 +3,11 @@
 //! **Invariants:** a [`Secret`] is never formatted. Files are read again for each new connection, so that a changed password or certificate needs
 //! no restart. Every error is one line that names the flag and the file; none quotes the content of a file.
 
+use crate::files::{FileError, read_regular};
 use crate::model::Invalid;
 use crate::model::text::quoted;
-use rustix::fs::{Mode, OFlags};
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -135,23 +134,10 @@ impl CredentialFile {
 
     /// Its content. Errs if it cannot be read, is not a regular file, or is larger than [`CREDENTIAL_FILE_MAX_BYTES`].
     pub fn read(&self) -> Result<Vec<u8>, Invalid> {
-        // Without NONBLOCK, opening a FIFO would wait for its writer.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::open(&self.path, flags, Mode::empty())
-            .map_err(|error| self.unreadable(&error.into()))?;
-        let file = File::from(file);
-        let metadata = file.metadata().map_err(|error| self.unreadable(&error))?;
-        if !metadata.is_file() {
-            return Err(self.invalid("is not a regular file"));
-        }
-        let mut bytes = Vec::new();
-        file.take(CREDENTIAL_FILE_MAX_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| self.unreadable(&error))?;
-        if bytes.len() as u64 > CREDENTIAL_FILE_MAX_BYTES {
-            return Err(self.invalid(&format!("has more than {CREDENTIAL_FILE_MAX_BYTES} bytes")));
-        }
-        Ok(bytes)
+        read_regular(&self.path, CREDENTIAL_FILE_MAX_BYTES).map_err(|error| match error {
+            FileError::Io(error) => self.unreadable(&error),
+            other => self.invalid(&other.to_string()),
+        })
     }
 
     /// Its content, which has at least one certificate in PEM form.

@@ -18,6 +18,7 @@
 //! | [`store`] | the one place that knows SQL: findings in a database | know Kafka or Redis |
 //! | [`masscan`] | arguments, output, the process | know Kafka or Redis |
 //! | [`credentials`] | the one place that reads passwords, certificates and keys | know what they are for |
+//! | [`files`] | files that the user names: regular ones, up to a size | know what they are for |
 //! | [`model`] | pure types: task, targets, ports, finding, progress, state | do I/O or read a clock |
 //!
 //! # Threads of the daemon
@@ -61,6 +62,7 @@ pub mod claim_table;
 pub mod connection;
 pub mod credentials;
 pub mod exit;
+pub mod files;
 pub mod flags;
 pub mod http_server;
 pub mod kafka;

@@ -15,6 +15,7 @@ use yaml_rust2::{Yaml, YamlLoader};
 /// The rooms that both programs may use.
 const BELOW_THE_PROGRAMS: &[&str] = &[
     "model",
+    "files",
     "masscan",
     "kafka",
     "claim_table",
@@ -28,6 +29,7 @@ const BELOW_THE_PROGRAMS: &[&str] = &[
 /// The client keeps a database too, and checks the file with its password.
 const BELOW_THE_CLIENT: &[&str] = &[
     "model",
+    "files",
     "masscan",
     "kafka",
     "claim_table",
@@ -41,12 +43,13 @@ const BELOW_THE_CLIENT: &[&str] = &[
 ];
 
 /// Each room with the other rooms that it may use.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("model", &[]),
+    ("files", &[]),
     ("http_server", &["model"]),
     ("monitoring", &["model", "http_server", "credentials"]),
     ("masscan", &["model"]),
-    ("credentials", &["model"]),
+    ("credentials", &["model", "files"]),
     ("kafka", &["model", "credentials"]),
     ("claim_table", &["model", "credentials"]),
     ("store", &["model", "credentials"]),

@@ -1,9 +1,15 @@
 //! The results of reading a topic.
 
+use crate::model::TASK_RECORD_MAX_BYTES;
 use std::time::Duration;
 
 /// Long poll: how long a fetch waits for a record.
 pub const FETCH_WAIT: Duration = Duration::from_millis(500);
+
+/// Bytes of memory that a record takes besides its value, so that many empty records count too.
+pub(super) const RECORD_OVERHEAD_BYTES: usize = 64;
+/// Bytes of a record's value that are kept. More than any valid record has, so a longer one is not valid with or without the rest.
+const RECORD_KEPT_BYTES: usize = 2 * TASK_RECORD_MAX_BYTES;
 
 /// The part of a partition's log that Kafka holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +25,19 @@ pub struct LogRange {
 pub struct Record {
     /// Its offset in the partition.
     pub offset: i64,
-    /// Its bytes; empty for a tombstone.
+    /// Its bytes, of which a limited number is kept; empty for a tombstone.
     pub value: Vec<u8>,
+}
+
+impl Record {
+    /// Copies `value` as far as it is kept.
+    pub(super) fn new(offset: i64, value: &[u8]) -> Record {
+        let kept = value.get(..RECORD_KEPT_BYTES).unwrap_or(value);
+        Record {
+            offset,
+            value: kept.to_vec(),
+        }
+    }
 }
 
 /// The result of a fetch for one partition.
@@ -43,13 +60,33 @@ pub enum Fetched {
         /// The reason.
         reason: String,
     },
-    /// The records from the cursor up to, but not including, `next` cannot be decoded, now or later.
+    /// The records from the cursor up to, but not including, `next` cannot be decoded by this client, now or later, but perhaps by another one.
     Unreadable {
         /// The reason and the offset, with the remedy.
         reason: String,
         /// The first offset after them, or after a part of them: reading can continue there.
         next: i64,
     },
+    /// The records from the cursor up to, but not including, `next` are not read by any client of this program: their batch would take too much
+    /// memory, or is malformed. Reading has to continue after them.
+    Refused {
+        /// The reason and the offsets.
+        reason: String,
+        /// The first offset after them, or after a part of them.
+        next: i64,
+    },
+}
+
+/// The text for an operator about the records of a partition from `cursor` to before `next`.
+pub(super) fn describe_records(
+    topic: &str,
+    partition: i32,
+    cursor: i64,
+    next: i64,
+    reason: &str,
+) -> String {
+    let last = next.saturating_sub(1);
+    format!("partition {partition} of {topic}, offsets {cursor} to {last}: {reason}")
 }
 
 impl Fetched {
@@ -57,7 +94,10 @@ impl Fetched {
     pub(super) fn is_urgent(&self) -> bool {
         matches!(
             self,
-            Fetched::Records(_) | Fetched::OutOfRange | Fetched::Gap { .. }
+            Fetched::Records(_)
+                | Fetched::OutOfRange
+                | Fetched::Gap { .. }
+                | Fetched::Refused { .. }
         )
     }
 

@@ -1,5 +1,6 @@
 //! What a completed task's scan covered: what a reader needs to conclude something from a service that was not found. Pure.
 
+use super::moment::MOMENT_MAX_MS;
 use super::record_fields::RecordFields;
 use super::targets::Targets;
 use super::text::Invalid;
@@ -10,9 +11,6 @@ use serde_json::{Map, Value};
 pub const SERVER_EXCLUDE_MAX_BYTES: usize = 64 * 1024;
 /// Maximum number of partitions in `results_end`. With more, it is left out.
 pub const RESULTS_END_MAX_PARTITIONS: usize = 1024;
-/// Latest time that counts as valid in `begun_ms`, in unix milliseconds: the end of the year 9999.
-const BEGUN_MAX_MS: u64 = 253_402_300_799_999;
-
 /// The fields of a `completed` record of `scan-status` about what the scan proves. Everything is empty in records of other states, in those of
 /// older versions, and if one of the fields is not valid.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +72,7 @@ impl Extent {
 
     fn from_fields(fields: &RecordFields<'_>) -> Result<Extent, Invalid> {
         let begun_ms = fields.number("begun_ms")?;
-        if begun_ms.is_some_and(|ms| ms > BEGUN_MAX_MS) {
+        if begun_ms.is_some_and(|ms| ms > MOMENT_MAX_MS) {
             return Err(Invalid::about("after the year 9999").of("begun_ms"));
         }
         let server_exclude = fields.text("server_exclude")?.unwrap_or_default();

@@ -1,15 +1,20 @@
 //! A finding: one answer that masscan printed, and its record on `scan-results`.
 
 use super::found_by_pass::PASSES_MAX;
+use super::moment::MOMENT_MAX_S;
+use super::names::ServerName;
 use super::ports::Proto;
 use super::task::TaskId;
-use super::text::{Invalid, one_line};
+use super::text::{Invalid, one_line, quoted};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+
+/// Characters of an invalid server's name that an error shows.
+const SERVER_SHOWN_CHARS: usize = 64;
 
 /// A short word in masscan's output (`open`, `syn-ack`): 1 to 32 lower-case letters, digits and dashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,6 +219,15 @@ impl<'a> FindingRecord<'a> {
             let wrong = format!("pass {} is not a number from 1 to {PASSES_MAX}", flat.pass);
             return Err(Invalid::about(wrong));
         }
+        if flat.timestamp > MOMENT_MAX_S {
+            let wrong = format!("timestamp {} is after the year 9999", flat.timestamp);
+            return Err(Invalid::about(wrong));
+        }
+        if !ServerName::is_valid(&flat.server) {
+            let shown: String = flat.server.chars().take(SERVER_SHOWN_CHARS).collect();
+            let wrong = format!("server {} is not a server's name", quoted(&shown));
+            return Err(Invalid::about(wrong));
+        }
         Ok(FindingRecord {
             task_id: flat.task_id,
             finding: Finding {
@@ -261,11 +275,7 @@ mod tests {
         for (record, id, server) in [
             (RECORD.to_owned(), "a", "s"),
             (RECORD.replace("192.0.2.1", "2001:db8::1"), "a", "s"),
-            (
-                RECORD.replace(r#":"s""#, r#":"\"\\ö\u0007""#),
-                "a",
-                "\"\\ö\u{7}",
-            ),
+            (RECORD.replace(r#":"s""#, r#":"eu-1.b_2""#), "a", "eu-1.b_2"),
             (
                 RECORD
                     .replace("syn-ack", "another-1")
@@ -332,6 +342,13 @@ mod tests {
             (":80", ":70000"),
             ("tcp", "TCP"),
             (",\"ttl\":64", ""),
+            ("1795531265", "253402300800"),
+            ("1795531265", "18446744073709551615"),
+            (r#":"s""#, r#":"""#),
+            (r#":"s""#, r#":"=1+1""#),
+            (r#":"s""#, r#":"a b""#),
+            (r#":"s""#, r#":"\u202ea""#),
+            (r#":"s""#, &format!(r#":"{}""#, "s".repeat(65))),
             (":3}", ":0}"),
             (":3}", ":18}"),
             ("}", ""),

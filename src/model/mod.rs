@@ -57,6 +57,6 @@ pub use status::StatusRecord;
 pub use tags::Tags;
 pub use target_file::BadLine;
 pub use targets::Targets;
-pub use task::{Task, TaskId};
+pub use task::{TASK_RECORD_MAX_BYTES, Task, TaskId};
 pub use text::Invalid;
 pub use token_bucket::TokenBucket;

@@ -8,6 +8,9 @@ use time::{Date, Month};
 /// The last second of the year 9999, in unix seconds. Later times do not occur.
 pub const MOMENT_MAX_S: u64 = 253_402_300_799;
 
+/// As [`MOMENT_MAX_S`], with its last millisecond, in unix milliseconds.
+pub const MOMENT_MAX_MS: u64 = MOMENT_MAX_S * 1000 + 999;
+
 /// Longest span that a moment may be back from now, in seconds: 100 years.
 const AGO_MAX_S: u64 = 100 * 365 * 24 * 3600;
 const EXPECTED: &str = "is not a point in time: give a span back from now like 90m, 24h or 7d, or a date or time in UTC \

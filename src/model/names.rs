@@ -43,6 +43,11 @@ impl ServerName {
         ServerName(format!("{host}-{suffix}"))
     }
 
+    /// Whether `text` is such a name.
+    pub(super) fn is_valid(text: &str) -> bool {
+        is_name(text, NAME_MAX_BYTES)
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -106,8 +111,12 @@ fn is_name_char(c: char) -> bool {
 }
 
 /// A name of 1 to `max_bytes` safe characters; `kind` names it in the error.
+fn is_name(text: &str, max_bytes: usize) -> bool {
+    !text.is_empty() && text.len() <= max_bytes && text.chars().all(is_name_char)
+}
+
 pub(super) fn parse_name(text: &str, kind: &str, max_bytes: usize) -> Result<String, Invalid> {
-    if text.is_empty() || text.len() > max_bytes || !text.chars().all(is_name_char) {
+    if !is_name(text, max_bytes) {
         return Err(Invalid::new(
             text,
             format!("is not a {kind} name: 1 to {max_bytes} of A-Z a-z 0-9 . _ -"),

@@ -3,9 +3,11 @@
 use super::extent::Extent;
 use super::found_by_pass::FoundByPass;
 use super::lineage::Lineage;
+use super::moment::MOMENT_MAX_MS;
 use super::resume::Resume;
 use super::state::State;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The value of a `scan-status` record. After Redis has lost its data, the claim table is rebuilt with these records of all tasks at or above the
 /// group's committed offsets.
@@ -34,7 +36,8 @@ pub struct StatusRecord {
     /// What the scan of a completed task covered: `begun_ms`, `server_exclude`, `results_end`.
     #[serde(flatten)]
     pub extent: Extent,
-    /// Unix milliseconds by the server's clock.
+    /// Unix milliseconds by the server's clock, not after the year 9999.
+    #[serde(deserialize_with = "valid_time")]
     pub at_ms: u64,
 }
 
@@ -58,6 +61,35 @@ impl StatusRecord {
             found: found.most(),
             found_by_pass: found,
             ..self
+        }
+    }
+}
+
+fn valid_time<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    match u64::deserialize(from)? {
+        ms if ms > MOMENT_MAX_MS => Err(D::Error::custom("at_ms is after the year 9999")),
+        ms => Ok(ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_time_after_the_year_9999_is_refused() {
+        for (at_ms, is_valid) in [
+            (json!(0), true),
+            (json!(MOMENT_MAX_MS), true),
+            (json!(MOMENT_MAX_MS + 1), false),
+            (json!(u64::MAX), false),
+            (json!(-1), false),
+        ] {
+            let record = json!({"task_id": "a", "status": "queued", "server": "s", "attempt": 1, "fence": 1, "partition": 0, "offset": 0,
+                "lost": 0, "retry": 0, "found": 0, "at_ms": at_ms});
+            let parsed = serde_json::from_value::<StatusRecord>(record);
+            assert_eq!(parsed.is_ok(), is_valid, "{at_ms}: {parsed:?}");
         }
     }
 }

@@ -14,7 +14,7 @@ use std::str::FromStr;
 /// Longest task id, in bytes.
 const TASK_ID_MAX_BYTES: usize = 128;
 /// Largest task record, in bytes; a longer one is rejected without being parsed.
-const TASK_RECORD_MAX_BYTES: usize = 256 * 1024;
+pub const TASK_RECORD_MAX_BYTES: usize = 256 * 1024;
 /// Longest single word of masscan's argument vector, in bytes (Linux allows 128 KiB: MAX_ARG_STRLEN).
 pub const ARGUMENT_MAX_BYTES: usize = 120 * 1024;
 /// Most probes (addresses × ports) of one task. masscan's index has 64 bits.

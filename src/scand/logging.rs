@@ -16,6 +16,7 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::marker::PhantomData;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -173,9 +174,16 @@ fn in_context(
     }
 }
 
+/// Permissions of a log file that is created: it names targets, so other users cannot read it.
+const LOG_FILE_MODE: u32 = 0o640;
+
 /// Opens a log file for appending. The error names the flag, the file and the cause.
 pub fn open(path: &Path) -> Result<File, Invalid> {
-    let opened = OpenOptions::new().create(true).append(true).open(path);
+    let opened = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(LOG_FILE_MODE)
+        .open(path);
     opened.map_err(|error| {
         let cause = system_words(&error.to_string());
         let wrong = format!("can't be opened for writing: {cause}");
@@ -235,9 +243,18 @@ fn config() -> Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn current_task() -> Option<String> {
         TASK.with_borrow(|task| task.as_ref().map(TaskId::to_string))
+    }
+
+    #[test]
+    fn other_users_cannot_read_a_new_log_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = open(&folder.path().join("log")).unwrap();
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o137, 0, "{mode:o}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Where an input file is read from, and reading it up to a bound. The file may be standard input.
 
+use crate::files::{FileError, read_regular};
 use crate::model::text::{one_line, without_byte_order_mark};
 use crate::model::{BadLine, Invalid};
 use std::fs::File;
@@ -11,8 +12,10 @@ use std::path::PathBuf;
 pub enum InputSource {
     /// Standard input: `-`.
     Stdin,
-    /// A file.
+    /// A regular file.
     File(PathBuf),
+    /// A regular file or a FIFO, such as the shell's `<(COMMAND)`: opening it waits for its writer.
+    FileOrPipe(PathBuf),
 }
 
 impl InputSource {
@@ -24,11 +27,21 @@ impl InputSource {
         })
     }
 
+    /// As [`InputSource::parse`], but the file may be a FIFO.
+    pub fn parse_or_pipe(text: &str) -> Result<InputSource, Invalid> {
+        Ok(match InputSource::parse(text)? {
+            InputSource::File(path) => InputSource::FileOrPipe(path),
+            other => other,
+        })
+    }
+
     /// The name in messages.
     pub fn shown(&self) -> String {
         match self {
             InputSource::Stdin => "standard input".to_owned(),
-            InputSource::File(path) => one_line(&path.to_string_lossy()),
+            InputSource::File(path) | InputSource::FileOrPipe(path) => {
+                one_line(&path.to_string_lossy())
+            }
         }
     }
 
@@ -43,9 +56,14 @@ impl InputSource {
         };
         let read = match self {
             InputSource::Stdin => read_limited(&mut io::stdin().lock()),
-            InputSource::File(path) => {
+            InputSource::FileOrPipe(path) => {
                 File::open(path).and_then(|mut file| read_limited(&mut file))
             }
+            InputSource::File(path) => match read_regular(path, max_bytes as u64) {
+                Ok(bytes) => Ok(bytes),
+                Err(FileError::Io(error)) => Err(error),
+                Err(other) => return Err(other.to_string()),
+            },
         };
         match read {
             Ok(bytes) if bytes.len() > max_bytes => Err(format!("has more than {max_bytes} bytes")),
@@ -95,11 +113,20 @@ mod tests {
         assert_eq!(read(b"abcd", 3), Err("has more than 3 bytes".to_owned()));
         assert_eq!(read(b"\xef\xbb\xbfabc", 9), Ok(b"abc".to_vec()));
         assert!(read(b"\xff\xfea\0", 9).unwrap_err().contains("UTF-16"));
+        let fifo = folder.path().join("fifo");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, mode).unwrap();
+        let refused = InputSource::File(fifo.clone()).read(9);
+        assert_eq!(refused, Err("is not a regular file".to_owned()));
+        let writer = {
+            let fifo = fifo.clone();
+            std::thread::spawn(move || fs::write(fifo, "abc").unwrap())
+        };
+        let piped = InputSource::FileOrPipe(fifo).read(9);
+        assert_eq!(piped, Ok(b"abc".to_vec()));
+        writer.join().unwrap();
         let folder = InputSource::File(folder.path().into());
-        assert_eq!(
-            folder.read(9),
-            Err("can't be read: Is a directory".to_owned())
-        );
+        assert_eq!(folder.read(9), Err("is not a regular file".to_owned()));
     }
 
     #[test]

@@ -366,7 +366,7 @@ fn bounded_memory() {
 }
 
 /// A value of the server's process status, in MiB.
-fn memory_mib(server: &Scand, name: &str) -> u64 {
+pub fn memory_mib(server: &Scand, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
     let line = status.lines().find(|line| line.starts_with(name)).unwrap();
     let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();

@@ -8,6 +8,7 @@
     reason = "a test that meets what it did not expect fails with a panic"
 )]
 
+mod bombs;
 mod bounds;
 mod browser;
 mod check;
@@ -112,6 +113,7 @@ const ESSENTIAL: &[&[Test]] = &[
     store::TESTS,
     faults::TESTS,
     kafka_faults::TESTS,
+    bombs::TESTS,
     kafka_security::TESTS,
     librdkafka::TESTS,
     secured::TESTS,

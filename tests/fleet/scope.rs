@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[
     (
@@ -34,6 +35,11 @@ pub const TESTS: &[Test] = &[
         "a_running_scan_restarts_without_a_newly_excluded_network",
         Needs::KafkaAndRedis,
         reloaded,
+    ),
+    (
+        "a_scope_file_that_became_a_fifo_delays_no_signal",
+        Needs::KafkaAndRedis,
+        fifo,
     ),
     (
         "findings_outside_the_task_are_dropped_and_counted",
@@ -171,6 +177,31 @@ fn comes_back() {
                 .all(|record| record["status"] != "rejected")
         );
     }
+}
+
+fn fifo() {
+    let fleet = Fleet::new("scope-fifo").with_standin(&json!({}));
+    let file = fleet.folder.join("exclude.conf");
+    fs::write(&file, "192.0.2.0/24\n").unwrap();
+    let mut server = fleet.ready_scand("a", &["-excludefile", file.to_str().unwrap()]);
+    fs::remove_file(&file).unwrap();
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &file, mode).unwrap();
+    server.signal(Signal::HUP);
+    server.wait_for_log("SIGHUP: the old scope stays in force");
+    let log = server.log();
+    assert!(log.contains("exclude.conf is not a regular file"), "{log}");
+    let from = Instant::now();
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(SOON).code(), Some(0), "{}", server.log());
+    assert!(
+        from.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        from.elapsed()
+    );
+    // At the start it is an error.
+    let mut refused = fleet.scand("b", &["-excludefile", file.to_str().unwrap()]);
+    assert_eq!(refused.wait(SOON).code(), Some(2), "{}", refused.log());
 }
 
 fn reloaded() {

@@ -28,6 +28,9 @@ const CONSUMER_QUEUE_KIB: u32 = 4096;
 const CONSUMER_QUEUE_RECORDS: u32 = 10_000;
 /// Bytes of one fetch for one partition. A larger record is fetched all the same.
 const FETCH_PARTITION_BYTES: u32 = 1024 * 1024;
+/// Largest answer of a broker, and size up to which librdkafka decompresses a batch with zstd, in bytes. It has no such limit for lz4, which expands
+/// to at most 255 times its size, and snappy (21 times).
+const ANSWER_MAX_BYTES: u32 = 32 * 1024 * 1024;
 /// How long a broker waits for records before it answers a fetch. Short, because reading at another offset begins only after that answer.
 const LONG_POLL: Duration = Duration::from_millis(100);
 /// Pause before a reader fetches again after its queue was full; librdkafka's own is 1 s.
@@ -68,6 +71,7 @@ pub(super) fn of_reader(settings: &KafkaSettings) -> Result<ClientConfig, Invali
                 "fetch.message.max.bytes",
                 &FETCH_PARTITION_BYTES.to_string(),
             ),
+            ("receive.message.max.bytes", &ANSWER_MAX_BYTES.to_string()),
             ("fetch.wait.max.ms", &ms(LONG_POLL)),
             ("fetch.queue.backoff.ms", &ms(FULL_QUEUE_PAUSE)),
             ("fetch.error.backoff.ms", "200"),

@@ -13,7 +13,8 @@ use super::context::{BrokerStates, Context};
 use crate::kafka::client::ReaderClient;
 use crate::kafka::deadline::{DeadlineThread, pause};
 use crate::kafka::error::KafkaError;
-use crate::kafka::fetched::{Fetched, LogRange, Record};
+use crate::kafka::fetched::{Fetched, LogRange, RECORD_OVERHEAD_BYTES, Record, describe_records};
+use crate::kafka::plain_client;
 use crate::kafka::settings::KafkaSettings;
 use crossbeam_channel::Receiver;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -27,8 +28,6 @@ use std::time::{Duration, Instant};
 
 /// Bytes after which one fetch stops; its last record may exceed them.
 const FETCH_BYTES: usize = 4 * 1024 * 1024;
-/// Bytes added for each record, so that many empty records also reach [`FETCH_BYTES`].
-const RECORD_OVERHEAD_BYTES: usize = 64;
 /// Longest time of one [`Reader::isolate`].
 const ISOLATE_ALL_WAIT: Duration = Duration::from_secs(5);
 /// How long an unreadable partition is skipped before it is read again.
@@ -186,7 +185,12 @@ impl Reader {
                 false => self.error_of(partition, cursor)?,
             };
             let Some(error) = own_error else { continue };
-            let answer = describe_failure(&self.topic, partition, cursor, &error);
+            let answer = match describe_failure(&self.topic, partition, cursor, &error) {
+                Fetched::Refused { reason, next } => {
+                    self.fetch_refused(partition, cursor, &reason, next)?
+                }
+                other => other,
+            };
             if !answer.is_urgent() {
                 let failing = Failing {
                     cursor,
@@ -198,6 +202,40 @@ impl Reader {
             answers.insert(partition, answer);
         }
         Ok(answers)
+    }
+
+    /// The result for a batch that librdkafka cannot decompress. Without TLS and a login this program reads it itself, up to a limit, and so learns
+    /// where the batch ends. Otherwise, and if that fails, one offset is skipped.
+    fn fetch_refused(
+        &mut self,
+        partition: i32,
+        cursor: i64,
+        reason: &str,
+        next: i64,
+    ) -> Result<Fetched, KafkaError> {
+        let refused = |reason: &str, next: i64| Fetched::Refused {
+            reason: describe_records(&self.topic, partition, cursor, next, reason),
+            next,
+        };
+        let is_plaintext = self.settings.security().needs_librdkafka().is_none();
+        let leader = self.leaders.get(&partition).cloned().flatten();
+        let Some(address) = leader.filter(|_| is_plaintext) else {
+            return Ok(refused(reason, next));
+        };
+        let topic = self.topic.clone();
+        let doing = format!("{address}: read {topic}");
+        let fetched = self.caller.within(REQUEST_WAIT, &doing, move || {
+            Ok(plain_client::fetch_partition(
+                &address, &topic, partition, cursor,
+            ))
+        })?;
+        Ok(match fetched {
+            Ok(Some(found @ (Fetched::Records(_) | Fetched::Gap { .. }))) => found,
+            Ok(Some(Fetched::Refused { reason, next })) => refused(&reason, next),
+            // lz4 and zstd, which only librdkafka decompresses.
+            Ok(Some(Fetched::Unreadable { next, .. })) => refused(reason, next),
+            _ => refused(reason, next),
+        })
     }
 
     /// The error of one partition at `cursor`; none if it can be read, or does not answer in time.
@@ -415,10 +453,8 @@ impl Session {
         match event {
             Ok(message) => {
                 let partition = message.partition();
-                let record = Record {
-                    offset: message.offset(),
-                    value: message.payload().unwrap_or_default().to_vec(),
-                };
+                let value = message.payload().unwrap_or_default();
+                let record = Record::new(message.offset(), value);
                 self.positions.insert(partition, record.offset + 1);
                 self.unanswered.remove(&partition);
                 Event::Record(partition, record)
@@ -507,16 +543,22 @@ fn describe_failure(topic: &str, partition: i32, cursor: i64, error: &Error) -> 
             Fetched::Gone
         }
         Some(
-            Code::BadMessage
-            | Code::BadCompression
-            | Code::InvalidMessage
-            | Code::NotImplemented
-            | Code::UnsupportedCompressionType,
+            Code::BadMessage | Code::InvalidMessage | Code::UnsupportedCompressionType,
         ) => Fetched::Unreadable {
             reason: format!(
                 "partition {partition} of {topic}, from offset {cursor} on: {}",
                 code.map_or_else(String::new, |code| code.to_string())
             ),
+            next: cursor + 1,
+        },
+        Some(Code::NotImplemented) => Fetched::Refused {
+            reason: "compressed with gzip, which is not read over TLS or with a login, because it may expand to any size: use another compression, or \
+                     set the topic's compression.type to uncompressed"
+                .to_owned(),
+            next: cursor + 1,
+        },
+        Some(Code::BadCompression) => Fetched::Refused {
+            reason: "a compressed batch that is malformed or expands to more than 32 MiB".to_owned(),
             next: cursor + 1,
         },
         _ => Fetched::Away {

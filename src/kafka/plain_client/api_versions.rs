@@ -1,8 +1,6 @@
 //! The first contact with a broker: is it reachable, is it Kafka, and does it support the protocol versions of the `kafka` crate? The answer
 //! takes seconds, and is needed before the crate connects: the crate reports only "no host reachable", waits 120 s for a silent peer, and takes
 //! the first four bytes of an HTTP answer for a length of 1.2 GB.
-//!
-//! This is the only place that writes Kafka's protocol by hand.
 
 use super::errors::describe_answer;
 use crate::kafka::brokers::Brokers;
@@ -22,9 +20,21 @@ const API_VERSIONS_MAX_BYTES: usize = 64 * 1024;
 const API_VERSIONS: i16 = 18;
 /// The correlation id.
 const CORRELATION_ID: i32 = 0x5ca0;
-/// The requests of the `kafka` crate with their versions (from its `protocol` folder): Produce, Fetch, ListOffsets, Metadata, OffsetCommit,
-/// OffsetFetch, FindCoordinator.
-const USED_VERSIONS: [(i16, i16); 7] = [(0, 0), (1, 0), (2, 0), (3, 0), (8, 1), (9, 1), (10, 0)];
+/// Name of this program in the broker's request log.
+pub(super) const CLIENT_ID: &str = "scan";
+/// The version of Fetch: Kafka 0.11 to 4.x answer it.
+pub(super) const FETCH_VERSION: i16 = 4;
+/// The requests that are used, with their versions: Produce, Fetch, ListOffsets, Metadata, OffsetCommit, OffsetFetch, FindCoordinator. Fetch is
+/// this program's own; the others are those of the `kafka` crate (from its `protocol` folder).
+const USED_VERSIONS: [(i16, i16); 7] = [
+    (0, 0),
+    (1, FETCH_VERSION),
+    (2, 0),
+    (3, 0),
+    (8, 1),
+    (9, 1),
+    (10, 0),
+];
 /// Time for connecting and one answer, each at most [`CONNECT_WAIT`].
 const CHECK_WAIT: Duration = Duration::from_secs(2 * CONNECT_WAIT.as_secs());
 
@@ -176,7 +186,7 @@ fn check(address: &str) -> Result<(), KafkaError> {
 }
 
 /// Connects to the first of the host's addresses that accepts, all within [`CONNECT_WAIT`].
-fn connect(address: &str) -> io::Result<TcpStream> {
+pub(super) fn connect(address: &str) -> io::Result<TcpStream> {
     let deadline = Instant::now() + CONNECT_WAIT;
     let mut last = io::Error::other("failed to lookup address information: no address");
     for socket in address.to_socket_addrs()? {
@@ -213,7 +223,7 @@ fn ask_versions(mut stream: TcpStream) -> io::Result<FirstAnswer> {
 
 /// ApiVersions request v0: size, key, version, correlation id, client id.
 fn request() -> Vec<u8> {
-    let client_id = b"scan";
+    let client_id = CLIENT_ID.as_bytes();
     let mut body = Vec::with_capacity(32);
     body.extend_from_slice(&API_VERSIONS.to_be_bytes());
     body.extend_from_slice(&0i16.to_be_bytes());
@@ -255,14 +265,14 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
-    /// An answer with these lowest versions for Produce and Fetch.
-    fn versions(produce: i16, fetch: i16) -> Vec<u8> {
+    /// An answer with these lowest versions for Produce and ListOffsets.
+    fn versions(produce: i16, list_offsets: i16) -> Vec<u8> {
         let mut answer = CORRELATION_ID.to_be_bytes().to_vec();
         answer.extend_from_slice(&[0, 0, 0, 0, 0, 7]);
         for (key, _) in USED_VERSIONS {
             let lowest = match key {
                 0 => produce,
-                1 => fetch,
+                2 => list_offsets,
                 _ => 0,
             };
             for number in [key, lowest, 13] {

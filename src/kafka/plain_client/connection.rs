@@ -4,7 +4,7 @@
 //! [`METADATA_EVERY`], because of moved leaders, added partitions and connections that the broker closed as idle. No call waits longer than its
 //! bound, although the crate's sockets do (120 s).
 
-use super::api_versions::{first_that_answers, not_answering};
+use super::api_versions::{CLIENT_ID, first_that_answers, not_answering};
 use super::errors::is_closed;
 use crate::kafka::brokers::Brokers;
 use crate::kafka::deadline::DeadlineThread;
@@ -20,12 +20,9 @@ use std::time::{Duration, Instant};
 /// Interval at which metadata (leaders, added partitions) is read again.
 pub(in crate::kafka) const METADATA_EVERY: Duration = Duration::from_secs(60);
 /// Longest time for a request, beyond the wait that the request itself asks for. The crate's own is 120 s.
-const KAFKA_ANSWER_WAIT: Duration = Duration::from_secs(10);
+pub(in crate::kafka) const KAFKA_ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// Longest time until a topic has leaders after a first request has made Kafka create it.
 const TOPIC_WAIT: Duration = Duration::from_secs(3);
-
-/// Name of this program in the broker's request log.
-const CLIENT_ID: &str = "scan";
 
 /// A client for one topic, connected or not.
 #[derive(Debug)]

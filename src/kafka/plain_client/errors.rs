@@ -53,14 +53,6 @@ pub(super) fn describe_client_error(error: &Error) -> String {
     match error {
         Error::Io(error) => describe_io_error(error),
         Error::Kafka(code) => describe_code(*code).to_owned(),
-        Error::UnsupportedCompression => {
-            "compressed with lz4 or zstd, which the kafka crate cannot read: use -kafka-client librdkafka, or set the topic's compression.type to \
-             producer, snappy or gzip, and use snappy, gzip or none in its producers"
-                .to_owned()
-        }
-        Error::UnsupportedProtocol => {
-            "it has a message format that this client cannot read".to_owned()
-        }
         Error::UnexpectedEOF | Error::CodecError | Error::StringDecodeError => {
             "the answer is malformed".to_owned()
         }

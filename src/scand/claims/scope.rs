@@ -4,6 +4,7 @@
 //! scope stays in force.
 use super::held_claims::lock;
 use super::peers::FoundPeers;
+use crate::files::read_regular;
 use crate::model::default_exclusions::{DefaultExclusions, PeerAddresses};
 use crate::model::scope::Scope;
 use crate::model::target_file;
@@ -11,8 +12,6 @@ use crate::model::targets::{AddressRange, Entries};
 use crate::model::text::without_byte_order_mark;
 use crate::model::{Invalid, Targets};
 use log::{error, info, warn};
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -75,15 +74,8 @@ impl ScopeLists {
 
 fn read(path: &Path) -> Result<Vec<AddressRange>, Invalid> {
     let shown = path.display();
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(SCOPE_FILE_MAX_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| Invalid::about(format!("{shown} cannot be read: {error}")))?;
-    if bytes.len() as u64 > SCOPE_FILE_MAX_BYTES {
-        return Err(Invalid::about(format!(
-            "{shown} has more than {SCOPE_FILE_MAX_BYTES} bytes"
-        )));
-    }
+    let bytes = read_regular(path, SCOPE_FILE_MAX_BYTES)
+        .map_err(|error| Invalid::about(format!("{shown} {error}")))?;
     let bytes = without_byte_order_mark(&bytes)
         .map_err(|error| Invalid::about(format!("{shown} {error}")))?;
     // Bytes that are not UTF-8 are not a valid entry; in a comment they are accepted.

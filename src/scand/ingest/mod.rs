@@ -289,6 +289,9 @@ impl Poll {
                 self.ingest_following(reader, partition, cursor, records, phase.histories())
             }
             Fetched::Gap { next } => self.skip(partition, cursor, next, 0).map(drop),
+            Fetched::Refused { reason, next } => {
+                self.skip_refused(partition, cursor, next, &reason)
+            }
             Fetched::OutOfRange => self.move_cursor_into_log(reader, partition, cursor),
             Fetched::Gone => {
                 Err(KafkaError::topic_missing(self.kafka.brokers(), &self.topic).into())

@@ -126,6 +126,22 @@ impl Poll {
         );
     }
 
+    /// Skips the records up to `next`, which no client can read. Only the server that moved the cursor logs and counts them.
+    pub(super) fn skip_refused(
+        &mut self,
+        partition: i32,
+        cursor: &Cursor,
+        next: i64,
+        reason: &str,
+    ) -> Result<(), PeerError> {
+        let lost = u64::try_from(next - cursor.next).unwrap_or(0);
+        if self.skip(partition, cursor, next, lost)? {
+            error!("{lost} records are skipped: {reason}");
+            self.metrics.records_lost(lost);
+        }
+        Ok(())
+    }
+
     /// Moves the cursor to `next`. Returns false if another server has moved it before.
     pub(super) fn skip(
         &mut self,

@@ -5,7 +5,7 @@ use crate::claim_table::{Disposition, Past};
 use crate::kafka::{FETCH_WAIT, Fetched, KafkaError, KafkaSettings, Reader, Record};
 use crate::model::{State, StatusRecord, TaskId};
 use crate::scand::retry_log::Stop;
-use log::info;
+use log::{info, warn};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 
@@ -58,6 +58,11 @@ impl TaskHistories {
                         histories.note_all(&records, from).unwrap_or(*next)
                     }
                     Fetched::Gap { next } => next,
+                    // Not written by a server: their batches are small.
+                    Fetched::Refused { reason, next } => {
+                        warn!("records are skipped: {reason}");
+                        next
+                    }
                     // Retention has removed it in the meantime.
                     Fetched::OutOfRange => {
                         let range = reader.log_ranges()?.get(&partition).copied();

@@ -269,7 +269,7 @@ impl ServerMetrics {
         );
         registry.register(
             "scand_task_records_lost_total",
-            "Records of tasks that Kafka no longer had when they were to be ingested.",
+            "Records of tasks that Kafka no longer had when they were to be ingested, or that were skipped because no client can read them.",
             self.records_lost.clone(),
         );
         registry.register(

@@ -17,17 +17,12 @@ impl Formatter for Csv {
     fn finding(&mut self, text: &mut String, found: &FindingRecord<'_>) {
         let finding = &found.finding;
         push_field(text, &found.task_id);
-        let _ = write!(
-            text,
-            ",{},{},{},{},{},{},{},",
-            finding.ip,
-            finding.port,
-            finding.proto.as_str(),
-            finding.status,
-            finding.reason,
-            finding.ttl,
-            finding.timestamp
-        );
+        let (ip, port) = (finding.ip, finding.port);
+        let _ = write!(text, ",{ip},{port},{},", finding.proto.as_str());
+        push_field(text, finding.status.as_str());
+        text.push(',');
+        push_field(text, finding.reason.as_str());
+        let _ = write!(text, ",{},{},", finding.ttl, finding.timestamp);
         push_field(text, &found.server);
         let _ = writeln!(text, ",{}", found.attempt);
     }
@@ -63,4 +58,37 @@ fn push_quoted(text: &mut String, field: &str) {
     text.push('"');
     text.push_str(&field.replace('"', "\"\""));
     text.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        for (field, cell) in [
+            ("=1+1", "'=1+1"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("\t=1", "'\t=1"),
+            ("\r=1", "\"'\r=1\""),
+            ("=\"a,b\"", "\"'=\"\"a,b\"\"\""),
+            ("a=1", "a=1"),
+            ("a,b", "\"a,b\""),
+            ("", ""),
+        ] {
+            let mut text = String::new();
+            push_line(&mut text, [field, "x"]);
+            assert_eq!(text, format!("{cell},x\n"), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn a_findings_words_are_cells_too() {
+        let record = br#"{"task_id":"=a","ip":"192.0.2.1","port":80,"proto":"tcp","status":"-open","reason":"-1","ttl":64,"timestamp":1,"server":"-s","attempt":1}"#;
+        let mut text = String::new();
+        Csv.finding(&mut text, &FindingRecord::from_record(record).unwrap());
+        assert_eq!(text, "'=a,192.0.2.1,80,tcp,'-open,'-1,64,1,'-s,1\n");
+    }
 }

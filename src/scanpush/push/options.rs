@@ -145,7 +145,7 @@ fn refuse_task_flags(reader: &Reader) -> Result<(), Invalid> {
 /// Reads and checks the flags that describe tasks.
 pub fn read_scan(reader: &mut Reader) -> Result<ScanOptions, Invalid> {
     let targets = reader.optional(&IP, parse_list)?;
-    let list = reader.optional(&LIST, InputSource::parse)?;
+    let list = reader.optional(&LIST, InputSource::parse_or_pipe)?;
     let scan = ScanOptions {
         exclude: reader.optional(&EXCLUDE, parse_list)?.unwrap_or_default(),
         exclude_file: reader.optional(&EXCLUDE_FILE, InputSource::parse)?,

@@ -7,8 +7,9 @@ use super::flags::REST;
 use crate::model::{Invalid, Task};
 use crate::scanpush::input_source::os_reason;
 use crate::scanpush::output::Output;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Length of the random part of the file name.
@@ -58,7 +59,13 @@ pub fn write(path: Option<&Path>, tasks: &[&Task], output: &mut Output<'_>) -> O
 }
 
 fn write_to(path: &Path, tasks: &[&Task]) -> io::Result<()> {
-    let mut file = BufWriter::new(File::create_new(path)?);
+    // The targets are nobody else's business.
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    let mut file = BufWriter::new(file);
     let written = tasks
         .iter()
         .try_for_each(|task| writeln!(file, "{}", task.to_record()))
@@ -75,6 +82,7 @@ fn write_to(path: &Path, tasks: &[&Task]) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::model::TaskId;
+    use std::os::unix::fs::PermissionsExt;
 
     fn task() -> Task {
         Task::new(
@@ -105,6 +113,8 @@ mod tests {
             written(&path, &[&one, &other]),
             (Some(path.clone()), String::new())
         );
+        let mode = path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         let text = std::fs::read_to_string(&path).unwrap();
         let tasks: Vec<Task> = text
             .lines()

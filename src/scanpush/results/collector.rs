@@ -6,9 +6,7 @@ use super::endpoints::EndpointSet;
 use crate::kafka::Record;
 use crate::model::finding::task_of_record;
 use crate::model::service::ServiceKey;
-use crate::model::text::one_line;
 use crate::model::{Finding, FindingRecord, TaskId};
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 /// Collects the findings of tasks.
@@ -52,14 +50,13 @@ impl Collector {
             return None;
         };
         let &n = self.indexes.get(task.as_ref())?;
-        let mut found = match FindingRecord::from_record(&record.value) {
+        let found = match FindingRecord::from_record(&record.value) {
             Ok(found) => found,
             Err(error) => {
                 self.reject(partition, record, &error.to_string());
                 return None;
             }
         };
-        found.server = printable(found.server);
         let is_new = accept(&found.finding)
             && self.endpoints[n].insert(ServiceKey::of(&found.finding), found.pass);
         is_new.then_some(found)
@@ -70,14 +67,6 @@ impl Collector {
         self.first_malformed.get_or_insert_with(|| {
             format!("partition {partition}, offset {}: {why}", record.offset)
         });
-    }
-}
-
-/// The name of a server without control characters.
-fn printable(name: Cow<'_, str>) -> Cow<'_, str> {
-    match name.bytes().all(|byte| byte.is_ascii_graphic()) && name.len() <= 64 {
-        true => name,
-        false => Cow::Owned(one_line(&name)),
     }
 }
 
@@ -171,14 +160,10 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_are_removed_from_server_names() {
+    fn a_finding_of_what_is_no_server_is_malformed() {
         let hostile = RECORD.replace("\"s\"", "\"\\u001b[2J\\u009b\\n,x\"");
-        let record = record(&hostile);
-        let found = collector().take(0, &record, |_| true).unwrap();
-        assert!(
-            !found.server.chars().any(char::is_control),
-            "{:?}",
-            found.server
-        );
+        let mut collector = collector();
+        assert!(collector.take(0, &record(&hostile), |_| true).is_none());
+        assert_eq!(collector.malformed, 1);
     }
 }

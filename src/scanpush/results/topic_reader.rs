@@ -148,7 +148,7 @@ impl TopicReader {
                     self.cursors.insert(partition, next);
                 }
                 Fetched::OutOfRange => self.skip_removed(partition)?,
-                Fetched::Unreadable { reason, next } => {
+                Fetched::Unreadable { reason, next } | Fetched::Refused { reason, next } => {
                     self.losses.undecodable.get_or_insert(reason);
                     self.cursors.insert(partition, next);
                 }

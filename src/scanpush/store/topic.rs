@@ -169,7 +169,7 @@ impl<T> Topic<T> {
                         self.adjust(partition, *range);
                     }
                 }
-                Fetched::Unreadable { reason, next } => {
+                Fetched::Unreadable { reason, next } | Fetched::Refused { reason, next } => {
                     let lost = next - self.cursor(partition);
                     self.notices.push(format!(
                         "{} partition {partition}: {lost} records are skipped: {reason}",

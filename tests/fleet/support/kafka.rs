@@ -43,6 +43,23 @@ impl Fleet {
         self.kcat_produce(kind, &["-z", codec], records);
     }
 
+    /// Writes one batch of records that expands to `megabytes`, all zeros. With gzip 400 MB become 390 KB.
+    pub fn produce_bomb(&self, kind: &str, codec: &str, megabytes: usize) {
+        let words = [
+            "message.max.bytes=1000000000",
+            "batch.size=2147483647",
+            "batch.num.messages=1000000",
+            "queue.buffering.max.kbytes=2000000",
+            // Long enough for all records to be in the batch.
+            "linger.ms=5000",
+        ];
+        let words: Vec<&str> = words.iter().flat_map(|word| ["-X", word]).collect();
+        let level = if codec == "gzip" { "9" } else { "-1" };
+        let level = format!("compression.level={level}");
+        let words = [&["-z", codec, "-X", &level][..], &words].concat();
+        self.kcat_produce(kind, &words, &vec![vec![b'0'; 1_000_000]; megabytes]);
+    }
+
     /// Writes one record to a partition of one of this fleet's topics.
     pub fn produce_to(&self, kind: &str, partition: u32, record: &str) {
         self.kcat_produce(kind, &["-p", &partition.to_string()], &[record.to_owned()]);

@@ -1,0 +1,82 @@
+//! The one place that opens files whose names come from the user: lists, passwords, certificates, tags, accounts.
+//!
+//! **Invariant:** opening and reading never waits: something that is not a regular file (a FIFO, a device) is an error.
+
+use rustix::fs::{Mode, OFlags};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// Why a file was not read.
+#[derive(Debug)]
+pub enum FileError {
+    /// The system refuses.
+    Io(io::Error),
+    /// It is a FIFO, a device, a socket or a folder.
+    NotRegular,
+    /// It has more bytes than this.
+    TooLarge(u64),
+}
+
+impl fmt::Display for FileError {
+    /// What follows the file's name: `is not a regular file`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FileError::Io(error) => write!(f, "cannot be read: {error}"),
+            FileError::NotRegular => f.write_str("is not a regular file"),
+            FileError::TooLarge(max_bytes) => write!(f, "has more than {max_bytes} bytes"),
+        }
+    }
+}
+
+/// The content of a regular file of at most `max_bytes`.
+pub fn read_regular(path: &Path, max_bytes: u64) -> Result<Vec<u8>, FileError> {
+    // Without NONBLOCK, opening a FIFO would wait for its writer; it has no effect on regular files.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let file = rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|error| FileError::Io(error.into()))?;
+    let file = File::from(file);
+    // Asked of the open file: the path may name another one by now.
+    if !file.metadata().map_err(FileError::Io)?.is_file() {
+        return Err(FileError::NotRegular);
+    }
+    let mut bytes = Vec::new();
+    file.take(max_bytes.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(FileError::Io)?;
+    match bytes.len() as u64 > max_bytes {
+        true => Err(FileError::TooLarge(max_bytes)),
+        false => Ok(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::CWD;
+    use std::fs;
+
+    #[test]
+    fn only_regular_files_up_to_a_bound_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "abc").unwrap();
+        let fifo = folder.path().join("fifo");
+        rustix::fs::mkfifoat(CWD, &fifo, Mode::RUSR | Mode::WUSR).unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&fifo, &link).unwrap();
+        assert_eq!(read_regular(&file, 3).unwrap(), b"abc");
+        for (path, max_bytes, wrong) in [
+            (file, 2, "has more than 2 bytes"),
+            (fifo, 3, "is not a regular file"),
+            (link, 3, "is not a regular file"),
+            (folder.path().to_owned(), 3, "is not a regular file"),
+            ("/dev/zero".into(), 3, "is not a regular file"),
+            ("/nowhere/file".into(), 3, "cannot be read: No such file"),
+        ] {
+            let error = read_regular(&path, max_bytes).unwrap_err().to_string();
+            assert!(error.starts_with(wrong), "{path:?}: {error}");
+        }
+    }
+}

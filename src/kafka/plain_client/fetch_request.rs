@@ -1,0 +1,204 @@
+//! Fetch requests, on connections of their own: the `kafka` crate decompresses what it fetches without any bound, and makes the broker convert it
+//! to a format that Kafka 4.0 no longer has.
+//!
+//! Of version 4 the first batch of an answer is complete even if it is larger than requested.
+
+use super::api_versions::{CLIENT_ID, FETCH_VERSION, connect};
+use super::record_batches::{Bytes, decode};
+use crate::kafka::codes::describe_code;
+use crate::kafka::fetched::Fetched;
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// Bytes of one fetch.
+const FETCH_BYTES: i32 = 4 * 1024 * 1024;
+/// Largest answer that is read, in bytes. A batch may be larger than [`FETCH_BYTES`] if the topic accepts it (`max.message.bytes`).
+const FETCH_ANSWER_MAX_BYTES: usize = 128 * 1024 * 1024;
+/// A connection is made again after this time, because a broker closes one that is idle.
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(60);
+
+/// Request key of Fetch.
+const FETCH: i16 = 1;
+
+/// Where to read a partition: its number and offset.
+pub(super) type Cursor = (i32, i64);
+
+/// The result for one partition.
+#[derive(Debug)]
+pub(super) struct Portion {
+    /// None if the answer contains no complete batch.
+    pub(super) fetched: Option<Fetched>,
+    /// Whether the log continues after the cursor.
+    pub(super) has_more: bool,
+}
+
+/// Connections to brokers, by address.
+#[derive(Debug, Default)]
+pub(super) struct Connections(BTreeMap<String, Connection>);
+
+#[derive(Debug)]
+struct Connection {
+    stream: TcpStream,
+    since: Instant,
+    requests: i32,
+}
+
+impl Connections {
+    /// Fetches from all brokers at the same time: for each address the partitions that it leads. A broker answers after `wait` at the latest; each
+    /// read may take `answer_wait` longer. After an error the connections must not be used again.
+    pub(super) fn fetch(
+        &mut self,
+        topic: &str,
+        wanted: &BTreeMap<String, Vec<Cursor>>,
+        wait: Duration,
+        answer_wait: Duration,
+    ) -> io::Result<BTreeMap<i32, Portion>> {
+        self.0
+            .retain(|_, connection| connection.since.elapsed() < CONNECTION_AGE_MAX);
+        for (address, cursors) in wanted {
+            let connection = match self.0.remove(address) {
+                Some(connection) => connection,
+                None => Connection::open(address)?,
+            };
+            let connection = self.0.entry(address.clone()).or_insert(connection);
+            connection.requests = connection.requests.wrapping_add(1);
+            let request = request(connection.requests, topic, cursors, wait);
+            connection.stream.set_write_timeout(Some(answer_wait))?;
+            connection.stream.write_all(&request)?;
+        }
+        let mut portions = BTreeMap::new();
+        for (address, cursors) in wanted {
+            let Some(connection) = self.0.get_mut(address) else {
+                continue;
+            };
+            connection
+                .stream
+                .set_read_timeout(Some(wait + answer_wait))?;
+            let answer = read_answer(&mut connection.stream)?;
+            let parsed = parse(&answer, connection.requests, cursors);
+            portions.extend(parsed.ok_or_else(malformed)?);
+        }
+        Ok(portions)
+    }
+}
+
+impl Connection {
+    fn open(address: &str) -> io::Result<Connection> {
+        let stream = connect(address)?;
+        stream.set_nodelay(true)?;
+        Ok(Connection {
+            stream,
+            since: Instant::now(),
+            requests: 0,
+        })
+    }
+}
+
+fn malformed() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the answer is malformed")
+}
+
+/// Size, header and body of a request.
+fn request(correlation: i32, topic: &str, cursors: &[Cursor], wait: Duration) -> Vec<u8> {
+    let mut body = Vec::with_capacity(128);
+    body.extend(FETCH.to_be_bytes());
+    body.extend(FETCH_VERSION.to_be_bytes());
+    body.extend(correlation.to_be_bytes());
+    put_text(&mut body, CLIENT_ID);
+    // Not a replica; the wait; at least one byte; at most this many; uncommitted records too.
+    body.extend((-1i32).to_be_bytes());
+    body.extend(
+        i32::try_from(wait.as_millis())
+            .unwrap_or(i32::MAX)
+            .to_be_bytes(),
+    );
+    body.extend(1i32.to_be_bytes());
+    body.extend(FETCH_BYTES.to_be_bytes());
+    body.push(0);
+    // One topic.
+    body.extend(1i32.to_be_bytes());
+    put_text(&mut body, topic);
+    body.extend(
+        i32::try_from(cursors.len())
+            .unwrap_or(i32::MAX)
+            .to_be_bytes(),
+    );
+    for (partition, offset) in cursors {
+        body.extend(partition.to_be_bytes());
+        body.extend(offset.to_be_bytes());
+        body.extend(FETCH_BYTES.to_be_bytes());
+    }
+    let size = i32::try_from(body.len()).unwrap_or(i32::MAX).to_be_bytes();
+    [&size[..], &body].concat()
+}
+
+fn put_text(body: &mut Vec<u8>, text: &str) {
+    body.extend(i16::try_from(text.len()).unwrap_or(i16::MAX).to_be_bytes());
+    body.extend(text.as_bytes());
+}
+
+fn read_answer(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut size = [0; 4];
+    stream.read_exact(&mut size)?;
+    let size = usize::try_from(i32::from_be_bytes(size)).map_err(|_| malformed())?;
+    if size > FETCH_ANSWER_MAX_BYTES {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "an answer of more than 128 MiB: the topic's max.message.bytes is too large",
+        ));
+    }
+    let mut answer = Vec::new();
+    let read = stream
+        .take(u64::try_from(size).unwrap_or(0))
+        .read_to_end(&mut answer)?;
+    match read == size {
+        true => Ok(answer),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// The result of each partition; none if the answer is malformed.
+fn parse(answer: &[u8], correlation: i32, cursors: &[Cursor]) -> Option<BTreeMap<i32, Portion>> {
+    let mut bytes = Bytes(answer);
+    if bytes.i32()? != correlation {
+        return None;
+    }
+    let _throttle_ms = bytes.i32()?;
+    let mut portions = BTreeMap::new();
+    for _ in 0..bytes.i32()? {
+        let name = usize::try_from(bytes.i16()?).ok()?;
+        let _topic = bytes.take(name)?;
+        for _ in 0..bytes.i32()? {
+            let partition = bytes.i32()?;
+            let code = bytes.i16()?;
+            let end = bytes.i64()?;
+            let _last_stable = bytes.i64()?;
+            let aborted = usize::try_from(bytes.i32()?).unwrap_or(0);
+            bytes.take(aborted.checked_mul(16)?)?;
+            let records = usize::try_from(bytes.i32()?).unwrap_or(0);
+            let records = bytes.take(records)?;
+            let cursor = cursors.iter().find(|known| known.0 == partition)?.1;
+            let portion = Portion {
+                fetched: match code {
+                    0 => decode(records, cursor),
+                    code => Some(failure(code)),
+                },
+                has_more: end > cursor,
+            };
+            portions.insert(partition, portion);
+        }
+    }
+    Some(portions)
+}
+
+fn failure(code: i16) -> Fetched {
+    match code {
+        1 => Fetched::OutOfRange,
+        3 => Fetched::Gone,
+        code => Fetched::Away {
+            reason: describe_code(code).to_owned(),
+        },
+    }
+}

@@ -1,0 +1,93 @@
+//! Batches that are small on the wire and expand to much more.
+
+use crate::kafka_cluster::memory_mib;
+use crate::support::{Fleet, SOON, shared_kafka, wait_until};
+use crate::{Needs, Test};
+use scan::model::State;
+use serde_json::json;
+
+pub const TESTS: &[Test] = &[
+    (
+        "batches_that_expand_to_400_mb_are_skipped_and_hold_up_nothing",
+        Needs::KafkaAndRedis,
+        tasks,
+    ),
+    (
+        "batches_that_expand_to_400_mb_are_skipped_by_readers_of_findings",
+        Needs::KafkaAndRedis,
+        findings,
+    ),
+];
+
+/// Memory that scand may have taken after the bombs, in MiB. It takes about 30 before.
+const MEMORY_MAX_MIB: u64 = 200;
+
+fn task(fleet: &Fleet, id: &str) -> String {
+    json!({"task_id": id, "ip_range": fleet.network(0), "ports": "443", "band_width": "9000", "wait_s": 0}).to_string()
+}
+
+fn tasks() {
+    for client in ["auto", "librdkafka"] {
+        let fleet = Fleet::new(&format!("bombs-{client}")).with_standin(&json!({}));
+        let server = fleet.ready_scand("a", &["-kafka-client", client]);
+        fleet.push_raw(&[task(&fleet, "before")]);
+        assert_eq!(fleet.wait_ended("before", SOON).status, State::Completed);
+        for (number, (codec, megabytes)) in [("gzip", 100), ("gzip", 400), ("zstd", 400)]
+            .into_iter()
+            .enumerate()
+        {
+            // The kafka crate's client waits at zstd, because librdkafka could read it.
+            if codec == "zstd" && client == "auto" && !crate::support::is_kafka_4() {
+                continue;
+            }
+            fleet.produce_bomb("tasks", codec, megabytes);
+            let id = format!("after-{number}");
+            fleet.push_raw(&[task(&fleet, &id)]);
+            assert_eq!(fleet.wait_ended(&id, SOON).status, State::Completed);
+        }
+        let log = server.log();
+        let skipped = format!(
+            "records are skipped: partition 0 of {}, offsets 1 to ",
+            fleet.topic("tasks")
+        );
+        assert!(log.contains(&skipped), "{log}");
+        assert!(log.contains("expands to more than 32 MiB"), "{log}");
+        let most = memory_mib(&server, "VmHWM");
+        eprintln!("{client}: {most} MiB");
+        assert!(most < MEMORY_MAX_MIB, "{client}: {most} MiB");
+        fleet.wait_committed(shared_kafka());
+        // Nothing is skipped of a batch that is compressed as usual.
+        for codec in ["gzip", "snappy"] {
+            fleet.produce_with("tasks", &[task(&fleet, codec)], codec);
+            assert_eq!(fleet.wait_ended(codec, SOON).status, State::Completed);
+        }
+    }
+}
+
+fn findings() {
+    let fleet = Fleet::new("bombs-findings").with_standin(&json!({}));
+    let _server = fleet.ready_scand("a", &[]);
+    fleet.push_raw(&[task(&fleet, "before")]);
+    assert_eq!(fleet.wait_ended("before", SOON).status, State::Completed);
+    fleet.produce_bomb("results", "gzip", 400);
+    fleet.push_raw(&[task(&fleet, "after")]);
+    assert_eq!(fleet.wait_ended("after", SOON).status, State::Completed);
+    let topic = fleet.topic("results");
+    for client in ["auto", "librdkafka"] {
+        let words = [
+            "results",
+            "after",
+            "-json",
+            "-results-topic",
+            &topic,
+            "-kafka-client",
+            client,
+        ];
+        wait_until("all findings", SOON, || {
+            let output = fleet.scanpush(&words);
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(text.contains("expands to more than 32 MiB"), "{text}");
+            output.stdout.iter().filter(|&&byte| byte == b'\n').count() == 256
+        });
+    }
+}
