@@ -25,7 +25,7 @@ pub struct FoundPeers {
     pub problems: Vec<String>,
 }
 
-/// Looks up the addresses. Takes up to about 10 s if Kafka, Redis or the name service does not answer.
+/// Looks up the addresses, one after the other. May take seconds for each of Kafka, Redis and the host names that does not answer.
 pub fn find(connection: &Connection) -> FoundPeers {
     let mut found = FoundPeers::default();
     let mut brokers: BTreeSet<String> = connection
