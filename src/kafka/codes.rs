@@ -33,9 +33,7 @@ pub(super) fn describe_code(code: i16) -> &'static str {
         31 => "this user has no right on the cluster: see Kafka's ACLs",
         32 => "the topic does not accept messages without a timestamp",
         33 | 34 => "the listener does not accept this SASL mechanism: see -kafka-sasl",
-        35 => {
-            "the broker refuses this program's protocol version (message.downconversion.enable must be true)"
-        }
+        35 => "the broker refuses this program's protocol version",
         56 => "the broker's disk has failed",
         58 => "wrong user name or password: see -kafka-user and -kafka-password-file",
         74..=76 => "the partition's leader has moved",

@@ -202,3 +202,71 @@ fn failure(code: i16) -> Fetched {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// An answer about `partition` of the topic `t`, without records.
+    fn answer(correlation: i32, partition: i32, code: i16, end: i64) -> Vec<u8> {
+        let mut bytes = [correlation, 0, 1].map(i32::to_be_bytes).concat();
+        put_text(&mut bytes, "t");
+        bytes.extend([1, partition].map(i32::to_be_bytes).concat());
+        bytes.extend(code.to_be_bytes());
+        bytes.extend([end, end].map(i64::to_be_bytes).concat());
+        // No list of aborted transactions, no records.
+        bytes.extend([-1i32, 0].map(i32::to_be_bytes).concat());
+        bytes
+    }
+
+    #[test]
+    fn each_code_has_its_result() {
+        for (code, end, expected, has_more) in [
+            (0, 5, None, false),
+            (0, 6, None, true),
+            (1, -1, Some(Fetched::OutOfRange), false),
+            (3, -1, Some(Fetched::Gone), false),
+            (
+                6,
+                -1,
+                Some(Fetched::Away {
+                    reason: "the partition's leader has moved".to_owned(),
+                }),
+                false,
+            ),
+        ] {
+            let portions = parse(&answer(7, 2, code, end), 7, &[(1, 0), (2, 5)]).unwrap();
+            let portion = &portions[&2];
+            assert_eq!(portion.fetched, expected);
+            assert_eq!(portion.has_more, has_more);
+        }
+    }
+
+    #[test]
+    fn an_answer_to_another_question_is_malformed() {
+        let good = answer(7, 2, 0, 5);
+        assert!(parse(&good, 8, &[(2, 5)]).is_none());
+        assert!(parse(&good, 7, &[(3, 5)]).is_none());
+        for length in 0..good.len() {
+            assert!(parse(&good[..length], 7, &[(2, 5)]).is_none(), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_request_has_its_size_and_every_partition() {
+        let bytes = request(1, "topic", &[(0, 7), (3, 9)], Duration::from_millis(500));
+        let size = i32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        assert_eq!(usize::try_from(size), Ok(bytes.len() - 4));
+        let last = [&3i32.to_be_bytes()[..], &9i64.to_be_bytes()].concat();
+        assert_eq!(bytes[bytes.len() - 16..bytes.len() - 4], last);
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_parsed_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            parse(&bytes, 7, &[(2, 5)]);
+            parse(&[&answer(7, 2, 0, 5)[..20], &bytes].concat(), 7, &[(2, 5)]);
+        }
+    }
+}
