@@ -1,6 +1,7 @@
 //! Parses a line of masscan's NDJSON output (`-oD -`). Pure.
 
 use crate::model::finding::Word;
+use crate::model::moment::MOMENT_MAX_S;
 use crate::model::ports::Proto;
 use crate::model::text::one_line;
 use crate::model::{Finding, Invalid};
@@ -38,6 +39,9 @@ pub(super) fn parse(line: &[u8]) -> Result<Option<Finding>, Invalid> {
     else {
         return Err(not_a_finding(&"no status, reason or ttl"));
     };
+    if printed.timestamp > MOMENT_MAX_S {
+        return Err(not_a_finding(&"its timestamp is after the year 9999"));
+    }
     Ok(Some(Finding {
         ip: printed.ip,
         port: printed.port,
@@ -129,6 +133,7 @@ mod tests {
             LINE.replace("172.16.0.130", "172.16.0.300"),
             LINE.replace("\"open\"", "\"OPEN; rm\""),
             LINE.replace("1795333296", "soon"),
+            LINE.replace("1795333296", "253402300800"),
         ] {
             assert!(parse(line.as_bytes()).is_err(), "{line}");
         }

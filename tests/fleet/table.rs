@@ -141,6 +141,8 @@ struct Table {
     fleet: Fleet,
     redis: redis::Connection,
     prefix: String,
+    /// Refused retries that are kept in one call.
+    refusals_max: u32,
 }
 
 impl Table {
@@ -154,6 +156,7 @@ impl Table {
             fleet: fleet.clone_for_thread(),
             redis: fleet.redis_connection(),
             prefix: fleet.key(""),
+            refusals_max: u32::MAX,
         };
         assert!(table.begin(0));
         table
@@ -190,7 +193,7 @@ impl Table {
                 lost_records: 0,
                 server: "a",
                 lease: LEASE,
-                refusals_max: u32::MAX,
+                refusals_max: self.refusals_max,
                 tasks,
             })
             .unwrap()
@@ -998,6 +1001,13 @@ fn takeover() {
             "until it is reported"
         );
     }
+    table.refusals_max = 0;
+    let one_too_many = retry_of(&mut table, 1000, |_| ());
+    let id = one_too_many.record_id.clone();
+    let outcome = table.ingest_one(one_too_many);
+    assert!(matches!(outcome, Outcome::LeftOut { .. }), "{outcome:?}");
+    assert!(table.hash(id.as_str()).is_empty(), "it is only counted");
+    table.refusals_max = u32::MAX;
     let same = retry_of(&mut table, 0, |_| ());
     assert_eq!(table.ingest_one(same), Outcome::Duplicate);
 

@@ -158,6 +158,17 @@ local CALLS_APART_MS = 1000
 -- After a jump of at least this length, as if a server had left: no server's refusal counts as old.
 local LONG_JUMP_MS = 60000
 
+-- Whether Redis' clock has jumped if this time lies between two calls.
+local function is_jump(passed)
+  return passed < 0 or passed > CALLS_MAX_APART_MS
+end
+
+-- Now, by the clock that the times in the queues follow: after a jump they are moved by the next call of a server. An order may come before it.
+local function queues_now()
+  if not noted[4] or not is_jump(now_ms - tonumber(noted[4])) then return now_ms end
+  return tonumber(noted[4]) + CALLS_APART_MS
+end
+
 -- Moves the times in the queues if Redis' clock has jumped since the last call, so that what is left of each lease, delay and heartbeat stays the
 -- same. A time in which no server called, or Redis was frozen, counts as a jump too: no server could renew a lease.
 --
@@ -165,7 +176,7 @@ local LONG_JUMP_MS = 60000
 local function follow_clock()
   if not noted[4] then return end
   local passed = now_ms - tonumber(noted[4])
-  if passed >= 0 and passed <= CALLS_MAX_APART_MS then return end
+  if not is_jump(passed) then return end
   -- First, because a jump must not be followed twice.
   noted[4] = whole(now_ms)
   redis.call('HSET', watermarks_key, CLOCK_FIELD, noted[4])
@@ -197,7 +208,7 @@ local function set_waiting(id, state, queue)
   remove_from_queues(id)
   redis.call('HSET', task_key(id), 'status', state, 'ready_ms', whole(now_ms))
   redis.call('ZADD', queue, redis.call('HGET', task_key(id), 'score'), id)
-  redis.call('ZADD', outbox_key, now_ms, id)
+  redis.call('ZADD', outbox_key, whole(queues_now()), id)
 end
 
 -- Decides that a task that no server runs ends as cancelled. The next server that reaps publishes and ends it.
