@@ -94,11 +94,14 @@ pub fn spawn(
         program: path.clone(),
         error,
     };
-    let folder = Folder::create(group).map_err(start)?;
+    let folder = Folder::create().map_err(start)?;
     if let Excluded::File(ranges) = arguments.excluded() {
         folder
             .write(EXCLUDE_FILE, ranges.as_bytes(), group)
             .map_err(start)?;
+    }
+    if let Some(group) = group {
+        folder.share(group).map_err(start)?;
     }
     let (terminal, masscan_end) = open_terminal().map_err(start)?;
     let OutputEnds { stdout, child_end } =
@@ -131,7 +134,7 @@ pub fn spawn(
 pub fn try_resources() -> Result<PathBuf, ResourceError> {
     let of = |what| move |error| ResourceError { what, error };
     let parent = std::env::temp_dir();
-    let folder = Folder::create(None).map_err(of("a temporary folder"))?;
+    let folder = Folder::create().map_err(of("a temporary folder"))?;
     folder
         .write(EXCLUDE_FILE, &[b'\n'; RESOURCE_FILE_BYTES], None)
         .map_err(of("a file in the temporary folder"))?;

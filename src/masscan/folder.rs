@@ -5,9 +5,9 @@
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
-use std::fs::{self, File, Permissions};
-use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, fchown};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
@@ -28,19 +28,30 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Creates one in the system's folder for temporary files. If masscan runs as a user of `group`, that group may write to it, but not replace
-    /// files of this process in it. Errs if there is no space or no right.
-    pub(super) fn create(group: Option<u32>) -> io::Result<Folder> {
-        let folder = Folder::create_in(&std::env::temp_dir())?;
-        give(folder.path(), group, SHARED_FOLDER_MODE)?;
-        Ok(folder)
+    /// Creates one in the system's folder for temporary files, which only this process's user may enter. Errs if there is no space or no right.
+    pub(super) fn create() -> io::Result<Folder> {
+        Folder::create_in(&std::env::temp_dir())
     }
 
-    /// Writes a file that the folder's group may read. Errs if there is no space or no right.
+    /// Writes a new file, which `group` may read if masscan runs as a user of it. Errs if there is no space or no right, or if the file exists.
     pub(super) fn write(&self, name: &str, text: &[u8], group: Option<u32>) -> io::Result<()> {
-        let path = self.path().join(name);
-        fs::write(&path, text)?;
-        give(&path, group, SHARED_FILE_MODE)
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(self.path().join(name))?;
+        file.write_all(text)?;
+        if let Some(group) = group {
+            fchown(&file, None, Some(group))?;
+            file.set_permissions(Permissions::from_mode(SHARED_FILE_MODE))?;
+        }
+        Ok(())
+    }
+
+    /// From now on masscan's user, whose group this is, may write to the folder, but not replace the files of this process in it. After this nothing
+    /// is written by this process: what another user has put there could be a link. Errs if there is no right.
+    pub(super) fn share(&self, group: u32) -> io::Result<()> {
+        chown(self.path(), None, Some(group))?;
+        fs::set_permissions(self.path(), Permissions::from_mode(SHARED_FOLDER_MODE))
     }
 
     fn create_in(parent: &Path) -> io::Result<Folder> {
@@ -57,15 +68,6 @@ impl Folder {
     pub(super) fn path(&self) -> &Path {
         self.folder.path()
     }
-}
-
-/// Gives `path` to the group, if there is one, with this mode.
-fn give(path: &Path, group: Option<u32>, mode: u32) -> io::Result<()> {
-    let Some(group) = group else {
-        return Ok(());
-    };
-    chown(path, None, Some(group))?;
-    fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
 /// Removes the folders of this user's killed servers; returns their number.
@@ -103,6 +105,24 @@ fn is_left_over(path: &Path, now: SystemTime) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_new_and_nobody_else_was_in_its_folder_before() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::create_in(parent.path()).unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode(folder.path()), 0o700);
+        let target = parent.path().join("target");
+        fs::write(&target, "kept").unwrap();
+        std::os::unix::fs::symlink(&target, folder.path().join("planted")).unwrap();
+        assert!(folder.write("planted", b"x", None).is_err());
+        assert_eq!(fs::read_to_string(&target).unwrap(), "kept");
+        let group = rustix::process::getegid().as_raw();
+        folder.write("exclude.txt", b"x", Some(group)).unwrap();
+        assert_eq!(mode(&folder.path().join("exclude.txt")), SHARED_FILE_MODE);
+        folder.share(group).unwrap();
+        assert_eq!(mode(folder.path()), SHARED_FOLDER_MODE);
+    }
 
     #[test]
     fn a_folder_is_removed_with_its_scan_or_by_the_next_server() {

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::Command;
 use std::str::FromStr;
 
-/// The users that are tried if `-masscan-user` is not given, in this order.
+/// The users that masscan runs as if `-masscan-user` is not given: the first that exists.
 const USUAL_NAMES: [&str; 2] = ["scand", "nobody"];
 /// Maximum length of a user's name, in bytes, as on Linux.
 const SYSTEM_USER_NAME_MAX_BYTES: usize = 32;
@@ -187,7 +187,9 @@ fn try_as(user: &User, program: &Path) -> Result<(), String> {
     if !has_effective(KILL) {
         return Err(refused(&"this process may not end it (CAP_KILL)"));
     }
-    let folder = Folder::create(Some(user.gid)).map_err(|error| refused(&error))?;
+    let folder = Folder::create()
+        .and_then(|folder| folder.share(user.gid).map(|()| folder))
+        .map_err(|error| refused(&error))?;
     let path = find(program).map_err(|error| error.to_string())?;
     let words =
         words_of(user).map_err(|_| refused(&"there is no setpriv (apt install util-linux)"))?;

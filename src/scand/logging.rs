@@ -69,6 +69,8 @@ impl Drop for TaskContext {
 struct LogFile {
     path: PathBuf,
     file: Arc<Mutex<File>>,
+    /// The last line could not be written.
+    has_failed: Arc<AtomicBool>,
 }
 
 impl LogFile {
@@ -76,6 +78,7 @@ impl LogFile {
         Ok(LogFile {
             path: path.to_owned(),
             file: Arc::new(Mutex::new(open(path)?)),
+            has_failed: Arc::default(),
         })
     }
 
@@ -92,8 +95,23 @@ impl LogFile {
 }
 
 impl Write for LogFile {
+    /// The first error, such as a full disk, and the end of the errors are lines on standard error: the log cannot say so.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file().write(bytes)
+        let written = self.file().write(bytes);
+        let has_failed = written.is_err();
+        if self.has_failed.swap(has_failed, Ordering::Relaxed) != has_failed {
+            let path = self.path.display();
+            // Nothing is left to say it to if standard error is closed.
+            let _ = match &written {
+                Err(error) => writeln!(
+                    io::stderr(),
+                    "scand: {path} cannot be written, lines are missing there: {}",
+                    system_words(&error.to_string())
+                ),
+                Ok(_) => writeln!(io::stderr(), "scand: {path} is written again"),
+            };
+        }
+        written
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -155,7 +155,10 @@ fn log_disk() {
     };
     let first = scan(&mut proof, 0);
     // Standard error has what the file lacks.
-    assert!(server.log().contains(&format!("task {first}: completed")));
+    let log = server.log();
+    assert!(log.contains(&format!("task {first}: completed")));
+    let complaint = "scand.log cannot be written, lines are missing there: No space left";
+    assert_eq!(log.matches(complaint).count(), 1, "{log}");
     disk.free();
     let second = scan(&mut proof, 1);
     wait_for("the file to be written again", SOON, || {

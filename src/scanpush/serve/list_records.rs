@@ -74,7 +74,10 @@ fn of_stored(task: &PastTask) -> Vec<String> {
     vec![
         task.task_id.clone(),
         task.status.to_string(),
-        String::new(),
+        match task.status {
+            State::Completed => "100".to_owned(),
+            _ => String::new(),
+        },
         String::new(),
         task.found.to_string(),
         text(task.server.as_ref()),

@@ -43,7 +43,12 @@ impl MapQuery {
             format: reader.optional(&RECORD_FORMAT, str::parse)?,
         };
         reader.finish()?;
-        Ok(query)
+        match query.network.is_none() && query.format.is_some() {
+            true => Err(Problem::bad_request(
+                "give an IPv4 network: net=10.1.0.0/16",
+            )),
+            false => Ok(query),
+        }
     }
 
     /// The map; none if no network is given. Errs with 503 if the database cannot be read.

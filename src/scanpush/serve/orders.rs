@@ -1,7 +1,7 @@
 //! What a user orders about a task or a job: cancel, pause, resume, retry, priority. The page and the API share this, and it uses the code of the
 //! commands.
 //!
-//! **Invariants:** a request waits at most a few seconds for an order to take effect. Each order is a line of the log that says who gave it and
+//! **Invariants:** a request waits at most a few seconds for an order to take effect; an order about a job takes longer only to give it. Each order is a line of the log that says who gave it and
 //! what became of it.
 
 use super::problem::Problem;
@@ -52,8 +52,9 @@ pub struct JobOrder {
     pub pending: usize,
     /// Tasks whose state does not allow it: they had ended before; or, for a retry, they have completed or have not ended.
     pub skipped: usize,
-    /// Whether servers were still ingesting tasks of the job; the order may have missed those.
-    pub is_ingesting: bool,
+    /// Whether servers were still ingesting tasks of the job; the order may have missed those. Not known for a retry or a priority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_ingesting: Option<bool>,
     /// The new priority, if that was ordered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<u8>,
@@ -253,7 +254,7 @@ fn apply_to_job(context: &Context<'_>, id: &TaskId, order: Order) -> Result<JobO
         in_force,
         pending,
         skipped: reports.len() - in_force - pending,
-        is_ingesting: late.go_on,
+        is_ingesting: Some(late.go_on),
         priority: None,
     })
 }
@@ -281,7 +282,7 @@ fn retry_tasks_of(context: &Context<'_>, id: &TaskId) -> Result<JobOrder, Proble
         .collect();
     if restarts.is_empty() {
         return Err(Problem::conflict(format!(
-            "no task of job {id} can be retried: none has failed, been cancelled or been rejected by all servers"
+            "no task of job {id} can be retried: none has failed, been cancelled or been rejected by all servers, or each was retried too often"
         )));
     }
     let late = send_retries(context, &restarts)?;
@@ -291,7 +292,7 @@ fn retry_tasks_of(context: &Context<'_>, id: &TaskId) -> Result<JobOrder, Proble
         in_force: restarts.len() - late,
         pending: late,
         skipped: known - restarts.len(),
-        is_ingesting: false,
+        is_ingesting: None,
         priority: None,
     })
 }
@@ -330,7 +331,7 @@ fn prioritise_tasks_of(
         in_force,
         pending: 0,
         skipped: results.len() - in_force,
-        is_ingesting: false,
+        is_ingesting: None,
         priority: Some(priority.get()),
     })
 }

@@ -302,6 +302,7 @@ fn lists_are_downloaded_whole() {
         "/api/v1/tasks?format=addresses",
         "/api/v1/jobs?state=failed",
         "/api/v1/network",
+        "/network?format=csv",
         "/api/v1/network?net=2001:db8::%2F64",
         "/servers?x=1",
         "/overview?x=1",

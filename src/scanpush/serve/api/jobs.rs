@@ -123,7 +123,7 @@ fn steer(context: &Context<'_>, order: Order) -> Answer {
 /// 200 if the order is in force for all tasks, 202 if it is not yet.
 fn ordered(order: Result<JobOrder, Problem>) -> Answer {
     let order = order?;
-    let status = match order.pending == 0 && !order.is_ingesting {
+    let status = match order.pending == 0 && order.is_ingesting != Some(true) {
         true => StatusCode::OK,
         false => StatusCode::ACCEPTED,
     };

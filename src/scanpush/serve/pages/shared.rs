@@ -179,7 +179,7 @@ impl Message {
     /// What to say about an order about a job.
     pub fn of_job_order(order: &JobOrder) -> Message {
         match (order.order, order.pending) {
-            _ if order.is_ingesting => Message::Ingesting,
+            _ if order.is_ingesting == Some(true) => Message::Ingesting,
             ("cancel", 0) => Message::Cancelled,
             ("cancel", _) => Message::Cancelling,
             ("pause", 0) => Message::Paused,
