@@ -1,4 +1,5 @@
-//! The one place that opens files whose names come from the user: lists, passwords, certificates, tags, accounts.
+//! The one place that opens files whose names come from the user: lists, passwords, certificates, tags, accounts, logs. (librdkafka opens those that
+//! `-kafka-config` names.)
 //!
 //! **Invariant:** opening and reading never waits: something that is not a regular file (a FIFO, a device) is an error.
 
@@ -51,6 +52,24 @@ pub fn read_regular(path: &Path, max_bytes: u64) -> Result<Vec<u8>, FileError> {
     }
 }
 
+/// A regular file for appending, created with this mode if it does not exist.
+pub fn append_regular(path: &Path, mode: u32) -> Result<File, FileError> {
+    // A FIFO without a reader is an error at once.
+    let flags = OFlags::WRONLY
+        | OFlags::APPEND
+        | OFlags::CREATE
+        | OFlags::NONBLOCK
+        | OFlags::CLOEXEC
+        | OFlags::NOCTTY;
+    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(mode))
+        .map_err(|error| FileError::Io(error.into()))?;
+    let file = File::from(file);
+    match file.metadata().map_err(FileError::Io)?.is_file() {
+        true => Ok(file),
+        false => Err(FileError::NotRegular),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +86,15 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&fifo, &link).unwrap();
         assert_eq!(read_regular(&file, 3).unwrap(), b"abc");
+        append_regular(&folder.path().join("new"), 0o640).unwrap();
+        for path in [
+            &fifo,
+            &link,
+            &folder.path().to_owned(),
+            Path::new("/dev/zero"),
+        ] {
+            assert!(append_regular(path, 0o640).is_err(), "{path:?}");
+        }
         for (path, max_bytes, wrong) in [
             (file, 2, "has more than 2 bytes"),
             (fifo, 3, "is not a regular file"),

@@ -13,6 +13,8 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 const PREFIX: &str = "scand-";
+/// Mode of a folder that only its owner may enter.
+const PRIVATE_FOLDER_MODE: u32 = 0o700;
 /// Mode of a folder that is shared with masscan's user: its group may write, but not remove files of others.
 const SHARED_FOLDER_MODE: u32 = 0o1770;
 /// Mode of a file in it: its group may read.
@@ -55,7 +57,10 @@ impl Folder {
     }
 
     fn create_in(parent: &Path) -> io::Result<Folder> {
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+        let folder = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .permissions(Permissions::from_mode(PRIVATE_FOLDER_MODE))
+            .tempdir_in(parent)?;
         let lock = File::open(folder.path())?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Folder {
@@ -111,7 +116,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let folder = Folder::create_in(parent.path()).unwrap();
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o7777;
-        assert_eq!(mode(folder.path()), 0o700);
+        assert_eq!(mode(folder.path()), PRIVATE_FOLDER_MODE);
         let target = parent.path().join("target");
         fs::write(&target, "kept").unwrap();
         std::os::unix::fs::symlink(&target, folder.path().join("planted")).unwrap();

@@ -30,7 +30,7 @@ use crate::scand::retry_log::{RetryLog, Stop};
 use crate::scand::scan::offloads::Offloads;
 use crate::scand::scan::publish::{Batch, FindingsBuffer};
 use crate::scand::scan::{Outlets, Scans};
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 use log::{error, info, warn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -56,6 +56,8 @@ const DRAIN_RESERVE: Duration = Duration::from_millis(500);
 
 /// Ranges of the scope that are logged at the start.
 const SHOWN_RANGES_MAX: usize = 20;
+/// Interval between two look-ups of Kafka and Redis, as long as some of their servers were not found.
+const LOOK_UP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Runs a server until a signal ends it.
 pub fn run(options: &Options) -> Exit {
@@ -96,11 +98,11 @@ pub fn run(options: &Options) -> Exit {
             return Exit::Failed;
         }
     };
-    match wait_for_peers(options, &sources.metrics, &signals.ends) {
+    let all_found = match wait_for_peers(options, &sources.metrics, &signals.ends) {
         Some(found) => scope.exclude_peers(found),
         None => return Exit::Success,
-    }
-    if let Err(error) = reload_on_signals(options, &scope, signals.reloads) {
+    };
+    if let Err(error) = reload_on_signals(options, &scope, signals.reloads, all_found) {
         error!("cannot start a thread: {error}");
         return Exit::Failed;
     }
@@ -171,21 +173,36 @@ fn log_bounds(options: &Options, scope: &Scope) {
     }
 }
 
-/// Starts the thread `reload`, which at each SIGHUP reads the scope's files again and looks up Kafka and Redis again. It is never joined, because a
-/// look-up may take long.
+/// Starts the threads `reload` and `peers`, which at each SIGHUP read the scope's files again and look up Kafka and Redis again. A look-up may take
+/// long, so no file waits for it, and neither thread is joined. What could not be looked up, as `all_found` says of the start, is looked up again from
+/// time to time.
 fn reload_on_signals(
     options: &Options,
     scope: &Arc<ScopeInForce>,
     reloads: Receiver<()>,
+    all_found: bool,
 ) -> io::Result<()> {
-    let (options, scope) = (options.clone(), scope.clone());
-    let work = move || {
+    // If the channel is full, a look-up is already pending.
+    let (look_up, look_ups) = bounded(1);
+    let (files, of_reload) = (options.scope.clone(), scope.clone());
+    spawn("reload".to_owned(), move || {
         while reloads.recv().is_ok() {
-            scope.reload(&options.scope);
-            scope.exclude_peers(peers::find(&options.connection));
+            of_reload.reload(&files);
+            let _ = look_up.try_send(());
+        }
+    })?;
+    let (connection, scope) = (options.connection.clone(), scope.clone());
+    let work = move || {
+        let mut all_found = all_found;
+        loop {
+            match (all_found, look_ups.recv_timeout(LOOK_UP_INTERVAL)) {
+                (_, Err(RecvTimeoutError::Disconnected)) => return,
+                (true, Err(RecvTimeoutError::Timeout)) => continue,
+                _ => all_found = scope.exclude_peers(peers::find(&connection)),
+            }
         }
     };
-    spawn("reload".to_owned(), work).map(drop)
+    spawn("peers".to_owned(), work).map(drop)
 }
 
 /// Waits for the first signal that ends the server, and drains it.

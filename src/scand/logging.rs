@@ -4,6 +4,7 @@
 //! one visible line of bounded length. After [`reopen_file`] the next line goes to a file that is opened again under the same name, because
 //! logrotate has renamed the one before.
 
+use crate::files::{FileError, append_regular};
 use crate::model::text::{shortened, system_words};
 use crate::model::{Invalid, TaskId};
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -13,10 +14,9 @@ use simplelog::{
 };
 use std::cell::RefCell;
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::marker::PhantomData;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -197,14 +197,14 @@ const LOG_FILE_MODE: u32 = 0o640;
 
 /// Opens a log file for appending. The error names the flag, the file and the cause.
 pub fn open(path: &Path) -> Result<File, Invalid> {
-    let opened = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(LOG_FILE_MODE)
-        .open(path);
-    opened.map_err(|error| {
-        let cause = system_words(&error.to_string());
-        let wrong = format!("can't be opened for writing: {cause}");
+    append_regular(path, LOG_FILE_MODE).map_err(|error| {
+        let wrong = match error {
+            FileError::Io(error) => {
+                let cause = system_words(&error.to_string());
+                format!("can't be opened for writing: {cause}")
+            }
+            other => other.to_string(),
+        };
         Invalid::new(&path.to_string_lossy(), wrong).of("-log-file")
     })
 }

@@ -11,7 +11,8 @@
 //! | `finalize` | `finalize/` | state changes | writes them to `scan-status`, then to Redis |
 //! | `commit` | `finalize/commit.rs` | ended tasks, a timer | commits the group's offsets |
 //! | `signals` | `signals.rs` | signals | the first SIGINT or SIGTERM drains, the second ends at once; SIGHUP opens the log file again and wakes `reload` |
-//! | `reload` | `daemon.rs` | SIGHUP | reads the scope files and looks up Kafka and Redis again |
+//! | `reload` | `daemon.rs` | SIGHUP | reads the scope files again |
+//! | `peers` | `daemon.rs` | SIGHUP, a timer | looks up Kafka and Redis again |
 //!
 //! `daemon.rs` starts the threads and joins them in the order that loses nothing. The other files belong to no thread.
 //!

@@ -75,7 +75,7 @@ impl FoundPeers {
 
     fn note(&mut self, what: &str, why: &str) {
         self.problems.push(format!(
-            "{what}, so they may be scanned until a SIGHUP finds them: {}",
+            "{what}, so they may be scanned until a later look-up finds them: {}",
             one_line(why)
         ));
     }

@@ -112,6 +112,8 @@ pub struct ScopeInForce {
 struct Sources {
     lists: ScopeLists,
     peers: PeerAddresses,
+    /// What could not be looked up.
+    problems: Vec<String>,
 }
 
 impl ScopeInForce {
@@ -140,14 +142,19 @@ impl ScopeInForce {
         self.changes.load(Ordering::Acquire)
     }
 
-    /// Excludes the servers of Kafka and Redis that were found, and logs them. If some were not found, those that were known stay excluded.
-    pub fn exclude_peers(&self, found: FoundPeers) {
+    /// Excludes the servers of Kafka and Redis that were found, and logs them and what could not be found, if that is new. If some were not found, those
+    /// that were known stay excluded. Returns whether all were found.
+    pub fn exclude_peers(&self, found: FoundPeers) -> bool {
         let mut sources = lock(&self.sources);
         let mut peers = found.addresses;
-        for problem in &found.problems {
-            warn!("{problem}");
+        let all_found = found.problems.is_empty();
+        if found.problems != sources.problems {
+            for problem in &found.problems {
+                warn!("{problem}");
+            }
         }
-        if !found.problems.is_empty() {
+        sources.problems = found.problems;
+        if !all_found {
             peers.add_all(&sources.peers);
         }
         if peers != sources.peers {
@@ -158,6 +165,7 @@ impl ScopeInForce {
         }
         sources.peers = peers;
         self.put_in_force(&sources);
+        all_found
     }
 
     /// Reads the files again and puts their content in force, or logs an error and changes nothing.
