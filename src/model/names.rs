@@ -110,11 +110,12 @@ fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-/// A name of 1 to `max_bytes` safe characters; `kind` names it in the error.
+/// Whether the text is a name: 1 to `max_bytes` safe characters.
 fn is_name(text: &str, max_bytes: usize) -> bool {
     !text.is_empty() && text.len() <= max_bytes && text.chars().all(is_name_char)
 }
 
+/// A name of 1 to `max_bytes` safe characters. `kind` says in the error what it is the name of.
 pub(super) fn parse_name(text: &str, kind: &str, max_bytes: usize) -> Result<String, Invalid> {
     if !is_name(text, max_bytes) {
         return Err(Invalid::new(

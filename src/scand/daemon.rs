@@ -535,7 +535,7 @@ impl Parts<'_> {
             buffer: self.buffer.clone(),
             scope: self.scope.clone(),
             small_output_warning: Once::new(),
-            run_as_said: Mutex::default(),
+            last_run_as_line: Mutex::default(),
             offloads: self.offloads.clone(),
         });
         // If it is not known yet, the first scan logs it, or the self-test why nobody can run it.

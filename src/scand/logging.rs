@@ -31,7 +31,7 @@ const LOG_MESSAGE_MAX_CHARS: usize = 4096;
 /// Whether the log file is to be opened again before the next line.
 static REOPEN_DUE: AtomicBool = AtomicBool::new(false);
 
-/// Has the log file opened again before the next line. Returns at once, for the thread that handles signals.
+/// Makes the next line open the log file again. Returns at once, for the thread that handles signals.
 pub fn reopen_file() {
     REOPEN_DUE.store(true, Ordering::Relaxed);
 }

@@ -52,21 +52,21 @@ pub fn find(connection: &Connection) -> FoundPeers {
 
 impl FoundPeers {
     /// Looks up each `HOST:PORT`.
-    fn look_up(&mut self, whose: &str, hosts: &BTreeSet<String>) {
+    fn look_up(&mut self, service: &str, hosts: &BTreeSet<String>) {
         if hosts.len() > PEERS_MAX {
             let why = format!("{} addresses, at most {PEERS_MAX}", hosts.len());
-            self.note(&format!("not all servers of {whose} are looked up"), &why);
+            self.note(&format!("not all servers of {service} are looked up"), &why);
         }
         for host in hosts.iter().take(PEERS_MAX) {
             match addresses_of(host) {
                 Ok(addresses) => {
-                    let name = format!("{whose} {}", one_line(host));
+                    let name = format!("{service} {}", one_line(host));
                     for address in addresses {
                         self.addresses.add(address.into(), &name);
                     }
                 }
                 Err(error) => {
-                    let what = format!("{whose} {} cannot be looked up", one_line(host));
+                    let what = format!("{service} {} cannot be looked up", one_line(host));
                     self.note(&what, &error.to_string());
                 }
             }

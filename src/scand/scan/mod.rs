@@ -90,7 +90,7 @@ pub struct Scans {
     /// The warning that masscan's output has less room than usual is logged once.
     pub small_output_warning: Once,
     /// The line about the user as whom masscan runs is logged again only if it changes.
-    pub run_as_said: Mutex<String>,
+    pub last_run_as_line: Mutex<String>,
     /// Warns about offloads.
     pub offloads: Arc<Offloads>,
 }
@@ -99,8 +99,8 @@ impl Scans {
     /// Logs as whom masscan runs, if that was not the last line about it.
     pub fn log_run_as(&self, run_as: &RunAs) {
         let line = run_as.to_string();
-        let mut said = lock(&self.run_as_said);
-        if *said == line {
+        let mut last_line = lock(&self.last_run_as_line);
+        if *last_line == line {
             return;
         }
         match run_as {
@@ -108,7 +108,7 @@ impl Scans {
             RunAs::User(_) => info!("{line}"),
             RunAs::RootForOther | RunAs::RootBecause(_) => warn!("{line}"),
         }
-        *said = line;
+        *last_line = line;
     }
 }
 

@@ -46,7 +46,7 @@ impl Server {
             buffer: Arc::new(FindingsBuffer::new(1 << 20)),
             scope: Arc::new(ScopeInForce::default()),
             small_output_warning: Once::new(),
-            run_as_said: Mutex::default(),
+            last_run_as_line: Mutex::default(),
             offloads: Offloads::new(Path::new("masscan"), None),
         };
         let outlets = Outlets {
