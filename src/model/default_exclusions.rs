@@ -128,6 +128,20 @@ mod tests {
         exclusions.addresses().contains(address.parse().unwrap())
     }
 
+    /// With these peers and this `-allow`, `excluded` and not `not_excluded`, both separated by spaces, are excluded.
+    fn check(peers: &[(&str, &str)], allow: &str, excluded: &str, not_excluded: &str) {
+        let exclusions = exclusions(peers, allow);
+        for (addresses, is_excluded) in [(excluded, true), (not_excluded, false)] {
+            for address in addresses.split_whitespace() {
+                assert_eq!(
+                    excludes(&exclusions, address),
+                    is_excluded,
+                    "-allow {allow:?}: {address}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn special_networks_are_excluded_unless_an_entry_of_allow_names_them() {
         for (allow, excluded, not_excluded) in [
@@ -155,19 +169,7 @@ mod tests {
             ("126.0.0.0/8,127.0.0.0/8", "::1", "127.0.0.1 126.0.0.1"),
             ("fe80::/64", "fe80:1::1", "fe80::1"),
         ] {
-            let exclusions = exclusions(&[], allow);
-            for address in excluded.split_whitespace() {
-                assert!(
-                    excludes(&exclusions, address),
-                    "-allow {allow:?}: {address}"
-                );
-            }
-            for address in not_excluded.split_whitespace() {
-                assert!(
-                    !excludes(&exclusions, address),
-                    "-allow {allow:?}: {address}"
-                );
-            }
+            check(&[], allow, excluded, not_excluded);
         }
     }
 
@@ -186,19 +188,7 @@ mod tests {
             ("127.0.0.0/8", "127.0.0.1", "127.0.0.2"),
             ("127.0.0.0/8,127.0.0.1", "192.0.2.7", "127.0.0.1 127.0.0.2"),
         ] {
-            let exclusions = exclusions(&peers, allow);
-            for address in excluded.split_whitespace() {
-                assert!(
-                    excludes(&exclusions, address),
-                    "-allow {allow:?}: {address}"
-                );
-            }
-            for address in not_excluded.split_whitespace() {
-                assert!(
-                    !excludes(&exclusions, address),
-                    "-allow {allow:?}: {address}"
-                );
-            }
+            check(&peers, allow, excluded, not_excluded);
         }
     }
 
