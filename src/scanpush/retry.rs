@@ -65,9 +65,7 @@ fn run(reader: Reader, output: &mut Output<'_>) -> Result<(), Failure> {
     send(&restarts, &options, output)?;
     let late = wait_ingested(&restarts, &mut claim_table, CONTROL_WAIT).map_err(runtime)?;
     if late > 0 {
-        output.problem(&format!(
-            "scanpush: Kafka has the records, but no server has ingested {late} of them yet; they are not lost"
-        ));
+        output.problem(&late_line(late));
     }
     match all_chosen {
         true => Ok(()),
@@ -190,6 +188,13 @@ pub(super) fn wait_ingested(
     }
 }
 
+/// That this many records have not started their tasks again. A refused one is known only under its place in Kafka.
+fn late_line(late: usize) -> String {
+    format!(
+        "scanpush: Kafka has the records, but {late} of them have started no task yet: no server has ingested them, or servers have refused them (see their logs); they are not lost"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,6 +228,14 @@ mod tests {
             ),
         ] {
             assert_eq!(restart_of(&id, retry, &group).unwrap_err(), why);
+        }
+    }
+
+    #[test]
+    fn a_retry_that_does_not_start_may_have_been_refused() {
+        let line = late_line(2);
+        for part in ["2 of them", "ingested", "refused", "logs"] {
+            assert!(line.contains(part), "{line}");
         }
     }
 

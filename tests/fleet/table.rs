@@ -1014,7 +1014,9 @@ fn takeover() {
     // An honest one, pressed twice. What does not concern the probes may change.
     let [first, second] = [10, 20].map(|wait_s| {
         let mut new = retry_of(&mut table, 1, |_| ());
-        new.task.as_mut().unwrap().wait_s = wait_s;
+        let task = new.task.as_mut().unwrap();
+        task.wait_s = wait_s;
+        task.band_width = "7".parse().unwrap();
         new
     });
     assert!(matches!(table.ingest_one(first), Outcome::Again { .. }));
@@ -1030,6 +1032,20 @@ fn takeover() {
     assert_eq!(table.end(&claim.claim()), ClaimState::Ok);
     let completed = retry_of(&mut table, 2, |_| ());
     refused(&table.ingest_one(completed), "it has ended as completed");
+
+    // The rate of a shard decides which probes are sent.
+    let mut table = Table::new("takeover-shard");
+    let shard: Change = |task| task.shard = "1/2".parse().ok();
+    let original = retry_of(&mut table, 0, shard);
+    assert_eq!(table.ingest_one(original), Outcome::Added);
+    table.cancel_next();
+    let other_rate = retry_of(&mut table, 1, |task| {
+        shard(task);
+        task.band_width = "7".parse().unwrap();
+    });
+    refused(&table.ingest_one(other_rate), "another band_width");
+    let same_rate = retry_of(&mut table, 1, shard);
+    assert!(matches!(table.ingest_one(same_rate), Outcome::Again { .. }));
 }
 
 /// The checkpoint of a retry is what Redis knows, or what scan-status says after Redis lost its data; never part of the record.
@@ -1174,13 +1190,17 @@ fn clock_of_redis() {
 }
 
 impl Table {
-    /// Changes Redis as if its clock had been this much ahead until now: the times of the queues, and of the last call.
+    /// Changes Redis as if its clock had been this much ahead until now: the times of the queues, of the claims, and of the last call.
     fn set_times_ahead(&mut self, ms: i64) {
         for queue in ["running", "delayed", "servers", "outbox"] {
             let key = self.key(queue);
             let members: Vec<(String, f64)> = self.redis.zrange_withscores(&key, 0, -1).unwrap();
             for (member, score) in members.into_iter().filter(|&(_, score)| score > 1.0) {
-                let _: () = self.redis.zadd(&key, member, score + ms as f64).unwrap();
+                let _: () = self.redis.zadd(&key, &member, score + ms as f64).unwrap();
+                if queue == "running" {
+                    let task = self.key(&format!("task:{member}"));
+                    let _: () = self.redis.hincr(&task, "started_ms", ms).unwrap();
+                }
             }
         }
         let key = self.key("watermarks");
@@ -1193,12 +1213,21 @@ impl Table {
         let score: f64 = self.redis.zscore(key, member).unwrap();
         score as i64 - now_ms() as i64
     }
+
+    /// How long it was to that time at the last call of a server.
+    fn remained_ms(&mut self, queue: &str, member: &str) -> i64 {
+        let (queue, watermarks) = (self.key(queue), self.key("watermarks"));
+        let score: f64 = self.redis.zscore(queue, member).unwrap();
+        let clock: i64 = self.redis.hget(watermarks, "the clock").unwrap();
+        score as i64 - clock
+    }
 }
 
 /// Invariant 6: what is left of a lease, a delay and a heartbeat stays the same.
 fn clock_jumps() {
     let hour_ms = HOUR.as_millis() as i64;
-    for jump_ms in [-hour_ms, hour_ms, -30 * 24 * hour_ms] {
+    // Those of half a minute are not logged.
+    for jump_ms in [-hour_ms, hour_ms, -30 * 24 * hour_ms, -30_000, 30_000] {
         let mut table = Table::new("clock-jumps");
         table.add("delayed", 5);
         let delayed = table.claim().unwrap().claim();
@@ -1215,6 +1244,14 @@ fn clock_jumps() {
             .unwrap();
         table.claim_table.control(Order::Pause, &[paused]).unwrap();
         table.expire("dead");
+        // Its attempt began ten minutes ago.
+        let ran = Duration::from_secs(600);
+        let running = table.key("task:running");
+        let _: () = table
+            .redis
+            .hincr(running, "started_ms", -(ran.as_millis() as i64))
+            .unwrap();
+        let remained = table.remained_ms("delayed", "delayed");
 
         // An order of scanpush may be the first call after the jump; it moves the times once.
         table.set_times_ahead(-jump_ms);
@@ -1226,6 +1263,12 @@ fn clock_jumps() {
         let renewed = table.claim_table.renew(LEASE, &claims[..1], true).unwrap();
         assert_eq!(renewed.claims, [Renewal::Ok]);
         assert!(renewed.has_outbox, "{jump_ms}: it waited before the jump");
+        let counted_ms = if jump_ms < 0 { 0 } else { 1000 };
+        let remains = table.remained_ms("delayed", "delayed");
+        assert_eq!(remains, remained - counted_ms, "{jump_ms}");
+        let departed = table.key("departed");
+        let is_young: bool = table.redis.exists(departed).unwrap();
+        assert!(is_young, "{jump_ms}: no refusal counts as old");
         let around = |ms: i64, expected: Duration| {
             let expected = expected.as_millis() as i64;
             (expected - 5000..=expected).contains(&ms)
@@ -1253,6 +1296,12 @@ fn clock_jumps() {
         table.renew(LEASE, &[]);
         let left = table.remaining_ms("delayed", "delayed");
         assert!(around(left, delay), "{jump_ms}: {left}");
+
+        // The jump is no part of the time for which the task ran.
+        table.release(&claims[0], Duration::ZERO, true);
+        let ran_ms: i64 = table.hash("running")["ran_ms"].parse().unwrap();
+        let added = ran_ms - ran.as_millis() as i64;
+        assert!((0..5000).contains(&added), "{jump_ms}: {ran_ms}");
     }
 }
 

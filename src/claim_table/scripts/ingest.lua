@@ -67,7 +67,7 @@ local function known_task(id)
   }
 end
 
--- What decides which probes are sent and in which order, except for the rate; and whose task it is.
+-- What decides which probes are sent and in which order; and whose task it is. For a shard the rate decides it too.
 local REPEATED_FIELDS = {'ip_range', 'exclude', 'ports', 'seed', 'shard', 'retries', 'job_id'}
 
 -- Why a record with a higher `retry` than the task's may not start the task again; nil if it may.
@@ -83,6 +83,7 @@ local function refusal_of(fields, task)
   for _, name in ipairs(REPEATED_FIELDS) do
     if new[name] ~= old[name] then return 'another ' .. name .. ' than that of the task' end
   end
+  if old.shard and new.band_width ~= old.band_width then return 'another band_width than that of the task, which is a shard' end
   return nil
 end
 

@@ -136,7 +136,8 @@ local function claim_state(id, fence)
   return 'lost'
 end
 
--- Adds the time since the claim to the time for which servers have run the task, when its server gives it back or is lost.
+-- Adds the time since the claim to the time for which servers have run the task, when its server gives it back or is lost. Jumps of the clock
+-- do not count (follow_clock).
 local function add_run_time(id)
   local started_ms = tonumber(redis.call('HGET', task_key(id), 'started_ms') or now_ms)
   redis.call('HINCRBY', task_key(id), 'ran_ms', whole(math.max(now_ms - started_ms, 0)))
@@ -152,25 +153,35 @@ end
 
 -- Running servers call more often than this, also if one of them is slow.
 local CALLS_MAX_APART_MS = 2000
--- The time that counts as passed between two calls that are further apart, or between which the clock went back. Shorter than what is left of the
--- shortest lease when it is renewed.
+-- The time that counts as passed between two calls that are further apart. Shorter than what is left of the shortest lease when it is renewed.
 local CALLS_APART_MS = 1000
--- After a jump of at least this length, as if a server had left: no server's refusal counts as old.
+-- A jump of at least this length is logged.
 local LONG_JUMP_MS = 60000
+-- For so long after a jump no server's refusal counts as old, as if a server had left.
+local JUMP_REMEMBERED_MS = 60000
 
 -- Whether Redis' clock has jumped if this time lies between two calls.
 local function is_jump(passed)
   return passed < 0 or passed > CALLS_MAX_APART_MS
 end
 
+-- The part of the time between two calls by Redis' clock that counts, after a jump. None if the clock went back: small steps back, as when it is
+-- corrected, must not shorten leases.
+local function counted(passed)
+  return passed < 0 and 0 or CALLS_APART_MS
+end
+
 -- Now, by the clock that the times in the queues follow: after a jump they are moved by the next call of a server. An order may come before it.
 local function queues_now()
-  if not noted[4] or not is_jump(now_ms - tonumber(noted[4])) then return now_ms end
-  return tonumber(noted[4]) + CALLS_APART_MS
+  if not noted[4] then return now_ms end
+  local passed = now_ms - tonumber(noted[4])
+  if not is_jump(passed) then return now_ms end
+  return tonumber(noted[4]) + counted(passed)
 end
 
 -- Moves the times in the queues if Redis' clock has jumped since the last call, so that what is left of each lease, delay and heartbeat stays the
--- same. A time in which no server called, or Redis was frozen, counts as a jump too: no server could renew a lease.
+-- same. A time in which no server called, or Redis was frozen, counts as a jump too: no server could renew a lease. The begin of running attempts
+-- is moved as well, so that the jump is not added to `ran_ms`.
 --
 -- Returns a jump that is long enough to be logged, in milliseconds; else nil.
 local function follow_clock()
@@ -180,16 +191,17 @@ local function follow_clock()
   -- First, because a jump must not be followed twice.
   noted[4] = whole(now_ms)
   redis.call('HSET', watermarks_key, CLOCK_FIELD, noted[4])
-  local jump = passed - CALLS_APART_MS
+  local jump = passed - counted(passed)
   for _, queue in ipairs({running_key, delayed_key, servers_key, outbox_key, throttled_jobs_key}) do
     local members = redis.call('ZRANGEBYSCORE', queue, '(' .. UNOWNED, '+inf', 'WITHSCORES')
     for i = 1, #members, 2 do
       redis.call('ZADD', queue, math.max(tonumber(members[i + 1]) + jump, UNOWNED + 1), members[i])
+      local started_ms = queue == running_key and tonumber(redis.call('HGET', task_key(members[i]), 'started_ms'))
+      if started_ms then redis.call('HSET', task_key(members[i]), 'started_ms', whole(started_ms + jump)) end
     end
   end
-  if math.abs(jump) < LONG_JUMP_MS then return end
-  redis.call('SET', departed_key, '', 'PX', LONG_JUMP_MS)
-  return jump
+  redis.call('SET', departed_key, '', 'PX', JUMP_REMEMBERED_MS)
+  return math.abs(jump) >= LONG_JUMP_MS and jump or nil
 end
 
 -- Removes a task that has not ended from all queues. Increases its fence, so that the later of two records on Kafka can be recognised, and a

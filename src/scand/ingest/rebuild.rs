@@ -92,7 +92,7 @@ impl TaskHistories {
         records.last().map(|record| record.offset + 1)
     }
 
-    fn note(&mut self, value: &[u8], from: &BTreeMap<i32, i64>) {
+    pub(super) fn note(&mut self, value: &[u8], from: &BTreeMap<i32, i64>) {
         // Records of other programs on this topic are ignored.
         let Ok(record) = serde_json::from_slice::<StatusRecord>(value) else {
             return;
@@ -143,7 +143,9 @@ impl TaskHistories {
         };
         let why = match retry.checked_sub(last) {
             None | Some(0) => return None,
-            _ if state == State::Completed => format!("it has ended as {state}"),
+            // Kafka has a task's terminal record before Redis ends the task, so a correct retry always follows one.
+            _ if !state.is_terminal() => format!("it has not ended: {state}"),
+            _ if !state.may_be_retried() => format!("it has ended as {state}"),
             Some(1) => return None,
             _ => format!(
                 "its last retry is {last}, so the next one is {}, not {retry}",
@@ -153,8 +155,27 @@ impl TaskHistories {
         Some(format!("it would start task {id} again: {why}"))
     }
 
-    /// What to do with the task `id` when its record with this `retry` is read again; none if there is no history.
-    pub fn disposition(&self, id: &str, retry: u32) -> Option<Disposition> {
+    /// Whether a record at this place that is not a valid task is ignored, although it names the task `id`: the task has ended, or is that of
+    /// another record.
+    pub fn ignores_invalid(&self, id: &str, partition: i32, offset: i64) -> bool {
+        match self.tasks.get(id) {
+            Some(record) => record.status.is_terminal() || !is_at(record, partition, offset),
+            None => {
+                let id = self.hasher.hash_one(id);
+                self.ended_before.contains_key(&id)
+            }
+        }
+    }
+
+    /// What to do with the task `id` when a record with this `retry` is read at this place; none if there is no history of this `retry` or a later
+    /// one. A duplicate, whose task is that of a record at another place, counts as ended.
+    pub fn disposition(
+        &self,
+        id: &str,
+        retry: u32,
+        partition: i32,
+        offset: i64,
+    ) -> Option<Disposition> {
         let known = self
             .tasks
             .get(id)
@@ -175,6 +196,8 @@ impl TaskHistories {
         Some(match record.status {
             // The task continued with a later record.
             _ if record.lineage.retry > retry => Disposition::Ended { restored: None },
+            // It may scan something else, so it must not take over what servers wrote about the other record.
+            _ if !is_at(record, partition, offset) => Disposition::Ended { restored: None },
             state if state.is_terminal() => Disposition::Ended {
                 restored: state.may_be_retried().then(|| Box::new(record.clone())),
             },
@@ -186,6 +209,11 @@ impl TaskHistories {
             _ => Disposition::Ready(past),
         })
     }
+}
+
+/// Whether the state is that of a task whose record lies there in `scan-tasks`.
+fn is_at(record: &StatusRecord, partition: i32, offset: i64) -> bool {
+    (record.lineage.partition, record.lineage.offset) == (partition, offset)
 }
 
 #[cfg(test)]
@@ -213,8 +241,10 @@ mod tests {
     }
 
     fn has_ended(history: &TaskHistories, id: &str, retry: u32) -> bool {
+        let known = history.tasks.get(id);
+        let offset = known.map_or(20, |record| record.lineage.offset);
         matches!(
-            history.disposition(id, retry),
+            history.disposition(id, retry, 0, offset),
             Some(Disposition::Ended { .. })
         )
     }
@@ -235,6 +265,7 @@ mod tests {
                 (State::Cancelled, 1000, Some("not 1000")),
                 (State::Completed, 1, None),
                 (State::Completed, 2, Some("it has ended as completed")),
+                (State::Rejected, 2, None),
             ] {
                 let mut history = TaskHistories::default();
                 history.note(&change(State::Failed, 5, 0, offset), &from);
@@ -245,6 +276,36 @@ mod tests {
             }
         }
         assert_eq!(TaskHistories::default().refusal("t", 1000), None);
+        for state in [State::Queued, State::Running, State::Paused] {
+            let mut history = TaskHistories::default();
+            history.note(&change(state, 7, 1, 12), &from);
+            assert_eq!(history.refusal("t", 1), None, "the record itself");
+            for retry in [2, 3] {
+                let why = history.refusal("t", retry).unwrap();
+                assert!(why.contains(&format!("it has not ended: {state}")), "{why}");
+            }
+        }
+    }
+
+    /// Another record with the same id may lie in a partition that is read first.
+    #[test]
+    fn a_record_at_another_place_takes_over_no_history() {
+        let from = BTreeMap::from([(0, 0)]);
+        for state in State::ALL {
+            let mut history = TaskHistories::default();
+            history.note(&change(state, 7, 1, 3), &from);
+            for (partition, offset) in [(1, 3), (0, 4)] {
+                let elsewhere = history.disposition("t", 1, partition, offset);
+                let is_ignored = elsewhere == Some(Disposition::Ended { restored: None });
+                assert!(is_ignored, "{state}: {elsewhere:?}");
+                assert!(history.ignores_invalid("t", partition, offset), "{state}");
+            }
+            let ended = Some(Disposition::Ended { restored: None });
+            let itself = history.disposition("t", 1, 0, 3);
+            assert_eq!(itself == ended, state == State::Completed, "{itself:?}");
+            assert_eq!(history.ignores_invalid("t", 0, 3), state.is_terminal());
+        }
+        assert!(!TaskHistories::default().ignores_invalid("t", 0, 3));
     }
 
     #[test]
@@ -257,7 +318,7 @@ mod tests {
         ] {
             let mut history = TaskHistories::default();
             history.note(&change(end, 7, 1, 3), &from);
-            let restored = |retry| match history.disposition("t", retry) {
+            let restored = |retry| match history.disposition("t", retry, 0, 3) {
                 Some(Disposition::Ended { restored }) => restored.is_some(),
                 other => panic!("{other:?}"),
             };
@@ -271,15 +332,15 @@ mod tests {
     fn a_duplicate_of_a_task_that_ended_long_ago_is_known() {
         let mut history = TaskHistories::default();
         note(&mut history, "long-ago", State::Running, 3);
-        assert_eq!(history.disposition("long-ago", 0), None);
+        assert_eq!(history.disposition("long-ago", 0, 0, 20), None);
         note(&mut history, "long-ago", State::Completed, 3);
         assert!(has_ended(&history, "long-ago", 0));
         assert_eq!(
-            history.disposition("long-ago", 1),
+            history.disposition("long-ago", 1, 0, 20),
             None,
             "a retry starts again"
         );
-        assert_eq!(history.disposition("another", 0), None);
+        assert_eq!(history.disposition("another", 0, 0, 20), None);
     }
 
     #[test]
@@ -302,7 +363,7 @@ mod tests {
         history.note(b"not ours", &BTreeMap::new());
         assert!(has_ended(&history, "ended", 0));
         assert!(matches!(
-            history.disposition("runs", 0),
+            history.disposition("runs", 0, 0, 11),
             Some(Disposition::Held {
                 past: Past {
                     attempt: 2,
@@ -313,7 +374,7 @@ mod tests {
             })
         ));
         assert!(matches!(
-            history.disposition("waits", 0),
+            history.disposition("waits", 0, 0, 12),
             Some(Disposition::Ready(Past {
                 attempt: 2,
                 fence: 7,
@@ -321,13 +382,13 @@ mod tests {
             }))
         ));
         assert!(matches!(
-            history.disposition("overtaken", 0),
+            history.disposition("overtaken", 0, 0, 13),
             Some(Disposition::Held {
                 past: Past { fence: 7, .. },
                 ..
             })
         ));
-        assert_eq!(history.disposition("committed", 0), None);
+        assert_eq!(history.disposition("committed", 0, 0, 20), None);
     }
 
     fn change(status: State, fence: u64, retry: u32, offset: i64) -> Vec<u8> {
@@ -356,7 +417,7 @@ mod tests {
             for &(status, fence) in records {
                 history.note(&change(status, fence, 0, 3), &BTreeMap::from([(0, 0)]));
             }
-            let disposition = history.disposition("t", 0).unwrap();
+            let disposition = history.disposition("t", 0, 0, 3).unwrap();
             assert_eq!(
                 matches!(disposition, Disposition::Paused(_)),
                 paused,
@@ -372,7 +433,7 @@ mod tests {
         history.note(&change(State::Failed, 7, 0, 3), &from);
         assert!(has_ended(&history, "t", 0));
         assert_eq!(
-            history.disposition("t", 1),
+            history.disposition("t", 1, 0, 4),
             None,
             "there is no record of it"
         );
@@ -380,7 +441,7 @@ mod tests {
         history.note(&change(State::Failed, 7, 0, 3), &from);
         assert!(has_ended(&history, "t", 0));
         assert!(matches!(
-            history.disposition("t", 1),
+            history.disposition("t", 1, 0, 4),
             Some(Disposition::Ready(_))
         ));
         history.note(&change(State::Completed, 9, 1, 4), &from);

@@ -74,16 +74,20 @@ pub(super) fn new_task(
             if let Some(reason) = refusal {
                 return new(record_id.clone(), None, Disposition::Rejected { reason });
             }
-            let known = histories.and_then(|histories| histories.disposition(id, task.retry));
+            let known = histories.and_then(|histories| {
+                histories.disposition(id, task.retry, partition, record.offset)
+            });
             let disposition = known.unwrap_or(Disposition::New);
             new(task.task_id.clone(), Some(task), disposition)
         }
         Err(rejected) => {
             let task_id = rejected.task_id.unwrap_or_else(|| record_id.clone());
-            let known = histories.and_then(|histories| histories.disposition(task_id.as_str(), 0));
-            let disposition = match known {
-                Some(Disposition::Ended { .. }) => ended,
-                _ => Disposition::Rejected {
+            let is_ignored = histories.is_some_and(|histories| {
+                histories.ignores_invalid(task_id.as_str(), partition, record.offset)
+            });
+            let disposition = match is_ignored {
+                true => ended,
+                false => Disposition::Rejected {
                     reason: rejected.reason,
                 },
             };
@@ -134,6 +138,9 @@ pub(super) fn ingest_batches(records: &[Record]) -> Vec<&[Record]> {
 mod tests {
     use super::*;
     use crate::model::task::Priority;
+    use crate::model::{Lineage, State, StatusRecord};
+    use crate::scand::finalize::record_of;
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
     #[test]
@@ -265,6 +272,36 @@ mod tests {
             assert_eq!(refused, is_refused, "{id}");
             assert!(!is_refused || new.task_id.as_str() == "record-3-7");
         }
+    }
+
+    /// What is done with this record at partition 0, offset 4, if `scan-status` has this state of task `t` with the record at that place.
+    fn in_a_rebuild(text: &str, state: State, place: (i32, i64)) -> Disposition {
+        let lineage = Lineage::unclaimed(place.0, place.1);
+        let status = StatusRecord {
+            status: state,
+            ..record_of(&"t".parse().unwrap(), "s1", lineage)
+        };
+        let mut histories = TaskHistories::default();
+        let from = BTreeMap::from([(0, 0), (1, 0)]);
+        histories.note(&serde_json::to_vec(&status).unwrap(), &from);
+        new_task(0, &record(4, text), &bounds(), Some(&histories)).disposition
+    }
+
+    #[test]
+    fn in_a_rebuild_a_record_takes_over_and_rejects_no_task_of_another_record() {
+        let valid = r#"{"task_id":"t","ip_range":"10.0.0.1","ports":"443","band_width":"1"}"#;
+        let invalid = r#"{"task_id":"t"}"#;
+        let ignored = Disposition::Ended { restored: None };
+        for state in State::ALL {
+            for place in [(1, 4), (0, 5)] {
+                assert_eq!(in_a_rebuild(valid, state, place), ignored, "{state}");
+                assert_eq!(in_a_rebuild(invalid, state, place), ignored, "{state}");
+            }
+        }
+        let running = in_a_rebuild(valid, State::Running, (0, 4));
+        assert!(matches!(running, Disposition::Held { .. }), "{running:?}");
+        let itself = in_a_rebuild(invalid, State::Running, (0, 4));
+        assert!(matches!(itself, Disposition::Rejected { .. }), "{itself:?}");
     }
 
     #[test]

@@ -141,7 +141,7 @@ fn retry(context: &Context<'_>, id: &TaskId) -> Result<TaskOrder, Problem> {
         task_id: id.clone(),
         order: "retry",
         status: State::Queued.to_string(),
-        note: is_late.then(|| "Kafka has the retry, but no server has ingested it yet".to_owned()),
+        note: is_late.then(|| "Kafka has the retry, but no server has ingested it yet, or servers have refused it (see their logs)".to_owned()),
         priority: None,
         is_in_force: !is_late,
     })
