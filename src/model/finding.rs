@@ -13,9 +13,6 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// Characters of an invalid server's name that an error shows.
-const SERVER_SHOWN_CHARS: usize = 64;
-
 /// A short word in masscan's output (`open`, `syn-ack`): 1 to 32 lower-case letters, digits and dashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word(Cow<'static, str>);
@@ -224,8 +221,7 @@ impl<'a> FindingRecord<'a> {
             return Err(Invalid::about(wrong));
         }
         if !ServerName::is_valid(&flat.server) {
-            let shown: String = flat.server.chars().take(SERVER_SHOWN_CHARS).collect();
-            let wrong = format!("server {} is not a server's name", quoted(&shown));
+            let wrong = format!("server {} is not a server's name", quoted(&flat.server));
             return Err(Invalid::about(wrong));
         }
         Ok(FindingRecord {

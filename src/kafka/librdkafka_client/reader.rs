@@ -16,6 +16,7 @@ use crate::kafka::error::KafkaError;
 use crate::kafka::fetched::{Fetched, LogRange, RECORD_OVERHEAD_BYTES, Record, describe_records};
 use crate::kafka::plain_client;
 use crate::kafka::settings::KafkaSettings;
+use crate::model::text::system_words;
 use crossbeam_channel::Receiver;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as Error;
@@ -205,7 +206,7 @@ impl Reader {
     }
 
     /// The result for a batch that librdkafka cannot decompress. Without TLS and a login this program reads it itself, up to a limit, and so learns
-    /// where the batch ends. Otherwise, and if that fails, one offset is skipped.
+    /// where the batch ends; if that fails, the partition is away. Otherwise one offset is skipped.
     fn fetch_refused(
         &mut self,
         partition: i32,
@@ -217,10 +218,14 @@ impl Reader {
             reason: describe_records(&self.topic, partition, cursor, next, reason),
             next,
         };
-        let is_plaintext = self.settings.security().needs_librdkafka().is_none();
-        let leader = self.leaders.get(&partition).cloned().flatten();
-        let Some(address) = leader.filter(|_| is_plaintext) else {
+        if self.settings.security().needs_librdkafka().is_some() {
             return Ok(refused(reason, next));
+        }
+        let away = |reason: &str| Fetched::Away {
+            reason: format!("partition {partition}: {reason}"),
+        };
+        let Some(address) = self.leaders.get(&partition).cloned().flatten() else {
+            return Ok(away("the partition currently has no leader"));
         };
         let topic = self.topic.clone();
         let doing = format!("{address}: read {topic}");
@@ -228,13 +233,20 @@ impl Reader {
             Ok(plain_client::fetch_partition(
                 &address, &topic, partition, cursor,
             ))
-        })?;
-        Ok(match fetched {
-            Ok(Some(found @ (Fetched::Records(_) | Fetched::Gap { .. }))) => found,
-            Ok(Some(Fetched::Refused { reason, next })) => refused(&reason, next),
-            // lz4 and zstd, which only librdkafka decompresses.
-            Ok(Some(Fetched::Unreadable { next, .. })) => refused(reason, next),
-            _ => refused(reason, next),
+        });
+        let fetched = match fetched {
+            Err(KafkaError::Stopped) => return Err(KafkaError::Stopped),
+            Err(error) => Err(error.to_string()),
+            Ok(Err(error)) => Err(format!("{doing}: {}", system_words(&error.to_string()))),
+            Ok(Ok(found)) => Ok(found),
+        };
+        Ok(match known_end(fetched) {
+            KnownEnd::Readable(found) => found,
+            KnownEnd::Refused {
+                reason: own_reason,
+                next,
+            } => refused(own_reason.as_deref().unwrap_or(reason), next),
+            KnownEnd::Away(reason) => away(&reason),
         })
     }
 
@@ -322,6 +334,35 @@ impl ReaderClient for Reader {
         }
         self.session = Some(session);
         Ok(answers)
+    }
+}
+
+/// What this program's own fetch says about a batch that librdkafka cannot decompress.
+#[derive(Debug, PartialEq, Eq)]
+enum KnownEnd {
+    /// It can be read, or the log has changed.
+    Readable(Fetched),
+    /// It cannot be read, and ends before `next`. Without a reason, that of librdkafka holds.
+    Refused { reason: Option<String>, next: i64 },
+    /// Nothing is known now, for this reason, so nothing may be skipped.
+    Away(String),
+}
+
+/// Judges the result of an own fetch, or its error.
+fn known_end(fetched: Result<Option<Fetched>, String>) -> KnownEnd {
+    match fetched {
+        Ok(Some(found @ (Fetched::Records(_) | Fetched::Gap { .. } | Fetched::OutOfRange))) => {
+            KnownEnd::Readable(found)
+        }
+        Ok(Some(Fetched::Refused { reason, next })) => KnownEnd::Refused {
+            reason: Some(reason),
+            next,
+        },
+        // lz4 and zstd, which only librdkafka decompresses.
+        Ok(Some(Fetched::Unreadable { next, .. })) => KnownEnd::Refused { reason: None, next },
+        Ok(Some(Fetched::Away { reason })) | Err(reason) => KnownEnd::Away(reason),
+        Ok(Some(Fetched::Gone)) => KnownEnd::Away("the broker does not know it now".to_owned()),
+        Ok(None) => KnownEnd::Away("the broker returned no batch of it".to_owned()),
     }
 }
 
@@ -603,4 +644,50 @@ fn log_ranges(
         ranges.insert(partition, LogRange { first, next });
     }
     Ok(ranges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_skipped_while_the_own_fetch_fails() {
+        let reason = || "r".to_owned();
+        let refused = |reason, next| KnownEnd::Refused { reason, next };
+        for (fetched, expected) in [
+            (Err(reason()), KnownEnd::Away(reason())),
+            (
+                Ok(None),
+                KnownEnd::Away("the broker returned no batch of it".to_owned()),
+            ),
+            (
+                Ok(Some(Fetched::Away { reason: reason() })),
+                KnownEnd::Away(reason()),
+            ),
+            (
+                Ok(Some(Fetched::Gone)),
+                KnownEnd::Away("the broker does not know it now".to_owned()),
+            ),
+            (
+                Ok(Some(Fetched::Gap { next: 4 })),
+                KnownEnd::Readable(Fetched::Gap { next: 4 }),
+            ),
+            (
+                Ok(Some(Fetched::Unreadable {
+                    reason: reason(),
+                    next: 9,
+                })),
+                refused(None, 9),
+            ),
+            (
+                Ok(Some(Fetched::Refused {
+                    reason: reason(),
+                    next: 9,
+                })),
+                refused(Some(reason()), 9),
+            ),
+        ] {
+            assert_eq!(known_end(fetched), expected);
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! Of version 4 the first batch of an answer is complete even if it is larger than requested.
 
 use super::api_versions::{CLIENT_ID, FETCH_VERSION, connect};
-use super::record_batches::{Bytes, decode};
+use super::record_batches::{Budget, Bytes, decode};
 use crate::kafka::codes::describe_code;
 use crate::kafka::fetched::Fetched;
 use std::collections::BTreeMap;
@@ -25,10 +25,13 @@ const FETCH: i16 = 1;
 /// Where to read a partition: its number and offset.
 pub(super) type Cursor = (i32, i64);
 
+/// What to ask each broker, by its address. The order decides which partitions get the room of an answer, and of a [`Budget`].
+pub(super) type Wanted = Vec<(String, Vec<Cursor>)>;
+
 /// The result for one partition.
 #[derive(Debug)]
 pub(super) struct Portion {
-    /// None if the answer contains no complete batch.
+    /// None if the answer contains no complete batch, or the budget is used up.
     pub(super) fetched: Option<Fetched>,
     /// Whether the log continues after the cursor.
     pub(super) has_more: bool,
@@ -47,13 +50,14 @@ struct Connection {
 
 impl Connections {
     /// Fetches from all brokers at the same time: for each address the partitions that it leads. A broker answers after `wait` at the latest; each
-    /// read may take `answer_wait` longer. After an error the connections must not be used again.
+    /// read may take `answer_wait` longer. Decodes as much as `budget` has room for. After an error the connections must not be used again.
     pub(super) fn fetch(
         &mut self,
         topic: &str,
-        wanted: &BTreeMap<String, Vec<Cursor>>,
+        wanted: &Wanted,
         wait: Duration,
         answer_wait: Duration,
+        budget: &mut Budget,
     ) -> io::Result<BTreeMap<i32, Portion>> {
         self.0
             .retain(|_, connection| connection.since.elapsed() < CONNECTION_AGE_MAX);
@@ -77,7 +81,7 @@ impl Connections {
                 .stream
                 .set_read_timeout(Some(wait + answer_wait))?;
             let answer = read_answer(&mut connection.stream)?;
-            let parsed = parse(&answer, connection.requests, cursors);
+            let parsed = parse(&answer, connection.requests, cursors, budget);
             portions.extend(parsed.ok_or_else(malformed)?);
         }
         Ok(portions)
@@ -159,14 +163,19 @@ fn read_answer(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The result of each partition; none if the answer is malformed.
-fn parse(answer: &[u8], correlation: i32, cursors: &[Cursor]) -> Option<BTreeMap<i32, Portion>> {
+/// The result of each partition, decoded in the order of `cursors`; none if the answer is malformed.
+fn parse(
+    answer: &[u8],
+    correlation: i32,
+    cursors: &[Cursor],
+    budget: &mut Budget,
+) -> Option<BTreeMap<i32, Portion>> {
     let mut bytes = Bytes(answer);
     if bytes.i32()? != correlation {
         return None;
     }
     let _throttle_ms = bytes.i32()?;
-    let mut portions = BTreeMap::new();
+    let mut found = BTreeMap::new();
     for _ in 0..bytes.i32()? {
         let name = usize::try_from(bytes.i16()?).ok()?;
         let _topic = bytes.take(name)?;
@@ -179,16 +188,23 @@ fn parse(answer: &[u8], correlation: i32, cursors: &[Cursor]) -> Option<BTreeMap
             bytes.take(aborted.checked_mul(16)?)?;
             let records = usize::try_from(bytes.i32()?).unwrap_or(0);
             let records = bytes.take(records)?;
-            let cursor = cursors.iter().find(|known| known.0 == partition)?.1;
-            let portion = Portion {
-                fetched: match code {
-                    0 => decode(records, cursor),
-                    code => Some(failure(code)),
-                },
-                has_more: end > cursor,
-            };
-            portions.insert(partition, portion);
+            cursors.iter().find(|known| known.0 == partition)?;
+            found.insert(partition, (code, end, records));
         }
+    }
+    let mut portions = BTreeMap::new();
+    for &(partition, cursor) in cursors {
+        let Some((code, end, records)) = found.remove(&partition) else {
+            continue;
+        };
+        let portion = Portion {
+            fetched: match code {
+                0 => decode(records, cursor, budget),
+                code => Some(failure(code)),
+            },
+            has_more: end > cursor,
+        };
+        portions.insert(partition, portion);
     }
     Some(portions)
 }
@@ -205,8 +221,16 @@ fn failure(code: i16) -> Fetched {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{parse as parse_within, *};
     use proptest::prelude::*;
+
+    fn parse(
+        answer: &[u8],
+        correlation: i32,
+        cursors: &[Cursor],
+    ) -> Option<BTreeMap<i32, Portion>> {
+        parse_within(answer, correlation, cursors, &mut Budget::default())
+    }
 
     /// An answer about `partition` of the topic `t`, without records.
     fn answer(correlation: i32, partition: i32, code: i16, end: i64) -> Vec<u8> {

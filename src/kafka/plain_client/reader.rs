@@ -2,7 +2,8 @@
 
 use super::connection::{Client, KAFKA_ANSWER_WAIT, Leader, METADATA_EVERY};
 use super::errors::describe_code;
-use super::fetch_request::{Connections, Cursor, Portion};
+use super::fetch_request::{Connections, Cursor, Portion, Wanted};
+use super::record_batches::Budget;
 use crate::kafka::brokers::Brokers;
 use crate::kafka::client::ReaderClient;
 use crate::kafka::error::KafkaError;
@@ -26,6 +27,8 @@ pub(in crate::kafka) struct Reader {
     unreadable: BTreeMap<i32, Unreadable>,
     /// Put back only after a successful fetch.
     connections: Connections,
+    /// The partition that came first in the last fetch of several.
+    last_first: i32,
 }
 
 #[derive(Debug)]
@@ -47,24 +50,31 @@ impl Reader {
             client,
             unreadable: BTreeMap::new(),
             connections: Connections::default(),
+            last_first: -1,
         })
     }
 
-    /// One fetch for all partitions, and another one for each whose next batch did not fit beside those of the others.
+    /// One fetch for all partitions, and another one for each whose next batch did not fit beside those of the others, until the [`Budget`] of all of
+    /// them is used up. Another partition comes first each time, so that all are read.
     fn fetch_once(
         &mut self,
         cursors: &BTreeMap<i32, i64>,
         wait: Duration,
     ) -> Result<BTreeMap<i32, Fetched>, KafkaError> {
         let (mut answers, to_fetch) = self.known_answers(cursors)?;
-        let mut portions = self.ask(&to_fetch, wait)?;
+        let to_fetch = in_turn(&to_fetch, self.last_first);
         let is_alone = to_fetch.len() == 1;
-        for (&partition, &cursor) in &to_fetch {
+        if let (Some(&(first, _)), false) = (to_fetch.first(), is_alone) {
+            self.last_first = first;
+        }
+        let (mut portions, mut budget) = self.ask(&to_fetch, wait, Budget::default())?;
+        for &(partition, cursor) in &to_fetch {
             let mut found = portions.remove(&partition);
             let did_not_fit = |portion: &Portion| portion.fetched.is_none() && portion.has_more;
-            if !is_alone && found.as_ref().is_some_and(did_not_fit) {
-                let alone = BTreeMap::from([(partition, cursor)]);
-                found = self.ask(&alone, Duration::ZERO)?.remove(&partition);
+            if !is_alone && budget.has_room() && found.as_ref().is_some_and(did_not_fit) {
+                let mut alone;
+                (alone, budget) = self.ask(&[(partition, cursor)], Duration::ZERO, budget)?;
+                found = alone.remove(&partition);
             }
             let answer = match found.and_then(|portion| portion.fetched) {
                 Some(Fetched::Away { reason }) => away(partition, &reason),
@@ -123,18 +133,21 @@ impl Reader {
         Ok((answers, to_fetch))
     }
 
-    /// One fetch for all of `cursors`. Partitions without a leader, or without a result, are absent.
+    /// One fetch for all of `cursors`, and what is left of `budget`. Partitions without a leader, or without a result, are absent.
     fn ask(
         &mut self,
-        cursors: &BTreeMap<i32, i64>,
+        cursors: &[Cursor],
         wait: Duration,
-    ) -> Result<BTreeMap<i32, Portion>, KafkaError> {
-        let mut wanted: BTreeMap<String, Vec<Cursor>> = BTreeMap::new();
-        for (&partition, &cursor) in cursors {
+        mut budget: Budget,
+    ) -> Result<(BTreeMap<i32, Portion>, Budget), KafkaError> {
+        let mut wanted = Wanted::new();
+        for &(partition, cursor) in cursors {
             let at = usize::try_from(partition).unwrap_or(usize::MAX);
             if let Some(address) = self.client.leaders().get(at).and_then(Leader::address) {
-                let of_leader = wanted.entry(address.to_owned()).or_default();
-                of_leader.push((partition, cursor));
+                match wanted.iter_mut().find(|of| of.0 == address) {
+                    Some(of_leader) => of_leader.1.push((partition, cursor)),
+                    None => wanted.push((address.to_owned(), vec![(partition, cursor)])),
+                }
             }
         }
         // The answers are awaited one after the other.
@@ -142,14 +155,14 @@ impl Reader {
         let topic = self.client.topic().to_owned();
         let doing = format!("read {topic}");
         let mut connections = std::mem::take(&mut self.connections);
-        let (connections, portions) = self.client.call(&doing, wait, move |_| {
+        let (connections, portions, budget) = self.client.call(&doing, wait, move |_| {
             let portions = connections
-                .fetch(&topic, &wanted, each, KAFKA_ANSWER_WAIT)
+                .fetch(&topic, &wanted, each, KAFKA_ANSWER_WAIT, &mut budget)
                 .map_err(Error::Io)?;
-            Ok((connections, portions))
+            Ok((connections, portions, budget))
         })?;
         self.connections = connections;
-        Ok(portions)
+        Ok((portions, budget))
     }
 
     /// The text about the records of `partition` from `cursor` to before `next`.
@@ -242,15 +255,31 @@ pub(in crate::kafka) fn fetch_partition(
     partition: i32,
     cursor: i64,
 ) -> std::io::Result<Option<Fetched>> {
-    let wanted = BTreeMap::from([(address.to_owned(), vec![(partition, cursor)])]);
-    let mut portions =
-        Connections::default().fetch(topic, &wanted, Duration::ZERO, KAFKA_ANSWER_WAIT)?;
+    let wanted = vec![(address.to_owned(), vec![(partition, cursor)])];
+    let mut portions = Connections::default().fetch(
+        topic,
+        &wanted,
+        Duration::ZERO,
+        KAFKA_ANSWER_WAIT,
+        &mut Budget::default(),
+    )?;
     Ok(portions
         .remove(&partition)
         .and_then(|portion| portion.fetched))
 }
 
 type Answers = BTreeMap<i32, Fetched>;
+
+/// `cursors` in the order of their partitions, beginning with the one after `last_first`.
+fn in_turn(cursors: &BTreeMap<i32, i64>, last_first: i32) -> Vec<Cursor> {
+    let all = cursors
+        .iter()
+        .map(|(&partition, &cursor)| (partition, cursor));
+    let (before, mut turn): (Vec<_>, Vec<_>) =
+        all.partition(|&(partition, _)| partition <= last_first);
+    turn.extend(before);
+    turn
+}
 
 fn away(partition: i32, reason: &str) -> Fetched {
     Fetched::Away {
@@ -268,4 +297,24 @@ fn offsets(
     // The crate uses -1 for an answer without an offset.
     let known = offsets.iter().filter(|known| known.offset >= 0);
     Ok(known.map(|known| (known.partition, known.offset)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_partition_comes_first_in_turn() {
+        let cursors = BTreeMap::from([(0, 5), (2, 6), (7, 7)]);
+        let mut last_first = -1;
+        let mut firsts = Vec::new();
+        for _ in 0..6 {
+            let turn = in_turn(&cursors, last_first);
+            assert_eq!(turn.iter().copied().collect::<BTreeMap<_, _>>(), cursors);
+            last_first = turn[0].0;
+            firsts.push(last_first);
+        }
+        assert_eq!(firsts, [0, 2, 7, 0, 2, 7]);
+        assert_eq!(in_turn(&BTreeMap::new(), 3), []);
+    }
 }

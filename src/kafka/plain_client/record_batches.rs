@@ -1,6 +1,7 @@
 //! Records from the bytes of an answer to Fetch: batches of format v2 (Kafka 0.11 and newer). Pure.
 //!
-//! A small compressed batch may expand to any size, so decompression ends at [`BATCH_BYTES_MAX`], and the batch is refused.
+//! A small compressed batch may expand to any size, so decompression ends at [`BATCH_BYTES_MAX`], and the batch is refused. A [`Budget`] bounds what
+//! many batches expand to.
 
 use crate::kafka::fetched::{Fetched, RECORD_OVERHEAD_BYTES, Record};
 use flate2::read::GzDecoder;
@@ -8,8 +9,12 @@ use std::io::Read;
 
 /// Size up to which a batch of records is decompressed, in bytes.
 pub(super) const BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Bytes of records after which decoding stops, [`RECORD_OVERHEAD_BYTES`] for each record included. The next fetch continues there.
+/// Records that the header of a batch may announce. A larger batch is refused before it is decompressed.
+const BATCH_RECORDS_MAX: i32 = 100_000;
+/// Bytes of records after which a fetch stops, [`RECORD_OVERHEAD_BYTES`] for each record included. The next fetch continues there.
 const DECODED_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of decompressed batches after which a fetch stops. The last batch may exceed them.
+const UNPACKED_BYTES: usize = BATCH_BYTES_MAX;
 
 /// Offset and length before each batch, in bytes. The length does not include them.
 const BATCH_PREFIX_BYTES: usize = 12;
@@ -20,17 +25,52 @@ const SNAPPY_JAVA_MAGIC: &[u8] = b"\x82SNAPPY\0";
 /// Length of the header of snappy-java.
 const SNAPPY_JAVA_HEADER_BYTES: usize = 16;
 
-/// The records at `cursor` in `bytes`, which begin with the batch that contains it. None if there is no complete batch.
+/// What one fetch may still decode, over all its partitions and answers.
+#[derive(Debug)]
+pub(super) struct Budget {
+    /// Bytes of records, as for [`DECODED_BYTES`].
+    decoded: usize,
+    /// Bytes of decompressed batches, as for [`UNPACKED_BYTES`].
+    unpacked: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget {
+            decoded: DECODED_BYTES,
+            unpacked: UNPACKED_BYTES,
+        }
+    }
+}
+
+impl Budget {
+    /// Counts what a batch was decompressed to; one that was not may have taken as much as is allowed.
+    fn unpack(&mut self, unpacked: Result<Vec<u8>, Undecodable>) -> Result<Vec<u8>, Undecodable> {
+        let bytes = unpacked.as_ref().map_or(BATCH_BYTES_MAX, Vec::len);
+        self.unpacked = self.unpacked.saturating_sub(bytes);
+        unpacked
+    }
+
+    /// Whether one more batch may be decoded. True for a new budget, so each fetch makes progress.
+    pub(super) fn has_room(&self) -> bool {
+        self.decoded > 0 && self.unpacked > 0
+    }
+}
+
+/// The records at `cursor` in `bytes`, which begin with the batch that contains it, as far as `budget` has room. None if there is no complete batch,
+/// or no room.
 ///
 /// Batches that cannot be decoded are a result of their own, with the offset after them.
-pub(super) fn decode(bytes: &[u8], cursor: i64) -> Option<Fetched> {
+pub(super) fn decode(bytes: &[u8], cursor: i64, budget: &mut Budget) -> Option<Fetched> {
     let (mut rest, mut next) = (bytes, None);
     let mut into = Decoded {
         cursor,
         records: Vec::new(),
-        bytes: 0,
+        budget,
     };
-    while let Some((batch, after)) = Batch::first(rest) {
+    while into.budget.has_room()
+        && let Some((batch, after)) = Batch::first(rest)
+    {
         rest = after;
         let end = batch.last.saturating_add(1);
         if end <= cursor {
@@ -47,7 +87,8 @@ pub(super) fn decode(bytes: &[u8], cursor: i64) -> Option<Fetched> {
                 return Some(Fetched::Refused { reason, next: end });
             }
         }
-        if into.bytes >= DECODED_BYTES {
+        // The end of the batch may not have been reached.
+        if into.budget.decoded == 0 {
             break;
         }
         next = Some(end);
@@ -69,16 +110,18 @@ enum Undecodable {
 }
 
 /// The records so far.
-struct Decoded {
+struct Decoded<'a> {
     cursor: i64,
     records: Vec<Record>,
-    bytes: usize,
+    budget: &'a mut Budget,
 }
 
 /// A batch as it is stored.
 struct Batch<'a> {
     base: i64,
     last: i64,
+    /// Whether the header's offsets and count are possible.
+    is_plausible: bool,
     attributes: i16,
     count: i32,
     /// The format; only 2 is decoded.
@@ -100,6 +143,7 @@ impl<'a> Batch<'a> {
             let old = Batch {
                 base,
                 last: base,
+                is_plausible: true,
                 attributes: 0,
                 count: 0,
                 magic,
@@ -110,11 +154,15 @@ impl<'a> Batch<'a> {
         let (header, body) = batch.split_at_checked(BATCH_HEADER_BYTES)?;
         let mut fields = Bytes(header.get(21..)?);
         let attributes = fields.i16()?;
-        let last = base.saturating_add(i64::from(fields.i32()?.max(0)));
+        let last_delta = i64::from(fields.i32()?);
+        let last = base.saturating_add(last_delta.max(0));
         let count = Bytes(header.get(57..)?).i32()?;
+        // Compaction leaves fewer records than offsets, never more.
+        let is_plausible = last_delta >= 0 && (0..=last_delta + 1).contains(&i64::from(count));
         let batch = Batch {
             base,
             last,
+            is_plausible,
             attributes,
             count,
             magic,
@@ -123,8 +171,9 @@ impl<'a> Batch<'a> {
         Some((batch, rest))
     }
 
-    /// Adds the records at or after the cursor until [`DECODED_BYTES`] are reached.
-    fn decode(&self, into: &mut Decoded) -> Result<(), Undecodable> {
+    /// Adds the records at or after the cursor until [`DECODED_BYTES`] are reached. Errs at the first record whose offset is outside of the batch
+    /// or not above the previous one: the cursor would leave the batch with it, and skip records of others.
+    fn decode(&self, into: &mut Decoded<'_>) -> Result<(), Undecodable> {
         if self.magic != 2 {
             return Err(Undecodable::Here(
                 "it has a message format that is older than Kafka 0.11".to_owned(),
@@ -134,15 +183,24 @@ impl<'a> Batch<'a> {
         if self.attributes & 0x20 != 0 {
             return Ok(());
         }
+        if !self.is_plausible {
+            return Err(malformed());
+        }
+        if self.count > BATCH_RECORDS_MAX {
+            return Err(Undecodable::Anywhere(format!(
+                "a batch of {} records, more than {BATCH_RECORDS_MAX}",
+                self.count
+            )));
+        }
         let unpacked;
         let mut body = Bytes(match self.attributes & 7 {
             0 => self.body,
             1 => {
-                unpacked = gunzip(self.body)?;
+                unpacked = into.budget.unpack(gunzip(self.body))?;
                 &unpacked
             }
             2 => {
-                unpacked = unsnap(self.body)?;
+                unpacked = into.budget.unpack(unsnap(self.body))?;
                 &unpacked
             }
             3 | 4 => {
@@ -154,16 +212,22 @@ impl<'a> Batch<'a> {
             }
             _ => return Err(malformed()),
         });
-        for _ in 0..self.count.max(0) {
+        let mut allowed = self.base;
+        for _ in 0..self.count {
             let (offset, value) = body.record(self.base).ok_or_else(malformed)?;
+            if !(allowed..=self.last).contains(&offset) {
+                return Err(malformed());
+            }
+            allowed = offset.saturating_add(1);
             if offset < into.cursor {
                 continue;
             }
-            if into.bytes >= DECODED_BYTES {
+            if into.budget.decoded == 0 {
                 break;
             }
             let record = Record::new(offset, value);
-            into.bytes += record.value.len() + RECORD_OVERHEAD_BYTES;
+            let bytes = record.value.len() + RECORD_OVERHEAD_BYTES;
+            into.budget.decoded = into.budget.decoded.saturating_sub(bytes);
             into.records.push(record);
         }
         Ok(())
@@ -284,11 +348,15 @@ impl<'a> Bytes<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{decode as decode_within, *};
     use flate2::Compression;
     use flate2::write::GzEncoder;
     use proptest::prelude::*;
     use std::io::Write;
+
+    fn decode(bytes: &[u8], cursor: i64) -> Option<Fetched> {
+        decode_within(bytes, cursor, &mut Budget::default())
+    }
 
     fn varint(number: i64) -> Vec<u8> {
         let mut rest = ((number << 1) ^ (number >> 63)) as u64;
@@ -302,7 +370,12 @@ mod tests {
     }
 
     fn body(values: &[&[u8]]) -> Vec<u8> {
-        let records = (0..).zip(values).flat_map(|(delta, value)| {
+        body_at((0..).zip(values.iter().copied()))
+    }
+
+    /// Records with these offsets after the base.
+    fn body_at<'a>(values: impl IntoIterator<Item = (i64, &'a [u8])>) -> Vec<u8> {
+        let records = values.into_iter().flat_map(|(delta, value)| {
             let length = varint(i64::try_from(value.len()).unwrap());
             // Attributes, timestamp, offset, no key, value, no headers.
             let record = [
@@ -455,6 +528,104 @@ mod tests {
             records(decode(&log, i64::try_from(first).unwrap())).len(),
             10
         );
+    }
+
+    #[test]
+    fn a_record_outside_of_its_batch_does_not_move_the_cursor_out_of_it() {
+        let next = batch(14, 0, 1, &body(&[b"next"]));
+        // A batch of the offsets 10 to 13; the number of its records, their distances from 10, and those that are delivered.
+        let cases: [(i32, &[i64], &[i64]); 9] = [
+            (2, &[1, 3], &[11, 13]),
+            (2, &[0, 4], &[10]),
+            (1, &[1 << 40], &[]),
+            (1, &[i64::MAX], &[]),
+            (1, &[-1], &[]),
+            (3, &[0, 1, 1], &[10, 11]),
+            (3, &[0, 2, 1], &[10, 12]),
+            (2, &[0], &[10]),
+            (5, &[0, 1, 2, 3, 4], &[]),
+        ];
+        for (count, deltas, delivered) in cases {
+            for (codec, pack) in [(0, <[u8]>::to_vec as fn(&[u8]) -> Vec<u8>), (1, gzip)] {
+                let records = pack(&body_at(deltas.iter().map(|&delta| (delta, &b"x"[..]))));
+                let mut log = batch(10, codec, 4, &records);
+                log[57..61].copy_from_slice(&count.to_be_bytes());
+                log.extend(&next);
+                let (mut cursor, mut seen, mut refused) = (10, Vec::new(), None);
+                // Each fetch makes progress.
+                for _ in 0..4 {
+                    match decode(&log, cursor) {
+                        Some(Fetched::Records(records)) => {
+                            seen.extend(records.iter().map(|record| record.offset));
+                            cursor = records.last().unwrap().offset + 1;
+                        }
+                        Some(Fetched::Refused { reason, next }) => {
+                            assert_eq!(reason, "the batch is malformed");
+                            refused = Some(next);
+                            cursor = next;
+                        }
+                        other => assert_eq!((other, cursor), (None, 15)),
+                    }
+                }
+                let is_good = deltas == [1, 3];
+                assert_eq!(refused, (!is_good).then_some(14), "{deltas:?}");
+                assert_eq!(seen, [delivered, &[14]].concat(), "{deltas:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_with_an_impossible_header_is_refused() {
+        let records = body(&[b"x"]);
+        for (last_delta, count, codec, reason) in [
+            (-1i32, 1i32, 0, "the batch is malformed"),
+            (i32::MIN, 1, 0, "the batch is malformed"),
+            (0, -1, 0, "the batch is malformed"),
+            (0, 2, 0, "the batch is malformed"),
+            // It is not decompressed: it is no gzip.
+            (
+                BATCH_RECORDS_MAX,
+                BATCH_RECORDS_MAX + 1,
+                1,
+                "a batch of 100001 records, more than 100000",
+            ),
+        ] {
+            let mut log = batch(5, codec, 1, &records);
+            log[23..27].copy_from_slice(&last_delta.to_be_bytes());
+            log[57..61].copy_from_slice(&count.to_be_bytes());
+            let expected = Fetched::Refused {
+                reason: reason.to_owned(),
+                next: 6 + i64::from(last_delta.max(0)),
+            };
+            assert_eq!(decode(&log, 5), Some(expected), "{last_delta} {count}");
+        }
+        // Compaction has removed all records, or all but a few.
+        let mut log = batch(5, 0, 1000, b"");
+        log[57..61].copy_from_slice(&[0; 4]);
+        assert_eq!(decode(&log, 5), Some(Fetched::Gap { next: 1005 }));
+    }
+
+    #[test]
+    fn many_small_bombs_are_unpacked_in_parts() {
+        // Only a limited part of a value is kept, so the records alone say little.
+        let zeros = vec![b'0'; 10 << 20];
+        for (codec, bomb) in [(1, gzip(&body(&[&zeros]))), (2, snappy(&body(&[&zeros])))] {
+            let log: Vec<u8> = (0..20)
+                .flat_map(|offset| batch(offset, codec, 1, &bomb))
+                .collect();
+            let mut budget = Budget::default();
+            let Some(Fetched::Records(first)) = decode_within(&log, 0, &mut budget) else {
+                panic!("{codec}");
+            };
+            assert_eq!(first.len(), 4, "40 MiB");
+            // Of this fetch nothing is left for another partition, but the next one continues.
+            assert_eq!(decode_within(&log, 4, &mut budget), None);
+            assert!(!budget.has_room());
+            let Some(Fetched::Records(second)) = decode(&log, 4) else {
+                panic!("{codec}");
+            };
+            assert_eq!(second[0].offset, 4);
+        }
     }
 
     proptest! {

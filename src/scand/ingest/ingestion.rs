@@ -3,7 +3,8 @@
 use super::Poll;
 use super::rebuild::TaskHistories;
 use super::records::{
-    fingerprint_of, ingest_batches, kept_or_left_out, new_task, records_after_cursor,
+    fingerprint_of, in_ascending_order, ingest_batches, kept_or_left_out, new_task,
+    records_after_cursor,
 };
 use crate::claim_table::{
     Claim, Cursor, Disposition, Ending, Ingest, Ingested, NewTask, Outcome, Past,
@@ -54,6 +55,16 @@ impl Poll {
         histories: Option<&TaskHistories>,
     ) -> Result<(), PeerError> {
         let mut cursor = cursor.clone();
+        let read = records.len();
+        let records = in_ascending_order(records, cursor.next);
+        if records.len() < read {
+            let dropped = read - records.len();
+            let reason = format!(
+                "partition {partition} of {}, from offset {} on: {dropped} records whose offsets are not in ascending order",
+                self.topic, cursor.next
+            );
+            self.report_skipped(dropped as u64, reason);
+        }
         for batch in ingest_batches(&records) {
             // Counted only if this server is the one that ingests them.
             let mut rejections = self.limits.rejected.clone();

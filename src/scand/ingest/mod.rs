@@ -12,7 +12,7 @@
 //! | `group_audit.rs` | compares the group's position with Kafka |
 //! | `ingestion.rs` | records into the claim table |
 //! | `records.rs` | decisions about records and offsets |
-//! | `report_limits.rs` | bounds how many invalid records are reported one by one |
+//! | `report_limits.rs` | bounds how many invalid records and skipped batches are reported one by one |
 
 mod audit;
 mod audit_schedule;
@@ -35,7 +35,7 @@ use crate::scand::peer_error::{PartitionTrouble, PeerError};
 use crate::scand::retry_log::{RetryLog, Stop, stopped};
 use audit_schedule::{AuditSchedule, GroupAudit};
 use crossbeam_channel::Sender;
-use log::warn;
+use log::{error, warn};
 use phase::IngestPhase;
 use rebuild::TaskHistories;
 use report_limits::{LeftOut, ReportLimit};
@@ -83,11 +83,12 @@ pub struct Poll {
     pub limits: ReportLimits,
 }
 
-/// Bounds how many records that are not ingested are reported one by one.
+/// Bounds how many records, and batches of them, that are not ingested are reported one by one.
 #[derive(Default)]
 pub struct ReportLimits {
     rejected: ReportLimit,
     duplicate: ReportLimit,
+    skipped: ReportLimit,
 }
 
 /// What the thread keeps from round to round. None of it decides where it reads.
@@ -122,6 +123,9 @@ impl Poll {
         if let Some(left_out) = self.limits.duplicate.rest() {
             log_duplicates(&left_out);
         }
+        if let Some(left_out) = self.limits.skipped.rest() {
+            log_skipped(&left_out);
+        }
     }
 
     fn read_tasks(&mut self) {
@@ -148,6 +152,9 @@ impl Poll {
         }
         if let Some(left_out) = self.limits.duplicate.due(now) {
             log_duplicates(&left_out);
+        }
+        if let Some(left_out) = self.limits.skipped.due(now) {
+            log_skipped(&left_out);
         }
     }
 
@@ -335,6 +342,11 @@ fn log_rejected(left_out: &LeftOut) {
 fn log_duplicates(left_out: &LeftOut) {
     let LeftOut { count, last, .. } = left_out;
     warn!("{count} more records were pushed again and ignored; the last one, {last}");
+}
+
+fn log_skipped(left_out: &LeftOut) {
+    let LeftOut { count, last, .. } = left_out;
+    error!("the records of {count} more batches are skipped; the last one, {last}");
 }
 
 #[cfg(test)]

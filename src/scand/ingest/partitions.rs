@@ -7,6 +7,7 @@ use crate::kafka::{LogRange, Reader};
 use crate::scand::peer_error::PeerError;
 use log::{error, info};
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// Characters of an epoch: it only has to differ from earlier epochs of the same partition.
 const EPOCH_CHARS: usize = 10;
@@ -126,7 +127,8 @@ impl Poll {
         );
     }
 
-    /// Skips the records up to `next`, which no client can read. Only the server that moved the cursor logs and counts them.
+    /// Skips the records up to `next`, which no client can read. Only the server that moved the cursor counts them, and logs a limited number of such
+    /// batches one by one.
     pub(super) fn skip_refused(
         &mut self,
         partition: i32,
@@ -136,10 +138,19 @@ impl Poll {
     ) -> Result<(), PeerError> {
         let lost = u64::try_from(next - cursor.next).unwrap_or(0);
         if self.skip(partition, cursor, next, lost)? {
-            error!("{lost} records are skipped: {reason}");
             self.metrics.records_lost(lost);
+            self.report_skipped(lost, reason.to_owned());
         }
         Ok(())
+    }
+
+    /// Logs that `count` records are skipped, or counts their batch if there have been too many.
+    pub(super) fn report_skipped(&mut self, count: u64, reason: String) {
+        let now = Instant::now();
+        match self.limits.skipped.allows(now) {
+            true => error!("{count} records are skipped: {reason}"),
+            false => self.limits.skipped.leave_out(now, reason),
+        }
     }
 
     /// Moves the cursor to `next`. Returns false if another server has moved it before.

@@ -5,7 +5,7 @@ use crate::claim_table::{Disposition, Past};
 use crate::kafka::{FETCH_WAIT, Fetched, KafkaError, KafkaSettings, Reader, Record};
 use crate::model::{State, StatusRecord, TaskId};
 use crate::scand::retry_log::Stop;
-use log::{info, warn};
+use log::info;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 
@@ -58,21 +58,15 @@ impl TaskHistories {
                         histories.note_all(&records, from).unwrap_or(*next)
                     }
                     Fetched::Gap { next } => next,
-                    // Not written by a server: their batches are small.
-                    Fetched::Refused { reason, next } => {
-                        warn!("records are skipped: {reason}");
-                        next
-                    }
                     // Retention has removed it in the meantime.
                     Fetched::OutOfRange => {
                         let range = reader.log_ranges()?.get(&partition).copied();
                         range.ok_or_else(|| without_leader(partition))?.first
                     }
                     // Without these records a task that has ended might run again; and the caller may have to stop.
-                    Fetched::Away { reason } | Fetched::Unreadable { reason, .. } => {
-                        let doing = format!("read {status_topic}");
-                        return Err(KafkaError::Broken { doing, reason });
-                    }
+                    unread @ (Fetched::Away { .. }
+                    | Fetched::Unreadable { .. }
+                    | Fetched::Refused { .. }) => return Err(unread_error(status_topic, unread)),
                     Fetched::Gone => i64::MAX,
                 }
             }
@@ -216,9 +210,43 @@ fn is_at(record: &StatusRecord, partition: i32, offset: i64) -> bool {
     (record.lineage.partition, record.lineage.offset) == (partition, offset)
 }
 
+/// Why the history cannot be read, with the remedy: a partition of `topic` returned no records, but `unread`.
+fn unread_error(topic: &str, unread: Fetched) -> KafkaError {
+    let reason = match unread {
+        Fetched::Refused { reason, .. } => format!(
+            "{reason}. Without these records tasks that have ended would run again. Set compression.type=uncompressed on {topic}: it must not be gzip \
+             over TLS or with a login; and read it without TLS and login once, or remove the batch with kafka-delete-records.sh"
+        ),
+        Fetched::Away { reason } | Fetched::Unreadable { reason, .. } => reason,
+        other => format!("{other:?}"),
+    };
+    KafkaError::Broken {
+        doing: format!("read {topic}"),
+        reason,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_batch_is_an_error_that_names_it_and_the_remedy() {
+        let refused = Fetched::Refused {
+            reason: "partition 3 of status, offsets 7 to 7: compressed with gzip".to_owned(),
+            next: 8,
+        };
+        let line = unread_error("status", refused).to_string();
+        for part in [
+            "read status",
+            "partition 3 of status, offsets 7 to 7",
+            "compression.type=uncompressed",
+            "must not be gzip over TLS",
+            "kafka-delete-records.sh",
+        ] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+    }
     use crate::model::Lineage;
     use crate::scand::finalize::record_of;
 

@@ -32,6 +32,20 @@ pub(super) fn records_after_cursor(
     Some(if again.is_empty() { records } else { again })
 }
 
+/// The records whose offset is at least `from` and above that of the record before. By any other one the cursor would move back, and records would be
+/// ingested twice; librdkafka does not check what the producer of a batch wrote.
+pub(super) fn in_ascending_order(mut records: Vec<Record>, from: i64) -> Vec<Record> {
+    let mut allowed = from;
+    records.retain(|record| {
+        let is_allowed = record.offset >= allowed;
+        if is_allowed {
+            allowed = record.offset.saturating_add(1);
+        }
+        is_allowed
+    });
+    records
+}
+
 pub(super) fn fingerprint_of(record: &Record) -> String {
     fingerprint(&String::from_utf8_lossy(&record.value)).to_string()
 }
@@ -206,6 +220,23 @@ mod tests {
             records_after_cursor(&cursor, again, first.clone()),
             Some(first)
         );
+    }
+
+    #[test]
+    fn a_record_that_would_move_the_cursor_back_is_dropped() {
+        for (offsets, kept) in [
+            (&[][..], &[][..]),
+            (&[5, 6, 9], &[5, 6, 9]),
+            (&[4, 5], &[5]),
+            (&[5, 5, 6], &[5, 6]),
+            (&[7, 5, 6, 8], &[7, 8]),
+            (&[-1, i64::MAX, 6], &[i64::MAX]),
+        ] {
+            let records = offsets.iter().map(|&offset| record(offset, "x")).collect();
+            let found = in_ascending_order(records, 5);
+            let found: Vec<i64> = found.iter().map(|record| record.offset).collect();
+            assert_eq!(found, kept, "{offsets:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::model::TokenBucket;
 use std::time::{Duration, Instant};
 
 /// Records of a kind that one server reports at once: a rejected record has a log line, a key in Redis and a record on `scan-status`; one that was
-/// pushed again has a log line.
+/// pushed again, and a batch that is skipped, has a log line.
 const REPORTED_BURST: u32 = 100;
 /// After the burst, one more is reported in each such interval.
 const REPORTED_EVERY: Duration = Duration::from_secs(10);
