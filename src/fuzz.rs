@@ -2,7 +2,8 @@
 //! `fuzzed.rs`.
 //!
 //! An input is a sample that was changed: bits, bytes, words of a dictionary, parts removed, repeated, or taken from another sample. Coverage
-//! does not guide it: cargo-fuzz needs a nightly compiler, and other tools a program of their own that a fresh machine does not have. Instead, an input with a new outcome (accepted, or another error) becomes a sample.
+//! does not guide it: cargo-fuzz needs a nightly compiler, and other tools a program of their own that a fresh machine does not have. Instead, an
+//! input with a new outcome (accepted, or another error) becomes a sample.
 //!
 //! Each target runs for [`SECONDS`] or `SCAN_FUZZ_SECONDS`. A failure prints the seed and the number of the input; `SCAN_FUZZ_SEED` repeats it.
 

@@ -191,7 +191,8 @@ pub(super) fn wait_ingested(
 /// That this many records have not started their tasks again. A refused one is known only under its place in Kafka.
 fn late_line(late: usize) -> String {
     format!(
-        "scanpush: Kafka has the records, but {late} of them have started no task yet: no server has ingested them, or servers have refused them (see their logs); they are not lost"
+        "scanpush: Kafka has the records, but {late} of them have started no task yet; they are not lost: \
+         no server has ingested them, or servers have refused them (see their logs)"
     )
 }
 

@@ -1,8 +1,8 @@
 //! What a user orders about a task or a job: cancel, pause, resume, retry, priority. The page and the API share this, and it uses the code of the
 //! commands.
 //!
-//! **Invariants:** a request waits at most a few seconds for an order to take effect; an order about a job takes longer only to give it. Each order is a line of the log that says who gave it and
-//! what became of it.
+//! **Invariants:** a request waits at most a few seconds for an order to take effect; an order about a job takes longer only to give it. Each
+//! order is a line of the log that says who gave it and what became of it.
 
 use super::problem::Problem;
 use super::route::Context;
