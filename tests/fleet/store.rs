@@ -751,12 +751,7 @@ impl Writer {
                 self.find(&id, service, at, &json!({}));
                 match self.numbers.between(0, 20) {
                     0 => self.find(&id, service, at, &json!({})),
-                    1 => self.find(
-                        &id,
-                        service,
-                        at + 90,
-                        &json!({"attempt": 2, "server": "\u{1b}[1mb"}),
-                    ),
+                    1 => self.find(&id, service, at + 90, &json!({"attempt": 2, "server": "b"})),
                     2 => self.find(&id, service, at + 50, &json!({"pass": 2})),
                     // Found long before, and delivered now.
                     3 => self.find(
