@@ -87,12 +87,7 @@ mod tests {
         std::os::unix::fs::symlink(&fifo, &link).unwrap();
         assert_eq!(read_regular(&file, 3).unwrap(), b"abc");
         append_regular(&folder.path().join("new"), 0o640).unwrap();
-        for path in [
-            &fifo,
-            &link,
-            &folder.path().to_owned(),
-            Path::new("/dev/zero"),
-        ] {
+        for path in [fifo.as_path(), &link, folder.path(), Path::new("/dev/zero")] {
             assert!(append_regular(path, 0o640).is_err(), "{path:?}");
         }
         for (path, max_bytes, wrong) in [
