@@ -197,7 +197,7 @@ local function follow_clock()
     for i = 1, #members, 2 do
       redis.call('ZADD', queue, math.max(tonumber(members[i + 1]) + jump, UNOWNED + 1), members[i])
       local started_ms = queue == running_key and tonumber(redis.call('HGET', task_key(members[i]), 'started_ms'))
-      if started_ms then redis.call('HSET', task_key(members[i]), 'started_ms', whole(started_ms + jump)) end
+      if started_ms then redis.call('HSET', task_key(members[i]), 'started_ms', whole(math.max(started_ms + jump, 0))) end
     end
   end
   redis.call('SET', departed_key, '', 'PX', JUMP_REMEMBERED_MS)

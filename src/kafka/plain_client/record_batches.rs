@@ -10,7 +10,7 @@ use std::io::Read;
 /// Size up to which a batch of records is decompressed, in bytes.
 pub(super) const BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Records that the header of a batch may announce. A larger batch is refused before it is decompressed.
-const BATCH_RECORDS_MAX: i32 = 100_000;
+const BATCH_RECORDS_MAX: i32 = 600_000;
 /// Bytes of records after which a fetch stops, [`RECORD_OVERHEAD_BYTES`] for each record included. The next fetch continues there.
 const DECODED_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of decompressed batches after which a fetch stops. The last batch may exceed them.
@@ -587,7 +587,7 @@ mod tests {
                 BATCH_RECORDS_MAX,
                 BATCH_RECORDS_MAX + 1,
                 1,
-                "a batch of 100001 records, more than 100000",
+                "a batch of 600001 records, more than 600000",
             ),
         ] {
             let mut log = batch(5, codec, 1, &records);

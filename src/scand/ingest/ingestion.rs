@@ -3,7 +3,7 @@
 use super::Poll;
 use super::rebuild::TaskHistories;
 use super::records::{
-    fingerprint_of, in_ascending_order, ingest_batches, kept_or_left_out, new_task,
+    fingerprint_of, in_ascending_order, ingest_batches, kept_or_left_out, leaves_a_gap, new_task,
     records_after_cursor,
 };
 use crate::claim_table::{
@@ -19,6 +19,9 @@ use log::{debug, info, warn};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+/// Pause after records were read of which none has a possible offset.
+const FALSE_OFFSET_PAUSE: Duration = Duration::from_secs(1);
+
 impl Poll {
     /// Ingests `records` if they follow the record before the cursor. If the topic was deleted and recreated, other records are at the same
     /// offsets.
@@ -30,33 +33,38 @@ impl Poll {
         records: Vec<Record>,
         histories: Option<&TaskHistories>,
     ) -> Result<(), PeerError> {
+        let end = match leaves_a_gap(&records, cursor.next) {
+            true => reader.log_ranges()?.get(&partition).map(|range| range.next),
+            false => None,
+        };
         if cursor.last.is_none() {
-            return self.ingest(partition, cursor, records, histories);
+            return self.ingest(partition, cursor, records, end, histories);
         }
         // Read again, so that they come from the same answer as the record before them.
         let before = BTreeMap::from([(partition, cursor.next - 1)]);
         match reader.fetch(&before, Duration::ZERO)?.remove(&partition) {
             Some(Fetched::Records(again)) => match records_after_cursor(cursor, again, records) {
-                Some(records) => self.ingest(partition, cursor, records, histories),
+                Some(records) => self.ingest(partition, cursor, records, end, histories),
                 None => self.restart_partition(reader, partition, cursor),
             },
             // Retention has just removed it.
-            Some(Fetched::OutOfRange) => self.ingest(partition, cursor, records, histories),
+            Some(Fetched::OutOfRange) => self.ingest(partition, cursor, records, end, histories),
             _ => Ok(()),
         }
     }
 
-    /// Ingests records in groups of bounded size.
+    /// Ingests records in groups of bounded size. `end` is the end of the log, if it was asked for.
     fn ingest(
         &mut self,
         partition: i32,
         cursor: &Cursor,
         records: Vec<Record>,
+        end: Option<i64>,
         histories: Option<&TaskHistories>,
     ) -> Result<(), PeerError> {
         let mut cursor = cursor.clone();
         let read = records.len();
-        let records = in_ascending_order(records, cursor.next);
+        let records = in_ascending_order(records, cursor.next, end);
         if records.len() < read {
             let dropped = read - records.len();
             let reason = format!(
@@ -64,6 +72,10 @@ impl Poll {
                 self.topic, cursor.next
             );
             self.report_skipped(dropped as u64, reason);
+            if records.is_empty() {
+                // The same records would be read again at once, until others follow them.
+                let _ = self.stop.recv_timeout(FALSE_OFFSET_PAUSE);
+            }
         }
         for batch in ingest_batches(&records) {
             // Counted only if this server is the one that ingests them.

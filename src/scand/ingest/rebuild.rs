@@ -214,8 +214,8 @@ fn is_at(record: &StatusRecord, partition: i32, offset: i64) -> bool {
 fn unread_error(topic: &str, unread: Fetched) -> KafkaError {
     let reason = match unread {
         Fetched::Refused { reason, .. } => format!(
-            "{reason}. Without these records tasks that have ended would run again. Set compression.type=uncompressed on {topic}: it must not be gzip \
-             over TLS or with a login; and read it without TLS and login once, or remove the batch with kafka-delete-records.sh"
+            "{reason}. Without these records tasks that have ended would run again. Gzip is not read over TLS or with a login: set \
+             compression.type=uncompressed on {topic}, and read it once without. Other batches: docs/operations.md"
         ),
         Fetched::Away { reason } | Fetched::Unreadable { reason, .. } => reason,
         other => format!("{other:?}"),
@@ -241,8 +241,8 @@ mod tests {
             "read status",
             "partition 3 of status, offsets 7 to 7",
             "compression.type=uncompressed",
-            "must not be gzip over TLS",
-            "kafka-delete-records.sh",
+            "Gzip is not read over TLS",
+            "docs/operations.md",
         ] {
             assert!(line.contains(part), "{part}: {line}");
         }

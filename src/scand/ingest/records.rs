@@ -32,17 +32,32 @@ pub(super) fn records_after_cursor(
     Some(if again.is_empty() { records } else { again })
 }
 
-/// The records whose offset is at least `from` and above that of the record before. By any other one the cursor would move back, and records would be
-/// ingested twice; librdkafka does not check what the producer of a batch wrote.
-pub(super) fn in_ascending_order(mut records: Vec<Record>, from: i64) -> Vec<Record> {
-    let mut allowed = from;
+/// Offsets without a record, up to which the end of the log is not asked for: markers of transactions have some.
+const GAP_MAX: i64 = 1_000;
+
+/// Whether these records, read from offset `from` on, leave out so many offsets that one of theirs may be false.
+pub(super) fn leaves_a_gap(records: &[Record], from: i64) -> bool {
+    let last = records.last().map_or(from, |record| record.offset);
+    last.saturating_sub(from) > GAP_MAX + records.len() as i64
+}
+
+/// The records whose offset is at least `from`, below that of every later one, and below the end of the log, if that is known. By any other one the
+/// cursor would move back, or beyond records that were not ingested; librdkafka does not check what the producer of a batch wrote.
+pub(super) fn in_ascending_order(
+    mut records: Vec<Record>,
+    from: i64,
+    end: Option<i64>,
+) -> Vec<Record> {
+    let mut allowed_below = end.unwrap_or(i64::MAX);
+    records.reverse();
     records.retain(|record| {
-        let is_allowed = record.offset >= allowed;
+        let is_allowed = (from..allowed_below).contains(&record.offset);
         if is_allowed {
-            allowed = record.offset.saturating_add(1);
+            allowed_below = record.offset;
         }
         is_allowed
     });
+    records.reverse();
     records
 }
 
@@ -224,18 +239,35 @@ mod tests {
 
     #[test]
     fn a_record_that_would_move_the_cursor_back_is_dropped() {
-        for (offsets, kept) in [
-            (&[][..], &[][..]),
-            (&[5, 6, 9], &[5, 6, 9]),
-            (&[4, 5], &[5]),
-            (&[5, 5, 6], &[5, 6]),
-            (&[7, 5, 6, 8], &[7, 8]),
-            (&[-1, i64::MAX, 6], &[i64::MAX]),
+        for (offsets, end, kept) in [
+            (&[][..], None, &[][..]),
+            (&[5, 6, 9], None, &[5, 6, 9]),
+            (&[4, 5], None, &[5]),
+            (&[5, 5, 6], None, &[5, 6]),
+            (&[7, 5, 6, 8], None, &[5, 6, 8]),
+            (&[5, 2_000_000_000, 6, 7], None, &[5, 6, 7]),
+            (&[-1, i64::MAX, 6], None, &[6]),
+            (&[5, 2_000_000_000], Some(8), &[5]),
+            (&[2_000_000_000], Some(6), &[]),
         ] {
-            let records = offsets.iter().map(|&offset| record(offset, "x")).collect();
-            let found = in_ascending_order(records, 5);
+            let records: Vec<Record> = offsets.iter().map(|&offset| record(offset, "x")).collect();
+            let found = in_ascending_order(records, 5, end);
             let found: Vec<i64> = found.iter().map(|record| record.offset).collect();
             assert_eq!(found, kept, "{offsets:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_log_is_asked_for_only_after_a_gap() {
+        for (offsets, leaves) in [
+            (&[][..], false),
+            (&[5, 6, 7], false),
+            (&[5, 6, 900], false),
+            (&[5, 6, 2000], true),
+            (&[2_000_000_000], true),
+        ] {
+            let records: Vec<Record> = offsets.iter().map(|&offset| record(offset, "x")).collect();
+            assert_eq!(leaves_a_gap(&records, 5), leaves, "{offsets:?}");
         }
     }
 
