@@ -1,11 +1,10 @@
 //! Records from and for other Kafka clients: tasks with four fields, hostile and malformed tasks, duplicates, and findings read with kcat.
 
-use crate::support::{Fleet, SOON, addresses, shared_kafka, wait_for};
+use crate::support::{Fleet, SOON, addresses, kcat_command, shared_kafka, wait_for};
 use crate::{Needs, Test};
 use rustix::process::Signal;
 use scan::model::State;
 use serde_json::{Value, json};
-use std::process::Command;
 
 pub const TESTS: &[Test] = &[
     (
@@ -50,7 +49,7 @@ fn four_fields() {
     assert_eq!((task.status, task.found), (State::Completed, 256));
 
     // Findings as kcat reads them: JSON objects, keyed by the service.
-    let output = Command::new("kcat")
+    let output = kcat_command()
         .args([
             "-C",
             "-e",

@@ -2,10 +2,10 @@
 //!
 //! With SCRAM, Kafka 4 refuses the librdkafka 2.0 of Debian's kcat; hence PLAIN.
 
-use crate::support::{SecuredKafka, secured_kafka};
+use crate::support::{SecuredKafka, kcat_command, secured_kafka};
 use crate::{Needs, Test};
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 pub const TESTS: &[Test] = &[(
     "the_secured_kafka_admits_only_users_with_rights",
@@ -59,7 +59,7 @@ fn admitted() {
 
 /// Whether Kafka takes a record on that port of localhost, with these settings of kcat.
 fn produce(port: u16, topic: &str, settings: &[&str]) -> bool {
-    let mut kcat = Command::new("kcat")
+    let mut kcat = kcat_command()
         .args(["-P", "-b", &format!("localhost:{port}"), "-t", topic])
         .args([
             "-X",

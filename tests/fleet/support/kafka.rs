@@ -9,6 +9,13 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 
+/// kcat with the system's librdkafka: cargo's `LD_LIBRARY_PATH` has the folder of this project's own, which is built without zlib.
+pub fn kcat_command() -> Command {
+    let mut kcat = Command::new("kcat");
+    kcat.env_remove("LD_LIBRARY_PATH");
+    kcat
+}
+
 impl Fleet {
     /// Creates the task topic with this many partitions; otherwise Kafka creates it with one.
     pub fn with_partitions(self, count: u32) -> Fleet {
@@ -71,7 +78,7 @@ impl Fleet {
     }
 
     fn kcat_produce(&self, kind: &str, words: &[&str], records: &[impl AsRef<[u8]>]) {
-        let mut kcat = Command::new("kcat")
+        let mut kcat = kcat_command()
             .args(["-P", "-b", &self.kafka, "-t", &self.topic(kind)])
             .args(words)
             .stdin(Stdio::piped())
@@ -107,7 +114,7 @@ impl Fleet {
 
     /// The partition, offset and task of each finding.
     pub fn places_of_findings(&self) -> Vec<(usize, i64, String)> {
-        let output = Command::new("kcat")
+        let output = kcat_command()
             .args(["-C", "-q", "-e", "-o", "beginning", "-f", "%p\\t%o\\t%s\\n"])
             .args(["-b", &self.kafka, "-t", &self.topic("results")])
             .stdin(Stdio::null())
@@ -135,7 +142,7 @@ impl Fleet {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let output = Command::new("kcat")
+        let output = kcat_command()
             .args(["-C", "-q", "-o", "beginning", "-f", "%s\\x1e"])
             .args(["-e", "-X", "fetch.wait.max.ms=10", "-c", &count.to_string()])
             .args(["-b", &self.kafka, "-t", &self.topic(kind)])

@@ -31,6 +31,7 @@ pub use environment::{
 };
 pub use fleet::Fleet;
 pub use http::{Reply, post_form, post_json, try_send};
+pub use kafka::kcat_command;
 pub use lab::{
     OwnLab, addresses, count_probes, count_probes_of_silent, drop_some_probes, findings_of,
     masscan_of, masscans, peak_probe_rate, probes_counted,

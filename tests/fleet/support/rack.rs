@@ -1,11 +1,12 @@
 //! A Kafka of three brokers, each of which is a controller too, so that any one of them can be killed.
 
 use super::fleet::Fleet;
+use super::kafka::kcat_command;
 use super::peer::{OwnPeer, Peer, free_port};
 use super::wait::{SOON, wait_until};
 use serde_json::Value;
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
@@ -101,7 +102,7 @@ impl Rack {
     /// Each partition with its topic, as kcat shows them; nothing if no broker answers.
     fn partitions(&self) -> Vec<(String, Value)> {
         let addresses: Vec<String> = self.0.iter().map(|broker| broker.0.address()).collect();
-        let output = Command::new("kcat")
+        let output = kcat_command()
             .args(["-L", "-J", "-b", &addresses.join(",")])
             .stdin(Stdio::null())
             .output()
