@@ -107,6 +107,19 @@ pub struct Past {
     pub resume: Resume,
 }
 
+impl From<&StatusRecord> for Past {
+    /// What the task had reached with this state change.
+    fn from(record: &StatusRecord) -> Past {
+        Past {
+            attempt: record.lineage.attempt,
+            fence: record.lineage.fence,
+            lost: record.lineage.lost,
+            ran_ms: record.lineage.ran_ms,
+            resume: record.resume,
+        }
+    }
+}
+
 /// What ingestion does with a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disposition {
@@ -530,14 +543,7 @@ fn set_past(past: &Past, task: Option<&Task>, set: &mut impl FnMut(&str, String)
 
 /// Sets the end of a task as its terminal record has it.
 fn set_ended(record: &StatusRecord, task: Option<&Task>, set: &mut impl FnMut(&str, String)) {
-    let past = Past {
-        attempt: record.lineage.attempt,
-        fence: record.lineage.fence,
-        lost: record.lineage.lost,
-        ran_ms: record.lineage.ran_ms,
-        resume: record.resume,
-    };
-    set_past(&past, task, set);
+    set_past(&Past::from(record), task, set);
     set("status", record.status.to_string());
     set("server", record.server.clone());
     set("found", record.found.to_string());

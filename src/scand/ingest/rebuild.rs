@@ -180,13 +180,7 @@ impl TaskHistories {
                 .filter(|&&(last, _)| last >= retry)
                 .map(|_| Disposition::Ended { restored: None });
         };
-        let past = Past {
-            attempt: record.lineage.attempt,
-            fence: record.lineage.fence,
-            lost: record.lineage.lost,
-            ran_ms: record.lineage.ran_ms,
-            resume: record.resume,
-        };
+        let past = Past::from(record);
         Some(match record.status {
             // The task continued with a later record.
             _ if record.lineage.retry > retry => Disposition::Ended { restored: None },
