@@ -43,7 +43,7 @@ pub use proof::{Proof, a_reused_process_id_is_another_run, offsets};
 pub use proxy::Proxy;
 pub use rack::{Rack, SESSION_WAIT};
 pub use redis::{documented_user, documented_users, run_command};
-pub use secure::words_of;
+pub use secure::{is_secure_run, words_of};
 pub use secured_kafka::SecuredKafka;
 pub use server::Scand;
 pub use store::{Dump, FindingsDb};
