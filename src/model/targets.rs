@@ -144,8 +144,11 @@ impl FromStr for AddressRange {
             IpNet::V4(net) => net.broadcast().into(),
             IpNet::V6(net) => net.broadcast().into(),
         };
-        Ok(AddressRange::new(net.network(), last)
-            .expect("the network address of a block is not above its last address"))
+        // `::/80` ends with an IPv4-mapped address, which is an IPv4 address here.
+        AddressRange::new(net.network(), last).ok_or_else(|| {
+            let wrong = "mixes IPv4 and IPv6, because its last address is IPv4-mapped (::ffff:0:0/96): write IPv4 networks as such";
+            Invalid::new(text, wrong)
+        })
     }
 }
 
@@ -422,6 +425,8 @@ mod tests {
             ("10.0.0.9-10.0.0.1", "runs backwards"),
             ("10.0.0.1-fd00::1", "mixes IPv4 and IPv6"),
             ("::1-::ffff:10.0.0.1", "mixes IPv4 and IPv6"),
+            ("::/80", "mixes IPv4 and IPv6, because its last address"),
+            ("::fffe:0:0/95", "mixes IPv4 and IPv6, because its last"),
             ("5-1", "\"5-1\" is not"),
             ("10.0.0.1,", "\"\" is not"),
             ("example.org", "host name"),
