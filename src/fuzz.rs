@@ -234,12 +234,12 @@ pub fn parsed<T: FromStr<Err: Display> + Display + PartialEq>(text: &str) -> Str
     }
 }
 
-/// The input as text; other bytes are not given to a parser of text.
-fn text(input: &[u8]) -> Option<&str> {
-    str::from_utf8(input).ok()
+/// As [`fuzz`], for a parser of text: other bytes are not given to it.
+pub fn fuzz_text(target: &str, samples: &[&[u8]], words: &[&str], check: impl Fn(&str) -> String) {
+    fuzz(target, samples, words, |input| {
+        str::from_utf8(input).map_or_else(|_| "no text".to_owned(), &check)
+    });
 }
-
-const NO_TEXT: &str = "no text";
 
 const TASK: &[u8] = concat!(
     r#"{"task_id":"9vusRNi00ZBybs_jq9Mtt","ip_range":"172.16.0.0/24,2001:db8::/120","ports":"80,443,U:53,S:9","band_width":"1000","#,
@@ -366,14 +366,11 @@ fn any_list_of_targets_or_ports_and_any_name_parses_back_or_is_one_bounded_line(
         b"::1",
         b"T:1,U:2",
     ];
-    fuzz(
+    fuzz_text(
         "lists and names",
         &samples,
         &["U:", "S:", "T:", "-", "/24", "2001:db8::", "d", "w", "Z"],
-        |input| {
-            let Some(text) = text(input) else {
-                return NO_TEXT.to_owned();
-            };
+        |text| {
             let outcomes = [
                 parsed::<Targets>(text),
                 parsed::<Ports>(text),
@@ -402,14 +399,11 @@ fn any_file_of_targets_or_tags_is_read_or_has_bounded_lines() {
         b"office 10.0.0.0/8 192.0.2.0/24 # site\nlab 2001:db8::/32\n",
         b"10.0.0.1\r10.0.0.2",
     ];
-    fuzz(
+    fuzz_text(
         "files",
         &samples,
         &["#", ";", "//", " - ", "\u{a0}"],
-        |input| {
-            let Some(text) = text(input) else {
-                return NO_TEXT.to_owned();
-            };
+        |text| {
             let of_bad = |bad: Vec<crate::model::BadLine>| {
                 assert!(!bad.is_empty() && bad.len() <= target_file::BAD_LINES_MAX);
                 bad.iter().map(one_bounded_line).next().unwrap_or_default()

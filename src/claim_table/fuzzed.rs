@@ -5,7 +5,7 @@ use super::control::retry_of;
 use super::fields::Fields;
 use super::url::RedisUrl;
 use super::view::{live_server, live_task};
-use crate::fuzz::{ACCEPTED, fuzz, one_bounded_line};
+use crate::fuzz::{ACCEPTED, fuzz_text, one_bounded_line};
 
 /// The input is names and values, separated by line feeds, as a script returns them.
 #[test]
@@ -32,10 +32,7 @@ fn any_hash_in_redis_is_a_task_or_one_bounded_line() {
         "NaN",
         "inf",
     ];
-    fuzz("hashes", &samples, &words, |input| {
-        let Ok(text) = str::from_utf8(input) else {
-            return "no text".to_owned();
-        };
+    fuzz_text("hashes", &samples, &words, |text| {
         let flat = || text.split('\n').map(str::to_owned).collect::<Vec<String>>();
         let fields = || Fields::from_flat(flat());
         let mut outcomes = vec![
@@ -68,7 +65,7 @@ fn any_url_of_redis_is_displayed_without_its_password() {
         b"redis+sentinel://a:26379,b/primary/2",
         b"unix:///run/redis.sock?db=1",
     ];
-    fuzz(
+    fuzz_text(
         "URLs of Redis",
         &samples,
         &[
@@ -81,10 +78,9 @@ fn any_url_of_redis_is_displayed_without_its_password() {
             "?",
             "secret@",
         ],
-        |input| match str::from_utf8(input).map(str::parse::<RedisUrl>) {
-            Err(_) => "no text".to_owned(),
-            Ok(Err(error)) => one_bounded_line(&error),
-            Ok(Ok(url)) => {
+        |text| match text.parse::<RedisUrl>() {
+            Err(error) => one_bounded_line(&error),
+            Ok(url) => {
                 url.to_string();
                 ACCEPTED.to_owned()
             }

@@ -4,8 +4,8 @@
 //! reads slowly never occupies one. Each streamed body has its own thread; their number is limited for each kind and each client.
 //!
 //! The thread `http-io` polls all connections. Bounded channels carry complete requests to the threads `http-N`, and responses back.
-//! A streamed response is handed with its socket to a thread `http-stream-N`. If there is no room for a request or a
-//! stream, or the handler takes too long, the answer is status 503. If there are too many connections, the one that has waited longest without a complete request is
+//! A streamed response is handed with its socket to a thread `http-stream-N`. If the queue of requests or the threads of streams are
+//! full, or the handler takes too long, the answer is status 503. If there are too many connections, the one that has waited longest without a complete request is
 //! closed in favour of the new one, so that a flood of connections does not lock others out.
 //!
 //! | file | what |

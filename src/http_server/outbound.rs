@@ -142,7 +142,7 @@ pub fn encode_text(
     }
 }
 
-/// The response with 503 if there is no room for a request or stream, or the handler has exceeded its deadline.
+/// The response with 503: the queue of requests or the threads of streams are full, or the handler has exceeded its deadline.
 pub fn busy(framing: &Framing) -> Outbound {
     let (status, text) = (StatusCode::SERVICE_UNAVAILABLE, "the server is busy");
     let retry_after_s = Some(HTTP_RETRY_AFTER_S);

@@ -90,7 +90,7 @@ impl Streams {
         self.places.iter().position(is_free)
     }
 
-    /// Starts a thread that sends `stream` on `socket`. Errs if there is no room or no thread can be started; the socket is closed then.
+    /// Starts a thread that sends `stream` on `socket`. Errs if all threads of its kind or client are busy, or none can be started; the socket is closed then.
     pub fn start(&mut self, socket: TcpStream, peer: SocketAddr, stream: Stream) -> io::Result<()> {
         let Some(number) = self.free_place() else {
             return Err(io::Error::other("too many streams"));

@@ -111,7 +111,7 @@ pub struct MasscanBinary {
 struct Seen {
     known: Option<Known>,
     run_as: Option<KnownRunAs>,
-    stdout_mode: Option<(Option<FileMark>, StdoutMode)>,
+    stdout_mode: Option<((Option<FileMark>, bool), StdoutMode)>,
 }
 
 #[derive(Debug)]
@@ -196,18 +196,18 @@ impl MasscanBinary {
         Ok(run_as)
     }
 
-    /// How a run of it is made to write each line at once. Decided again if the file or its permissions have changed: with file capabilities the
+    /// How a run of it is made to write each line at once. Decided again if the file, its permissions or the user have changed: with file capabilities the
     /// preloaded library does nothing, and a kill would lose findings silently.
     pub fn stdout_mode(&self) -> StdoutMode {
-        let file = FileMark::of(&self.program);
+        let is_other_user = self.run_as().is_ok_and(|run_as| run_as.group().is_some());
+        let decided_by = (FileMark::of(&self.program), is_other_user);
         if let Some((known, mode)) = &self.seen().stdout_mode
-            && *known == file
+            && *known == decided_by
         {
             return mode.clone();
         }
-        let is_other_user = self.run_as().is_ok_and(|run_as| run_as.group().is_some());
         let mode = StdoutMode::of(&self.program, is_other_user);
-        self.seen().stdout_mode = Some((file, mode.clone()));
+        self.seen().stdout_mode = Some((decided_by, mode.clone()));
         mode
     }
 

@@ -19,7 +19,7 @@ const PRIVATE_FOLDER_MODE: u32 = 0o700;
 const SHARED_FOLDER_MODE: u32 = 0o1770;
 /// Mode of a file in it: its group may read.
 const SHARED_FILE_MODE: u32 = 0o640;
-/// A folder younger than this is not touched: its owner may not have locked it yet.
+/// A folder younger than this is never swept: its owner may not have locked it yet.
 const SWEPT_AFTER: Duration = Duration::from_secs(60);
 
 /// The working folder of one scan. Removed on drop.
@@ -30,12 +30,13 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Creates one in the system's folder for temporary files, which only this process's user may enter. Errs if there is no space or no right.
+    /// Creates a folder that only this process's user may enter, in the system's folder for temporary files. Errs if the disk is full or permission is
+    /// missing.
     pub(super) fn create() -> io::Result<Folder> {
         Folder::create_in(&std::env::temp_dir())
     }
 
-    /// Writes a new file, which `group` may read if masscan runs as a user of it. Errs if there is no space or no right, or if the file exists.
+    /// Writes a new file, which `group` may read, if one is given. Errs if the disk is full, permission is missing, or the file exists.
     pub(super) fn write(&self, name: &str, text: &[u8], group: Option<u32>) -> io::Result<()> {
         let mut file = OpenOptions::new()
             .write(true)
@@ -49,8 +50,8 @@ impl Folder {
         Ok(())
     }
 
-    /// From now on masscan's user, whose group this is, may write to the folder, but not replace the files of this process in it. After this nothing
-    /// is written by this process: what another user has put there could be a link. Errs if there is no right.
+    /// Lets `group`, the group of masscan's user, write to the folder, but not replace this process's files in it. This process must not write there
+    /// afterwards: the other user may have planted a link. Errs if permission is missing.
     pub(super) fn share(&self, group: u32) -> io::Result<()> {
         chown(self.path(), None, Some(group))?;
         fs::set_permissions(self.path(), Permissions::from_mode(SHARED_FOLDER_MODE))
@@ -75,7 +76,7 @@ impl Folder {
     }
 }
 
-/// Removes the folders of this user's killed servers; returns their number.
+/// Removes the folders that killed servers of this user left behind. Returns how many were removed.
 pub fn sweep() -> usize {
     sweep_in(&std::env::temp_dir(), SystemTime::now())
 }

@@ -1,5 +1,5 @@
-//! As whom masscan runs if this process is root. masscan parses packets that anybody can send, so it gets another user and CAP_NET_RAW, and nothing
-//! else of root's rights: `setpriv` of util-linux, which execs masscan. (Measured with Debian's masscan 1.3.2: it needs no other capability and does
+//! Which user masscan runs as if this process is root. masscan parses packets that anybody can send, so it runs as another user, with CAP_NET_RAW and
+//! none of root's other rights. `setpriv` (util-linux) sets this and execs masscan. (Measured with Debian's masscan 1.3.2: it needs no other capability and does
 //! not ask whether it is root. std's `Command::uid` cannot pass a capability on.)
 
 use super::folder::Folder;
@@ -86,11 +86,11 @@ fn user_in(passwd: &str, name: &str) -> Option<User> {
 /// As whom masscan runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunAs {
-    /// As the user of this process, which is not root, or because `-masscan-user` says so.
+    /// As the user of this process: it is not root, or `-masscan-user` names its user.
     Caller,
     /// As root, because it is not the system's masscan: a script may need root's rights, for instance to enter a network namespace, and a program
-    /// outside of `PATH` files of root.
-    RootForOther,
+    /// outside `PATH` may need root's files.
+    RootForCustomMasscan,
     /// As root, because no other user can run it.
     RootBecause(String),
     /// As this user, with CAP_NET_RAW and nothing else.
@@ -127,10 +127,10 @@ impl RunAs {
         }
     }
 
-    /// The words before masscan's on a command line; none if it runs as this process does.
+    /// What to put before masscan's command line; empty if masscan runs as this process does.
     pub(super) fn words(&self) -> Result<Vec<String>, ProgramError> {
         match self {
-            RunAs::User(user) => words_of(user),
+            RunAs::User(user) => setpriv_command(user),
             _ => Ok(Vec::new()),
         }
     }
@@ -146,7 +146,7 @@ impl fmt::Display for RunAs {
                 "masscan runs as {}, with raw sockets and nothing else",
                 user.name
             ),
-            RunAs::RootForOther => f.write_str(
+            RunAs::RootForCustomMasscan => f.write_str(
                 "masscan runs as root, because it is a script or not in PATH: run scand as another user, or give one who can run it in -masscan-user",
             ),
             RunAs::RootBecause(why) => write!(
@@ -159,11 +159,11 @@ impl fmt::Display for RunAs {
 
 fn usual(program: &Path) -> RunAs {
     let Ok(path) = find(program) else {
-        // Nothing runs; it is examined again when it exists.
+        // There is no such program yet, so nothing runs; this is decided again once it exists.
         return RunAs::Caller;
     };
     if is_script(&path) || !is_in_path(&path) {
-        return RunAs::RootForOther;
+        return RunAs::RootForCustomMasscan;
     }
     let Some(user) = USUAL_NAMES.iter().find_map(|name| User::of_name(name)) else {
         let names = USUAL_NAMES.join(" or ");
@@ -185,14 +185,16 @@ fn is_in_path(program: &Path) -> bool {
 fn try_as(user: &User, program: &Path) -> Result<(), String> {
     let refused = |why: &dyn fmt::Display| format!("{} cannot run it: {why}", user.name);
     if !has_effective(KILL) {
-        return Err(refused(&"this process may not end it (CAP_KILL)"));
+        return Err(refused(
+            &"scand could not end it, because it lacks CAP_KILL",
+        ));
     }
     let folder = Folder::create()
         .and_then(|folder| folder.share(user.gid).map(|()| folder))
         .map_err(|error| refused(&error))?;
     let path = find(program).map_err(|error| error.to_string())?;
-    let words =
-        words_of(user).map_err(|_| refused(&"there is no setpriv (apt install util-linux)"))?;
+    let words = setpriv_command(user)
+        .map_err(|_| refused(&"setpriv is missing (apt install util-linux)"))?;
     let mut command = Command::new(&words[0]);
     command
         .args(&words[1..])
@@ -208,9 +210,9 @@ fn try_as(user: &User, program: &Path) -> Result<(), String> {
     }
 }
 
-/// The words that become a process of `user` with one capability, in this process's place. (setpriv execs masscan while it still has root's right to
-/// pass folders; masscan has no right but CAP_NET_RAW.)
-fn words_of(user: &User) -> Result<Vec<String>, ProgramError> {
+/// The command line of setpriv that execs a program as `user`, with CAP_NET_RAW alone. (setpriv can still traverse root's folders when it execs
+/// masscan; masscan itself has only CAP_NET_RAW.)
+fn setpriv_command(user: &User) -> Result<Vec<String>, ProgramError> {
     let setpriv = find(Path::new("setpriv"))?;
     let only_raw = "-all,+net_raw";
     let words = [

@@ -1,8 +1,8 @@
 //! What a server excludes unless its `-allow` names it: networks that no scan should reach by accident, and the servers of Kafka and Redis. Pure.
 //!
-//! An entry of `-allow` names a network if it lies within it or equals it: `-allow 127.0.0.0/8` and `-allow 127.0.0.9` name loopback, while
-//! `-allow 0.0.0.0/0` names nothing. A server of Kafka or Redis is a network of one address, so only that address itself names it. Exactly what is
-//! named is no longer excluded.
+//! An entry of `-allow` names a network if the entry equals the network or lies within it: `-allow 127.0.0.0/8` and `-allow 127.0.0.9` name loopback, while
+//! `-allow 0.0.0.0/0` names nothing. A server of Kafka or Redis is a network of one address, so only that address itself names it. Only
+//! the addresses of that entry are no longer excluded.
 
 use super::targets::{AddressRange, Targets};
 use std::collections::BTreeMap;
@@ -63,7 +63,7 @@ impl DefaultExclusions {
         });
         let peers = peers.0.iter().map(|(&range, name)| (range, name.clone()));
         let (mut networks, mut named) = (Vec::new(), Vec::new());
-        // A server of Kafka in a special network that is named stays excluded: each network has to be named by itself.
+        // Naming a special network does not name a server of Kafka in it: each has to be named by itself.
         for (network, what) in special.chain(peers) {
             let its_named: Vec<_> = allowed
                 .iter()

@@ -18,7 +18,7 @@ pub struct Lineage {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lost: u32,
     /// For how long servers have run the task, in milliseconds: until this change, without the time in which it waited.
-    #[serde(default, skip_serializing_if = "is_zero_ms")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub ran_ms: u64,
     /// How often an operator has started the task again after its end.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -49,12 +49,8 @@ impl Lineage {
     }
 }
 
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
-fn is_zero_ms(number: &u64) -> bool {
-    *number == 0
+fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
+    *number == N::default()
 }
 
 #[cfg(test)]

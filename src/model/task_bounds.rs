@@ -1,6 +1,6 @@
 //! How much of a server a task may use: time in all, wait for late answers, attempts and priority. Pure.
 //!
-//! A task's record comes from whoever may write to Kafka. Its wait, attempts and priority are lowered to the server's bounds; a task that would
+//! Anyone who may write to Kafka can write a task's record. Its wait, attempts and priority are lowered to the server's bounds; a task that would
 //! take too long is left to other servers, and one that does take too long ends.
 
 use super::probe_order::ProbeOrder;

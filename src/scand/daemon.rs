@@ -9,7 +9,6 @@ use crate::exit::Exit;
 use crate::kafka::{self, GroupOffsets, Producer, Reader};
 use crate::masscan::{self, MasscanBinary, MasscanInfo, StdoutMode};
 use crate::model::backoff::CLIENT_WAIT;
-use crate::model::default_exclusions::PeerAddresses;
 use crate::model::source::SourcePorts;
 use crate::model::{Invalid, Scope};
 use crate::scand::claims::budget::Budget;
@@ -19,7 +18,7 @@ use crate::scand::claims::held_claims::HeldClaims;
 use crate::scand::claims::lease::Lease;
 use crate::scand::claims::peers::{self, FoundPeers};
 use crate::scand::claims::reach::ReachWatch;
-use crate::scand::claims::scope::{ScopeInForce, ScopeLists};
+use crate::scand::claims::scope::ScopeInForce;
 use crate::scand::finalize::FINALIZE_QUEUE_MAX;
 use crate::scand::finalize::commit::Commit;
 use crate::scand::finalize::{Finalizer, ResultsEnd, StateChange};
@@ -62,7 +61,7 @@ const LOOK_UP_INTERVAL: Duration = Duration::from_secs(60);
 /// Runs a server until a signal ends it.
 pub fn run(options: &Options) -> Exit {
     let scope = match start_logging(options) {
-        Ok(lists) => Arc::new(ScopeInForce::new(lists)),
+        Ok(scope) => Arc::new(scope),
         Err(error) => {
             eprintln!("scand: {error}");
             return Exit::Usage;
@@ -116,8 +115,8 @@ pub fn run(options: &Options) -> Exit {
 }
 
 /// Reads the scope, then logs what this server was started with. An error is one line for the terminal.
-fn start_logging(options: &Options) -> Result<ScopeLists, Invalid> {
-    let lists = options.scope.read()?;
+fn start_logging(options: &Options) -> Result<ScopeInForce, Invalid> {
+    let scope = ScopeInForce::new(options.scope.read()?);
     kafka::check_settings(&options.connection.kafka)?;
     options.check_http()?;
     logging::start(
@@ -126,14 +125,14 @@ fn start_logging(options: &Options) -> Result<ScopeLists, Invalid> {
         options.log_file.as_deref(),
     )?;
     info!("scand {} starts: {options}", env!("CARGO_PKG_VERSION"));
-    log_bounds(options, &lists.scope(&PeerAddresses::default()));
+    log_bounds(options, &scope.now());
     for warning in options.permission_warnings() {
         warn!("{warning}");
     }
-    Ok(lists)
+    Ok(scope)
 }
 
-/// Logs what this server does for whoever can write to the topic of tasks.
+/// Logs what anyone who can write to the topic of tasks can make this server do.
 fn log_bounds(options: &Options, scope: &Scope) {
     let bounds = &options.bounds;
     info!(
@@ -150,7 +149,7 @@ fn log_bounds(options: &Options, scope: &Scope) {
     match scope.allowed() {
         Some(allowed) => info!("scans only {}", allowed.shortened(SHOWN_RANGES_MAX)),
         None => warn!(
-            "no -allow: whoever can write to the Kafka topic {} can have this server scan any address that is not excluded",
+            "no -allow: anyone who can write to the Kafka topic {} can make this server scan any address that is not excluded",
             options.connection.topic
         ),
     }

@@ -86,7 +86,8 @@ fn resolve(mut reader: Reader) -> Result<Options, Invalid> {
     Ok(options)
 }
 
-fn parse_states(text: &str) -> Result<Vec<State>, Invalid> {
+/// States, separated by commas.
+pub(super) fn parse_states(text: &str) -> Result<Vec<State>, Invalid> {
     text.split(',').map(|name| name.trim().parse()).collect()
 }
 

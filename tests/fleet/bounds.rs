@@ -1,4 +1,4 @@
-//! What a server does for whoever can write to Kafka: what it excludes by default, and how much of it a task may use.
+//! What anyone who can write to Kafka can make a server do: what it excludes by default, and how much of it a task may use.
 
 use crate::support::{Fleet, SOON, addresses, count_probes, probes_counted, shared_kafka};
 use crate::{Needs, Test};
@@ -61,7 +61,7 @@ fn special_networks() {
     let fleet = Fleet::new("special");
     let server = fleet.ready_scand("a", &[]);
     let warning = format!(
-        "no -allow: whoever can write to the Kafka topic {} can have this server scan any address that is not excluded",
+        "no -allow: anyone who can write to the Kafka topic {} can make this server scan any address that is not excluded",
         fleet.topic("tasks")
     );
     assert_eq!(

@@ -244,14 +244,14 @@ fn check_says_who() {
             &[],
             tools,
             "warn",
-            "there is no setpriv (apt install util-linux)",
+            "setpriv is missing (apt install util-linux)",
         ),
         (
             Some("masscan"),
             &["-masscan-user", "nobody"],
             tools,
             "FAIL",
-            "there is no setpriv",
+            "setpriv is missing",
         ),
         (
             Some("masscan"),

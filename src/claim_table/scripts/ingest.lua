@@ -87,14 +87,19 @@ local function refusal_of(fields, task)
   return nil
 end
 
--- Restores a task that had ended when Redis was lost and that may be started again: what it scans, and its checkpoint, must be known then.
-local function restore_ended(id, offset, fields)
-  local key = task_key(id)
-  local hash = {'task_id', id, 'partition', partition, 'offset', offset, 'score', '0', 'updated_ms', whole(now_ms)}
+-- Appends the names and values of `fields` to the arguments of HSET.
+local function append(hash, fields)
   for name, value in pairs(fields) do
     hash[#hash + 1] = name
     hash[#hash + 1] = value
   end
+end
+
+-- Restores a task that had ended when Redis was lost and that may be started again: what it scans, and its checkpoint, must be known then.
+local function restore_ended(id, offset, fields)
+  local key = task_key(id)
+  local hash = {'task_id', id, 'partition', partition, 'offset', offset, 'score', '0', 'updated_ms', whole(now_ms)}
+  append(hash, fields)
   redis.call('HSET', key, unpack(hash))
   redis.call('PEXPIRE', key, args.kept_ms)
   local job = fields.job_id
@@ -146,10 +151,7 @@ for _, record in ipairs(args.records) do
       'task_id', id, 'partition', partition, 'offset', offset, 'score', whole(score),
       'queued_ms', whole(now_ms), 'ready_ms', whole(now_ms), 'updated_ms', whole(now_ms),
     }
-    for name, value in pairs(fields) do
-      hash[#hash + 1] = name
-      hash[#hash + 1] = value
-    end
+    append(hash, fields)
     if again then
       redis.call('DEL', key)
       -- If scan-status tells what this retry has reached, that is later than what the table knows.
@@ -159,10 +161,7 @@ for _, record in ipairs(args.records) do
       else
         kept = {begun_ms = kept.begun_ms}
       end
-      for name, value in pairs(kept) do
-        hash[#hash + 1] = name
-        hash[#hash + 1] = value
-      end
+      append(hash, kept)
     end
     redis.call('HSET', key, unpack(hash))
     redis.call('ZADD', open_key(partition), offset, id)

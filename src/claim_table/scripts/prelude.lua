@@ -128,7 +128,7 @@ local function refusal_is_final(refused_ms, refused_kept_ms)
   return now_ms - tonumber(refused_ms) >= refused_kept_ms and redis.call('EXISTS', departed_key) == 0
 end
 
--- Whether the task runs under the claim `fence`: 'ok', 'lost' (another server or none runs it), or 'gone' (no such task).
+-- Whether the task runs under the claim `fence`: 'ok', 'lost' (another server runs it, or no server does), or 'gone' (no such task).
 local function claim_state(id, fence)
   local held = redis.call('HMGET', task_key(id), 'fence', 'status')
   if not held[2] then return 'gone' end
@@ -157,26 +157,21 @@ local CALLS_MAX_APART_MS = 2000
 local CALLS_APART_MS = 1000
 -- A jump of at least this length is logged.
 local LONG_JUMP_MS = 60000
--- For so long after a jump no server's refusal counts as old, as if a server had left.
+-- For this long after a jump no refusal is final, as if a server had left.
 local JUMP_REMEMBERED_MS = 60000
 
--- Whether Redis' clock has jumped if this time lies between two calls.
-local function is_jump(passed)
-  return passed < 0 or passed > CALLS_MAX_APART_MS
-end
-
--- The part of the time between two calls by Redis' clock that counts, after a jump. None if the clock went back: small steps back, as when it is
--- corrected, must not shorten leases.
-local function counted(passed)
-  return passed < 0 and 0 or CALLS_APART_MS
-end
-
--- Now, by the clock that the times in the queues follow: after a jump they are moved by the next call of a server. An order may come before it.
-local function queues_now()
-  if not noted[4] then return now_ms end
+-- By how much Redis' clock has jumped since the last call, in milliseconds; nil if it has not. If it went back, no time counts as passed: small
+-- corrections must not shorten leases.
+local function clock_jump()
+  if not noted[4] then return nil end
   local passed = now_ms - tonumber(noted[4])
-  if not is_jump(passed) then return now_ms end
-  return tonumber(noted[4]) + counted(passed)
+  if passed >= 0 and passed <= CALLS_MAX_APART_MS then return nil end
+  return passed - (passed < 0 and 0 or CALLS_APART_MS)
+end
+
+-- The current time as the queues measure it. After a jump only the next call of a server moves their times; an order may come before that call.
+local function queues_now()
+  return now_ms - (clock_jump() or 0)
 end
 
 -- Moves the times in the queues if Redis' clock has jumped since the last call, so that what is left of each lease, delay and heartbeat stays the
@@ -185,13 +180,11 @@ end
 --
 -- Returns a jump that is long enough to be logged, in milliseconds; else nil.
 local function follow_clock()
-  if not noted[4] then return end
-  local passed = now_ms - tonumber(noted[4])
-  if not is_jump(passed) then return end
+  local jump = clock_jump()
+  if not jump then return end
   -- First, because a jump must not be followed twice.
   noted[4] = whole(now_ms)
   redis.call('HSET', watermarks_key, CLOCK_FIELD, noted[4])
-  local jump = passed - counted(passed)
   for _, queue in ipairs({running_key, delayed_key, servers_key, outbox_key, throttled_jobs_key}) do
     local members = redis.call('ZRANGEBYSCORE', queue, '(' .. UNOWNED, '+inf', 'WITHSCORES')
     for i = 1, #members, 2 do

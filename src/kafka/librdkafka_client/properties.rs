@@ -169,7 +169,7 @@ fn java(name: &str, instead: &str) -> Invalid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fuzz::{ACCEPTED, fuzz, one_bounded_line};
+    use crate::fuzz::{ACCEPTED, fuzz_text, one_bounded_line};
 
     #[test]
     fn any_file_of_settings_is_read_or_is_one_bounded_line() {
@@ -183,14 +183,13 @@ mod tests {
             "ssl.keystore.location=",
             ".jks",
         ];
-        fuzz(
+        fuzz_text(
             "settings of librdkafka",
             &samples,
             &words,
-            |input| match str::from_utf8(input).map(parse) {
-                Err(_) => "no text".to_owned(),
-                Ok(Ok(_)) => ACCEPTED.to_owned(),
-                Ok(Err(error)) => one_bounded_line(&error),
+            |text| match parse(text) {
+                Ok(_) => ACCEPTED.to_owned(),
+                Err(error) => one_bounded_line(&error),
             },
         );
     }

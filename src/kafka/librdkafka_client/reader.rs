@@ -240,13 +240,10 @@ impl Reader {
             Ok(Err(error)) => Err(format!("{doing}: {}", system_words(&error.to_string()))),
             Ok(Ok(found)) => Ok(found),
         };
-        Ok(match known_end(fetched) {
-            KnownEnd::Readable(found) => found,
-            KnownEnd::Refused {
-                reason: own_reason,
-                next,
-            } => refused(own_reason.as_deref().unwrap_or(reason), next),
-            KnownEnd::Away(reason) => away(&reason),
+        Ok(match known_end(fetched, reason) {
+            Fetched::Refused { reason, next } => refused(&reason, next),
+            Fetched::Away { reason } => away(&reason),
+            found => found,
         })
     }
 
@@ -337,32 +334,22 @@ impl ReaderClient for Reader {
     }
 }
 
-/// What this program's own fetch says about a batch that librdkafka cannot decompress.
-#[derive(Debug, PartialEq, Eq)]
-enum KnownEnd {
-    /// It can be read, or the log has changed.
-    Readable(Fetched),
-    /// It cannot be read, and ends before `next`. Without a reason, that of librdkafka holds.
-    Refused { reason: Option<String>, next: i64 },
-    /// Nothing is known now, for this reason, so nothing may be skipped.
-    Away(String),
-}
-
-/// Judges the result of an own fetch, or its error.
-fn known_end(fetched: Result<Option<Fetched>, String>) -> KnownEnd {
+/// What to answer for a batch that librdkafka cannot decompress, for `own_reason`, by this program's own fetch, or by its error: nothing may be skipped
+/// while nothing is known.
+fn known_end(fetched: Result<Option<Fetched>, String>, own_reason: &str) -> Fetched {
+    let away = |reason: &str| Fetched::Away {
+        reason: reason.to_owned(),
+    };
     match fetched {
-        Ok(Some(found @ (Fetched::Records(_) | Fetched::Gap { .. } | Fetched::OutOfRange))) => {
-            KnownEnd::Readable(found)
-        }
-        Ok(Some(Fetched::Refused { reason, next })) => KnownEnd::Refused {
-            reason: Some(reason),
+        // lz4 and zstd, which only librdkafka decompresses.
+        Ok(Some(Fetched::Unreadable { next, .. })) => Fetched::Refused {
+            reason: own_reason.to_owned(),
             next,
         },
-        // lz4 and zstd, which only librdkafka decompresses.
-        Ok(Some(Fetched::Unreadable { next, .. })) => KnownEnd::Refused { reason: None, next },
-        Ok(Some(Fetched::Away { reason })) | Err(reason) => KnownEnd::Away(reason),
-        Ok(Some(Fetched::Gone)) => KnownEnd::Away("the broker does not know it now".to_owned()),
-        Ok(None) => KnownEnd::Away("the broker returned no batch of it".to_owned()),
+        Ok(Some(Fetched::Gone)) => away("the broker does not know it now"),
+        Ok(Some(found)) => found,
+        Ok(None) => away("the broker returned no batch of it"),
+        Err(reason) => away(&reason),
     }
 }
 
@@ -653,41 +640,38 @@ mod tests {
     #[test]
     fn nothing_is_skipped_while_the_own_fetch_fails() {
         let reason = || "r".to_owned();
-        let refused = |reason, next| KnownEnd::Refused { reason, next };
+        let refused = |reason: &str, next| Fetched::Refused {
+            reason: reason.to_owned(),
+            next,
+        };
+        let away = |reason: &str| Fetched::Away {
+            reason: reason.to_owned(),
+        };
         for (fetched, expected) in [
-            (Err(reason()), KnownEnd::Away(reason())),
-            (
-                Ok(None),
-                KnownEnd::Away("the broker returned no batch of it".to_owned()),
-            ),
-            (
-                Ok(Some(Fetched::Away { reason: reason() })),
-                KnownEnd::Away(reason()),
-            ),
+            (Err(reason()), away("r")),
+            (Ok(None), away("the broker returned no batch of it")),
+            (Ok(Some(Fetched::Away { reason: reason() })), away("r")),
             (
                 Ok(Some(Fetched::Gone)),
-                KnownEnd::Away("the broker does not know it now".to_owned()),
+                away("the broker does not know it now"),
             ),
-            (
-                Ok(Some(Fetched::Gap { next: 4 })),
-                KnownEnd::Readable(Fetched::Gap { next: 4 }),
-            ),
+            (Ok(Some(Fetched::Gap { next: 4 })), Fetched::Gap { next: 4 }),
             (
                 Ok(Some(Fetched::Unreadable {
                     reason: reason(),
                     next: 9,
                 })),
-                refused(None, 9),
+                refused("own", 9),
             ),
             (
                 Ok(Some(Fetched::Refused {
                     reason: reason(),
                     next: 9,
                 })),
-                refused(Some(reason()), 9),
+                refused("r", 9),
             ),
         ] {
-            assert_eq!(known_end(fetched), expected);
+            assert_eq!(known_end(fetched, "own"), expected);
         }
     }
 }

@@ -57,7 +57,7 @@ impl Budget {
     }
 }
 
-/// The records at `cursor` in `bytes`, which begin with the batch that contains it, as far as `budget` has room. None if there is no complete batch,
+/// Decodes the records from `cursor` on until `budget` is used up. `bytes` begins with the batch that contains `cursor`. None if there is no complete batch,
 /// or no room.
 ///
 /// Batches that cannot be decoded are a result of their own, with the offset after them.
@@ -176,7 +176,7 @@ impl<'a> Batch<'a> {
     fn decode(&self, into: &mut Decoded<'_>) -> Result<(), Undecodable> {
         if self.magic != 2 {
             return Err(Undecodable::Here(
-                "it has a message format that is older than Kafka 0.11".to_owned(),
+                "a message format older than Kafka 0.11".to_owned(),
             ));
         }
         // A transaction marker.
@@ -582,7 +582,7 @@ mod tests {
             (i32::MIN, 1, 0, "the batch is malformed"),
             (0, -1, 0, "the batch is malformed"),
             (0, 2, 0, "the batch is malformed"),
-            // It is not decompressed: it is no gzip.
+            // Refused before it is decompressed: its body is not gzip.
             (
                 BATCH_RECORDS_MAX,
                 BATCH_RECORDS_MAX + 1,

@@ -234,7 +234,7 @@ mod tests {
             lines_of_redis(&info)
         };
         let caller = Ok(RunAs::Caller);
-        let script = Ok(RunAs::RootForOther);
+        let script = Ok(RunAs::RootForCustomMasscan);
         let because = Ok(RunAs::RootBecause("why".to_owned()));
         let refused = Err("why".to_owned());
         for (line, verdict, named) in [

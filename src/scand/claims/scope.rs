@@ -112,7 +112,7 @@ pub struct ScopeInForce {
 struct Sources {
     lists: ScopeLists,
     peers: PeerAddresses,
-    /// What could not be looked up.
+    /// Problems of the last look-up, already logged.
     problems: Vec<String>,
 }
 
@@ -142,8 +142,8 @@ impl ScopeInForce {
         self.changes.load(Ordering::Acquire)
     }
 
-    /// Excludes the servers of Kafka and Redis that were found, and logs them and what could not be found, if that is new. If some were not found, those
-    /// that were known stay excluded. Returns whether all were found.
+    /// Excludes the servers of Kafka and Redis in `found`, and logs new addresses and new problems. If a look-up failed, the servers known so far stay
+    /// excluded. Returns whether all were found.
     pub fn exclude_peers(&self, found: FoundPeers) -> bool {
         let mut sources = lock(&self.sources);
         let mut peers = found.addresses;

@@ -40,6 +40,7 @@ pub(super) struct GroupAudit {
 }
 
 /// The oldest task of a partition that has not ended.
+#[derive(Clone, Copy)]
 struct Held {
     offset: i64,
     since: Instant,
@@ -47,7 +48,8 @@ struct Held {
 }
 
 impl GroupAudit {
-    /// Whether retention will soon remove the record of the oldest task of `partition` that has not ended, which is at `unfinished`. Says so once.
+    /// Whether retention will soon remove the record of the oldest task of `partition` that has not ended, which is at `unfinished`. True
+    /// only once for each task.
     pub(super) fn nears_retention(
         &mut self,
         partition: i32,
@@ -62,11 +64,7 @@ impl GroupAudit {
         };
         let held = self.held.entry(partition).or_insert(new);
         if held.offset != unfinished {
-            *held = Held {
-                offset: unfinished,
-                since: now,
-                has_warning: false,
-            };
+            *held = new;
         }
         let is_near = nears_retention(unfinished, log, now.duration_since(held.since));
         let is_news = is_near && !held.has_warning;

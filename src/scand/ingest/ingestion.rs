@@ -19,8 +19,8 @@ use log::{debug, info, warn};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Pause after records were read of which none has a possible offset.
-const FALSE_OFFSET_PAUSE: Duration = Duration::from_secs(1);
+/// Pause after a fetch whose records were all dropped because of their offsets.
+const ALL_DROPPED_PAUSE: Duration = Duration::from_secs(1);
 
 impl Poll {
     /// Ingests `records` if they follow the record before the cursor. If the topic was deleted and recreated, other records are at the same
@@ -73,12 +73,12 @@ impl Poll {
             );
             self.report_skipped(dropped as u64, reason);
             if records.is_empty() {
-                // The same records would be read again at once, until others follow them.
-                let _ = self.stop.recv_timeout(FALSE_OFFSET_PAUSE);
+                // Without a pause the same records would be fetched in a loop until others follow them.
+                let _ = self.stop.recv_timeout(ALL_DROPPED_PAUSE);
             }
         }
         for batch in ingest_batches(&records) {
-            // Counted only if this server is the one that ingests them.
+            // A copy: kept only if this server ingests the batch.
             let mut rejections = self.limits.rejected.clone();
             let now = Instant::now();
             let tasks: Vec<NewTask> = batch
@@ -161,7 +161,7 @@ impl Poll {
                 self.reject(claim, (partition, offset), reason, sent);
             }
             (Outcome::Refused { fence, reason }, _) => {
-                // The claim table has decided this: it was not counted before.
+                // Refused by the claim table, so not yet counted against the limit.
                 self.limits.rejected.allows(sent);
                 let claim = Claim {
                     task_id: new.record_id.clone(),
@@ -189,7 +189,7 @@ impl Poll {
         }
     }
 
-    /// Ends what the record at this partition and offset is, under a claim that was made by a request sent at `sent`.
+    /// Ends the record at this partition and offset as rejected, under `claim`, which was made by a request sent at `sent`.
     fn reject(&self, claim: Claim, (partition, offset): (i32, i64), reason: &str, sent: Instant) {
         warn!("rejected, partition {partition} offset {offset}: {reason}");
         self.held_claims.take(&claim, sent, self.lease);

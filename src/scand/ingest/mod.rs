@@ -91,6 +91,15 @@ pub struct ReportLimits {
     skipped: ReportLimit,
 }
 
+impl ReportLimits {
+    /// Logs the summary that `summary` takes from each limit, if there is one.
+    fn log(&mut self, mut summary: impl FnMut(&mut ReportLimit) -> Option<LeftOut>) {
+        summary(&mut self.rejected).iter().for_each(log_rejected);
+        summary(&mut self.duplicate).iter().for_each(log_duplicates);
+        summary(&mut self.skipped).iter().for_each(log_skipped);
+    }
+}
+
 /// What the thread keeps from round to round. None of it decides where it reads.
 #[derive(Default)]
 struct RoundState {
@@ -117,22 +126,15 @@ impl Poll {
     /// Runs until `stop` is closed.
     pub fn run(mut self) {
         self.read_tasks();
-        if let Some(left_out) = self.limits.rejected.rest() {
-            log_rejected(&left_out);
-        }
-        if let Some(left_out) = self.limits.duplicate.rest() {
-            log_duplicates(&left_out);
-        }
-        if let Some(left_out) = self.limits.skipped.rest() {
-            log_skipped(&left_out);
-        }
+        self.limits.log(ReportLimit::rest);
     }
 
     fn read_tasks(&mut self) {
         let mut retry_log = RetryLog::new("read tasks", Operation::ReadTasks, &self.metrics);
         let mut state = RoundState::default();
         while !stopped(&self.stop) {
-            self.log_left_out(Instant::now());
+            let now = Instant::now();
+            self.limits.log(|limit| limit.due(now));
             match self.round(&mut state) {
                 Ok(()) => retry_log.over(),
                 Err(PeerError::Kafka(KafkaError::Stopped)) => return,
@@ -142,19 +144,6 @@ impl Poll {
                     }
                 }
             }
-        }
-    }
-
-    /// Logs how many records were not reported one by one, if a summary is due.
-    fn log_left_out(&mut self, now: Instant) {
-        if let Some(left_out) = self.limits.rejected.due(now) {
-            log_rejected(&left_out);
-        }
-        if let Some(left_out) = self.limits.duplicate.due(now) {
-            log_duplicates(&left_out);
-        }
-        if let Some(left_out) = self.limits.skipped.due(now) {
-            log_skipped(&left_out);
         }
     }
 

@@ -6,6 +6,7 @@ use crate::kafka::{FETCH_WAIT, Fetched, KafkaError, KafkaSettings, Reader, Recor
 use crate::model::{State, StatusRecord, TaskId};
 use crate::scand::retry_log::Stop;
 use log::info;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 
@@ -106,19 +107,23 @@ impl TaskHistories {
             }
             return;
         }
-        match self.tasks.get(&record.task_id) {
+        let is_older = |known: &StatusRecord| match record.lineage.retry.cmp(&known.lineage.retry) {
             // A retry starts a task again: records of an earlier retry no longer count.
-            Some(known) if record.lineage.retry < known.lineage.retry => {}
-            Some(known) if record.lineage.retry > known.lineage.retry => {
-                self.tasks.insert(record.task_id.clone(), record);
-            }
-            Some(known) if known.status.is_terminal() => {}
+            Ordering::Less => true,
+            Ordering::Greater => false,
             // Servers write independently: the record of an older claim may follow that of a newer one.
-            Some(known) if record.lineage.fence < known.lineage.fence => {}
-            _ => {
-                self.tasks.insert(record.task_id.clone(), record);
+            Ordering::Equal => {
+                known.status.is_terminal() || record.lineage.fence < known.lineage.fence
             }
+        };
+        if !self.tasks.get(&record.task_id).is_some_and(is_older) {
+            self.tasks.insert(record.task_id.clone(), record);
         }
+    }
+
+    /// The `retry` and the state of the last end of the task `id`, if it was below the offsets that this history is about.
+    fn ended_before(&self, id: &str) -> Option<(u32, State)> {
+        self.ended_before.get(&self.hasher.hash_one(id)).copied()
     }
 
     /// Whether the record at this offset, whose id is `record_id`, was rejected: it must not be judged again by what is known later.
@@ -133,7 +138,7 @@ impl TaskHistories {
     pub fn refusal(&self, id: &str, retry: u32) -> Option<String> {
         let (last, state) = match self.tasks.get(id) {
             Some(record) => (record.lineage.retry, record.status),
-            None => *self.ended_before.get(&self.hasher.hash_one(id))?,
+            None => self.ended_before(id)?,
         };
         let why = match retry.checked_sub(last) {
             None | Some(0) => return None,
@@ -154,10 +159,7 @@ impl TaskHistories {
     pub fn ignores_invalid(&self, id: &str, partition: i32, offset: i64) -> bool {
         match self.tasks.get(id) {
             Some(record) => record.status.is_terminal() || !is_at(record, partition, offset),
-            None => {
-                let id = self.hasher.hash_one(id);
-                self.ended_before.contains_key(&id)
-            }
+            None => self.ended_before(id).is_some(),
         }
     }
 
@@ -175,9 +177,9 @@ impl TaskHistories {
             .get(id)
             .filter(|record| record.lineage.retry >= retry);
         let Some(record) = known else {
-            let ended = self.ended_before.get(&self.hasher.hash_one(id));
-            return ended
-                .filter(|&&(last, _)| last >= retry)
+            return self
+                .ended_before(id)
+                .filter(|&(last, _)| last >= retry)
                 .map(|_| Disposition::Ended { restored: None });
         };
         let past = Past::from(record);

@@ -32,17 +32,17 @@ pub(super) fn records_after_cursor(
     Some(if again.is_empty() { records } else { again })
 }
 
-/// Offsets without a record, up to which the end of the log is not asked for: markers of transactions have some.
+/// Up to this many offsets may have no record before the end of the log is asked for: markers of transactions occupy offsets too.
 const GAP_MAX: i64 = 1_000;
 
-/// Whether these records, read from offset `from` on, leave out so many offsets that one of theirs may be false.
+/// Whether these records, read from offset `from` on, skip so many offsets that one of their own may be false.
 pub(super) fn leaves_a_gap(records: &[Record], from: i64) -> bool {
     let last = records.last().map_or(from, |record| record.offset);
     last.saturating_sub(from) > GAP_MAX + records.len() as i64
 }
 
-/// The records whose offset is at least `from`, below that of every later one, and below the end of the log, if that is known. By any other one the
-/// cursor would move back, or beyond records that were not ingested; librdkafka does not check what the producer of a batch wrote.
+/// Keeps the records whose offset is at least `from`, below that of every later one that is kept, and below the end of the log, if that is known. Any
+/// other record would move the cursor back, or past records that were not ingested; librdkafka does not check the offsets that a producer wrote.
 pub(super) fn in_ascending_order(
     mut records: Vec<Record>,
     from: i64,
@@ -80,10 +80,6 @@ pub(super) fn new_task(
     histories: Option<&TaskHistories>,
 ) -> NewTask {
     let record_id = TaskId::of_record(partition, record.offset);
-    let parsed = Task::from_record(&record.value).and_then(|task| {
-        check_id(&task.task_id, &record_id)?;
-        Ok(task)
-    });
     let new = |task_id, task, disposition| NewTask {
         offset: record.offset,
         task_id,
@@ -95,6 +91,10 @@ pub(super) fn new_task(
     if histories.is_some_and(|histories| histories.was_rejected(&record_id, record.offset)) {
         return new(record_id.clone(), None, ended);
     }
+    let parsed = Task::from_record(&record.value).and_then(|task| {
+        check_id(&task.task_id, &record_id)?;
+        Ok(task)
+    });
     match parsed {
         Ok(mut task) => {
             bounds.lower_priority(&mut task);

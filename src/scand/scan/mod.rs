@@ -106,7 +106,7 @@ impl Scans {
         match run_as {
             RunAs::Caller => {}
             RunAs::User(_) => info!("{line}"),
-            RunAs::RootForOther | RunAs::RootBecause(_) => warn!("{line}"),
+            RunAs::RootForCustomMasscan | RunAs::RootBecause(_) => warn!("{line}"),
         }
         *last_line = line;
     }

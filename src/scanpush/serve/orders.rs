@@ -69,10 +69,9 @@ pub fn id_of(context: &Context<'_>) -> Result<TaskId, Problem> {
 
 /// Cancels, pauses or resumes a task. Errs with 409 if its state does not allow that, and says the state.
 pub fn steer_task(context: &Context<'_>, order: Order) -> Result<TaskOrder, Problem> {
-    let id = id_of(context)?;
-    let done = apply_to_task(context, &id, order);
-    audit(context, order.as_str(), &format!("task {id}"), &done);
-    done
+    audited(context, "task", order.as_str(), |id| {
+        apply_to_task(context, id, order)
+    })
 }
 
 fn apply_to_task(context: &Context<'_>, id: &TaskId, order: Order) -> Result<TaskOrder, Problem> {
@@ -114,10 +113,7 @@ fn is_pending(report: &Report) -> bool {
 
 /// Starts a task again from its checkpoint. Errs with 409 if its state does not allow that, and says the state.
 pub fn retry_task(context: &Context<'_>) -> Result<TaskOrder, Problem> {
-    let id = id_of(context)?;
-    let done = retry(context, &id);
-    audit(context, "retry", &format!("task {id}"), &done);
-    done
+    audited(context, "task", "retry", |id| retry(context, id))
 }
 
 fn retry(context: &Context<'_>, id: &TaskId) -> Result<TaskOrder, Problem> {
@@ -166,11 +162,10 @@ fn send_retries(context: &Context<'_>, restarts: &[Restart]) -> Result<usize, Pr
 
 /// Changes the priority of a task that no server runs. Errs with 409 if its state does not allow that, and says the state.
 pub fn prioritise_task(context: &Context<'_>, priority: Priority) -> Result<TaskOrder, Problem> {
-    let id = id_of(context)?;
-    let done = prioritise(context, &id, priority);
     let what = format!("priority {}", priority.get());
-    audit(context, &what, &format!("task {id}"), &done);
-    done
+    audited(context, "task", &what, |id| {
+        prioritise(context, id, priority)
+    })
 }
 
 fn prioritise(
@@ -221,10 +216,9 @@ fn unknown(context: &Context<'_>, id: &TaskId) -> Problem {
 
 /// Cancels, pauses or resumes the tasks of a job that have not ended. Errs with 409 if all have.
 pub fn steer_job(context: &Context<'_>, order: Order) -> Result<JobOrder, Problem> {
-    let id = id_of(context)?;
-    let done = apply_to_job(context, &id, order);
-    audit(context, order.as_str(), &format!("job {id}"), &done);
-    done
+    audited(context, "job", order.as_str(), |id| {
+        apply_to_job(context, id, order)
+    })
 }
 
 fn apply_to_job(context: &Context<'_>, id: &TaskId, order: Order) -> Result<JobOrder, Problem> {
@@ -261,10 +255,7 @@ fn apply_to_job(context: &Context<'_>, id: &TaskId, order: Order) -> Result<JobO
 
 /// Starts the tasks of a job again that failed, were cancelled, or that no server might run. Errs with 409 if there are none.
 pub fn retry_job(context: &Context<'_>) -> Result<JobOrder, Problem> {
-    let id = id_of(context)?;
-    let done = retry_tasks_of(context, &id);
-    audit(context, "retry", &format!("job {id}"), &done);
-    done
+    audited(context, "job", "retry", |id| retry_tasks_of(context, id))
 }
 
 fn retry_tasks_of(context: &Context<'_>, id: &TaskId) -> Result<JobOrder, Problem> {
@@ -299,11 +290,10 @@ fn retry_tasks_of(context: &Context<'_>, id: &TaskId) -> Result<JobOrder, Proble
 
 /// Changes the priority of the tasks of a job that no server runs. Errs with 409 if there are none.
 pub fn prioritise_job(context: &Context<'_>, priority: Priority) -> Result<JobOrder, Problem> {
-    let id = id_of(context)?;
-    let done = prioritise_tasks_of(context, &id, priority);
     let what = format!("priority {}", priority.get());
-    audit(context, &what, &format!("job {id}"), &done);
-    done
+    audited(context, "job", &what, |id| {
+        prioritise_tasks_of(context, id, priority)
+    })
 }
 
 fn prioritise_tasks_of(
@@ -368,20 +358,24 @@ impl Audited for JobOrder {
     }
 }
 
-fn audit<T: Audited>(
+/// Carries out `order` about the task or job (`kind`) of the path. The log says what was ordered and the result.
+fn audited<T: Audited>(
     context: &Context<'_>,
+    kind: &str,
     what: &str,
-    subject: &str,
-    result: &Result<T, Problem>,
-) {
-    let result = match result {
+    order: impl FnOnce(&TaskId) -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    let id = id_of(context)?;
+    let done = order(&id);
+    let result = match &done {
         Ok(done) => done.shown(),
         Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE => {
             format!("failed: {}", problem.detail)
         }
         Err(problem) => format!("refused: {}", problem.detail),
     };
-    note(context, &format!("{what} of {subject}: {result}"));
+    note(context, &format!("{what} of {kind} {id}: {result}"));
+    done
 }
 
 /// Writes a line to the log about something that a user changed.

@@ -1,4 +1,4 @@
-//! The lists of tasks and of jobs, for the page and the API: which are asked for, a page at a time, or all of them as a download.
+//! The lists of tasks and of jobs, for the page and the API: filtered, one page at a time, or everything as a download.
 
 use super::known_task::{KnownTask, with_live};
 use super::list_export;
@@ -8,19 +8,21 @@ use super::problem::Problem;
 use super::route::{Answer, Context};
 use super::site::Site;
 use crate::claim_table::LiveTask;
+use crate::exit::Failure;
 use crate::flags::Flag;
-use crate::model::{Invalid, State, TaskId};
+use crate::model::{Invalid, TaskId};
 use crate::scanpush::database;
+use crate::scanpush::list::parse_states;
 use crate::scanpush::queries::writer::{RecordFormat, RecordWriter};
-use crate::store::{JobSummary, StoreReader, TaskFilter, TaskPlace};
+use crate::store::{JobSummary, Page, StoreError, StoreReader, TaskFilter, TaskPlace};
 use std::sync::Arc;
 
 /// Longest text that is searched for, in bytes.
 const SEARCH_TEXT_MAX_BYTES: usize = 200;
 /// Tasks of a download that are read from the database and Redis together.
-const DOWNLOAD_TASKS: u64 = 1_000;
+const EXPORT_PAGE_TASKS: u64 = 1_000;
 /// Jobs of a download that are read together. Each such page counts the tasks of all jobs.
-const DOWNLOAD_JOBS: u64 = 10_000;
+const EXPORT_PAGE_JOBS: u64 = 10_000;
 
 /// States, separated by commas.
 pub const STATE: Flag = Flag::optional(
@@ -42,7 +44,7 @@ pub const JOB: Flag = Flag::optional("--job", "ID", "only those of this job");
 /// The fields that say which tasks are asked for.
 pub const TASK_FILTER: &[Flag] = &[STATE, SERVER, TEXT, JOB];
 
-/// A question for tasks.
+/// A request for tasks.
 #[derive(Debug)]
 pub struct TaskQuery {
     filter: TaskFilter,
@@ -82,7 +84,7 @@ impl TaskQuery {
         })
     }
 
-    /// The running tasks that match, from the last look at Redis.
+    /// The running tasks that match, as last read from Redis.
     pub fn running(&self, context: &Context<'_>) -> Vec<KnownTask> {
         let (snapshot, _) = context.site.live.latest();
         let running = snapshot.running.iter();
@@ -99,21 +101,15 @@ impl TaskQuery {
         let (filter, limit) = (self.filter.clone(), self.paging.limit);
         let write =
             move |site: &Site, store: &mut StoreReader, writer: &mut RecordWriter<'_, '_>| {
-                let (mut after, mut left) = (None, limit.unwrap_or(u64::MAX));
-                while left > 0 {
-                    let most = left.min(DOWNLOAD_TASKS) as usize;
-                    let page = store.tasks_page(&filter, after.as_ref(), most);
-                    let page = page.map_err(database::failure)?;
-                    left -= page.rows.len() as u64;
-                    for task in with_live(site, page.rows) {
-                        writer.record(&task)?;
-                    }
-                    match page.next {
-                        Some(next) => after = Some(next),
-                        None => break,
-                    }
-                }
-                Ok(())
+                each_page(
+                    limit,
+                    EXPORT_PAGE_TASKS,
+                    |after, most| store.tasks_page(&filter, after, most),
+                    |tasks| {
+                        let tasks = with_live(site, tasks);
+                        tasks.iter().try_for_each(|task| writer.record(task))
+                    },
+                )
             };
         Some(list_export::stream_records::<KnownTask>(
             context, "tasks", format, write,
@@ -121,7 +117,7 @@ impl TaskQuery {
     }
 }
 
-/// A question for jobs.
+/// A request for jobs.
 #[derive(Debug)]
 pub struct JobQuery {
     after: Option<TaskPlace>,
@@ -155,21 +151,15 @@ impl JobQuery {
         let format = self.paging.format?;
         let limit = self.paging.limit;
         let write = move |_: &Site, store: &mut StoreReader, writer: &mut RecordWriter<'_, '_>| {
-            let (mut after, mut left) = (None, limit.unwrap_or(u64::MAX));
-            while left > 0 {
-                let most = left.min(DOWNLOAD_JOBS) as usize;
-                let page = store.jobs_page(after.as_ref(), most);
-                let page = page.map_err(database::failure)?;
-                left -= page.rows.len() as u64;
-                for job in &page.rows {
-                    writer.record(&JobRecord::from(job))?;
-                }
-                match page.next {
-                    Some(next) => after = Some(next),
-                    None => break,
-                }
-            }
-            Ok(())
+            each_page(
+                limit,
+                EXPORT_PAGE_JOBS,
+                |after, most| store.jobs_page(after, most),
+                |jobs| {
+                    let mut jobs = jobs.iter().map(JobRecord::from);
+                    jobs.try_for_each(|job| writer.record(&job))
+                },
+            )
         };
         Some(list_export::stream_records::<JobRecord>(
             context, "jobs", format, write,
@@ -177,7 +167,26 @@ impl JobQuery {
     }
 }
 
-/// Whether a task of Redis matches, as one of the database would.
+/// Reads a list page by page, at most `page_rows` rows at once, until its end or until `limit` rows were written.
+fn each_page<T>(
+    limit: Option<u64>,
+    page_rows: u64,
+    mut read: impl FnMut(Option<&TaskPlace>, usize) -> Result<Page<T, TaskPlace>, StoreError>,
+    mut write: impl FnMut(Vec<T>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let (mut after, mut left) = (None, limit.unwrap_or(u64::MAX));
+    while left > 0 {
+        let page = read(after.as_ref(), left.min(page_rows) as usize);
+        let page = page.map_err(database::failure)?;
+        left -= page.rows.len() as u64;
+        write(page.rows)?;
+        let Some(next) = page.next else { break };
+        after = Some(next);
+    }
+    Ok(())
+}
+
+/// Applies the database's filter to a task of Redis.
 fn matches(filter: &TaskFilter, task: &LiveTask) -> bool {
     let TaskFilter {
         states,
@@ -203,10 +212,6 @@ fn matches(filter: &TaskFilter, task: &LiveTask) -> bool {
         && text.as_ref().is_none_or(has)
 }
 
-fn parse_states(text: &str) -> Result<Vec<State>, Invalid> {
-    text.split(',').map(|state| state.trim().parse()).collect()
-}
-
 fn text(text: &str) -> Result<String, Invalid> {
     match text.len() <= SEARCH_TEXT_MAX_BYTES {
         true => Ok(text.to_owned()),
@@ -220,15 +225,8 @@ fn text(text: &str) -> Result<String, Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::State;
     use crate::scanpush::tasks::sample::task;
-
-    #[test]
-    fn states_are_separated_by_commas() {
-        assert_eq!(
-            parse_states("running, failed").unwrap(),
-            [State::Running, State::Failed]
-        );
-    }
 
     #[test]
     fn running_tasks_are_filtered_as_the_database_does() {

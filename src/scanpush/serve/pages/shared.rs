@@ -1,9 +1,9 @@
 //! What several pages have in common: messages after an order, buttons, facts, the table of tasks.
 
-use crate::flags::Flag;
+use crate::flags::{Flag, values};
 use crate::http_server::Response;
+use crate::model::State;
 use crate::model::task::Priority;
-use crate::model::{Invalid, State};
 use crate::scanpush::serve::known_task::TaskRow;
 use crate::scanpush::serve::layout::{Layout, page};
 use crate::scanpush::serve::orders::{JobOrder, TaskOrder};
@@ -233,12 +233,7 @@ impl Message {
 /// The priority in a form.
 pub fn priority(context: &Context<'_>) -> Result<Priority, Problem> {
     let mut reader = context.form(&[PRIORITY])?;
-    let priority = reader.value(&PRIORITY, |text| {
-        let number = text.parse::<u64>();
-        number
-            .map_err(|_| Invalid::new(text, "is not a number from 0 to 9"))
-            .and_then(Priority::try_from)
-    })?;
+    let priority = reader.value(&PRIORITY, values::priority)?;
     reader.finish()?;
     Ok(priority)
 }
