@@ -23,8 +23,8 @@ pub enum Reason {
     NeededBy(&'static str),
     /// The connection is plaintext and the broker supports the crate's protocol versions.
     Supported,
-    /// The broker has removed the crate's protocol versions.
-    TooNew,
+    /// The broker does not support the protocol versions of the client on the crate.
+    NotSupported,
 }
 
 impl fmt::Display for KafkaClient {
@@ -40,7 +40,10 @@ impl fmt::Display for KafkaClient {
                 f,
                 "{name} (plaintext, and the broker supports its protocol versions)"
             ),
-            Reason::TooNew => write!(f, "{name} (the broker is Kafka 4.0 or newer)"),
+            Reason::NotSupported => write!(
+                f,
+                "{name} (the broker is not Kafka 2.1 to 3.9, which the client on the kafka crate needs)"
+            ),
         }
     }
 }
@@ -52,7 +55,7 @@ pub(super) fn choose(settings: &KafkaSettings) -> Result<KafkaClient, KafkaError
         (ClientChoice::Crate, _) => return Ok(KafkaClient::Crate(Reason::Named)),
         (ClientChoice::Auto, None) => match first_that_answers(settings.brokers()) {
             Ok(_) => return Ok(KafkaClient::Crate(Reason::Supported)),
-            Err(KafkaError::Incompatible { .. }) => KafkaClient::Librdkafka(Reason::TooNew),
+            Err(KafkaError::Incompatible { .. }) => KafkaClient::Librdkafka(Reason::NotSupported),
             Err(error) => return Err(error),
         },
         (ClientChoice::Librdkafka, _) => KafkaClient::Librdkafka(Reason::Named),
@@ -80,8 +83,8 @@ mod tests {
                 "librdkafka (needed for -kafka-tls)",
             ),
             (
-                KafkaClient::Librdkafka(Reason::TooNew),
-                "librdkafka (the broker is Kafka 4.0 or newer)",
+                KafkaClient::Librdkafka(Reason::NotSupported),
+                "librdkafka (the broker is not Kafka 2.1 to 3.9, which the client on the kafka crate needs)",
             ),
         ] {
             assert_eq!(client.to_string(), text);

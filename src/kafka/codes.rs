@@ -36,7 +36,7 @@ pub(super) fn describe_code(code: i16) -> &'static str {
         35 => "the broker refuses this program's protocol version",
         56 => "the broker's disk has failed",
         58 => "wrong user name or password: see -kafka-user and -kafka-password-file",
-        74..=76 => "the partition's leader has moved",
+        74 | 75 => "the partition's leader has moved",
         _ => "unknown error code: see the broker's log",
     }
 }

@@ -124,7 +124,7 @@ impl fmt::Display for KafkaError {
             }
             KafkaError::Incompatible { address } => write!(
                 f,
-                "{address}: this Kafka speaks only newer protocol versions than the kafka crate (KIP-896): leave -kafka-client out, or use Kafka 3.9 or older"
+                "{address}: this Kafka does not speak the protocol versions of the client on the kafka crate, which Kafka 2.1 to 3.9 do (KIP-896): leave -kafka-client out"
             ),
             KafkaError::Settings(wrong) => f.write_str(wrong),
             KafkaError::WithoutLibrdkafka => f.write_str(

@@ -17,6 +17,11 @@ pub const TESTS: &[Test] = &[
         Needs::KafkaAndRedis,
         findings,
     ),
+    (
+        "a_topic_with_the_documented_settings_refuses_batches_that_expand",
+        Needs::KafkaAndRedis,
+        refused_by_broker,
+    ),
 ];
 
 /// Memory that scand may have taken after the bombs, in MiB. It takes about 30 before.
@@ -26,14 +31,14 @@ fn task(fleet: &Fleet, id: &str) -> String {
     json!({"task_id": id, "ip_range": fleet.network(0), "ports": "443", "band_width": "9000", "wait_s": 0}).to_string()
 }
 
-/// Codecs and the megabytes to which the batches expand. Over TLS and with a login gzip is never decompressed, whatever it expands to, and each record
-/// takes up to a second to be skipped.
-fn bombs() -> &'static [(&'static str, usize)] {
-    match is_secure_run() {
-        true => &[("gzip", 5)],
-        false => &[("gzip", 100), ("gzip", 400), ("zstd", 400)],
-    }
-}
+/// Codec, number of records and bytes of each record of the batches. The last ones have so many records that they cannot be skipped one by one.
+const BOMBS: [(&str, usize, usize); 5] = [
+    ("gzip", 100, 1_000_000),
+    ("gzip", 400, 1_000_000),
+    ("zstd", 400, 1_000_000),
+    ("gzip", 400_000, 100),
+    ("zstd", 400_000, 100),
+];
 
 /// Why they are skipped.
 fn reason() -> &'static str {
@@ -49,15 +54,15 @@ fn tasks() {
         let server = fleet.ready_scand("a", &["-kafka-client", client]);
         fleet.push_raw(&[task(&fleet, "before")]);
         assert_eq!(fleet.wait_ended("before", SOON).status, State::Completed);
-        for (number, &(codec, megabytes)) in bombs().iter().enumerate() {
-            // The kafka crate's client waits at zstd, because librdkafka could read it.
-            if codec == "zstd" && client == "auto" && !crate::support::is_kafka_4() {
-                continue;
-            }
-            fleet.produce_bomb("tasks", codec, megabytes);
+        for (number, (codec, records, bytes)) in BOMBS.into_iter().enumerate() {
+            fleet.produce_bomb("tasks", codec, records, bytes);
             let id = format!("after-{number}");
             fleet.push_raw(&[task(&fleet, &id)]);
             assert_eq!(fleet.wait_ended(&id, SOON).status, State::Completed);
+            eprintln!(
+                "{client} {codec} {records}: {} MiB",
+                memory_mib(&server, "VmHWM")
+            );
         }
         let log = server.log();
         let skipped = format!(
@@ -72,8 +77,8 @@ fn tasks() {
         fleet.wait_committed(shared_kafka());
         // Nothing is skipped of a batch that is compressed as usual.
         let codecs: &[&str] = match is_secure_run() {
-            true => &["snappy"],
-            false => &["gzip", "snappy"],
+            true => &["snappy", "lz4", "zstd"],
+            false => &["gzip", "snappy", "lz4", "zstd"],
         };
         for &codec in codecs {
             fleet.produce_with("tasks", &[task(&fleet, codec)], codec);
@@ -87,8 +92,7 @@ fn findings() {
     let _server = fleet.ready_scand("a", &[]);
     fleet.push_raw(&[task(&fleet, "before")]);
     assert_eq!(fleet.wait_ended("before", SOON).status, State::Completed);
-    let megabytes = if is_secure_run() { 5 } else { 400 };
-    fleet.produce_bomb("results", "gzip", megabytes);
+    fleet.produce_bomb("results", "gzip", 400, 1_000_000);
     fleet.push_raw(&[task(&fleet, "after")]);
     assert_eq!(fleet.wait_ended("after", SOON).status, State::Completed);
     let topic = fleet.topic("results");
@@ -108,5 +112,34 @@ fn findings() {
             assert!(text.contains(reason()), "{text}");
             output.stdout.iter().filter(|&&byte| byte == b'\n').count() == 256
         });
+    }
+}
+
+/// The settings are those of docs/operations.md.
+fn refused_by_broker() {
+    let page = include_str!("../../docs/operations.md");
+    let settings = page
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("--add-config "))
+        .unwrap();
+    let fleet = Fleet::new("bombs-refused").with_standin(&json!({}));
+    let topic = fleet.topic("tasks");
+    let configs = settings.split(',').flat_map(|config| ["--config", config]);
+    let words: Vec<&str> = ["--create", "--topic", &topic]
+        .into_iter()
+        .chain(configs)
+        .collect();
+    shared_kafka().tool("topic", &words).unwrap();
+    for codec in ["gzip", "lz4", "zstd"] {
+        assert!(
+            !fleet.try_produce_bomb("tasks", codec, 5, 1_000_000),
+            "{codec}"
+        );
+    }
+    let _server = fleet.ready_scand("a", &[]);
+    // Any other batch is stored in a form that every client reads.
+    for codec in ["gzip", "snappy", "lz4", "zstd"] {
+        fleet.produce_with("tasks", &[task(&fleet, codec)], codec);
+        assert_eq!(fleet.wait_ended(codec, SOON).status, State::Completed);
     }
 }

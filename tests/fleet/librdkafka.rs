@@ -1,4 +1,4 @@
-//! What is particular to the client on librdkafka: lz4, zstd and transactions, and how it reads ahead and reports errors.
+//! What is particular to the client on librdkafka: transactions, and how it reads ahead and reports errors.
 
 use crate::support::{Fleet, SOON, shared_kafka, wait_until};
 use crate::{Needs, Test};
@@ -9,17 +9,11 @@ use scan::kafka::{ClientChoice, Fetched, KafkaSettings, Messages, Producer, Read
 use scan::model::State;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::fs;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[
-    (
-        "topics_with_lz4_and_zstd_are_read_and_written_with_librdkafka",
-        Needs::KafkaAndRedis,
-        compressed,
-    ),
     (
         "records_of_aborted_transactions_are_not_scanned",
         Needs::KafkaAndRedis,
@@ -46,42 +40,6 @@ const LIBRDKAFKA: [&str; 2] = ["-kafka-client", "librdkafka"];
 
 fn task(fleet: &Fleet, id: &str, network: u32) -> String {
     json!({"task_id": id, "ip_range": fleet.network(network), "ports": "443", "band_width": "9000", "wait_s": 0}).to_string()
-}
-
-/// An administrator made the topics, and the broker compresses what it is sent.
-fn compressed() {
-    let fleet = Fleet::new("compressed").with_standin(&json!({}));
-    for (kind, codec) in [("tasks", "lz4"), ("results", "zstd"), ("status", "gzip")] {
-        let topic = fleet.topic(kind);
-        let codec = format!("compression.type={codec}");
-        let words = ["--create", "--topic", &topic, "--config", &codec];
-        shared_kafka().tool("topic", &words).unwrap();
-    }
-    let server = fleet.ready_scand("a", &LIBRDKAFKA);
-    for (network, codec) in (0..).zip(["none", "gzip", "snappy", "lz4", "zstd"]) {
-        fleet.produce_with("tasks", &[task(&fleet, codec, network)], codec);
-    }
-    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
-        assert_eq!(fleet.wait_ended(codec, SOON).status, State::Completed);
-        assert_eq!(fleet.findings(codec).len(), 256);
-    }
-    assert!(
-        server
-            .log()
-            .contains("connected with librdkafka (as -kafka-client says)")
-    );
-    fleet.wait_committed(shared_kafka());
-    let topic = fleet.topic("results");
-    let words = [
-        &["results", "zstd", "-json", "-results-topic", &topic][..],
-        &LIBRDKAFKA,
-    ]
-    .concat();
-    let output = fleet.scanpush(&words);
-    assert_eq!(
-        String::from_utf8(output.stdout).unwrap().lines().count(),
-        256
-    );
 }
 
 fn aborted() {
@@ -178,17 +136,7 @@ fn damaged() {
     for id in ["before", "damaged", "after"] {
         fleet.produce_to("tasks", 0, &task(&fleet, id, 0));
     }
-    kafka.0.stop().unwrap();
-    let topic = fleet.topic("tasks");
-    let file = format!("data/{topic}-0/00000000000000000000.log");
-    let log = kafka.0.folder.join(file);
-    let mut bytes = fs::read(&log).unwrap();
-    let second = 12 + i32::from_be_bytes(bytes[8..12].try_into().unwrap()) as usize;
-    // Beyond the headers of the batch and of the record: no longer UTF-8.
-    bytes[second + 80] ^= 0xff;
-    fs::write(&log, bytes).unwrap();
-    kafka.0.restart().unwrap();
-
+    fleet.damage(&kafka.0, "tasks", 1);
     let server = fleet.ready_scand("a", &LIBRDKAFKA);
     for id in ["before", "after"] {
         assert_eq!(fleet.wait_ended(id, SOON).status, State::Completed);

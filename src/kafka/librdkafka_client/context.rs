@@ -1,5 +1,6 @@
 //! Receives what librdkafka reports on its own threads: errors, log lines, statistics, delivery reports. Stores it for the clients.
 
+use super::batch_end::first_offset;
 use super::causes::Causes;
 use super::config::STATISTICS_EVERY;
 use crate::model::text::one_line;
@@ -27,6 +28,8 @@ pub(super) struct Context {
     delivered: Condvar,
     /// Whether records or errors of assigned partitions were discarded while metadata was read.
     has_discarded: AtomicBool,
+    /// First offset of the last batch that could not be decompressed.
+    refused_batch: Mutex<Option<i64>>,
 }
 
 /// Which brokers can be used, and who leads which partition, by the last statistics.
@@ -96,6 +99,17 @@ impl Context {
     /// Whether any were since the last call.
     pub(super) fn take_discarded(&self) -> bool {
         self.has_discarded.swap(false, Ordering::Relaxed)
+    }
+
+    /// First offset of the last batch that could not be decompressed since the last call. librdkafka's error for the caller has none.
+    pub(super) fn take_refused_batch(&self) -> Option<i64> {
+        self.refused_batch().take()
+    }
+
+    fn refused_batch(&self) -> MutexGuard<'_, Option<i64>> {
+        self.refused_batch
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a send of this many messages.
@@ -203,6 +217,9 @@ impl ClientContext for Context {
     fn error(&self, error: Error, reason: &str) {
         if let Some(code) = error.rdkafka_error_code() {
             self.causes().add(code, reason);
+        }
+        if let Some(batch) = first_offset(reason) {
+            *self.refused_batch() = Some(batch);
         }
         debug!("librdkafka: {}", one_line(reason));
     }

@@ -5,6 +5,7 @@
 //! `rdkafka_assignment.c`). An error of a partition arrives without the partition's number, so then each partition is read by a consumer of its
 //! own.
 
+use super::batch_end::EndSearch;
 use super::config::{self, AWAY_AFTER, METADATA_EVERY, REQUEST_WAIT};
 use super::connection::{
     Leaders, bad_settings, call_error, code_of_broker, is_of_a_partition, open, topic_leaders,
@@ -187,9 +188,7 @@ impl Reader {
             };
             let Some(error) = own_error else { continue };
             let answer = match describe_failure(&self.topic, partition, cursor, &error) {
-                Fetched::Refused { reason, next } => {
-                    self.fetch_refused(partition, cursor, &reason, next)?
-                }
+                Fetched::Refused { reason, .. } => self.refuse(partition, cursor, &reason)?,
                 other => other,
             };
             if !answer.is_urgent() {
@@ -205,34 +204,35 @@ impl Reader {
         Ok(answers)
     }
 
-    /// The result for a batch that librdkafka cannot decompress. Without TLS and a login this program reads it itself, up to a limit, and so learns
-    /// where the batch ends; if that fails, the partition is away. Otherwise one offset is skipped.
-    fn fetch_refused(
-        &mut self,
-        partition: i32,
-        cursor: i64,
-        reason: &str,
-        next: i64,
-    ) -> Result<Fetched, KafkaError> {
-        let refused = |reason: &str, next: i64| Fetched::Refused {
+    /// The result for a batch that librdkafka cannot decompress, for `reason`. Over TLS or with a login, it is skipped.
+    fn refuse(&mut self, partition: i32, cursor: i64, reason: &str) -> Result<Fetched, KafkaError> {
+        if self.settings.security().needs_librdkafka().is_none() {
+            return self.fetch_refused(partition, cursor);
+        }
+        let next = self.end_of_refused(partition, cursor)?;
+        Ok(Fetched::Refused {
             reason: describe_records(&self.topic, partition, cursor, next, reason),
             next,
-        };
-        if self.settings.security().needs_librdkafka().is_some() {
-            return Ok(refused(reason, next));
-        }
+        })
+    }
+
+    /// As [`refuse`](Reader::refuse) without TLS and a login: this program's own fetch decompresses it, up to a limit. If that fails, the partition is away.
+    fn fetch_refused(&mut self, partition: i32, cursor: i64) -> Result<Fetched, KafkaError> {
+        let topic = self.topic.clone();
         let away = |reason: &str| Fetched::Away {
             reason: format!("partition {partition}: {reason}"),
         };
         let Some(address) = self.leaders.get(&partition).cloned().flatten() else {
             return Ok(away("the partition currently has no leader"));
         };
-        let topic = self.topic.clone();
         let doing = format!("{address}: read {topic}");
-        let fetched = self.caller.within(REQUEST_WAIT, &doing, move || {
-            Ok(plain_client::fetch_partition(
-                &address, &topic, partition, cursor,
-            ))
+        let fetched = self.caller.within(REQUEST_WAIT, &doing, {
+            let topic = topic.clone();
+            move || {
+                Ok(plain_client::fetch_partition(
+                    &address, &topic, partition, cursor,
+                ))
+            }
         });
         let fetched = match fetched {
             Err(KafkaError::Stopped) => return Err(KafkaError::Stopped),
@@ -240,8 +240,15 @@ impl Reader {
             Ok(Err(error)) => Err(format!("{doing}: {}", system_words(&error.to_string()))),
             Ok(Ok(found)) => Ok(found),
         };
-        Ok(match known_end(fetched, reason) {
-            Fetched::Refused { reason, next } => refused(&reason, next),
+        Ok(match known_end(fetched) {
+            Fetched::Refused { reason, next } => Fetched::Refused {
+                reason: describe_records(&topic, partition, cursor, next, &reason),
+                next,
+            },
+            Fetched::Unreadable { reason, next } => Fetched::Unreadable {
+                reason: describe_records(&topic, partition, cursor, next, &reason),
+                next,
+            },
             Fetched::Away { reason } => away(&reason),
             found => found,
         })
@@ -249,18 +256,65 @@ impl Reader {
 
     /// The error of one partition at `cursor`; none if it can be read, or does not answer in time.
     fn error_of(&self, partition: i32, cursor: i64) -> Result<Option<Error>, KafkaError> {
+        match self.session_at(partition, cursor)?.probe(&self.stop)? {
+            Probed::Failed(error) => Ok(Some(error)),
+            Probed::Readable | Probed::NoAnswer => Ok(None),
+        }
+    }
+
+    /// A session of its own for one partition.
+    fn session_at(&self, partition: i32, cursor: i64) -> Result<Session, KafkaError> {
         let mut session = Session::new(self.open()?);
         session.assign(&self.topic, &BTreeMap::from([(partition, cursor)]))?;
-        let deadline = Instant::now() + ISOLATE_WAIT;
-        while Instant::now() < deadline {
-            pause(&self.stop, Duration::ZERO)?;
-            match session.consumer.poll(SERVE_EVERY) {
-                Some(Ok(_) | Err(Error::PartitionEOF(_))) => return Ok(None),
-                Some(Err(error)) if is_of_a_partition(&error) => return Ok(Some(error)),
-                Some(Err(_)) | None => {}
+        Ok(session)
+    }
+
+    /// The first offset after the refused batch that contains `cursor`, or after the part of it that could be found in [`ISOLATE_ALL_WAIT`]. At least
+    /// `cursor` is skipped.
+    fn end_of_refused(&mut self, partition: i32, cursor: i64) -> Result<i64, KafkaError> {
+        let deadline = Instant::now() + ISOLATE_ALL_WAIT;
+        let mut session = self.session_at(partition, cursor)?;
+        let Some(batch) = session.refused_batch(&self.stop)? else {
+            return Ok(cursor + 1);
+        };
+        let ranges = self.ranges_of(&session, vec![partition])?;
+        let log_end = ranges
+            .get(&partition)
+            .map_or(cursor + 1, |range| range.next);
+        let mut search = EndSearch::new(cursor, log_end);
+        while let Some(offset) = search.question() {
+            let is_late = Instant::now() >= deadline;
+            if is_late || !session.seek(&self.topic, &BTreeMap::from([(partition, offset)])) {
+                break;
             }
+            search.answer(offset, session.refused_batch(&self.stop)? == Some(batch));
         }
-        Ok(None)
+        drop(session);
+        // Only this answer decides what is skipped: it is certainly about `last`, because its consumer has not read anything else.
+        let last = search.inside();
+        let is_sure = last == cursor
+            || self
+                .session_at(partition, last)?
+                .refused_batch(&self.stop)?
+                == Some(batch);
+        Ok(if is_sure { last + 1 } else { cursor + 1 })
+    }
+
+    /// The logs of `partitions`, which have leaders.
+    fn ranges_of(
+        &mut self,
+        session: &Session,
+        partitions: Vec<i32>,
+    ) -> Result<BTreeMap<i32, LogRange>, KafkaError> {
+        let doing = format!("look up the offsets of {}", self.topic);
+        let (consumer, topic) = (session.consumer.clone(), self.topic.clone());
+        let ranges = self.caller.within(
+            LOG_RANGE_WAIT + REQUEST_WAIT,
+            &format!("{}: {doing}", self.settings),
+            move || Ok(log_ranges(&consumer, &topic, &partitions)),
+        )?;
+        ranges
+            .map_err(|error| call_error(session.consumer.context(), &self.settings, &doing, &error))
     }
 }
 
@@ -276,21 +330,12 @@ impl ReaderClient for Reader {
 
     fn log_ranges(&mut self) -> Result<BTreeMap<i32, LogRange>, KafkaError> {
         let session = self.take_session()?;
-        let doing = format!("look up the offsets of {}", self.topic);
-        let (consumer, topic) = (session.consumer.clone(), self.topic.clone());
-        let led: Vec<i32> = self
+        let led = self
             .leaders
             .iter()
             .filter_map(|(&partition, leader)| leader.as_ref().map(|_| partition))
             .collect();
-        let ranges = self.caller.within(
-            LOG_RANGE_WAIT + REQUEST_WAIT,
-            &format!("{}: {doing}", self.settings),
-            move || Ok(log_ranges(&consumer, &topic, &led)),
-        )?;
-        let ranges = ranges.map_err(|error| {
-            call_error(session.consumer.context(), &self.settings, &doing, &error)
-        })?;
+        let ranges = self.ranges_of(&session, led)?;
         self.session = Some(session);
         Ok(ranges)
     }
@@ -314,10 +359,10 @@ impl ReaderClient for Reader {
             if let Some(error) = read.error {
                 // A partition that returned a result is not the cause.
                 let is_only = readable.len() == 1;
+                session.end();
                 let mut suspects = readable;
                 suspects.retain(|partition, _| !read.answers.contains_key(partition));
                 answers.extend(self.isolate(&suspects, is_only, &error)?);
-                session.positions.clear();
             }
             answers.extend(read.answers);
             for (partition, reason) in session.away(&self.settings)? {
@@ -334,18 +379,12 @@ impl ReaderClient for Reader {
     }
 }
 
-/// What to answer for a batch that librdkafka cannot decompress, for `own_reason`, by this program's own fetch, or by its error: nothing may be skipped
-/// while nothing is known.
-fn known_end(fetched: Result<Option<Fetched>, String>, own_reason: &str) -> Fetched {
+/// What to answer for a batch that librdkafka cannot decompress, by this program's own fetch: nothing may be skipped while nothing is known.
+fn known_end(fetched: Result<Option<Fetched>, String>) -> Fetched {
     let away = |reason: &str| Fetched::Away {
         reason: reason.to_owned(),
     };
     match fetched {
-        // lz4 and zstd, which only librdkafka decompresses.
-        Ok(Some(Fetched::Unreadable { next, .. })) => Fetched::Refused {
-            reason: own_reason.to_owned(),
-            next,
-        },
         Ok(Some(Fetched::Gone)) => away("the broker does not know it now"),
         Ok(Some(found)) => found,
         Ok(None) => away("the broker returned no batch of it"),
@@ -378,6 +417,13 @@ impl Session {
             since: other.since,
             ..self
         }
+    }
+
+    /// Stops reading. The next call takes another consumer. Otherwise this one would decompress the batch that has failed again and again.
+    fn end(&mut self) {
+        // It fails only if the consumer is closed.
+        let _ = self.consumer.unassign();
+        self.positions.clear();
     }
 
     /// Makes the next call read metadata.
@@ -473,6 +519,29 @@ impl Session {
         Ok(Read { answers, error })
     }
 
+    /// What the only partition returns at its position.
+    fn probe(&self, stop: &Receiver<()>) -> Result<Probed, KafkaError> {
+        let deadline = Instant::now() + ISOLATE_WAIT;
+        while Instant::now() < deadline {
+            pause(stop, Duration::ZERO)?;
+            match self.consumer.poll(SERVE_EVERY) {
+                Some(Ok(_) | Err(Error::PartitionEOF(_))) => return Ok(Probed::Readable),
+                Some(Err(error)) if is_of_a_partition(&error) => return Ok(Probed::Failed(error)),
+                Some(Err(_)) | None => {}
+            }
+        }
+        Ok(Probed::NoAnswer)
+    }
+
+    /// First offset of the batch at the position of the only partition, if librdkafka cannot decompress it.
+    fn refused_batch(&self, stop: &Receiver<()>) -> Result<Option<i64>, KafkaError> {
+        self.consumer.context().take_refused_batch();
+        Ok(match self.probe(stop)? {
+            Probed::Failed(_) => self.consumer.context().take_refused_batch(),
+            Probed::Readable | Probed::NoAnswer => None,
+        })
+    }
+
     /// The next event of the assigned partitions, waiting up to `wait` for it. Handles librdkafka's own events.
     fn next(&mut self, topic: &str, wait: Duration) -> Event {
         let Some(event) = self.consumer.poll(wait) else {
@@ -538,6 +607,15 @@ impl Session {
         }
         Ok(away)
     }
+}
+
+/// What a partition returned at an offset.
+enum Probed {
+    /// A record, or the end of the log.
+    Readable,
+    Failed(Error),
+    /// Nothing in [`ISOLATE_WAIT`].
+    NoAnswer,
 }
 
 /// What a consumer returned.
@@ -657,13 +735,6 @@ mod tests {
             ),
             (Ok(Some(Fetched::Gap { next: 4 })), Fetched::Gap { next: 4 }),
             (
-                Ok(Some(Fetched::Unreadable {
-                    reason: reason(),
-                    next: 9,
-                })),
-                refused("own", 9),
-            ),
-            (
                 Ok(Some(Fetched::Refused {
                     reason: reason(),
                     next: 9,
@@ -671,7 +742,7 @@ mod tests {
                 refused("r", 9),
             ),
         ] {
-            assert_eq!(known_end(fetched, "own"), expected);
+            assert_eq!(known_end(fetched), expected);
         }
     }
 }

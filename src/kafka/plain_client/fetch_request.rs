@@ -1,10 +1,11 @@
 //! Fetch requests, on connections of their own: the `kafka` crate decompresses what it fetches without any bound, and makes the broker convert it
 //! to a format that Kafka 4.0 no longer has.
 //!
-//! Of version 4 the first batch of an answer is complete even if it is larger than requested.
+//! The first batch of an answer is complete even if it is larger than requested (KIP-74).
 
 use super::api_versions::{CLIENT_ID, FETCH_VERSION, connect};
-use super::record_batches::{Budget, Bytes, decode};
+use super::bytes::Bytes;
+use super::record_batches::{Budget, decode};
 use crate::kafka::codes::describe_code;
 use crate::kafka::fetched::Fetched;
 use std::collections::BTreeMap;
@@ -121,6 +122,8 @@ fn request(correlation: i32, topic: &str, cursors: &[Cursor], wait: Duration) ->
     body.extend(1i32.to_be_bytes());
     body.extend(FETCH_BYTES.to_be_bytes());
     body.push(0);
+    // Without a fetch session (KIP-227): its id and epoch.
+    body.extend([0i32, -1].map(i32::to_be_bytes).concat());
     // One topic.
     body.extend(1i32.to_be_bytes());
     put_text(&mut body, topic);
@@ -131,9 +134,15 @@ fn request(correlation: i32, topic: &str, cursors: &[Cursor], wait: Duration) ->
     );
     for (partition, offset) in cursors {
         body.extend(partition.to_be_bytes());
+        // Whatever the epoch of its leader is (KIP-320).
+        body.extend((-1i32).to_be_bytes());
         body.extend(offset.to_be_bytes());
+        // The beginning of the log, which only a replica tells.
+        body.extend((-1i64).to_be_bytes());
         body.extend(FETCH_BYTES.to_be_bytes());
     }
+    // No topic leaves the session.
+    body.extend(0i32.to_be_bytes());
     let size = i32::try_from(body.len()).unwrap_or(i32::MAX).to_be_bytes();
     [&size[..], &body].concat()
 }
@@ -175,6 +184,9 @@ fn parse(
         return None;
     }
     let _throttle_ms = bytes.i32()?;
+    // These are about fetch sessions.
+    let _code = bytes.i16()?;
+    let _session = bytes.i32()?;
     let mut found = BTreeMap::new();
     for _ in 0..bytes.i32()? {
         let name = usize::try_from(bytes.i16()?).ok()?;
@@ -184,6 +196,7 @@ fn parse(
             let code = bytes.i16()?;
             let end = bytes.i64()?;
             let _last_stable = bytes.i64()?;
+            let _log_start = bytes.i64()?;
             let aborted = usize::try_from(bytes.i32()?).unwrap_or(0);
             bytes.take(aborted.checked_mul(16)?)?;
             let records = usize::try_from(bytes.i32()?).unwrap_or(0);
@@ -234,11 +247,13 @@ mod tests {
 
     /// An answer about `partition` of the topic `t`, without records.
     fn answer(correlation: i32, partition: i32, code: i16, end: i64) -> Vec<u8> {
-        let mut bytes = [correlation, 0, 1].map(i32::to_be_bytes).concat();
+        let mut bytes = [correlation, 0].map(i32::to_be_bytes).concat();
+        bytes.extend(0i16.to_be_bytes());
+        bytes.extend([0, 1].map(i32::to_be_bytes).concat());
         put_text(&mut bytes, "t");
         bytes.extend([1, partition].map(i32::to_be_bytes).concat());
         bytes.extend(code.to_be_bytes());
-        bytes.extend([end, end].map(i64::to_be_bytes).concat());
+        bytes.extend([end, end, 0].map(i64::to_be_bytes).concat());
         // No list of aborted transactions, no records.
         bytes.extend([-1i32, 0].map(i32::to_be_bytes).concat());
         bytes
@@ -282,8 +297,8 @@ mod tests {
         let bytes = request(1, "topic", &[(0, 7), (3, 9)], Duration::from_millis(500));
         let size = i32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         assert_eq!(usize::try_from(size), Ok(bytes.len() - 4));
-        let last = [&3i32.to_be_bytes()[..], &9i64.to_be_bytes()].concat();
-        assert_eq!(bytes[bytes.len() - 16..bytes.len() - 4], last);
+        let last = [&3i32.to_be_bytes()[..], &[0xff; 4], &9i64.to_be_bytes()].concat();
+        assert_eq!(bytes[bytes.len() - 32..bytes.len() - 16], last);
     }
 
     proptest! {

@@ -9,14 +9,16 @@
 //! | `api_versions.rs` | checks that a broker is reachable, is Kafka, and supports the crate's protocol versions |
 //! | `connection.rs` | a connection that is re-established after an error |
 //! | `reader.rs` | reading from the caller's cursors without loss |
-//! | `fetch_request.rs`, `record_batches.rs` | Kafka's protocol: Fetch, and the records in an answer |
+//! | `fetch_request.rs`, `record_batches.rs`, `decompress.rs`, `bytes.rs` | Kafka's protocol: Fetch, and the records in an answer |
 //! | `producer.rs`, `batches.rs`, `partitioner.rs` | sending, and what is acknowledged |
 //! | `group_offsets.rs` | the offsets of a consumer group |
 //! | `errors.rs` | converts the crate's errors |
 
 pub(super) mod api_versions;
 mod batches;
+mod bytes;
 mod connection;
+mod decompress;
 mod errors;
 mod fetch_request;
 mod group_offsets;

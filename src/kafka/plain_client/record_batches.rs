@@ -1,51 +1,52 @@
-//! Records from the bytes of an answer to Fetch: batches of format v2 (Kafka 0.11 and newer). Pure.
+//! Records from the bytes of an answer to Fetch: batches of format v2 (KIP-98, Kafka 0.11 and newer). Pure.
 //!
-//! A small compressed batch may expand to any size, so decompression ends at [`BATCH_BYTES_MAX`], and the batch is refused. A [`Budget`] bounds what
-//! many batches expand to.
+//! A [`Budget`] bounds what the batches of one fetch expand to.
 
+use super::bytes::Bytes;
+use super::decompress::{BATCH_BYTES_MAX, Refusal, decompress};
 use crate::kafka::fetched::{Fetched, RECORD_OVERHEAD_BYTES, Record};
-use flate2::read::GzDecoder;
-use std::io::Read;
+use crc::{CRC_32_ISCSI, Crc, Table};
 
-/// Size up to which a batch of records is decompressed, in bytes.
-pub(super) const BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Records that the header of a batch may announce. A larger batch is refused before it is decompressed.
 const BATCH_RECORDS_MAX: i32 = 600_000;
 /// Bytes of records after which a fetch stops, [`RECORD_OVERHEAD_BYTES`] for each record included. The next fetch continues there.
-const DECODED_BYTES: usize = 4 * 1024 * 1024;
+const FETCH_RECORDS_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of decompressed batches after which a fetch stops. The last batch may exceed them.
-const UNPACKED_BYTES: usize = BATCH_BYTES_MAX;
+const FETCH_UNPACKED_BYTES: usize = BATCH_BYTES_MAX;
 
 /// Offset and length before each batch, in bytes. The length does not include them.
 const BATCH_PREFIX_BYTES: usize = 12;
 /// The header of a batch with its prefix, in bytes.
 const BATCH_HEADER_BYTES: usize = 61;
-/// How snappy-java, which Kafka uses, begins: a magic number, then two versions of 4 bytes each.
-const SNAPPY_JAVA_MAGIC: &[u8] = b"\x82SNAPPY\0";
-/// Length of the header of snappy-java.
-const SNAPPY_JAVA_HEADER_BYTES: usize = 16;
+/// Where the checksum of a batch is, and where the bytes begin that it is of.
+const CHECKSUM_AT: usize = 17;
+const CHECKED_FROM: usize = 21;
+/// The checksum of a batch: CRC-32C.
+const CHECKSUM: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
+/// Attribute of a batch that is a transaction marker.
+const IS_MARKER: i16 = 0x20;
 
 /// What one fetch may still decode, over all its partitions and answers.
 #[derive(Debug)]
 pub(super) struct Budget {
-    /// Bytes of records, as for [`DECODED_BYTES`].
-    decoded: usize,
-    /// Bytes of decompressed batches, as for [`UNPACKED_BYTES`].
+    /// Bytes of records, as for [`FETCH_RECORDS_BYTES`].
+    records: usize,
+    /// Bytes of decompressed batches, as for [`FETCH_UNPACKED_BYTES`].
     unpacked: usize,
 }
 
 impl Default for Budget {
     fn default() -> Budget {
         Budget {
-            decoded: DECODED_BYTES,
-            unpacked: UNPACKED_BYTES,
+            records: FETCH_RECORDS_BYTES,
+            unpacked: FETCH_UNPACKED_BYTES,
         }
     }
 }
 
 impl Budget {
     /// Counts what a batch was decompressed to; one that was not may have taken as much as is allowed.
-    fn unpack(&mut self, unpacked: Result<Vec<u8>, Undecodable>) -> Result<Vec<u8>, Undecodable> {
+    fn unpack(&mut self, unpacked: Result<Vec<u8>, Refusal>) -> Result<Vec<u8>, Refusal> {
         let bytes = unpacked.as_ref().map_or(BATCH_BYTES_MAX, Vec::len);
         self.unpacked = self.unpacked.saturating_sub(bytes);
         unpacked
@@ -53,7 +54,7 @@ impl Budget {
 
     /// Whether one more batch may be decoded. True for a new budget, so each fetch makes progress.
     pub(super) fn has_room(&self) -> bool {
-        self.decoded > 0 && self.unpacked > 0
+        self.records > 0 && self.unpacked > 0
     }
 }
 
@@ -80,15 +81,15 @@ pub(super) fn decode(bytes: &[u8], cursor: i64, budget: &mut Budget) -> Option<F
             Ok(()) => {}
             // What precedes it is delivered first.
             Err(_) if !into.records.is_empty() || next.is_some() => break,
-            Err(Undecodable::Here(reason)) => {
+            Err(Undecodable::Unreadable(reason)) => {
                 return Some(Fetched::Unreadable { reason, next: end });
             }
-            Err(Undecodable::Anywhere(reason)) => {
+            Err(Undecodable::Refused(reason)) => {
                 return Some(Fetched::Refused { reason, next: end });
             }
         }
         // The end of the batch may not have been reached.
-        if into.budget.decoded == 0 {
+        if into.budget.records == 0 {
             break;
         }
         next = Some(end);
@@ -100,13 +101,27 @@ pub(super) fn decode(bytes: &[u8], cursor: i64, budget: &mut Budget) -> Option<F
     }
 }
 
-/// Why a batch cannot be decoded.
+/// Why a batch cannot be decoded. For the two kinds see [`Fetched`].
 #[derive(Debug)]
 enum Undecodable {
-    /// This client cannot, but another can.
-    Here(String),
-    /// No client of this program can.
-    Anywhere(String),
+    Unreadable(String),
+    Refused(String),
+}
+
+impl From<Refusal> for Undecodable {
+    fn from(refusal: Refusal) -> Undecodable {
+        match refusal {
+            Refusal::Malformed => malformed(),
+            Refusal::TooLarge => Undecodable::Refused(format!(
+                "a compressed batch that expands to more than {} MiB",
+                BATCH_BYTES_MAX / 1024 / 1024
+            )),
+        }
+    }
+}
+
+fn malformed() -> Undecodable {
+    Undecodable::Refused("the batch is malformed".to_owned())
 }
 
 /// The records so far.
@@ -116,19 +131,15 @@ struct Decoded<'a> {
     budget: &'a mut Budget,
 }
 
-/// A batch as it is stored.
+/// A batch as it is stored: the offsets of its first and last record, and its bytes.
 struct Batch<'a> {
     base: i64,
     last: i64,
-    /// Whether the header's offsets and count are possible.
-    is_plausible: bool,
-    attributes: i16,
-    count: i32,
-    /// The format; only 2 is decoded.
-    magic: u8,
-    /// The records, compressed or not.
-    body: &'a [u8],
+    bytes: &'a [u8],
 }
+
+/// Number of the format that is decoded.
+const MAGIC: u8 = 2;
 
 impl<'a> Batch<'a> {
     /// The first batch of `bytes`, and what follows it. None if it is not complete.
@@ -136,85 +147,63 @@ impl<'a> Batch<'a> {
         let mut head = Bytes(bytes);
         let base = head.i64()?;
         let length = usize::try_from(head.i32()?).ok()?;
-        let (batch, rest) = bytes.split_at_checked(BATCH_PREFIX_BYTES.checked_add(length)?)?;
-        let magic = *batch.get(16)?;
-        if magic != 2 {
-            // A single message, or several that are compressed; then this is the offset of the last one.
-            let old = Batch {
-                base,
-                last: base,
-                is_plausible: true,
-                attributes: 0,
-                count: 0,
-                magic,
-                body: &[],
-            };
-            return Some((old, rest));
-        }
-        let (header, body) = batch.split_at_checked(BATCH_HEADER_BYTES)?;
-        let mut fields = Bytes(header.get(21..)?);
-        let attributes = fields.i16()?;
-        let last_delta = i64::from(fields.i32()?);
-        let last = base.saturating_add(last_delta.max(0));
-        let count = Bytes(header.get(57..)?).i32()?;
-        // Compaction leaves fewer records than offsets, never more.
-        let is_plausible = last_delta >= 0 && (0..=last_delta + 1).contains(&i64::from(count));
-        let batch = Batch {
-            base,
-            last,
-            is_plausible,
-            attributes,
-            count,
-            magic,
-            body,
+        let (bytes, rest) = bytes.split_at_checked(BATCH_PREFIX_BYTES.checked_add(length)?)?;
+        // In older formats this offset is that of the last record.
+        let last = match bytes.get(16)? {
+            &MAGIC => base.saturating_add(Bytes(bytes.get(23..)?).i32()?.max(0).into()),
+            _ => base,
         };
-        Some((batch, rest))
+        Some((Batch { base, last, bytes }, rest))
     }
 
-    /// Adds the records at or after the cursor until [`DECODED_BYTES`] are reached. Errs at the first record whose offset is outside of the batch
-    /// or not above the previous one: the cursor would leave the batch with it, and skip records of others.
+    /// Adds the records at or after the cursor until the budget is used up. Errs at the first record whose offset is outside of the batch or not above
+    /// the previous one: the cursor would leave the batch with it, and skip records of others.
     fn decode(&self, into: &mut Decoded<'_>) -> Result<(), Undecodable> {
-        if self.magic != 2 {
-            return Err(Undecodable::Here(
-                "a message format older than Kafka 0.11".to_owned(),
+        if self.bytes.get(16) != Some(&MAGIC) {
+            return Err(Undecodable::Unreadable(
+                "the format of messages before Kafka 0.11, which the kafka crate's client does not read: use -kafka-client librdkafka".to_owned(),
             ));
         }
-        // A transaction marker.
-        if self.attributes & 0x20 != 0 {
+        let (header, body) = (self.bytes)
+            .split_at_checked(BATCH_HEADER_BYTES)
+            .ok_or_else(malformed)?;
+        let mut fields = Bytes(&header[CHECKSUM_AT..]);
+        let (Some(checksum), Some(attributes), Some(last_delta)) =
+            (fields.i32(), fields.i16(), fields.i32())
+        else {
+            return Err(malformed());
+        };
+        if CHECKSUM.checksum(&self.bytes[CHECKED_FROM..]) != checksum.cast_unsigned() {
+            return Err(Undecodable::Unreadable(
+                "the checksum of the batch is wrong: it was damaged on the way, or is damaged on the broker's disk".to_owned(),
+            ));
+        }
+        if attributes & IS_MARKER != 0 {
             return Ok(());
         }
-        if !self.is_plausible {
+        let count = Bytes(&header[BATCH_HEADER_BYTES - 4..])
+            .i32()
+            .ok_or_else(malformed)?;
+        // Compaction leaves fewer records than offsets, never more.
+        if last_delta < 0 || !(0..=i64::from(last_delta) + 1).contains(&i64::from(count)) {
             return Err(malformed());
         }
-        if self.count > BATCH_RECORDS_MAX {
-            return Err(Undecodable::Anywhere(format!(
-                "a batch of {} records, more than {BATCH_RECORDS_MAX}",
-                self.count
+        if count > BATCH_RECORDS_MAX {
+            return Err(Undecodable::Refused(format!(
+                "a batch of {count} records, more than {BATCH_RECORDS_MAX}"
             )));
         }
-        let unpacked;
-        let mut body = Bytes(match self.attributes & 7 {
-            0 => self.body,
-            1 => {
-                unpacked = into.budget.unpack(gunzip(self.body))?;
-                &unpacked
-            }
-            2 => {
-                unpacked = into.budget.unpack(unsnap(self.body))?;
-                &unpacked
-            }
-            3 | 4 => {
-                return Err(Undecodable::Here(
-                    "compressed with lz4 or zstd, which the kafka crate cannot read: use -kafka-client librdkafka, or set the topic's compression.type to \
-                     producer, snappy or gzip, and use snappy, gzip or none in its producers"
-                        .to_owned(),
-                ));
-            }
-            _ => return Err(malformed()),
-        });
-        let mut allowed = self.base;
-        for _ in 0..self.count {
-            let (offset, value) = body.record(self.base).ok_or_else(malformed)?;
+        match decompress(attributes, body) {
+            None => self.records(count, body, into),
+            Some(unpacked) => self.records(count, &into.budget.unpack(unpacked)?, into),
+        }
+    }
+
+    /// Adds `count` records of `body`, which is not compressed.
+    fn records(&self, count: i32, body: &[u8], into: &mut Decoded<'_>) -> Result<(), Undecodable> {
+        let (mut body, mut allowed) = (Bytes(body), self.base);
+        for _ in 0..count {
+            let (offset, value) = record(&mut body, self.base).ok_or_else(malformed)?;
             if !(allowed..=self.last).contains(&offset) {
                 return Err(malformed());
             }
@@ -222,137 +211,34 @@ impl<'a> Batch<'a> {
             if offset < into.cursor {
                 continue;
             }
-            if into.budget.decoded == 0 {
+            if into.budget.records == 0 {
                 break;
             }
             let record = Record::new(offset, value);
             let bytes = record.value.len() + RECORD_OVERHEAD_BYTES;
-            into.budget.decoded = into.budget.decoded.saturating_sub(bytes);
+            into.budget.records = into.budget.records.saturating_sub(bytes);
             into.records.push(record);
         }
         Ok(())
     }
 }
 
-fn malformed() -> Undecodable {
-    Undecodable::Anywhere("the batch is malformed".to_owned())
-}
-
-fn too_large() -> Undecodable {
-    Undecodable::Anywhere(format!(
-        "a compressed batch that expands to more than {} MiB",
-        BATCH_BYTES_MAX / 1024 / 1024
-    ))
-}
-
-fn gunzip(body: &[u8]) -> Result<Vec<u8>, Undecodable> {
-    let mut unpacked = Vec::new();
-    let limit = u64::try_from(BATCH_BYTES_MAX).unwrap_or(u64::MAX);
-    let read = GzDecoder::new(body)
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut unpacked);
-    match read {
-        Ok(bytes) if bytes > BATCH_BYTES_MAX => Err(too_large()),
-        Ok(_) => Ok(unpacked),
-        Err(_) => Err(malformed()),
-    }
-}
-
-/// Both framings: snappy-java's chunks, each with its length, or snappy alone.
-fn unsnap(body: &[u8]) -> Result<Vec<u8>, Undecodable> {
-    let mut unpacked = Vec::new();
-    if !body.starts_with(SNAPPY_JAVA_MAGIC) {
-        unsnap_chunk(body, &mut unpacked)?;
-        return Ok(unpacked);
-    }
-    let mut chunks = Bytes(body.get(SNAPPY_JAVA_HEADER_BYTES..).unwrap_or_default());
-    while !chunks.0.is_empty() {
-        let chunk = chunks
-            .i32()
-            .and_then(|length| chunks.take(usize::try_from(length).ok()?));
-        unsnap_chunk(chunk.ok_or_else(malformed)?, &mut unpacked)?;
-    }
-    Ok(unpacked)
-}
-
-fn unsnap_chunk(chunk: &[u8], unpacked: &mut Vec<u8>) -> Result<(), Undecodable> {
-    // What the chunk claims is checked before memory is reserved.
-    let claimed = snap::raw::decompress_len(chunk).map_err(|_| malformed())?;
-    if claimed > BATCH_BYTES_MAX - unpacked.len() {
-        return Err(too_large());
-    }
-    let chunk = snap::raw::Decoder::new().decompress_vec(chunk);
-    unpacked.extend(chunk.map_err(|_| malformed())?);
-    Ok(())
-}
-
-/// Bytes that are read from the front. Each method returns none if there are too few.
-pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
-
-impl<'a> Bytes<'a> {
-    pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    pub(super) fn i16(&mut self) -> Option<i16> {
-        self.array().map(i16::from_be_bytes)
-    }
-
-    pub(super) fn i32(&mut self) -> Option<i32> {
-        self.array().map(i32::from_be_bytes)
-    }
-
-    pub(super) fn i64(&mut self) -> Option<i64> {
-        self.array().map(i64::from_be_bytes)
-    }
-
-    /// A number of variable length in zigzag encoding.
-    fn varint(&mut self) -> Option<i64> {
-        let mut number = 0u64;
-        for shift in (0..64).step_by(7) {
-            let [byte] = self.array()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(((number >> 1) as i64) ^ -((number & 1) as i64));
-            }
-        }
-        None
-    }
-
-    /// Bytes after their length; none if the length is negative, as for a record without a key.
-    fn sized(&mut self) -> Option<Option<&'a [u8]>> {
-        let length = self.varint()?;
-        match usize::try_from(length) {
-            Ok(length) => self.take(length).map(Some),
-            Err(_) => Some(None),
-        }
-    }
-
-    /// Offset and value of the next record of a batch whose first offset is `base`.
-    fn record(&mut self, base: i64) -> Option<(i64, &'a [u8])> {
-        let length = usize::try_from(self.varint()?).ok()?;
-        let mut record = Bytes(self.take(length)?);
-        let _attributes = record.take(1)?;
-        let _timestamp = record.varint()?;
-        let offset = base.checked_add(record.varint()?)?;
-        let _key = record.sized()?;
-        Some((offset, record.sized()?.unwrap_or_default()))
-    }
+/// Offset and value of the next record of a batch whose first offset is `base`.
+fn record<'a>(body: &mut Bytes<'a>, base: i64) -> Option<(i64, &'a [u8])> {
+    let length = usize::try_from(body.varint()?).ok()?;
+    let mut record = Bytes(body.take(length)?);
+    let _attributes = record.take(1)?;
+    let _timestamp = record.varint()?;
+    let offset = base.checked_add(record.varint()?)?;
+    let _key = record.sized()?;
+    Some((offset, record.sized()?.unwrap_or_default()))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::decompress::packed::{gzip, lz4, snappy, snappy_java, zstd};
     use super::{decode as decode_within, *};
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
     use proptest::prelude::*;
-    use std::io::Write;
 
     fn decode(bytes: &[u8], cursor: i64) -> Option<Fetched> {
         decode_within(bytes, cursor, &mut Budget::default())
@@ -408,26 +294,20 @@ mod tests {
             body,
         ]
         .concat()
+        .with_checksum()
     }
 
-    fn gzip(body: &[u8]) -> Vec<u8> {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        encoder.write_all(body).unwrap();
-        encoder.finish().unwrap()
+    trait Checksummed {
+        /// The batch with the checksum of its present content.
+        fn with_checksum(self) -> Vec<u8>;
     }
 
-    fn snappy(body: &[u8]) -> Vec<u8> {
-        snap::raw::Encoder::new().compress_vec(body).unwrap()
-    }
-
-    fn snappy_java(chunks: &[&[u8]]) -> Vec<u8> {
-        let mut all = [SNAPPY_JAVA_MAGIC, &[0, 0, 0, 1, 0, 0, 0, 1]].concat();
-        for chunk in chunks {
-            let chunk = snappy(chunk);
-            all.extend(i32::try_from(chunk.len()).unwrap().to_be_bytes());
-            all.extend(chunk);
+    impl Checksummed for Vec<u8> {
+        fn with_checksum(mut self) -> Vec<u8> {
+            let checksum = CHECKSUM.checksum(&self[CHECKED_FROM..]);
+            self[CHECKSUM_AT..CHECKED_FROM].copy_from_slice(&checksum.to_be_bytes());
+            self
         }
-        all
     }
 
     fn records(fetched: Option<Fetched>) -> Vec<(i64, String)> {
@@ -451,15 +331,16 @@ mod tests {
             batch(16, 2, 2, &snappy_java(&[first, second])),
             // A transaction marker.
             batch(18, 0x30, 1, &[1, 2, 3]),
-            batch(19, 0, 1, &body(&[b"c"])),
+            batch(19, 3, 2, &lz4(&two)),
+            batch(21, 4, 2, &zstd(&two)),
         ]
         .concat();
         let all: Vec<i64> = records(decode(&log, 11)).into_iter().map(|r| r.0).collect();
-        assert_eq!(all, [11, 12, 13, 14, 15, 16, 17, 19]);
+        assert_eq!(all, [11, 12, 13, 14, 15, 16, 17, 19, 20, 21, 22]);
         // The answer ends in the middle of a batch.
         assert_eq!(
-            records(decode(&log[..log.len() - 1], 17)),
-            [(17, "b".to_owned())]
+            records(decode(&log[..log.len() - 1], 20)),
+            [(20, "b".to_owned())]
         );
         assert_eq!(decode(&log[..BATCH_HEADER_BYTES], 10), None);
         assert_eq!(
@@ -470,15 +351,12 @@ mod tests {
 
     #[test]
     fn a_bomb_is_refused_with_the_offset_after_it() {
-        let zeros = vec![b'0'; BATCH_BYTES_MAX];
-        let large = body(&[&zeros]);
-        // A chunk of 5 bytes that claims 4 GiB.
-        let claims = b"\xff\xff\xff\xff\x0f";
+        let large = body(&[&vec![b'0'; BATCH_BYTES_MAX]]);
         for (codec, bomb) in [
             (1, gzip(&large)),
             (2, snappy(&large)),
-            (2, snappy_java(&[&large[..1 << 24], &large[1 << 24..]])),
-            (2, claims.to_vec()),
+            (3, lz4(&large)),
+            (4, zstd(&large)),
         ] {
             let log = [
                 batch(5, codec, 1000, &bomb),
@@ -500,17 +378,31 @@ mod tests {
 
     #[test]
     fn what_precedes_an_undecodable_batch_is_delivered() {
-        let lz4 = batch(1, 3, 4, &[1, 2, 3]);
-        let log = [batch(0, 0, 1, &body(&[b"x"])), lz4].concat();
-        assert_eq!(records(decode(&log, 0)), [(0, "x".to_owned())]);
-        match decode(&log, 1) {
-            Some(Fetched::Unreadable { reason, next: 5 }) => assert!(reason.contains("lz4")),
-            other => panic!("{other:?}"),
+        let good = || batch(0, 0, 1, &body(&[b"x"]));
+        let mut old = batch(1, 0, 1, &[1, 2, 3]);
+        old[16] = 1;
+        let mut damaged = batch(1, 0, 1, &body(&[b"172.16.0.0/24"]));
+        let last = damaged.len() - 3;
+        damaged[last] ^= 1;
+        for (bad, expected) in [
+            (old, "the format of messages before Kafka 0.11"),
+            (damaged, "the checksum of the batch is wrong"),
+        ] {
+            let log = [good(), bad].concat();
+            assert_eq!(records(decode(&log, 0)), [(0, "x".to_owned())]);
+            match decode(&log, 1) {
+                Some(Fetched::Unreadable { reason, next: 2 }) => {
+                    assert!(reason.starts_with(expected), "{reason}");
+                }
+                other => panic!("{other:?}"),
+            }
         }
         for bad in [
             batch(0, 0, 2, b""),
             batch(0, 1, 1, b"not gzip"),
             batch(0, 2, 1, b"\xffnot snappy"),
+            batch(0, 3, 1, b"not lz4"),
+            batch(0, 4, 1, b"not zstd"),
             batch(0, 6, 1, b""),
         ] {
             assert!(matches!(decode(&bad, 0), Some(Fetched::Refused { .. })));
@@ -518,12 +410,18 @@ mod tests {
     }
 
     #[test]
+    fn the_checksum_is_that_of_the_specification() {
+        // The check value of CRC-32C.
+        assert_eq!(CHECKSUM.checksum(b"123456789"), 0xe306_9283);
+    }
+
+    #[test]
     fn many_small_records_are_delivered_in_parts() {
-        let count = DECODED_BYTES / RECORD_OVERHEAD_BYTES + 10;
+        let count = FETCH_RECORDS_BYTES / RECORD_OVERHEAD_BYTES + 10;
         let packed = gzip(&body(&vec![&b""[..]; count]));
         let log = batch(0, 1, i32::try_from(count).unwrap(), &packed);
         let first = records(decode(&log, 0)).len();
-        assert_eq!(first, DECODED_BYTES / RECORD_OVERHEAD_BYTES);
+        assert_eq!(first, FETCH_RECORDS_BYTES / RECORD_OVERHEAD_BYTES);
         assert_eq!(
             records(decode(&log, i64::try_from(first).unwrap())).len(),
             10
@@ -550,6 +448,7 @@ mod tests {
                 let records = pack(&body_at(deltas.iter().map(|&delta| (delta, &b"x"[..]))));
                 let mut log = batch(10, codec, 4, &records);
                 log[57..61].copy_from_slice(&count.to_be_bytes());
+                log = log.with_checksum();
                 log.extend(&next);
                 let (mut cursor, mut seen, mut refused) = (10, Vec::new(), None);
                 // Each fetch makes progress.
@@ -593,6 +492,7 @@ mod tests {
             let mut log = batch(5, codec, 1, &records);
             log[23..27].copy_from_slice(&last_delta.to_be_bytes());
             log[57..61].copy_from_slice(&count.to_be_bytes());
+            let log = log.with_checksum();
             let expected = Fetched::Refused {
                 reason: reason.to_owned(),
                 next: 6 + i64::from(last_delta.max(0)),
@@ -602,6 +502,7 @@ mod tests {
         // Compaction has removed all records, or all but a few.
         let mut log = batch(5, 0, 1000, b"");
         log[57..61].copy_from_slice(&[0; 4]);
+        let log = log.with_checksum();
         assert_eq!(decode(&log, 5), Some(Fetched::Gap { next: 1005 }));
     }
 
@@ -609,7 +510,13 @@ mod tests {
     fn many_small_bombs_are_unpacked_in_parts() {
         // Only a limited part of a value is kept, so the records alone say little.
         let zeros = vec![b'0'; 10 << 20];
-        for (codec, bomb) in [(1, gzip(&body(&[&zeros]))), (2, snappy(&body(&[&zeros])))] {
+        let bombs = body(&[&zeros]);
+        for (codec, bomb) in [
+            (1, gzip(&bombs)),
+            (2, snappy(&bombs)),
+            (3, lz4(&bombs)),
+            (4, zstd(&bombs)),
+        ] {
             let log: Vec<u8> = (0..20)
                 .flat_map(|offset| batch(offset, codec, 1, &bomb))
                 .collect();

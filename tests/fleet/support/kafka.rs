@@ -7,6 +7,8 @@ use super::wait::{SOON, wait_for, wait_until};
 use scan::kafka::{KafkaError, KafkaSettings, Reader};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
 
 /// kcat with the system's librdkafka: cargo's `LD_LIBRARY_PATH` has the folder of this project's own, which is built without zlib.
@@ -50,13 +52,19 @@ impl Fleet {
         self.kcat_produce(kind, &["-z", codec], records);
     }
 
-    /// Writes one batch of records that expands to `megabytes`, all zeros. With gzip 400 MB become 390 KB.
-    pub fn produce_bomb(&self, kind: &str, codec: &str, megabytes: usize) {
+    /// Writes one batch of `records` of `bytes` each, all zeros. With gzip 400 MB become 390 KB.
+    pub fn produce_bomb(&self, kind: &str, codec: &str, records: usize, bytes: usize) {
+        assert!(self.try_produce_bomb(kind, codec, records, bytes));
+    }
+
+    /// As [`Fleet::produce_bomb`]. Returns whether the broker has accepted it.
+    pub fn try_produce_bomb(&self, kind: &str, codec: &str, records: usize, bytes: usize) -> bool {
         let words = [
             "message.max.bytes=1000000000",
             "batch.size=2147483647",
             "batch.num.messages=1000000",
             "queue.buffering.max.kbytes=2000000",
+            "queue.buffering.max.messages=0",
             // Long enough for all records to be in the batch.
             "linger.ms=5000",
         ];
@@ -64,7 +72,7 @@ impl Fleet {
         let level = if codec == "gzip" { "9" } else { "-1" };
         let level = format!("compression.level={level}");
         let words = [&["-z", codec, "-X", &level][..], &words].concat();
-        self.kcat_produce(kind, &words, &vec![vec![b'0'; 1_000_000]; megabytes]);
+        self.try_kcat_produce(kind, &words, &vec![vec![b'0'; bytes]; records])
     }
 
     /// Writes one record to a partition of one of this fleet's topics.
@@ -77,7 +85,31 @@ impl Fleet {
         self.kcat_produce(kind, &["-p", &partition.to_string()], records);
     }
 
+    /// Damages a batch of partition 0 on the disk of `kafka`, the `number`th from 0 on: inverts a byte in the value of its first record.
+    pub fn damage(&self, kafka: &Peer, kind: &str, number: usize) {
+        let segment = format!("data/{}-0/00000000000000000000.log", self.topic(kind));
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(kafka.folder.join(segment))
+            .unwrap();
+        let mut batch = 0;
+        for _ in 0..number {
+            let mut length = [0; 4];
+            file.read_exact_at(&mut length, batch + 8).unwrap();
+            batch += 12 + u64::from(u32::from_be_bytes(length));
+        }
+        // Beyond the headers of the batch and of the record.
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, batch + 80).unwrap();
+        file.write_all_at(&[!byte[0]], batch + 80).unwrap();
+    }
+
     fn kcat_produce(&self, kind: &str, words: &[&str], records: &[impl AsRef<[u8]>]) {
+        assert!(self.try_kcat_produce(kind, words, records));
+    }
+
+    fn try_kcat_produce(&self, kind: &str, words: &[&str], records: &[impl AsRef<[u8]>]) -> bool {
         let mut kcat = kcat_command()
             .args(["-P", "-b", &self.kafka, "-t", &self.topic(kind)])
             .args(words)
@@ -91,7 +123,7 @@ impl Fleet {
             std::io::Write::write_all(&mut input, &[record, b"\n"].concat()).unwrap();
         }
         drop(input);
-        assert!(kcat.wait().unwrap().success());
+        kcat.wait().unwrap().success()
     }
 
     /// All records of one of this fleet's topics, read with kcat. Retries errors, because a broker that has just started may still be electing
