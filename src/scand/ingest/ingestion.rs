@@ -71,7 +71,7 @@ impl Poll {
                 "partition {partition} of {}, from offset {} on: {dropped} records whose offsets are not in ascending order",
                 self.topic, cursor.next
             );
-            self.report_skipped(dropped as u64, reason);
+            self.report_skipped(dropped as u64, &reason);
             if records.is_empty() {
                 // Without a pause the same records would be fetched in a loop until others follow them.
                 let _ = self.stop.recv_timeout(ALL_DROPPED_PAUSE);
@@ -86,7 +86,7 @@ impl Poll {
                 .map(|record| {
                     let histories = histories.filter(|_| record.offset < cursor.until);
                     let new = new_task(partition, record, &self.bounds, histories);
-                    kept_or_left_out(new, || rejections.allows(now))
+                    kept_or_left_out(new, || rejections.take_token(now))
                 })
                 .collect();
             let refusals_max = rejections.room(now);
@@ -162,7 +162,7 @@ impl Poll {
             }
             (Outcome::Refused { fence, reason }, _) => {
                 // Refused by the claim table, so not yet counted against the limit.
-                self.limits.rejected.allows(sent);
+                self.limits.rejected.take_token(sent);
                 let claim = Claim {
                     task_id: new.record_id.clone(),
                     fence,
@@ -176,12 +176,10 @@ impl Poll {
             }
             (Outcome::Duplicate, _) => {
                 let place = format!("partition {partition} offset {offset}");
-                match self.limits.duplicate.allows(sent) {
-                    true => warn!("pushed again at {place}, ignored"),
-                    false => {
-                        let last = format!("task {id} at {place}");
-                        self.limits.duplicate.leave_out(sent, last);
-                    }
+                let words = || format!("task {id} at {place}");
+                let duplicate = &mut self.limits.duplicate;
+                if duplicate.take_token_or_leave_out(sent, words) {
+                    warn!("pushed again at {place}, ignored");
                 }
             }
             (Outcome::Ended, _) => debug!("has already ended, not run again"),

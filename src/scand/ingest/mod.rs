@@ -12,7 +12,6 @@
 //! | `group_audit.rs` | compares the group's position with Kafka |
 //! | `ingestion.rs` | records into the claim table |
 //! | `records.rs` | decisions about records and offsets |
-//! | `report_limits.rs` | bounds how many invalid records and skipped batches are reported one by one |
 
 mod audit;
 mod audit_schedule;
@@ -22,11 +21,12 @@ mod partitions;
 mod phase;
 mod rebuild;
 mod records;
-mod report_limits;
 
 use crate::claim_table::{ClaimTable, Cursor};
 use crate::kafka::{Fetched, GroupOffsets, KafkaError, KafkaSettings, Reader};
+use crate::model::ReportLimit;
 use crate::model::lease::renew_every;
+use crate::model::report_limit::LeftOut;
 use crate::model::task_bounds::TaskBounds;
 use crate::scand::claims::held_claims::HeldClaims;
 use crate::scand::finalize::StateChange;
@@ -38,7 +38,6 @@ use crossbeam_channel::Sender;
 use log::{error, warn};
 use phase::IngestPhase;
 use rebuild::TaskHistories;
-use report_limits::{LeftOut, ReportLimit};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

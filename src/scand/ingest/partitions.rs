@@ -139,17 +139,17 @@ impl Poll {
         let lost = u64::try_from(next - cursor.next).unwrap_or(0);
         if self.skip(partition, cursor, next, lost)? {
             self.metrics.records_lost(lost);
-            self.report_skipped(lost, reason.to_owned());
+            self.report_skipped(lost, reason);
         }
         Ok(())
     }
 
     /// Logs that `count` records are skipped, or counts their batch if there have been too many.
-    pub(super) fn report_skipped(&mut self, count: u64, reason: String) {
+    pub(super) fn report_skipped(&mut self, count: u64, reason: &str) {
         let now = Instant::now();
-        match self.limits.skipped.allows(now) {
-            true => error!("{count} records are skipped: {reason}"),
-            false => self.limits.skipped.leave_out(now, reason),
+        let skipped = &mut self.limits.skipped;
+        if skipped.take_token_or_leave_out(now, || reason.to_owned()) {
+            error!("{count} records are skipped: {reason}");
         }
     }
 

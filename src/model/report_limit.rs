@@ -1,10 +1,10 @@
-//! Bounds how many records that are not ingested are reported one by one, so that a flood of them fills neither the log nor Redis nor
-//! `scan-status`. The others are counted, and a summary is logged from time to time. Pure: it reads no clock.
+//! Bounds how many records that are not used are reported one by one, so that a flood of them fills neither a log nor Redis nor `scan-status`.
+//! The others are counted, and a summary is logged from time to time.
 
-use crate::model::TokenBucket;
+use super::token_bucket::TokenBucket;
 use std::time::{Duration, Instant};
 
-/// Records of a kind that one server reports at once: a rejected record has a log line, a key in Redis and a record on `scan-status`; one that was
+/// Records of a kind that one process reports at once: a rejected record has a log line, a key in Redis and a record on `scan-status`; one that was
 /// pushed again, and a batch that is skipped, has a log line.
 const REPORTED_BURST: u32 = 100;
 /// After the burst, one more is reported in each such interval.
@@ -21,13 +21,13 @@ pub struct ReportLimit {
 
 /// The records since the last summary that were not reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct LeftOut {
+pub struct LeftOut {
     /// Their number.
-    pub(super) count: u64,
+    pub count: u64,
     /// When the first one came.
     since: Option<Instant>,
     /// The last one, as words for the log.
-    pub(super) last: String,
+    pub last: String,
 }
 
 impl Default for ReportLimit {
@@ -40,32 +40,45 @@ impl Default for ReportLimit {
 }
 
 impl ReportLimit {
-    /// Whether one more is reported at `now`.
-    pub(super) fn allows(&mut self, now: Instant) -> bool {
+    /// Takes a token for one more at `now`. Without one it is not to be reported, and the caller counts it with [`ReportLimit::leave_out`].
+    pub fn take_token(&mut self, now: Instant) -> bool {
         self.tokens.take(now)
     }
 
-    /// How many are reported at `now`.
-    pub(super) fn room(&mut self, now: Instant) -> u32 {
+    /// Takes a token for one more at `now`. Without one it is counted as left out; `words` describe it in the summary if it is the last one.
+    pub fn take_token_or_leave_out(
+        &mut self,
+        now: Instant,
+        words: impl FnOnce() -> String,
+    ) -> bool {
+        let is_reported = self.take_token(now);
+        if !is_reported {
+            self.leave_out(now, words());
+        }
+        is_reported
+    }
+
+    /// How many more can be reported at `now`.
+    pub fn room(&mut self, now: Instant) -> u32 {
         self.tokens.left(now)
     }
 
     /// Counts one that is not reported.
-    pub(super) fn leave_out(&mut self, now: Instant, last: String) {
+    pub fn leave_out(&mut self, now: Instant, last: String) {
         self.left_out.count += 1;
         self.left_out.since.get_or_insert(now);
         self.left_out.last = last;
     }
 
     /// What is to be logged at `now`: the first one is [`LEFT_OUT_SUMMARY_EVERY`] ago.
-    pub(super) fn due(&mut self, now: Instant) -> Option<LeftOut> {
+    pub fn due(&mut self, now: Instant) -> Option<LeftOut> {
         let since = self.left_out.since?;
         let is_due = now.saturating_duration_since(since) >= LEFT_OUT_SUMMARY_EVERY;
         is_due.then(|| std::mem::take(&mut self.left_out))
     }
 
-    /// What is to be logged before the thread ends.
-    pub(super) fn rest(&mut self) -> Option<LeftOut> {
+    /// What is to be logged before the thread that reads records ends.
+    pub fn rest(&mut self) -> Option<LeftOut> {
         let rest = std::mem::take(&mut self.left_out);
         (rest.count > 0).then_some(rest)
     }
@@ -80,9 +93,8 @@ mod tests {
         let (mut limit, start) = (ReportLimit::default(), Instant::now());
         let mut reported = 0;
         for n in 0..10_000 {
-            match limit.allows(start) {
-                true => reported += 1,
-                false => limit.leave_out(start, format!("offset {n}")),
+            if limit.take_token_or_leave_out(start, || format!("offset {n}")) {
+                reported += 1;
             }
         }
         assert_eq!(reported, REPORTED_BURST);
@@ -93,7 +105,7 @@ mod tests {
         assert_eq!(summary.count, u64::from(10_000 - REPORTED_BURST));
         assert_eq!(summary.last, "offset 9999");
         assert_eq!((limit.due(later), limit.rest()), (None, None));
-        assert!(limit.allows(later) && !limit.allows(later));
+        assert!(limit.take_token(later) && !limit.take_token(later));
         limit.leave_out(later, "offset 10000".into());
         assert_eq!(limit.rest().map(|rest| rest.count), Some(1));
     }
