@@ -1,7 +1,7 @@
 //! Batches that are small on the wire and expand to much more.
 
 use crate::kafka_cluster::memory_mib;
-use crate::support::{Fleet, SOON, is_secure_run, shared_kafka, wait_until};
+use crate::support::{FindingsDb, Fleet, SOON, is_secure_run, shared_kafka, wait_until};
 use crate::{Needs, Test};
 use scan::model::State;
 use serde_json::json;
@@ -112,6 +112,10 @@ fn findings() {
             assert!(text.contains(reason()), "{text}");
             output.stdout.iter().filter(|&&byte| byte == b'\n').count() == 256
         });
+        let db = FindingsDb::file(&fleet, &format!("{client}.db"));
+        let said = fleet.stored_once(&db, &["-kafka-client", client]);
+        assert_eq!(records_said_to_be_skipped(&said), lost(&db), "{said}");
+        assert!(said.contains(reason()) && lost(&db) > 0, "{said}");
     }
 }
 
@@ -142,4 +146,24 @@ fn refused_by_broker() {
         fleet.produce_with("tasks", &[task(&fleet, codec)], codec);
         assert_eq!(fleet.wait_ended(codec, SOON).status, State::Completed);
     }
+}
+
+/// The records that lines of `scanpush store` say it skipped.
+fn records_said_to_be_skipped(said: &str) -> u64 {
+    let lines = said.lines();
+    lines
+        .filter_map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let at = words.iter().position(|word| *word == "records")?;
+            let is_sum = words.get(at - 1) == Some(&"more");
+            let number = words[at - 1 - usize::from(is_sum)].parse::<u64>().ok()?;
+            line.contains("records are skipped").then_some(number)
+        })
+        .sum()
+}
+
+/// The records that the database counts as lost.
+fn lost(db: &FindingsDb) -> u64 {
+    let lines = db.lines("SELECT '' || sum(lost) AS line FROM positions");
+    lines.concat().parse().unwrap()
 }

@@ -1,6 +1,7 @@
 //! The thread `findings`: reads the topic of findings ahead of the database.
 
 use super::merge::{Offsets, Portion};
+use super::skip_log::Notice;
 use super::stop::{is_stopped, stopped_after};
 use super::topic::{Answer, Topic};
 use crate::kafka::FETCH_WAIT;
@@ -18,8 +19,8 @@ const ENDS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What the thread has read.
 pub enum Read {
-    /// Findings, and lines for the log.
-    Portions(Vec<Portion<StoredFinding>>, Vec<String>),
+    /// Findings, and what is to be printed.
+    Portions(Vec<Portion<StoredFinding>>, Vec<Notice>),
     /// The ends of the topic.
     Ends(Ends),
     /// Kafka could not be read; the thread tries again.

@@ -4,7 +4,8 @@
 use super::options::{self, Options};
 use super::outage::Outage;
 use super::progress::{Need, Progress, Report};
-use super::session::{self, End};
+use super::session::{self, End, Handover};
+use super::skip_log::SkipLog;
 use super::stop::stopped_after;
 use crate::exit::Failure;
 use crate::flags::Reader;
@@ -103,16 +104,34 @@ fn work(
     stop: &Receiver<()>,
 ) -> Result<End, StoreError> {
     let (first, max) = DATABASE_BACKOFF;
-    let mut outage = Outage::new(Backoff::between(first, max));
-    let mut has_worked = false;
+    let mut handover = Handover {
+        database_outage: Outage::new(Backoff::between(first, max)),
+        has_worked: false,
+        skip_log: SkipLog::default(),
+    };
+    let result = sessions(options, &mut handover, reports, stop);
+    if let Some(line) = handover.skip_log.rest() {
+        // Without a reader the process is ending.
+        let _ = reports.send(Report::Line(line));
+    }
+    result
+}
+
+/// One session after the other.
+fn sessions(
+    options: &Options,
+    handover: &mut Handover,
+    reports: &Sender<Report>,
+    stop: &Receiver<()>,
+) -> Result<End, StoreError> {
     loop {
-        let error = match session::run(options, &mut outage, &mut has_worked, reports, stop) {
+        let error = match session::run(options, handover, reports, stop) {
             Ok(end) => return Ok(end),
             Err(error) => error,
         };
         let is_lease = matches!(error, StoreError::LeaseLost { .. });
         // What cannot be mended by repeating ends the command, unless it worked before: then somebody is changing the database.
-        if !(error.may_be_repeated() || is_lease || has_worked) || options.once {
+        if !(error.may_be_repeated() || is_lease || handover.has_worked) || options.once {
             return Err(error);
         }
         let need = if is_lease {
@@ -122,6 +141,7 @@ fn work(
         };
         // Without a reader the process is ending.
         let _ = reports.send(Report::Awaits(need, error.to_string()));
+        let outage = &mut handover.database_outage;
         if let Some(line) = outage.note(error.to_string()) {
             let _ = reports.send(Report::Line(line));
         }

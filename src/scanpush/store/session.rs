@@ -9,6 +9,7 @@ use super::options::Options;
 use super::outage::Outage;
 use super::progress::{Lag, Need, Report};
 use super::records;
+use super::skip_log::{Notice, SkipLog};
 use super::stop::{is_stopped, stopped_after};
 use super::topic::Topic;
 use crate::kafka::FETCH_WAIT;
@@ -55,11 +56,21 @@ pub enum End {
     Unreadable(String),
 }
 
-/// Runs until it is done, has to stop, or the database fails. `database_outage` is over once the database can be used.
+/// What one session hands to the next one.
+#[derive(Debug)]
+pub struct Handover {
+    /// The present outage of the database. It is over once the database can be used.
+    pub database_outage: Outage,
+    /// Whether a session has used the database.
+    pub has_worked: bool,
+    /// The lines about skipped batches.
+    pub skip_log: SkipLog,
+}
+
+/// Runs until it is done, has to stop, or the database fails.
 pub fn run(
     options: &Options,
-    database_outage: &mut Outage,
-    has_worked: &mut bool,
+    handover: &mut Handover,
     reports: &Sender<Report>,
     stop: &Receiver<()>,
 ) -> Result<End, StoreError> {
@@ -72,14 +83,7 @@ pub fn run(
     if !wait_for_lease(&mut writer, options, reports, stop)? {
         return Ok(End::Stopped);
     }
-    let result = work(
-        options,
-        database_outage,
-        has_worked,
-        &mut writer,
-        reports,
-        stop,
-    );
+    let result = work(options, handover, &mut writer, reports, stop);
     match result {
         Ok(end) => {
             writer.give_lease_back()?;
@@ -97,8 +101,7 @@ pub fn run(
 /// What is done while this process has the lease.
 fn work(
     options: &Options,
-    database_outage: &mut Outage,
-    has_worked: &mut bool,
+    handover: &mut Handover,
     writer: &mut StoreWriter,
     reports: &Sender<Report>,
     stop: &Receiver<()>,
@@ -115,16 +118,19 @@ fn work(
             ),
         });
     }
-    *has_worked = true;
+    handover.has_worked = true;
     has(Need::Database, reports);
-    if database_outage.end() {
+    if handover.database_outage.end() {
         say(
             reports,
             format!("database {} can be used again", options.database.url),
         );
     }
     match Topics::open(options, &positions, reports, stop) {
-        Ok(topics) => Session::new(options, topics, &positions, writer, reports, stop).run(),
+        Ok(topics) => {
+            let skip_log = &mut handover.skip_log;
+            Session::new(options, topics, &positions, writer, skip_log, reports, stop).run()
+        }
         Err(end) => Ok(end),
     }
 }
@@ -176,9 +182,11 @@ fn say(reports: &Sender<Report>, line: String) {
     let _ = reports.send(Report::Line(line));
 }
 
-fn say_all(reports: &Sender<Report>, lines: Vec<String>) {
-    for line in lines {
-        say(reports, line);
+fn say_all(reports: &Sender<Report>, skip_log: &mut SkipLog, notices: Vec<Notice>) {
+    for notice in notices {
+        if let Some(line) = skip_log.line(notice, Instant::now()) {
+            say(reports, line);
+        }
     }
 }
 
@@ -348,6 +356,7 @@ struct Session<'a> {
     topics: Topics,
     merge: Merge,
     writer: &'a mut StoreWriter,
+    skip_log: &'a mut SkipLog,
     reports: &'a Sender<Report>,
     stop: &'a Receiver<()>,
     batch: Batch,
@@ -375,6 +384,7 @@ impl<'a> Session<'a> {
         topics: Topics,
         positions: &BTreeMap<(String, i32), Position>,
         writer: &'a mut StoreWriter,
+        skip_log: &'a mut SkipLog,
         reports: &'a Sender<Report>,
         stop: &'a Receiver<()>,
     ) -> Session<'a> {
@@ -387,6 +397,7 @@ impl<'a> Session<'a> {
             options,
             topics,
             writer,
+            skip_log,
             reports,
             stop,
             batch: Batch::default(),
@@ -442,6 +453,9 @@ impl<'a> Session<'a> {
             if self.written_at.elapsed() >= LEASE_INTERVAL {
                 self.renew_lease()?;
             }
+            if let Some(line) = self.skip_log.due(Instant::now()) {
+                say(self.reports, line);
+            }
             self.report();
         }
     }
@@ -475,7 +489,7 @@ impl<'a> Session<'a> {
             match self.topics.findings.reads.recv_deadline(deadline) {
                 Ok(Read::Portions(portions, notices)) => {
                     at_end = portions.is_empty();
-                    say_all(self.reports, notices);
+                    say_all(self.reports, self.skip_log, notices);
                     for portion in portions {
                         round = Round::Answered;
                         received += portion.records.len();
@@ -525,6 +539,7 @@ impl<'a> Session<'a> {
                 break;
             }
             let answer = status.read(Some(&wanted), FETCH_WAIT, now_ms() / 1000)?;
+            say_all(self.reports, self.skip_log, status.take_notices());
             let portions = answer.portions;
             timeout.check(portions.is_empty(), answer.trouble, self.stop)?;
             if !portions.is_empty() {
@@ -534,7 +549,7 @@ impl<'a> Session<'a> {
                 merge.add_status(portion);
             }
         }
-        say_all(self.reports, status.take_notices());
+        say_all(self.reports, self.skip_log, status.take_notices());
         self.goal.status.get_or_insert_with(|| ends.clone());
         self.status_ends.clone_from(&ends);
         merge.set_status_ends(ends);
@@ -552,6 +567,7 @@ impl<'a> Session<'a> {
         let mut timeout = ReadTimeout::new(&name);
         while !tasks.has_reached(&ends) && self.batch.events.len() < BATCH_EVENTS_MAX {
             let answer = tasks.read(Some(&ends), FETCH_WAIT, now_ms() / 1000)?;
+            say_all(self.reports, self.skip_log, tasks.take_notices());
             let portions = answer.portions;
             timeout.check(portions.is_empty(), answer.trouble, self.stop)?;
             for portion in portions {
@@ -571,7 +587,7 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        say_all(self.reports, tasks.take_notices());
+        say_all(self.reports, self.skip_log, tasks.take_notices());
         self.goal.tasks.get_or_insert_with(|| ends.clone());
         self.task_ends = ends;
         Ok(())

@@ -1,6 +1,7 @@
 //! Reads one topic from the offsets in the database. Records that cannot be read are reported as lost, never left out silently.
 
 use super::merge::{Offsets, Portion};
+use super::skip_log::Notice;
 use crate::kafka::{Fetched, KafkaError, KafkaSettings, LogRange, Reader, Record};
 use crossbeam_channel::Receiver;
 use std::collections::BTreeMap;
@@ -32,8 +33,8 @@ pub struct Topic<T> {
     losses: BTreeMap<i32, u64>,
     /// Partitions whose log was found to be empty behind the cursor, and its end. No record tells what was lost.
     emptied: Offsets,
-    /// Lines for the log.
-    notices: Vec<String>,
+    /// What is to be printed.
+    notices: Vec<Notice>,
 }
 
 /// Longest expected delay between finding a service and sending the finding to Kafka, in seconds. A gap is taken to end this much after the latest
@@ -67,8 +68,8 @@ impl<T> Topic<T> {
         &self.name
     }
 
-    /// Lines for the log since the last call.
-    pub fn take_notices(&mut self) -> Vec<String> {
+    /// What is to be printed since the last call. Each read adds at most one notice for each partition.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
     }
 
@@ -116,20 +117,24 @@ impl<T> Topic<T> {
         if cursor > range.next {
             self.cursors.insert(partition, range.first);
             self.lose(partition, range.first);
-            self.notices.push(format!(
+            self.note(format!(
                 "{} partition {partition} ends at offset {}, but was read up to {cursor}: the topic was recreated, and is read from its beginning",
                 self.name, range.next
             ));
         } else if cursor < range.first {
             self.cursors.insert(partition, range.first);
             self.lose(partition, range.first - cursor);
-            self.notices.push(format!(
+            self.note(format!(
                 "{} partition {partition}: {} records were removed by Kafka before they were read (offsets {cursor} to {})",
                 self.name,
                 range.first - cursor,
                 range.first - 1
             ));
         }
+    }
+
+    fn note(&mut self, line: String) {
+        self.notices.push(Notice::Line(line));
     }
 
     fn lose(&mut self, partition: i32, count: i64) {
@@ -171,17 +176,17 @@ impl<T> Topic<T> {
                 }
                 Fetched::Unreadable { reason, next } | Fetched::Refused { reason, next } => {
                     let lost = next - self.cursor(partition);
-                    self.notices.push(format!(
-                        "{} partition {partition}: {lost} records are skipped: {reason}",
-                        self.name
-                    ));
+                    self.notices.push(Notice::Skipped {
+                        records: u64::try_from(lost).unwrap_or(0),
+                        cause: reason,
+                    });
                     portions.push(self.skip(partition, next, lost, now));
                 }
                 Fetched::Away { reason } => trouble = Some(format!("Kafka: {reason}")),
                 Fetched::Gone => {
                     self.cursors.remove(&partition);
                     self.lose(partition, 0);
-                    self.notices.push(format!(
+                    self.note(format!(
                         "{} partition {partition} no longer exists: the topic was deleted, or recreated with fewer partitions",
                         self.name
                     ));
