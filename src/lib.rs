@@ -19,6 +19,7 @@
 //! | [`masscan`] | arguments, output, the process | know Kafka or Redis |
 //! | [`credentials`] | the one place that reads passwords, certificates and keys | know what they are for |
 //! | [`files`] | files that the user names: regular ones, up to a size | know what they are for |
+//! | [`sync`] | locks shared by threads | know what they protect |
 //! | [`model`] | pure types: task, targets, ports, finding, progress, state | do I/O or read a clock |
 //!
 //! # Threads of the daemon
@@ -72,6 +73,7 @@ pub mod monitoring;
 pub mod scand;
 pub mod scanpush;
 pub mod store;
+pub mod sync;
 
 #[cfg(test)]
 mod fuzz;

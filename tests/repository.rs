@@ -15,6 +15,7 @@ use yaml_rust2::{Yaml, YamlLoader};
 /// The rooms that both programs may use.
 const BELOW_THE_PROGRAMS: &[&str] = &[
     "model",
+    "sync",
     "files",
     "masscan",
     "kafka",
@@ -29,6 +30,7 @@ const BELOW_THE_PROGRAMS: &[&str] = &[
 /// The client keeps a database too, and checks the file with its password.
 const BELOW_THE_CLIENT: &[&str] = &[
     "model",
+    "sync",
     "files",
     "masscan",
     "kafka",
@@ -43,12 +45,16 @@ const BELOW_THE_CLIENT: &[&str] = &[
 ];
 
 /// Each room with the other rooms that it may use.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("model", &[]),
+    ("sync", &[]),
     ("files", &[]),
-    ("http_server", &["model"]),
-    ("monitoring", &["model", "http_server", "credentials"]),
-    ("masscan", &["model"]),
+    ("http_server", &["model", "sync"]),
+    (
+        "monitoring",
+        &["model", "sync", "http_server", "credentials"],
+    ),
+    ("masscan", &["model", "sync"]),
     ("credentials", &["model", "files"]),
     ("kafka", &["model", "credentials"]),
     ("claim_table", &["model", "credentials"]),

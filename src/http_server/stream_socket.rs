@@ -3,11 +3,12 @@
 
 use super::limits::Limits;
 use super::polling::wait_for;
+use crate::sync::lock;
 use rustix::event::PollFlags;
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How fast the client of a download reads. Only the time in which the server waits for it counts.
@@ -114,10 +115,7 @@ impl StreamSocket {
 
     fn note(&self, sent: u64, waited: Duration) -> io::Result<()> {
         match &self.pace {
-            Some(pace) => pace
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .note(sent, waited),
+            Some(pace) => lock(pace).note(sent, waited),
             None => Ok(()),
         }
     }

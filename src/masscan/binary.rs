@@ -13,10 +13,11 @@
 use super::output::StdoutMode;
 use super::program::{ProgramError, answer, environment, find, version};
 use super::user::{RunAs, UserName};
+use crate::sync::lock;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// A masscan that could not be examined, or that cannot send shards, is examined again after this long. Shorter than [`REFUSED_BY_ALL_WAIT`].
@@ -221,7 +222,7 @@ impl MasscanBinary {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 }
 

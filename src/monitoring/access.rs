@@ -3,10 +3,11 @@
 use crate::credentials::{CredentialFile, Password};
 use crate::http_server::{LogGate, Request, Response};
 use crate::model::Invalid;
+use crate::sync::lock;
 use http::{HeaderValue, StatusCode, header};
 use log::warn;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use subtle::ConstantTimeEq;
 
@@ -60,10 +61,7 @@ impl Access {
         let token = match self.token.as_ref()?.read() {
             Ok(token) => token,
             Err(error) => {
-                let mut unreadable = self
-                    .unreadable
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
+                let mut unreadable = lock(&self.unreadable);
                 if let Some(suppressed) = unreadable.pass(Instant::now()) {
                     warn!(
                         "metrics and health are not served: {error} ({suppressed} more since the last such line)"

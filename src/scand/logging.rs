@@ -7,6 +7,7 @@
 use crate::files::{FileError, append_regular};
 use crate::model::text::{shortened, system_words};
 use crate::model::{Invalid, TaskId};
+use crate::sync::lock;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simplelog::{
     ColorChoice, CombinedLogger, Config, ConfigBuilder, SharedLogger, TermLogger, TerminalMode,
@@ -19,7 +20,7 @@ use std::io::{self, IsTerminal, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use time::macros::format_description;
 
@@ -83,7 +84,7 @@ impl LogFile {
     }
 
     fn file(&self) -> MutexGuard<'_, File> {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.file)
     }
 
     /// Opens the file again under its name. If that fails, the open one stays in use.

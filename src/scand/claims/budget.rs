@@ -4,7 +4,7 @@
 //! number of scans that only wait is limited too.
 
 use crate::claim_table::Load;
-use crate::scand::claims::held_claims::lock;
+use crate::sync::lock;
 use crossbeam_channel::Sender;
 use std::sync::{Arc, Mutex};
 

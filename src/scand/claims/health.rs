@@ -3,8 +3,8 @@
 //! A fault of the server, such as a missing masscan or a full disk, must not cost tasks their attempts. The server gives them back, claims
 //! nothing and tests itself with growing pauses. After a test that passes it claims again.
 
-use super::held_claims::lock;
 use crate::model::Backoff;
+use crate::sync::lock;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 

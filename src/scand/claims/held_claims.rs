@@ -4,9 +4,10 @@
 use crate::claim_table::Claim;
 use crate::model::TaskId;
 use crate::model::lease::trusted_until;
+use crate::sync::lock;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Orders that may wait for a scan thread.
@@ -134,11 +135,6 @@ impl HeldClaims {
     pub fn all(&self) -> Vec<Arc<HeldClaim>> {
         lock(&self.0).by_task.values().cloned().collect()
     }
-}
-
-/// If a holder of the lock panicked, the value is still complete: each critical section writes one value.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //!
 //! **Invariant:** a file that cannot be read or contains a bad line changes nothing: at the start the server does not start, later the old
 //! scope stays in force.
-use super::held_claims::lock;
 use super::peers::FoundPeers;
 use crate::files::read_regular;
 use crate::model::default_exclusions::{DefaultExclusions, PeerAddresses};
@@ -11,6 +10,7 @@ use crate::model::target_file;
 use crate::model::targets::{AddressRange, Entries};
 use crate::model::text::without_byte_order_mark;
 use crate::model::{Invalid, Targets};
+use crate::sync::lock;
 use log::{error, info, warn};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,7 +1,8 @@
 //! How old the checkpoints of running scans are.
 
+use crate::sync::lock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 /// The checkpoints of all running scans.
@@ -34,7 +35,7 @@ impl CheckpointAges {
             moved_at: Arc::default(),
         };
         age.moved();
-        let mut scans = self.scans.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scans = lock(&self.scans);
         scans.retain(|scan| scan.strong_count() > 0);
         scans.push(Arc::downgrade(&age.moved_at));
         age
@@ -42,7 +43,7 @@ impl CheckpointAges {
 
     /// The age of the oldest checkpoint; 0 without scans.
     pub(super) fn oldest(&self) -> Duration {
-        let scans = self.scans.lock().unwrap_or_else(PoisonError::into_inner);
+        let scans = lock(&self.scans);
         let moved_at = scans.iter().filter_map(Weak::upgrade);
         let oldest = moved_at.map(|at| at.load(Ordering::Relaxed)).min();
         oldest.map_or(Duration::ZERO, |at| {

@@ -1,8 +1,9 @@
 //! Whether Kafka and Redis answer: what this server cannot do with them now. Pure.
 
 use super::labels::{Operation, Peer};
+use crate::sync::lock;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// The purpose of the first connection to Kafka.
 pub const REACH_KAFKA: &str = "reach Kafka";
@@ -49,7 +50,7 @@ impl Peers {
 
     /// A panic elsewhere leaves the list complete.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (Peer, String)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

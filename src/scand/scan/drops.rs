@@ -3,9 +3,9 @@
 use crate::masscan::{self, Drops, NetworkOf};
 use crate::model::TaskId;
 use crate::model::source::Interface;
-use crate::scand::claims::held_claims::lock;
 use crate::scand::logging::with_task;
 use crate::scand::metrics::ServerMetrics;
+use crate::sync::lock;
 use log::{debug, warn};
 use std::sync::{Arc, Mutex};
 use std::thread;

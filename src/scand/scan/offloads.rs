@@ -3,7 +3,7 @@
 
 use crate::masscan::{self, Network, NetworkError, NetworkOf};
 use crate::model::source::Interface;
-use crate::scand::claims::held_claims::lock;
+use crate::sync::lock;
 use log::{debug, warn};
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -3,9 +3,10 @@
 use super::accounts::Accounts;
 use crate::credentials::CredentialFile;
 use crate::model::Invalid;
+use crate::sync::lock;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How often the file is checked for a change, while requests come.
@@ -66,7 +67,7 @@ impl WatchedFile {
     }
 
     fn accounts_at(&self, now: Instant) -> Arc<Accounts> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         if now.saturating_duration_since(state.checked_at) >= AUTH_FILE_INTERVAL {
             state.checked_at = now;
             let stamp = Stamp::of(self.file.path());

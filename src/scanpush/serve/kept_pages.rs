@@ -3,9 +3,10 @@
 use super::html::escaped;
 use crate::http_server::{Body, Response};
 use crate::scanpush::tasks::{now_ms, span};
+use crate::sync::lock;
 use http::{HeaderValue, StatusCode, header};
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// Pages that are kept.
 const KEPT_PAGES_MAX: usize = 32;
@@ -29,7 +30,7 @@ struct KeptPage {
 
 impl KeptPages {
     fn lock(&self) -> MutexGuard<'_, VecDeque<KeptPage>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Keeps a page. The key is the user, the path and the query.

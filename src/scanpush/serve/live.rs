@@ -5,10 +5,11 @@ use crate::claim_table::{ClaimTable, ClaimTableError, LiveServer, LiveTask, Queu
 use crate::connection::Connection;
 use crate::model::TaskId;
 use crate::scanpush::tasks::now_ms;
+use crate::sync::lock;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use serde::Serialize;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// How often the claim table is read.
@@ -80,7 +81,7 @@ impl Live {
     }
 
     fn lock(&self) -> MutexGuard<'_, LiveState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Reads the claim table until `stop` is closed. `is_database_away` does not wait for the database.

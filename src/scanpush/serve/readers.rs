@@ -5,6 +5,7 @@ use super::live::Away;
 use super::problem::Problem;
 use crate::scanpush::tasks::now_ms;
 use crate::store::{DatabaseSettings, StoreError, StoreReader};
+use crate::sync::lock;
 use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -219,7 +220,7 @@ impl Readers {
     }
 
     fn lock(&self) -> MutexGuard<'_, ReadersState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

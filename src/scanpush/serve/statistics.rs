@@ -3,8 +3,9 @@
 use super::readers::Readers;
 use crate::scanpush::tasks::now_ms;
 use crate::store::Statistics;
+use crate::sync::lock;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Days of the plots.
@@ -30,10 +31,7 @@ pub struct Counted {
 impl LatestStatistics {
     /// The latest counts; none if they were not made yet.
     pub fn latest(&self) -> Option<Arc<Counted>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.0).clone()
     }
 
     /// Counts until `stop` is closed.
@@ -56,7 +54,7 @@ impl LatestStatistics {
         let counted = readers.open_unlimited();
         let counted = counted.and_then(|mut store| store.statistics(STATISTICS_DAYS, at_ms / 1000));
         if let Ok(statistics) = counted {
-            let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut latest = lock(&self.0);
             *latest = Some(Arc::new(Counted { at_ms, statistics }));
         }
     }

@@ -4,8 +4,9 @@ use super::live::Away;
 use crate::model::text::one_line;
 use crate::scanpush::store::{self, Lag, Need, Report, Work};
 use crate::scanpush::tasks::now_ms;
+use crate::sync::lock;
 use crossbeam_channel::Receiver;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 /// How the thread is doing.
@@ -108,7 +109,7 @@ impl StoreState {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -3,7 +3,8 @@
 use super::problem::Problem;
 use crate::claim_table::{ClaimTable, ClaimTableError};
 use crate::connection::Connection;
-use std::sync::{Mutex, PoisonError};
+use crate::sync::lock;
+use std::sync::Mutex;
 
 /// Connections that are kept open while nobody uses them.
 const IDLE_TABLES_MAX: usize = 8;
@@ -32,7 +33,7 @@ impl Tables {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<ClaimTable>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

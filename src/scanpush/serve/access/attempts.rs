@@ -4,9 +4,10 @@
 //! that a user has logged in with before has a cookie and an allowance of its own: somebody who guesses the user's password all the time doesn't keep
 //! this user out.
 
+use crate::sync::lock;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Allowances that are kept. If there are more, the fullest ones are forgotten.
@@ -143,10 +144,6 @@ impl Drop for Running<'_> {
         *lock(&self.0.checks) -= 1;
         self.0.check_ended.notify_one();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

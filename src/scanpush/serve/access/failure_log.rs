@@ -1,7 +1,8 @@
 //! Log lines about refused logins and requests, which are bounded: who is refused must not be able to fill the log.
 
 use crate::model::text::one_line;
-use std::sync::{Mutex, PoisonError};
+use crate::sync::lock;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Lines at most in each [`FAILURE_LINES_INTERVAL`].
@@ -23,7 +24,7 @@ struct Interval {
 impl FailureLog {
     /// Logs `line` as one line, whatever a client has put into it, if it is not one too many.
     pub fn note(&self, line: &str) {
-        let mut interval = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut interval = lock(&self.0);
         let (left_out, is_logged) = interval.take(Instant::now());
         if left_out > 0 {
             log::warn!("{left_out} more refusals were not logged");

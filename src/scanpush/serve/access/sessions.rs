@@ -1,8 +1,9 @@
 //! Who is logged in. Sessions are kept in memory: after a restart everybody logs in again.
 
 use crate::scanpush::auth::{Digest, StoredPassword, UserName, hex, random};
+use crate::sync::lock;
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// A session ends after this time without a request.
@@ -89,7 +90,7 @@ impl Sessions {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Session>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
