@@ -11,6 +11,7 @@
 //! | `network.rs`, `netlink.rs` | its interface, route, MTU and offloads |
 //! | `drops.rs` | packets that the kernel drops |
 //! | `routes.rs` | which interface masscan takes, and what it cannot reach |
+//! | `capabilities.rs` | capabilities of Linux |
 //! | `raw_sockets.rs` | whether it may open raw sockets |
 //! | `user.rs` | as whom it runs if scand is root |
 //! | `folder.rs` | its working folder |
@@ -23,6 +24,7 @@
 
 mod arguments;
 mod binary;
+mod capabilities;
 mod child;
 mod drops;
 mod findings;

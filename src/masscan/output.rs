@@ -9,9 +9,10 @@
 //! with offloads off and an MTU of 1500). Further ones are lost without any indication. masscan sends in bursts of 1000 probes and more at
 //! 10 000 packets per second (measured), which may all be answered at once. A pipe can hold thousands of findings, a terminal about 80.
 
+use super::capabilities::Capability;
 use super::network::{NAMESPACE_WAIT, is_masscan};
 use super::program::{answer, find, idle};
-use super::raw_sockets::{Rights, has_file_capability, rights};
+use super::raw_sockets::{Rights, rights};
 use super::reader::Stdout;
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use std::fs;
@@ -50,7 +51,8 @@ impl StdoutMode {
     /// its file has capabilities. Starts it once to find out; it prints its settings and sends nothing.
     pub fn of(program: &Path, is_other_user: bool) -> StdoutMode {
         let is_ignored = |program: &Path| {
-            rights(program) == Rights::File || is_other_user && has_file_capability(program)
+            rights(program) == Rights::File
+                || is_other_user && Capability::NetRaw.is_of_file(program)
         };
         match (find(program), stdbuf()) {
             (Ok(program), Some(variables))

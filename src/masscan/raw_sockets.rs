@@ -1,13 +1,11 @@
 //! Whether masscan may open raw sockets if this process starts it. Asks the kernel; opens nothing.
 
-use rustix::fs::getxattr;
+use super::capabilities::{Capability, status_of_thread};
 use rustix::process::geteuid;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// CAP_NET_RAW.
-const NET_RAW: u64 = 1 << 13;
 const SET_USER_ID: u32 = 0o4000;
 
 /// How masscan gets the right to open raw sockets.
@@ -27,29 +25,15 @@ pub enum Rights {
 
 /// The rights that `program` will have.
 pub fn rights(program: &Path) -> Rights {
-    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let status = status_of_thread();
     let root_owned = |file: fs::Metadata| file.uid() == 0 && file.mode() & SET_USER_ID != 0;
-    let of_file = has_file_capability(program) || program.metadata().is_ok_and(root_owned);
+    let of_file =
+        Capability::NetRaw.is_of_file(program) || program.metadata().is_ok_and(root_owned);
     rights_by_status(&status, geteuid().is_root(), of_file)
 }
 
-/// Whether this thread may use `capability`, a bit of the sets in /proc/PID/status.
-pub(super) fn has_effective(capability: u64) -> bool {
-    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    set_in(&status, "CapEff") & capability != 0
-}
-
-/// A set of capabilities in the text of /proc/PID/status; empty if it is missing.
-fn set_in(status: &str, name: &str) -> u64 {
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .unwrap_or(0)
-}
-
 fn rights_by_status(status: &str, root: bool, of_file: bool) -> Rights {
-    let has = |set: &str| set_in(status, set) & NET_RAW != 0;
+    let has = |set: &str| Capability::NetRaw.is_in(set, status);
     match (has("CapBnd"), root, has("CapAmb"), of_file) {
         (false, ..) => Rights::Bounded,
         (_, true, ..) => Rights::Root,
@@ -57,16 +41,6 @@ fn rights_by_status(status: &str, root: bool, of_file: bool) -> Rights {
         (_, _, _, true) => Rights::File,
         _ => Rights::Missing,
     }
-}
-
-/// Whether the program's file gives it CAP_NET_RAW.
-pub(super) fn has_file_capability(program: &Path) -> bool {
-    // A header of 4 bytes, then the lower halves of the permitted and the inheritable set, then the upper halves.
-    let mut value = [0u8; 24];
-    getxattr(program, "security.capability", &mut value[..]).is_ok_and(|bytes| {
-        let permitted = u32::from_le_bytes([value[4], value[5], value[6], value[7]]);
-        bytes >= 8 && u64::from(permitted) & NET_RAW != 0
-    })
 }
 
 #[cfg(test)]
@@ -99,12 +73,5 @@ mod tests {
             Rights::Bounded,
             "an empty status"
         );
-    }
-
-    #[test]
-    fn a_file_without_capabilities_has_none() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(!has_file_capability(file.path()));
-        assert!(!has_file_capability(Path::new("/nowhere")));
     }
 }

@@ -2,10 +2,10 @@
 //! none of root's other rights. `setpriv` (util-linux) sets this and execs masscan. (Measured with Debian's masscan 1.3.2: it needs no other capability and does
 //! not ask whether it is root. std's `Command::uid` cannot pass a capability on.)
 
+use super::capabilities::Capability;
 use super::folder::Folder;
 use super::network::is_script;
 use super::program::{ProgramError, answer, environment, find};
-use super::raw_sockets::has_effective;
 use crate::model::Invalid;
 use crate::model::text::{one_line, quoted};
 use rustix::process::geteuid;
@@ -19,8 +19,6 @@ use std::str::FromStr;
 const USUAL_NAMES: [&str; 2] = ["scand", "nobody"];
 /// Maximum length of a user's name, in bytes, as on Linux.
 const SYSTEM_USER_NAME_MAX_BYTES: usize = 32;
-/// CAP_KILL: without it masscan could not be ended.
-const KILL: u64 = 1 << 5;
 
 /// The name of a user of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,7 +182,7 @@ fn is_in_path(program: &Path) -> bool {
 /// Whether `user` can run `program` and write to its working folder, and this process can end it. Errs with the reason.
 fn try_as(user: &User, program: &Path) -> Result<(), String> {
     let refused = |why: &dyn fmt::Display| format!("{} cannot run it: {why}", user.name);
-    if !has_effective(KILL) {
+    if !Capability::Kill.is_effective() {
         return Err(refused(
             &"scand could not end it, because it lacks CAP_KILL",
         ));
