@@ -1,7 +1,7 @@
 //! Targets: addresses, CIDR blocks and ranges of IPv4 and IPv6, as sets of ranges. They are never expanded into single addresses.
 
 use super::text::Invalid;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -112,6 +112,14 @@ impl From<IpAddr> for AddressRange {
     /// The range of one address.
     fn from(address: IpAddr) -> AddressRange {
         AddressRange::new(address, address).expect("one address does not run backwards")
+    }
+}
+
+impl From<Ipv4Net> for AddressRange {
+    /// The addresses of a network, whatever its host bits are.
+    fn from(net: Ipv4Net) -> AddressRange {
+        AddressRange::new(net.network().into(), net.broadcast().into())
+            .expect("a network's first address is not above its last one")
     }
 }
 
@@ -357,6 +365,14 @@ mod tests {
 
     fn targets(text: &str) -> Targets {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_network_is_the_range_that_it_is_written_as() {
+        for text in ["10.1.0.0/16", "0.0.0.0/0", "192.0.2.7/32", "10.1.2.3/8"] {
+            let net: Ipv4Net = text.parse().unwrap();
+            assert_eq!(AddressRange::from(net), text.parse().unwrap(), "{text}");
+        }
     }
 
     #[test]

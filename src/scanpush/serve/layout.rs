@@ -120,8 +120,8 @@ fn notices(site: &Site) -> Vec<Notice> {
     let since = |away: &Away| span(now_ms.saturating_sub(away.since_ms) / 1000);
     let redis = redis.map(|away| Notice {
         text: match snapshot.at_ms {
-            0 => "Redis cannot be read: live progress and servers are not shown.".to_owned(),
-            at_ms => format!(
+            None => "Redis cannot be read: live progress and servers are not shown.".to_owned(),
+            Some(at_ms) => format!(
                 "Redis has been away for {}: live progress and servers are {} old.",
                 since(&away),
                 span(now_ms.saturating_sub(at_ms) / 1000)

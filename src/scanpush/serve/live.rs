@@ -22,8 +22,8 @@ pub const LIVE_TASKS_MAX: usize = 500;
 /// The claim table at one time.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// When it was read, in unix milliseconds; 0: never.
-    pub at_ms: u64,
+    /// When it was read, in unix milliseconds; none: never.
+    pub at_ms: Option<u64>,
     /// The running tasks, at most [`LIVE_TASKS_MAX`], those that started last first.
     pub running: Vec<LiveTask>,
     /// The servers, by name.
@@ -131,10 +131,11 @@ impl Live {
 impl Snapshot {
     /// Since when nothing was read, if that is too long.
     fn stale(&self, now_ms: u64) -> Option<Away> {
-        let age_ms = now_ms.saturating_sub(self.at_ms);
-        let is_stale = self.at_ms > 0 && u128::from(age_ms) > LIVE_AGE_MAX.as_millis();
+        let at_ms = self.at_ms?;
+        let age_ms = now_ms.saturating_sub(at_ms);
+        let is_stale = u128::from(age_ms) > LIVE_AGE_MAX.as_millis();
         is_stale.then(|| Away {
-            since_ms: self.at_ms,
+            since_ms: at_ms,
             cause: "reading it takes too long".to_owned(),
         })
     }
@@ -188,7 +189,7 @@ fn read(
         queue: used.queue()?,
         found_per_minute: found_rate.minutes(),
         running,
-        at_ms,
+        at_ms: Some(at_ms),
     };
     *table = Some(used);
     Ok(snapshot)
@@ -204,7 +205,7 @@ mod tests {
         let live = Live::default();
         let snapshot = |progress| Snapshot {
             running: vec![LiveTask { progress, ..task() }],
-            at_ms: now_ms(),
+            at_ms: Some(now_ms()),
             ..Snapshot::default()
         };
         live.note(Ok(snapshot(1.0)), false);
@@ -226,7 +227,7 @@ mod tests {
     fn an_old_snapshot_is_one_that_cannot_be_read() {
         let live = Live::default();
         let read_at = |at_ms| Snapshot {
-            at_ms,
+            at_ms: Some(at_ms),
             ..Snapshot::default()
         };
         let age_max_ms = LIVE_AGE_MAX.as_millis() as u64;

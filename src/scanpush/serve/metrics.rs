@@ -43,7 +43,7 @@ impl Watched {
         let (snapshot, away) = self.live.latest();
         let redis = match away {
             Some(away) => Some(away.cause),
-            None => (snapshot.at_ms == 0).then(|| "not read yet".to_owned()),
+            None => snapshot.at_ms.is_none().then(|| "not read yet".to_owned()),
         };
         let database = self.readers.away().map(|away| away.cause);
         [
@@ -58,7 +58,7 @@ impl Watched {
     /// A value of the claim table; nothing while that is away.
     fn of_redis<T>(&self, read: impl FnOnce(&super::live::Snapshot) -> Vec<T>) -> Vec<T> {
         match self.live.latest() {
-            (snapshot, None) if snapshot.at_ms > 0 => read(&snapshot),
+            (snapshot, None) if snapshot.at_ms.is_some() => read(&snapshot),
             _ => Vec::new(),
         }
     }

@@ -8,7 +8,7 @@ use super::memo::Remembered;
 use super::problem::Problem;
 use super::route::{Answer, Context};
 use crate::flags::Flag;
-use crate::model::{Invalid, Targets};
+use crate::model::Targets;
 use crate::scanpush::queries::writer::RecordFormat;
 use crate::store::map_network;
 use ipnet::Ipv4Net;
@@ -83,8 +83,8 @@ impl NetworkMap {
     }
 
     /// The network as targets.
-    pub fn targets(&self) -> Result<Targets, Invalid> {
-        self.network.to_string().parse()
+    pub fn targets(&self) -> Targets {
+        Targets::from_ranges(vec![self.network.into()])
     }
 
     /// Its open services.

@@ -35,8 +35,8 @@ impl ServerQuery {
         let format = self.format?;
         let servers = self.snapshot.servers.clone();
         Some(match self.snapshot.at_ms {
-            0 => Err(Problem::unavailable("Redis has not been read yet")),
-            _ => list_export::records(context, "servers", format, servers),
+            None => Err(Problem::unavailable("Redis has not been read yet")),
+            Some(_) => list_export::records(context, "servers", format, servers),
         })
     }
 }

@@ -22,7 +22,7 @@ fn servers(context: &Context<'_>) -> Answer {
         return answer;
     }
     Ok(json(&Document {
-        at_ms: query.snapshot.at_ms,
+        at_ms: query.snapshot.at_ms.unwrap_or(0),
         servers: &query.snapshot.servers,
     }))
 }

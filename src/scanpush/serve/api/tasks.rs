@@ -155,7 +155,7 @@ fn queue(context: &Context<'_>) -> Answer {
     }
     let (snapshot, _) = context.site.live.latest();
     Ok(json(&Document {
-        at_ms: snapshot.at_ms,
+        at_ms: snapshot.at_ms.unwrap_or(0),
         queue: &snapshot.queue,
         found_per_minute: &snapshot.found_per_minute,
     }))

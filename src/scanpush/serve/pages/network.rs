@@ -62,7 +62,7 @@ fn network(context: &Context<'_>) -> Answer {
         name,
         open: map.open(),
         age: map.counts.age(),
-        completeness: Completeness::read(context, (Some(&map.targets()?), None))?,
+        completeness: Completeness::read(context, (Some(&map.targets()), None))?,
         exports: downloads(context.request),
     };
     Ok(show(context, Some(mapped), cells, None))

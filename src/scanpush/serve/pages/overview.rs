@@ -148,10 +148,10 @@ fn overview(context: &Context<'_>) -> Answer {
     Ok(page(&OverviewPage {
         layout: Layout::new(context, "Overview", "/overview"),
         as_of: match snapshot.at_ms {
-            0 => "Redis has not been read yet.".to_owned(),
-            at_ms => format!("As of {}", date_form(at_ms / 1000)),
+            None => "Redis has not been read yet.".to_owned(),
+            Some(at_ms) => format!("As of {}", date_form(at_ms / 1000)),
         },
-        is_redis_known: snapshot.at_ms > 0,
+        is_redis_known: snapshot.at_ms.is_some(),
         oldest: snapshot.queue.oldest_queued_ms.map(ago),
         rate: short(rate),
         has_more_running: snapshot.queue.running > OVERVIEW_RUNNING_MAX as u64,

@@ -84,7 +84,7 @@ fn servers(context: &Context<'_>) -> Answer {
     Ok(page(&ServersPage {
         layout: Layout::new(context, "Servers", "/servers"),
         servers: servers.collect(),
-        is_known: snapshot.at_ms > 0,
+        is_known: snapshot.at_ms.is_some(),
         exports: downloads(context.request),
     }))
 }
