@@ -56,7 +56,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ),
     ("masscan", &["model", "sync"]),
     ("credentials", &["model", "files"]),
-    ("kafka", &["model", "credentials"]),
+    ("kafka", &["model", "sync", "credentials"]),
     ("claim_table", &["model", "credentials"]),
     ("store", &["model", "credentials"]),
     ("flags", &["model", "credentials"]),

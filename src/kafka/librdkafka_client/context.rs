@@ -4,6 +4,7 @@ use super::batch_end::first_offset;
 use super::causes::Causes;
 use super::config::STATISTICS_EVERY;
 use crate::model::text::one_line;
+use crate::sync::lock;
 use log::debug;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -80,15 +81,12 @@ pub(super) struct Deliveries {
 impl Context {
     /// The causes, for reading and clearing.
     pub(super) fn causes(&self) -> MutexGuard<'_, Causes> {
-        self.causes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.causes)
     }
 
     /// The brokers by the last statistics.
     pub(super) fn brokers(&self) -> BrokerStates {
-        self.brokers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.brokers).clone()
     }
 
     /// Records or errors of assigned partitions were discarded.
@@ -107,9 +105,7 @@ impl Context {
     }
 
     fn refused_batch(&self) -> MutexGuard<'_, Option<i64>> {
-        self.refused_batch
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.refused_batch)
     }
 
     /// Begins a send of this many messages.
@@ -146,9 +142,7 @@ impl Context {
     }
 
     fn deliveries(&self) -> MutexGuard<'_, Deliveries> {
-        self.deliveries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.deliveries)
     }
 
     /// The message at `index` has its result, from Kafka or because librdkafka did not queue it.
@@ -206,7 +200,7 @@ impl ClientContext for Context {
             .map(|partition| (partition.partition, partition.leader))
             .collect();
         let at = Some(Instant::now());
-        *self.brokers.lock().unwrap_or_else(PoisonError::into_inner) = BrokerStates {
+        *lock(&self.brokers) = BrokerStates {
             by_id,
             is_any_up,
             leaders,
