@@ -55,6 +55,15 @@ mutation takeover src/claim_table/scripts/ingest.lua \
 mutation judged src/scand/ingest/records.rs \
     "s/histories.was_rejected(&record_id, record.offset)/false/" \
     "a_forged_retry_is_rejected_and_the_task_stays_as_it_was"
+mutation damaged src/kafka/plain_client/record_batches.rs \
+    "s/        match checksum == Some(.*) {/        match checksum.is_some() {/" \
+    "unit:a_batch_of_a_broker_is_decoded a_batch_that_cannot_be_decoded_is_not_skipped_unless_the_group_is_moved_past_it"
+mutation refused src/kafka/librdkafka_client/refused_run.rs \
+    "s/            Some(batch) if batch == self.batch => {/            Some(_) | None if offset > 0 => {/" \
+    "unit:a_run_ends_at_the_first_batch_that_can_be_read"
+mutation unpacked src/kafka/plain_client/decompress.rs \
+    "s/limit.saturating_add(1)/u64::MAX/" \
+    "unit:each_codec_is_decompressed_up_to_the_limit"
 mutation past_fence src/claim_table/ingest.rs \
     's/^    set("fence", past.fence.to_string());//' \
     "fences_increase_even_if_the_clock_of_redis_goes_back"

@@ -17,7 +17,7 @@ pub const KAFKA_CLIENT: Flag = Flag::with_default(
     "--kafka-client",
     "NAME",
     "auto",
-    "auto, kafka (plaintext, up to Kafka 3.9) or librdkafka (everything else); auto chooses by what the connection needs",
+    "auto, kafka (plaintext, Kafka 2.1 to 3.9) or librdkafka (everything else); auto chooses by what the connection needs",
 )
 .one_of(&["auto", "kafka", "librdkafka"]);
 

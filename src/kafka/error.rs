@@ -124,7 +124,7 @@ impl fmt::Display for KafkaError {
             }
             KafkaError::Incompatible { address } => write!(
                 f,
-                "{address}: this Kafka does not speak the protocol versions of the client on the kafka crate, which Kafka 2.1 to 3.9 do (KIP-896): leave -kafka-client out"
+                "{address}: this broker does not support the protocol versions that the client on the kafka crate needs (Kafka 2.1 to 3.9 does): leave -kafka-client out"
             ),
             KafkaError::Settings(wrong) => f.write_str(wrong),
             KafkaError::WithoutLibrdkafka => f.write_str(

@@ -60,7 +60,8 @@ pub enum Fetched {
         /// The reason.
         reason: String,
     },
-    /// The records from the cursor up to, but not including, `next` cannot be decoded by this client, now or later, but perhaps by another one.
+    /// The records from the cursor up to, but not including, `next` cannot be decoded: their batch is damaged, perhaps only on
+    /// the way, or has an older format, which another client may read. The caller may wait or go on.
     Unreadable {
         /// The reason and the offset, with the remedy.
         reason: String,

@@ -11,7 +11,7 @@
 //! | `choice.rs`, `preflight.rs` | which client connects; a check of the connection |
 //! | `known_brokers.rs` | the brokers that Kafka itself names |
 //! | `client.rs` | what a client must do |
-//! | `plain_client/` | the client on the `kafka` crate: plaintext, up to Kafka 3.9 |
+//! | `plain_client/` | the client on the `kafka` crate: plaintext, Kafka 2.1 to 3.9 |
 //! | `librdkafka_client/` | the client on librdkafka: all of today's Kafka, TLS, SASL |
 //!
 //! The rest of the program does not know which client it uses.

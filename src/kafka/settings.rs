@@ -52,7 +52,7 @@ pub enum SaslMechanism {
 pub enum ClientChoice {
     /// The `kafka` crate if it can, else librdkafka.
     Auto,
-    /// The `kafka` crate: plaintext, up to Kafka 3.9.
+    /// The `kafka` crate: plaintext, Kafka 2.1 to 3.9.
     Crate,
     /// librdkafka.
     Librdkafka,

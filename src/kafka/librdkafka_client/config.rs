@@ -29,7 +29,7 @@ const CONSUMER_QUEUE_RECORDS: u32 = 10_000;
 /// Bytes of one fetch for one partition. A larger record is fetched all the same.
 const FETCH_PARTITION_BYTES: u32 = 1024 * 1024;
 /// Largest answer of a broker, and size up to which librdkafka decompresses a batch with zstd, in bytes. It has no such limit for lz4, which expands
-/// to at most 255 times its size, and snappy (21 times).
+/// to at most 255 times its size, and snappy (22 times).
 const ANSWER_MAX_BYTES: u32 = 32 * 1024 * 1024;
 /// How long a broker waits for records before it answers a fetch. Short, because reading at another offset begins only after that answer.
 const LONG_POLL: Duration = Duration::from_millis(100);
@@ -95,7 +95,7 @@ pub(super) fn of_producer(
     batch_bytes: usize,
 ) -> Result<ClientConfig, Invalid> {
     let mut config = common(settings)?;
-    // snappy, because clients on the kafka crate may read the same topics.
+    // snappy, which every version of this program reads.
     let codec = if compression { "snappy" } else { "none" };
     let batch_messages = match batch_bytes <= SINGLE_MESSAGE_BYTES {
         true => 1,

@@ -1,8 +1,8 @@
 //! Receives what librdkafka reports on its own threads: errors, log lines, statistics, delivery reports. Stores it for the clients.
 
-use super::batch_end::first_offset;
 use super::causes::Causes;
 use super::config::STATISTICS_EVERY;
+use super::refused_run::refused_batch_in;
 use crate::model::text::one_line;
 use crate::sync::lock;
 use log::debug;
@@ -29,7 +29,7 @@ pub(super) struct Context {
     delivered: Condvar,
     /// Whether records or errors of assigned partitions were discarded while metadata was read.
     has_discarded: AtomicBool,
-    /// First offset of the last batch that could not be decompressed.
+    /// The last batch that could not be decompressed, as librdkafka calls it.
     refused_batch: Mutex<Option<i64>>,
 }
 
@@ -99,13 +99,9 @@ impl Context {
         self.has_discarded.swap(false, Ordering::Relaxed)
     }
 
-    /// First offset of the last batch that could not be decompressed since the last call. librdkafka's error for the caller has none.
+    /// The last batch that could not be decompressed since the last call, as librdkafka calls it. Its error for the caller names none.
     pub(super) fn take_refused_batch(&self) -> Option<i64> {
-        self.refused_batch().take()
-    }
-
-    fn refused_batch(&self) -> MutexGuard<'_, Option<i64>> {
-        lock(&self.refused_batch)
+        lock(&self.refused_batch).take()
     }
 
     /// Begins a send of this many messages.
@@ -212,8 +208,8 @@ impl ClientContext for Context {
         if let Some(code) = error.rdkafka_error_code() {
             self.causes().add(code, reason);
         }
-        if let Some(batch) = first_offset(reason) {
-            *self.refused_batch() = Some(batch);
+        if let Some(batch) = refused_batch_in(reason) {
+            *lock(&self.refused_batch) = Some(batch);
         }
         debug!("librdkafka: {}", one_line(reason));
     }

@@ -5,12 +5,12 @@
 //! `rdkafka_assignment.c`). An error of a partition arrives without the partition's number, so then each partition is read by a consumer of its
 //! own.
 
-use super::batch_end::EndSearch;
 use super::config::{self, AWAY_AFTER, METADATA_EVERY, REQUEST_WAIT};
 use super::connection::{
     Leaders, bad_settings, call_error, code_of_broker, is_of_a_partition, open, topic_leaders,
 };
 use super::context::{BrokerStates, Context};
+use super::refused_run::RefusedRun;
 use crate::kafka::client::ReaderClient;
 use crate::kafka::deadline::{DeadlineThread, pause};
 use crate::kafka::error::KafkaError;
@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 /// Bytes after which one fetch stops; its last record may exceed them.
 const FETCH_BYTES: usize = 4 * 1024 * 1024;
-/// Longest time of one [`Reader::isolate`].
+/// Time of one [`Reader::isolate`] after which it begins nothing new.
 const ISOLATE_ALL_WAIT: Duration = Duration::from_secs(5);
 /// How long an unreadable partition is skipped before it is read again.
 const FAILING_EVERY: Duration = Duration::from_secs(10);
@@ -38,8 +38,8 @@ const FAILING_EVERY: Duration = Duration::from_secs(10);
 const SEEK_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait for the first answer of each partition after a seek. A fetch in progress is answered first.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
-/// How long `isolate` reads one partition.
-const ISOLATE_WAIT: Duration = Duration::from_secs(1);
+/// How long `isolate` waits for what one partition returns, connecting included.
+const ISOLATE_WAIT: Duration = Duration::from_secs(3);
 /// Interval at which a waiting read checks `stop`.
 const SERVE_EVERY: Duration = Duration::from_millis(100);
 /// Longest time for one partition's offsets. All partitions together get this plus [`REQUEST_WAIT`].
@@ -188,9 +188,10 @@ impl Reader {
             };
             let Some(error) = own_error else { continue };
             let answer = match describe_failure(&self.topic, partition, cursor, &error) {
-                Fetched::Refused { reason, .. } => self.refuse(partition, cursor, &reason)?,
-                other => other,
+                Fetched::Refused { .. } => self.refused(partition, cursor, deadline)?,
+                other => Some(other),
             };
+            let Some(answer) = answer else { continue };
             if !answer.is_urgent() {
                 let failing = Failing {
                     cursor,
@@ -204,19 +205,21 @@ impl Reader {
         Ok(answers)
     }
 
-    /// The result for a batch that librdkafka cannot decompress, for `reason`. Over TLS or with a login, it is skipped.
-    fn refuse(&mut self, partition: i32, cursor: i64, reason: &str) -> Result<Fetched, KafkaError> {
-        if self.settings.security().needs_librdkafka().is_none() {
-            return self.fetch_refused(partition, cursor);
+    /// The result for a batch that librdkafka cannot decompress; none if it can after all.
+    fn refused(
+        &mut self,
+        partition: i32,
+        cursor: i64,
+        deadline: Instant,
+    ) -> Result<Option<Fetched>, KafkaError> {
+        match self.settings.security().needs_librdkafka() {
+            Some(_) => self.skip_refused(partition, cursor, deadline),
+            None => self.fetch_refused(partition, cursor).map(Some),
         }
-        let next = self.end_of_refused(partition, cursor)?;
-        Ok(Fetched::Refused {
-            reason: describe_records(&self.topic, partition, cursor, next, reason),
-            next,
-        })
     }
 
-    /// As [`refuse`](Reader::refuse) without TLS and a login: this program's own fetch decompresses it, up to a limit. If that fails, the partition is away.
+    /// As [`refused`](Reader::refused) without TLS and a login: this program's own fetch decompresses it, up to a limit. If that fails, the partition is
+    /// away.
     fn fetch_refused(&mut self, partition: i32, cursor: i64) -> Result<Fetched, KafkaError> {
         let topic = self.topic.clone();
         let away = |reason: &str| Fetched::Away {
@@ -254,10 +257,76 @@ impl Reader {
         })
     }
 
+    /// As [`refused`](Reader::refused) over TLS or with a login: the batch is skipped, with those after it that cannot be decompressed either, as far as
+    /// they are found until `deadline`.
+    fn skip_refused(
+        &mut self,
+        partition: i32,
+        cursor: i64,
+        deadline: Instant,
+    ) -> Result<Option<Fetched>, KafkaError> {
+        let session = self.session_at(partition, cursor)?;
+        let (error, batch) = match session.probe(&self.stop)? {
+            Probed::Failed { error, batch } => (error, batch),
+            Probed::Readable => return Ok(None),
+            Probed::NoAnswer => {
+                let reason = format!("partition {partition}: no answer in time");
+                return Ok(Some(Fetched::Away { reason }));
+            }
+        };
+        let reason = match describe_failure(&self.topic, partition, cursor, &error) {
+            Fetched::Refused { reason, .. } => reason,
+            other => return Ok(Some(other)),
+        };
+        let next = match batch {
+            Some(batch) => self.end_of_run(session, partition, cursor, batch, deadline),
+            None => Ok(cursor + 1),
+        };
+        Ok(Some(match next {
+            Ok(next) => Fetched::Refused {
+                reason: describe_records(&self.topic, partition, cursor, next, &reason),
+                next,
+            },
+            Err(KafkaError::Stopped) => return Err(KafkaError::Stopped),
+            Err(error) => Fetched::Away {
+                reason: format!("partition {partition}: {error}"),
+            },
+        }))
+    }
+
+    /// The offset after the refused `batch` that contains `cursor`, and after those that follow it and are refused too, as far as they are found until
+    /// `deadline`.
+    fn end_of_run(
+        &mut self,
+        mut session: Session,
+        partition: i32,
+        cursor: i64,
+        batch: i64,
+        deadline: Instant,
+    ) -> Result<i64, KafkaError> {
+        let ranges = self.ranges_of(&session, vec![partition])?;
+        let log_end = ranges.get(&partition).map_or(cursor, |range| range.next);
+        let mut run = RefusedRun::new(batch, cursor, log_end);
+        // Each answer is about the offset of the last seek: librdkafka drops what it has fetched before (by the version of the partition, see
+        // `rd_kafka_op_version_outdated`).
+        while let Some(offset) = run.question() {
+            let is_late = Instant::now() >= deadline;
+            if is_late || !session.seek(&self.topic, &BTreeMap::from([(partition, offset)])) {
+                break;
+            }
+            match session.probe(&self.stop)? {
+                Probed::Failed { batch, .. } => run.answer(offset, batch),
+                Probed::Readable => run.answer(offset, None),
+                Probed::NoAnswer => break,
+            }
+        }
+        Ok(run.end())
+    }
+
     /// The error of one partition at `cursor`; none if it can be read, or does not answer in time.
     fn error_of(&self, partition: i32, cursor: i64) -> Result<Option<Error>, KafkaError> {
         match self.session_at(partition, cursor)?.probe(&self.stop)? {
-            Probed::Failed(error) => Ok(Some(error)),
+            Probed::Failed { error, .. } => Ok(Some(error)),
             Probed::Readable | Probed::NoAnswer => Ok(None),
         }
     }
@@ -267,37 +336,6 @@ impl Reader {
         let mut session = Session::new(self.open()?);
         session.assign(&self.topic, &BTreeMap::from([(partition, cursor)]))?;
         Ok(session)
-    }
-
-    /// The first offset after the refused batch that contains `cursor`, or after the part of it that could be found in [`ISOLATE_ALL_WAIT`]. At least
-    /// `cursor` is skipped.
-    fn end_of_refused(&mut self, partition: i32, cursor: i64) -> Result<i64, KafkaError> {
-        let deadline = Instant::now() + ISOLATE_ALL_WAIT;
-        let mut session = self.session_at(partition, cursor)?;
-        let Some(batch) = session.refused_batch(&self.stop)? else {
-            return Ok(cursor + 1);
-        };
-        let ranges = self.ranges_of(&session, vec![partition])?;
-        let log_end = ranges
-            .get(&partition)
-            .map_or(cursor + 1, |range| range.next);
-        let mut search = EndSearch::new(cursor, log_end);
-        while let Some(offset) = search.question() {
-            let is_late = Instant::now() >= deadline;
-            if is_late || !session.seek(&self.topic, &BTreeMap::from([(partition, offset)])) {
-                break;
-            }
-            search.answer(offset, session.refused_batch(&self.stop)? == Some(batch));
-        }
-        drop(session);
-        // Only this answer decides what is skipped: it is certainly about `last`, because its consumer has not read anything else.
-        let last = search.inside();
-        let is_sure = last == cursor
-            || self
-                .session_at(partition, last)?
-                .refused_batch(&self.stop)?
-                == Some(batch);
-        Ok(if is_sure { last + 1 } else { cursor + 1 })
     }
 
     /// The logs of `partitions`, which have leaders.
@@ -521,25 +559,21 @@ impl Session {
 
     /// What the only partition returns at its position.
     fn probe(&self, stop: &Receiver<()>) -> Result<Probed, KafkaError> {
+        let context = self.consumer.context();
         let deadline = Instant::now() + ISOLATE_WAIT;
+        context.take_refused_batch();
         while Instant::now() < deadline {
             pause(stop, Duration::ZERO)?;
             match self.consumer.poll(SERVE_EVERY) {
                 Some(Ok(_) | Err(Error::PartitionEOF(_))) => return Ok(Probed::Readable),
-                Some(Err(error)) if is_of_a_partition(&error) => return Ok(Probed::Failed(error)),
+                Some(Err(error)) if is_of_a_partition(&error) => {
+                    let batch = context.take_refused_batch();
+                    return Ok(Probed::Failed { error, batch });
+                }
                 Some(Err(_)) | None => {}
             }
         }
         Ok(Probed::NoAnswer)
-    }
-
-    /// First offset of the batch at the position of the only partition, if librdkafka cannot decompress it.
-    fn refused_batch(&self, stop: &Receiver<()>) -> Result<Option<i64>, KafkaError> {
-        self.consumer.context().take_refused_batch();
-        Ok(match self.probe(stop)? {
-            Probed::Failed(_) => self.consumer.context().take_refused_batch(),
-            Probed::Readable | Probed::NoAnswer => None,
-        })
     }
 
     /// The next event of the assigned partitions, waiting up to `wait` for it. Handles librdkafka's own events.
@@ -613,7 +647,11 @@ impl Session {
 enum Probed {
     /// A record, or the end of the log.
     Readable,
-    Failed(Error),
+    Failed {
+        error: Error,
+        /// The batch that cannot be decompressed, if that is the error, as librdkafka calls it.
+        batch: Option<i64>,
+    },
     /// Nothing in [`ISOLATE_WAIT`].
     NoAnswer,
 }
@@ -734,6 +772,16 @@ mod tests {
                 away("the broker does not know it now"),
             ),
             (Ok(Some(Fetched::Gap { next: 4 })), Fetched::Gap { next: 4 }),
+            (
+                Ok(Some(Fetched::Unreadable {
+                    reason: reason(),
+                    next: 9,
+                })),
+                Fetched::Unreadable {
+                    reason: reason(),
+                    next: 9,
+                },
+            ),
             (
                 Ok(Some(Fetched::Refused {
                     reason: reason(),

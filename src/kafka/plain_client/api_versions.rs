@@ -22,7 +22,7 @@ const API_VERSIONS: i16 = 18;
 const CORRELATION_ID: i32 = 0x5ca0;
 /// Name of this program in the broker's request log.
 pub(super) const CLIENT_ID: &str = "scan";
-/// The version of Fetch: Kafka 2.1 to 4.x answer it. To older versions a broker does not send what a topic with `compression.type=zstd` has (KIP-110).
+/// The version of Fetch: Kafka 2.1 and newer answer it. With an older version, a broker returns an error for topics with `compression.type=zstd` (KIP-110).
 pub(super) const FETCH_VERSION: i16 = 10;
 /// The requests that are used, with their versions: Produce, Fetch, ListOffsets, Metadata, OffsetCommit, OffsetFetch, FindCoordinator. Fetch is
 /// this program's own; the others are those of the `kafka` crate (from its `protocol` folder).
@@ -315,7 +315,7 @@ mod tests {
         let ok = server(sized(versions(0, 0)));
         assert_eq!(first_that_answers(&ok), Ok(ok.to_string()));
         for (answer, expected) in [
-            (sized(versions(3, 4)), "which Kafka 2.1 to 3.9 do"),
+            (sized(versions(3, 4)), "(Kafka 2.1 to 3.9 does)"),
             (
                 b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
                 "its answer begins with \"HTTP\"",

@@ -3,23 +3,51 @@
 use super::bytes::Bytes;
 use flate2::read::GzDecoder;
 use lz4_flex::frame::FrameDecoder;
+use std::fmt;
 use std::io::Read;
+use zstd::zstd_safe::find_frame_compressed_size;
 
 /// Size up to which a batch of records is decompressed, in bytes.
 pub(super) const BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Records that the header of a batch may announce. A batch of more is not decompressed.
+pub(super) const BATCH_RECORDS_MAX: i32 = 600_000;
+
 /// How snappy-java, which Kafka uses, begins: a magic number, then two versions of 4 bytes each.
 const SNAPPY_JAVA_MAGIC: &[u8] = b"\x82SNAPPY\0";
+/// How a frame of zstd begins (RFC 8878).
+const ZSTD_MAGIC: &[u8] = b"\x28\xb5\x2f\xfd";
 /// Length of the header of snappy-java.
 const SNAPPY_JAVA_HEADER_BYTES: usize = 16;
 
-/// Why a batch is not decompressed.
+/// Why a batch is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// It expands to more than [`BATCH_BYTES_MAX`].
     TooLarge,
-    /// It is not what its codec says.
+    /// It announces this many records, more than [`BATCH_RECORDS_MAX`].
+    TooManyRecords(i32),
+    /// It is not what its header or its codec says.
     Malformed,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::TooLarge => write!(
+                f,
+                "a compressed batch that expands to more than {} MiB",
+                BATCH_BYTES_MAX / 1024 / 1024
+            ),
+            Refusal::TooManyRecords(count) => {
+                write!(
+                    f,
+                    "a batch of {count} records, more than {BATCH_RECORDS_MAX}"
+                )
+            }
+            Refusal::Malformed => f.write_str("the batch is malformed"),
+        }
+    }
 }
 
 /// The records of a batch with the codec of these `attributes` (KIP-98; lz4 is KIP-57, zstd KIP-110), or none if they are not compressed. The memory
@@ -73,8 +101,17 @@ fn unsnap_chunk(chunk: &[u8], unpacked: &mut Vec<u8>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// In one step, so that the window that a frame claims takes no memory.
+/// In one step, so that the window that a frame claims takes no memory. Only frames of the standard: zstd would also decode its formats before version 0.8.
 fn unzstd(body: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let mut frames = body;
+    while !frames.is_empty() {
+        let length = find_frame_compressed_size(frames).map_err(|_| Refusal::Malformed)?;
+        let (frame, rest) = (frames.split_at_checked(length)).ok_or(Refusal::Malformed)?;
+        if !frame.starts_with(ZSTD_MAGIC) {
+            return Err(Refusal::Malformed);
+        }
+        frames = rest;
+    }
     zstd::bulk::decompress(body, BATCH_BYTES_MAX).map_err(|error| {
         // The name of zstd's error; the crate passes nothing else on.
         match error
@@ -173,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_body_claims_reserves_nothing() {
+    fn what_a_body_claims_is_not_believed() {
         // A chunk of 5 bytes that claims 4 GiB; chunks that are too large only together.
         assert_eq!(
             decompress(2, b"\xff\xff\xff\xff\x0f"),
@@ -184,9 +221,31 @@ mod tests {
             decompress(2, &snappy_java(&[&half, &half])),
             Some(Err(Refusal::TooLarge))
         );
-        // A frame of zstd that claims a window of 2 GiB and contains nothing but one byte.
-        let claims = b"\x28\xb5\x2f\xfd\x00\xa8\x0b\x00\x00x";
-        assert!(matches!(decompress(4, claims), Some(Err(_) | Ok(_))));
+    }
+
+    #[test]
+    fn zstd_has_frames_of_the_standard_only() {
+        // One raw block of one byte, in a frame that claims a window of 2 GiB.
+        let window = [ZSTD_MAGIC, b"\x00\xa8\x09\x00\x00x"].concat();
+        assert_eq!(decompress(4, &window), Some(Ok(b"x".to_vec())));
+        let two = [zstd(b"a"), zstd(b"b")].concat();
+        assert_eq!(decompress(4, &two), Some(Ok(b"ab".to_vec())));
+        // Formats 0.5 to 0.7, and a frame to skip.
+        for magic in [
+            b"\x25\xb5\x2f\xfd",
+            b"\x26\xb5\x2f\xfd",
+            b"\x27\xb5\x2f\xfd",
+            b"\x50\x2a\x4d\x18",
+        ] {
+            let old = [&magic[..], b"\x00\x00\x00\x00\x00\x00"].concat();
+            for body in [old.clone(), [zstd(b"a"), old].concat()] {
+                assert_eq!(
+                    decompress(4, &body),
+                    Some(Err(Refusal::Malformed)),
+                    "{magic:?}"
+                );
+            }
+        }
     }
 
     proptest! {

@@ -137,11 +137,11 @@ fn request(correlation: i32, topic: &str, cursors: &[Cursor], wait: Duration) ->
         // Whatever the epoch of its leader is (KIP-320).
         body.extend((-1i32).to_be_bytes());
         body.extend(offset.to_be_bytes());
-        // The beginning of the log, which only a replica tells.
+        // The beginning of the log, which only a replica sends.
         body.extend((-1i64).to_be_bytes());
         body.extend(FETCH_BYTES.to_be_bytes());
     }
-    // No topic leaves the session.
+    // No forgotten topics.
     body.extend(0i32.to_be_bytes());
     let size = i32::try_from(body.len()).unwrap_or(i32::MAX).to_be_bytes();
     [&size[..], &body].concat()
@@ -184,8 +184,7 @@ fn parse(
         return None;
     }
     let _throttle_ms = bytes.i32()?;
-    // These are about fetch sessions.
-    let _code = bytes.i16()?;
+    let whole = bytes.i16()?;
     let _session = bytes.i32()?;
     let mut found = BTreeMap::new();
     for _ in 0..bytes.i32()? {
@@ -207,8 +206,12 @@ fn parse(
     }
     let mut portions = BTreeMap::new();
     for &(partition, cursor) in cursors {
-        let Some((code, end, records)) = found.remove(&partition) else {
-            continue;
+        // An error of the whole request comes without partitions.
+        let none: (i16, i64, &[u8]) = (whole, cursor, &[]);
+        let (code, end, records) = match found.remove(&partition) {
+            Some(found) => found,
+            None if whole != 0 => none,
+            None => continue,
         };
         let portion = Portion {
             fetched: match code {
@@ -279,6 +282,18 @@ mod tests {
             let portion = &portions[&2];
             assert_eq!(portion.fetched, expected);
             assert_eq!(portion.has_more, has_more);
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_whole_request_is_one_of_each_partition() {
+        let mut bytes = [7i32, 0].map(i32::to_be_bytes).concat();
+        bytes.extend(70i16.to_be_bytes());
+        bytes.extend([0, 0].map(i32::to_be_bytes).concat());
+        let portions = parse(&bytes, 7, &[(0, 5), (2, 5)]).unwrap();
+        for partition in [0, 2] {
+            let fetched = portions[&partition].fetched.as_ref();
+            assert!(matches!(fetched, Some(Fetched::Away { .. })), "{fetched:?}");
         }
     }
 

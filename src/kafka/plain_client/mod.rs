@@ -1,4 +1,4 @@
-//! The client on the blocking `kafka` crate 0.10.0, for plaintext brokers up to Kafka 3.9.
+//! The client on the blocking `kafka` crate 0.10.0, for plaintext and Kafka 2.1 to 3.9.
 //!
 //! It works around the limits of that crate, which does not negotiate versions, has no deadline for a call, and reports some errors as debug text.
 //! Records are fetched without it: it decompresses them without a bound, does not read a record that is larger than the fetch, and drops records if

@@ -76,6 +76,13 @@ impl Reader {
                 (alone, budget) = self.ask(&[(partition, cursor)], Duration::ZERO, budget)?;
                 found = alone.remove(&partition);
             }
+            if budget.has_room() && found.as_ref().is_some_and(did_not_fit) {
+                let reason = format!(
+                    "the broker's answer has no complete batch of records at offset {cursor}"
+                );
+                answers.insert(partition, away(partition, &reason));
+                continue;
+            }
             let answer = match found.and_then(|portion| portion.fetched) {
                 Some(Fetched::Away { reason }) => away(partition, &reason),
                 Some(Fetched::Unreadable { reason, next }) => {

@@ -3,12 +3,10 @@
 //! A [`Budget`] bounds what the batches of one fetch expand to.
 
 use super::bytes::Bytes;
-use super::decompress::{BATCH_BYTES_MAX, Refusal, decompress};
+use super::decompress::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Refusal, decompress};
 use crate::kafka::fetched::{Fetched, RECORD_OVERHEAD_BYTES, Record};
 use crc::{CRC_32_ISCSI, Crc, Table};
 
-/// Records that the header of a batch may announce. A larger batch is refused before it is decompressed.
-const BATCH_RECORDS_MAX: i32 = 600_000;
 /// Bytes of records after which a fetch stops, [`RECORD_OVERHEAD_BYTES`] for each record included. The next fetch continues there.
 const FETCH_RECORDS_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of decompressed batches after which a fetch stops. The last batch may exceed them.
@@ -18,7 +16,10 @@ const FETCH_UNPACKED_BYTES: usize = BATCH_BYTES_MAX;
 const BATCH_PREFIX_BYTES: usize = 12;
 /// The header of a batch with its prefix, in bytes.
 const BATCH_HEADER_BYTES: usize = 61;
-/// Where the checksum of a batch is, and where the bytes begin that it is of.
+/// Number of the format that is decoded, and its position in every format.
+const MAGIC: u8 = 2;
+const MAGIC_AT: usize = 16;
+/// Position of the checksum, and of the first byte that it covers: not of the batch's first offset, length and format.
 const CHECKSUM_AT: usize = 17;
 const CHECKED_FROM: usize = 21;
 /// The checksum of a batch: CRC-32C.
@@ -70,22 +71,32 @@ pub(super) fn decode(bytes: &[u8], cursor: i64, budget: &mut Budget) -> Option<F
         budget,
     };
     while into.budget.has_room()
-        && let Some((batch, after)) = Batch::first(rest)
+        && let Some((batch, after)) = first_batch(rest)
     {
         rest = after;
+        let batch = match Batch::parse(batch) {
+            Ok(batch) => batch,
+            // What precedes it is delivered first.
+            Err(_) if !into.records.is_empty() || next.is_some() => break,
+            Err(reason) => {
+                return Some(Fetched::Unreadable {
+                    reason,
+                    next: cursor.saturating_add(1),
+                });
+            }
+        };
         let end = batch.last.saturating_add(1);
         if end <= cursor {
             continue;
         }
         match batch.decode(&mut into) {
             Ok(()) => {}
-            // What precedes it is delivered first.
             Err(_) if !into.records.is_empty() || next.is_some() => break,
-            Err(Undecodable::Unreadable(reason)) => {
-                return Some(Fetched::Unreadable { reason, next: end });
-            }
-            Err(Undecodable::Refused(reason)) => {
-                return Some(Fetched::Refused { reason, next: end });
+            Err(refusal) => {
+                return Some(Fetched::Refused {
+                    reason: refusal.to_string(),
+                    next: end,
+                });
             }
         }
         // The end of the batch may not have been reached.
@@ -101,29 +112,6 @@ pub(super) fn decode(bytes: &[u8], cursor: i64, budget: &mut Budget) -> Option<F
     }
 }
 
-/// Why a batch cannot be decoded. For the two kinds see [`Fetched`].
-#[derive(Debug)]
-enum Undecodable {
-    Unreadable(String),
-    Refused(String),
-}
-
-impl From<Refusal> for Undecodable {
-    fn from(refusal: Refusal) -> Undecodable {
-        match refusal {
-            Refusal::Malformed => malformed(),
-            Refusal::TooLarge => Undecodable::Refused(format!(
-                "a compressed batch that expands to more than {} MiB",
-                BATCH_BYTES_MAX / 1024 / 1024
-            )),
-        }
-    }
-}
-
-fn malformed() -> Undecodable {
-    Undecodable::Refused("the batch is malformed".to_owned())
-}
-
 /// The records so far.
 struct Decoded<'a> {
     cursor: i64,
@@ -131,81 +119,94 @@ struct Decoded<'a> {
     budget: &'a mut Budget,
 }
 
-/// A batch as it is stored: the offsets of its first and last record, and its bytes.
-struct Batch<'a> {
-    base: i64,
-    last: i64,
-    bytes: &'a [u8],
+/// The bytes of the first batch, and what follows it. None if it is not complete.
+fn first_batch(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut prefix = Bytes(bytes);
+    let _base = prefix.i64()?;
+    let length = usize::try_from(prefix.i32()?).ok()?;
+    bytes.split_at_checked(BATCH_PREFIX_BYTES.checked_add(length)?)
 }
 
-/// Number of the format that is decoded.
-const MAGIC: u8 = 2;
+/// A batch whose checksum is right.
+struct Batch<'a> {
+    /// Offset of the first record.
+    base: i64,
+    /// Offset of the last record, and that distance from the first one which the header has.
+    last: i64,
+    last_delta: i32,
+    attributes: i16,
+    count: i32,
+    /// The records, compressed or not.
+    body: &'a [u8],
+}
 
 impl<'a> Batch<'a> {
-    /// The first batch of `bytes`, and what follows it. None if it is not complete.
-    fn first(bytes: &'a [u8]) -> Option<(Batch<'a>, &'a [u8])> {
-        let mut head = Bytes(bytes);
-        let base = head.i64()?;
-        let length = usize::try_from(head.i32()?).ok()?;
-        let (bytes, rest) = bytes.split_at_checked(BATCH_PREFIX_BYTES.checked_add(length)?)?;
-        // In older formats this offset is that of the last record.
-        let last = match bytes.get(16)? {
-            &MAGIC => base.saturating_add(Bytes(bytes.get(23..)?).i32()?.max(0).into()),
-            _ => base,
+    /// Errs with the reason if the batch is damaged, or has an older format. A producer cannot cause either: the broker checks what it is sent.
+    fn parse(bytes: &'a [u8]) -> Result<Batch<'a>, String> {
+        let damaged = || {
+            "the checksum of the batch is wrong: it was damaged on the way, or is damaged on the broker's disk".to_owned()
         };
-        Some((Batch { base, last, bytes }, rest))
+        if bytes.get(MAGIC_AT).is_some_and(|&magic| magic != MAGIC) {
+            return Err("a message format older than that of Kafka 0.11".to_owned());
+        }
+        let (header, body) = bytes
+            .split_at_checked(BATCH_HEADER_BYTES)
+            .ok_or_else(damaged)?;
+        let batch = Batch::of_header(header, body).ok_or_else(damaged)?;
+        let checksum = Bytes(&header[CHECKSUM_AT..]).i32();
+        match checksum == Some(CHECKSUM.checksum(&bytes[CHECKED_FROM..]).cast_signed()) {
+            true => Ok(batch),
+            false => Err(damaged()),
+        }
+    }
+
+    fn of_header(header: &[u8], body: &'a [u8]) -> Option<Batch<'a>> {
+        let mut fields = Bytes(header);
+        let base = fields.i64()?;
+        fields.take(CHECKED_FROM - 8)?;
+        let attributes = fields.i16()?;
+        let last_delta = fields.i32()?;
+        // Two timestamps; the producer's id, epoch and sequence.
+        fields.take(8 + 8 + 8 + 2 + 4)?;
+        let count = fields.i32()?;
+        let last = base.saturating_add(last_delta.max(0).into());
+        Some(Batch {
+            base,
+            last,
+            last_delta,
+            attributes,
+            count,
+            body,
+        })
     }
 
     /// Adds the records at or after the cursor until the budget is used up. Errs at the first record whose offset is outside of the batch or not above
     /// the previous one: the cursor would leave the batch with it, and skip records of others.
-    fn decode(&self, into: &mut Decoded<'_>) -> Result<(), Undecodable> {
-        if self.bytes.get(16) != Some(&MAGIC) {
-            return Err(Undecodable::Unreadable(
-                "the format of messages before Kafka 0.11, which the kafka crate's client does not read: use -kafka-client librdkafka".to_owned(),
-            ));
-        }
-        let (header, body) = (self.bytes)
-            .split_at_checked(BATCH_HEADER_BYTES)
-            .ok_or_else(malformed)?;
-        let mut fields = Bytes(&header[CHECKSUM_AT..]);
-        let (Some(checksum), Some(attributes), Some(last_delta)) =
-            (fields.i32(), fields.i16(), fields.i32())
-        else {
-            return Err(malformed());
-        };
-        if CHECKSUM.checksum(&self.bytes[CHECKED_FROM..]) != checksum.cast_unsigned() {
-            return Err(Undecodable::Unreadable(
-                "the checksum of the batch is wrong: it was damaged on the way, or is damaged on the broker's disk".to_owned(),
-            ));
-        }
-        if attributes & IS_MARKER != 0 {
+    fn decode(&self, into: &mut Decoded<'_>) -> Result<(), Refusal> {
+        if self.attributes & IS_MARKER != 0 {
             return Ok(());
         }
-        let count = Bytes(&header[BATCH_HEADER_BYTES - 4..])
-            .i32()
-            .ok_or_else(malformed)?;
         // Compaction leaves fewer records than offsets, never more.
-        if last_delta < 0 || !(0..=i64::from(last_delta) + 1).contains(&i64::from(count)) {
-            return Err(malformed());
+        let offsets = i64::from(self.last_delta) + 1;
+        if !(0..=offsets).contains(&i64::from(self.count)) || offsets < 1 {
+            return Err(Refusal::Malformed);
         }
-        if count > BATCH_RECORDS_MAX {
-            return Err(Undecodable::Refused(format!(
-                "a batch of {count} records, more than {BATCH_RECORDS_MAX}"
-            )));
+        if self.count > BATCH_RECORDS_MAX {
+            return Err(Refusal::TooManyRecords(self.count));
         }
-        match decompress(attributes, body) {
-            None => self.records(count, body, into),
-            Some(unpacked) => self.records(count, &into.budget.unpack(unpacked)?, into),
+        match decompress(self.attributes, self.body) {
+            None => self.add_records(self.body, into),
+            Some(unpacked) => self.add_records(&into.budget.unpack(unpacked)?, into),
         }
     }
 
-    /// Adds `count` records of `body`, which is not compressed.
-    fn records(&self, count: i32, body: &[u8], into: &mut Decoded<'_>) -> Result<(), Undecodable> {
+    /// Adds the records of `body`, which is not compressed.
+    fn add_records(&self, body: &[u8], into: &mut Decoded<'_>) -> Result<(), Refusal> {
         let (mut body, mut allowed) = (Bytes(body), self.base);
-        for _ in 0..count {
-            let (offset, value) = record(&mut body, self.base).ok_or_else(malformed)?;
+        for _ in 0..self.count {
+            let (offset, value) = record(&mut body, self.base).ok_or(Refusal::Malformed)?;
             if !(allowed..=self.last).contains(&offset) {
-                return Err(malformed());
+                return Err(Refusal::Malformed);
             }
             allowed = offset.saturating_add(1);
             if offset < into.cursor {
@@ -384,9 +385,15 @@ mod tests {
         let mut damaged = batch(1, 0, 1, &body(&[b"172.16.0.0/24"]));
         let last = damaged.len() - 3;
         damaged[last] ^= 1;
+        let no_header = [&1i64.to_be_bytes()[..], &30i32.to_be_bytes(), &[2; 30]].concat();
+        // An offset that nothing may be skipped to.
+        let mut moved_end = batch(1, 0, 1, &body(&[b"x"]));
+        moved_end[23] = 0x7f;
         for (bad, expected) in [
-            (old, "the format of messages before Kafka 0.11"),
+            (old, "a message format older than that of Kafka 0.11"),
             (damaged, "the checksum of the batch is wrong"),
+            (no_header, "the checksum of the batch is wrong"),
+            (moved_end, "the checksum of the batch is wrong"),
         ] {
             let log = [good(), bad].concat();
             assert_eq!(records(decode(&log, 0)), [(0, "x".to_owned())]);
@@ -409,10 +416,31 @@ mod tests {
         }
     }
 
+    /// A batch as Kafka 3.9.1 has stored it: three records, written by kcat.
+    const STORED: &str = concat!(
+        "000000000000000000000051000000000262088e7a000000000002000001a22d062811000001a22d062811ffffffffffffffffffffffffffff0000000312",
+        "00000001066f6e650012000002010674776f0016000004010a746872656500",
+    );
+
     #[test]
-    fn the_checksum_is_that_of_the_specification() {
-        // The check value of CRC-32C.
-        assert_eq!(CHECKSUM.checksum(b"123456789"), 0xe306_9283);
+    fn a_batch_of_a_broker_is_decoded() {
+        let stored: Vec<u8> = (STORED.as_bytes().chunks(2))
+            .map(|digits| u8::from_str_radix(str::from_utf8(digits).unwrap(), 16).unwrap())
+            .collect();
+        let values = ["one", "two", "three"].map(str::to_owned);
+        assert_eq!(
+            records(decode(&stored, 0)),
+            (0..).zip(values).collect::<Vec<_>>()
+        );
+        for at in (0..stored.len()).filter(|at| *at >= CHECKSUM_AT) {
+            let mut damaged = stored.clone();
+            damaged[at] ^= 1;
+            let decoded = decode(&damaged, 0);
+            assert!(
+                matches!(decoded, Some(Fetched::Unreadable { next: 1, .. })),
+                "{at}"
+            );
+        }
     }
 
     #[test]
@@ -481,7 +509,7 @@ mod tests {
             (i32::MIN, 1, 0, "the batch is malformed"),
             (0, -1, 0, "the batch is malformed"),
             (0, 2, 0, "the batch is malformed"),
-            // Refused before it is decompressed: its body is not gzip.
+            // Not even decompressed: its body is not gzip.
             (
                 BATCH_RECORDS_MAX,
                 BATCH_RECORDS_MAX + 1,

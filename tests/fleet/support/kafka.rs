@@ -75,6 +75,12 @@ impl Fleet {
         self.try_kcat_produce(kind, &words, &vec![vec![b'0'; bytes]; records])
     }
 
+    /// Writes batches of one record of 1000 zeros each.
+    pub fn produce_small_batches(&self, kind: &str, codec: &str, batches: usize) {
+        let words = ["-z", codec, "-X", "batch.num.messages=1"];
+        self.kcat_produce(kind, &words, &vec![vec![b'0'; 1000]; batches]);
+    }
+
     /// Writes one record to a partition of one of this fleet's topics.
     pub fn produce_to(&self, kind: &str, partition: u32, record: &str) {
         self.kcat_produce(kind, &["-p", &partition.to_string()], &[record.to_owned()]);
