@@ -47,7 +47,7 @@ mutation watermark src/claim_table/scripts/prelude.lua \
     "s/^local went_back = .*/local went_back = false/" \
     "a_redis_that_went_back_in_time_is_cleared every_lost_call_is_noticed_at_the_next_one a_task_whose_end_a_failover_lost_is_not_scanned_again"
 mutation own_watermark src/claim_table/scripts/prelude.lua \
-    "s/^local went_back = .*/local went_back = caller ~= '' and tonumber(noted[1] or 0) < seen/" \
+    "s/^local went_back = .*/local went_back = caller ~= '' and tonumber(noted_of_table or 0) < seen/" \
     "a_redis_that_went_back_in_time_is_cleared a_task_that_is_claimed_twice_after_a_failover_ends_once"
 mutation takeover src/claim_table/scripts/ingest.lua \
     "s/^    refusal = refusal_of(fields, known)/    refusal = nil/" \

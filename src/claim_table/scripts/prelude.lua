@@ -16,6 +16,8 @@ local ready_key = prefix .. 'ready'
 local delayed_key = prefix .. 'delayed'
 local running_key = prefix .. 'running'
 local paused_key = prefix .. 'paused'
+-- A task that has not ended is in one of these, or throttled.
+local task_queues = {ready_key, delayed_key, running_key, paused_key}
 local servers_key = prefix .. 'servers'
 -- Jobs that have throttled tasks: queued tasks that wait for their job's limit. They are not in `ready`, where they would hold up other
 -- tasks. Ordered by the time at which claim.lua last checked the job.
@@ -42,9 +44,10 @@ local now_ms = math.floor(now_us / 1000)
 local TABLE_FIELD, OTHERS_FIELD = 'the table', 'other servers' -- the last watermark of all; that of servers whose own is not noted
 local CLOCK_FIELD = 'the clock' -- the time of the last call of a server, in milliseconds by Redis' clock
 local caller, seen = ARGV[2], tonumber(ARGV[3])
-local noted = redis.call('HMGET', watermarks_key, TABLE_FIELD, OTHERS_FIELD, caller, CLOCK_FIELD)
-local went_back = caller ~= '' and tonumber(noted[3] or noted[2] or 0) < seen
-local watermark = math.max(now_us, tonumber(noted[1] or 0) + 1, seen + 1)
+local noted_of_table, noted_of_others, noted_of_caller, clock_ms =
+  unpack(redis.call('HMGET', watermarks_key, TABLE_FIELD, OTHERS_FIELD, caller, CLOCK_FIELD))
+local went_back = caller ~= '' and tonumber(noted_of_caller or noted_of_others or 0) < seen
+local watermark = math.max(now_us, tonumber(noted_of_table or 0) + 1, seen + 1)
 
 local function task_key(id) return prefix .. 'task:' .. id end
 local function open_key(partition) return prefix .. 'open:' .. partition end
@@ -72,7 +75,7 @@ end
 -- Notes watermarks that are older than `before_us` only as the one of servers without their own: those servers have probably left.
 local function forget_watermarks(before_us)
   local all = redis.call('HGETALL', watermarks_key)
-  local others = tonumber(noted[2] or 0)
+  local others = tonumber(noted_of_others or 0)
   for i = 1, #all, 2 do
     local its = tonumber(all[i + 1])
     if all[i] ~= TABLE_FIELD and all[i] ~= OTHERS_FIELD and all[i] ~= CLOCK_FIELD and its < before_us then
@@ -93,7 +96,7 @@ local function is_in_a_queue(id)
   local task = redis.call('HMGET', task_key(id), 'status', 'job_id')
   if not task[1] then return false end
   if task[2] and redis.call('ZSCORE', throttled_key(task[2]), id) then return true end
-  for _, queue in ipairs({ready_key, delayed_key, running_key, paused_key}) do
+  for _, queue in ipairs(task_queues) do
     if redis.call('ZSCORE', queue, id) then return true end
   end
   return false
@@ -114,7 +117,7 @@ local function clear_unfinished()
       redis.call('DEL', open_key(partition))
     end
   end
-  redis.call('DEL', ready_key, delayed_key, running_key, paused_key, outbox_key, cursor_key)
+  redis.call('DEL', outbox_key, cursor_key, unpack(task_queues))
 end
 
 -- Whether the server `name` refused a task with these capabilities. `marks` is the task's refused_by: `name=capabilities …`.
@@ -163,8 +166,8 @@ local JUMP_REMEMBERED_MS = 60000
 -- By how much Redis' clock has jumped since the last call, in milliseconds; nil if it has not. If it went back, no time counts as passed: small
 -- corrections must not shorten leases.
 local function clock_jump()
-  if not noted[4] then return nil end
-  local passed = now_ms - tonumber(noted[4])
+  if not clock_ms then return nil end
+  local passed = now_ms - tonumber(clock_ms)
   if passed >= 0 and passed <= CALLS_MAX_APART_MS then return nil end
   return passed - (passed < 0 and 0 or CALLS_APART_MS)
 end
@@ -183,8 +186,8 @@ local function follow_clock()
   local jump = clock_jump()
   if not jump then return end
   -- First, because a jump must not be followed twice.
-  noted[4] = whole(now_ms)
-  redis.call('HSET', watermarks_key, CLOCK_FIELD, noted[4])
+  clock_ms = whole(now_ms)
+  redis.call('HSET', watermarks_key, CLOCK_FIELD, clock_ms)
   for _, queue in ipairs({running_key, delayed_key, servers_key, outbox_key, throttled_jobs_key}) do
     local members = redis.call('ZRANGEBYSCORE', queue, '(' .. UNOWNED, '+inf', 'WITHSCORES')
     for i = 1, #members, 2 do
@@ -200,7 +203,7 @@ end
 -- Removes a task that has not ended from all queues. Increases its fence, so that the later of two records on Kafka can be recognised, and a
 -- server that ran the task before no longer has a valid claim.
 local function remove_from_queues(id)
-  for _, queue in ipairs({ready_key, delayed_key, running_key, paused_key}) do redis.call('ZREM', queue, id) end
+  for _, queue in ipairs(task_queues) do redis.call('ZREM', queue, id) end
   local key = task_key(id)
   local task = redis.call('HMGET', key, 'fence', 'job_id')
   if task[2] then redis.call('ZREM', throttled_key(task[2]), id) end
