@@ -61,9 +61,6 @@ mutation damaged src/kafka/plain_client/record_batches.rs \
 mutation refused src/kafka/librdkafka_client/refused_run.rs \
     "s/            Some(batch) if batch == self.batch => {/            Some(_) | None if offset > 0 => {/" \
     "unit:a_run_ends_at_the_first_batch_that_can_be_read"
-mutation unpacked src/kafka/plain_client/decompress.rs \
-    "s/limit.saturating_add(1)/u64::MAX/" \
-    "unit:each_codec_is_decompressed_up_to_the_limit"
 mutation past_fence src/claim_table/ingest.rs \
     's/^    set("fence", past.fence.to_string());//' \
     "fences_increase_even_if_the_clock_of_redis_goes_back"
