@@ -8,8 +8,8 @@ pub const FETCH_WAIT: Duration = Duration::from_millis(500);
 
 /// Bytes of memory that a record takes besides its value, so that many empty records count too.
 pub(super) const RECORD_OVERHEAD_BYTES: usize = 64;
-/// Bytes of a record's value that are kept. More than any valid record has, so a longer one is not valid with or without the rest.
-const RECORD_KEPT_BYTES: usize = 2 * TASK_RECORD_MAX_BYTES;
+/// Bytes of a record's value that are kept: more than any valid record has, so a longer one is not valid with or without the rest.
+const RECORD_KEPT_BYTES: usize = TASK_RECORD_MAX_BYTES + 1;
 
 /// The part of a partition's log that Kafka holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

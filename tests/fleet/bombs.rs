@@ -7,12 +7,18 @@ use crate::support::{
 use crate::{Needs, Test};
 use scan::model::State;
 use serde_json::json;
+use std::time::Instant;
 
 pub const TESTS: &[Test] = &[
     (
         "batches_that_expand_to_400_mb_are_skipped_and_hold_up_nothing",
         Needs::KafkaAndRedis,
         tasks,
+    ),
+    (
+        "many_batches_that_expand_to_30_mb_hold_up_nothing",
+        Needs::KafkaAndRedis,
+        below_the_limit,
     ),
     (
         "batches_that_expand_to_400_mb_are_skipped_by_readers_of_findings",
@@ -105,6 +111,23 @@ fn tasks() {
         for &codec in codecs {
             fleet.produce_with("tasks", &[task(&fleet, codec)], codec);
             assert_eq!(fleet.wait_ended(codec, SOON).status, State::Completed);
+        }
+    }
+}
+
+/// None of them is refused because of its size, but together they would take gigabytes.
+fn below_the_limit() {
+    for &client in clients() {
+        let fleet = Fleet::new(&format!("bombs-below-{client}")).with_standin(&json!({}));
+        let server = fleet.ready_scand("a", &["-kafka-client", client]);
+        for codec in ["gzip", "zstd"] {
+            fleet.produce_bombs("tasks", codec, 20, 30, 1_000_000);
+            fleet.push_raw(&[task(&fleet, codec)]);
+            let since = Instant::now();
+            assert_eq!(fleet.wait_ended(codec, SOON).status, State::Completed);
+            let most = memory_mib(&server, "VmHWM");
+            eprintln!("{client} {codec}: {most} MiB, {:?}", since.elapsed());
+            assert!(most < MEMORY_MAX_MIB, "{client} {codec}: {most} MiB");
         }
     }
 }

@@ -60,6 +60,8 @@ pub(in crate::kafka) struct Reader {
     failing: BTreeMap<i32, Failing>,
     /// The partition that was last read alone because of an error.
     last_isolated: i32,
+    /// Partitions that this program's own fetch reads, because librdkafka has refused a batch there, until it has read all records.
+    own: BTreeSet<i32>,
 }
 
 /// A connected consumer.
@@ -108,6 +110,7 @@ impl Reader {
             complete: false,
             failing: BTreeMap::new(),
             last_isolated: -1,
+            own: BTreeSet::new(),
         };
         reader.session = Some(reader.take_session()?);
         Ok(reader)
@@ -214,19 +217,23 @@ impl Reader {
     ) -> Result<Option<Fetched>, KafkaError> {
         match self.settings.security().needs_librdkafka() {
             Some(_) => self.skip_refused(partition, cursor, deadline),
-            None => self.fetch_refused(partition, cursor).map(Some),
+            None => {
+                self.own.insert(partition);
+                self.fetch_here(partition, cursor)
+            }
         }
     }
 
-    /// As [`refused`](Reader::refused) without TLS and a login: this program's own fetch decompresses it, up to a limit. If that fails, the partition is
-    /// away.
-    fn fetch_refused(&mut self, partition: i32, cursor: i64) -> Result<Fetched, KafkaError> {
+    /// The result for a partition that this program's own fetch reads, without TLS and a login: it decompresses batches up to a limit. None if the log
+    /// has no more records. Unless it has returned records, or what is no record, librdkafka reads the partition next.
+    fn fetch_here(&mut self, partition: i32, cursor: i64) -> Result<Option<Fetched>, KafkaError> {
         let topic = self.topic.clone();
         let away = |reason: &str| Fetched::Away {
             reason: format!("partition {partition}: {reason}"),
         };
         let Some(address) = self.leaders.get(&partition).cloned().flatten() else {
-            return Ok(away("the partition currently has no leader"));
+            self.own.remove(&partition);
+            return Ok(Some(away("the partition currently has no leader")));
         };
         let doing = format!("{address}: read {topic}");
         let fetched = self.caller.within(REQUEST_WAIT, &doing, {
@@ -237,24 +244,31 @@ impl Reader {
                 ))
             }
         });
-        let fetched = match fetched {
+        let answer = match fetched {
             Err(KafkaError::Stopped) => return Err(KafkaError::Stopped),
-            Err(error) => Err(error.to_string()),
-            Ok(Err(error)) => Err(format!("{doing}: {}", system_words(&error.to_string()))),
-            Ok(Ok(found)) => Ok(found),
+            Err(error) => Some(away(&error.to_string())),
+            Ok(Err(error)) => {
+                let reason = system_words(&error.to_string());
+                Some(away(&format!("{doing}: {reason}")))
+            }
+            Ok(Ok(fetched)) => fetched.map(|fetched| match fetched {
+                Fetched::Refused { reason, next } => Fetched::Refused {
+                    reason: describe_records(&topic, partition, cursor, next, &reason),
+                    next,
+                },
+                Fetched::Unreadable { reason, next } => Fetched::Unreadable {
+                    reason: describe_records(&topic, partition, cursor, next, &reason),
+                    next,
+                },
+                Fetched::Gone => away("the broker does not know it now"),
+                Fetched::Away { reason } => away(&reason),
+                found => found,
+            }),
         };
-        Ok(match known_end(fetched) {
-            Fetched::Refused { reason, next } => Fetched::Refused {
-                reason: describe_records(&topic, partition, cursor, next, &reason),
-                next,
-            },
-            Fetched::Unreadable { reason, next } => Fetched::Unreadable {
-                reason: describe_records(&topic, partition, cursor, next, &reason),
-                next,
-            },
-            Fetched::Away { reason } => away(&reason),
-            found => found,
-        })
+        if !answer.as_ref().is_some_and(Fetched::is_urgent) {
+            self.own.remove(&partition);
+        }
+        Ok(answer)
     }
 
     /// As [`refused`](Reader::refused) over TLS or with a login: the batch is skipped, with those after it that cannot be decompressed either, as far as
@@ -385,9 +399,25 @@ impl ReaderClient for Reader {
     ) -> Result<BTreeMap<i32, Fetched>, KafkaError> {
         let deadline = Instant::now() + wait;
         let mut session = self.take_session()?;
-        let (mut answers, readable) = self.known_answers(cursors);
+        let (mut answers, mut readable) = self.known_answers(cursors);
+        let own = std::mem::take(&mut self.own);
+        for partition in own {
+            let Some(cursor) = readable.remove(&partition) else {
+                continue;
+            };
+            self.own.insert(partition);
+            if let Some(answer) = self.fetch_here(partition, cursor)? {
+                answers.insert(partition, answer);
+            }
+        }
+        // Nothing is waited for if there is a result already.
+        let deadline = match answers.values().any(Fetched::is_urgent) {
+            true => Instant::now(),
+            false => deadline,
+        };
         if readable.is_empty() {
-            pause(&self.stop, wait)?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            pause(&self.stop, left)?;
         } else {
             if !session.seek(&self.topic, &readable) {
                 session = Session::new(self.open()?).with_metadata_of(&session);
@@ -414,19 +444,6 @@ impl ReaderClient for Reader {
         }
         self.session = Some(session);
         Ok(answers)
-    }
-}
-
-/// What to answer for a batch that librdkafka cannot decompress, by this program's own fetch: nothing may be skipped while nothing is known.
-fn known_end(fetched: Result<Option<Fetched>, String>) -> Fetched {
-    let away = |reason: &str| Fetched::Away {
-        reason: reason.to_owned(),
-    };
-    match fetched {
-        Ok(Some(Fetched::Gone)) => away("the broker does not know it now"),
-        Ok(Some(found)) => found,
-        Ok(None) => away("the broker returned no batch of it"),
-        Err(reason) => away(&reason),
     }
 }
 
@@ -747,50 +764,4 @@ fn log_ranges(
         ranges.insert(partition, LogRange { first, next });
     }
     Ok(ranges)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_is_skipped_while_the_own_fetch_fails() {
-        let reason = || "r".to_owned();
-        let refused = |reason: &str, next| Fetched::Refused {
-            reason: reason.to_owned(),
-            next,
-        };
-        let away = |reason: &str| Fetched::Away {
-            reason: reason.to_owned(),
-        };
-        for (fetched, expected) in [
-            (Err(reason()), away("r")),
-            (Ok(None), away("the broker returned no batch of it")),
-            (Ok(Some(Fetched::Away { reason: reason() })), away("r")),
-            (
-                Ok(Some(Fetched::Gone)),
-                away("the broker does not know it now"),
-            ),
-            (Ok(Some(Fetched::Gap { next: 4 })), Fetched::Gap { next: 4 }),
-            (
-                Ok(Some(Fetched::Unreadable {
-                    reason: reason(),
-                    next: 9,
-                })),
-                Fetched::Unreadable {
-                    reason: reason(),
-                    next: 9,
-                },
-            ),
-            (
-                Ok(Some(Fetched::Refused {
-                    reason: reason(),
-                    next: 9,
-                })),
-                refused("r", 9),
-            ),
-        ] {
-            assert_eq!(known_end(fetched), expected);
-        }
-    }
 }

@@ -77,10 +77,7 @@ impl Reader {
                 found = alone.remove(&partition);
             }
             if budget.has_room() && found.as_ref().is_some_and(did_not_fit) {
-                let reason = format!(
-                    "the broker's answer has no complete batch of records at offset {cursor}"
-                );
-                answers.insert(partition, away(partition, &reason));
+                answers.insert(partition, away(partition, &no_batch(cursor)));
                 continue;
             }
             let answer = match found.and_then(|portion| portion.fetched) {
@@ -254,7 +251,8 @@ impl ReaderClient for Reader {
     }
 }
 
-/// The result for one partition at `cursor`, fetched from the broker at `address` without TLS and login. None if there is nothing.
+/// The result for one partition at `cursor`, fetched from the broker at `address` without TLS and login. None if the log has no more
+/// records.
 #[cfg(feature = "librdkafka")]
 pub(in crate::kafka) fn fetch_partition(
     address: &str,
@@ -270,9 +268,16 @@ pub(in crate::kafka) fn fetch_partition(
         KAFKA_ANSWER_WAIT,
         &mut Budget::default(),
     )?;
-    Ok(portions
-        .remove(&partition)
-        .and_then(|portion| portion.fetched))
+    Ok(portions.remove(&partition).and_then(|portion| {
+        let reason = portion.has_more.then(|| no_batch(cursor));
+        let missing = reason.map(|reason| Fetched::Away { reason });
+        portion.fetched.or(missing)
+    }))
+}
+
+/// Why nothing can be read at `cursor`, although the log goes on.
+fn no_batch(cursor: i64) -> String {
+    format!("the broker's answer has no complete batch of records at offset {cursor}")
 }
 
 type Answers = BTreeMap<i32, Fetched>;

@@ -59,10 +59,34 @@ impl Fleet {
 
     /// As [`Fleet::produce_bomb`]. Returns whether the broker has accepted it.
     pub fn try_produce_bomb(&self, kind: &str, codec: &str, records: usize, bytes: usize) -> bool {
+        self.try_produce_bombs(kind, codec, 1, records, bytes)
+    }
+
+    /// Writes several such batches.
+    pub fn produce_bombs(
+        &self,
+        kind: &str,
+        codec: &str,
+        batches: usize,
+        records: usize,
+        bytes: usize,
+    ) {
+        assert!(self.try_produce_bombs(kind, codec, batches, records, bytes));
+    }
+
+    fn try_produce_bombs(
+        &self,
+        kind: &str,
+        codec: &str,
+        batches: usize,
+        records: usize,
+        bytes: usize,
+    ) -> bool {
+        let batch_records = format!("batch.num.messages={records}");
         let words = [
             "message.max.bytes=1000000000",
             "batch.size=2147483647",
-            "batch.num.messages=1000000",
+            &batch_records,
             "queue.buffering.max.kbytes=2000000",
             "queue.buffering.max.messages=0",
             // Long enough for all records to be in the batch.
@@ -72,7 +96,7 @@ impl Fleet {
         let level = if codec == "gzip" { "9" } else { "-1" };
         let level = format!("compression.level={level}");
         let words = [&["-z", codec, "-X", &level][..], &words].concat();
-        self.try_kcat_produce(kind, &words, &vec![vec![b'0'; bytes]; records])
+        self.try_kcat_produce(kind, &words, &vec![vec![b'0'; bytes]; batches * records])
     }
 
     /// Writes batches of one record of 1000 zeros each.
