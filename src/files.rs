@@ -39,11 +39,25 @@ pub fn read_regular(path: &Path, max_bytes: u64) -> Result<Vec<u8>, FileError> {
         .map_err(|error| FileError::Io(error.into()))?;
     let file = File::from(file);
     // Asked of the open file: the path may name another one by now.
-    if !file.metadata().map_err(FileError::Io)?.is_file() {
-        return Err(FileError::NotRegular);
+    match file.metadata().map_err(FileError::Io)?.is_file() {
+        true => read_file(file, max_bytes),
+        false => Err(FileError::NotRegular),
     }
+}
+
+/// The content of a file or FIFO of at most `max_bytes`. A larger file is refused before it is read.
+pub fn read_file(file: File, max_bytes: u64) -> Result<Vec<u8>, FileError> {
+    match file.metadata().map_err(FileError::Io)?.len() > max_bytes {
+        true => Err(FileError::TooLarge(max_bytes)),
+        false => read_stream(file, max_bytes),
+    }
+}
+
+/// The content of a stream of at most `max_bytes`.
+pub fn read_stream(stream: impl Read, max_bytes: u64) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
-    file.take(max_bytes.saturating_add(1))
+    stream
+        .take(max_bytes.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(FileError::Io)?;
     match bytes.len() as u64 > max_bytes {
@@ -86,6 +100,13 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&fifo, &link).unwrap();
         assert_eq!(read_regular(&file, 3).unwrap(), b"abc");
+        // The size alone refuses it: this file cannot be read.
+        let unreadable = File::options().write(true).open(&file).unwrap();
+        let error = read_file(unreadable, 2).unwrap_err().to_string();
+        assert_eq!(error, "has more than 2 bytes");
+        // The size of a stream is not known before.
+        let error = read_stream(&b"abc"[..], 2).unwrap_err().to_string();
+        assert_eq!(error, "has more than 2 bytes");
         append_regular(&folder.path().join("new"), 0o640).unwrap();
         for path in [fifo.as_path(), &link, folder.path(), Path::new("/dev/zero")] {
             assert!(append_regular(path, 0o640).is_err(), "{path:?}");

@@ -1,10 +1,10 @@
 //! Where an input file is read from, and reading it up to a bound. The file may be standard input.
 
-use crate::files::{FileError, read_regular};
+use crate::files::{FileError, read_file, read_regular, read_stream};
 use crate::model::text::{one_line, without_byte_order_mark};
 use crate::model::{BadLine, Invalid};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::PathBuf;
 
 /// Where an input is read from.
@@ -47,32 +47,22 @@ impl InputSource {
 
     /// All of it, at most `max_bytes`, without a byte order mark. Errs with the reason, which follows the name: `can't be read: …`.
     pub fn read(&self, max_bytes: usize) -> Result<Vec<u8>, String> {
-        let read_limited = |input: &mut dyn Read| {
-            let mut bytes = Vec::new();
-            input
-                .take(max_bytes as u64 + 1)
-                .read_to_end(&mut bytes)
-                .map(|_| bytes)
-        };
+        let max_bytes = max_bytes as u64;
         let read = match self {
-            InputSource::Stdin => read_limited(&mut io::stdin().lock()),
-            InputSource::FileOrPipe(path) => {
-                File::open(path).and_then(|mut file| read_limited(&mut file))
-            }
-            InputSource::File(path) => match read_regular(path, max_bytes as u64) {
-                Ok(bytes) => Ok(bytes),
-                Err(FileError::Io(error)) => Err(error),
-                Err(other) => return Err(other.to_string()),
-            },
+            InputSource::Stdin => read_stream(io::stdin().lock(), max_bytes),
+            InputSource::FileOrPipe(path) => File::open(path)
+                .map_err(FileError::Io)
+                .and_then(|file| read_file(file, max_bytes)),
+            InputSource::File(path) => read_regular(path, max_bytes),
         };
         match read {
-            Ok(bytes) if bytes.len() > max_bytes => Err(format!("has more than {max_bytes} bytes")),
             Ok(bytes) => match without_byte_order_mark(&bytes) {
                 Ok(text) if text.len() == bytes.len() => Ok(bytes),
                 Ok(text) => Ok(text.to_vec()),
                 Err(error) => Err(error.to_string()),
             },
-            Err(error) => Err(format!("can't be read: {}", os_reason(&error))),
+            Err(FileError::Io(error)) => Err(format!("can't be read: {}", os_reason(&error))),
+            Err(other) => Err(other.to_string()),
         }
     }
 }
