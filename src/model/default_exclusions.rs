@@ -8,15 +8,19 @@ use super::targets::{AddressRange, Targets};
 use std::collections::BTreeMap;
 
 /// The special networks, with what each is for (RFC 6890, RFC 5771, RFC 4291).
-const SPECIAL_NETWORKS: [(&str, &str); 9] = [
+///
+/// `::/8` contains `::`, `::1` and several prefixes with an IPv4 address in their last bits, of which IPv4-mapped addresses are IPv4 addresses
+/// here. 6to4 (RFC 7526) has an IPv4 address too, to which IPv4 exclusions would not apply. Site-local addresses (RFC 3879) are deprecated.
+const SPECIAL_NETWORKS: [(&str, &str); 10] = [
     ("0.0.0.0/8", "this network"),
     ("127.0.0.0/8", "loopback"),
     ("169.254.0.0/16", "link-local"),
     ("224.0.0.0/4", "multicast"),
     ("240.0.0.0/4", "reserved, broadcast"),
-    ("::", "unspecified"),
-    ("::1", "loopback"),
+    ("::/8", "reserved, loopback"),
+    ("2002::/16", "6to4"),
     ("fe80::/10", "link-local"),
+    ("fec0::/10", "site-local"),
     ("ff00::/8", "multicast"),
 ];
 
@@ -148,9 +152,9 @@ mod tests {
             (
                 "",
                 "0.0.0.1 127.0.0.1 127.255.255.255 169.254.169.254 224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.255 \
-                 :: ::1 fe80::1 febf::1 ff02::1 ::ffff:127.0.0.1",
+                 :: ::1 ::2 ::127.0.0.1 ::ffff:0:127.0.0.1 ff:ffff:: 2002:7f00:1:: fe80::1 febf::1 fec0::1 feff::1 ff02::1 ::ffff:127.0.0.1",
                 "1.0.0.0 126.255.255.255 128.0.0.0 169.253.255.255 169.255.0.0 223.255.255.255 10.0.0.1 172.16.0.1 192.168.0.1 \
-                 ::2 fe7f::1 fec0::1 fe00::1 2001:db8::1",
+                 ::ffff:10.0.0.1 100:: 2001:ffff:: 2003:: fe7f::1 fe00::1 2001:db8::1",
             ),
             // Wide entries name nothing, and neither does one that only overlaps.
             ("0.0.0.0/0,::/0", "127.0.0.1 ::1 224.0.0.1", "10.0.0.1"),
@@ -168,6 +172,7 @@ mod tests {
             // Entries count as they were written, although these touch.
             ("126.0.0.0/8,127.0.0.0/8", "::1", "127.0.0.1 126.0.0.1"),
             ("fe80::/64", "fe80:1::1", "fe80::1"),
+            ("::1,2002::/16", ":: ::2 fec0::1", "::1 2002:7f00:1::"),
         ] {
             check(&[], allow, excluded, not_excluded);
         }
@@ -198,8 +203,8 @@ mod tests {
         assert_eq!(
             exclusions(&peers, "").summary(),
             "0.0.0.0/8 (this network), 127.0.0.0/8 (loopback), 169.254.0.0/16 (link-local), 224.0.0.0/4 (multicast), \
-             240.0.0.0/4 (reserved, broadcast), :: (unspecified), ::1 (loopback), fe80::/10 (link-local), ff00::/8 (multicast), \
-             192.0.2.7 (Kafka k1:9092)"
+             240.0.0.0/4 (reserved, broadcast), ::/8 (reserved, loopback), 2002::/16 (6to4), fe80::/10 (link-local), fec0::/10 (site-local), \
+             ff00::/8 (multicast), 192.0.2.7 (Kafka k1:9092)"
         );
         let named = exclusions(&[], "10.0.0.0/8,127.0.0.0/9,::1");
         assert_eq!(named.named().to_string(), "127.0.0.0/9,::1");
