@@ -7,6 +7,7 @@ use super::probe_order::ProbeOrder;
 use super::resume::Position;
 use super::targets::Targets;
 use super::task::{Priority, Task};
+use super::text::counted;
 use std::time::Duration;
 
 /// A server's bounds for each task.
@@ -57,9 +58,10 @@ impl TaskBounds {
         let seconds = probe_order.sending_s(0.0) * f64::from(task.passes()) * left;
         (seconds > self.time.as_secs_f64()).then(|| {
             format!(
-                "it would take {} at {rate_pps} packets per second, longer than -max-task-time allows ({}): push it with a higher -bandwidth, or in \
+                "it would take {} at {}, longer than -max-task-time allows ({}): push it with a higher -bandwidth, or in \
                  smaller tasks",
                 shown(seconds),
+                counted(rate_pps, "packet per second", "packets per second"),
                 shown(self.time.as_secs_f64())
             )
         })
@@ -158,7 +160,7 @@ mod tests {
             (
                 r#""ip_range":"10.0.0.0/8","band_width":"1""#,
                 1,
-                Some("194.2 d at 1 packets"),
+                Some("194.2 d at 1 packet per second"),
             ),
             (r#""ip_range":"10.0.0.0/8","band_width":"1000""#, 1000, None),
             // The rate counts at which this server would send it.

@@ -128,6 +128,11 @@ pub fn one_line(text: &str) -> String {
     shortened(&words.join(" "), ERROR_TEXT_MAX_CHARS)
 }
 
+/// `1 record`, `2 records`: the count, and the words for one or for any other number.
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// The system's message for an error, without the error number, and without the text that Rust puts before a resolver's message.
 pub fn system_words(text: &str) -> String {
     let Some((_, why)) = text.split_once("lookup address information: ") else {
@@ -219,6 +224,13 @@ mod tests {
             ),
         ] {
             assert_eq!(system_words(text), words);
+        }
+    }
+
+    #[test]
+    fn one_thing_is_singular() {
+        for (count, shown) in [(0, "0 lines are"), (1, "1 line is"), (2, "2 lines are")] {
+            assert_eq!(counted(count, "line is", "lines are"), shown);
         }
     }
 

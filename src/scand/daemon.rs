@@ -10,6 +10,7 @@ use crate::kafka::{self, GroupOffsets, Producer, Reader};
 use crate::masscan::{self, MasscanBinary, MasscanInfo, StdoutMode};
 use crate::model::backoff::CLIENT_WAIT;
 use crate::model::source::SourcePorts;
+use crate::model::text::counted;
 use crate::model::{Invalid, Scope};
 use crate::scand::claims::budget::Budget;
 use crate::scand::claims::dispatch::{Assignment, Dispatch};
@@ -136,8 +137,12 @@ fn start_logging(options: &Options) -> Result<ScopeInForce, Invalid> {
 fn log_bounds(options: &Options, scope: &Scope) {
     let bounds = &options.bounds;
     info!(
-        "sends at most {} packets per second, all scans together (-max-rate)",
-        options.max_rate.pps()
+        "sends at most {}, all scans together (-max-rate)",
+        counted(
+            options.max_rate.pps(),
+            "packet per second",
+            "packets per second"
+        )
     );
     info!(
         "a task gets at most {} s in all (-max-task-time), a wait of {} s (-max-wait), {} attempts (-max-attempts) and priority {} (-max-priority)",

@@ -199,10 +199,13 @@ fn records_said_to_be_skipped(said: &str) -> u64 {
     lines
         .filter_map(|line| {
             let words: Vec<&str> = line.split(' ').collect();
-            let at = words.iter().position(|word| *word == "records")?;
+            let at = words
+                .iter()
+                .position(|word| matches!(*word, "record" | "records"))?;
             let is_sum = words.get(at - 1) == Some(&"more");
             let number = words[at - 1 - usize::from(is_sum)].parse::<u64>().ok()?;
-            line.contains("records are skipped").then_some(number)
+            (line.contains("records are skipped") || line.contains("record is skipped"))
+                .then_some(number)
         })
         .sum()
 }

@@ -227,7 +227,7 @@ fn too_long() {
     );
     fleet.push_raw(&[hostile]);
     server.wait_for_log(
-        "task hostile: left to other servers: it would take 194.2 d at 1 packets per second, longer than -max-task-time allows (7.0 d)",
+        "task hostile: left to other servers: it would take 194.2 d at 1 packet per second, longer than -max-task-time allows (7.0 d)",
     );
     let id = fleet.push_network(&fleet.network(0), 2000, &["-priority", "0"]);
     assert_eq!(fleet.wait_ended(&id, SOON).status, State::Completed);

@@ -67,7 +67,7 @@ fn flood() {
     let log = server.log();
     let rejected = log.matches(": rejected, partition 0").count();
     assert!((100..REPORTED_MAX).contains(&rejected), "{rejected}");
-    let left_out = counted(&log, ": rejected ", " more records");
+    let left_out = counted(&log, " poll: ", " more records were rejected");
     assert_eq!(rejected + left_out, FLOOD);
     assert!(log.contains("offset 9999: ip_range: \"oops\""), "{log}");
     assert!(log.len() < 64 * 1024, "{} bytes", log.len());

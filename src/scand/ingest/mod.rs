@@ -28,6 +28,7 @@ use crate::model::ReportLimit;
 use crate::model::lease::renew_every;
 use crate::model::report_limit::LeftOut;
 use crate::model::task_bounds::TaskBounds;
+use crate::model::text::counted;
 use crate::scand::claims::held_claims::HeldClaims;
 use crate::scand::finalize::StateChange;
 use crate::scand::metrics::{Operation, ServerMetrics};
@@ -322,19 +323,28 @@ impl Poll {
 
 fn log_rejected(left_out: &LeftOut) {
     let LeftOut { count, last, .. } = left_out;
-    warn!(
-        "rejected {count} more records without a line, a state in Redis or a record on Kafka for each; the last one, {last}"
+    let rejected = counted(
+        *count,
+        "more record was rejected; it is only counted",
+        "more records were rejected; they are only counted",
     );
+    warn!("{rejected}; the last one, {last}");
 }
 
 fn log_duplicates(left_out: &LeftOut) {
     let LeftOut { count, last, .. } = left_out;
-    warn!("{count} more records were pushed again and ignored; the last one, {last}");
+    let ignored = counted(
+        *count,
+        "more record was pushed again and ignored",
+        "more records were pushed again and ignored",
+    );
+    warn!("{ignored}; the last one, {last}");
 }
 
 fn log_skipped(left_out: &LeftOut) {
     let LeftOut { count, last, .. } = left_out;
-    error!("the records of {count} more batches are skipped; the last one, {last}");
+    let batches = counted(*count, "more batch", "more batches");
+    error!("the records of {batches} are skipped; the last one, {last}");
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::Poll;
 use super::records::first_offset;
 use crate::claim_table::{Beginning, Cursor, Ingest, Ingested, Start};
 use crate::kafka::{LogRange, Reader};
+use crate::model::text::counted;
 use crate::scand::peer_error::PeerError;
 use log::{error, info};
 use std::collections::BTreeMap;
@@ -149,7 +150,8 @@ impl Poll {
         let now = Instant::now();
         let skipped = &mut self.limits.skipped;
         if skipped.take_token_or_leave_out(now, || reason.to_owned()) {
-            error!("{count} records are skipped: {reason}");
+            let skipped = counted(count, "record is skipped", "records are skipped");
+            error!("{skipped}: {reason}");
         }
     }
 

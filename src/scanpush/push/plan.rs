@@ -9,6 +9,7 @@ use super::split::{Grouping, SplitTargets, TaskTargets, split_targets};
 use crate::exit::Failure;
 use crate::model::targets::AddressRange;
 use crate::model::task::{BandWidth, Shard};
+use crate::model::text::counted;
 use crate::model::{Invalid, Targets, Task, TaskId};
 use crate::scanpush::input_source::InputSource;
 use crate::scanpush::output::Output;
@@ -224,8 +225,8 @@ fn split_notices(split: &SplitTargets, target_count: usize) -> Vec<String> {
 fn bandwidth_share(band_width: BandWidth, parallel: u32) -> Result<BandWidth, Invalid> {
     BandWidth::try_from(band_width.pps() / u64::from(parallel)).map_err(|_| {
         let reason = format!(
-            "tasks at a time can't share {} packets per second: give a larger {}",
-            band_width.pps(),
+            "tasks at a time can't share {}: give a larger {}",
+            counted(band_width.pps(), "packet per second", "packets per second"),
             BAND_WIDTH.shown()
         );
         Invalid::new(&parallel.to_string(), reason).of(PARALLEL.shown())

@@ -2,6 +2,7 @@
 
 use crate::model::Task;
 use crate::model::targets::AddressRange;
+use crate::model::text::counted;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -87,13 +88,13 @@ impl fmt::Display for Size {
         let plural = |count: u128| if count == 1 { "" } else { "es" };
         write!(
             f,
-            "{} address{}, {} probe{}, {} at {} packets per second",
+            "{} address{}, {} probe{}, {} at {}",
             self.addresses,
             plural(self.addresses),
             self.probes,
             if self.probes == 1 { "" } else { "s" },
             format_duration(self.duration_s),
-            self.rate_pps
+            counted(self.rate_pps, "packet per second", "packets per second")
         )
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::model::ReportLimit;
 use crate::model::report_limit::LeftOut;
+use crate::model::text::counted;
 use std::time::Instant;
 
 /// What is to be printed about a topic.
@@ -36,7 +37,8 @@ impl SkipLog {
             Notice::Skipped { records, cause } => (records, cause),
         };
         if self.limit.take_token_or_leave_out(now, || cause.clone()) {
-            return Some(format!("{records} records are skipped: {cause}"));
+            let skipped = counted(records, "record is skipped", "records are skipped");
+            return Some(format!("{skipped}: {cause}"));
         }
         self.records_left_out += records;
         None
@@ -57,7 +59,13 @@ impl SkipLog {
     fn sum(&mut self, left_out: &LeftOut) -> String {
         let records = std::mem::take(&mut self.records_left_out);
         let LeftOut { count, last, .. } = left_out;
-        format!("{records} more records are skipped, in {count} batches; the last one, {last}")
+        let skipped = counted(
+            records,
+            "more record is skipped",
+            "more records are skipped",
+        );
+        let batches = counted(*count, "batch", "batches");
+        format!("{skipped}, in {batches}; the last one, {last}")
     }
 }
 
@@ -95,6 +103,23 @@ mod tests {
         let last = lines.last().unwrap();
         assert!(last.contains(" more records are skipped, in "), "{last}");
         assert!(last.ends_with("offset 4999: it is too large"), "{last}");
+    }
+
+    #[test]
+    fn one_record_is_singular() {
+        let (mut log, now) = (SkipLog::default(), Instant::now());
+        let one = |cause: &str| Notice::Skipped {
+            records: 1,
+            cause: cause.to_owned(),
+        };
+        let line = log.line(one("c"), now);
+        assert_eq!(line.as_deref(), Some("1 record is skipped: c"));
+        while log.line(one("c"), now).is_some() {}
+        let rest = log.rest();
+        assert_eq!(
+            rest.as_deref(),
+            Some("1 more record is skipped, in 1 batch; the last one, c")
+        );
     }
 
     #[test]
