@@ -117,7 +117,9 @@ pub fn run(options: &Options) -> Exit {
 
 /// Reads the scope, then logs what this server was started with. An error is one line for the terminal.
 fn start_logging(options: &Options) -> Result<ScopeInForce, Invalid> {
-    let scope = ScopeInForce::new(options.scope.read()?);
+    let lists = options.scope.read()?;
+    let empty_file = options.scope.empty_file_warning(&lists);
+    let scope = ScopeInForce::new(lists);
     kafka::check_settings(&options.connection.kafka)?;
     options.check_http()?;
     logging::start(
@@ -127,7 +129,7 @@ fn start_logging(options: &Options) -> Result<ScopeInForce, Invalid> {
     )?;
     info!("scand {} starts: {options}", env!("CARGO_PKG_VERSION"));
     log_bounds(options, &scope.now());
-    for warning in options.permission_warnings() {
+    for warning in options.permission_warnings().into_iter().chain(empty_file) {
         warn!("{warning}");
     }
     Ok(scope)

@@ -129,7 +129,7 @@ fn kafka_and_redis() {
     assert_eq!(last_record(&fleet, "wide")["server_exclude"], "127.0.0.1");
     // A reload looks them up again.
     server.signal(Signal::HUP);
-    server.wait_for_log("SIGHUP: the files have not changed");
+    server.wait_for_log("SIGHUP: the addresses in the files have not changed");
     fleet.push_raw(&[record("again", "127.0.0.1,127.0.0.2", &json!({}))]);
     assert_eq!(fleet.wait_ended("again", SOON).status, State::Completed);
     assert_eq!(last_record(&fleet, "again")["server_exclude"], "127.0.0.1");

@@ -1,12 +1,12 @@
 //! What this server may scan: flags, files and the addresses of Kafka and Redis become one [`Scope`], and one scope is in force.
 //!
 //! **Invariant:** a file that cannot be read or contains a bad line changes nothing: at the start the server does not start, later the old
-//! scope stays in force.
+//! scope stays in force. A file of exclusions that has become empty was probably truncated: it changes nothing either.
 use super::peers::FoundPeers;
 use crate::files::read_regular;
 use crate::model::default_exclusions::{DefaultExclusions, PeerAddresses};
 use crate::model::scope::Scope;
-use crate::model::target_file;
+use crate::model::target_file::{self, BAD_LINES_MAX};
 use crate::model::targets::{AddressRange, Entries};
 use crate::model::text::without_byte_order_mark;
 use crate::model::{Invalid, Targets};
@@ -39,6 +39,7 @@ impl ScopeOptions {
             Some(file) => read(file).map_err(|error| error.of("-excludefile"))?,
             None => Vec::new(),
         };
+        let is_exclude_file_empty = self.exclude_file.is_some() && excluded.is_empty();
         let mut allowed = match &self.allow_file {
             Some(file) => read(file)
                 .and_then(|ranges| not_empty(file, ranges))
@@ -50,8 +51,17 @@ impl ScopeOptions {
         let limited = self.allow.is_some() || self.allow_file.is_some();
         Ok(ScopeLists {
             excluded: Targets::from_ranges(excluded),
+            is_exclude_file_empty,
             allowed: limited.then_some(allowed),
         })
+    }
+
+    /// That the file of exclusions had no entry when `lists` were read; none if it had one, or if there is no such file.
+    pub fn empty_file_warning(&self, lists: &ScopeLists) -> Option<String> {
+        let file = self.exclude_file.as_ref()?;
+        lists
+            .is_exclude_file_empty
+            .then(|| format!("-excludefile: {} has no entry", file.display()))
     }
 }
 
@@ -59,6 +69,7 @@ impl ScopeOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScopeLists {
     excluded: Targets,
+    is_exclude_file_empty: bool,
     allowed: Option<Vec<AddressRange>>,
 }
 
@@ -82,6 +93,8 @@ fn read(path: &Path) -> Result<Vec<AddressRange>, Invalid> {
     target_file::parse(&String::from_utf8_lossy(bytes)).map_err(|bad| {
         let more = match bad.len() {
             1 => String::new(),
+            2 => " (and 1 more bad line)".to_owned(),
+            BAD_LINES_MAX => format!(" (and at least {} more bad lines)", BAD_LINES_MAX - 1),
             lines => format!(" (and {} more bad lines)", lines - 1),
         };
         Invalid::about(format!("{shown}:{}{more}", bad[0]))
@@ -168,15 +181,23 @@ impl ScopeInForce {
         all_found
     }
 
-    /// Reads the files again and puts their content in force, or logs an error and changes nothing.
+    /// Reads the files again and puts their content in force, or logs why not and changes nothing.
     pub fn reload(&self, options: &ScopeOptions) {
         match options.read() {
             Ok(lists) => {
                 let mut sources = lock(&self.sources);
+                if !sources.lists.is_exclude_file_empty
+                    && let Some(warning) = options.empty_file_warning(&lists)
+                {
+                    warn!(
+                        "SIGHUP: the old scope stays in force: {warning}, but had entries before (to drop them, restart scand)"
+                    );
+                    return;
+                }
                 sources.lists = lists;
                 match self.put_in_force(&sources) {
                     true => info!("SIGHUP: new scope: {}", self.now().summary()),
-                    false => info!("SIGHUP: the files have not changed"),
+                    false => info!("SIGHUP: the addresses in the files have not changed"),
                 }
             }
             Err(error) => error!("SIGHUP: the old scope stays in force: {error}"),
@@ -278,7 +299,13 @@ mod tests {
         assert_eq!(denied.to_string(), "10.0.0.1");
         let error = options.read().unwrap_err().to_string();
         assert!(error.contains("list:2: \"10.0.0/8\" is not"), "{error}");
-        assert!(error.ends_with("(and 1 more bad lines)"), "{error}");
+        assert!(error.ends_with("(and 1 more bad line)"), "{error}");
+        fs::write(&file, "x\n".repeat(BAD_LINES_MAX + 1)).unwrap();
+        let error = options.read().unwrap_err().to_string();
+        assert!(
+            error.ends_with("(and at least 999 more bad lines)"),
+            "{error}"
+        );
         fs::write(&file, "10.0.0.2\n").unwrap();
         in_force.reload(&options);
         in_force.reload(&options);
@@ -291,5 +318,46 @@ mod tests {
         fs::write(&file, "# nothing\n").unwrap();
         let error = options.read().unwrap_err().to_string();
         assert!(error.contains("has no entry"), "{error}");
+    }
+
+    #[test]
+    fn an_exclusion_file_that_has_become_empty_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("list");
+        let options = ScopeOptions {
+            exclude: Some(targets("10.0.0.9")),
+            exclude_file: Some(file.clone()),
+            ..ScopeOptions::default()
+        };
+        fs::write(&file, "10.0.0.1\n").unwrap();
+        let in_force = ScopeInForce::new(options.read().unwrap());
+        let denied = || in_force.now().denied(&targets("10.0.0.0/28")).to_string();
+        for _ in 0..2 {
+            fs::write(&file, "# nothing\n").unwrap();
+            in_force.reload(&options);
+            assert_eq!(
+                (denied().as_str(), in_force.changes()),
+                ("10.0.0.1,10.0.0.9", 0)
+            );
+        }
+        fs::write(&file, "10.0.0.2\n").unwrap();
+        in_force.reload(&options);
+        assert_eq!(denied(), "10.0.0.2,10.0.0.9");
+
+        // At the start it is allowed, with a warning.
+        fs::write(&file, "").unwrap();
+        let lists = options.read().unwrap();
+        let warning = options.empty_file_warning(&lists).unwrap();
+        assert!(warning.ends_with("list has no entry"), "{warning}");
+        let in_force = ScopeInForce::new(lists);
+        fs::write(&file, "10.0.0.1\n").unwrap();
+        in_force.reload(&options);
+        assert_eq!(in_force.changes(), 1);
+        assert_eq!(options.empty_file_warning(&options.read().unwrap()), None);
+        let without_file = ScopeOptions::default();
+        assert_eq!(
+            without_file.empty_file_warning(&ScopeLists::default()),
+            None
+        );
     }
 }
