@@ -187,7 +187,7 @@ fn probes() {
 fn above_max_rate() {
     let fleet = Fleet::new("above-max-rate");
     let network = "172.30.64.0/21";
-    let _server = fleet.ready_scand("a", &["-max-rate", "400"]);
+    let server = fleet.ready_scand("a", &["-max-rate", "400"]);
     count_probes_of_silent(network);
     let id = fleet.push_network(network, 4000, &[]);
     let mut reported: f64 = 0.0;
@@ -197,6 +197,7 @@ fn above_max_rate() {
         task.is_some_and(|task| task.finished_ms.is_some())
     });
     assert_eq!(fleet.task(&id).unwrap().status, State::Completed);
+    server.wait_for_log("sends at 400 pps (-max-rate; the task asks for 4000)");
     assert!(
         (320.0..=400.0 * RATE_SLACK).contains(&most),
         "{most} probes a second"

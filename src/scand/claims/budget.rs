@@ -101,6 +101,16 @@ impl Permit {
         self.rate_pps
     }
 
+    /// For the log, that the scan sends slower than `band_width`, its task's; none if it does not.
+    pub fn lowered(&self, band_width: u64) -> Option<String> {
+        (self.rate_pps < band_width).then(|| {
+            format!(
+                "sends at {} pps (-max-rate; the task asks for {band_width})",
+                self.rate_pps
+            )
+        })
+    }
+
     /// The scan sends no more probes: its slot and rate are free for the next task.
     pub fn stop_sending(&mut self) {
         if !self.sending {
@@ -135,6 +145,11 @@ mod tests {
         let mut first = budget.take(800);
         let second = budget.take(5000);
         assert_eq!(second.rate_pps(), 1000, "above the limit: at the limit");
+        assert_eq!(
+            second.lowered(5000).as_deref(),
+            Some("sends at 1000 pps (-max-rate; the task asks for 5000)")
+        );
+        assert_eq!(first.lowered(800), None);
         let load = budget.load();
         assert_eq!((load.free, load.held, load.rate_used), (0, 2, 1800));
         first.stop_sending();

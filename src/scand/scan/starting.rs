@@ -56,6 +56,10 @@ impl Scan<'_> {
         if let Some(why) = self.is_out_of_time() {
             return self.flushing(Outcome::Failed(FailureReason::OutOfTime, why));
         }
+        let band_width = self.assignment.claimed.task.band_width.pps();
+        if let Some(lowered) = self.assignment.permit.lowered(band_width) {
+            info!("{lowered}");
+        }
         self.log_checkpoint();
         self.start_pass()
     }
