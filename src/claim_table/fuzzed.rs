@@ -37,7 +37,7 @@ fn any_hash_in_redis_is_a_task_or_one_bounded_line() {
         let fields = || Fields::from_flat(flat());
         let mut outcomes = vec![
             live_task(&fields()).map(drop),
-            live_server("s", &fields(), 5).map(drop),
+            live_server("s", &fields(), 4, 5).map(drop),
             waiting(&fields()).map(drop),
             retry_of(&fields()).map(drop),
             claimed(fields()).map(drop),

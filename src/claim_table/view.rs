@@ -68,7 +68,7 @@ pub struct LiveServer {
     pub fault: Option<String>,
     /// Its version.
     pub version: String,
-    /// Its last heartbeat, in unix milliseconds by Redis' clock.
+    /// Its last heartbeat, in unix milliseconds by Redis' clock as it is now.
     pub seen_ms: u64,
     /// How long ago that was, in milliseconds by the same clock.
     pub age_ms: u64,
@@ -190,26 +190,28 @@ impl ClaimTable {
         self.ids("job", beginning)
     }
 
-    /// The servers of the group that have reported within [`SERVER_FORGOTTEN_AFTER`], by name.
+    /// The servers of the group that have reported within [`SERVER_FORGOTTEN_AFTER`], by name. When is their score in `servers`, which a jump of
+    /// Redis' clock moves too.
     pub fn servers(&mut self) -> Result<Vec<LiveServer>, ClaimTableError> {
         let key = self.key("servers");
-        let ((now_s, now_us), names): ((u64, u64), Vec<String>) = self.run(|connection| {
-            let names = redis::cmd("ZRANGE")
+        let ((now_s, now_us), seen): ((u64, u64), Vec<(String, f64)>) = self.run(|connection| {
+            let seen = redis::cmd("ZRANGE")
                 .arg(&key)
                 .arg(0)
                 .arg(-1)
+                .arg("WITHSCORES")
                 .query(connection)?;
-            Ok((redis::cmd("TIME").query(connection)?, names))
+            Ok((redis::cmd("TIME").query(connection)?, seen))
         })?;
         let now_ms = now_s * 1000 + now_us / 1000;
-        let keys: Vec<String> = names
+        let keys: Vec<String> = seen
             .iter()
-            .map(|name| self.key(&format!("server:{name}")))
+            .map(|(name, _)| self.key(&format!("server:{name}")))
             .collect();
-        let mut servers = Vec::with_capacity(names.len());
-        for (name, fields) in names.iter().zip(self.hashes(&keys)?) {
+        let mut servers = Vec::with_capacity(seen.len());
+        for ((name, seen_ms), fields) in seen.iter().zip(self.hashes(&keys)?) {
             if !fields.is_empty() {
-                servers.push(live_server(name, &fields, now_ms)?);
+                servers.push(live_server(name, &fields, *seen_ms as u64, now_ms)?);
             }
         }
         servers.sort_by(|a, b| a.server.cmp(&b.server));
@@ -302,9 +304,9 @@ fn literal(text: &str) -> String {
 pub(super) fn live_server(
     name: &str,
     fields: &Fields,
+    seen_ms: u64,
     now_ms: u64,
 ) -> Result<LiveServer, ClaimTableError> {
-    let seen_ms = fields.need("seen_ms")?;
     Ok(LiveServer {
         server: one_line(name),
         slots: fields.need("slots")?,

@@ -1197,9 +1197,14 @@ impl Table {
             let members: Vec<(String, f64)> = self.redis.zrange_withscores(&key, 0, -1).unwrap();
             for (member, score) in members.into_iter().filter(|&(_, score)| score > 1.0) {
                 let _: () = self.redis.zadd(&key, &member, score + ms as f64).unwrap();
-                if queue == "running" {
-                    let task = self.key(&format!("task:{member}"));
-                    let _: () = self.redis.hincr(&task, "started_ms", ms).unwrap();
+                let moved = match queue {
+                    "running" => Some((format!("task:{member}"), "started_ms")),
+                    "servers" => Some((format!("server:{member}"), "seen_ms")),
+                    _ => None,
+                };
+                if let Some((name, field)) = moved {
+                    let key = self.key(&name);
+                    let _: () = self.redis.hincr(&key, field, ms).unwrap();
                 }
             }
         }
@@ -1288,6 +1293,12 @@ fn clock_jumps() {
             .collect();
         ids.sort_unstable();
         assert_eq!(ids, ["dead", "unowned"], "{jump_ms}");
+        let servers = table.claim_table.servers().unwrap();
+        let age_ms = servers.iter().find(|one| one.server == "a").unwrap().age_ms;
+        assert!(
+            around(-(age_ms as i64), Duration::ZERO),
+            "{jump_ms}: {age_ms}"
+        );
         assert!(table.is_running("running"));
         let left = table.remaining_ms("running", "running");
         assert!(around(left, LEASE), "{jump_ms}: {left}");
