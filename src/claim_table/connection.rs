@@ -199,10 +199,19 @@ impl ClaimTable {
 }
 
 fn warn_of_jump(jump_ms: i64) {
-    warn!(
-        "Redis' clock jumped by {} s, or no server called Redis for that long: leases and delays are moved with it",
+    warn!("{}", jump_shown(jump_ms));
+}
+
+/// Also a time in which no server called Redis is followed as a jump, but only forward.
+fn jump_shown(jump_ms: i64) -> String {
+    let or_none_called = match jump_ms > 0 {
+        true => ", or no server called Redis for that long",
+        false => "",
+    };
+    format!(
+        "Redis' clock jumped by {} s{or_none_called}: leases and delays are moved with it",
         jump_ms / 1000
-    );
+    )
 }
 
 /// The node of a Redis Cluster to which the group's keys have moved. None while they are being moved (ASK): a script would see only some of
@@ -234,5 +243,23 @@ pub(super) const fn ms(duration: Duration) -> u64 {
         u64::MAX
     } else {
         ms as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_without_calls_looks_like_a_jump_back() {
+        assert_eq!(
+            jump_shown(-90_000),
+            "Redis' clock jumped by -90 s: leases and delays are moved with it"
+        );
+        let forward = jump_shown(90_000);
+        assert!(
+            forward.contains("by 90 s, or no server called Redis for that long:"),
+            "{forward}"
+        );
     }
 }
