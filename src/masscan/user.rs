@@ -87,8 +87,8 @@ pub enum RunAs {
     /// As the user of this process: it is not root, or `-masscan-user` names its user.
     Caller,
     /// As root, because it is not the system's masscan: a script may need root's rights, for instance to enter a network namespace, and a program
-    /// outside `PATH` may need root's files.
-    RootForCustomMasscan,
+    /// outside `PATH` may need root's files. Which of them it is.
+    RootForCustomMasscan(&'static str),
     /// As root, because no other user can run it.
     RootBecause(String),
     /// As this user, with CAP_NET_RAW and nothing else.
@@ -144,8 +144,9 @@ impl fmt::Display for RunAs {
                 "masscan runs as {}, with raw sockets and nothing else",
                 user.name
             ),
-            RunAs::RootForCustomMasscan => f.write_str(
-                "masscan runs as root, because it is a script or not in PATH: run scand as another user, or give one who can run it in -masscan-user",
+            RunAs::RootForCustomMasscan(why) => write!(
+                f,
+                "masscan runs as root, because it is {why}: run scand as another user, or give one who can run it in -masscan-user",
             ),
             RunAs::RootBecause(why) => write!(
                 f,
@@ -160,8 +161,11 @@ fn usual(program: &Path) -> RunAs {
         // There is no such program yet, so nothing runs; this is decided again once it exists.
         return RunAs::Caller;
     };
-    if is_script(&path) || !is_in_path(&path) {
-        return RunAs::RootForCustomMasscan;
+    if is_script(&path) {
+        return RunAs::RootForCustomMasscan("a script");
+    }
+    if !is_in_path(&path) {
+        return RunAs::RootForCustomMasscan("not in PATH");
     }
     let Some(user) = USUAL_NAMES.iter().find_map(|name| User::of_name(name)) else {
         let names = USUAL_NAMES.join(" or ");

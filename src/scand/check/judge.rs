@@ -234,7 +234,7 @@ mod tests {
             lines_of_redis(&info)
         };
         let caller = Ok(RunAs::Caller);
-        let script = Ok(RunAs::RootForCustomMasscan);
+        let script = Ok(RunAs::RootForCustomMasscan("a script"));
         let because = Ok(RunAs::RootBecause("why".to_owned()));
         let refused = Err("why".to_owned());
         for (line, verdict, named) in [
@@ -256,7 +256,7 @@ mod tests {
             (
                 line_of_rights(Rights::Root, &script, path),
                 Verdict::Ok,
-                "it is a script",
+                "because it is a script:",
             ),
             (
                 line_of_rights(Rights::Root, &because, path),

@@ -107,7 +107,7 @@ impl Scans {
         match run_as {
             RunAs::Caller => {}
             RunAs::User(_) => info!("{line}"),
-            RunAs::RootForCustomMasscan | RunAs::RootBecause(_) => warn!("{line}"),
+            RunAs::RootForCustomMasscan(_) | RunAs::RootBecause(_) => warn!("{line}"),
         }
         *last_line = line;
     }
