@@ -480,10 +480,13 @@ fn forged_retry() {
         }
     };
     forge(&[
-        (json!({"ip_range": fleet.network(2)}), "another ip_range"),
+        (
+            json!({"ip_range": fleet.network(2)}),
+            "`ip_range` differs from the task's",
+        ),
         (
             json!({"exclude": network.replace("/24", "/25")}),
-            "another exclude",
+            "`exclude` differs",
         ),
         (json!({"retry": 1000}), "not 1000"),
         (json!({"retry": 2, "ip_range": fleet.network(2)}), "not 2"),
@@ -498,7 +501,7 @@ fn forged_retry() {
     assert_eq!(same(&restored), same(&cancelled));
     // The terminal record may have a later checkpoint than the last one that was written to Redis.
     assert!(restored.resume_index >= cancelled.resume_index);
-    forge(&[(json!({"ports": "22"}), "another ports")]);
+    forge(&[(json!({"ports": "22"}), "`ports` differs")]);
     // What servers wrote decides where the retry begins.
     fleet.push_raw(&[record(
         json!({"resume_index": 255, "resume_for": "1-1-1000-1"}),

@@ -965,22 +965,30 @@ fn takeover() {
         (
             1,
             |task| task.ip_range = "172.16.9.0/30".parse().unwrap(),
-            "another ip_range",
+            "`ip_range` differs from the task's",
         ),
         (
             1,
             |task| task.exclude = "172.16.0.0/25".parse().unwrap(),
-            "another exclude",
+            "`exclude` differs from the task's",
         ),
         (
             1,
             |task| task.ports = "22".parse().unwrap(),
-            "another ports",
+            "`ports` differs from the task's",
         ),
-        (1, |task| task.seed += 1, "another seed"),
-        (1, |task| task.shard = "1/2".parse().ok(), "another shard"),
-        (1, |task| task.retries = 1, "another retries"),
-        (1, job, "another job_id"),
+        (1, |task| task.seed += 1, "`seed` differs from the task's"),
+        (
+            1,
+            |task| task.shard = "1/2".parse().ok(),
+            "`shard` differs from the task's",
+        ),
+        (
+            1,
+            |task| task.retries = 1,
+            "`retries` differs from the task's",
+        ),
+        (1, job, "`job_id` differs from the task's"),
         (
             2,
             |_| (),
@@ -1043,7 +1051,10 @@ fn takeover() {
         shard(task);
         task.band_width = "7".parse().unwrap();
     });
-    refused(&table.ingest_one(other_rate), "another band_width");
+    refused(
+        &table.ingest_one(other_rate),
+        "`band_width` differs from the task's",
+    );
     let same_rate = retry_of(&mut table, 1, shard);
     assert!(matches!(table.ingest_one(same_rate), Outcome::Again { .. }));
 }
@@ -1282,6 +1293,12 @@ fn clock_jumps() {
         assert!(around(left, delay), "{jump_ms}: {left}");
         let heard = table.remaining_ms("servers", "a");
         assert!(around(heard, Duration::ZERO), "{jump_ms}: {heard}");
+        let servers = table.claim_table.servers().unwrap();
+        let age_ms = servers.iter().find(|one| one.server == "a").unwrap().age_ms;
+        assert!(
+            around(-(age_ms as i64), Duration::ZERO),
+            "{jump_ms}: {age_ms}"
+        );
         let reaped = table.claim_table.reap("b", LEASE, 10, true).unwrap();
         let mut ids: Vec<&str> = reaped
             .iter()
@@ -1293,12 +1310,6 @@ fn clock_jumps() {
             .collect();
         ids.sort_unstable();
         assert_eq!(ids, ["dead", "unowned"], "{jump_ms}");
-        let servers = table.claim_table.servers().unwrap();
-        let age_ms = servers.iter().find(|one| one.server == "a").unwrap().age_ms;
-        assert!(
-            around(-(age_ms as i64), Duration::ZERO),
-            "{jump_ms}: {age_ms}"
-        );
         assert!(table.is_running("running"));
         let left = table.remaining_ms("running", "running");
         assert!(around(left, LEASE), "{jump_ms}: {left}");

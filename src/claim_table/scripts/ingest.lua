@@ -81,9 +81,9 @@ local function refusal_of(fields, task)
   local is_readable, old = pcall(cjson.decode, task.record)
   if not is_readable or type(old) ~= 'table' then return 'its record in Redis cannot be read' end
   for _, name in ipairs(REPEATED_FIELDS) do
-    if new[name] ~= old[name] then return 'another ' .. name .. ' than that of the task' end
+    if new[name] ~= old[name] then return '`' .. name .. "` differs from the task's" end
   end
-  if old.shard and new.band_width ~= old.band_width then return 'another band_width than that of the task, which is a shard' end
+  if old.shard and new.band_width ~= old.band_width then return "`band_width` differs from the task's, which is a shard" end
   return nil
 end
 
