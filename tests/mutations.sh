@@ -52,6 +52,9 @@ mutation own_watermark src/claim_table/scripts/prelude.lua \
 mutation takeover src/claim_table/scripts/ingest.lua \
     "s/^    refusal = refusal_of(fields, known)/    refusal = nil/" \
     "a_record_takes_no_task_over a_forged_retry_is_rejected_and_the_task_stays_as_it_was"
+mutation restored src/claim_table/scripts/ingest.lua \
+    "s/^    refusal = record.unless_known/    refusal = nil/" \
+    "a_retry_of_a_task_that_is_not_restored_yet_is_rejected in_a_rebuild_a_forged_retry_that_is_read_before_the_task_is_rejected"
 mutation judged src/scand/ingest/records.rs \
     "s/histories.was_rejected(&record_id, record.offset)/false/" \
     "a_forged_retry_is_rejected_and_the_task_stays_as_it_was"

@@ -125,6 +125,11 @@ impl From<&StatusRecord> for Past {
 pub enum Disposition {
     /// It is new, or starts a task again that has ended.
     New,
+    /// It starts a task again that is already in the claim table; if the table does not know the task, the record is rejected.
+    Retry {
+        /// Why it is rejected then, as one line.
+        unless_known: String,
+    },
     /// It was queued when Redis lost its data.
     Ready(Past),
     /// It was running when Redis lost its data: kept for its server for one lease.
@@ -469,6 +474,8 @@ struct IngestRecord<'a> {
     task_id: &'a str,
     record_id: &'a str,
     disposition: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unless_known: Option<&'a str>,
     fields: Map<String, Value>,
 }
 
@@ -477,8 +484,16 @@ fn ingest_record(new: &NewTask) -> IngestRecord<'_> {
     let mut set = |name: &str, value: String| {
         fields.insert(name.to_owned(), json!(value));
     };
+    let mut unless_known = None;
     let disposition = match &new.disposition {
         Disposition::New => {
+            set_past(&Past::default(), None, &mut set);
+            "new"
+        }
+        Disposition::Retry {
+            unless_known: reason,
+        } => {
+            unless_known = Some(reason.as_str());
             set_past(&Past::default(), None, &mut set);
             "new"
         }
@@ -515,6 +530,7 @@ fn ingest_record(new: &NewTask) -> IngestRecord<'_> {
         task_id: new.task_id.as_str(),
         record_id: new.record_id.as_str(),
         disposition,
+        unless_known,
         fields,
     }
 }

@@ -1,7 +1,7 @@
 //! Cancel, pause, resume and retry: they stop masscan within 2 seconds, lose nothing, block no other task, and survive the loss of Redis.
 
 use crate::support::{
-    Fleet, OwnPeer, SOON, addresses, masscans, shared_kafka, wait_for, wait_until,
+    Fleet, OwnPeer, SOON, Scand, addresses, masscans, shared_kafka, wait_for, wait_until,
 };
 use crate::{Needs, Test};
 use rustix::process::Signal;
@@ -69,6 +69,16 @@ pub const TESTS: &[Test] = &[
         "a_forged_retry_is_rejected_and_the_task_stays_as_it_was",
         Needs::KafkaAndRedis,
         forged_retry,
+    ),
+    (
+        "in_a_rebuild_a_forged_retry_that_is_read_before_the_task_is_rejected",
+        Needs::KafkaAndRedis,
+        forged_retry_in_a_rebuild,
+    ),
+    (
+        "a_retry_in_another_partition_survives_a_redis_flush",
+        Needs::KafkaAndRedis,
+        retried_elsewhere_and_flushed,
     ),
     (
         "tasks_that_cannot_be_controlled_are_named_with_exit_code_1",
@@ -522,6 +532,71 @@ fn forged_retry() {
     run_ok(&fleet, &["cancel", "held"]);
     fleet.wait_committed(shared_kafka());
     assert_eq!(fleet.standin_starts(), 3);
+}
+
+/// A fleet of two partitions whose committed offsets are held back, and a cancelled task in partition 1: its id, and what it scans.
+fn with_cancelled(name: &str) -> (Fleet, OwnPeer, Scand, String) {
+    let (fleet, redis) = with_own_redis(name, &json!({}));
+    let fleet = fleet.with_partitions(2);
+    let server = fleet.ready_scand("a", &[]);
+    for partition in [0, 1] {
+        let id = format!("held-{partition}");
+        let held = task_record(&id, &fleet.network(partition + 1), 0);
+        fleet.produce_to("tasks", partition, &held);
+        fleet.wait_progress(&id, 1.0);
+        run_ok(&fleet, &["pause", &id]);
+    }
+    let network = fleet.network(0);
+    fleet.produce_to("tasks", 1, &task_record("target", &network, 0));
+    fleet.wait_progress("target", 20.0);
+    run_ok(&fleet, &["cancel", "target"]);
+    assert_eq!(fleet.wait_ended("target", SOON).status, State::Cancelled);
+    (fleet, redis, server, network)
+}
+
+fn task_record(id: &str, network: &str, retry: u32) -> String {
+    json!({"task_id": id, "ip_range": network, "ports": "443", "band_width": "40", "wait_s": 0, "retry": retry}).to_string()
+}
+
+/// Partition 0 is read before partition 1, where the task's own record is.
+fn forged_retry_in_a_rebuild() {
+    let (fleet, _redis, mut server, network) = with_cancelled("forged-in-rebuild");
+    server.signal(Signal::TERM);
+    server.wait(SOON);
+    fleet.flush_redis();
+    fleet.produce_to("tasks", 0, &task_record("target", &fleet.network(3), 1));
+    // An honest one, which nobody has ingested either.
+    fleet.produce_to("tasks", 1, &task_record("target", &network, 1));
+    let server = fleet.ready_scand("a", &[]);
+    let rejected = wait_for("the record to be rejected", SOON, || {
+        fleet.task("record-0-1")
+    });
+    assert_eq!(rejected.status, State::Rejected);
+    server.wait_for_log(
+        "it is cancelled, and its record at partition 1 offset 1 has not been restored",
+    );
+    let ended = wait_for("the retry to complete", SOON, || {
+        fleet
+            .task("target")
+            .filter(|task| task.status == State::Completed)
+    });
+    assert_eq!((ended.retry, ended.ip_range), (1, network.clone()));
+    assert_eq!(fleet.findings("target"), addresses(&network, 443));
+}
+
+/// The key of a retry chooses another partition if partitions were added since the push.
+fn retried_elsewhere_and_flushed() {
+    let (fleet, _redis, _server, network) = with_cancelled("retried-elsewhere");
+    fleet.produce_to("tasks", 0, &task_record("target", &network, 1));
+    wait_for("the retry to run", SOON, || {
+        fleet
+            .task("target")
+            .filter(|task| task.status == State::Running && task.retry == 1)
+    });
+    fleet.flush_redis();
+    let ended = fleet.wait_ended("target", SOON);
+    assert_eq!((ended.status, ended.retry), (State::Completed, 1));
+    assert_eq!(fleet.findings("target"), addresses(&network, 443));
 }
 
 fn errors() {

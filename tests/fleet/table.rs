@@ -82,6 +82,11 @@ pub const TESTS: &[Test] = &[
         takeover,
     ),
     (
+        "a_retry_of_a_task_that_is_not_restored_yet_is_rejected",
+        Needs::KafkaAndRedis,
+        retry_of_unknown_task,
+    ),
+    (
         "a_retry_continues_only_at_a_checkpoint_that_a_server_wrote",
         Needs::KafkaAndRedis,
         checkpoint_of_a_retry,
@@ -1118,6 +1123,35 @@ fn checkpoint_of_a_retry() {
     let unknown = retry_of(&mut table, 3, |_| ());
     assert_eq!(table.ingest_one(unknown), Outcome::Added);
     assert_eq!(table.claim().unwrap().resume, Resume::default());
+}
+
+/// In a rebuild the task that a record would start again may not be in the table yet.
+fn retry_of_unknown_task() {
+    let mut table = Table::new("retry-of-unknown-task");
+    let unless_known = "not restored".to_owned();
+    let retry = |table: &mut Table| NewTask {
+        disposition: Disposition::Retry {
+            unless_known: unless_known.clone(),
+        },
+        ..retry_of(table, 1, |_| ())
+    };
+    let early = retry(&mut table);
+    let id = early.record_id.clone();
+    match table.ingest_one(early) {
+        Outcome::Refused { reason, .. } => {
+            assert_eq!(reason, "it would start task t again: not restored");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(table.hash(id.as_str())["ending"], "rejected");
+    assert!(table.hash("t").is_empty());
+    table.add("t", 5);
+    table.cancel_next();
+    let later = retry(&mut table);
+    assert!(matches!(table.ingest_one(later), Outcome::Again { .. }));
+    let claim = table.claim().unwrap();
+    assert_eq!(claim.task.retry, 1);
+    assert!(!table.hash("t").contains_key("error"));
 }
 
 fn lost_servers() {

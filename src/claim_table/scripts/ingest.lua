@@ -2,8 +2,9 @@
 -- Takes: partition; cursor, epoch: as the caller read them; next: the offset after the records; last (optional): the fingerprint of the
 --   last record; lost_records: records that Kafka no longer has before them; server; lease_ms; kept_ms: how long ended tasks are kept;
 --   refusals_max: how many refused records are kept, those after them are left out;
---   records: a list of {offset, task_id, record_id, disposition, fields}. record_id names the record if it is rejected in place of its
---   task. disposition is
+--   records: a list of {offset, task_id, record_id, disposition, fields, unless_known}. record_id names the record if it is rejected in place
+--   of its task. unless_known (optional): why it is rejected if the table does not know the task, which it may only start again.
+--   disposition is
 --     new        a new task, or a task that is started again
 --     ready      was queued when Redis was lost
 --     held       was running when Redis was lost: kept for its server for one lease
@@ -118,6 +119,8 @@ for _, record in ipairs(args.records) do
   local refusal
   if disposition == 'new' and known and retry > known.retry and (known.partition ~= partition or known.offset ~= offset) then
     refusal = refusal_of(fields, known)
+  elseif not known then
+    refusal = record.unless_known
   end
   if refusal then
     refusal = 'it would start task ' .. id .. ' again: ' .. refusal

@@ -84,8 +84,7 @@ impl Poll {
             let tasks: Vec<NewTask> = batch
                 .iter()
                 .map(|record| {
-                    let histories = histories.filter(|_| record.offset < cursor.until);
-                    let new = new_task(partition, record, &self.bounds, histories);
+                    let new = new_task(partition, record, &self.bounds, histories, cursor.until);
                     kept_or_left_out(new, || rejections.take_token(now))
                 })
                 .collect();

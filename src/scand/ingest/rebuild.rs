@@ -121,6 +121,14 @@ impl TaskHistories {
         }
     }
 
+    /// The last known state of the task `id`, if the task's record lies in another partition than this record, or after it: then it may not have been
+    /// read again.
+    pub fn elsewhere(&self, id: &str, partition: i32, offset: i64) -> Option<&StatusRecord> {
+        self.tasks.get(id).filter(|record| {
+            record.lineage.partition != partition || record.lineage.offset > offset
+        })
+    }
+
     /// The `retry` and the state of the last end of the task `id`, if it was below the offsets that this history is about.
     fn ended_before(&self, id: &str) -> Option<(u32, State)> {
         self.ended_before.get(&self.hasher.hash_one(id)).copied()

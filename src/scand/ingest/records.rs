@@ -7,7 +7,7 @@ use crate::kafka::{LogRange, Record};
 use crate::model::task::Rejected;
 use crate::model::task_bounds::TaskBounds;
 use crate::model::text::fingerprint;
-use crate::model::{Task, TaskId};
+use crate::model::{Lineage, StatusRecord, Task, TaskId};
 
 /// Most records in one ingest call.
 const INGEST_BATCH_MAX: usize = 500;
@@ -73,12 +73,19 @@ pub(super) fn first_offset(committed: Option<i64>, range: LogRange) -> i64 {
     }
 }
 
+/// What to do with a record. `histories` is known during a rebuild. Only records below `until`, the end of the partition's rebuild, may have one of
+/// their own in it; but a later record may name a task whose own record is still to be read in another partition.
 pub(super) fn new_task(
     partition: i32,
     record: &Record,
     bounds: &TaskBounds,
     histories: Option<&TaskHistories>,
+    until: i64,
 ) -> NewTask {
+    let elsewhere = |id: &str| {
+        histories.and_then(|histories| histories.elsewhere(id, partition, record.offset))
+    };
+    let histories = histories.filter(|_| record.offset < until);
     let record_id = TaskId::of_record(partition, record.offset);
     let new = |task_id, task, disposition| NewTask {
         offset: record.offset,
@@ -99,6 +106,15 @@ pub(super) fn new_task(
         Ok(mut task) => {
             bounds.lower_priority(&mut task);
             let id = task.task_id.as_str();
+            if let Some(other) = elsewhere(id) {
+                let disposition = match task.retry > other.lineage.retry {
+                    true => Disposition::Retry {
+                        unless_known: unrestored(other),
+                    },
+                    false => ended,
+                };
+                return new(task.task_id.clone(), Some(task), disposition);
+            }
             let refusal = histories.and_then(|histories| histories.refusal(id, task.retry));
             if let Some(reason) = refusal {
                 return new(record_id.clone(), None, Disposition::Rejected { reason });
@@ -111,9 +127,11 @@ pub(super) fn new_task(
         }
         Err(rejected) => {
             let task_id = rejected.task_id.unwrap_or_else(|| record_id.clone());
-            let is_ignored = histories.is_some_and(|histories| {
-                histories.ignores_invalid(task_id.as_str(), partition, record.offset)
-            });
+            let id = task_id.as_str();
+            let is_ignored = elsewhere(id).is_some()
+                || histories.is_some_and(|histories| {
+                    histories.ignores_invalid(id, partition, record.offset)
+                });
             let disposition = match is_ignored {
                 true => ended,
                 false => Disposition::Rejected {
@@ -123,6 +141,17 @@ pub(super) fn new_task(
             new(task_id, None, disposition)
         }
     }
+}
+
+/// Why a record may not start a task again that the claim table does not know, and whose last state is this.
+fn unrestored(last: &StatusRecord) -> String {
+    let Lineage {
+        partition, offset, ..
+    } = last.lineage;
+    let state = last.status;
+    format!(
+        "it is {state}, and its record at partition {partition} offset {offset} has not been restored since Redis lost its data"
+    )
 }
 
 /// Errs if the id is that of another record: such ids name records that are rejected.
@@ -166,8 +195,8 @@ pub(super) fn ingest_batches(records: &[Record]) -> Vec<&[Record]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::State;
     use crate::model::task::Priority;
-    use crate::model::{Lineage, State, StatusRecord};
     use crate::scand::finalize::record_of;
     use std::collections::BTreeMap;
     use std::time::Duration;
@@ -309,7 +338,7 @@ mod tests {
             let text = format!(
                 r#"{{"task_id":"t","ip_range":"10.0.0.1","ports":"443","band_width":"1","priority":{asked}}}"#
             );
-            let new = new_task(0, &record(0, &text), &bounds(), None);
+            let new = new_task(0, &record(0, &text), &bounds(), None, 0);
             assert_eq!(new.task.unwrap().priority.get(), expected);
         }
     }
@@ -320,7 +349,7 @@ mod tests {
             let json = format!(
                 r#"{{"task_id":"{id}","ip_range":"172.16.0.0/24","ports":"443","band_width":"800"}}"#
             );
-            new_task(3, &record(7, &json), &bounds(), None)
+            new_task(3, &record(7, &json), &bounds(), None, 0)
         };
         for (id, is_refused) in [
             ("record-3-7", false),
@@ -337,8 +366,9 @@ mod tests {
         }
     }
 
-    /// What is done with this record at partition 0, offset 4, if `scan-status` has this state of task `t` with the record at that place.
-    fn in_a_rebuild(text: &str, state: State, place: (i32, i64)) -> Disposition {
+    /// What is done with this record at partition 0, offset 4, if `scan-status` has this state of task `t` with the record at that place. `until` is the
+    /// end of the rebuild in partition 0.
+    fn in_a_rebuild(text: &str, state: State, place: (i32, i64), until: i64) -> Disposition {
         let lineage = Lineage::unclaimed(place.0, place.1);
         let status = StatusRecord {
             status: state,
@@ -347,7 +377,7 @@ mod tests {
         let mut histories = TaskHistories::default();
         let from = BTreeMap::from([(0, 0), (1, 0)]);
         histories.note(&serde_json::to_vec(&status).unwrap(), &from);
-        new_task(0, &record(4, text), &bounds(), Some(&histories)).disposition
+        new_task(0, &record(4, text), &bounds(), Some(&histories), until).disposition
     }
 
     #[test]
@@ -356,15 +386,42 @@ mod tests {
         let invalid = r#"{"task_id":"t"}"#;
         let ignored = Disposition::Ended { restored: None };
         for state in State::ALL {
-            for place in [(1, 4), (0, 5)] {
-                assert_eq!(in_a_rebuild(valid, state, place), ignored, "{state}");
-                assert_eq!(in_a_rebuild(invalid, state, place), ignored, "{state}");
+            for (place, until) in [((1, 4), 5), ((0, 5), 6), ((1, 9), 4)] {
+                let disposition = |text| in_a_rebuild(text, state, place, until);
+                assert_eq!(disposition(valid), ignored, "{state}");
+                assert_eq!(disposition(invalid), ignored, "{state}");
             }
         }
-        let running = in_a_rebuild(valid, State::Running, (0, 4));
+        let running = in_a_rebuild(valid, State::Running, (0, 4), 5);
         assert!(matches!(running, Disposition::Held { .. }), "{running:?}");
-        let itself = in_a_rebuild(invalid, State::Running, (0, 4));
+        let itself = in_a_rebuild(invalid, State::Running, (0, 4), 5);
         assert!(matches!(itself, Disposition::Rejected { .. }), "{itself:?}");
+    }
+
+    /// The partitions are read independently of one another.
+    #[test]
+    fn in_a_rebuild_a_retry_is_judged_only_when_the_record_before_it_was_read() {
+        let retry =
+            r#"{"task_id":"t","ip_range":"10.0.0.1","ports":"443","band_width":"1","retry":1}"#;
+        for state in State::ALL {
+            // The record may have been written before the rebuild began, or after.
+            for until in [5, 4] {
+                for place in [(1, 9), (1, 2), (0, 5)] {
+                    let disposition = in_a_rebuild(retry, state, place, until);
+                    let Disposition::Retry { unless_known } = disposition else {
+                        panic!("{state}: {disposition:?}")
+                    };
+                    let of_the_task = format!("partition {} offset {}", place.0, place.1);
+                    assert!(unless_known.contains(&of_the_task), "{unless_known}");
+                }
+            }
+            let follows = in_a_rebuild(retry, state, (0, 3), 5);
+            match state.may_be_retried() {
+                true => assert_eq!(follows, Disposition::New),
+                false => assert!(matches!(follows, Disposition::Rejected { .. })),
+            }
+            assert_eq!(in_a_rebuild(retry, state, (0, 3), 4), Disposition::New);
+        }
     }
 
     #[test]
@@ -373,7 +430,7 @@ mod tests {
             offset: 7,
             value: b"{".to_vec(),
         };
-        let new = new_task(3, &record, &bounds(), None);
+        let new = new_task(3, &record, &bounds(), None, 0);
         assert_eq!(new.task_id.as_str(), "record-3-7");
         let kept = kept_or_left_out(new.clone(), || true);
         assert!(matches!(kept.disposition, Disposition::Rejected { .. }));
