@@ -1307,7 +1307,8 @@ fn clock_jumps() {
         table.set_times_ahead(-jump_ms);
         let id: TaskId = "delayed".parse().unwrap();
         if jump_ms > 0 {
-            let done = table.claim_table.control(Order::Resume, &[id]).unwrap();
+            let mut scanpush = table.fleet.claim_table();
+            let done = scanpush.control(Order::Resume, &[id]).unwrap();
             assert_eq!(done.len(), 1);
         }
         let renewed = table.claim_table.renew(LEASE, &claims[..1], true).unwrap();
