@@ -1,6 +1,7 @@
 //! The results of reading a topic.
 
 use crate::model::TASK_RECORD_MAX_BYTES;
+use std::fmt;
 use std::time::Duration;
 
 /// Long poll: how long a fetch waits for a record.
@@ -78,19 +79,34 @@ pub enum Fetched {
     },
 }
 
-/// The text for an operator about the records of a partition from `cursor` to before `next`.
-pub(super) fn describe_records(
-    topic: &str,
-    partition: i32,
-    cursor: i64,
-    next: i64,
-    reason: &str,
-) -> String {
-    let last = next.saturating_sub(1);
-    format!("partition {partition} of {topic}, offsets {cursor} to {last}: {reason}")
-}
-
 impl Fetched {
+    /// `partition` cannot be read now.
+    pub(super) fn away(partition: i32, reason: impl fmt::Display) -> Fetched {
+        Fetched::Away {
+            reason: format!("partition {partition}: {reason}"),
+        }
+    }
+
+    /// The result of a fetch at `cursor`, with the partition and the offsets in its reason.
+    pub(super) fn located(self, topic: &str, partition: i32, cursor: i64) -> Fetched {
+        let about = |reason: String, next: i64| {
+            let last = next.saturating_sub(1);
+            format!("partition {partition} of {topic}, offsets {cursor} to {last}: {reason}")
+        };
+        match self {
+            Fetched::Away { reason } => Fetched::away(partition, reason),
+            Fetched::Unreadable { reason, next } => Fetched::Unreadable {
+                reason: about(reason, next),
+                next,
+            },
+            Fetched::Refused { reason, next } => Fetched::Refused {
+                reason: about(reason, next),
+                next,
+            },
+            other => other,
+        }
+    }
+
     /// Whether the caller has to get the result at once.
     pub(super) fn is_urgent(&self) -> bool {
         matches!(

@@ -4,7 +4,7 @@ use rustix::fs::getxattr;
 use std::fs;
 use std::path::Path;
 
-/// A capability.
+/// A Linux capability (`capabilities(7)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Capability {
     /// CAP_KILL: sends signals to processes of other users.

@@ -158,7 +158,7 @@ impl fmt::Display for RunAs {
 
 fn usual(program: &Path) -> RunAs {
     let Ok(path) = find(program) else {
-        // There is no such program yet, so nothing runs; this is decided again once it exists.
+        // The program does not exist, so nothing can run. The user is chosen again when it does.
         return RunAs::Caller;
     };
     if is_script(&path) {

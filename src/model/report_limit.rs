@@ -4,8 +4,8 @@
 use super::token_bucket::TokenBucket;
 use std::time::{Duration, Instant};
 
-/// Records of a kind that one process reports at once: a rejected record has a log line, a key in Redis and a record on `scan-status`; one that was
-/// pushed again, and a batch that is skipped, has a log line.
+/// Reports in a burst, for each kind of record and process. A report is a log line; for a rejected record also a key in Redis and a record on
+/// `scan-status`.
 const REPORTED_BURST: u32 = 100;
 /// After the burst, one more is reported in each such interval.
 const REPORTED_EVERY: Duration = Duration::from_secs(10);

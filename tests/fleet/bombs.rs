@@ -39,7 +39,7 @@ fn task(fleet: &Fleet, id: &str) -> String {
     json!({"task_id": id, "ip_range": fleet.network(0), "ports": "443", "band_width": "9000", "wait_s": 0}).to_string()
 }
 
-/// Codec, number of records and bytes of each record of the batches. The last ones have so many records that they cannot be skipped one by one.
+/// For each batch its codec, the number of its records, and the bytes of each record. The last two test that many records are skipped at once.
 const BOMBS: [(&str, usize, usize); 5] = [
     ("gzip", 100, 1_000_000),
     ("gzip", 400, 1_000_000),
@@ -48,10 +48,10 @@ const BOMBS: [(&str, usize, usize); 5] = [
     ("zstd", 400_000, 100),
 ];
 
-/// Batches of one record each that are refused over TLS.
+/// How many batches of one record are written over TLS.
 const SMALL_BATCHES: usize = 300;
 
-/// With TLS and Kafka 4 `auto` is librdkafka.
+/// With TLS, or on Kafka 4, `auto` selects librdkafka.
 fn clients() -> &'static [&'static str] {
     match is_secure_run() || is_kafka_4() {
         true => &["librdkafka"],
@@ -59,7 +59,7 @@ fn clients() -> &'static [&'static str] {
     }
 }
 
-/// Why they are skipped.
+/// The reason that the log and `results` give.
 fn reason() -> &'static str {
     match is_secure_run() {
         true => "compressed with gzip, which is not read over TLS",
@@ -85,7 +85,7 @@ fn tasks() {
             assert_eq!(fleet.wait_ended("after-all", SOON).status, State::Completed);
         }
         let log = server.log();
-        // Each of their records, and no other.
+        // Every record of a bomb is counted, and no other.
         let bombs: usize = BOMBS.iter().map(|bomb| bomb.1).sum();
         let small = if is_secure_run() { SMALL_BATCHES } else { 0 };
         assert_eq!(
@@ -103,7 +103,7 @@ fn tasks() {
         eprintln!("{client}: {most} MiB");
         assert!(most < MEMORY_MAX_MIB, "{client}: {most} MiB");
         fleet.wait_committed(shared_kafka());
-        // Nothing is skipped of a batch that is compressed as usual.
+        // Ordinary compressed batches are still read; gzip only without TLS.
         let codecs: &[&str] = match is_secure_run() {
             true => &["snappy", "lz4", "zstd"],
             false => &["gzip", "snappy", "lz4", "zstd"],
@@ -115,13 +115,13 @@ fn tasks() {
     }
 }
 
-/// None of them is refused because of its size, but together they would take gigabytes.
+/// Each batch is below the limit, but the 20 of one codec expand to 600 MB.
 fn below_the_limit() {
     for &client in clients() {
         let fleet = Fleet::new(&format!("bombs-below-{client}")).with_standin(&json!({}));
         let server = fleet.ready_scand("a", &["-kafka-client", client]);
         for codec in ["gzip", "zstd"] {
-            fleet.produce_bombs("tasks", codec, 20, 30, 1_000_000);
+            assert!(fleet.try_produce_bombs("tasks", codec, 20, (30, 1_000_000)));
             fleet.push_raw(&[task(&fleet, codec)]);
             let since = Instant::now();
             assert_eq!(fleet.wait_ended(codec, SOON).status, State::Completed);
@@ -181,7 +181,7 @@ fn refused_by_broker() {
     shared_kafka().tool("topic", &words).unwrap();
     for codec in ["gzip", "lz4", "zstd"] {
         assert!(
-            !fleet.try_produce_bomb("tasks", codec, 5, 1_000_000),
+            !fleet.try_produce_bombs("tasks", codec, 1, (5, 1_000_000)),
             "{codec}"
         );
     }

@@ -10,7 +10,7 @@
 //! | `context.rs` | receives librdkafka's errors, statistics and delivery reports |
 //! | `causes.rs` | why a broker cannot be used |
 //! | `connection.rs` | connects and reads a topic's leaders |
-//! | `refused_run.rs` | where a run of batches ends that librdkafka cannot decompress |
+//! | `refused_run.rs` | finds the end of a run of batches that librdkafka cannot decompress |
 //! | `reader.rs`, `producer.rs`, `group_offsets.rs` | the three clients |
 //!
 //! The facts about librdkafka are measured with version 2.12.1 against Kafka 3.9.1 and 4.4.0.

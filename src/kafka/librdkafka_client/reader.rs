@@ -14,7 +14,7 @@ use super::refused_run::RefusedRun;
 use crate::kafka::client::ReaderClient;
 use crate::kafka::deadline::{DeadlineThread, pause};
 use crate::kafka::error::KafkaError;
-use crate::kafka::fetched::{Fetched, LogRange, RECORD_OVERHEAD_BYTES, Record, describe_records};
+use crate::kafka::fetched::{Fetched, LogRange, RECORD_OVERHEAD_BYTES, Record};
 use crate::kafka::plain_client;
 use crate::kafka::settings::KafkaSettings;
 use crate::model::text::system_words;
@@ -30,9 +30,9 @@ use std::time::{Duration, Instant};
 
 /// Bytes after which one fetch stops; its last record may exceed them.
 const FETCH_BYTES: usize = 4 * 1024 * 1024;
-/// Time of one [`Reader::isolate`] after which it begins nothing new.
+/// After this time [`Reader::isolate`] starts no further partition.
 const ISOLATE_ALL_WAIT: Duration = Duration::from_secs(5);
-/// How long an unreadable partition is skipped before it is read again.
+/// How long a failure is remembered before the partition is read again.
 const FAILING_EVERY: Duration = Duration::from_secs(10);
 /// Longest time for a seek, which involves no broker.
 const SEEK_WAIT: Duration = Duration::from_secs(1);
@@ -44,6 +44,7 @@ const ISOLATE_WAIT: Duration = Duration::from_secs(3);
 const SERVE_EVERY: Duration = Duration::from_millis(100);
 /// Longest time for one partition's offsets. All partitions together get this plus [`REQUEST_WAIT`].
 const LOG_RANGE_WAIT: Duration = Duration::from_secs(5);
+
 /// Reads one topic.
 #[derive(Debug)]
 pub(in crate::kafka) struct Reader {
@@ -60,7 +61,8 @@ pub(in crate::kafka) struct Reader {
     failing: BTreeMap<i32, Failing>,
     /// The partition that was last read alone because of an error.
     last_isolated: i32,
-    /// Partitions that this program's own fetch reads, because librdkafka has refused a batch there, until it has read all records.
+    /// Partitions that this program's own fetch reads, because librdkafka has refused a batch there; see
+    /// [`Reader::fetch_here`].
     own: BTreeSet<i32>,
 }
 
@@ -224,25 +226,20 @@ impl Reader {
         }
     }
 
-    /// The result for a partition that this program's own fetch reads, without TLS and a login: it decompresses batches up to a limit. None if the log
-    /// has no more records. Unless it has returned records, or what is no record, librdkafka reads the partition next.
+    /// Reads a partition with this program's own fetch, which decompresses batches up to a limit. Only possible without TLS and a login. None at the end
+    /// of the log. The own fetch stays in use while its results are urgent ([`Fetched::is_urgent`]); otherwise librdkafka reads the partition next.
     fn fetch_here(&mut self, partition: i32, cursor: i64) -> Result<Option<Fetched>, KafkaError> {
-        let topic = self.topic.clone();
-        let away = |reason: &str| Fetched::Away {
-            reason: format!("partition {partition}: {reason}"),
-        };
+        let away = |reason: &str| Fetched::away(partition, reason);
         let Some(address) = self.leaders.get(&partition).cloned().flatten() else {
             self.own.remove(&partition);
             return Ok(Some(away("the partition currently has no leader")));
         };
+        let topic = self.topic.clone();
         let doing = format!("{address}: read {topic}");
-        let fetched = self.caller.within(REQUEST_WAIT, &doing, {
-            let topic = topic.clone();
-            move || {
-                Ok(plain_client::fetch_partition(
-                    &address, &topic, partition, cursor,
-                ))
-            }
+        let fetched = self.caller.within(REQUEST_WAIT, &doing, move || {
+            Ok(plain_client::fetch_partition(
+                &address, &topic, partition, cursor,
+            ))
         });
         let answer = match fetched {
             Err(KafkaError::Stopped) => return Err(KafkaError::Stopped),
@@ -251,19 +248,10 @@ impl Reader {
                 let reason = system_words(&error.to_string());
                 Some(away(&format!("{doing}: {reason}")))
             }
-            Ok(Ok(fetched)) => fetched.map(|fetched| match fetched {
-                Fetched::Refused { reason, next } => Fetched::Refused {
-                    reason: describe_records(&topic, partition, cursor, next, &reason),
-                    next,
-                },
-                Fetched::Unreadable { reason, next } => Fetched::Unreadable {
-                    reason: describe_records(&topic, partition, cursor, next, &reason),
-                    next,
-                },
-                Fetched::Gone => away("the broker does not know it now"),
-                Fetched::Away { reason } => away(&reason),
-                found => found,
-            }),
+            Ok(Ok(Some(Fetched::Gone))) => Some(away("the broker does not know the partition")),
+            Ok(Ok(fetched)) => {
+                fetched.map(|fetched| fetched.located(&self.topic, partition, cursor))
+            }
         };
         if !answer.as_ref().is_some_and(Fetched::is_urgent) {
             self.own.remove(&partition);
@@ -271,8 +259,8 @@ impl Reader {
         Ok(answer)
     }
 
-    /// As [`refused`](Reader::refused) over TLS or with a login: the batch is skipped, with those after it that cannot be decompressed either, as far as
-    /// they are found until `deadline`.
+    /// As [`refused`](Reader::refused) over TLS or with a login: the batch is skipped, and any refused batches after it that are found before
+    /// `deadline`.
     fn skip_refused(
         &mut self,
         partition: i32,
@@ -284,8 +272,7 @@ impl Reader {
             Probed::Failed { error, batch } => (error, batch),
             Probed::Readable => return Ok(None),
             Probed::NoAnswer => {
-                let reason = format!("partition {partition}: no answer in time");
-                return Ok(Some(Fetched::Away { reason }));
+                return Ok(Some(Fetched::away(partition, "no answer in time")));
             }
         };
         let reason = match describe_failure(&self.topic, partition, cursor, &error) {
@@ -297,19 +284,13 @@ impl Reader {
             None => Ok(cursor + 1),
         };
         Ok(Some(match next {
-            Ok(next) => Fetched::Refused {
-                reason: describe_records(&self.topic, partition, cursor, next, &reason),
-                next,
-            },
+            Ok(next) => Fetched::Refused { reason, next }.located(&self.topic, partition, cursor),
             Err(KafkaError::Stopped) => return Err(KafkaError::Stopped),
-            Err(error) => Fetched::Away {
-                reason: format!("partition {partition}: {error}"),
-            },
+            Err(error) => Fetched::away(partition, error),
         }))
     }
 
-    /// The offset after the refused `batch` that contains `cursor`, and after those that follow it and are refused too, as far as they are found until
-    /// `deadline`.
+    /// The offset after the refused `batch` that contains `cursor`, and after any refused batches that follow it and are found before `deadline`.
     fn end_of_run(
         &mut self,
         mut session: Session,
@@ -321,8 +302,7 @@ impl Reader {
         let ranges = self.ranges_of(&session, vec![partition])?;
         let log_end = ranges.get(&partition).map_or(cursor, |range| range.next);
         let mut run = RefusedRun::new(batch, cursor, log_end);
-        // Each answer is about the offset of the last seek: librdkafka drops what it has fetched before (by the version of the partition, see
-        // `rd_kafka_op_version_outdated`).
+        // An answer is always about the last seek: librdkafka drops what it fetched before a seek (`rd_kafka_op_version_outdated`).
         while let Some(offset) = run.question() {
             let is_late = Instant::now() >= deadline;
             if is_late || !session.seek(&self.topic, &BTreeMap::from([(partition, offset)])) {
@@ -410,7 +390,7 @@ impl ReaderClient for Reader {
                 answers.insert(partition, answer);
             }
         }
-        // Nothing is waited for if there is a result already.
+        // If there is already a result, do not wait.
         let deadline = match answers.values().any(Fetched::is_urgent) {
             true => Instant::now(),
             false => deadline,
@@ -474,7 +454,7 @@ impl Session {
         }
     }
 
-    /// Stops reading. The next call takes another consumer. Otherwise this one would decompress the batch that has failed again and again.
+    /// Unassigns all partitions, so that the next call opens another consumer. This one would keep decompressing the batch that has failed.
     fn end(&mut self) {
         // It fails only if the consumer is closed.
         let _ = self.consumer.unassign();
@@ -722,14 +702,9 @@ fn describe_failure(topic: &str, partition: i32, cursor: i64, error: &Error) -> 
             reason: "a compressed batch that is malformed or expands to more than 32 MiB".to_owned(),
             next: cursor + 1,
         },
-        _ => Fetched::Away {
-            reason: format!(
-                "partition {partition}: {}",
-                code_of_broker(error).map_or_else(
-                    || error.to_string(),
-                    |code| crate::kafka::codes::describe_code(code).to_owned()
-                )
-            ),
+        _ => match code_of_broker(error) {
+            Some(code) => Fetched::away(partition, crate::kafka::codes::describe_code(code)),
+            None => Fetched::away(partition, error),
         },
     }
 }

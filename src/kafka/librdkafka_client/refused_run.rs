@@ -1,7 +1,7 @@
-//! Where a run of batches ends that librdkafka cannot decompress. Pure.
+//! Finds the end of a run of batches that librdkafka cannot decompress. Pure.
 //!
 //! librdkafka's error names the first offset of the batch, but not the last one. It names the same batch for every offset inside, so the last one is found
-//! by asking: at doubling distances until an offset is outside, then by halving. If the next batch is refused too, the search goes on in that one.
+//! by a search in doubling steps and then by bisection. If the next batch is refused too, the search goes on in that one.
 
 /// The search for the end of a run. Everything from the offset where it began up to `inside` is in refused batches, or has no record.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(super) struct RefusedRun {
     outside: i64,
     /// The refused batch that contains `outside`; none if that can be read, or is the end of the log.
     next_batch: Option<i64>,
-    /// Distance of the next question from `inside`, if that is not outside.
+    /// Distance from `inside` of the next offset to ask for. At most half of what is left is used.
     step: i64,
     /// The offset after the partition's last one.
     log_end: i64,
@@ -44,14 +44,14 @@ impl RefusedRun {
         (candidates > 1).then(|| self.inside + self.step.min(candidates / 2))
     }
 
-    /// `offset`, which was asked for, is in this refused batch, or can be read (none).
+    /// Records the result for `offset`: the refused batch that contains it, or none if it can be read.
     pub(super) fn answer(&mut self, offset: i64, batch: Option<i64>) {
         match batch {
             Some(batch) if batch == self.batch => {
                 self.inside = offset;
                 self.step = self.step.saturating_mul(2);
             }
-            // Another batch begins at its first offset, if that is not before this one.
+            // This is the other batch's first offset, so that is where it begins.
             Some(other) if (self.inside + 1..offset).contains(&other) => {
                 (self.outside, self.next_batch) = (other, batch);
             }

@@ -7,10 +7,10 @@ use std::fmt;
 use std::io::Read;
 use zstd::zstd_safe::find_frame_compressed_size;
 
-/// Size up to which a batch of records is decompressed, in bytes.
+/// Largest decompressed size of a batch of records, in bytes.
 pub(super) const BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Records that the header of a batch may announce. A batch of more is not decompressed.
+/// Largest number of records that the header of a batch may announce. Checked before the batch is decompressed.
 pub(super) const BATCH_RECORDS_MAX: i32 = 600_000;
 
 /// How snappy-java, which Kafka uses, begins: a magic number, then two versions of 4 bytes each.
@@ -27,7 +27,7 @@ pub(super) enum Refusal {
     TooLarge,
     /// It announces this many records, more than [`BATCH_RECORDS_MAX`].
     TooManyRecords(i32),
-    /// It is not what its header or its codec says.
+    /// Its header or its compressed data is not valid.
     Malformed,
 }
 
@@ -101,7 +101,8 @@ fn unsnap_chunk(chunk: &[u8], unpacked: &mut Vec<u8>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// In one step, so that the window that a frame claims takes no memory. Only frames of the standard: zstd would also decode its formats before version 0.8.
+/// Decompresses in one call: a stream would allocate the window that a frame declares. Accepts only frames of RFC 8878. zstd would also accept frames of its
+/// versions before 0.8, and frames to skip.
 fn unzstd(body: &[u8]) -> Result<Vec<u8>, Refusal> {
     let mut frames = body;
     while !frames.is_empty() {

@@ -38,6 +38,25 @@ pub(super) struct Portion {
     pub(super) has_more: bool,
 }
 
+impl Portion {
+    /// Whether the log goes on after the cursor, but the answer contains no complete batch of it.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.fetched.is_none() && self.has_more
+    }
+
+    /// The result of a fetch of this partition alone, at `cursor`. None if the log has no more records.
+    pub(super) fn result(self, cursor: i64) -> Option<Fetched> {
+        match self.is_incomplete() {
+            true => Some(Fetched::Away {
+                reason: format!(
+                    "the broker's answer has no complete batch of records at offset {cursor}"
+                ),
+            }),
+            false => self.fetched,
+        }
+    }
+}
+
 /// Connections to brokers, by address.
 #[derive(Debug, Default)]
 pub(super) struct Connections(BTreeMap<String, Connection>);

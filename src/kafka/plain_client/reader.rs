@@ -7,7 +7,7 @@ use super::record_batches::Budget;
 use crate::kafka::brokers::Brokers;
 use crate::kafka::client::ReaderClient;
 use crate::kafka::error::KafkaError;
-use crate::kafka::fetched::{Fetched, LogRange, describe_records};
+use crate::kafka::fetched::{Fetched, LogRange};
 use crossbeam_channel::Receiver;
 use kafka::client::{FetchOffset, KafkaClient};
 use kafka::error::{Error, KafkaCode};
@@ -70,33 +70,22 @@ impl Reader {
         let (mut portions, mut budget) = self.ask(&to_fetch, wait, Budget::default())?;
         for &(partition, cursor) in &to_fetch {
             let mut found = portions.remove(&partition);
-            let did_not_fit = |portion: &Portion| portion.fetched.is_none() && portion.has_more;
-            if !is_alone && budget.has_room() && found.as_ref().is_some_and(did_not_fit) {
+            let is_incomplete = found.as_ref().is_some_and(Portion::is_incomplete);
+            if !is_alone && budget.has_room() && is_incomplete {
                 let mut alone;
                 (alone, budget) = self.ask(&[(partition, cursor)], Duration::ZERO, budget)?;
                 found = alone.remove(&partition);
             }
-            if budget.has_room() && found.as_ref().is_some_and(did_not_fit) {
-                answers.insert(partition, away(partition, &no_batch(cursor)));
-                continue;
+            // Without room it was not decoded.
+            let fetched = found.and_then(|portion| match budget.has_room() {
+                true => portion.result(cursor),
+                false => portion.fetched,
+            });
+            let Some(fetched) = fetched else { continue };
+            let answer = fetched.located(self.client.topic(), partition, cursor);
+            if matches!(answer, Fetched::Unreadable { .. }) {
+                self.remember_unreadable(partition, cursor, &answer);
             }
-            let answer = match found.and_then(|portion| portion.fetched) {
-                Some(Fetched::Away { reason }) => away(partition, &reason),
-                Some(Fetched::Unreadable { reason, next }) => {
-                    let answer = Fetched::Unreadable {
-                        reason: self.describe(partition, cursor, next, &reason),
-                        next,
-                    };
-                    self.remember_unreadable(partition, cursor, &answer);
-                    answer
-                }
-                Some(Fetched::Refused { reason, next }) => Fetched::Refused {
-                    reason: self.describe(partition, cursor, next, &reason),
-                    next,
-                },
-                Some(other) => other,
-                None => continue,
-            };
             answers.insert(partition, answer);
         }
         if answers.values().any(Fetched::is_stale) {
@@ -123,9 +112,9 @@ impl Reader {
             let answer = match (leader, known) {
                 (None, _) => Fetched::Gone,
                 (Some(Leader::Missing), _) => {
-                    away(partition, describe_code(KafkaCode::LeaderNotAvailable))
+                    Fetched::away(partition, describe_code(KafkaCode::LeaderNotAvailable))
                 }
-                (Some(Leader::NotAnswering(error)), _) => away(partition, &error.to_string()),
+                (Some(Leader::NotAnswering(error)), _) => Fetched::away(partition, error),
                 (Some(Leader::At(_)), Some(known)) => known.answer.clone(),
                 (Some(Leader::At(_)), None) => {
                     to_fetch.insert(partition, cursor);
@@ -167,12 +156,6 @@ impl Reader {
         })?;
         self.connections = connections;
         Ok((portions, budget))
-    }
-
-    /// The text about the records of `partition` from `cursor` to before `next`.
-    fn describe(&self, partition: i32, cursor: i64, next: i64, reason: &str) -> String {
-        let topic = self.client.topic();
-        describe_records(topic, partition, cursor, next, reason)
     }
 
     fn remember_unreadable(&mut self, partition: i32, cursor: i64, answer: &Fetched) {
@@ -268,16 +251,8 @@ pub(in crate::kafka) fn fetch_partition(
         KAFKA_ANSWER_WAIT,
         &mut Budget::default(),
     )?;
-    Ok(portions.remove(&partition).and_then(|portion| {
-        let reason = portion.has_more.then(|| no_batch(cursor));
-        let missing = reason.map(|reason| Fetched::Away { reason });
-        portion.fetched.or(missing)
-    }))
-}
-
-/// Why nothing can be read at `cursor`, although the log goes on.
-fn no_batch(cursor: i64) -> String {
-    format!("the broker's answer has no complete batch of records at offset {cursor}")
+    let portion = portions.remove(&partition);
+    Ok(portion.and_then(|portion| portion.result(cursor)))
 }
 
 type Answers = BTreeMap<i32, Fetched>;
@@ -291,12 +266,6 @@ fn in_turn(cursors: &BTreeMap<i32, i64>, last_first: i32) -> Vec<Cursor> {
         all.partition(|&(partition, _)| partition <= last_first);
     turn.extend(before);
     turn
-}
-
-fn away(partition: i32, reason: &str) -> Fetched {
-    Fetched::Away {
-        reason: format!("partition {partition}: {reason}"),
-    }
 }
 
 /// The offset of each partition that has a leader.

@@ -16,16 +16,18 @@ const FETCH_UNPACKED_BYTES: usize = BATCH_BYTES_MAX;
 const BATCH_PREFIX_BYTES: usize = 12;
 /// The header of a batch with its prefix, in bytes.
 const BATCH_HEADER_BYTES: usize = 61;
-/// Number of the format that is decoded, and its position in every format.
+/// Number of the format that is decoded.
 const MAGIC: u8 = 2;
+/// Position of that number in every format.
 const MAGIC_AT: usize = 16;
-/// Position of the checksum, and of the first byte that it covers: not of the batch's first offset, length and format.
+/// Position of the checksum.
 const CHECKSUM_AT: usize = 17;
+/// Position of the first byte that it covers. The batch's first offset, its length and its format are not covered.
 const CHECKED_FROM: usize = 21;
 /// The checksum of a batch: CRC-32C.
 const CHECKSUM: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
-/// Attribute of a batch that is a transaction marker.
-const IS_MARKER: i16 = 0x20;
+/// Attribute bit of a control batch: a transaction marker.
+const CONTROL_BATCH: i16 = 0x20;
 
 /// What one fetch may still decode, over all its partitions and answers.
 #[derive(Debug)]
@@ -46,8 +48,8 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Counts what a batch was decompressed to; one that was not may have taken as much as is allowed.
-    fn unpack(&mut self, unpacked: Result<Vec<u8>, Refusal>) -> Result<Vec<u8>, Refusal> {
+    /// Charges the decompressed size of a batch; a refused batch is charged the maximum.
+    fn charge(&mut self, unpacked: Result<Vec<u8>, Refusal>) -> Result<Vec<u8>, Refusal> {
         let bytes = unpacked.as_ref().map_or(BATCH_BYTES_MAX, Vec::len);
         self.unpacked = self.unpacked.saturating_sub(bytes);
         unpacked
@@ -59,10 +61,11 @@ impl Budget {
     }
 }
 
-/// Decodes the records from `cursor` on until `budget` is used up. `bytes` begins with the batch that contains `cursor`. None if there is no complete batch,
-/// or no room.
+/// Decodes the records from `cursor` on until `budget` is used up. `bytes` begins with the batch that contains `cursor`. Returns none if `bytes` has no
+/// complete batch, or `budget` no room.
 ///
-/// Batches that cannot be decoded are a result of their own, with the offset after them.
+/// A batch that cannot be decoded is a result of its own. If it is refused, `next` is the offset after it. If it is damaged or has an older format, `next`
+/// is `cursor + 1`, because its header cannot be trusted.
 pub(super) fn decode(bytes: &[u8], cursor: i64, budget: &mut Budget) -> Option<Fetched> {
     let (mut rest, mut next) = (bytes, None);
     let mut into = Decoded {
@@ -85,7 +88,7 @@ pub(super) fn decode(bytes: &[u8], cursor: i64, budget: &mut Budget) -> Option<F
                 });
             }
         };
-        let end = batch.last.saturating_add(1);
+        let end = batch.last().saturating_add(1);
         if end <= cursor {
             continue;
         }
@@ -99,7 +102,7 @@ pub(super) fn decode(bytes: &[u8], cursor: i64, budget: &mut Budget) -> Option<F
                 });
             }
         }
-        // The end of the batch may not have been reached.
+        // The budget may have run out inside this batch.
         if into.budget.records == 0 {
             break;
         }
@@ -112,7 +115,7 @@ pub(super) fn decode(bytes: &[u8], cursor: i64, budget: &mut Budget) -> Option<F
     }
 }
 
-/// The records so far.
+/// The records decoded so far, and what is left of the budget.
 struct Decoded<'a> {
     cursor: i64,
     records: Vec<Record>,
@@ -131,8 +134,7 @@ fn first_batch(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 struct Batch<'a> {
     /// Offset of the first record.
     base: i64,
-    /// Offset of the last record, and that distance from the first one which the header has.
-    last: i64,
+    /// Distance of the last record's offset from the first one's. Not negative in a valid batch.
     last_delta: i32,
     attributes: i16,
     count: i32,
@@ -169,10 +171,8 @@ impl<'a> Batch<'a> {
         // Two timestamps; the producer's id, epoch and sequence.
         fields.take(8 + 8 + 8 + 2 + 4)?;
         let count = fields.i32()?;
-        let last = base.saturating_add(last_delta.max(0).into());
         Some(Batch {
             base,
-            last,
             last_delta,
             attributes,
             count,
@@ -180,10 +180,15 @@ impl<'a> Batch<'a> {
         })
     }
 
+    /// Offset of the last record.
+    fn last(&self) -> i64 {
+        self.base.saturating_add(self.last_delta.max(0).into())
+    }
+
     /// Adds the records at or after the cursor until the budget is used up. Errs at the first record whose offset is outside of the batch or not above
-    /// the previous one: the cursor would leave the batch with it, and skip records of others.
+    /// the previous one: such an offset would move the cursor past records of other batches.
     fn decode(&self, into: &mut Decoded<'_>) -> Result<(), Refusal> {
-        if self.attributes & IS_MARKER != 0 {
+        if self.attributes & CONTROL_BATCH != 0 {
             return Ok(());
         }
         // Compaction leaves fewer records than offsets, never more.
@@ -196,7 +201,7 @@ impl<'a> Batch<'a> {
         }
         match decompress(self.attributes, self.body) {
             None => self.add_records(self.body, into),
-            Some(unpacked) => self.add_records(&into.budget.unpack(unpacked)?, into),
+            Some(unpacked) => self.add_records(&into.budget.charge(unpacked)?, into),
         }
     }
 
@@ -205,7 +210,7 @@ impl<'a> Batch<'a> {
         let (mut body, mut allowed) = (Bytes(body), self.base);
         for _ in 0..self.count {
             let (offset, value) = record(&mut body, self.base).ok_or(Refusal::Malformed)?;
-            if !(allowed..=self.last).contains(&offset) {
+            if !(allowed..=self.last()).contains(&offset) {
                 return Err(Refusal::Malformed);
             }
             allowed = offset.saturating_add(1);
@@ -386,7 +391,7 @@ mod tests {
         let last = damaged.len() - 3;
         damaged[last] ^= 1;
         let no_header = [&1i64.to_be_bytes()[..], &30i32.to_be_bytes(), &[2; 30]].concat();
-        // An offset that nothing may be skipped to.
+        // A damaged distance to the last offset must not be used for `next`.
         let mut moved_end = batch(1, 0, 1, &body(&[b"x"]));
         moved_end[23] = 0x7f;
         for (bad, expected) in [
@@ -536,7 +541,7 @@ mod tests {
 
     #[test]
     fn many_small_bombs_are_unpacked_in_parts() {
-        // Only a limited part of a value is kept, so the records alone say little.
+        // Long values are shortened, so their size says little about what was decompressed.
         let zeros = vec![b'0'; 10 << 20];
         let bombs = body(&[&zeros]);
         for (codec, bomb) in [
@@ -553,7 +558,7 @@ mod tests {
                 panic!("{codec}");
             };
             assert_eq!(first.len(), 4, "40 MiB");
-            // Of this fetch nothing is left for another partition, but the next one continues.
+            // This fetch's budget is used up; the next fetch continues.
             assert_eq!(decode_within(&log, 4, &mut budget), None);
             assert!(!budget.has_room());
             let Some(Fetched::Records(second)) = decode(&log, 4) else {

@@ -56,7 +56,7 @@ impl ScopeOptions {
         })
     }
 
-    /// That the file of exclusions had no entry when `lists` were read; none if it had one, or if there is no such file.
+    /// A warning if the file of exclusions had no entry when `lists` were read. None if it had one, or if no file is given.
     pub fn empty_file_warning(&self, lists: &ScopeLists) -> Option<String> {
         let file = self.exclude_file.as_ref()?;
         lists

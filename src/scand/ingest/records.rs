@@ -35,7 +35,7 @@ pub(super) fn records_after_cursor(
 /// Up to this many offsets may have no record before the end of the log is asked for: markers of transactions occupy offsets too.
 const GAP_MAX: i64 = 1_000;
 
-/// Whether these records, read from offset `from` on, skip so many offsets that one of their own may be false.
+/// Whether these records, read from offset `from` on, skip more offsets than [`GAP_MAX`]. Then the offset of one of them may be false.
 pub(super) fn leaves_a_gap(records: &[Record], from: i64) -> bool {
     let last = records.last().map_or(from, |record| record.offset);
     last.saturating_sub(from) > GAP_MAX + records.len() as i64

@@ -1,6 +1,6 @@
-//! The lines about batches of records that cannot be read: a limited number of them one by one, then sums. Pure.
+//! The lines about batches of records that cannot be read: a limited number of them one by one, then summaries. Pure.
 //!
-//! Whoever may write to a topic can write many such batches. In the database the lost records are counted exactly, whatever is printed.
+//! Anyone who may write to a topic can write many such batches. The database has the exact number of lost records, however many lines are printed.
 
 use crate::model::ReportLimit;
 use crate::model::report_limit::LeftOut;
@@ -21,7 +21,7 @@ pub enum Notice {
     },
 }
 
-/// Which skipped batches have a line of their own, and what has been skipped besides.
+/// Decides which skipped batches have a line of their own, and counts the rest.
 #[derive(Debug, Default)]
 pub struct SkipLog {
     limit: ReportLimit,

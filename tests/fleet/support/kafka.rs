@@ -54,33 +54,16 @@ impl Fleet {
 
     /// Writes one batch of `records` of `bytes` each, all zeros. With gzip 400 MB become 390 KB.
     pub fn produce_bomb(&self, kind: &str, codec: &str, records: usize, bytes: usize) {
-        assert!(self.try_produce_bomb(kind, codec, records, bytes));
+        assert!(self.try_produce_bombs(kind, codec, 1, (records, bytes)));
     }
 
-    /// As [`Fleet::produce_bomb`]. Returns whether the broker has accepted it.
-    pub fn try_produce_bomb(&self, kind: &str, codec: &str, records: usize, bytes: usize) -> bool {
-        self.try_produce_bombs(kind, codec, 1, records, bytes)
-    }
-
-    /// Writes several such batches.
-    pub fn produce_bombs(
+    /// Writes several such batches. Returns whether the broker has accepted them.
+    pub fn try_produce_bombs(
         &self,
         kind: &str,
         codec: &str,
         batches: usize,
-        records: usize,
-        bytes: usize,
-    ) {
-        assert!(self.try_produce_bombs(kind, codec, batches, records, bytes));
-    }
-
-    fn try_produce_bombs(
-        &self,
-        kind: &str,
-        codec: &str,
-        batches: usize,
-        records: usize,
-        bytes: usize,
+        (records, bytes): (usize, usize),
     ) -> bool {
         let batch_records = format!("batch.num.messages={records}");
         let words = [
