@@ -1,8 +1,8 @@
 //! A task is `completed` only if its scan was complete: masscan is killed, hangs or loses answers, and no finding is lost.
 
 use crate::support::{
-    Fleet, SOON, Scand, count_probes, findings_of, lab, masscan_of, probes_counted, span_ms,
-    wait_for, wait_until,
+    Fleet, SOON, Scand, count_probes, findings_of, lab, masscan_of, new_network, probes_counted,
+    span_ms, wait_for, wait_until,
 };
 use crate::{Needs, Test};
 use rustix::process::{Signal, kill_process};
@@ -213,12 +213,12 @@ fn standstill() {
 /// not overflow. A terminal does not, so the scan continues from its checkpoint.
 fn short_standstill() {
     let fleet = Fleet::new("shortly");
-    let log = complete_despite_a_standstill(&fleet, "172.30.48.0/20");
+    let log = complete_despite_a_standstill(&fleet, &new_network(20));
     assert!(!log.contains("--resume-index"), "{log}");
     let mut fleet = Fleet::new("shortly-by-terminal");
     let folder = masscan_of_nobody();
     fleet.masscan = folder.path().join("masscan");
-    let log = complete_despite_a_standstill(&fleet, "172.30.64.0/20");
+    let log = complete_despite_a_standstill(&fleet, &new_network(20));
     assert!(log.contains("answers came faster than the server could read them"));
     assert!(log.contains("--resume-index"), "{log}");
 }
@@ -251,7 +251,7 @@ fn overrun() {
     let mut fleet = Fleet::new("overrun").with_standin(&json!({}));
     fleet.lease_s = 30;
     let server = fleet.ready_scand("a", &[]);
-    let network = "172.16.0.0/15";
+    let network = &new_network(15);
     let id = fleet.push_network(network, 10_000, &["-wait", "0"]);
     // On a busy machine the stand-in prints too slowly to fill the pipe in this time; then the next pause may do it.
     let text = "answers came faster than the server could read them";

@@ -2,7 +2,8 @@
 //! the targets.
 
 use crate::support::{
-    Fleet, SOON, Scand, count_probes, findings_of, probes_counted, wait_for, wait_until,
+    Fleet, SOON, Scand, count_probes, findings_of, new_network, probes_counted, wait_for,
+    wait_until,
 };
 use crate::{Needs, Test};
 use scan::model::State;
@@ -36,7 +37,7 @@ pub const TESTS: &[Test] = &[
 const LONG: Duration = Duration::from_secs(200);
 
 fn killed_twice() {
-    let network = "172.31.0.0/17";
+    let network = &new_network(17);
     let fleet = Fleet::new("handover");
     let mut servers: Vec<Scand> = ["a", "b", "c"]
         .into_iter()
@@ -86,37 +87,40 @@ fn several_kinds() {
         }
         record.to_string()
     };
-    let holes = "172.30.8.7,172.30.8.64/27,172.30.9.200-172.30.10.9";
+    let range = new_network(16);
+    let range = range.trim_end_matches(".0.0/16");
+    let holes = format!("{range}.8.7,{range}.8.64/27,{range}.9.200-{range}.10.9");
+    let of_ports = format!("{range}.0.0/23");
+    let of_retries = format!("{range}.4.0/23");
+    let of_exclude = format!("{range}.8.0/22");
+    let of_shards = format!("{range}.16.0/21");
     let records = [
-        record("ports", "172.30.0.0/23", json!({"ports": "80,443"})),
-        record("retries", "172.30.4.0/23", json!({"retries": 1})),
-        record("exclude", "172.30.8.0/22", json!({"exclude": holes})),
+        record("ports", &of_ports, json!({"ports": "80,443"})),
+        record("retries", &of_retries, json!({"retries": 1})),
+        record("exclude", &of_exclude, json!({"exclude": holes})),
         record(
             "shard-1",
-            "172.30.16.0/21",
+            &of_shards,
             json!({"shard": "1/3", "band_width": "50"}),
         ),
         record(
             "shard-2",
-            "172.30.16.0/21",
+            &of_shards,
             json!({"shard": "2/3", "band_width": "50"}),
         ),
         record(
             "shard-3",
-            "172.30.16.0/21",
+            &of_shards,
             json!({"shard": "3/3", "band_width": "50"}),
         ),
     ];
     let ids = [
         "ports", "retries", "exclude", "shard-1", "shard-2", "shard-3",
     ];
-    let networks = [
-        "172.30.0.0/23",
-        "172.30.4.0/23",
-        "172.30.8.0/22",
-        "172.30.16.0/21",
-    ];
-    networks.into_iter().for_each(count_probes);
+    let networks = [&of_ports, &of_retries, &of_exclude, &of_shards];
+    networks
+        .into_iter()
+        .for_each(|network| count_probes(network));
 
     let mut server = fleet.ready_scand("a", &["-slots", "6"]);
     fleet.push_raw(&records);
@@ -152,15 +156,15 @@ fn several_kinds() {
         assert_eq!(ended.status, State::Completed, "{ended:?}");
     }
     let found = |ids: &[&str]| ids.iter().flat_map(|id| fleet.findings(id)).collect();
-    assert!(findings_of("172.30.0.0/23", &[80, 443]) == found(&["ports"]));
-    assert!(findings_of("172.30.4.0/23", &[443]) == found(&["retries"]));
-    let excluded = findings_of(holes, &[443]);
-    let all = findings_of("172.30.8.0/22", &[443]);
+    assert!(findings_of(&of_ports, &[80, 443]) == found(&["ports"]));
+    assert!(findings_of(&of_retries, &[443]) == found(&["retries"]));
+    let excluded = findings_of(&holes, &[443]);
+    let all = findings_of(&of_exclude, &[443]);
     assert!(
         &all - &excluded == found(&["exclude"]),
         "everything except the exclusions"
     );
-    assert!(findings_of("172.30.16.0/21", &[443]) == found(&ids[3..]));
+    assert!(findings_of(&of_shards, &[443]) == found(&ids[3..]));
 
     // At each of the two kills, the probes of the last 4 s (3 s and a wait of 1 s) are repeated, and one percent because masscan's percentage is
     // rounded.
@@ -196,7 +200,7 @@ fn resumed_at(server: &Scand, id: &str) -> (u32, u64) {
 
 fn other_rates() {
     let fleet = Fleet::new("rates");
-    let network = "172.30.32.0/22";
+    let network = &new_network(22);
     let id = fleet.push_network(network, 150, &[]);
     let mut server = fleet.ready_scand("slow", &["-max-rate", "100"]);
     for (next, rate, percent) in [("fast", "150", 45.0), ("slower", "120", 60.0)] {

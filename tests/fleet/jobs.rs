@@ -2,8 +2,8 @@
 
 use crate::distribution::{events_named, peak_rate};
 use crate::support::{
-    Fleet, SOON, addresses, count_probes_of_silent, peak_probe_rate, probes_counted, wait_for,
-    wait_until,
+    Fleet, SOON, addresses, count_probes_of_silent, new_network, peak_probe_rate, probes_counted,
+    wait_for, wait_until,
 };
 use crate::{Needs, Test};
 use scan::claim_table::LiveTask;
@@ -144,7 +144,7 @@ const RATE_SLACK: f64 = 1.1;
 /// Three servers with enough slots for all tasks, real masscan, and probes counted at the targets.
 fn probes() {
     let fleet = Fleet::new("job-packets");
-    let network = "172.30.48.0/20";
+    let network = &new_network(20);
     let _servers = ["a", "b", "c"].map(|name| fleet.ready_scand(name, &["-slots", "8"]));
     count_probes_of_silent(network);
     let ids = fleet.push(&[
@@ -186,7 +186,7 @@ fn probes() {
 
 fn above_max_rate() {
     let fleet = Fleet::new("above-max-rate");
-    let network = "172.30.64.0/21";
+    let network = &new_network(21);
     let server = fleet.ready_scand("a", &["-max-rate", "400"]);
     count_probes_of_silent(network);
     let id = fleet.push_network(network, 4000, &[]);

@@ -1,7 +1,8 @@
 //! Retries are passes: exactly the announced probes leave, a pass is handed over like a scan, and two passes tell how complete they are.
 
 use crate::support::{
-    Fleet, SOON, addresses, count_probes, drop_some_probes, probes_counted, wait_for, wait_until,
+    Fleet, SOON, addresses, count_probes, drop_some_probes, new_network, probes_counted, wait_for,
+    wait_until,
 };
 use crate::{Needs, Test};
 use scan::model::State;
@@ -108,7 +109,7 @@ fn handed_over() {
 fn coverage() {
     let fleet = Fleet::new("coverage");
     let _server = fleet.ready_scand("a", &[]);
-    let network = "172.30.96.0/21";
+    let network = &new_network(21);
     drop_some_probes(network, 20);
     let id = fleet.push_network(network, 4000, &["-retries", "1", "-wait", "1"]);
     let ended = wait_for("the scan to end", SOON, || {

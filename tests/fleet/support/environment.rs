@@ -20,7 +20,7 @@ use std::time::Instant;
 static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
 /// The environment's folder, known before the environment is complete.
 static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-/// How many fleets this run has made; a fleet's number decides its networks and the name of its own lab.
+/// How many fleets this run has made; a fleet's number identifies its networks and is in the name of its own lab.
 static FLEETS: AtomicU32 = AtomicU32::new(0);
 /// The thread that cancels the run, once a signal has arrived.
 static CANCELLED_BY: OnceLock<ThreadId> = OnceLock::new();

@@ -1,6 +1,7 @@
 //! A consumer group with its own topics, folder and networks, one for each test.
 
 use super::environment::{environment, next_fleet_number};
+use super::networks::network_of_fleet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -94,12 +95,8 @@ impl Fleet {
         format!("{}-{kind}", self.group)
     }
 
-    /// The `n`-th /24 of this fleet. No other fleet has it.
+    /// The `n`-th /24 of this fleet. No other test has it.
     pub fn network(&self, n: u32) -> String {
-        assert!(n < 16, "a fleet has 16 networks of 256 addresses");
-        let third = (self.number * 16 + n) % 256;
-        let second = 16 + (self.number * 16 + n) / 256;
-        assert!(second < 32, "the lab's range is used up");
-        format!("172.{second}.{third}.0/24")
+        network_of_fleet(self.number, n)
     }
 }

@@ -9,6 +9,7 @@ mod fleet;
 pub mod http;
 mod kafka;
 mod lab;
+mod networks;
 mod peer;
 mod postgres;
 mod prometheus;
@@ -36,6 +37,7 @@ pub use lab::{
     OwnLab, addresses, count_probes, count_probes_of_silent, drop_some_probes, findings_of,
     masscan_of, masscans, peak_probe_rate, probes_counted,
 };
+pub use networks::new_network;
 pub use peer::{OwnPeer, RedisClock, ReplicatedRedis, free_port};
 pub use postgres::Database;
 pub use prometheus::{Prometheus, http_get};
