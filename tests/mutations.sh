@@ -85,6 +85,9 @@ mutation idle src/claim_table/scripts/claim.lua \
 mutation refusing src/claim_table/scripts/claim.lua \
     '/^ *and not has_refused(marks, other.name, other.capabilities) then/s/and .*/then/' \
     "no_task_is_deferred_to_a_server_that_has_refused_it"
+mutation skipped src/claim_table/scripts/claim.lua \
+    "s/^    redis.call('HSET', me, 'skipped_to', first or behind, .*/    forget_skipped()/" \
+    "refused_tasks_do_not_delay_every_later_claim"
 mutation sends_no_more src/claim_table/claims.rs \
     's/sends_no_more: update.sends_no_more/sends_no_more: update.progress.all_sent()/' \
     "a_scan_that_has_finished_sending_frees_its_jobs_rate"

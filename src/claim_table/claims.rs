@@ -26,9 +26,12 @@ const CLAIM_WINDOW_TASKS: usize = 64;
 const CLAIM_THROTTLED_MAX_TASKS: usize = 512;
 /// Maximum number of ready tasks that one claim skips because the server may not run them; its next claim starts after them.
 const CLAIM_SKIPPED_MAX_TASKS: usize = 512;
+/// If a server skips more tasks than [`CLAIM_WINDOW_TASKS`], it does not examine them again for this long. A task that becomes ready in front of
+/// them waits as long.
+const SKIPPED_KEPT: Duration = Duration::from_secs(1);
 /// A task that no server may run is kept this long before it is rejected, counted from when all servers have refused it and from when the
 /// last server left. Longer than a restart takes.
-const REFUSED_BY_ALL_WAIT: Duration = Duration::from_secs(60);
+pub const REFUSED_BY_ALL_WAIT: Duration = Duration::from_secs(60);
 /// A task that has waited this long for free rate is no longer overtaken by smaller ones.
 const RATE_RESERVED_AFTER: Duration = Duration::from_secs(30);
 /// The watermark of a server that does not call is kept this long. If the server calls again later, a loss that happened meanwhile may not be
@@ -187,6 +190,8 @@ impl Ending {
 pub enum Refused {
     /// It is left to the other servers.
     Left,
+    /// All servers of the group have refused it. It is kept for a while, because one that may run it may be restarting.
+    Kept,
     /// No server may run it: the caller ends it as rejected.
     Ending,
     /// The claim belongs to another server or to none.
@@ -439,6 +444,7 @@ impl ClaimTable {
         };
         match self.call::<String>(&REFUSE, &arguments)?.as_str() {
             "left" => Ok(Refused::Left),
+            "kept" => Ok(Refused::Kept),
             "ending" => Ok(Refused::Ending),
             "lost" | "gone" => Ok(Refused::Lost),
             other => Err(ClaimTableError::malformed(
@@ -504,6 +510,7 @@ struct ClaimLimits {
     window: usize,
     throttled_max: usize,
     skipped_max: usize,
+    skipped_kept_ms: u64,
     reserved_ms: u64,
     avoid_ms: u64,
     forgotten_ms: u64,
@@ -517,6 +524,7 @@ const CLAIM_LIMITS: ClaimLimits = ClaimLimits {
     window: CLAIM_WINDOW_TASKS,
     throttled_max: CLAIM_THROTTLED_MAX_TASKS,
     skipped_max: CLAIM_SKIPPED_MAX_TASKS,
+    skipped_kept_ms: ms(SKIPPED_KEPT),
     reserved_ms: ms(RATE_RESERVED_AFTER),
     avoid_ms: ms(FAILED_SERVER_AVOIDED),
     forgotten_ms: ms(SERVER_FORGOTTEN_AFTER),

@@ -43,8 +43,8 @@ mod fuzzed;
 
 pub use access::{RedisInfo, RedisWarning};
 pub use claims::{
-    Answer, Claim, ClaimState, Claimed, Ending, HEARTBEAT_FRESH, LiveProgress, Load, Reaped,
-    Refused, Release, Renewal, Renewed,
+    Answer, Claim, ClaimState, Claimed, Ending, HEARTBEAT_FRESH, LiveProgress, Load,
+    REFUSED_BY_ALL_WAIT, Reaped, Refused, Release, Renewal, Renewed,
 };
 pub use connection::ClaimTable;
 pub use control::{Restart, Retry, Steered};

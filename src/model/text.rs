@@ -129,7 +129,8 @@ pub fn one_line(text: &str) -> String {
 }
 
 /// `1 record`, `2 records`: the count, and the words for one or for any other number.
-pub fn counted(count: u64, one: &str, many: &str) -> String {
+pub fn counted(count: impl Into<u128>, one: &str, many: &str) -> String {
+    let count = count.into();
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
@@ -229,7 +230,7 @@ mod tests {
 
     #[test]
     fn one_thing_is_singular() {
-        for (count, shown) in [(0, "0 lines are"), (1, "1 line is"), (2, "2 lines are")] {
+        for (count, shown) in [(0_u64, "0 lines are"), (1, "1 line is"), (2, "2 lines are")] {
             assert_eq!(counted(count, "line is", "lines are"), shown);
         }
     }

@@ -11,7 +11,7 @@ use crate::masscan::{self, MasscanBinary, MasscanInfo, StdoutMode};
 use crate::model::backoff::CLIENT_WAIT;
 use crate::model::source::SourcePorts;
 use crate::model::text::counted;
-use crate::model::{Invalid, Scope};
+use crate::model::{Invalid, ReportLimit, Scope};
 use crate::scand::claims::budget::Budget;
 use crate::scand::claims::dispatch::{Assignment, Dispatch};
 use crate::scand::claims::health::Health;
@@ -648,6 +648,7 @@ impl Parts<'_> {
             masscan: self.masscan.clone(),
             assignments,
             finalize,
+            refusals: ReportLimit::default(),
             work,
             stop,
         };

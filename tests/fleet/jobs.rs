@@ -297,7 +297,9 @@ fn replaced_masscan() {
         "the shards of jobs are left to other servers: masscan 1.0.5 is not known to use",
     );
     push(&fleet, &shards(&network, 4, 4, 50));
-    older.wait_for_log("task shard-4: left to other servers: masscan 1.0.5 is");
+    older.wait_for_log(
+        "task shard-4: no server of the group may run it; rejected after 60 s unless that changes: masscan 1.0.5 is",
+    );
     assert!(fleet.standin_events().is_empty());
 
     // masscan is replaced by a suitable version; the server is not restarted.
@@ -397,7 +399,7 @@ fn impossible_shards() {
         assert_eq!(task.status, State::Rejected);
         let error = task.error.unwrap();
         let reasons = [
-            "on a: 1 of the addresses of its job are outside this server's scope",
+            "on a: its job has 1 address outside this server's scope (",
             "on b: a shard is sent at exactly 50 packets per second, which is above this server's -max-rate",
         ];
         assert!(

@@ -9,6 +9,11 @@ use std::fs;
 
 pub const TESTS: &[Test] = &[
     (
+        "a_flood_of_tasks_that_no_server_may_run_delays_no_other_and_is_a_bounded_log",
+        Needs::KafkaAndRedis,
+        refused_flood,
+    ),
+    (
         "a_flood_of_invalid_records_is_a_bounded_log_and_one_count",
         Needs::KafkaAndRedis,
         flood,
@@ -83,6 +88,63 @@ fn flood() {
         .iter()
         .filter(|record| record["status"] == "rejected");
     assert_eq!(reported.count(), rejected);
+}
+
+fn refused_flood() {
+    // Enough to delay the honest task for longer than `SOON` if claims skip the refused ones again and again.
+    const REFUSED: usize = 3000;
+    let fleet = Fleet::new("refused-flood").with_standin(&json!({}));
+    let mut server = fleet.ready_scand("a", &[]);
+    let id = |n: usize| format!("out-{n}");
+    let mut records: Vec<String> = (0..REFUSED)
+        .map(|n| {
+            let mut task = valid(&fleet, &id(n));
+            task["ip_range"] = "127.0.0.9".into();
+            task["priority"] = 9.into();
+            task.to_string()
+        })
+        .collect();
+    records.push(valid(&fleet, "honest").to_string());
+    fleet.push_raw(&records);
+    assert_eq!(fleet.wait_ended("honest", SOON).status, State::Completed);
+    // All of them were refused before, because their priority is higher, and none was rejected yet.
+    assert_eq!(fleet.task(&id(0)).unwrap().status, State::Queued);
+    let mut pipe = redis::pipe();
+    pipe.del(fleet.key("departed"));
+    for n in 0..REFUSED {
+        pipe.hset(fleet.key(&format!("task:{}", id(n))), "refused_ms", 1);
+    }
+    pipe.exec(&mut fleet.redis_connection()).unwrap();
+    fleet.push_raw(&[valid(&fleet, "later").to_string()]);
+    assert_eq!(fleet.wait_ended("later", SOON).status, State::Completed);
+    fleet.wait_committed(shared_kafka());
+    let rejected = fleet
+        .records("status")
+        .iter()
+        .filter(|record| record["status"] == "rejected")
+        .count();
+    assert_eq!(rejected, REFUSED, "every state change is on Kafka");
+    server.signal(Signal::TERM);
+    assert!(server.wait(SOON).success());
+    let log = server.log();
+    let lines = log.matches(" dispatch task out-").count();
+    assert!((100..REPORTED_MAX).contains(&lines), "{lines}\n{log}");
+    let left_out: usize = log
+        .lines()
+        .filter_map(|line| {
+            let (number, _) = line
+                .split_once("tasks were refused ")?
+                .1
+                .split_once(" more times")?;
+            number.parse::<usize>().ok()
+        })
+        .sum();
+    assert_eq!(lines + left_out, 2 * REFUSED, "refused, then rejected");
+    assert!(
+        log.contains("task out-0: no server of the group may run it; rejected after 60 s"),
+        "{log}"
+    );
+    assert!(!log.contains("left to other servers"), "it has none");
 }
 
 fn duplicates() {

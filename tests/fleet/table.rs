@@ -1,7 +1,7 @@
 //! The claim table on a real Redis, without servers: a test for each of its invariants, and random operations that are compared with a model in
 //! memory.
 
-use crate::support::{Fleet, now_ms, wait_for};
+use crate::support::{Fleet, SOON, now_ms, wait_for};
 use crate::{Needs, Test};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -120,6 +120,11 @@ pub const TESTS: &[Test] = &[
         "no_task_is_deferred_to_a_server_that_has_refused_it",
         Needs::KafkaAndRedis,
         refusing_server,
+    ),
+    (
+        "refused_tasks_do_not_delay_every_later_claim",
+        Needs::KafkaAndRedis,
+        many_refused,
     ),
     (
         "a_scan_that_has_finished_sending_frees_its_jobs_rate",
@@ -418,6 +423,87 @@ fn refusing_server() {
     assert!(!matches!(answer, Answer::Task(_)), "{answer:?}");
     let answer = claim(&mut table, "busy", 1);
     assert!(matches!(answer, Answer::Task(_)), "{answer:?}");
+}
+
+/// Refused tasks, more than one call skips.
+const REFUSED_MANY: usize = 1200;
+
+/// The answer to a claim of the server `a` with these capabilities.
+fn claim_with(table: &mut Table, capabilities: &str) -> Answer {
+    let call = nanoid::nanoid!();
+    let answer = table
+        .claim_table
+        .claim("a", &call, LEASE, &load(), capabilities);
+    answer.unwrap()
+}
+
+fn refuse(table: &mut Table, claim: &Claim, capabilities: &str) -> Refused {
+    table
+        .claim_table
+        .refuse(claim, "a", capabilities, "no")
+        .unwrap()
+}
+
+/// Claims until there is a task. Returns it and the number of calls.
+fn claim_behind_refused(table: &mut Table) -> (Claimed, usize) {
+    for calls in 1..=REFUSED_MANY {
+        match claim_with(table, "limits") {
+            Answer::Task(claimed) => return (*claimed, calls),
+            Answer::Skipped => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("no call finds a task");
+}
+
+/// Calls are counted instead of time.
+fn many_refused() {
+    let mut table = Table::new("many-refused");
+    let cursor = table.cursor();
+    let tasks: Vec<NewTask> = (0..REFUSED_MANY)
+        .map(|n| new_task(&format!("r{n}"), cursor.next + n as i64, 5))
+        .collect();
+    table.ingest_at(&cursor, &tasks);
+    let mut all_calls = 0;
+    for n in 0..REFUSED_MANY {
+        let (claimed, calls) = claim_behind_refused(&mut table);
+        all_calls += calls;
+        let refused = refuse(&mut table, &claimed.claim(), "limits");
+        assert_eq!(refused, Refused::Kept, "{n}");
+    }
+    // Two more calls each second, in which the refused ones are skipped. If each claim skipped them, it would be 864 more.
+    assert!(all_calls < REFUSED_MANY + 400, "{all_calls} calls");
+
+    // Tasks behind them are claimed after they were skipped once.
+    for name in ["behind", "its-successor", "the-next"] {
+        table.add(name, 1);
+        let (claimed, calls) = claim_behind_refused(&mut table);
+        assert_eq!(claimed.task.task_id.to_string(), name);
+        assert!(calls <= 4, "{name}: {calls} calls");
+        assert_eq!(table.end(&claimed.claim()), ClaimState::Ok);
+    }
+    // Tasks in front of them are claimed when the server begins at the front again.
+    table.add("before", 9);
+    let claimed = wait_for(
+        "the task in front of the refused ones",
+        SOON,
+        || match claim_with(&mut table, "limits") {
+            Answer::Task(claimed) => Some(claimed),
+            Answer::None | Answer::Skipped => None,
+            other => panic!("{other:?}"),
+        },
+    );
+    assert_eq!(claimed.task.task_id.to_string(), "before");
+    let released = table.release(&claimed.claim(), Duration::ZERO, true);
+    assert_eq!(released, ClaimState::Ok);
+
+    // With other capabilities all of them are offered again, the best first.
+    for name in ["before", "r0", "r1"] {
+        match claim_with(&mut table, "more") {
+            Answer::Task(claimed) => assert_eq!(claimed.task.task_id.to_string(), name),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 /// Also below 100 %: a masscan that has exited sends nothing, even if its findings still wait for Kafka.
@@ -1379,6 +1465,10 @@ enum Operation {
     Release(usize, bool, bool),
     /// The lease expires, and the claim is reaped.
     Lose(usize),
+    /// The server may not run the task.
+    Refuse(usize),
+    /// What the server may run changes: all tasks are offered to it again.
+    ChangeCapabilities,
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -1392,6 +1482,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => (any::<usize>(), any::<bool>(), any::<bool>())
             .prop_map(|(claim, delayed, back)| Operation::Release(claim, delayed, back)),
         2 => any::<usize>().prop_map(Operation::Lose),
+        4 => any::<usize>().prop_map(Operation::Refuse),
+        1 => Just(Operation::ChangeCapabilities),
     ]
 }
 
@@ -1409,6 +1501,8 @@ struct Expected {
     place: Place,
     fence: u64,
     lost: u32,
+    /// The server has refused it.
+    is_refused: bool,
 }
 
 /// The expected contents of the table. The task at offset n is named `t<n>`.
@@ -1416,6 +1510,7 @@ struct Expected {
 struct Model {
     tasks: Vec<Expected>,
     claims: Vec<Claim>,
+    capabilities: u32,
 }
 
 impl Model {
@@ -1428,7 +1523,7 @@ impl Model {
 
     fn best(&self) -> Option<usize> {
         (0..self.tasks.len())
-            .filter(|&n| self.tasks[n].place == Place::Ready)
+            .filter(|&n| self.tasks[n].place == Place::Ready && !self.tasks[n].is_refused)
             .min_by_key(|&n| (9 - self.tasks[n].priority, n))
     }
 }
@@ -1481,6 +1576,7 @@ fn apply(table: &mut Table, model: &mut Model, operation: &Operation) -> Result<
                     place: Place::Ready,
                     fence: 0,
                     lost: 0,
+                    is_refused: false,
                 });
             }
         }
@@ -1493,7 +1589,11 @@ fn apply(table: &mut Table, model: &mut Model, operation: &Operation) -> Result<
             }
         }
         Operation::Claim => {
-            let claimed = table.claim();
+            let claimed = match claim_with(table, &model.capabilities.to_string()) {
+                Answer::Task(claimed) => Some(*claimed),
+                Answer::None | Answer::Idle(_) => None,
+                other => panic!("{other:?}"),
+            };
             let id = claimed.as_ref().map(|c| c.claim().task_id.to_string());
             let best = model.best().map(|n| format!("t{n}"));
             prop_assert_eq!(id, best, "higher priority first, then first come");
@@ -1557,6 +1657,25 @@ fn apply(table: &mut Table, model: &mut Model, operation: &Operation) -> Result<
                     prop_assert_eq!(reaped.len(), 1);
                 }
             }
+        }
+        Operation::Refuse(n) => {
+            if let Some(claim) = chosen(&model.claims, *n) {
+                let capabilities = model.capabilities.to_string();
+                let refused = refuse(table, &claim, &capabilities);
+                let (task, is_valid) = model.task_of(&claim);
+                prop_assert_eq!(refused == Refused::Kept, is_valid);
+                if is_valid {
+                    task.place = Place::Ready;
+                    task.is_refused = true;
+                }
+            }
+        }
+        Operation::ChangeCapabilities => {
+            model.capabilities += 1;
+            model
+                .tasks
+                .iter_mut()
+                .for_each(|task| task.is_refused = false);
         }
     }
     Ok(())

@@ -7,6 +7,7 @@
 --   fault (optional): why the server is not able to scan; it gets no task then
 --   deferral_ms: how long a task is deferred to a less loaded server; fresh_ms: the age of a heartbeat up to which a server counts as alive
 --   window: ready tasks to consider; throttled_max and skipped_max: maximum numbers of tasks to throttle and to skip in one call
+--   skipped_kept_ms: how long tasks that were skipped are not examined again
 --   reserved_ms: after this wait a large task is no longer overtaken by smaller ones
 --   avoid_ms: how long a task that failed on a server is left to other servers
 --   forgotten_ms: how long a server without heartbeats is kept; refused_kept_ms: how long a task that all servers refuse is kept
@@ -38,13 +39,19 @@ local function report(held_now, free_now)
 end
 
 -- A repeated call, because its answer was lost. Its claim is still valid unless the lease has expired.
-local last = redis.call('HMGET', me, 'call', 'call_task', 'call_fence')
+local last = redis.call('HMGET', me, 'call', 'call_task', 'call_fence', 'capabilities')
 if last[1] == args.call and last[2] and claim_state(last[2], last[3]) == 'ok' then
   redis.call('ZADD', running_key, now_ms + args.lease_ms, last[2])
   local task = redis.call('HGETALL', task_key(last[2]))
   table.insert(task, 1, 'task')
   return task
 end
+
+-- Lets this call begin at the front of the ready tasks.
+local function forget_skipped() redis.call('HDEL', me, 'skipped_to', 'skipped_ms') end
+
+-- A server with other capabilities may be able to run what it has refused.
+if last[4] ~= capabilities then forget_skipped() end
 
 -- Delayed tasks that are due become ready.
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed_key, '-inf', now_ms, 'LIMIT', 0, window)) do
@@ -171,41 +178,54 @@ local function note_refusal(id, marks, refused_ms)
   return not refusal_is_final(refused_ms, args.refused_kept_ms)
 end
 
--- The best ready tasks. Of a job with a limit there is at most one, and none if the job has no room. Its other tasks are throttled, because
--- they would fill the window. Tasks that this server may not run are skipped.
+-- The best ready tasks, and whether there may be others, because this server may run none of those that were considered. Of a job with a limit
+-- there is at most one, and none if the job has no room. Its other tasks are throttled, because they would fill the window.
+--
+-- Tasks that this server may not run are skipped. So that thousands of them do not delay every claim, a call begins behind those that the calls
+-- before it skipped (at `skipped_to`, a score). After skipped_kept_ms (since `skipped_ms`) a call begins at the front again, because other tasks may
+-- have become ready there.
 local function candidates()
   local found, throttled, skipped, seen = {}, 0, 0, {}
-  local from = tonumber(redis.call('HGET', me, 'skipped_to') or 0)
-  local skipped_to = 0
-  while #found < window and throttled < args.throttled_max do
-    if skipped >= args.skipped_max then
-      if #found == 0 then skipped_to = from end
-      break
-    end
-    local page = redis.call('ZRANGE', ready_key, from, from + window - 1, 'WITHSCORES')
+  local place = redis.call('HMGET', me, 'skipped_to', 'skipped_ms')
+  local from, since = place[1] or '-inf', tonumber(place[2])
+  -- A time after now was noted before the clock went back.
+  if since and (since > now_ms or now_ms - since >= args.skipped_kept_ms) then
+    from, since = '-inf', nil
+    forget_skipped()
+  end
+  local first, behind = nil, from
+  while #found < window and throttled < args.throttled_max and skipped < args.skipped_max do
+    local page = redis.call('ZRANGEBYSCORE', ready_key, from, '+inf', 'WITHSCORES', 'LIMIT', #found + skipped, window)
     for i = 1, #page, 2 do
-      local id = page[i]
+      local id, score = page[i], page[i + 1]
       local task = redis.call('HMGET', task_key(id), 'job_id', 'parallel', 'status', 'refused_by', 'refused_ms')
       local job, parallel = task[1], tonumber(task[2] or 0)
       local limited = job and parallel > 0 and task[3] == 'queued'
       if note_refusal(id, task[4], task[5]) then
         skipped = skipped + 1
-        from = from + 1
       elseif limited and (seen[job] or not job_has_room(job, parallel)) then
         redis.call('ZREM', ready_key, id)
-        redis.call('ZADD', throttled_key(job), page[i + 1], id)
+        redis.call('ZADD', throttled_key(job), score, id)
         redis.call('ZADD', throttled_jobs_key, 'NX', now_ms, job)
         throttled = throttled + 1
       else
         if limited then seen[job] = true end
         found[#found + 1] = id
-        from = from + 1
+        first = first or score
       end
+      behind = whole(tonumber(score) + 1)
     end
     if #page < 2 * window then break end
   end
-  redis.call('HSET', me, 'skipped_to', skipped_to)
-  return found, skipped_to > 0
+  local has_only_skipped = #found == 0 and skipped >= args.skipped_max
+  if has_only_skipped then
+    -- The next calls go on until they have considered all tasks, however long that takes.
+    redis.call('HSET', me, 'skipped_to', behind)
+    redis.call('HDEL', me, 'skipped_ms')
+  elseif from ~= '-inf' or skipped >= window then
+    redis.call('HSET', me, 'skipped_to', first or behind, 'skipped_ms', whole(since or now_ms))
+  end
+  return found, has_only_skipped
 end
 
 local found, has_only_skipped = candidates()

@@ -1,6 +1,6 @@
 -- Gives back a claimed task that the server may not run, and marks it so that the server does not claim it again. The attempt does not count.
 -- Takes: id, fence; server; capabilities: the server's; refused_kept_ms: how long a task that all servers refuse is kept; reason.
--- Returns: left (to other servers), ending (the caller ends it), lost or gone.
+-- Returns: left (to other servers), kept (all servers of the group have refused it), ending (the caller ends it), lost or gone.
 -- Changes: the task is queued. If all servers of the group have refused it for refused_kept_ms without interruption, and no server has
 --   left in that time, its end is decided: rejected. If a cancel or pause was ordered, it is carried out instead.
 local id, server = args.id, args.server
@@ -40,4 +40,4 @@ if not carry_out(task[6], id) then
   redis.call('ZREM', running_key, id)
   redis.call('ZADD', ready_key, task[1], id)
 end
-return 'left'
+return refused_by_all and 'kept' or 'left'

@@ -1,12 +1,15 @@
 //! The thread `dispatch`: reports this server's load, claims tasks while a slot is free, and hands them to the scan threads.
 
 use crate::claim_table::{
-    Answer, ClaimTable, ClaimTableError, Claimed, Ending, Load, Refused, Release,
+    Answer, ClaimTable, ClaimTableError, Claimed, Ending, Load, REFUSED_BY_ALL_WAIT, Refused,
+    Release,
 };
 use crate::masscan::{MasscanBinary, MasscanInfo, unfit_for_shards};
 use crate::model::lease::renew_every;
+use crate::model::report_limit::LeftOut;
+use crate::model::text::counted;
 use crate::model::{
-    Extent, FoundByPass, Lineage, Resume, Scope, State, StatusRecord, Targets, Task,
+    Extent, FoundByPass, Lineage, ReportLimit, Resume, Scope, State, StatusRecord, Targets, Task,
 };
 use crate::scand::check;
 use crate::scand::claims::budget::{Budget, Permit};
@@ -88,6 +91,8 @@ pub struct Dispatch {
     pub metrics: Arc<ServerMetrics>,
     /// To the scan threads.
     pub assignments: Sender<Assignment>,
+    /// Bounds the log lines about tasks that this server may not run.
+    pub refusals: ReportLimit,
     /// To `finalize`: the ends of tasks that cannot be read or that no server may run, and releases while Redis does not answer.
     pub finalize: Sender<StateChange>,
     /// Wake-ups: new tasks, or something became free.
@@ -126,6 +131,9 @@ impl Dispatch {
                 recv(self.work) -> _ => {}
                 default(pause) => {}
             }
+        }
+        if let Some(left_out) = self.refusals.rest() {
+            log_refusals(&left_out);
         }
         if let Err(error) = self.table.leave(&self.server) {
             debug!("could not leave the group: {error}");
@@ -186,6 +194,9 @@ impl Dispatch {
     ) -> Result<Answer, ClaimTableError> {
         let mut skipped = 0;
         loop {
+            if let Some(left_out) = self.refusals.due(Instant::now()) {
+                log_refusals(&left_out);
+            }
             self.check_masscan();
             self.reach.refresh(&self.options);
             let load = self.load();
@@ -202,6 +213,7 @@ impl Dispatch {
                     self.end_unreadable(claim, &error);
                 }
                 Answer::Task(claimed) => {
+                    skipped = 0;
                     let _task = with_task(&claimed.task.task_id);
                     // Before anything that may fail: from now on its lease is renewed.
                     let held = self.held_claims.take(&claimed.claim(), sent, self.lease);
@@ -285,7 +297,7 @@ impl Dispatch {
         }
         if !denied.is_empty() {
             info!(
-                "{} of its {} addresses are outside this server's scope and are not scanned",
+                "not scanned, because they are outside this server's scope: {} of its {} addresses",
                 denied.count(),
                 targets.count()
             );
@@ -335,8 +347,8 @@ impl Dispatch {
         }
         if !denied.is_empty() {
             return Some(format!(
-                "{} of the addresses of its job are outside this server's scope ({}), and a shard is sent as it was pushed: push the job with -exclude",
-                denied.count(),
+                "its job has {} outside this server's scope ({}), and a shard is sent as it was pushed: push the job with -exclude",
+                counted(denied.count(), "address", "addresses"),
                 denied.shortened(SHOWN_DENIED_MAX)
             ));
         }
@@ -392,7 +404,18 @@ impl Dispatch {
         };
         match refused {
             Refused::Left => {
-                info!("left to other servers: {why}");
+                if self.logs_refusal(&claimed.task) {
+                    info!("left to other servers: {why}");
+                }
+                self.held_claims.drop_claim(&claimed.claim());
+            }
+            Refused::Kept => {
+                if self.logs_refusal(&claimed.task) {
+                    info!(
+                        "no server of the group may run it; rejected after {} s unless that changes: {why}",
+                        REFUSED_BY_ALL_WAIT.as_secs()
+                    );
+                }
                 self.held_claims.drop_claim(&claimed.claim());
             }
             Refused::Lost => {
@@ -400,7 +423,9 @@ impl Dispatch {
                 self.held_claims.drop_claim(&claimed.claim());
             }
             Refused::Ending => {
-                error!("{error}");
+                if self.logs_refusal(&claimed.task) {
+                    error!("{error}");
+                }
                 let ending = Ending {
                     task_id: claimed.task.task_id.clone(),
                     lineage: claimed.lineage,
@@ -414,6 +439,12 @@ impl Dispatch {
             }
         }
         Ok(())
+    }
+
+    /// Whether the refusal of a task is logged. If not, it is counted.
+    fn logs_refusal(&mut self, task: &Task) -> bool {
+        let words = || task.task_id.to_string();
+        self.refusals.take_token_or_leave_out(Instant::now(), words)
     }
 
     fn assign(
@@ -469,6 +500,13 @@ impl Dispatch {
         };
         let _ = self.finalize.send(StateChange::End(Box::new(ending)));
     }
+}
+
+fn log_refusals(left_out: &LeftOut) {
+    let LeftOut { count, last, .. } = left_out;
+    warn!(
+        "tasks were refused {count} more times, without a line for each; the last one was {last}"
+    );
 }
 
 /// Logs the version of this server's masscan, and what it cannot do.
