@@ -4,6 +4,11 @@ use rustix::fs::getxattr;
 use std::fs;
 use std::path::Path;
 
+/// Size of the largest value of the attribute with a file's capabilities, in bytes.
+const FILE_CAPABILITIES_MAX_BYTES: usize = 24;
+/// In its header: the permitted capabilities are effective too (`VFS_CAP_FLAGS_EFFECTIVE`).
+const FILE_EFFECTIVE: u32 = 1;
+
 /// A Linux capability (`capabilities(7)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Capability {
@@ -33,14 +38,27 @@ impl Capability {
             .is_some_and(|mask| mask & self.bit() != 0)
     }
 
-    /// Whether the program's file gives it.
+    /// Whether a process that executes the program's file may use it without asking for it, as masscan has to.
     pub(super) fn is_of_file(self, program: &Path) -> bool {
-        // A header of 4 bytes, then the lower halves of the permitted and the inheritable set, then the upper halves.
-        let mut value = [0u8; 24];
-        getxattr(program, "security.capability", &mut value[..]).is_ok_and(|bytes| {
-            let permitted = u32::from_le_bytes([value[4], value[5], value[6], value[7]]);
-            bytes >= 8 && u64::from(permitted) & self.bit() != 0
-        })
+        let mut value = [0u8; FILE_CAPABILITIES_MAX_BYTES];
+        getxattr(program, "security.capability", &mut value[..])
+            .is_ok_and(|bytes| self.is_in_value(&value[..bytes]))
+    }
+
+    /// The same of the value of the file's attribute: a header with the flag of effective capabilities, then the lower halves of the permitted and
+    /// the inheritable set, then the upper halves (`struct vfs_cap_data` of Linux).
+    fn is_in_value(self, value: &[u8]) -> bool {
+        let word = |n: usize| {
+            value
+                .get(4 * n..4 * n + 4)?
+                .try_into()
+                .ok()
+                .map(u32::from_le_bytes)
+        };
+        let (Some(header), Some(permitted)) = (word(0), word(1)) else {
+            return false;
+        };
+        header & FILE_EFFECTIVE != 0 && u64::from(permitted) & self.bit() != 0
     }
 }
 
@@ -65,6 +83,23 @@ mod tests {
         ] {
             assert_eq!(Capability::Kill.is_in(set, status), kill, "{set}");
             assert_eq!(Capability::NetRaw.is_in(set, status), net_raw, "{set}");
+        }
+    }
+
+    #[test]
+    fn a_file_gives_what_is_permitted_and_effective() {
+        let value = |header: u32, permitted: u32| {
+            [header, permitted, 0, 0, 0].map(u32::to_le_bytes).concat()
+        };
+        for (value, gives) in [
+            // `setcap cap_net_raw+ep`, `+p`, `cap_kill+ep`.
+            (value(0x0200_0001, 1 << 13), true),
+            (value(0x0200_0000, 1 << 13), false),
+            (value(0x0200_0001, 1 << 5), false),
+            (value(0x0200_0001, 1 << 13)[..7].to_vec(), false),
+            (Vec::new(), false),
+        ] {
+            assert_eq!(Capability::NetRaw.is_in_value(&value), gives, "{value:?}");
         }
     }
 

@@ -26,6 +26,7 @@ pub mod report_limit;
 pub mod resume;
 pub mod scope;
 pub mod service;
+pub mod skip_log;
 pub mod source;
 pub mod span;
 pub mod state;

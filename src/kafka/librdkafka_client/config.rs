@@ -28,10 +28,10 @@ const CONSUMER_QUEUE_KIB: u32 = 4096;
 const CONSUMER_QUEUE_RECORDS: u32 = 10_000;
 /// Bytes of one answer to a fetch. A larger batch is fetched all the same, alone. Few, because librdkafka decompresses all batches of an answer at once:
 /// 1 KB of zstd may expand to [`ANSWER_MAX_BYTES`].
-const FETCH_BYTES: u32 = 4 * 1024;
+const ANSWER_WANTED_BYTES: u32 = 4 * 1024;
 /// Largest answer of a broker, and size up to which librdkafka decompresses a batch with zstd, in bytes. It has no such limit for lz4, which expands
 /// to at most 255 times its size, and snappy (22 times).
-const ANSWER_MAX_BYTES: u32 = 32 * 1024 * 1024;
+pub(super) const ANSWER_MAX_BYTES: u32 = 32 * 1024 * 1024;
 /// How long a broker waits for records before it answers a fetch. Short, because reading at another offset begins only after that answer.
 const LONG_POLL: Duration = Duration::from_millis(100);
 /// Pause before a reader fetches again after its queue was full; librdkafka's own is 1 s.
@@ -68,10 +68,10 @@ pub(super) fn of_reader(settings: &KafkaSettings) -> Result<ClientConfig, Invali
                 &CONSUMER_QUEUE_KIB.to_string(),
             ),
             ("queued.min.messages", &CONSUMER_QUEUE_RECORDS.to_string()),
-            ("fetch.message.max.bytes", &FETCH_BYTES.to_string()),
-            ("fetch.max.bytes", &FETCH_BYTES.to_string()),
+            ("fetch.message.max.bytes", &ANSWER_WANTED_BYTES.to_string()),
+            ("fetch.max.bytes", &ANSWER_WANTED_BYTES.to_string()),
             // librdkafka raises `fetch.max.bytes` to this. It is about what a producer sends.
-            ("message.max.bytes", &FETCH_BYTES.to_string()),
+            ("message.max.bytes", &ANSWER_WANTED_BYTES.to_string()),
             ("receive.message.max.bytes", &ANSWER_MAX_BYTES.to_string()),
             ("fetch.wait.max.ms", &ms(LONG_POLL)),
             ("fetch.queue.backoff.ms", &ms(FULL_QUEUE_PAUSE)),

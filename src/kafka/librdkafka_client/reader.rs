@@ -5,7 +5,7 @@
 //! `rdkafka_assignment.c`). An error of a partition arrives without the partition's number, so then each partition is read by a consumer of its
 //! own.
 
-use super::config::{self, AWAY_AFTER, METADATA_EVERY, REQUEST_WAIT};
+use super::config::{self, ANSWER_MAX_BYTES, AWAY_AFTER, METADATA_EVERY, REQUEST_WAIT};
 use super::connection::{
     Leaders, bad_settings, call_error, code_of_broker, is_of_a_partition, open, topic_leaders,
 };
@@ -28,8 +28,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Bytes after which one fetch stops; its last record may exceed them.
-const FETCH_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of records after which one fetch stops; its last record may exceed them.
+const FETCHED_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// After this time [`Reader::isolate`] starts no further partition.
 const ISOLATE_ALL_WAIT: Duration = Duration::from_secs(5);
 /// How long a failure is remembered before the partition is read again.
@@ -268,20 +268,20 @@ impl Reader {
         deadline: Instant,
     ) -> Result<Option<Fetched>, KafkaError> {
         let session = self.session_at(partition, cursor)?;
-        let (error, batch) = match session.probe(&self.stop)? {
-            Probed::Failed { error, batch } => (error, batch),
-            Probed::Readable => return Ok(None),
-            Probed::NoAnswer => {
+        let (error, batch) = match session.first_answer(&self.stop)? {
+            FirstAnswer::Failed { error, batch } => (error, batch),
+            FirstAnswer::Readable => return Ok(None),
+            FirstAnswer::NoAnswer => {
                 return Ok(Some(Fetched::away(partition, "no answer in time")));
             }
         };
-        let reason = match describe_failure(&self.topic, partition, cursor, &error) {
-            Fetched::Refused { reason, .. } => reason,
+        let (reason, next) = match describe_failure(&self.topic, partition, cursor, &error) {
+            Fetched::Refused { reason, next } => (reason, next),
             other => return Ok(Some(other)),
         };
         let next = match batch {
             Some(batch) => self.end_of_run(session, partition, cursor, batch, deadline),
-            None => Ok(cursor + 1),
+            None => Ok(next),
         };
         Ok(Some(match next {
             Ok(next) => Fetched::Refused { reason, next }.located(&self.topic, partition, cursor),
@@ -308,10 +308,10 @@ impl Reader {
             if is_late || !session.seek(&self.topic, &BTreeMap::from([(partition, offset)])) {
                 break;
             }
-            match session.probe(&self.stop)? {
-                Probed::Failed { batch, .. } => run.answer(offset, batch),
-                Probed::Readable => run.answer(offset, None),
-                Probed::NoAnswer => break,
+            match session.first_answer(&self.stop)? {
+                FirstAnswer::Failed { batch, .. } => run.answer(offset, batch),
+                FirstAnswer::Readable => run.answer(offset, None),
+                FirstAnswer::NoAnswer => break,
             }
         }
         Ok(run.end())
@@ -319,9 +319,12 @@ impl Reader {
 
     /// The error of one partition at `cursor`; none if it can be read, or does not answer in time.
     fn error_of(&self, partition: i32, cursor: i64) -> Result<Option<Error>, KafkaError> {
-        match self.session_at(partition, cursor)?.probe(&self.stop)? {
-            Probed::Failed { error, .. } => Ok(Some(error)),
-            Probed::Readable | Probed::NoAnswer => Ok(None),
+        match self
+            .session_at(partition, cursor)?
+            .first_answer(&self.stop)?
+        {
+            FirstAnswer::Failed { error, .. } => Ok(Some(error)),
+            FirstAnswer::Readable | FirstAnswer::NoAnswer => Ok(None),
         }
     }
 
@@ -524,7 +527,7 @@ impl Session {
         let answer_deadline = Instant::now() + ANSWER_WAIT;
         let mut records: BTreeMap<i32, Vec<Record>> = BTreeMap::new();
         let (mut answers, mut bytes, mut error) = (BTreeMap::new(), 0, None);
-        while bytes < FETCH_BYTES && error.is_none() {
+        while bytes < FETCHED_MAX_BYTES && error.is_none() {
             let has_result = !records.is_empty() || !answers.is_empty();
             let until = match (self.unanswered.is_empty(), has_result) {
                 (false, true) => answer_deadline,
@@ -555,22 +558,22 @@ impl Session {
     }
 
     /// What the only partition returns at its position.
-    fn probe(&self, stop: &Receiver<()>) -> Result<Probed, KafkaError> {
+    fn first_answer(&self, stop: &Receiver<()>) -> Result<FirstAnswer, KafkaError> {
         let context = self.consumer.context();
         let deadline = Instant::now() + ISOLATE_WAIT;
         context.take_refused_batch();
         while Instant::now() < deadline {
             pause(stop, Duration::ZERO)?;
             match self.consumer.poll(SERVE_EVERY) {
-                Some(Ok(_) | Err(Error::PartitionEOF(_))) => return Ok(Probed::Readable),
+                Some(Ok(_) | Err(Error::PartitionEOF(_))) => return Ok(FirstAnswer::Readable),
                 Some(Err(error)) if is_of_a_partition(&error) => {
                     let batch = context.take_refused_batch();
-                    return Ok(Probed::Failed { error, batch });
+                    return Ok(FirstAnswer::Failed { error, batch });
                 }
                 Some(Err(_)) | None => {}
             }
         }
-        Ok(Probed::NoAnswer)
+        Ok(FirstAnswer::NoAnswer)
     }
 
     /// The next event of the assigned partitions, waiting up to `wait` for it. Handles librdkafka's own events.
@@ -641,7 +644,7 @@ impl Session {
 }
 
 /// What a partition returned at an offset.
-enum Probed {
+enum FirstAnswer {
     /// A record, or the end of the log.
     Readable,
     Failed {
@@ -699,7 +702,10 @@ fn describe_failure(topic: &str, partition: i32, cursor: i64, error: &Error) -> 
             next: cursor + 1,
         },
         Some(Code::BadCompression) => Fetched::Refused {
-            reason: "a compressed batch that is malformed or expands to more than 32 MiB".to_owned(),
+            reason: format!(
+                "a compressed batch that is malformed or expands to more than {} MiB",
+                ANSWER_MAX_BYTES / (1024 * 1024)
+            ),
             next: cursor + 1,
         },
         _ => match code_of_broker(error) {

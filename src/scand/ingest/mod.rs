@@ -27,6 +27,7 @@ use crate::kafka::{Fetched, GroupOffsets, KafkaError, KafkaSettings, Reader};
 use crate::model::ReportLimit;
 use crate::model::lease::renew_every;
 use crate::model::report_limit::LeftOut;
+use crate::model::skip_log::SkipLog;
 use crate::model::task_bounds::TaskBounds;
 use crate::model::text::counted;
 use crate::scand::claims::held_claims::HeldClaims;
@@ -88,15 +89,22 @@ pub struct Poll {
 pub struct ReportLimits {
     rejected: ReportLimit,
     duplicate: ReportLimit,
-    skipped: ReportLimit,
+    skipped: SkipLog,
 }
 
 impl ReportLimits {
-    /// Logs the summary that `summary` takes from each limit, if there is one.
-    fn log(&mut self, mut summary: impl FnMut(&mut ReportLimit) -> Option<LeftOut>) {
-        summary(&mut self.rejected).iter().for_each(log_rejected);
-        summary(&mut self.duplicate).iter().for_each(log_duplicates);
-        summary(&mut self.skipped).iter().for_each(log_skipped);
+    /// Logs the sums that are due at `now`.
+    fn log_due(&mut self, now: Instant) {
+        self.rejected.due(now).iter().for_each(log_rejected);
+        self.duplicate.due(now).iter().for_each(log_duplicates);
+        self.skipped.due(now).iter().for_each(log_skipped);
+    }
+
+    /// Logs the sums before the thread ends.
+    fn log_rest(&mut self) {
+        self.rejected.rest().iter().for_each(log_rejected);
+        self.duplicate.rest().iter().for_each(log_duplicates);
+        self.skipped.rest().iter().for_each(log_skipped);
     }
 }
 
@@ -126,15 +134,14 @@ impl Poll {
     /// Runs until `stop` is closed.
     pub fn run(mut self) {
         self.read_tasks();
-        self.limits.log(ReportLimit::rest);
+        self.limits.log_rest();
     }
 
     fn read_tasks(&mut self) {
         let mut retry_log = RetryLog::new("read tasks", Operation::ReadTasks, &self.metrics);
         let mut state = RoundState::default();
         while !stopped(&self.stop) {
-            let now = Instant::now();
-            self.limits.log(|limit| limit.due(now));
+            self.limits.log_due(Instant::now());
             match self.round(&mut state) {
                 Ok(()) => retry_log.over(),
                 Err(PeerError::Kafka(KafkaError::Stopped)) => return,
@@ -341,10 +348,8 @@ fn log_duplicates(left_out: &LeftOut) {
     warn!("{ignored}; the last one, {last}");
 }
 
-fn log_skipped(left_out: &LeftOut) {
-    let LeftOut { count, last, .. } = left_out;
-    let batches = counted(*count, "more batch", "more batches");
-    error!("the records of {batches} are skipped; the last one, {last}");
+fn log_skipped(sum: &String) {
+    error!("{sum}");
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use super::Poll;
 use super::records::first_offset;
 use crate::claim_table::{Beginning, Cursor, Ingest, Ingested, Start};
 use crate::kafka::{LogRange, Reader};
-use crate::model::text::counted;
 use crate::scand::peer_error::PeerError;
 use log::{error, info};
 use std::collections::BTreeMap;
@@ -147,11 +146,8 @@ impl Poll {
 
     /// Logs that `count` records are skipped, or counts their batch if there have been too many.
     pub(super) fn report_skipped(&mut self, count: u64, reason: &str) {
-        let now = Instant::now();
-        let skipped = &mut self.limits.skipped;
-        if skipped.take_token_or_leave_out(now, || reason.to_owned()) {
-            let skipped = counted(count, "record is skipped", "records are skipped");
-            error!("{skipped}: {reason}");
+        if let Some(line) = self.limits.skipped.skipped(count, reason, Instant::now()) {
+            error!("{line}");
         }
     }
 

@@ -1,9 +1,8 @@
 //! The thread `findings`: reads the topic of findings ahead of the database.
 
 use super::merge::{Offsets, Portion};
-use super::skip_log::Notice;
 use super::stop::{is_stopped, stopped_after};
-use super::topic::{Answer, Topic};
+use super::topic::{Answer, Notice, Topic};
 use crate::kafka::FETCH_WAIT;
 use crate::model::Backoff;
 use crate::scanpush::tasks::now_ms;

@@ -10,7 +10,6 @@
 //! | `merge.rs` | the order in which records of three topics are applied |
 //! | `topic.rs`, `feed.rs` | read a topic; the thread that reads findings |
 //! | `records.rs` | records as values for the database |
-//! | `skip_log.rs` | which batches that cannot be read have a line of their own |
 //! | `stop.rs` | whether the process has to end |
 //! | `outage.rs` | which errors of an outage are printed |
 //! | `progress.rs` | what is printed |
@@ -23,7 +22,6 @@ mod progress;
 mod records;
 mod run;
 mod session;
-mod skip_log;
 mod stop;
 mod topic;
 

@@ -9,11 +9,11 @@ use super::options::Options;
 use super::outage::Outage;
 use super::progress::{Lag, Need, Report};
 use super::records;
-use super::skip_log::{Notice, SkipLog};
 use super::stop::{is_stopped, stopped_after};
-use super::topic::Topic;
+use super::topic::{Notice, Topic};
 use crate::kafka::FETCH_WAIT;
 use crate::model::backoff::CLIENT_WAIT;
+use crate::model::skip_log::SkipLog;
 use crate::model::{Backoff, TaskId};
 use crate::scanpush::tasks::now_ms;
 use crate::store::{
@@ -184,7 +184,11 @@ fn say(reports: &Sender<Report>, line: String) {
 
 fn say_all(reports: &Sender<Report>, skip_log: &mut SkipLog, notices: Vec<Notice>) {
     for notice in notices {
-        if let Some(line) = skip_log.line(notice, Instant::now()) {
+        let line = match notice {
+            Notice::Line(line) => Some(line),
+            Notice::Skipped { records, cause } => skip_log.skipped(records, &cause, Instant::now()),
+        };
+        if let Some(line) = line {
             say(reports, line);
         }
     }

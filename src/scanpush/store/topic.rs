@@ -1,7 +1,6 @@
 //! Reads one topic from the offsets in the database. Records that cannot be read are reported as lost, never left out silently.
 
 use super::merge::{Offsets, Portion};
-use super::skip_log::Notice;
 use crate::kafka::{Fetched, KafkaError, KafkaSettings, LogRange, Reader, Record};
 use crossbeam_channel::Receiver;
 use std::collections::BTreeMap;
@@ -19,6 +18,20 @@ pub struct Answer<T> {
     pub portions: Vec<Portion<T>>,
     /// Why some partitions could not be read now.
     pub trouble: Option<String>,
+}
+
+/// What is to be printed about a topic.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A line.
+    Line(String),
+    /// A batch, or a part of it, that cannot be read.
+    Skipped {
+        /// Its records.
+        records: u64,
+        /// The topic, the partition, the offsets and the reason.
+        cause: String,
+    },
 }
 
 /// How a topic is read.
