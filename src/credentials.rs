@@ -185,8 +185,10 @@ impl CredentialFile {
 
     /// A warning if all users of this machine can read the file.
     pub fn permission_warning(&self) -> Option<String> {
-        let mode = self.path.metadata().ok()?.permissions().mode();
-        (mode & READABLE_BY_OTHERS != 0).then(|| {
+        let metadata = self.path.metadata().ok()?;
+        let is_readable = metadata.permissions().mode() & READABLE_BY_OTHERS != 0;
+        // Anything else is refused when it is read.
+        (metadata.is_file() && is_readable).then(|| {
             let shown = self.path.display();
             format!(
                 "{} {shown}: every user of this machine can read this file: chmod o-r {shown}",

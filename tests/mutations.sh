@@ -35,13 +35,13 @@ mutation cursor src/claim_table/scripts/ingest.lua \
     "/^if now_at\[1\] ~= args.cursor or now_at\[2\] ~= args.epoch then/d" \
     "the_cursor_moves_only_by_compare_and_set random_operations_keep_the_table_consistent"
 mutation begun src/claim_table/scripts/claim.lua \
-    "s/^    if tonumber(task\[9\] or 1) == 1 and .* then/    if true then/" \
+    "s/^    if number_of(task\[9\], 1) == 1 and .* then/    if true then/" \
     "a_scan_begins_again_only_without_a_checkpoint a_scan_that_moved_to_another_server_began_with_the_first_one"
 mutation commit src/claim_table/scripts/positions.lua \
     "s/redis.call('ZRANGE', open_key(partition), 0, 0, 'WITHSCORES')\[2\]/redis.call('HGET', cursor_key, partition)/" \
     "the_committed_offset_never_passes_an_unfinished_task random_operations_keep_the_table_consistent"
 mutation intact src/claim_table/scripts/prelude.lua \
-    "s/return cursor and mark and tonumber(cursor) == tonumber(mark)/return cursor or mark/" \
+    "s/return offset and offset == number_of(mark)/return cursor or mark/" \
     "a_missing_key_never_means_done"
 mutation watermark src/claim_table/scripts/prelude.lua \
     "s/^local went_back = .*/local went_back = false/" \

@@ -20,14 +20,14 @@ const DEFERRAL_MAX: Duration = Duration::from_millis(1000);
 pub const HEARTBEAT_FRESH: Duration = Duration::from_secs(7);
 /// A server is removed from the table after this long without a heartbeat.
 const SERVER_FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
-/// Ready tasks that one claim considers.
+/// Ready tasks that its server may run, of which one claim takes the best.
 const CLAIM_WINDOW_TASKS: usize = 64;
 /// Maximum number of tasks that one claim throttles because their job already has as many tasks sending as it may.
 const CLAIM_THROTTLED_MAX_TASKS: usize = 512;
-/// Maximum number of ready tasks that one claim skips because the server may not run them; its next claim starts after them.
+/// About how many ready tasks one claim skips because its server may not run them; the server's next claim starts after them.
 const CLAIM_SKIPPED_MAX_TASKS: usize = 512;
-/// If a server skips more tasks than [`CLAIM_WINDOW_TASKS`], it does not examine them again for this long. A task that becomes ready in front of
-/// them waits as long.
+/// If a server skips [`CLAIM_WINDOW_TASKS`] tasks or more, it does not examine them again for this long. A task that becomes ready in front of them
+/// may wait for as long.
 const SKIPPED_KEPT: Duration = Duration::from_secs(1);
 /// A task that no server may run is kept this long before it is rejected, counted from when all servers have refused it and from when the
 /// last server left. Longer than a restart takes.
@@ -215,6 +215,8 @@ pub enum Reaped {
         /// The task, under a claim of the caller.
         task: Ending,
     },
+    /// A field of the task cannot be read.
+    Unreadable(ClaimTableError),
 }
 
 /// How a task is released.
@@ -479,7 +481,8 @@ impl ClaimTable {
             all_expired: all,
         };
         let entries: Vec<Vec<String>> = self.call(&REAP, &arguments)?;
-        entries.into_iter().map(reaped).collect()
+        let reaped = |entry| reaped(entry).unwrap_or_else(Reaped::Unreadable);
+        Ok(entries.into_iter().map(reaped).collect())
     }
 }
 

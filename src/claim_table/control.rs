@@ -93,8 +93,13 @@ impl ClaimTable {
         Ok(steered)
     }
 
-    /// Takes at most `most` state changes that are not on Kafka yet, for `taken`: until then no other server takes them.
-    pub fn outbox(&mut self, taken: Duration, most: usize) -> Result<Vec<Ending>, ClaimTableError> {
+    /// Takes at most `most` state changes that are not on Kafka yet, for `taken`: until then no other server takes them. An entry is an error if a
+    /// field of the task cannot be read.
+    pub fn outbox(
+        &mut self,
+        taken: Duration,
+        most: usize,
+    ) -> Result<Vec<Result<Ending, ClaimTableError>>, ClaimTableError> {
         #[derive(Serialize)]
         struct Arguments {
             taken_ms: u64,
@@ -105,10 +110,10 @@ impl ClaimTable {
             max: most,
         };
         let entries: Vec<Vec<String>> = self.call(&OUTBOX, &arguments)?;
-        entries
-            .into_iter()
+        let entries = entries.into_iter();
+        Ok(entries
             .map(|flat| waiting(&Fields::from_flat(flat)))
-            .collect()
+            .collect())
     }
 
     /// Removes an entry of the outbox: Kafka has acknowledged its record. `change` has the fence of that record.

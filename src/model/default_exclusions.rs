@@ -11,13 +11,14 @@ use std::collections::BTreeMap;
 ///
 /// `::/8` contains `::`, `::1` and several prefixes with an IPv4 address in their last bits, of which IPv4-mapped addresses are IPv4 addresses
 /// here. 6to4 (RFC 7526) has an IPv4 address too, to which IPv4 exclusions would not apply. Site-local addresses (RFC 3879) are deprecated.
-const SPECIAL_NETWORKS: [(&str, &str); 10] = [
+const SPECIAL_NETWORKS: [(&str, &str); 11] = [
     ("0.0.0.0/8", "this network"),
     ("127.0.0.0/8", "loopback"),
     ("169.254.0.0/16", "link-local"),
     ("224.0.0.0/4", "multicast"),
     ("240.0.0.0/4", "reserved, broadcast"),
     ("::/8", "reserved, loopback"),
+    ("2001::/32", "Teredo"),
     ("2002::/16", "6to4"),
     ("fe80::/10", "link-local"),
     ("fec0::/10", "site-local"),
@@ -203,8 +204,8 @@ mod tests {
         assert_eq!(
             exclusions(&peers, "").summary(),
             "0.0.0.0/8 (this network), 127.0.0.0/8 (loopback), 169.254.0.0/16 (link-local), 224.0.0.0/4 (multicast), \
-             240.0.0.0/4 (reserved, broadcast), ::/8 (reserved, loopback), 2002::/16 (6to4), fe80::/10 (link-local), fec0::/10 (site-local), \
-             ff00::/8 (multicast), 192.0.2.7 (Kafka k1:9092)"
+             240.0.0.0/4 (reserved, broadcast), ::/8 (reserved, loopback), 2001::/32 (Teredo), 2002::/16 (6to4), fe80::/10 (link-local), \
+             fec0::/10 (site-local), ff00::/8 (multicast), 192.0.2.7 (Kafka k1:9092)"
         );
         let named = exclusions(&[], "10.0.0.0/8,127.0.0.0/9,::1");
         assert_eq!(named.named().to_string(), "127.0.0.0/9,::1");

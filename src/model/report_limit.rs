@@ -1,4 +1,5 @@
-//! Bounds how many records that are not used are reported one by one, so that a flood of them fills neither a log nor Redis nor `scan-status`.
+//! Bounds how many records that are not used, and refusals of tasks, are reported one by one, so that a flood of them fills neither a log nor Redis
+//! nor `scan-status`.
 //! The others are counted, and a summary is logged from time to time.
 
 use super::token_bucket::TokenBucket;
@@ -12,7 +13,7 @@ const REPORTED_EVERY: Duration = Duration::from_secs(10);
 /// Interval between two log lines with the number of the others.
 const LEFT_OUT_SUMMARY_EVERY: Duration = Duration::from_secs(10);
 
-/// The records of one kind.
+/// The records, or the refusals, of one kind.
 #[derive(Clone, Debug)]
 pub struct ReportLimit {
     tokens: TokenBucket,
@@ -77,7 +78,7 @@ impl ReportLimit {
         is_due.then(|| std::mem::take(&mut self.left_out))
     }
 
-    /// What is to be logged before the thread that reads records ends.
+    /// What is to be logged before the thread that uses this ends.
     pub fn rest(&mut self) -> Option<LeftOut> {
         let rest = std::mem::take(&mut self.left_out);
         (rest.count > 0).then_some(rest)

@@ -1,7 +1,7 @@
-//! The lines about records that are skipped because their batch cannot be read: a limited number of them one by one, then sums. Pure.
+//! The lines about records that are skipped, mostly because their batch cannot be read: a limited number of them one by one, then sums. Pure.
 //!
-//! Anyone who may write to a topic can write many such batches. The exact number of lost records is kept elsewhere: in the metrics of scand, and in
-//! the database of `scanpush store`.
+//! Anyone who may write to a topic can write many such batches. The number of records in batches that cannot be read is kept elsewhere: in the
+//! metrics of scand, and in the database of `scanpush store`.
 
 use super::report_limit::{LeftOut, ReportLimit};
 use super::text::counted;

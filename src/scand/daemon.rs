@@ -649,6 +649,7 @@ impl Parts<'_> {
             assignments,
             finalize,
             refusals: ReportLimit::default(),
+            rejections: ReportLimit::default(),
             work,
             stop,
         };

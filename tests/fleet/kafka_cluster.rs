@@ -1,7 +1,9 @@
 //! Three brokers, each partition on all of them, two of which must have a record before it is acknowledged: brokers are killed, frozen, restarted,
 //! or lose their disk. Nothing is lost, and no probe is sent twice.
 
-use crate::support::{Fleet, Proof, Rack, SESSION_WAIT, SOON, Scand, wait_for, wait_until};
+use crate::support::{
+    Fleet, Proof, Rack, SESSION_WAIT, SOON, Scand, new_network, wait_for, wait_until,
+};
 use crate::{Needs, Test};
 use rustix::process::Signal;
 use scan::model::State;
@@ -336,7 +338,7 @@ fn bounded_memory() {
     let words = ["-buffer", &buffer, "-slots", &SCANS.to_string()];
     let server = fleet.ready_scand("a", &words);
     let before = memory_mib(&server, "VmRSS");
-    let range = fleet.network(0).replace("/24", "/20");
+    let range = new_network(20);
     let ids: Vec<String> = (0..SCANS)
         .flat_map(|_| {
             let words = ["-ip", &range, "-ports", "1-1000", "-bandwidth", "20000"];

@@ -1,14 +1,14 @@
 //! Kafka freezes, crashes, is disconnected, or loses a topic or the beginning of a log.
 
 use crate::support::{
-    Fleet, OwnPeer, Proof, Proxy, SOON, is_kafka_4, offsets, shared_kafka, wait_for, wait_until,
+    Fleet, OwnPeer, Proof, Proxy, SOON, findings_of, is_kafka_4, new_network, offsets,
+    shared_kafka, wait_for, wait_until,
 };
 use crate::{Needs, Test};
 use redis::Commands;
 use rustix::process::Signal;
 use scan::model::State;
 use serde_json::json;
-use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ fn full_buffer() {
     let server = fleet.ready_scand("a", &["-buffer", "1"]);
     let mut proof = Proof::default();
     proof.server(&server);
-    let range = fleet.network(0).replace("/24", "/20");
+    let range = new_network(20);
     let words = [
         "-ip",
         &range,
@@ -82,10 +82,7 @@ fn full_buffer() {
         "1",
     ];
     let id = fleet.push(&words).remove(0);
-    let all: BTreeSet<(String, u64)> = (0..16)
-        .flat_map(|n| (1..5).flat_map(move |port| [(n, port)]))
-        .flat_map(|(n, port)| crate::support::addresses(&fleet.network(n), port))
-        .collect();
+    let all = findings_of(&range, &[1, 2, 3, 4]);
     assert_eq!(all.len(), 16_384);
     proof.pushed(&id, all);
     wait_for("some findings", SOON, || {

@@ -128,15 +128,12 @@ fn refused_flood() {
     assert!(server.wait(SOON).success());
     let log = server.log();
     let lines = log.matches(" dispatch task out-").count();
-    assert!((100..REPORTED_MAX).contains(&lines), "{lines}\n{log}");
+    assert!((200..2 * REPORTED_MAX).contains(&lines), "{lines}\n{log}");
     let left_out: usize = log
         .lines()
         .filter_map(|line| {
-            let (number, _) = line
-                .split_once("tasks were refused ")?
-                .1
-                .split_once(" more times")?;
-            number.parse::<usize>().ok()
+            let (before, _) = line.split_once(" more task")?;
+            before.rsplit(' ').next()?.parse::<usize>().ok()
         })
         .sum();
     assert_eq!(lines + left_out, 2 * REFUSED, "refused, then rejected");

@@ -1,8 +1,8 @@
 //! Metrics and health of both programs, read by a real Prometheus. Each alert fires when its trouble is caused.
 
 use crate::support::{
-    FindingsDb, Fleet, Prometheus, SOON, Scand, free_port, http_get, is_kafka_4, wait_for,
-    wait_until,
+    FindingsDb, Fleet, Prometheus, SOON, Scand, free_port, http_get, is_kafka_4, new_network,
+    wait_for, wait_until,
 };
 use crate::{Needs, Test};
 use rustix::process::Signal;
@@ -318,7 +318,7 @@ fn alerts() {
     watch.wait("ScandTaskRecordsLost", lost_port);
 
     let slow = fleet.push_network(&fleet.network(6), 5, &[]);
-    let range = full.network(0).replace("/24", "/20");
+    let range = new_network(20);
     let words = ["-ip", &range, "-ports", "1-4", "-bandwidth", "2000"];
     let fast = full.push(&words).remove(0);
     fleet.wait_progress(&slow, 0.5);

@@ -223,7 +223,13 @@ impl Months {
             }
         }
         // The outbox of tasks that wait.
-        for change in self.stays.outbox(LEASE, 1000).unwrap() {
+        for change in self
+            .stays
+            .outbox(LEASE, 1000)
+            .unwrap()
+            .into_iter()
+            .flatten()
+        {
             self.stays.published(&change.claim()).unwrap();
         }
     }

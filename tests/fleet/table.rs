@@ -122,6 +122,16 @@ pub const TESTS: &[Test] = &[
         refusing_server,
     ),
     (
+        "a_malformed_task_holds_up_no_other",
+        Needs::KafkaAndRedis,
+        malformed_tasks,
+    ),
+    (
+        "a_fence_that_is_set_by_hand_does_not_stop_the_fences",
+        Needs::KafkaAndRedis,
+        fences_by_hand,
+    ),
+    (
         "refused_tasks_do_not_delay_every_later_claim",
         Needs::KafkaAndRedis,
         many_refused,
@@ -423,6 +433,130 @@ fn refusing_server() {
     assert!(!matches!(answer, Answer::Task(_)), "{answer:?}");
     let answer = claim(&mut table, "busy", 1);
     assert!(matches!(answer, Answer::Task(_)), "{answer:?}");
+}
+
+/// Fields of tasks as nobody but an operator of Redis can write them, and one without the field.
+const MALFORMED: [(&str, &[&str]); 15] = [
+    ("task_id", &[""]),
+    ("score", &["abc", "nan", "inf", ""]),
+    ("band_width", &["abc", "-inf", "1e400", ""]),
+    ("ready_ms", &["abc", "nan", ""]),
+    ("attempt", &["abc", "1e300", ""]),
+    ("fence", &["abc", "nan", "-1", ""]),
+    ("parallel", &["nan", "abc"]),
+    ("refused_ms", &["abc", "inf"]),
+    ("ran_ms", &["abc", "1.5", "inf"]),
+    ("started_ms", &["abc", "nan", ""]),
+    ("lost", &["abc", "1e300"]),
+    ("resume_pass", &["abc", "nan"]),
+    ("resume_index", &["abc", "inf"]),
+    ("partition", &["abc", ""]),
+    ("retry", &["abc", "inf"]),
+];
+
+/// Each malformed task is claimed, released, lost, reaped and renewed without an error of the call, and the task behind it is claimed.
+fn malformed_tasks() {
+    let mut table = Table::new("malformed");
+    let fields: Vec<(&str, &str)> = MALFORMED
+        .iter()
+        .flat_map(|&(field, values)| values.iter().map(move |&value| (field, value)))
+        .collect();
+    for (n, &(field, value)) in fields.iter().enumerate() {
+        let (bad, honest) = (format!("bad-{n}"), format!("honest-{n}"));
+        table.add(&bad, 9);
+        table.add(&honest, 5);
+        let set = |table: &mut Table| {
+            let key = table.fleet.key(&format!("task:{bad}"));
+            let _: () = match value {
+                "" => table.redis.hdel(&key, field).unwrap(),
+                _ => table.redis.hset(&key, field, value).unwrap(),
+            };
+        };
+        let claim = |table: &mut Table| match claim_with(table, "") {
+            Answer::Task(claimed) => claimed.claim(),
+            Answer::Unreadable(claim, _) => claim,
+            other => panic!("{field} {value}: {other:?}"),
+        };
+        // It is due: the next claim makes it ready.
+        let queues = ["ready", "delayed"].map(|queue| table.fleet.key(queue));
+        let _: () = table.redis.zrem(&queues[0], &bad).unwrap();
+        let _: () = table.redis.zadd(&queues[1], &bad, 1).unwrap();
+        set(&mut table);
+        let mut claims = [claim(&mut table), claim(&mut table)];
+        claims.sort_by_key(|claim| claim.task_id.to_string());
+        let ids = claims.each_ref().map(|claim| claim.task_id.to_string());
+        assert_eq!(ids, [&bad, &honest].map(String::clone), "{field} {value}");
+        let [first, good] = claims;
+
+        set(&mut table);
+        let state = table.release(&first, Duration::ZERO, false);
+        if state == ClaimState::Ok {
+            set(&mut table);
+            assert_eq!(claim(&mut table).task_id, first.task_id);
+            set(&mut table);
+        } else {
+            assert_eq!((field, state), ("fence", ClaimState::Lost));
+        }
+        assert_eq!(
+            table.renew(LEASE, std::slice::from_ref(&good)),
+            [Renewal::Ok]
+        );
+        table.expire(&bad);
+        let reaped = table.claim_table.reap("a", LEASE, 10, true).unwrap();
+        assert_eq!(reaped.len(), 1, "{field} {value}: {reaped:?}");
+        table.claim_table.outbox(LEASE, 10).unwrap();
+        assert_eq!(table.end(&good), ClaimState::Ok);
+        for queue in ["ready", "running"] {
+            let key = table.fleet.key(queue);
+            let _: () = table.redis.zrem(key, &bad).unwrap();
+        }
+    }
+    // An order that does not exist is none, for this claim and for the others of the call.
+    let claims = ["one", "two"].map(|name| {
+        table.add(name, 5);
+        table.claim().unwrap().claim()
+    });
+    let key = table.fleet.key("task:one");
+    let _: () = table.redis.hset(key, "order", "foo").unwrap();
+    assert_eq!(table.renew(LEASE, &claims), [Renewal::Ok, Renewal::Ok]);
+}
+
+/// Fences are claims' only protection against each other: each is higher than the one before, and exact.
+fn fences_by_hand() {
+    let mut table = Table::new("fences-by-hand");
+    let mut last = 0;
+    for fence in [
+        "inf",
+        "nan",
+        "9e18",
+        "9007199254740992",
+        "4503599627370496",
+        "5",
+    ] {
+        table.add(&format!("t-{last}"), 5);
+        let key = table.fleet.key(&format!("task:t-{last}"));
+        let _: () = table.redis.hset(key, "fence", fence).unwrap();
+        let claims = [table.claim().unwrap().claim(), {
+            table.add(&format!("next-{last}"), 5);
+            table.claim().unwrap().claim()
+        }];
+        for claim in claims {
+            assert!(claim.fence > last, "{fence}: {} after {last}", claim.fence);
+            assert!(claim.fence < 1 << 53, "{fence}: {}", claim.fence);
+            assert_eq!(
+                table.renew(LEASE, std::slice::from_ref(&claim)),
+                [Renewal::Ok]
+            );
+            assert_eq!(table.end(&claim), ClaimState::Ok);
+            last = claim.fence;
+        }
+    }
+    let key = table.fleet.key("watermarks");
+    for field in ["the table", "the clock"] {
+        let _: () = table.redis.hset(&key, field, "abc").unwrap();
+    }
+    table.add("after", 5);
+    assert!(table.claim().unwrap().claim().fence > last);
 }
 
 /// Refused tasks, more than one call skips.
@@ -1427,6 +1561,7 @@ fn clock_jumps() {
                 Reaped::Requeued { task, .. } | Reaped::Ending { task, .. } => {
                     task.task_id.as_str()
                 }
+                Reaped::Unreadable(error) => panic!("{error}"),
             })
             .collect();
         ids.sort_unstable();

@@ -55,26 +55,30 @@ if last[4] ~= capabilities then forget_skipped() end
 
 -- Delayed tasks that are due become ready.
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed_key, '-inf', now_ms, 'LIMIT', 0, window)) do
-  local score = redis.call('HGET', task_key(id), 'score')
-  if score then
+  if redis.call('EXISTS', task_key(id)) > 0 then
     redis.call('HSET', task_key(id), 'ready_ms', whole(now_ms))
-    redis.call('ZADD', ready_key, score, id)
+    redis.call('ZADD', ready_key, score_of(id), id)
   end
   redis.call('ZREM', delayed_key, id)
 end
 
 report(held, free)
-if free <= 0 or args.fault then return {'none'} end
+if free <= 0 or args.fault then
+  -- A pass over the refused tasks that is interrupted before its end begins again.
+  if not redis.call('HGET', me, 'skipped_ms') then forget_skipped() end
+  return {'none'}
+end
 
 -- The other servers that are alive, able to scan, and have a free slot.
 local others = {}
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', servers_key, now_ms - args.fresh_ms, '+inf')) do
   if name ~= server then
     local load = redis.call('HMGET', server_key(name), 'free', 'held', 'slots', 'rate_used', 'max_rate', 'capabilities', 'fault')
-    if tonumber(load[1] or 0) > 0 and load[2] and load[3] and load[4] and load[5] and not load[7] then
+    local its_held, its_slots = number_of(load[2]), number_of(load[3])
+    local its_rate_used, its_max_rate = number_of(load[4]), number_of(load[5])
+    if number_of(load[1], 0) > 0 and its_held and its_slots and its_rate_used and its_max_rate and not load[7] then
       others[#others + 1] = {
-        load = tonumber(load[2]) / tonumber(load[3]), rate_used = tonumber(load[4]), max_rate = tonumber(load[5]),
-        name = name, capabilities = load[6] or '',
+        load = its_held / its_slots, rate_used = its_rate_used, max_rate = its_max_rate, name = name, capabilities = load[6] or '',
       }
     end
   end
@@ -103,7 +107,7 @@ local function is_rebuilding()
   for i = 1, #cursors, 2 do fields[cursors[i]] = cursors[i + 1] end
   for name, value in pairs(fields) do
     local partition = string.match(name, '^(%d+):until$')
-    if partition and tonumber(fields[partition] or 0) < tonumber(value) then return true end
+    if partition and number_of(fields[partition], 0) < number_of(value, 0) then return true end
   end
   return #cursors == 0
 end
@@ -138,7 +142,7 @@ local function unthrottle(job)
   redis.call('ZADD', throttled_jobs_key, now_ms, job)
   local task = redis.call('HMGET', task_key(id), 'status', 'parallel')
   local queued = task[1] == 'queued' and not redis.call('ZSCORE', delayed_key, id)
-  if queued and not job_has_room(job, tonumber(task[2] or 1)) then return end
+  if queued and not job_has_room(job, number_of(task[2], 1)) then return end
   redis.call('ZREM', throttled_key(job), id)
   if queued then
     redis.call('HSET', task_key(id), 'ready_ms', whole(now_ms))
@@ -170,24 +174,25 @@ local function note_refusal(id, marks, refused_ms)
     if refused_ms then redis.call('HDEL', task_key(id), 'refused_ms') end
     return by_me
   end
+  local since = number_of(refused_ms)
   -- A time after now was noted before the clock went back.
-  if not refused_ms or tonumber(refused_ms) > now_ms then
-    refused_ms = now_ms
+  if not since or since > now_ms then
+    since = now_ms
     redis.call('HSET', task_key(id), 'refused_ms', whole(now_ms))
   end
-  return not refusal_is_final(refused_ms, args.refused_kept_ms)
+  return not refusal_is_final(since, args.refused_kept_ms)
 end
 
--- The best ready tasks, and whether there may be others, because this server may run none of those that were considered. Of a job with a limit
+-- Returns the best ready tasks. If this server may run none of those that it looked at, also returns whether more are left. Of a job with a limit
 -- there is at most one, and none if the job has no room. Its other tasks are throttled, because they would fill the window.
 --
--- Tasks that this server may not run are skipped. So that thousands of them do not delay every claim, a call begins behind those that the calls
--- before it skipped (at `skipped_to`, a score). After skipped_kept_ms (since `skipped_ms`) a call begins at the front again, because other tasks may
--- have become ready there.
+-- Tasks that this server may not run are skipped. So that thousands of them do not delay every claim, a call begins at the first task that the call
+-- before it found (at `skipped_to`, a score), behind those that were skipped. After skipped_kept_ms (since `skipped_ms`) a call begins at the front
+-- again, because other tasks may have become ready there.
 local function candidates()
   local found, throttled, skipped, seen = {}, 0, 0, {}
   local place = redis.call('HMGET', me, 'skipped_to', 'skipped_ms')
-  local from, since = place[1] or '-inf', tonumber(place[2])
+  local from, since = whole(number_of(place[1], -math.huge)), number_of(place[2])
   -- A time after now was noted before the clock went back.
   if since and (since > now_ms or now_ms - since >= args.skipped_kept_ms) then
     from, since = '-inf', nil
@@ -199,7 +204,7 @@ local function candidates()
     for i = 1, #page, 2 do
       local id, score = page[i], page[i + 1]
       local task = redis.call('HMGET', task_key(id), 'job_id', 'parallel', 'status', 'refused_by', 'refused_ms')
-      local job, parallel = task[1], tonumber(task[2] or 0)
+      local job, parallel = task[1], number_of(task[2], 0)
       local limited = job and parallel > 0 and task[3] == 'queued'
       if note_refusal(id, task[4], task[5]) then
         skipped = skipped + 1
@@ -239,13 +244,14 @@ for _, id in ipairs(found) do
     redis.call('ZREM', ready_key, id)
     return {'vanished', id}
   end
-  local band_width, waited = tonumber(task[1]), now_ms - tonumber(task[2])
+  local band_width, waited = number_of(task[1], 0), now_ms - number_of(task[2], now_ms)
   if waited < 0 then
     -- It was noted before the clock went back.
     redis.call('HSET', key, 'ready_ms', whole(now_ms))
     waited = 0
   end
-  if not fits(band_width, rate_used, max_rate) then
+  -- A task that this server has refused is claimed only to be rejected (see `note_refusal`).
+  if not has_refused(task[8], server, capabilities) and not fits(band_width, rate_used, max_rate) then
     -- Smaller tasks may go before a large one, but not for ever.
     if waited > args.reserved_ms then break end
   elseif task[3] == server and waited < args.avoid_ms and has_server_below(math.huge, band_width, task[8]) then
@@ -254,13 +260,13 @@ for _, id in ipairs(found) do
     deferred = true
   else
     local fence = next_fence(task[4])
-    local attempt = tonumber(task[5] or 0) + 1
+    local attempt = number_of(task[5], 0) + 1
     redis.call('ZREM', ready_key, id)
     redis.call('ZADD', running_key, now_ms + args.lease_ms, id)
-    redis.call('HSET', key, 'status', 'running', 'server', server, 'fence', fence, 'attempt', attempt,
+    redis.call('HSET', key, 'task_id', id, 'status', 'running', 'server', server, 'fence', fence, 'attempt', attempt,
       'started_ms', whole(now_ms), 'updated_ms', whole(now_ms))
     -- Without a checkpoint no probe of an earlier attempt counts. With one, the beginning stays what it was, or unknown.
-    if tonumber(task[9] or 1) == 1 and tonumber(task[10] or 0) == 0 then
+    if number_of(task[9], 1) == 1 and number_of(task[10], 0) == 0 then
       redis.call('HSET', key, 'begun_ms', whole(now_ms))
     end
     redis.call('HDEL', key, 'error', 'order', 'retry_ms', 'rate_pps', 'remaining_s', 'sends_no_more')

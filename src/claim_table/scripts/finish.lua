@@ -17,7 +17,7 @@ if args.error then redis.call('HSET', key, 'error', args.error) end
 if ending == 'completed' then redis.call('HSET', key, 'progress', '100') end
 redis.call('HDEL', key, 'ending', 'order', 'rate_pps', 'remaining_s', 'retry_ms', 'server_exclude')
 redis.call('ZREM', running_key, id)
-redis.call('ZREM', open_key(task[4]), id)
+if task[4] then redis.call('ZREM', open_key(task[4]), id) end
 redis.call('PEXPIRE', key, args.kept_ms)
 local job = task[5]
 if job then

@@ -30,13 +30,13 @@ if now_at[1] ~= args.cursor or now_at[2] ~= args.epoch then return {{'moved'}} e
 -- Adds a task that has not ended to the queue of its state if it is in no queue, because a key was lost.
 local function requeue_if_lost(id)
   if is_in_a_queue(id) then return end
-  local task = redis.call('HMGET', task_key(id), 'status', 'score', 'ending')
-  if task[3] then
+  local task = redis.call('HMGET', task_key(id), 'status', 'ending')
+  if task[2] then
     redis.call('ZADD', running_key, UNOWNED, id)
   elseif task[1] == 'queued' then
-    redis.call('ZADD', ready_key, task[2], id)
+    redis.call('ZADD', ready_key, score_of(id), id)
   elseif task[1] == 'paused' then
-    redis.call('ZADD', paused_key, task[2], id)
+    redis.call('ZADD', paused_key, score_of(id), id)
   else
     redis.call('ZADD', running_key, now_ms + args.lease_ms, id)
   end
@@ -56,7 +56,7 @@ local function known_task(id)
     'begun_ms', 'resume_pass', 'resume_index', 'resume_found_by_pass', 'resume_for', 'found', 'found_by_pass')
   if not task[1] then return nil end
   return {
-    partition = task[1], offset = task[2], has_ended = task[3], status = task[4], retry = tonumber(task[5] or 0) or 0, job = task[8], record = task[9],
+    partition = task[1], offset = task[2], has_ended = task[3], status = task[4], retry = number_of(task[5], 0), job = task[8], record = task[9],
     -- A task that was never valid has no record.
     may_retry = task[3] and task[9] and (task[4] == 'failed' or task[4] == 'cancelled' or task[4] == 'rejected'),
     -- What is kept when it is started again.
@@ -111,7 +111,7 @@ local function restore_ended(id, offset, fields)
 end
 
 local outcomes, refusals_left = {{'ok'}}, args.refusals_max
-local arrival = tonumber(redis.call('HGET', cursor_key, 'arrival') or 0)
+local arrival = number_of(redis.call('HGET', cursor_key, 'arrival'), 0)
 for _, record in ipairs(args.records) do
   local id, offset, disposition, fields = record.task_id, record.offset, record.disposition, record.fields
   local known = known_task(id)

@@ -33,6 +33,19 @@ local outbox_key = prefix .. 'outbox'
 -- group may commit. A set without it was lost; it is never just empty. No task id contains a space.
 local CURSOR_MEMBER = 'next offset'
 
+-- Beyond this the numbers of Lua are not exact.
+local NUMBER_MAX = 2 ^ 53
+-- A fence that is higher is not believed: a watermark is never below a fence, and has to be able to increase.
+local FENCE_MAX = 2 ^ 52
+
+-- The number in a field; `default` if the field is missing, or is not a number up to NUMBER_MAX. Not only scand writes the fields: one malformed
+-- task must not hold up the others. scand ends a task whose fields it cannot read.
+local function number_of(field, default)
+  local number = tonumber(field)
+  if not number or number ~= number or math.abs(number) > NUMBER_MAX then return default end
+  return number
+end
+
 local clock = redis.call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
 local now_ms = math.floor(now_us / 1000)
@@ -46,8 +59,8 @@ local CLOCK_FIELD = 'the clock' -- the time of the last call of a server, in mil
 local caller, seen = ARGV[2], tonumber(ARGV[3])
 local noted_of_table, noted_of_others, noted_of_caller, clock_ms =
   unpack(redis.call('HMGET', watermarks_key, TABLE_FIELD, OTHERS_FIELD, caller, CLOCK_FIELD))
-local went_back = caller ~= '' and tonumber(noted_of_caller or noted_of_others or 0) < seen
-local watermark = math.max(now_us, tonumber(noted_of_table or 0) + 1, seen + 1)
+local went_back = caller ~= '' and number_of(noted_of_caller or noted_of_others, 0) < seen
+local watermark = math.max(now_us, number_of(noted_of_table, 0) + 1, seen + 1)
 
 local function task_key(id) return prefix .. 'task:' .. id end
 local function open_key(partition) return prefix .. 'open:' .. partition end
@@ -62,22 +75,24 @@ local function whole(number) return string.format('%.0f', number) end
 local function intact(partition)
   local cursor = redis.call('HGET', cursor_key, partition)
   local mark = redis.call('ZSCORE', open_key(partition), CURSOR_MEMBER)
-  return cursor and mark and tonumber(cursor) == tonumber(mark)
+  local offset = number_of(cursor)
+  return offset and offset == number_of(mark)
 end
 
 -- A fence grows with every claim. If Redis lost the previous one, it is still greater than every fence that the caller or the table knows,
 -- because no watermark is below a fence.
 local function next_fence(previous)
-  watermark = math.max((tonumber(previous) or 0) + 1, watermark)
+  local last = number_of(previous, 0)
+  if last <= FENCE_MAX then watermark = math.max(last + 1, watermark) end
   return whole(watermark)
 end
 
 -- Notes watermarks that are older than `before_us` only as the one of servers without their own: those servers have probably left.
 local function forget_watermarks(before_us)
   local all = redis.call('HGETALL', watermarks_key)
-  local others = tonumber(noted_of_others or 0)
+  local others = number_of(noted_of_others, 0)
   for i = 1, #all, 2 do
-    local its = tonumber(all[i + 1])
+    local its = number_of(all[i + 1], 0)
     if all[i] ~= TABLE_FIELD and all[i] ~= OTHERS_FIELD and all[i] ~= CLOCK_FIELD and its < before_us then
       others = math.max(others, its)
       redis.call('HSET', watermarks_key, OTHERS_FIELD, whole(others))
@@ -89,6 +104,11 @@ end
 -- Higher priority first, then first come: 10 tiers of 10^13, in each the arrival.
 local function ready_score(priority, arrival)
   return (9 - priority) * 1e13 + arrival
+end
+
+-- The score of a task in the queues of tasks that wait.
+local function score_of(id)
+  return whole(number_of(redis.call('HGET', task_key(id), 'score'), ready_score(5, now_ms)))
 end
 
 -- Whether a task that has not ended is complete: its hash exists, and its id is in one of the queues.
@@ -128,7 +148,7 @@ end
 -- Whether a task that all servers have refused since `refused_ms` is to be rejected: it was kept for `refused_kept_ms`, and no server left in
 -- that time.
 local function refusal_is_final(refused_ms, refused_kept_ms)
-  return now_ms - tonumber(refused_ms) >= refused_kept_ms and redis.call('EXISTS', departed_key) == 0
+  return now_ms - refused_ms >= refused_kept_ms and redis.call('EXISTS', departed_key) == 0
 end
 
 -- Whether the task runs under the claim `fence`: 'ok', 'lost' (another server runs it, or no server does), or 'gone' (no such task).
@@ -142,8 +162,9 @@ end
 -- Adds the time since the claim to the time for which servers have run the task, when its server gives it back or is lost. Jumps of the clock
 -- do not count (follow_clock).
 local function add_run_time(id)
-  local started_ms = tonumber(redis.call('HGET', task_key(id), 'started_ms') or now_ms)
-  redis.call('HINCRBY', task_key(id), 'ran_ms', whole(math.max(now_ms - started_ms, 0)))
+  local task = redis.call('HMGET', task_key(id), 'started_ms', 'ran_ms')
+  local ran_ms = now_ms - number_of(task[1], now_ms)
+  redis.call('HSET', task_key(id), 'ran_ms', whole(number_of(task[2], 0) + math.max(ran_ms, 0)))
 end
 
 -- The score in `running` of a task that no server runs and any server may end at once, as if its lease had expired long ago.
@@ -166,8 +187,9 @@ local JUMP_REMEMBERED_MS = 60000
 -- By how much Redis' clock has jumped since the last call, in milliseconds; nil if it has not. If it went back, no time counts as passed: small
 -- corrections must not shorten leases.
 local function clock_jump()
-  if not clock_ms then return nil end
-  local passed = now_ms - tonumber(clock_ms)
+  local called_ms = number_of(clock_ms)
+  if not called_ms then return nil end
+  local passed = now_ms - called_ms
   if passed >= 0 and passed <= CALLS_MAX_APART_MS then return nil end
   return passed - (passed < 0 and 0 or CALLS_APART_MS)
 end
@@ -192,7 +214,7 @@ local function follow_clock()
     local members = redis.call('ZRANGEBYSCORE', queue, '(' .. UNOWNED, '+inf', 'WITHSCORES')
     for i = 1, #members, 2 do
       redis.call('ZADD', queue, math.max(tonumber(members[i + 1]) + jump, UNOWNED + 1), members[i])
-      local started_ms = queue == running_key and tonumber(redis.call('HGET', task_key(members[i]), 'started_ms'))
+      local started_ms = queue == running_key and number_of(redis.call('HGET', task_key(members[i]), 'started_ms'))
       if started_ms then redis.call('HSET', task_key(members[i]), 'started_ms', whole(math.max(started_ms + jump, 0))) end
     end
   end
@@ -215,7 +237,7 @@ end
 local function set_waiting(id, state, queue)
   remove_from_queues(id)
   redis.call('HSET', task_key(id), 'status', state, 'ready_ms', whole(now_ms))
-  redis.call('ZADD', queue, redis.call('HGET', task_key(id), 'score'), id)
+  redis.call('ZADD', queue, score_of(id), id)
   redis.call('ZADD', outbox_key, whole(queues_now()), id)
 end
 

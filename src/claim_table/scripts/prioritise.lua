@@ -13,7 +13,7 @@ local priority = args.priority
 local function prioritise(id)
   local key = task_key(id)
   local task = redis.call('HMGET', key, 'status', 'ending', 'finished_ms', 'score', 'job_id')
-  local status, ending, score, job = task[1], task[2], tonumber(task[4]), task[5]
+  local status, ending, score, job = task[1], task[2], number_of(task[4]), task[5]
   if not status or not score then return {'unknown', ''} end
   if task[3] then return {'ended', status} end
   if ending then return {'ending', ending} end

@@ -9,13 +9,13 @@ local expired = reapable(args.all_expired)
 local reaped = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', running_key, '-inf', expired, 'LIMIT', 0, args.max)) do
   local key = task_key(id)
-  local task = redis.call('HMGET', key, 'status', 'ending', 'lost', 'score', 'server', 'fence', 'order')
+  local task = redis.call('HMGET', key, 'status', 'ending', 'lost', 'server', 'fence', 'order')
   if not task[1] then
     redis.call('ZREM', running_key, id)
   else
-    local lost_server, what = task[5] or '', 'requeued'
-    local lost = tonumber(task[3] or 0)
-    if task[7] == 'cancel' and not task[2] then
+    local lost_server, what = task[4] or '', 'requeued'
+    local lost = number_of(task[3], 0)
+    if task[6] == 'cancel' and not task[2] then
       task[2] = 'cancelled'
       redis.call('HSET', key, 'ending', 'cancelled')
       redis.call('HDEL', key, 'error')
@@ -30,15 +30,15 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', running_key, '-inf', expired, 'L
       if not task[2] then
         redis.call('HSET', key, 'ending', 'failed', 'error', lost .. ' servers were lost while they ran it, the last ' .. lost_server)
       end
-      redis.call('HSET', key, 'server', server, 'fence', next_fence(task[6]), 'updated_ms', whole(now_ms))
+      redis.call('HSET', key, 'server', server, 'fence', next_fence(task[5]), 'updated_ms', whole(now_ms))
       redis.call('ZADD', running_key, now_ms + args.lease_ms, id)
-    elseif task[7] == 'pause' then
+    elseif task[6] == 'pause' then
       set_waiting(id, 'paused', paused_key)
     else
       redis.call('HSET', key, 'status', 'queued', 'ready_ms', whole(now_ms), 'updated_ms', whole(now_ms))
       redis.call('HDEL', key, 'server', 'rate_pps', 'remaining_s')
       redis.call('ZREM', running_key, id)
-      redis.call('ZADD', ready_key, task[4], id)
+      redis.call('ZADD', ready_key, score_of(id), id)
     end
     local entry = redis.call('HGETALL', key)
     table.insert(entry, 1, lost_server)

@@ -11,7 +11,8 @@ for _, claim in ipairs(args.claims) do
   local state = claim_state(id, claim.fence)
   if state == 'ok' then
     redis.call('ZADD', running_key, now_ms + args.lease_ms, id)
-    state = redis.call('HGET', task_key(id), 'order') or 'ok'
+    local order = redis.call('HGET', task_key(id), 'order')
+    if order == 'cancel' or order == 'pause' then state = order end
   end
   states[#states + 1] = state
 end

@@ -38,7 +38,7 @@ const DISPATCH_TICK: Duration = Duration::from_millis(200);
 pub const DISPATCH_IDLE_TICK: Duration = Duration::from_secs(1);
 /// Ranges outside the scope that the refusal of a shard names.
 const SHOWN_DENIED_MAX: usize = 8;
-/// Claim calls in a row that find only tasks which this server may not run, before `dispatch` pauses.
+/// Further claim calls in a row that find only tasks which this server may not run, before `dispatch` pauses.
 const CLAIM_SKIPPED_MAX_TIMES: usize = 16;
 
 /// A claim of this server, and the channel with the orders about it.
@@ -93,6 +93,8 @@ pub struct Dispatch {
     pub assignments: Sender<Assignment>,
     /// Bounds the log lines about tasks that this server may not run.
     pub refusals: ReportLimit,
+    /// Bounds those about tasks that no server may run, and that it rejects.
+    pub rejections: ReportLimit,
     /// To `finalize`: the ends of tasks that cannot be read or that no server may run, and releases while Redis does not answer.
     pub finalize: Sender<StateChange>,
     /// Wake-ups: new tasks, or something became free.
@@ -132,9 +134,8 @@ impl Dispatch {
                 default(pause) => {}
             }
         }
-        if let Some(left_out) = self.refusals.rest() {
-            log_refusals(&left_out);
-        }
+        self.refusals.rest().iter().for_each(log_refused);
+        self.rejections.rest().iter().for_each(log_rejected);
         if let Err(error) = self.table.leave(&self.server) {
             debug!("could not leave the group: {error}");
         }
@@ -194,9 +195,9 @@ impl Dispatch {
     ) -> Result<Answer, ClaimTableError> {
         let mut skipped = 0;
         loop {
-            if let Some(left_out) = self.refusals.due(Instant::now()) {
-                log_refusals(&left_out);
-            }
+            let now = Instant::now();
+            self.refusals.due(now).iter().for_each(log_refused);
+            self.rejections.due(now).iter().for_each(log_rejected);
             self.check_masscan();
             self.reach.refresh(&self.options);
             let load = self.load();
@@ -297,7 +298,7 @@ impl Dispatch {
         }
         if !denied.is_empty() {
             info!(
-                "not scanned, because they are outside this server's scope: {} of its {} addresses",
+                "not scanned, because this server may not: {} of the task's {} addresses",
                 denied.count(),
                 targets.count()
             );
@@ -404,15 +405,15 @@ impl Dispatch {
         };
         match refused {
             Refused::Left => {
-                if self.logs_refusal(&claimed.task) {
+                if logs(&mut self.refusals, &claimed.task) {
                     info!("left to other servers: {why}");
                 }
                 self.held_claims.drop_claim(&claimed.claim());
             }
             Refused::Kept => {
-                if self.logs_refusal(&claimed.task) {
+                if logs(&mut self.refusals, &claimed.task) {
                     info!(
-                        "no server of the group may run it; rejected after {} s unless that changes: {why}",
+                        "no server of the group may run it; rejected after {} s unless that changes; on this server: {why}",
                         REFUSED_BY_ALL_WAIT.as_secs()
                     );
                 }
@@ -423,7 +424,7 @@ impl Dispatch {
                 self.held_claims.drop_claim(&claimed.claim());
             }
             Refused::Ending => {
-                if self.logs_refusal(&claimed.task) {
+                if logs(&mut self.rejections, &claimed.task) {
                     error!("{error}");
                 }
                 let ending = Ending {
@@ -439,12 +440,6 @@ impl Dispatch {
             }
         }
         Ok(())
-    }
-
-    /// Whether the refusal of a task is logged. If not, it is counted.
-    fn logs_refusal(&mut self, task: &Task) -> bool {
-        let words = || task.task_id.to_string();
-        self.refusals.take_token_or_leave_out(Instant::now(), words)
     }
 
     fn assign(
@@ -502,11 +497,30 @@ impl Dispatch {
     }
 }
 
-fn log_refusals(left_out: &LeftOut) {
+/// Whether what happened to a task is logged. If not, it is counted.
+fn logs(limit: &mut ReportLimit, task: &Task) -> bool {
+    let words = || format!("task {}", task.task_id);
+    limit.take_token_or_leave_out(Instant::now(), words)
+}
+
+fn log_refused(left_out: &LeftOut) {
     let LeftOut { count, last, .. } = left_out;
-    warn!(
-        "tasks were refused {count} more times, without a line for each; the last one was {last}"
+    let refused = counted(
+        *count,
+        "more task that this server may not run was refused",
+        "more tasks that this server may not run were refused",
     );
+    info!("{refused}; the last one, {last}");
+}
+
+fn log_rejected(left_out: &LeftOut) {
+    let LeftOut { count, last, .. } = left_out;
+    let rejected = counted(
+        *count,
+        "more task was rejected, because no server may run it",
+        "more tasks were rejected, because no server may run them",
+    );
+    error!("{rejected}; the last one, {last}");
 }
 
 /// Logs the version of this server's masscan, and what it cannot do.

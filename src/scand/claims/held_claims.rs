@@ -119,16 +119,17 @@ impl HeldClaims {
             .is_some_and(|held_claim| held_claim.claim == *claim && held_claim.is_trusted(now))
     }
 
-    /// Removes a claim, unless the task was claimed again in the meantime.
-    pub fn drop_claim(&self, claim: &Claim) {
+    /// Removes a claim, unless the task was claimed again in the meantime. Returns whether it was held.
+    pub fn drop_claim(&self, claim: &Claim) -> bool {
         let mut held = lock(&self.0);
-        if held
+        let is_held = held
             .by_task
             .get(&claim.task_id)
-            .is_some_and(|h| h.claim == *claim)
-        {
+            .is_some_and(|h| h.claim == *claim);
+        if is_held {
             held.by_task.remove(&claim.task_id);
         }
+        is_held
     }
 
     /// All claims, in no particular order.

@@ -129,11 +129,13 @@ impl Lease {
             // Redis lost its data: the claim is valid as long as the lease can be trusted; the rebuild restores it.
             Renewal::Gone => {}
             Renewal::Lost => {
-                let _task = with_task(&held_claim.claim.task_id);
-                warn!("claim lost: it belongs to another server or to none");
-                self.metrics.claim_lost();
                 held_claim.lost(Instant::now());
-                self.held_claims.drop_claim(&held_claim.claim);
+                // The task may have ended since the renewal was sent.
+                if self.held_claims.drop_claim(&held_claim.claim) {
+                    let _task = with_task(&held_claim.claim.task_id);
+                    warn!("claim lost: it belongs to another server or to none");
+                    self.metrics.claim_lost();
+                }
             }
         }
     }
@@ -153,6 +155,10 @@ impl Lease {
             let state_change = match reaped {
                 Reaped::Requeued { lost_server, task } => self.requeued(&lost_server, &task),
                 Reaped::Ending { lost_server, task } => self.ending(&lost_server, task, sent),
+                Reaped::Unreadable(error) => {
+                    error!("an expired claim: {error}");
+                    continue;
+                }
             };
             // If the queue is full: an end that is not renewed is reaped again by a server when its lease expires; a lost announcement only
             // matters to a rebuild, which then holds the task for one lease.
@@ -200,7 +206,14 @@ impl Lease {
     fn publish_outbox(&mut self, finalize: &Sender<StateChange>) -> Result<bool, ClaimTableError> {
         let entries = self.table.outbox(self.lease, OUTBOX_BATCH_MAX)?;
         let is_full = entries.len() == OUTBOX_BATCH_MAX;
-        for task in entries {
+        for entry in entries {
+            let task = match entry {
+                Ok(task) => task,
+                Err(error) => {
+                    error!("a state change that is not on Kafka yet: {error}");
+                    continue;
+                }
+            };
             let _task = with_task(&task.task_id);
             info!("{} by order", task.status);
             if task.status == State::Queued {

@@ -216,7 +216,7 @@ fn log_end(ending: &Ending) {
         (Some(cause), State::Completed) | (Some(cause), State::Cancelled) => {
             info!("{} ({cause})", ending.status);
         }
-        // `poll` has logged it with its partition and offset.
+        // `poll` or `dispatch` has logged it, unless there were too many.
         (Some(cause), State::Rejected) => {
             debug!("rejected: {cause}");
         }
