@@ -40,6 +40,11 @@ impl Fields {
             .map_err(|_| self.malformed(name, text))
     }
 
+    /// A field as a `T`; none if it is missing or malformed.
+    pub(super) fn readable<T: FromStr>(&self, name: &str) -> Option<T> {
+        self.get(name).ok().flatten()
+    }
+
     /// A required field.
     pub(super) fn need<T: FromStr>(&self, name: &str) -> Result<T, ClaimTableError> {
         self.get(name)?

@@ -83,13 +83,7 @@ impl ClaimTable {
     /// The tasks with these ids, in the same order; none for unknown ones. Pipelined: one round trip for many.
     pub fn tasks_of(&mut self, ids: &[TaskId]) -> Result<Vec<Option<LiveTask>>, ClaimTableError> {
         let keys: Vec<String> = ids.iter().map(|id| self.task_key(id)).collect();
-        self.hashes(&keys)?
-            .into_iter()
-            .map(|fields| match fields.is_empty() {
-                true => Ok(None),
-                false => live_task(&fields).map(Some),
-            })
-            .collect()
+        Ok(self.hashes(&keys)?.iter().map(live_task).collect())
     }
 
     /// The tasks that a server runs or ends, at most `limit`, those that started last first. Its cost does not depend on the number of other tasks.
@@ -120,7 +114,7 @@ impl ClaimTable {
         let mut newest: Vec<(u64, String)> = Vec::new();
         let keys: Vec<String> = self.keys("task", "")?.into_iter().collect();
         for some in keys.chunks(VIEW_PIPELINE) {
-            let found: Vec<RedisResult<(Option<u64>, Option<String>)>> =
+            let found: Vec<RedisResult<(Option<String>, Option<String>)>> =
                 self.run(|connection| {
                     let mut pipeline = redis::pipe();
                     for key in some {
@@ -133,21 +127,19 @@ impl ClaimTable {
                     query_each(&mut pipeline, connection)
                 })?;
             for (key, found) in some.iter().zip(found) {
-                if let Ok((Some(queued), Some(status))) = found
+                if let Ok((queued, Some(status))) = found
                     && wanted(&status)
                 {
-                    newest.push((queued, key.clone()));
+                    // A malformed time counts as missing, as in `live_task`.
+                    let queued = queued.and_then(|queued| queued.parse().ok());
+                    newest.push((queued.unwrap_or(0), key.clone()));
                 }
             }
         }
         newest.sort_unstable_by(|a, b| b.cmp(a));
         newest.truncate(limit);
         let keys: Vec<String> = newest.into_iter().map(|(_, key)| key).collect();
-        self.hashes(&keys)?
-            .iter()
-            .filter(|fields| !fields.is_empty())
-            .map(live_task)
-            .collect()
+        Ok(self.hashes(&keys)?.iter().filter_map(live_task).collect())
     }
 
     /// For each of `ids`, whether the group knows a task with it.
@@ -210,9 +202,7 @@ impl ClaimTable {
             .collect();
         let mut servers = Vec::with_capacity(seen.len());
         for ((name, seen_ms), fields) in seen.iter().zip(self.hashes(&keys)?) {
-            if !fields.is_empty() {
-                servers.push(live_server(name, &fields, *seen_ms as u64, now_ms)?);
-            }
+            servers.extend(live_server(name, &fields, *seen_ms as u64, now_ms));
         }
         servers.sort_by(|a, b| a.server.cmp(&b.server));
         Ok(servers)
@@ -306,14 +296,14 @@ pub(super) fn live_server(
     fields: &Fields,
     seen_ms: u64,
     now_ms: u64,
-) -> Result<LiveServer, ClaimTableError> {
-    Ok(LiveServer {
+) -> Option<LiveServer> {
+    Some(LiveServer {
         server: one_line(name),
-        slots: fields.need("slots")?,
-        free: fields.get("free")?.unwrap_or(0),
-        held: fields.get("held")?.unwrap_or(0),
-        rate_used: fields.get("rate_used")?.unwrap_or(0),
-        max_rate: fields.get("max_rate")?.unwrap_or(0),
+        slots: fields.readable("slots")?,
+        free: fields.readable("free").unwrap_or(0),
+        held: fields.readable("held").unwrap_or(0),
+        rate_used: fields.readable("rate_used").unwrap_or(0),
+        max_rate: fields.readable("max_rate").unwrap_or(0),
         fault: fields.text("fault").map(one_line),
         version: fields.text("version").map(one_line).unwrap_or_default(),
         seen_ms,
@@ -321,36 +311,40 @@ pub(super) fn live_server(
     })
 }
 
-pub(super) fn live_task(fields: &Fields) -> Result<LiveTask, ClaimTableError> {
+/// A task for display; none if it has no state that can be read. A malformed field counts as missing: it must not hide other tasks, and scand names it
+/// when it reads it.
+pub(super) fn live_task(fields: &Fields) -> Option<LiveTask> {
     let text = |name: &str| fields.text(name).map(one_line);
-    Ok(LiveTask {
+    Some(LiveTask {
         task_id: text("task_id").unwrap_or_default(),
-        status: fields.need("status")?,
-        progress: fields.get("progress")?.unwrap_or(0.0),
-        rate_pps: fields.get("rate_pps")?.unwrap_or(0.0),
-        remaining_s: fields.get("remaining_s")?,
-        found: fields.get("found")?.unwrap_or(0),
-        found_by_pass: fields.get("found_by_pass")?.unwrap_or_default(),
+        status: fields.readable("status")?,
+        progress: fields.readable("progress").unwrap_or(0.0),
+        rate_pps: fields.readable("rate_pps").unwrap_or(0.0),
+        remaining_s: fields.readable("remaining_s"),
+        found: fields.readable("found").unwrap_or(0),
+        found_by_pass: fields.readable("found_by_pass").unwrap_or_default(),
         server: text("server"),
-        attempt: fields.get("attempt")?.unwrap_or(0),
+        attempt: fields.readable("attempt").unwrap_or(0),
         ip_range: text("ip_range").unwrap_or_default(),
         ports: text("ports").unwrap_or_default(),
-        band_width: fields.get("band_width")?.unwrap_or(0),
-        priority: fields.get("priority")?.unwrap_or(0),
+        band_width: fields.readable("band_width").unwrap_or(0),
+        priority: fields.readable("priority").unwrap_or(0),
         error: text("error"),
-        queued_ms: fields.need("queued_ms")?,
-        started_ms: fields.get("started_ms")?,
-        updated_ms: fields.get("updated_ms")?.unwrap_or(0),
-        finished_ms: fields.get("finished_ms")?,
-        retry_ms: fields.get("retry_ms")?,
-        resume_pass: fields.get("resume_pass")?.unwrap_or(Position::START.pass),
-        resume_index: fields.get("resume_index")?.unwrap_or(0),
-        retry: fields.get("retry")?.unwrap_or(0),
-        order: fields.get("order")?,
-        probes: fields.get("probes")?,
+        queued_ms: fields.readable("queued_ms").unwrap_or(0),
+        started_ms: fields.readable("started_ms"),
+        updated_ms: fields.readable("updated_ms").unwrap_or(0),
+        finished_ms: fields.readable("finished_ms"),
+        retry_ms: fields.readable("retry_ms"),
+        resume_pass: fields
+            .readable("resume_pass")
+            .unwrap_or(Position::START.pass),
+        resume_index: fields.readable("resume_index").unwrap_or(0),
+        retry: fields.readable("retry").unwrap_or(0),
+        order: fields.readable("order"),
+        probes: fields.readable("probes"),
         job_id: text("job_id"),
         shard: text("shard"),
-        parallel: fields.get("parallel")?,
+        parallel: fields.readable("parallel"),
     })
 }
 

@@ -436,7 +436,7 @@ fn refusing_server() {
 }
 
 /// Fields of tasks as nobody but an operator of Redis can write them, and one without the field.
-const MALFORMED: [(&str, &[&str]); 15] = [
+const MALFORMED: [(&str, &[&str]); 18] = [
     ("task_id", &[""]),
     ("score", &["abc", "nan", "inf", ""]),
     ("band_width", &["abc", "-inf", "1e400", ""]),
@@ -452,6 +452,9 @@ const MALFORMED: [(&str, &[&str]); 15] = [
     ("resume_index", &["abc", "inf"]),
     ("partition", &["abc", ""]),
     ("retry", &["abc", "inf"]),
+    ("order", &["foo"]),
+    ("queued_ms", &["abc", ""]),
+    ("found_by_pass", &["abc"]),
 ];
 
 /// Each malformed task is claimed, released, lost, reaped and renewed without an error of the call, and the task behind it is claimed.
@@ -487,6 +490,8 @@ fn malformed_tasks() {
         let ids = claims.each_ref().map(|claim| claim.task_id.to_string());
         assert_eq!(ids, [&bad, &honest].map(String::clone), "{field} {value}");
         let [first, good] = claims;
+        let shown = table.claim_table.tasks(&[], 1000).unwrap();
+        assert!(shown.iter().any(|task| task.task_id == honest), "{field}");
 
         set(&mut table);
         let state = table.release(&first, Duration::ZERO, false);
