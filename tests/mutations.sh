@@ -41,7 +41,7 @@ mutation commit src/claim_table/scripts/positions.lua \
     "s/redis.call('ZRANGE', open_key(partition), 0, 0, 'WITHSCORES')\[2\]/redis.call('HGET', cursor_key, partition)/" \
     "the_committed_offset_never_passes_an_unfinished_task random_operations_keep_the_table_consistent"
 mutation intact src/claim_table/scripts/prelude.lua \
-    "s/return offset and offset == number_of(mark)/return cursor or mark/" \
+    "s/return cursor\[3\] and offset and offset == number_of(mark)/return cursor[1] or mark/" \
     "a_missing_key_never_means_done"
 mutation watermark src/claim_table/scripts/prelude.lua \
     "s/^local went_back = .*/local went_back = false/" \

@@ -176,6 +176,23 @@ pub struct Ending {
 }
 
 impl Ending {
+    /// The end of a task with a field that cannot be read. Nothing else of it is believed.
+    pub fn unreadable(claim: Claim, status: State, error: &ClaimTableError) -> Ending {
+        Ending {
+            task_id: claim.task_id,
+            lineage: Lineage {
+                fence: claim.fence,
+                // Its partition and offset cannot be read either.
+                ..Lineage::unclaimed(-1, -1)
+            },
+            status,
+            error: Some(error.to_string()),
+            found: FoundByPass::default(),
+            resume: Resume::default(),
+            extent: Extent::default(),
+        }
+    }
+
     /// The claim under which it is ended.
     pub fn claim(&self) -> Claim {
         Claim {
@@ -216,7 +233,12 @@ pub enum Reaped {
         task: Ending,
     },
     /// A field of the task cannot be read.
-    Unreadable(ClaimTableError),
+    Unreadable {
+        /// What the caller has to do instead: end the task under its claim; none if the task is queued again.
+        ending: Option<Ending>,
+        /// Which field it is.
+        error: ClaimTableError,
+    },
 }
 
 /// How a task is released.
@@ -481,8 +503,7 @@ impl ClaimTable {
             all_expired: all,
         };
         let entries: Vec<Vec<String>> = self.call(&REAP, &arguments)?;
-        let reaped = |entry| reaped(entry).unwrap_or_else(Reaped::Unreadable);
-        Ok(entries.into_iter().map(reaped).collect())
+        entries.into_iter().map(reaped).collect()
     }
 }
 
@@ -698,13 +719,21 @@ pub(super) fn reaped(mut entry: Vec<String>) -> Result<Reaped, ClaimTableError> 
     let fields = Fields::from_flat(entry.split_off(entry.len().min(2)));
     let [what, lost_server] = <[String; 2]>::try_from(entry)
         .map_err(|entry| ClaimTableError::malformed("an answer of reap.lua", &entry.concat()))?;
-    let task = waiting(&fields)?;
-    Ok(if what == "requeued" {
-        Reaped::Requeued { lost_server, task }
-    } else {
-        let status = fields.need("ending")?;
-        let task = Ending { status, ..task };
-        Reaped::Ending { lost_server, task }
+    let ends = (what != "requeued").then(|| fields.readable("ending").unwrap_or(State::Failed));
+    Ok(match (waiting(&fields), ends) {
+        (Ok(task), None) => Reaped::Requeued { lost_server, task },
+        (Ok(task), Some(status)) => {
+            let task = Ending { status, ..task };
+            Reaped::Ending { lost_server, task }
+        }
+        (Err(error), None) => Reaped::Unreadable {
+            ending: None,
+            error,
+        },
+        (Err(error), Some(status)) => Reaped::Unreadable {
+            ending: Some(Ending::unreadable(claim_of(&fields)?, status, &error)),
+            error,
+        },
     })
 }
 

@@ -133,7 +133,8 @@ impl ClaimTable {
             if let (Some(caller), Some(watermark)) = (&caller, answer.next()) {
                 caller.note(redis::from_redis_value(watermark)?);
             }
-            let result = answer.next().map(redis::from_redis_value).transpose()?;
+            let result = answer.next().map(lossy).map(redis::from_redis_value);
+            let result = result.transpose()?;
             if let Some(jump_ms) = answer.next() {
                 warn_of_jump(redis::from_redis_value(jump_ms)?);
             }
@@ -233,6 +234,18 @@ pub(super) fn query_each<T: FromRedisValue>(
     match errors.into_iter().find(|error| error.is_cluster_error()) {
         Some(error) => Err(error.clone()),
         None => Ok(answers),
+    }
+}
+
+/// The same answer with U+FFFD in place of what is not UTF-8: a field of one task must not make the answer about others unreadable.
+pub(super) fn lossy(answer: Value) -> Value {
+    match answer {
+        Value::BulkString(bytes) => {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            Value::BulkString(text.into_bytes())
+        }
+        Value::Array(answers) => Value::Array(answers.into_iter().map(lossy).collect()),
+        other => other,
     }
 }
 

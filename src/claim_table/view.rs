@@ -1,6 +1,6 @@
 //! Reads tasks and servers for display. Changes nothing.
 
-use super::connection::{ClaimTable, query_each};
+use super::connection::{ClaimTable, lossy, query_each};
 use super::error::{ClaimTableError, is_wrong_type};
 use super::fields::Fields;
 use super::order::Order;
@@ -212,7 +212,7 @@ impl ClaimTable {
     pub(super) fn hashes(&mut self, keys: &[String]) -> Result<Vec<Fields>, ClaimTableError> {
         let mut hashes = Vec::with_capacity(keys.len());
         for some in keys.chunks(VIEW_PIPELINE) {
-            let flat: Vec<RedisResult<Vec<String>>> = self.run(|connection| {
+            let flat: Vec<RedisResult<Value>> = self.run(|connection| {
                 let mut pipeline = redis::pipe();
                 for key in some {
                     pipeline.cmd("HGETALL").arg(key);
@@ -220,7 +220,7 @@ impl ClaimTable {
                 query_each(&mut pipeline, connection)
             })?;
             for one in flat {
-                match one {
+                match one.and_then(|flat| Ok(redis::from_redis_value(lossy(flat))?)) {
                     Ok(flat) => hashes.push(Fields::from_flat(flat)),
                     Err(error) if is_wrong_type(&error) => hashes.push(Fields::default()),
                     Err(error) => return Err(self.error(&error)),

@@ -436,7 +436,7 @@ fn refusing_server() {
 }
 
 /// Fields of tasks as nobody but an operator of Redis can write them, and one without the field.
-const MALFORMED: [(&str, &[&str]); 18] = [
+const MALFORMED: [(&str, &[&str]); 21] = [
     ("task_id", &[""]),
     ("score", &["abc", "nan", "inf", ""]),
     ("band_width", &["abc", "-inf", "1e400", ""]),
@@ -455,7 +455,12 @@ const MALFORMED: [(&str, &[&str]); 18] = [
     ("order", &["foo"]),
     ("queued_ms", &["abc", ""]),
     ("found_by_pass", &["abc"]),
+    ("server", &[""]),
+    ("ending", &["foo"]),
+    ("unknown", &[NOT_UTF_8]),
 ];
+/// Stands for a byte that is not UTF-8.
+const NOT_UTF_8: &str = "not UTF-8";
 
 /// Each malformed task is claimed, released, lost, reaped and renewed without an error of the call, and the task behind it is claimed.
 fn malformed_tasks() {
@@ -472,6 +477,7 @@ fn malformed_tasks() {
             let key = table.fleet.key(&format!("task:{bad}"));
             let _: () = match value {
                 "" => table.redis.hdel(&key, field).unwrap(),
+                NOT_UTF_8 => table.redis.hset(&key, field, b"\xff").unwrap(),
                 _ => table.redis.hset(&key, field, value).unwrap(),
             };
         };
@@ -500,7 +506,8 @@ fn malformed_tasks() {
             assert_eq!(claim(&mut table).task_id, first.task_id);
             set(&mut table);
         } else {
-            assert_eq!((field, state), ("fence", ClaimState::Lost));
+            assert_eq!(state, ClaimState::Lost);
+            assert!(["fence", "ending"].contains(&field), "{field} {value}");
         }
         assert_eq!(
             table.renew(LEASE, std::slice::from_ref(&good)),
@@ -511,10 +518,15 @@ fn malformed_tasks() {
         assert_eq!(reaped.len(), 1, "{field} {value}: {reaped:?}");
         table.claim_table.outbox(LEASE, 10).unwrap();
         assert_eq!(table.end(&good), ClaimState::Ok);
-        for queue in ["ready", "running"] {
-            let key = table.fleet.key(queue);
-            let _: () = table.redis.zrem(key, &bad).unwrap();
+        // It ends, and holds the committed offset back no longer.
+        let last = claim(&mut table);
+        if matches!(field, "partition") {
+            set(&mut table);
         }
+        assert_eq!(table.end(&last), ClaimState::Ok, "{field} {value}");
+        let open = table.fleet.key("open:0");
+        let offset: Option<f64> = table.redis.zscore(open, &bad).unwrap();
+        assert_eq!(offset, None, "{field} {value}");
     }
     // An order that does not exist is none, for this claim and for the others of the call.
     let claims = ["one", "two"].map(|name| {
@@ -524,6 +536,24 @@ fn malformed_tasks() {
     let key = table.fleet.key("task:one");
     let _: () = table.redis.hset(key, "order", "foo").unwrap();
     assert_eq!(table.renew(LEASE, &claims), [Renewal::Ok, Renewal::Ok]);
+    // A task whose end is decided is ended, although it cannot be read.
+    let key = table.fleet.key("task:two");
+    let fields = [("order", "cancel"), ("attempt", "abc")];
+    let _: () = table.redis.hset_multiple(key, &fields).unwrap();
+    table.expire("two");
+    let reaped = table.claim_table.reap("a", LEASE, 10, true).unwrap();
+    let [
+        Reaped::Unreadable {
+            ending: Some(ending),
+            ..
+        },
+    ] = &reaped[..]
+    else {
+        panic!("{reaped:?}")
+    };
+    assert_eq!(ending.status, State::Cancelled);
+    let finished = table.claim_table.finish(ending).unwrap();
+    assert_eq!(finished, ClaimState::Ok);
 }
 
 /// Fences are claims' only protection against each other: each is higher than the one before, and exact.
@@ -557,11 +587,20 @@ fn fences_by_hand() {
         }
     }
     let key = table.fleet.key("watermarks");
-    for field in ["the table", "the clock"] {
-        let _: () = table.redis.hset(&key, field, "abc").unwrap();
+    for (n, watermark) in ["abc", "9007199254740992", "inf"].iter().enumerate() {
+        for field in ["the table", "the clock"] {
+            let _: () = table.redis.hset(&key, field, watermark).unwrap();
+        }
+        table.add(&format!("after-{n}"), 5);
+        let claim = table.claim().unwrap().claim();
+        assert!(
+            (last + 1..1 << 53).contains(&claim.fence),
+            "{watermark}: {} after {last}",
+            claim.fence
+        );
+        assert_eq!(table.end(&claim), ClaimState::Ok);
+        last = claim.fence;
     }
-    table.add("after", 5);
-    assert!(table.claim().unwrap().claim().fence > last);
 }
 
 /// Refused tasks, more than one call skips.
@@ -1566,7 +1605,7 @@ fn clock_jumps() {
                 Reaped::Requeued { task, .. } | Reaped::Ending { task, .. } => {
                     task.task_id.as_str()
                 }
-                Reaped::Unreadable(error) => panic!("{error}"),
+                Reaped::Unreadable { error, .. } => panic!("{error}"),
             })
             .collect();
         ids.sort_unstable();

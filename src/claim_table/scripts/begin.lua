@@ -10,6 +10,6 @@ if intact(partition) and redis.call('HGET', cursor_key, partition .. ':epoch') ~
 redis.call('HSET', cursor_key, partition, args.from, partition .. ':until', args.log_end, partition .. ':epoch', args.epoch)
 redis.call('HDEL', cursor_key, partition .. ':last', partition .. ':committed')
 redis.call('ZADD', open_key(partition), args.from, CURSOR_MEMBER)
-if args.lost_records > 0 then redis.call('HINCRBY', cursor_key, 'lost_records', args.lost_records) end
-if args.is_loss then redis.call('HINCRBY', cursor_key, 'lost_ranges', 1) end
+if args.lost_records > 0 then add_to(cursor_key, 'lost_records', args.lost_records) end
+if args.is_loss then add_to(cursor_key, 'lost_ranges', 1) end
 return 1

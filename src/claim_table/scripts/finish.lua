@@ -17,7 +17,12 @@ if args.error then redis.call('HSET', key, 'error', args.error) end
 if ending == 'completed' then redis.call('HSET', key, 'progress', '100') end
 redis.call('HDEL', key, 'ending', 'order', 'rate_pps', 'remaining_s', 'retry_ms', 'server_exclude')
 redis.call('ZREM', running_key, id)
-if task[4] then redis.call('ZREM', open_key(task[4]), id) end
+if redis.call('ZREM', open_key(task[4] or ''), id) == 0 then
+  -- Its partition is missing or malformed.
+  for _, partition in ipairs(redis.call('HKEYS', cursor_key)) do
+    if string.match(partition, '^%d+$') then redis.call('ZREM', open_key(partition), id) end
+  end
+end
 redis.call('PEXPIRE', key, args.kept_ms)
 local job = task[5]
 if job then

@@ -54,7 +54,7 @@ end
 local function known_task(id)
   local task = redis.call('HMGET', task_key(id), 'partition', 'offset', 'finished_ms', 'status', 'retry', 'progress', 'fence', 'job_id', 'record',
     'begun_ms', 'resume_pass', 'resume_index', 'resume_found_by_pass', 'resume_for', 'found', 'found_by_pass')
-  if not task[1] then return nil end
+  if not task[1] or not task[4] then return nil end
   return {
     partition = task[1], offset = task[2], has_ended = task[3], status = task[4], retry = number_of(task[5], 0), job = task[8], record = task[9],
     -- A task that was never valid has no record.
@@ -188,6 +188,6 @@ for _, record in ipairs(args.records) do
   outcomes[#outcomes + 1] = outcome
 end
 redis.call('HSET', cursor_key, partition, next_cursor, partition .. ':last', args.last or '', 'arrival', whole(arrival))
-if args.lost_records > 0 then redis.call('HINCRBY', cursor_key, 'lost_records', args.lost_records) end
+if args.lost_records > 0 then add_to(cursor_key, 'lost_records', args.lost_records) end
 redis.call('ZADD', open_key(partition), next_cursor, CURSOR_MEMBER)
 return outcomes

@@ -37,6 +37,8 @@ local CURSOR_MEMBER = 'next offset'
 local NUMBER_MAX = 2 ^ 53
 -- A fence that is higher is not believed: a watermark is never below a fence, and has to be able to increase.
 local FENCE_MAX = 2 ^ 52
+-- The same for a watermark. Above FENCE_MAX, because it follows a fence that is believed.
+local WATERMARK_MAX = FENCE_MAX + 2 ^ 51
 
 -- The number in a field; `default` if the field is missing, or is not a number up to NUMBER_MAX. Not only scand writes the fields: one malformed
 -- task must not hold up the others. scand ends a task whose fields it cannot read.
@@ -44,6 +46,11 @@ local function number_of(field, default)
   local number = tonumber(field)
   if not number or number ~= number or math.abs(number) > NUMBER_MAX then return default end
   return number
+end
+
+-- Adds to the number in a field, as HINCRBY does, which fails if the field is malformed.
+local function add_to(key, field, number)
+  redis.call('HSET', key, field, string.format('%.0f', number_of(redis.call('HGET', key, field), 0) + number))
 end
 
 local clock = redis.call('TIME')
@@ -60,7 +67,9 @@ local caller, seen = ARGV[2], tonumber(ARGV[3])
 local noted_of_table, noted_of_others, noted_of_caller, clock_ms =
   unpack(redis.call('HMGET', watermarks_key, TABLE_FIELD, OTHERS_FIELD, caller, CLOCK_FIELD))
 local went_back = caller ~= '' and number_of(noted_of_caller or noted_of_others, 0) < seen
-local watermark = math.max(now_us, number_of(noted_of_table, 0) + 1, seen + 1)
+local last_watermark = number_of(noted_of_table, 0)
+if last_watermark > WATERMARK_MAX then last_watermark = 0 end
+local watermark = math.max(now_us, last_watermark + 1, seen + 1)
 
 local function task_key(id) return prefix .. 'task:' .. id end
 local function open_key(partition) return prefix .. 'open:' .. partition end
@@ -73,10 +82,13 @@ local function whole(number) return string.format('%.0f', number) end
 
 -- A partition is intact if its cursor and its open set both exist and agree.
 local function intact(partition)
-  local cursor = redis.call('HGET', cursor_key, partition)
+  local cursor = redis.call('HMGET', cursor_key, partition, partition .. ':until', partition .. ':epoch')
+  for i = 1, 2 do
+    if not string.match(cursor[i] or '', '^%d+$') then return false end
+  end
   local mark = redis.call('ZSCORE', open_key(partition), CURSOR_MEMBER)
-  local offset = number_of(cursor)
-  return offset and offset == number_of(mark)
+  local offset = number_of(cursor[1])
+  return cursor[3] and offset and offset == number_of(mark)
 end
 
 -- A fence grows with every claim. If Redis lost the previous one, it is still greater than every fence that the caller or the table knows,
@@ -162,9 +174,8 @@ end
 -- Adds the time since the claim to the time for which servers have run the task, when its server gives it back or is lost. Jumps of the clock
 -- do not count (follow_clock).
 local function add_run_time(id)
-  local task = redis.call('HMGET', task_key(id), 'started_ms', 'ran_ms')
-  local ran_ms = now_ms - number_of(task[1], now_ms)
-  redis.call('HSET', task_key(id), 'ran_ms', whole(number_of(task[2], 0) + math.max(ran_ms, 0)))
+  local started_ms = number_of(redis.call('HGET', task_key(id), 'started_ms'), now_ms)
+  add_to(task_key(id), 'ran_ms', math.max(now_ms - started_ms, 0))
 end
 
 -- The score in `running` of a task that no server runs and any server may end at once, as if its lease had expired long ago.

@@ -12,13 +12,13 @@ local priority = args.priority
 
 local function prioritise(id)
   local key = task_key(id)
-  local task = redis.call('HMGET', key, 'status', 'ending', 'finished_ms', 'score', 'job_id')
-  local status, ending, score, job = task[1], task[2], number_of(task[4]), task[5]
-  if not status or not score then return {'unknown', ''} end
+  local task = redis.call('HMGET', key, 'status', 'ending', 'finished_ms', 'job_id')
+  local status, ending, job = task[1], task[2], task[4]
+  if not status then return {'unknown', ''} end
   if task[3] then return {'ended', status} end
   if ending then return {'ending', ending} end
   if redis.call('ZSCORE', running_key, id) then return {'running', status} end
-  local new_score = whole(ready_score(priority, score % 1e13))
+  local new_score = whole(ready_score(priority, tonumber(score_of(id)) % 1e13))
   redis.call('HSET', key, 'priority', priority, 'score', new_score)
   -- A delayed task is queued by the time at which it is due; claim.lua takes its score from the hash then.
   local queues = {ready_key, paused_key}

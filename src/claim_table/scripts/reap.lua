@@ -7,12 +7,17 @@
 local server = args.server
 local expired = reapable(args.all_expired)
 local reaped = {}
+local TERMINAL = {completed = true, failed = true, cancelled = true, rejected = true}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', running_key, '-inf', expired, 'LIMIT', 0, args.max)) do
   local key = task_key(id)
   local task = redis.call('HMGET', key, 'status', 'ending', 'lost', 'server', 'fence', 'order')
   if not task[1] then
     redis.call('ZREM', running_key, id)
   else
+    if task[2] and not TERMINAL[task[2]] then
+      redis.call('HDEL', key, 'ending')
+      task[2] = false
+    end
     local lost_server, what = task[4] or '', 'requeued'
     local lost = number_of(task[3], 0)
     if task[6] == 'cancel' and not task[2] then
@@ -30,7 +35,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', running_key, '-inf', expired, 'L
       if not task[2] then
         redis.call('HSET', key, 'ending', 'failed', 'error', lost .. ' servers were lost while they ran it, the last ' .. lost_server)
       end
-      redis.call('HSET', key, 'server', server, 'fence', next_fence(task[5]), 'updated_ms', whole(now_ms))
+      redis.call('HSET', key, 'task_id', id, 'server', server, 'fence', next_fence(task[5]), 'updated_ms', whole(now_ms))
       redis.call('ZADD', running_key, now_ms + args.lease_ms, id)
     elseif task[6] == 'pause' then
       set_waiting(id, 'paused', paused_key)

@@ -16,7 +16,7 @@ redis.call('HSET', key, 'status', 'queued', 'ready_ms', whole(now_ms), 'updated_
 redis.call('HDEL', key, 'server', 'rate_pps', 'remaining_s', 'failed_server', 'retry_ms')
 -- The reason for a release that was ordered is not an error of the task.
 if args.error and not (task[4] and args.gives_back_attempt) then redis.call('HSET', key, 'error', args.error) end
-if args.failed_here then redis.call('HSET', key, 'failed_server', task[2]) end
+if args.failed_here and task[2] then redis.call('HSET', key, 'failed_server', task[2]) end
 if args.gives_back_attempt then redis.call('HSET', key, 'attempt', whole(math.max(number_of(task[3], 1) - 1, 0))) end
 if carry_out(task[4], id) then return 'ok' end
 redis.call('ZREM', running_key, id)

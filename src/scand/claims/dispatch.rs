@@ -8,9 +8,7 @@ use crate::masscan::{MasscanBinary, MasscanInfo, unfit_for_shards};
 use crate::model::lease::renew_every;
 use crate::model::report_limit::LeftOut;
 use crate::model::text::counted;
-use crate::model::{
-    Extent, FoundByPass, Lineage, ReportLimit, Resume, Scope, State, StatusRecord, Targets, Task,
-};
+use crate::model::{Extent, ReportLimit, Scope, State, StatusRecord, Targets, Task};
 use crate::scand::check;
 use crate::scand::claims::budget::{Budget, Permit};
 use crate::scand::claims::health::Health;
@@ -303,13 +301,19 @@ impl Dispatch {
                 targets.count()
             );
         }
+        // A task that was refused before is claimed without free rate; its refusal may have been out of date.
+        let load = self.budget.load();
+        if load.rate_used + rate_pps > load.max_rate {
+            self.release_unstarted(&claimed, "its rate is not free now");
+            return Ok(());
+        }
         self.assign(claimed, held, denied, scope_changes);
         Ok(())
     }
 
     /// Hands a claim that could not be refused to `finalize`, which releases it once Redis answers.
-    fn release_unstarted(&self, claimed: &Claimed) {
-        info!("released before it started: Redis does not answer");
+    fn release_unstarted(&self, claimed: &Claimed, why: &str) {
+        info!("released before it started: {why}");
         let record = StatusRecord {
             resume: claimed.resume,
             ..record_of(
@@ -399,7 +403,7 @@ impl Dispatch {
         let refused = match refuse().or_else(|_| refuse()) {
             Ok(refused) => refused,
             Err(error) => {
-                self.release_unstarted(&claimed);
+                self.release_unstarted(&claimed, "Redis does not answer");
                 return Err(error);
             }
         };
@@ -480,19 +484,7 @@ impl Dispatch {
     fn end_unreadable(&self, claim: crate::claim_table::Claim, error: &ClaimTableError) {
         let _task = with_task(&claim.task_id);
         error!("{error}");
-        let ending = Ending {
-            task_id: claim.task_id,
-            lineage: Lineage {
-                fence: claim.fence,
-                // Its partition and offset cannot be read either.
-                ..Lineage::unclaimed(-1, -1)
-            },
-            status: State::Failed,
-            error: Some(error.to_string()),
-            found: FoundByPass::default(),
-            resume: Resume::default(),
-            extent: Extent::default(),
-        };
+        let ending = Ending::unreadable(claim, State::Failed, error);
         let _ = self.finalize.send(StateChange::End(Box::new(ending)));
     }
 }

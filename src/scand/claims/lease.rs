@@ -155,9 +155,10 @@ impl Lease {
             let state_change = match reaped {
                 Reaped::Requeued { lost_server, task } => self.requeued(&lost_server, &task),
                 Reaped::Ending { lost_server, task } => self.ending(&lost_server, task, sent),
-                Reaped::Unreadable(error) => {
+                Reaped::Unreadable { ending, error } => {
                     error!("an expired claim: {error}");
-                    continue;
+                    let Some(task) = ending else { continue };
+                    self.ending("", task, sent)
                 }
             };
             // If the queue is full: an end that is not renewed is reaped again by a server when its lease expires; a lost announcement only
