@@ -2,6 +2,7 @@
 //! nor `scan-status`.
 //! The others are counted, and a summary is logged from time to time.
 
+use super::text::counted;
 use super::token_bucket::TokenBucket;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,14 @@ pub struct LeftOut {
     since: Option<Instant>,
     /// The last one, as words for the log.
     pub last: String,
+}
+
+impl LeftOut {
+    /// The words for the log: the count with `one` or `many` after it, and the last one.
+    pub fn sum(&self, one: &str, many: &str) -> String {
+        let counted = counted(self.count, one, many);
+        format!("{counted}; the last one, {}", self.last)
+    }
 }
 
 impl Default for ReportLimit {
@@ -105,6 +114,10 @@ mod tests {
         let summary = limit.due(later).unwrap();
         assert_eq!(summary.count, u64::from(10_000 - REPORTED_BURST));
         assert_eq!(summary.last, "offset 9999");
+        assert_eq!(
+            summary.sum("more record", "more records"),
+            "9900 more records; the last one, offset 9999"
+        );
         assert_eq!((limit.due(later), limit.rest()), (None, None));
         assert!(limit.take_token(later) && !limit.take_token(later));
         limit.leave_out(later, "offset 10000".into());

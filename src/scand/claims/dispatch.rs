@@ -496,23 +496,19 @@ fn logs(limit: &mut ReportLimit, task: &Task) -> bool {
 }
 
 fn log_refused(left_out: &LeftOut) {
-    let LeftOut { count, last, .. } = left_out;
-    let refused = counted(
-        *count,
+    let refused = left_out.sum(
         "more task that this server may not run was refused",
         "more tasks that this server may not run were refused",
     );
-    info!("{refused}; the last one, {last}");
+    info!("{refused}");
 }
 
 fn log_rejected(left_out: &LeftOut) {
-    let LeftOut { count, last, .. } = left_out;
-    let rejected = counted(
-        *count,
+    let rejected = left_out.sum(
         "more task was rejected, because no server may run it",
         "more tasks were rejected, because no server may run them",
     );
-    error!("{rejected}; the last one, {last}");
+    error!("{rejected}");
 }
 
 /// Logs the version of this server's masscan, and what it cannot do.

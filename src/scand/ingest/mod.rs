@@ -29,7 +29,6 @@ use crate::model::lease::renew_every;
 use crate::model::report_limit::LeftOut;
 use crate::model::skip_log::SkipLog;
 use crate::model::task_bounds::TaskBounds;
-use crate::model::text::counted;
 use crate::scand::claims::held_claims::HeldClaims;
 use crate::scand::finalize::StateChange;
 use crate::scand::metrics::{Operation, ServerMetrics};
@@ -329,23 +328,19 @@ impl Poll {
 }
 
 fn log_rejected(left_out: &LeftOut) {
-    let LeftOut { count, last, .. } = left_out;
-    let rejected = counted(
-        *count,
+    let rejected = left_out.sum(
         "more record was rejected; it is only counted",
         "more records were rejected; they are only counted",
     );
-    warn!("{rejected}; the last one, {last}");
+    warn!("{rejected}");
 }
 
 fn log_duplicates(left_out: &LeftOut) {
-    let LeftOut { count, last, .. } = left_out;
-    let ignored = counted(
-        *count,
+    let ignored = left_out.sum(
         "more record was pushed again and ignored",
         "more records were pushed again and ignored",
     );
-    warn!("{ignored}; the last one, {last}");
+    warn!("{ignored}");
 }
 
 fn log_skipped(sum: &String) {
