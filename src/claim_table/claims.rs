@@ -20,14 +20,14 @@ const DEFERRAL_MAX: Duration = Duration::from_millis(1000);
 pub const HEARTBEAT_FRESH: Duration = Duration::from_secs(7);
 /// A server is removed from the table after this long without a heartbeat.
 const SERVER_FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
-/// Ready tasks that its server may run, of which one claim takes the best.
+/// Ready tasks that the server may run, among which one claim chooses.
 const CLAIM_WINDOW_TASKS: usize = 64;
-/// Maximum number of tasks that one claim throttles because their job already has as many tasks sending as it may.
+/// About how many tasks one claim throttles because their job already has as many tasks sending as it may.
 const CLAIM_THROTTLED_MAX_TASKS: usize = 512;
 /// About how many ready tasks one claim skips because its server may not run them; the server's next claim starts after them.
 const CLAIM_SKIPPED_MAX_TASKS: usize = 512;
 /// If a server skips [`CLAIM_WINDOW_TASKS`] tasks or more, it does not examine them again for this long. A task that becomes ready in front of them
-/// may wait for as long.
+/// may wait that long, and longer if there are tens of thousands.
 const SKIPPED_KEPT: Duration = Duration::from_secs(1);
 /// A task that no server may run is kept this long before it is rejected, counted from when all servers have refused it and from when the
 /// last server left. Longer than a restart takes.
@@ -176,13 +176,13 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// The end of a task with a field that cannot be read. Nothing else of it is believed.
+    /// The end of a task with a field that cannot be read. None of its other fields are used.
     pub fn unreadable(claim: Claim, status: State, error: &ClaimTableError) -> Ending {
         Ending {
             task_id: claim.task_id,
             lineage: Lineage {
                 fence: claim.fence,
-                // Its partition and offset cannot be read either.
+                // Its partition and offset are not used either.
                 ..Lineage::unclaimed(-1, -1)
             },
             status,
@@ -205,9 +205,9 @@ impl Ending {
 /// The result of refusing a claimed task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// It is left to the other servers.
+    /// It is left to the other servers, or a cancel or pause that was ordered has been carried out.
     Left,
-    /// All servers of the group have refused it. It is kept for a while, because one that may run it may be restarting.
+    /// All servers of the group have refused it. It is kept for a while, because a server that can run it may be restarting.
     Kept,
     /// No server may run it: the caller ends it as rejected.
     Ending,
@@ -234,7 +234,7 @@ pub enum Reaped {
     },
     /// A field of the task cannot be read.
     Unreadable {
-        /// What the caller has to do instead: end the task under its claim; none if the task is queued again.
+        /// The end that the caller has to publish, under a claim of its own; none if the task is queued again.
         ending: Option<Ending>,
         /// Which field it is.
         error: ClaimTableError,
@@ -719,8 +719,9 @@ pub(super) fn reaped(mut entry: Vec<String>) -> Result<Reaped, ClaimTableError> 
     let fields = Fields::from_flat(entry.split_off(entry.len().min(2)));
     let [what, lost_server] = <[String; 2]>::try_from(entry)
         .map_err(|entry| ClaimTableError::malformed("an answer of reap.lua", &entry.concat()))?;
-    let ends = (what != "requeued").then(|| fields.readable("ending").unwrap_or(State::Failed));
-    Ok(match (waiting(&fields), ends) {
+    let end_state =
+        (what != "requeued").then(|| fields.readable("ending").unwrap_or(State::Failed));
+    Ok(match (waiting(&fields), end_state) {
         (Ok(task), None) => Reaped::Requeued { lost_server, task },
         (Ok(task), Some(status)) => {
             let task = Ending { status, ..task };

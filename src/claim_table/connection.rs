@@ -133,8 +133,7 @@ impl ClaimTable {
             if let (Some(caller), Some(watermark)) = (&caller, answer.next()) {
                 caller.note(redis::from_redis_value(watermark)?);
             }
-            let result = answer.next().map(lossy).map(redis::from_redis_value);
-            let result = result.transpose()?;
+            let result = answer.next().map(read_lossy).transpose()?;
             if let Some(jump_ms) = answer.next() {
                 warn_of_jump(redis::from_redis_value(jump_ms)?);
             }
@@ -229,7 +228,11 @@ pub(super) fn query_each<T: FromRedisValue>(
     pipeline: &mut Pipeline,
     connection: &mut Connection,
 ) -> RedisResult<Vec<RedisResult<T>>> {
-    let answers: Vec<RedisResult<T>> = pipeline.ignore_errors().query(connection)?;
+    let answers: Vec<RedisResult<Value>> = pipeline.ignore_errors().query(connection)?;
+    let answers: Vec<RedisResult<T>> = answers
+        .into_iter()
+        .map(|answer| answer.and_then(read_lossy))
+        .collect();
     let errors = answers.iter().filter_map(|answer| answer.as_ref().err());
     match errors.into_iter().find(|error| error.is_cluster_error()) {
         Some(error) => Err(error.clone()),
@@ -237,11 +240,16 @@ pub(super) fn query_each<T: FromRedisValue>(
     }
 }
 
-/// The same answer with U+FFFD in place of what is not UTF-8: a field of one task must not make the answer about others unreadable.
-pub(super) fn lossy(answer: Value) -> Value {
+/// Reads an answer with U+FFFD in place of what is not UTF-8: a field of one task must not make the answer about others unreadable.
+fn read_lossy<T: FromRedisValue>(answer: Value) -> RedisResult<T> {
+    Ok(redis::from_redis_value(lossy(answer))?)
+}
+
+fn lossy(answer: Value) -> Value {
     match answer {
         Value::BulkString(bytes) => {
-            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let text = String::from_utf8(bytes)
+                .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
             Value::BulkString(text.into_bytes())
         }
         Value::Array(answers) => Value::Array(answers.into_iter().map(lossy).collect()),

@@ -1,6 +1,6 @@
 //! Reads tasks and servers for display. Changes nothing.
 
-use super::connection::{ClaimTable, lossy, query_each};
+use super::connection::{ClaimTable, query_each};
 use super::error::{ClaimTableError, is_wrong_type};
 use super::fields::Fields;
 use super::order::Order;
@@ -80,7 +80,7 @@ impl ClaimTable {
         Ok(self.tasks_of(std::slice::from_ref(id))?.pop().flatten())
     }
 
-    /// The tasks with these ids, in the same order; none for unknown ones. Pipelined: one round trip for many.
+    /// The tasks with these ids, in the same order; none for an unknown one, or one without a readable state. Pipelined: one round trip for many.
     pub fn tasks_of(&mut self, ids: &[TaskId]) -> Result<Vec<Option<LiveTask>>, ClaimTableError> {
         let keys: Vec<String> = ids.iter().map(|id| self.task_key(id)).collect();
         Ok(self.hashes(&keys)?.iter().map(live_task).collect())
@@ -212,7 +212,7 @@ impl ClaimTable {
     pub(super) fn hashes(&mut self, keys: &[String]) -> Result<Vec<Fields>, ClaimTableError> {
         let mut hashes = Vec::with_capacity(keys.len());
         for some in keys.chunks(VIEW_PIPELINE) {
-            let flat: Vec<RedisResult<Value>> = self.run(|connection| {
+            let flat: Vec<RedisResult<Vec<String>>> = self.run(|connection| {
                 let mut pipeline = redis::pipe();
                 for key in some {
                     pipeline.cmd("HGETALL").arg(key);
@@ -220,7 +220,7 @@ impl ClaimTable {
                 query_each(&mut pipeline, connection)
             })?;
             for one in flat {
-                match one.and_then(|flat| Ok(redis::from_redis_value(lossy(flat))?)) {
+                match one {
                     Ok(flat) => hashes.push(Fields::from_flat(flat)),
                     Err(error) if is_wrong_type(&error) => hashes.push(Fields::default()),
                     Err(error) => return Err(self.error(&error)),
@@ -311,8 +311,8 @@ pub(super) fn live_server(
     })
 }
 
-/// A task for display; none if it has no state that can be read. A malformed field counts as missing: it must not hide other tasks, and scand names it
-/// when it reads it.
+/// A task for display; none if it has no state that can be read. A malformed field counts as missing: it must not hide other tasks, and scand logs the
+/// field when it reads the task.
 pub(super) fn live_task(fields: &Fields) -> Option<LiveTask> {
     let text = |name: &str| fields.text(name).map(one_line);
     Some(LiveTask {

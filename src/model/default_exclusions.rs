@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 /// The special networks, with what each is for (RFC 6890, RFC 5771, RFC 4291).
 ///
 /// `::/8` contains `::`, `::1` and several prefixes with an IPv4 address in their last bits, of which IPv4-mapped addresses are IPv4 addresses
-/// here. 6to4 (RFC 7526) has an IPv4 address too, to which IPv4 exclusions would not apply. Site-local addresses (RFC 3879) are deprecated.
+/// here. Teredo (RFC 4380) and 6to4 (RFC 7526) contain IPv4 addresses too, to which IPv4 exclusions would not apply. Site-local addresses (RFC 3879)
+/// are deprecated.
 const SPECIAL_NETWORKS: [(&str, &str); 11] = [
     ("0.0.0.0/8", "this network"),
     ("127.0.0.0/8", "loopback"),

@@ -1,4 +1,4 @@
-//! The lines about records that are skipped, mostly because their batch cannot be read: a limited number of them one by one, then sums. Pure.
+//! Log lines about records that are skipped, mostly in batches that cannot be read: a limited number of lines, then sums. Pure.
 //!
 //! Anyone who may write to a topic can write many such batches. The number of records in batches that cannot be read is kept elsewhere: in the
 //! metrics of scand, and in the database of `scanpush store`.

@@ -88,7 +88,7 @@ fn special_networks() {
         let id = format!("special-{n}");
         fleet.push_raw(&[record(&id, all_special, &json!({}))]);
         server.wait_for_log(&format!(
-            "task {id}: no server of the group may run it; rejected after 60 s unless that changes; on this server: all of "
+            "task {id}: refused by every server of the group; it will be rejected after 60 s unless one can run it; this server's reason: all of "
         ));
     }
     fleet.wait_refused_by_all("special-0");
@@ -122,7 +122,7 @@ fn kafka_and_redis() {
         record("kafka", "127.0.0.1", &json!({})),
     ]);
     server.wait_for_log(
-        "task kafka: no server of the group may run it; rejected after 60 s unless that changes; on this server: all of \"127.0.0.1\" is excluded by default",
+        "task kafka: refused by every server of the group; it will be rejected after 60 s unless one can run it; this server's reason: all of \"127.0.0.1\" is excluded by default",
     );
     assert_eq!(fleet.wait_ended("wide", SOON).status, State::Completed);
     let found = fleet.findings("wide");
@@ -229,7 +229,7 @@ fn too_long() {
     );
     fleet.push_raw(&[hostile]);
     server.wait_for_log(
-        "task hostile: no server of the group may run it; rejected after 60 s unless that changes; on this server: \
+        "task hostile: refused by every server of the group; it will be rejected after 60 s unless one can run it; this server's reason: \
          it would take 194.2 d at 1 packet per second, longer than -max-task-time allows (7.0 d)",
     );
     let id = fleet.push_network(&fleet.network(0), 2000, &["-priority", "0"]);

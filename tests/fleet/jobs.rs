@@ -298,7 +298,7 @@ fn replaced_masscan() {
     );
     push(&fleet, &shards(&network, 4, 4, 50));
     older.wait_for_log(
-        "task shard-4: no server of the group may run it; rejected after 60 s unless that changes; on this server: masscan 1.0.5 is",
+        "task shard-4: refused by every server of the group; it will be rejected after 60 s unless one can run it; this server's reason: masscan 1.0.5 is",
     );
     assert!(fleet.standin_events().is_empty());
 

@@ -138,7 +138,9 @@ fn refused_flood() {
         .sum();
     assert_eq!(lines + left_out, 2 * REFUSED, "refused, then rejected");
     assert!(
-        log.contains("task out-0: no server of the group may run it; rejected after 60 s"),
+        log.contains(
+            "task out-0: refused by every server of the group; it will be rejected after 60 s"
+        ),
         "{log}"
     );
     assert!(!log.contains("left to other servers"), "it has none");

@@ -274,7 +274,8 @@ fn without_ipv6() {
     ];
     let id = fleet.push(&words).remove(0);
     without
-        .wait_for_log("no server of the group may run it; rejected after 60 s unless that changes; on this server: it has IPv6 targets, and scan0 has no IPv6 address");
+        .wait_for_log("refused by every server of the group; it will be rejected after 60 s unless one can run it; \
+         this server's reason: it has IPv6 targets, and scan0 has no IPv6 address");
     let ipv4 = fleet.push_network(&fleet.network(0), 2000, &[]);
     assert_eq!(fleet.wait_ended(&ipv4, SOON).server.as_deref(), Some("a"));
     let _with = fleet.ready_scand("b", &[]);

@@ -435,7 +435,7 @@ fn refusing_server() {
     assert!(matches!(answer, Answer::Task(_)), "{answer:?}");
 }
 
-/// Fields of tasks as nobody but an operator of Redis can write them, and one without the field.
+/// Malformed values of task fields, which only someone with the right to write to Redis can set. `""` removes the field.
 const MALFORMED: [(&str, &[&str]); 21] = [
     ("task_id", &[""]),
     ("score", &["abc", "nan", "inf", ""]),
@@ -462,7 +462,7 @@ const MALFORMED: [(&str, &[&str]); 21] = [
 /// Stands for a byte that is not UTF-8.
 const NOT_UTF_8: &str = "not UTF-8";
 
-/// Each malformed task is claimed, released, lost, reaped and renewed without an error of the call, and the task behind it is claimed.
+/// Each malformed task is claimed, released, reaped and ended without an error, while the well-formed task behind it is claimed and renewed.
 fn malformed_tasks() {
     let mut table = Table::new("malformed");
     let fields: Vec<(&str, &str)> = MALFORMED
@@ -603,7 +603,7 @@ fn fences_by_hand() {
     }
 }
 
-/// Refused tasks, more than one call skips.
+/// The number of refused tasks: more than a single call skips.
 const REFUSED_MANY: usize = 1200;
 
 /// The answer to a claim of the server `a` with these capabilities.
@@ -634,7 +634,7 @@ fn claim_behind_refused(table: &mut Table) -> (Claimed, usize) {
     panic!("no call finds a task");
 }
 
-/// Calls are counted instead of time.
+/// Counts calls instead of measuring time.
 fn many_refused() {
     let mut table = Table::new("many-refused");
     let cursor = table.cursor();
@@ -649,7 +649,7 @@ fn many_refused() {
         let refused = refuse(&mut table, &claimed.claim(), "limits");
         assert_eq!(refused, Refused::Kept, "{n}");
     }
-    // Two more calls each second, in which the refused ones are skipped. If each claim skipped them, it would be 864 more.
+    // To skip them takes about two more calls each second. If every claim skipped them again, there would be 864 more calls.
     assert!(all_calls < REFUSED_MANY + 400, "{all_calls} calls");
 
     // Tasks behind them are claimed after they were skipped once.

@@ -6,7 +6,7 @@
 --   slots, free, held, rate_used, max_rate: the server's load
 --   fault (optional): why the server is not able to scan; it gets no task then
 --   deferral_ms: how long a task is deferred to a less loaded server; fresh_ms: the age of a heartbeat up to which a server counts as alive
---   window: ready tasks to consider; throttled_max and skipped_max: maximum numbers of tasks to throttle and to skip in one call
+--   window: ready tasks to consider; throttled_max and skipped_max: about how many tasks to throttle and to skip in one call
 --   skipped_kept_ms: how long tasks that were skipped are not examined again
 --   reserved_ms: after this wait a large task is no longer overtaken by smaller ones
 --   avoid_ms: how long a task that failed on a server is left to other servers
@@ -47,10 +47,10 @@ if last[1] == args.call and last[2] and claim_state(last[2], last[3]) == 'ok' th
   return task
 end
 
--- Lets this call begin at the front of the ready tasks.
+-- The next read of the ready tasks begins at the front.
 local function forget_skipped() redis.call('HDEL', me, 'skipped_to', 'skipped_ms') end
 
--- A server with other capabilities may be able to run what it has refused.
+-- After a change of its capabilities, this server may be able to run tasks that it has refused.
 if last[4] ~= capabilities then forget_skipped() end
 
 -- Delayed tasks that are due become ready.
@@ -64,7 +64,7 @@ end
 
 report(held, free)
 if free <= 0 or args.fault then
-  -- A pass over the refused tasks that is interrupted before its end begins again.
+  -- If this server was still skipping refused tasks, its next claim begins at the front.
   if not redis.call('HGET', me, 'skipped_ms') then forget_skipped() end
   return {'none'}
 end
@@ -183,12 +183,12 @@ local function note_refusal(id, marks, refused_ms)
   return not refusal_is_final(since, args.refused_kept_ms)
 end
 
--- Returns the best ready tasks. If this server may run none of those that it looked at, also returns whether more are left. Of a job with a limit
--- there is at most one, and none if the job has no room. Its other tasks are throttled, because they would fill the window.
+-- Returns the best ready tasks, and whether it stopped at skipped_max without finding one. Of a job with a limit there is at most one, and none if
+-- the job has no room. Its other tasks are throttled, because they would fill the window.
 --
--- Tasks that this server may not run are skipped. So that thousands of them do not delay every claim, a call begins at the first task that the call
--- before it found (at `skipped_to`, a score), behind those that were skipped. After skipped_kept_ms (since `skipped_ms`) a call begins at the front
--- again, because other tasks may have become ready there.
+-- Tasks that this server may not run are skipped. So that thousands of them do not delay every claim, a call that skipped `window` tasks or more notes
+-- where the next one begins: at `skipped_to`, the score of the first task that it found, or the one after the last task that it skipped. After
+-- skipped_kept_ms (since `skipped_ms`) a call begins at the front again, because other tasks may have become ready there.
 local function candidates()
   local found, throttled, skipped, seen = {}, 0, 0, {}
   local place = redis.call('HMGET', me, 'skipped_to', 'skipped_ms')
@@ -224,7 +224,7 @@ local function candidates()
   end
   local has_only_skipped = #found == 0 and skipped >= args.skipped_max
   if has_only_skipped then
-    -- The next calls go on until they have considered all tasks, however long that takes.
+    -- Without `skipped_ms`: the next calls go on from here until one finds a task or reaches the end, however long that takes.
     redis.call('HSET', me, 'skipped_to', behind)
     redis.call('HDEL', me, 'skipped_ms')
   elseif from ~= '-inf' or skipped >= window then
@@ -250,7 +250,7 @@ for _, id in ipairs(found) do
     redis.call('HSET', key, 'ready_ms', whole(now_ms))
     waited = 0
   end
-  -- A task that this server has refused is claimed only to be rejected (see `note_refusal`).
+  -- A task that this server has refused is claimed so that refuse.lua can reject it (see `note_refusal`): it needs no free rate.
   if not has_refused(task[8], server, capabilities) and not fits(band_width, rate_used, max_rate) then
     -- Smaller tasks may go before a large one, but not for ever.
     if waited > args.reserved_ms then break end

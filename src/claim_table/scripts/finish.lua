@@ -18,7 +18,7 @@ if ending == 'completed' then redis.call('HSET', key, 'progress', '100') end
 redis.call('HDEL', key, 'ending', 'order', 'rate_pps', 'remaining_s', 'retry_ms', 'server_exclude')
 redis.call('ZREM', running_key, id)
 if redis.call('ZREM', open_key(task[4] or ''), id) == 0 then
-  -- Its partition is missing or malformed.
+  -- Its partition is missing or malformed, or the open set was lost.
   for _, partition in ipairs(redis.call('HKEYS', cursor_key)) do
     if string.match(partition, '^%d+$') then redis.call('ZREM', open_key(partition), id) end
   end

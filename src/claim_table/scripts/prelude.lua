@@ -33,11 +33,11 @@ local outbox_key = prefix .. 'outbox'
 -- group may commit. A set without it was lost; it is never just empty. No task id contains a space.
 local CURSOR_MEMBER = 'next offset'
 
--- Beyond this the numbers of Lua are not exact.
+-- Above this, the numbers of Lua are not exact integers.
 local NUMBER_MAX = 2 ^ 53
--- A fence that is higher is not believed: a watermark is never below a fence, and has to be able to increase.
+-- A higher fence is ignored: a watermark is never below any other fence, and has to be able to increase.
 local FENCE_MAX = 2 ^ 52
--- The same for a watermark. Above FENCE_MAX, because it follows a fence that is believed.
+-- A higher watermark is ignored too. Above FENCE_MAX, because a watermark follows the highest accepted fence.
 local WATERMARK_MAX = FENCE_MAX + 2 ^ 51
 
 -- The number in a field; `default` if the field is missing, or is not a number up to NUMBER_MAX. Not only scand writes the fields: one malformed
@@ -46,11 +46,6 @@ local function number_of(field, default)
   local number = tonumber(field)
   if not number or number ~= number or math.abs(number) > NUMBER_MAX then return default end
   return number
-end
-
--- Adds to the number in a field, as HINCRBY does, which fails if the field is malformed.
-local function add_to(key, field, number)
-  redis.call('HSET', key, field, string.format('%.0f', number_of(redis.call('HGET', key, field), 0) + number))
 end
 
 local clock = redis.call('TIME')
@@ -80,7 +75,17 @@ local function unfinished_key(job) return prefix .. 'unfinished:' .. job end
 local function throttled_key(job) return prefix .. 'throttled:' .. job end
 local function whole(number) return string.format('%.0f', number) end
 
--- A partition is intact if its cursor and its open set both exist and agree.
+-- Adds to the number in a field. HINCRBY would fail if the field is malformed.
+local function add_to(key, field, number)
+  redis.call('HSET', key, field, whole(number_of(redis.call('HGET', key, field), 0) + number))
+end
+
+-- The attempt of a task that is given back does not count.
+local function give_back_attempt(key)
+  redis.call('HSET', key, 'attempt', whole(math.max(number_of(redis.call('HGET', key, 'attempt'), 1) - 1, 0)))
+end
+
+-- A partition is intact if its cursor, with its end of the rebuild and its epoch, exists and is well-formed, and its open set agrees with it.
 local function intact(partition)
   local cursor = redis.call('HMGET', cursor_key, partition, partition .. ':until', partition .. ':epoch')
   for i = 1, 2 do
@@ -91,7 +96,7 @@ local function intact(partition)
   return cursor[3] and offset and offset == number_of(mark)
 end
 
--- A fence grows with every claim. If Redis lost the previous one, it is still greater than every fence that the caller or the table knows,
+-- A fence grows with every claim. If Redis lost the previous one, it is still greater than every accepted fence that the caller or the table knows,
 -- because no watermark is below a fence.
 local function next_fence(previous)
   local last = number_of(previous, 0)
@@ -118,7 +123,7 @@ local function ready_score(priority, arrival)
   return (9 - priority) * 1e13 + arrival
 end
 
--- The score of a task in the queues of tasks that wait.
+-- The score of a task in the queues of tasks that wait; as if it arrived now with priority 5 if its own is malformed.
 local function score_of(id)
   return whole(number_of(redis.call('HGET', task_key(id), 'score'), ready_score(5, now_ms)))
 end

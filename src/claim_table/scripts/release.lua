@@ -7,7 +7,7 @@ local id = args.id
 local key = task_key(id)
 local state = claim_state(id, args.fence)
 if state ~= 'ok' then return state end
-local task = redis.call('HMGET', key, 'ending', 'server', 'attempt', 'order')
+local task = redis.call('HMGET', key, 'ending', 'server', 'order')
 if task[1] then return 'lost' end
 add_run_time(id)
 redis.call('HSET', key, 'status', 'queued', 'ready_ms', whole(now_ms), 'updated_ms', whole(now_ms),
@@ -15,10 +15,10 @@ redis.call('HSET', key, 'status', 'queued', 'ready_ms', whole(now_ms), 'updated_
   'resume_for', args.resume_for)
 redis.call('HDEL', key, 'server', 'rate_pps', 'remaining_s', 'failed_server', 'retry_ms')
 -- The reason for a release that was ordered is not an error of the task.
-if args.error and not (task[4] and args.gives_back_attempt) then redis.call('HSET', key, 'error', args.error) end
+if args.error and not (task[3] and args.gives_back_attempt) then redis.call('HSET', key, 'error', args.error) end
 if args.failed_here and task[2] then redis.call('HSET', key, 'failed_server', task[2]) end
-if args.gives_back_attempt then redis.call('HSET', key, 'attempt', whole(math.max(number_of(task[3], 1) - 1, 0))) end
-if carry_out(task[4], id) then return 'ok' end
+if args.gives_back_attempt then give_back_attempt(key) end
+if carry_out(task[3], id) then return 'ok' end
 redis.call('ZREM', running_key, id)
 if args.delay_ms > 0 then
   redis.call('HSET', key, 'retry_ms', whole(now_ms + args.delay_ms))

@@ -36,7 +36,7 @@ const DISPATCH_TICK: Duration = Duration::from_millis(200);
 pub const DISPATCH_IDLE_TICK: Duration = Duration::from_secs(1);
 /// Ranges outside the scope that the refusal of a shard names.
 const SHOWN_DENIED_MAX: usize = 8;
-/// Further claim calls in a row that find only tasks which this server may not run, before `dispatch` pauses.
+/// After the first one: claim calls that find only tasks which this server may not run, without claiming one, before `dispatch` pauses.
 const CLAIM_SKIPPED_MAX_TIMES: usize = 16;
 
 /// A claim of this server, and the channel with the orders about it.
@@ -91,9 +91,9 @@ pub struct Dispatch {
     pub assignments: Sender<Assignment>,
     /// Bounds the log lines about tasks that this server may not run.
     pub refusals: ReportLimit,
-    /// Bounds those about tasks that no server may run, and that it rejects.
+    /// Bounds the log lines about tasks that this server rejects because no server may run them.
     pub rejections: ReportLimit,
-    /// To `finalize`: the ends of tasks that cannot be read or that no server may run, and releases while Redis does not answer.
+    /// To `finalize`: the ends of tasks that cannot be read or that no server may run, and releases of tasks that are not started.
     pub finalize: Sender<StateChange>,
     /// Wake-ups: new tasks, or something became free.
     pub work: Receiver<()>,
@@ -301,7 +301,7 @@ impl Dispatch {
                 targets.count()
             );
         }
-        // A task that was refused before is claimed without free rate; its refusal may have been out of date.
+        // claim.lua does not check the rate of a task that this server has refused before. Its refusal may have been out of date.
         let load = self.budget.load();
         if load.rate_used + rate_pps > load.max_rate {
             self.release_unstarted(&claimed, "its rate is not free now");
@@ -311,7 +311,7 @@ impl Dispatch {
         Ok(())
     }
 
-    /// Hands a claim that could not be refused to `finalize`, which releases it once Redis answers.
+    /// Hands a claim that cannot be started to `finalize`, which releases it once Redis answers.
     fn release_unstarted(&self, claimed: &Claimed, why: &str) {
         info!("released before it started: {why}");
         let record = StatusRecord {
@@ -352,7 +352,7 @@ impl Dispatch {
         }
         if !denied.is_empty() {
             return Some(format!(
-                "its job has {} outside this server's scope ({}), and a shard is sent as it was pushed: push the job with -exclude",
+                "its job has {} outside this server's scope ({}), and a shard cannot leave any out: push the job again with -exclude",
                 counted(denied.count(), "address", "addresses"),
                 denied.shortened(SHOWN_DENIED_MAX)
             ));
@@ -409,15 +409,15 @@ impl Dispatch {
         };
         match refused {
             Refused::Left => {
-                if logs(&mut self.refusals, &claimed.task) {
+                if may_log(&mut self.refusals, &claimed.task) {
                     info!("left to other servers: {why}");
                 }
                 self.held_claims.drop_claim(&claimed.claim());
             }
             Refused::Kept => {
-                if logs(&mut self.refusals, &claimed.task) {
+                if may_log(&mut self.refusals, &claimed.task) {
                     info!(
-                        "no server of the group may run it; rejected after {} s unless that changes; on this server: {why}",
+                        "refused by every server of the group; it will be rejected after {} s unless one can run it; this server's reason: {why}",
                         REFUSED_BY_ALL_WAIT.as_secs()
                     );
                 }
@@ -428,7 +428,7 @@ impl Dispatch {
                 self.held_claims.drop_claim(&claimed.claim());
             }
             Refused::Ending => {
-                if logs(&mut self.rejections, &claimed.task) {
+                if may_log(&mut self.rejections, &claimed.task) {
                     error!("{error}");
                 }
                 let ending = Ending {
@@ -489,8 +489,8 @@ impl Dispatch {
     }
 }
 
-/// Whether what happened to a task is logged. If not, it is counted.
-fn logs(limit: &mut ReportLimit, task: &Task) -> bool {
+/// Whether a line about this task may be logged. If not, the task is counted.
+fn may_log(limit: &mut ReportLimit, task: &Task) -> bool {
     let words = || format!("task {}", task.task_id);
     limit.take_token_or_leave_out(Instant::now(), words)
 }

@@ -156,7 +156,7 @@ impl Lease {
                 Reaped::Requeued { lost_server, task } => self.requeued(&lost_server, &task),
                 Reaped::Ending { lost_server, task } => self.ending(&lost_server, task, sent),
                 Reaped::Unreadable { ending, error } => {
-                    error!("an expired claim: {error}");
+                    error!("reaped a task that cannot be read: {error}");
                     let Some(task) = ending else { continue };
                     self.ending("", task, sent)
                 }
@@ -187,7 +187,8 @@ impl Lease {
         }
     }
 
-    /// Takes over a task whose end is decided but not finished. The call that reaped it was sent at `sent`; `lost_server` is empty if none ran it.
+    /// Takes over a task whose end is decided but not finished. The call that reaped it was sent at `sent`; `lost_server` is empty if none ran it, or
+    /// if it is not known.
     fn ending(&self, lost_server: &str, task: Ending, sent: Instant) -> StateChange {
         let _task = with_task(&task.task_id);
         if lost_server.is_empty() {

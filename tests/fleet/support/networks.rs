@@ -1,4 +1,4 @@
-//! The networks of the tests in the lab's range. No two tests have a common address, because a test may drop or count the probes of its targets.
+//! The networks of the tests in the lab's range. No two tests share an address, because a test may drop or count the probes of its targets.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -6,19 +6,19 @@ use std::sync::Mutex;
 /// The lab's range, 172.16.0.0/12, in networks of 256 addresses.
 const LAB_NETWORKS: u32 = 16 * 256;
 
-/// How many networks of 256 addresses have been given away. They are given away in ascending order.
-static GIVEN_AWAY: Mutex<u32> = Mutex::new(0);
+/// The first network of 256 addresses that is free. They are given away in ascending order.
+static NEXT_FREE: Mutex<u32> = Mutex::new(0);
 /// The networks of fleets, by the fleet's number and the network's.
-static OF_FLEETS: Mutex<BTreeMap<(u32, u32), String>> = Mutex::new(BTreeMap::new());
+static FLEET_NETWORKS: Mutex<BTreeMap<(u32, u32), String>> = Mutex::new(BTreeMap::new());
 
 /// A network that no other test has, with a prefix of `prefix` bits, at most 24.
 pub fn new_network(prefix: u32) -> String {
     let size = 1 << (24 - prefix);
-    let mut given_away = GIVEN_AWAY.lock().unwrap();
-    let first = given_away.next_multiple_of(size);
-    *given_away = first + size;
+    let mut next_free = NEXT_FREE.lock().unwrap();
+    let first = next_free.next_multiple_of(size);
+    *next_free = first + size;
     assert!(
-        *given_away <= LAB_NETWORKS,
+        *next_free <= LAB_NETWORKS,
         "the lab's range is used up: take smaller networks"
     );
     format!("172.{}.{}.0/{prefix}", 16 + first / 256, first % 256)
@@ -26,7 +26,7 @@ pub fn new_network(prefix: u32) -> String {
 
 /// The `n`-th network of a fleet, of 256 addresses.
 pub fn network_of_fleet(fleet: u32, n: u32) -> String {
-    let mut of_fleets = OF_FLEETS.lock().unwrap();
-    let network = of_fleets.entry((fleet, n));
+    let mut networks = FLEET_NETWORKS.lock().unwrap();
+    let network = networks.entry((fleet, n));
     network.or_insert_with(|| new_network(24)).clone()
 }
